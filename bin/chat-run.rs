@@ -1,0 +1,2 @@
+//! chat-run
+fn main() {}

@@ -1,0 +1,270 @@
+//! The command lines of the three programs. Help, man pages and completions come from here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, ValueEnum};
+
+use crate::protocol::limits::DEFAULT_PORT;
+
+/// When output is coloured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Also into a pipe or file.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// How many past messages a newcomer is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// The last so many.
+    Last(usize),
+    /// Every one that is known.
+    All,
+}
+
+impl FromStr for Replay {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "all" {
+            return Ok(Self::All);
+        }
+        text.parse()
+            .map(Self::Last)
+            .map_err(|_| "give a number of messages, or `all`".into())
+    }
+}
+
+impl std::fmt::Display for Replay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Last(count) => write!(f, "{count}"),
+            Self::All => f.write_str("all"),
+        }
+    }
+}
+
+/// What a room is like: the options that `chat-server` and `chat-run` share.
+#[derive(Args, Clone, Debug)]
+pub struct RoomArgs {
+    /// Port to listen on; 0 takes any free one
+    #[arg(short, long, value_name = "PORT", default_value_t = DEFAULT_PORT)]
+    pub port: u16,
+
+    /// Address or name to listen on; all addresses of a name
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1",
+        conflicts_with = "lan"
+    )]
+    pub host: String,
+
+    /// Listen on every interface, IPv4 and IPv6, so that others on this network can join
+    #[arg(long)]
+    pub lan: bool,
+
+    /// Members at once, 1 to 20000
+    #[arg(short, long, value_name = "MAX", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=20_000))]
+    pub max_clients: u16,
+
+    /// What a client must give before its name; in CHAT_PASSWORD it does not show in `ps`
+    #[arg(long, value_name = "PW", env = "CHAT_PASSWORD", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub password: Option<String>,
+
+    /// Past messages that a newcomer is shown: a number or `all`
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub replay: Replay,
+
+    /// Keep the conversation in FILE, so that it survives a restart
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+
+    /// Lines a second that one client may send over time, after a burst of ten times as many; 0 for no limit
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub rate: u32,
+
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: Color,
+
+    /// Time to log in, in milliseconds; for tests
+    #[arg(long, value_name = "MS", hide = true)]
+    pub login_time: Option<u64>,
+}
+
+impl RoomArgs {
+    /// The same options as arguments of `chat-server`, but for the password, which goes by environment, and the colour.
+    pub fn to_server_args(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = vec!["--port".into(), self.port.to_string().into()];
+        if self.lan {
+            args.push("--lan".into());
+        } else {
+            args.extend(["--host".into(), self.host.clone().into()]);
+        }
+        args.extend(["--max-clients".into(), self.max_clients.to_string().into()]);
+        args.extend(["--replay".into(), self.replay.to_string().into()]);
+        if let Some(file) = &self.history {
+            args.extend(["--history".into(), file.into()]);
+        }
+        args.extend(["--rate".into(), self.rate.to_string().into()]);
+        if let Some(time) = self.login_time {
+            args.extend(["--login-time".into(), time.to_string().into()]);
+        }
+        args
+    }
+}
+
+/// A multi-threaded chat server for a terminal
+#[derive(Parser, Debug)]
+#[command(
+    name = "chat-server",
+    version,
+    after_help = "\
+Examples:
+  chat-server                        this machine only, port 9999
+  chat-server 8080 --lan             everyone on this network may join
+  chat-server --history room.jsonl   keep the conversation over restarts
+
+Join with `chat-client`, or with `nc localhost 9999` and a name."
+)]
+pub struct ServerArgs {
+    /// Port to listen on, as with --port
+    #[arg(value_name = "PORT", conflicts_with = "port")]
+    pub lone_port: Option<u16>,
+
+    /// The room.
+    #[command(flatten)]
+    pub room: RoomArgs,
+
+    /// Take console lines from stdin whatever it is, and shut down at its end; for chat-run
+    #[arg(long, hide = true)]
+    pub lifeline: bool,
+}
+
+impl ServerArgs {
+    /// The room's options, with the port taken from wherever it was given.
+    pub fn into_room(mut self) -> RoomArgs {
+        self.room.port = self.lone_port.unwrap_or(self.room.port);
+        self.room
+    }
+}
+
+/// Join a chat room from a terminal, or send and show lines through a pipe
+#[derive(Parser, Debug)]
+#[command(
+    name = "chat-client",
+    version,
+    after_help = "\
+Examples:
+  chat-client                        the room on this machine, port 9999
+  chat-client 192.168.1.5 8080       a room elsewhere
+  chat-client -n ala -g 3ID12        with a name and a group
+  echo hello | chat-client -n ala    say one line, show the answers, and end"
+)]
+pub struct ClientArgs {
+    /// Host to join: a name, an address, HOST:PORT, [::1]:PORT, or a lone port [default: localhost]
+    #[arg(value_name = "HOST")]
+    pub host: Option<String>,
+
+    /// Port to join [default: 9999]
+    #[arg(value_name = "PORT", conflicts_with = "port")]
+    pub lone_port: Option<u16>,
+
+    /// Port to join [default: 9999]
+    #[arg(short, long, value_name = "PORT")]
+    pub port: Option<u16>,
+
+    /// Name to join with, instead of being asked
+    #[arg(short, long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Group to show beside the name, such as a class
+    #[arg(short, long, value_name = "GROUP")]
+    pub group: Option<String>,
+
+    /// The room's password; in CHAT_PASSWORD it does not show in `ps`
+    #[arg(long, value_name = "PW", env = "CHAT_PASSWORD", hide_env_values = true)]
+    pub password: Option<String>,
+
+    /// End when the server is lost, instead of trying again
+    #[arg(long)]
+    pub no_reconnect: bool,
+
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: Color,
+
+    /// Name of the launcher's socket, whose end ends the client; for chat-run
+    #[arg(long, value_name = "NAME", env = "CHAT_LIFELINE", hide = true)]
+    pub lifeline: Option<OsString>,
+}
+
+/// Which terminal emulator opens the windows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Terminal {
+    /// The first of those below that is installed and works.
+    #[default]
+    Auto,
+    /// GNOME Terminal.
+    GnomeTerminal,
+    /// Terminator.
+    Terminator,
+    /// xterm.
+    Xterm,
+    /// No windows: only say how to join.
+    None,
+}
+
+/// Start a chat: a server in this terminal, and a window for each client
+#[derive(Parser, Debug)]
+#[command(
+    name = "chat-run",
+    version,
+    after_help = "\
+Examples:
+  chat-run -c 3 -p 8080              a server and three client windows
+  chat-run --names ala,ola,jan       three clients that are logged in already
+  chat-run --lan -c 0                only a server, for everyone on this network
+
+Ctrl+C ends the session: the server, the clients and their windows."
+)]
+pub struct RunArgs {
+    /// Client windows to open, 0 to 64
+    #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=64))]
+    pub clients: u8,
+
+    /// Terminal emulator for the windows
+    #[arg(
+        short,
+        long,
+        value_name = "TERMINAL",
+        value_enum,
+        env = "CHAT_TERMINAL",
+        default_value_t
+    )]
+    pub terminal: Terminal,
+
+    /// Names that the clients log in with, in order: NAME or "NAME GROUP"; the other clients ask
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    pub names: Vec<String>,
+
+    /// Letters for a projector
+    #[arg(long)]
+    pub big: bool,
+
+    /// Show which terminal emulators are found and which one `auto` takes, and end
+    #[arg(long)]
+    pub list_terminals: bool,
+
+    /// The room.
+    #[command(flatten)]
+    pub room: RoomArgs,
+}

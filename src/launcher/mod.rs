@@ -1,0 +1,1 @@
+//! The launcher: a server and its client windows, from start to end.

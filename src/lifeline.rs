@@ -1,0 +1,1 @@
+//! The thread by which the launcher holds its clients: when it breaks, they leave.

@@ -1,0 +1,1 @@
+//! Elsewhere than on Linux.
