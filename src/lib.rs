@@ -4,6 +4,7 @@ pub mod cli;
 pub mod client;
 pub mod launcher;
 pub mod lifeline;
+pub mod listen;
 pub mod os;
 pub mod protocol;
 pub mod server;
