@@ -1,31 +1,383 @@
 //! What may reach a screen: text without controls, and without characters that hide or reorder it.
+//!
+//! Characters are judged one by one and escape sequences are not parsed: once its ESC is a visible `␛`, the rest of a
+//! sequence is harmless text, and an unfinished one cannot swallow what follows.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
-/// Text that a terminal can be shown: cleaned once, when it is made.
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+
+/// Combining marks of one sort, stacked or spacing, that may follow a character. Living scripts need up to four of
+/// each (Burmese `လျှော့` has three spacing and two stacked); more of them climb over the neighbouring lines.
+const MAX_MARKS: u8 = 4;
+
+/// Joiners and variation selectors in a row: an emoji needs a selector and a joiner (`❤️‍🔥`), nothing needs a third.
+const MAX_JOINERS: u8 = 2;
+
+/// Text that a terminal can be shown: cleaned once, when it is made. A clone shares it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Text(Arc<str>);
 
 impl Text {
-    /// Cleans `raw`.
+    /// Cleans `raw`, as [`clean`] does.
     pub fn new(raw: &str) -> Self {
         Self(clean(raw).into())
     }
 
-    /// The text.
+    /// The cleaned text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
 
-impl std::fmt::Display for Text {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+    /// Whether there is anything to see in it, as [`is_visible`] judges.
+    pub fn is_visible(&self) -> bool {
+        is_visible(&self.0)
     }
 }
 
-/// Cleans `raw`.
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Takes from `raw` what could control a terminal, or hide or reorder text on it; the rest stays as it was sent.
+///
+/// - C0 controls and DEL become their pictures (U+2400, "Control Pictures"), C1 controls U+FFFD: terminals obey them
+///   inside UTF-8 too. A tab and the line and paragraph separators become a space.
+/// - Gone are the bidirectional controls (UAX 9, section 2), the other format characters (category Cf) but for the
+///   prepended concatenation marks, the default-ignorable characters (UAX 44) and the noncharacters.
+/// - The joiners (ZWJ, ZWNJ, CGJ) and the variation selectors stay after something visible, two in a row.
+/// - Combining marks stay, up to four that stack (Mn, Me) and four that take room of their own (Mc) on a character.
+///
+/// Nothing is allocated where nothing changes. The result is at most three times as long as `raw`, and cleaning it
+/// again changes nothing.
 pub fn clean(raw: &str) -> Cow<'_, str> {
+    if is_printable_ascii(raw) {
+        return Cow::Borrowed(raw);
+    }
+    let mut place = Place::default();
+    let mut rest = raw.char_indices();
+    while let Some((at, c)) = rest.next() {
+        let kept = place.admit(c);
+        if kept != Some(c) {
+            let mut cleaned = String::with_capacity(raw.len());
+            cleaned.push_str(&raw[..at]);
+            cleaned.extend(kept);
+            cleaned.extend(rest.filter_map(|(_, c)| place.admit(c)));
+            return Cow::Owned(cleaned);
+        }
+    }
     Cow::Borrowed(raw)
+}
+
+/// Whether at least one character of `text` leaves something on a screen. Blanks, the empty Braille cell among them,
+/// do not, nor do marks, joiners and selectors that stand on nothing.
+pub fn is_visible(text: &str) -> bool {
+    text.chars().any(|c| match kind(c) {
+        Kind::Visible => true,
+        Kind::Replaced(by) => by != ' ',
+        Kind::Blank | Kind::StackedMark | Kind::SpacingMark | Kind::Joiner | Kind::Hidden => false,
+    })
+}
+
+/// The common case. Without an early end, so that the compiler can look at many bytes at once.
+fn is_printable_ascii(text: &str) -> bool {
+    text.bytes()
+        .fold(true, |all, byte| all & matches!(byte, b' '..=b'~'))
+}
+
+/// What a character does on a screen, as far as cleaning and names have to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A character that one sees.
+    Visible,
+    /// Room in which nothing is drawn.
+    Blank,
+    /// A mark drawn over, under or around the character before it (Mn, Me).
+    StackedMark,
+    /// A mark beside the character before it (Mc).
+    SpacingMark,
+    /// Nothing by itself; changes how its neighbours are drawn.
+    Joiner,
+    /// Nothing that a reader sees, or a change to the order of what they see.
+    Hidden,
+    /// Must not be shown as it is.
+    Replaced(char),
+}
+
+/// The kind of `c`.
+pub(super) fn kind(c: char) -> Kind {
+    match c {
+        ' ' => Kind::Blank,
+        '!'..='~' => Kind::Visible,
+        '\t' | '\u{2028}' | '\u{2029}' => Kind::Replaced(' '),
+        '\0'..='\x1f' => Kind::Replaced(
+            char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        ),
+        '\x7f' => Kind::Replaced('\u{2421}'),
+        '\u{80}'..='\u{9f}' => Kind::Replaced(char::REPLACEMENT_CHARACTER),
+        // Latin letters, without a search through the tables.
+        '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{2ff}' => Kind::Visible,
+        // CGJ, ZWNJ, ZWJ and the variation selectors: Mongolian, general, supplementary.
+        '\u{34f}'
+        | '\u{200c}'
+        | '\u{200d}'
+        | '\u{180b}'..='\u{180d}'
+        | '\u{180f}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{e0100}'..='\u{e01ef}' => Kind::Joiner,
+        // Default-ignorable though no format characters: Hangul fillers, two Khmer vowels, and places that are kept
+        // free for more of the kind, with the tags.
+        '\u{115f}'
+        | '\u{1160}'
+        | '\u{3164}'
+        | '\u{ffa0}'
+        | '\u{17b4}'
+        | '\u{17b5}'
+        | '\u{2065}'
+        | '\u{fff0}'..='\u{fff8}'
+        | '\u{e0000}'..='\u{e0fff}' => Kind::Hidden,
+        // Noncharacters.
+        '\u{fdd0}'..='\u{fdef}' => Kind::Hidden,
+        c if u32::from(c) & 0xfffe == 0xfffe => Kind::Hidden,
+        // Empty by design, though no white space: a Braille cell, a notehead, two hieroglyphs.
+        '\u{2800}' | '\u{1d159}' | '\u{13441}' | '\u{13442}' => Kind::Blank,
+        c if c.is_whitespace() => Kind::Blank,
+        // Prepended concatenation marks (UAX 44): format characters that are drawn around the digits after them.
+        '\u{600}'..='\u{605}'
+        | '\u{6dd}'
+        | '\u{70f}'
+        | '\u{890}'
+        | '\u{891}'
+        | '\u{8e2}'
+        | '\u{110bd}'
+        | '\u{110cd}' => Kind::Visible,
+        c => match c.general_category() {
+            GeneralCategory::Format => Kind::Hidden,
+            GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark => Kind::StackedMark,
+            GeneralCategory::SpacingMark => Kind::SpacingMark,
+            _ => Kind::Visible,
+        },
+    }
+}
+
+/// What stands before the next character. Only what is kept changes it: were it otherwise, cleaning twice would give
+/// another text than cleaning once.
+#[derive(Default)]
+struct Place {
+    /// The last character that is no mark and no joiner can be seen.
+    after_visible: bool,
+    joiners: u8,
+    stacked: u8,
+    spacing: u8,
+}
+
+impl Place {
+    /// What to keep of `c` here.
+    fn admit(&mut self, c: char) -> Option<char> {
+        let (kept, after_visible) = match kind(c) {
+            Kind::Visible => (c, true),
+            Kind::Blank => (c, false),
+            Kind::Replaced(by) => (by, by != ' '),
+            Kind::Hidden => return None,
+            Kind::Joiner => {
+                let room = self.after_visible && self.joiners < MAX_JOINERS;
+                self.joiners += u8::from(room);
+                return room.then_some(c);
+            }
+            Kind::StackedMark => return self.admit_mark(c, |place| &mut place.stacked),
+            Kind::SpacingMark => return self.admit_mark(c, |place| &mut place.spacing),
+        };
+        *self = Self {
+            after_visible,
+            ..Self::default()
+        };
+        Some(kept)
+    }
+
+    fn admit_mark(&mut self, c: char, count: fn(&mut Self) -> &mut u8) -> Option<char> {
+        let count = count(self);
+        if *count == MAX_MARKS {
+            return None;
+        }
+        *count += 1;
+        self.joiners = 0;
+        Some(c)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// These arrive as they were sent, and without a copy.
+    #[track_caller]
+    fn stays(text: &str) {
+        assert!(
+            matches!(clean(text), Cow::Borrowed(same) if same == text),
+            "{text:?} became {:?}",
+            clean(text)
+        );
+    }
+
+    #[track_caller]
+    fn becomes(raw: &str, cleaned: &str) {
+        assert_eq!(clean(raw), cleaned, "from {raw:?}");
+    }
+
+    #[test]
+    fn controls_become_visible() {
+        becomes("a\x1b[31mb", "a␛[31mb");
+        becomes("a\x1b]0;unterminated", "a␛]0;unterminated");
+        becomes("\0\x07\r\n\x1f\x7f", "␀␇␍␊␟␡");
+        becomes("a\u{9b}31mb\u{85}\u{80}", "a\u{fffd}31mb\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn tabs_and_separators_become_spaces() {
+        becomes("a\tb\u{2028}c\u{2029}d", "a b c d");
+    }
+
+    #[test]
+    fn blanks_stay_at_the_beginning_too() {
+        stays("  a  b ");
+        stays("\u{a0}\u{3000}\u{2003}a");
+    }
+
+    #[test]
+    fn what_hides_or_reorders_is_gone() {
+        for c in "\u{61c}\u{200e}\u{200f}\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}".chars()
+        {
+            becomes(&format!("a{c}b"), "ab");
+        }
+        for c in "\u{ad}\u{180e}\u{200b}\u{2060}\u{2064}\u{2065}\u{206a}\u{feff}\u{fff0}\u{fff9}\u{fffa}\u{fffb}\u{1d173}\
+                  \u{1bca0}\u{e0001}\u{e0041}\u{e007f}\u{e0fff}"
+            .chars()
+        {
+            becomes(&format!("a{c}b"), "ab");
+        }
+    }
+
+    #[test]
+    fn noncharacters_are_gone() {
+        becomes(
+            "a\u{fdd0}\u{fdef}\u{fffe}\u{ffff}\u{1fffe}\u{10ffff}b",
+            "ab",
+        );
+        stays("\u{fdcf}\u{fdf0}\u{fffd}");
+    }
+
+    #[test]
+    fn letters_that_are_invisible_are_gone() {
+        becomes("a\u{115f}\u{1160}\u{3164}\u{ffa0}\u{17b4}\u{17b5}b", "ab");
+    }
+
+    #[test]
+    fn number_signs_that_are_format_characters_stay() {
+        stays("\u{600}١٢ \u{6dd}٣ \u{70f}ܐ \u{8e2} \u{110bd}");
+    }
+
+    #[test]
+    fn living_scripts_arrive_as_sent() {
+        stays("Zażółć gęślą jaźń, Straße, naïve, Ægir");
+        stays("z\u{307}o\u{301}l\u{301}c\u{301}");
+        stays("בְּרֵאשִׁית בָּרָא");
+        stays("السَّلَامُ عَلَيْكُمْ می\u{200c}خواهم");
+        stays("क्षत्रिय नमस्ते क्\u{200d}ष");
+        stays("ที่นี่ น้ำ ผู้");
+        stays("བསྒྲུབས་ ཧཱུྃ");
+        stays("လျှော့ ရွှေ့ မြွှာ");
+        stays("張偉 山田 さくら がぎぐ 한국어 葛\u{e0100}");
+        stays("ᠮᠣᠩ\u{180b}ᠭᠣᠯ");
+        stays("Việt Nam, tiếng Việt");
+    }
+
+    #[test]
+    fn emoji_arrive_as_sent() {
+        stays(
+            "❤\u{fe0f}\u{200d}🔥 🏳\u{fe0f}\u{200d}🌈 👨\u{200d}👩\u{200d}👧\u{200d}👦 👩🏽\u{200d}🚀 👁\u{fe0f}\u{200d}🗨\u{fe0f}",
+        );
+        stays("1\u{fe0f}\u{20e3} 🇵🇱 👍🏿");
+    }
+
+    #[test]
+    fn a_subdivision_flag_loses_its_tags() {
+        becomes(
+            "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}!",
+            "🏴!",
+        );
+    }
+
+    #[test]
+    fn joiners_and_selectors_need_something_visible_before_them() {
+        becomes("\u{200d}\u{fe0f}a", "a");
+        becomes(" \u{200c}\u{34f}a", " a");
+        becomes("a\t\u{200d}b", "a b");
+        becomes(" \u{301}\u{200d}a", " \u{301}a");
+        becomes("\x1b\u{200d}", "␛\u{200d}");
+    }
+
+    #[test]
+    fn no_more_than_two_joiners_stand_in_a_row() {
+        becomes(
+            "a\u{200d}\u{fe0f}\u{e0101}\u{34f}\u{200c}b",
+            "a\u{200d}\u{fe0f}b",
+        );
+        becomes(
+            "a\u{200d}\u{200b}\u{200d}\u{200b}\u{200d}b",
+            "a\u{200d}\u{200d}b",
+        );
+    }
+
+    #[test]
+    fn no_more_than_four_marks_stand_on_a_character() {
+        becomes(
+            &format!("a{}b", "\u{301}".repeat(50)),
+            &format!("a{}b", "\u{301}".repeat(4)),
+        );
+        becomes(
+            &format!("a{}", "\u{301}\u{200d}".repeat(9)),
+            &format!("a{}\u{200d}", "\u{301}\u{200d}".repeat(4)),
+        );
+        becomes(
+            &format!(" {}", "\u{20dd}\u{200b}".repeat(9)),
+            &format!(" {}", "\u{20dd}".repeat(4)),
+        );
+        becomes(&"\u{903}\u{301}".repeat(9), &"\u{903}\u{301}".repeat(4));
+    }
+
+    #[test]
+    fn only_what_leaves_something_on_the_screen_is_visible() {
+        for text in ["a", " a", "字", "🇵", "\u{1b}", "\u{600}", "a\u{301}"] {
+            assert!(is_visible(text) && Text::new(text).is_visible(), "{text:?}");
+        }
+        for text in [
+            "",
+            " ",
+            "\t",
+            "\u{a0}\u{3000}",
+            "\u{2800}",
+            "\u{3164}\u{115f}",
+            "\u{1d159}",
+            "\u{301}",
+            "\u{200d}\u{fe0f}",
+            "\u{e0041}",
+        ] {
+            assert!(
+                !is_visible(text) && !Text::new(text).is_visible(),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn text_is_clean_and_shown_as_it_is() {
+        let text = Text::new("a\u{202e}b\x1b");
+        assert_eq!(text.as_str(), "ab␛");
+        assert_eq!(format!("[{text:<5}]"), "[ab␛  ]");
+        assert_eq!(text, Text::new("ab␛"));
+    }
 }
