@@ -1,1 +1,152 @@
-//! line
+//! Cuts a stream of bytes into lines, however the network cut it into packets.
+
+use std::fmt;
+
+use super::limits::MAX_LINE;
+
+/// Why a line cannot be used. The lines after it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineError {
+    /// It has more bytes than the limit.
+    TooLong,
+    /// It is not UTF-8.
+    NotUtf8,
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(
+                f,
+                "that line is too long: it may have {MAX_LINE} bytes, send it in parts"
+            ),
+            Self::NotUtf8 => f.write_str("that line is not UTF-8: set your terminal to UTF-8"),
+        }
+    }
+}
+
+/// Bytes go in as they come, lines come out whole.
+///
+/// A line ends in LF; a CR before it is dropped. It holds no more than what has not been handed out
+/// yet, and of a line that is too long only its length.
+#[derive(Debug)]
+pub struct Lines {
+    buffer: Vec<u8>,
+    /// Where the next line begins in `buffer`.
+    start: usize,
+    /// Bytes from `start` that are known to hold no LF, so that slow bytes are looked at once.
+    scanned: usize,
+    /// Bytes of the current line that were thrown away, since it is too long anyway.
+    dropped: usize,
+    max_line: usize,
+}
+
+impl Lines {
+    /// Lines of at most `max_line` bytes, without their ending.
+    pub fn new(max_line: usize) -> Self {
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            scanned: 0,
+            dropped: 0,
+            max_line,
+        }
+    }
+
+    /// Takes what was read.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole line, or `None` until more bytes come.
+    pub fn next_line(&mut self) -> Option<Result<&str, LineError>> {
+        let rest = self.buffer.len() - self.start;
+        let Some(at) = memchr::memchr(b'\n', &self.buffer[self.start + self.scanned..]) else {
+            self.scanned = rest;
+            // One more for the CR that may be the beginning of the ending.
+            if rest > self.max_line + 1 {
+                self.dropped += rest;
+                self.buffer.clear();
+                self.start = 0;
+                self.scanned = 0;
+            }
+            return None;
+        };
+        let start = self.start;
+        let end = start + self.scanned + at;
+        self.start = end + 1;
+        self.scanned = 0;
+        let line = &self.buffer[start..end];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if std::mem::take(&mut self.dropped) > 0 || line.len() > self.max_line {
+            return Some(Err(LineError::TooLong));
+        }
+        Some(std::str::from_utf8(line).map_err(|_| LineError::NotUtf8))
+    }
+
+    /// After the end of input: the last line, where it has no ending.
+    pub fn last_line(&mut self) -> Option<Result<&str, LineError>> {
+        if self.unended() == 0 {
+            return None;
+        }
+        self.push(b"\n");
+        self.next_line()
+    }
+
+    /// Bytes since the last line ending.
+    pub fn unended(&self) -> usize {
+        self.dropped + self.buffer.len() - self.start
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(lines: &mut Lines) -> Vec<Result<String, LineError>> {
+        std::iter::from_fn(|| lines.next_line().map(|line| line.map(str::to_owned))).collect()
+    }
+
+    #[test]
+    fn a_cr_before_the_ending_is_dropped_and_no_other() {
+        let mut lines = Lines::new(10);
+        lines.push(b"a\r\n\rb\r\r\nc");
+        assert_eq!(all(&mut lines), [Ok("a".into()), Ok("\rb\r".into())]);
+        assert_eq!(lines.last_line(), Some(Ok("c")));
+        assert_eq!(lines.last_line(), None);
+    }
+
+    #[test]
+    fn a_line_of_the_limit_passes_and_one_byte_more_is_too_long() {
+        for ending in ["\n", "\r\n"] {
+            let mut lines = Lines::new(4);
+            lines.push(format!("1234{ending}12345{ending}ok{ending}").as_bytes());
+            assert_eq!(
+                all(&mut lines),
+                [Ok("1234".into()), Err(LineError::TooLong), Ok("ok".into())]
+            );
+        }
+    }
+
+    #[test]
+    fn an_endless_line_is_counted_and_not_kept() {
+        let mut lines = Lines::new(4);
+        for _ in 0..1000 {
+            lines.push(&[b'x'; 1000]);
+            assert_eq!(lines.next_line(), None);
+            assert!(lines.buffer.capacity() < 4000);
+        }
+        assert_eq!(lines.unended(), 1_000_000);
+        lines.push(b"\nok\n");
+        assert_eq!(all(&mut lines), [Err(LineError::TooLong), Ok("ok".into())]);
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf8_does_not_harm_the_next() {
+        let mut lines = Lines::new(10);
+        lines.push(b"\xff\n\xc4\x85\n");
+        assert_eq!(all(&mut lines), [Err(LineError::NotUtf8), Ok("ą".into())]);
+    }
+}
