@@ -1,1 +1,315 @@
-//! request
+//! What a client may send: the lines before it has a name, and those of a member.
+
+use std::fmt;
+
+use super::limits::MAX_NAME_CHARS;
+use super::line::LineError;
+use super::name::{Group, GroupError, Name, NameError};
+use super::text::Text;
+
+/// How a client gets what it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for a person with netcat.
+    Plain,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The languages that `/help` speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// `/help`, `/?`.
+    English,
+    /// `/pomoc`.
+    Polish,
+}
+
+/// A line of a client that has no name yet.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Login<'a> {
+    /// Nothing visible: does nothing.
+    Nothing,
+    /// The words of an [`Identity`], plain or after `/json`.
+    Enter(Option<Format>, &'a str),
+    /// `/pass PASSWORD`.
+    Pass(&'a str),
+    /// `/help`.
+    Help(Language),
+    /// `/quit`.
+    Quit,
+    /// Another command.
+    Unknown(Text),
+    /// The first line of an HTTP request (RFC 9112, section 3).
+    Http,
+}
+
+impl<'a> Login<'a> {
+    /// Reads a line.
+    pub fn parse(line: &'a str) -> Self {
+        let line = line.trim();
+        if visible(line).is_none() {
+            return Self::Nothing;
+        }
+        let Some(command) = Command::parse(line) else {
+            return if is_http(line) {
+                Self::Http
+            } else {
+                Self::Enter(None, line)
+            };
+        };
+        match command.word.as_str() {
+            "/json" => Self::Enter(Some(Format::Json), command.rest),
+            "/pass" => Self::Pass(command.rest),
+            "/help" | "/?" => Self::Help(Language::English),
+            "/pomoc" => Self::Help(Language::Polish),
+            "/quit" | "/exit" | "/wyjdz" | "/wyjdź" => Self::Quit,
+            word => Self::Unknown(excerpt(word)),
+        }
+    }
+}
+
+fn is_http(line: &str) -> bool {
+    let mut words = line.split(' ');
+    let method = words.next().unwrap_or_default();
+    let version = words.nth(1).unwrap_or_default();
+    method.bytes().all(|b| b.is_ascii_uppercase()) && version.starts_with("HTTP/1.")
+}
+
+/// Who a client is: `NAME [GROUP]`.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The name.
+    pub name: Name,
+    /// The group, where one was given.
+    pub group: Option<Group>,
+}
+
+/// Why somebody cannot be who they say.
+#[derive(Debug)]
+pub enum IdentityError {
+    /// There is no word.
+    NoName,
+    /// There are more than two words; the name that was perhaps meant.
+    TooManyWords(Text),
+    /// The first word is no name.
+    Name(NameError),
+    /// The second word is no group.
+    Group(GroupError),
+}
+
+impl fmt::Display for IdentityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoName => f.write_str("a name is missing: type your name"),
+            Self::TooManyWords(joined) => {
+                write!(f, "a name is one word, and a group one more: try {joined}")
+            }
+            Self::Name(error) => error.fmt(f),
+            Self::Group(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Identity {
+    /// Reads `NAME [GROUP]`.
+    pub fn parse(words: &str) -> Result<Self, IdentityError> {
+        let mut each = words.split_whitespace();
+        let name = each.next().ok_or(IdentityError::NoName)?;
+        let group = each.next();
+        if each.next().is_some() {
+            return Err(IdentityError::TooManyWords(joined(words)));
+        }
+        Ok(Self {
+            name: Name::new(name).map_err(IdentityError::Name)?,
+            group: group
+                .map(Group::new)
+                .transpose()
+                .map_err(IdentityError::Group)?,
+        })
+    }
+}
+
+/// `Jan Kowalski z 3ID12` as one name, as far as that fits.
+fn joined(words: &str) -> Text {
+    let mut joined = String::new();
+    for word in words.split_whitespace() {
+        let with = joined.chars().count() + 1 + word.chars().count();
+        if !joined.is_empty() && with > MAX_NAME_CHARS {
+            break;
+        }
+        if !joined.is_empty() {
+            joined.push('_');
+        }
+        joined.push_str(word);
+    }
+    joined.truncate(joined.floor_char_boundary(MAX_NAME_CHARS * 4));
+    Text::new(&joined)
+}
+
+/// What a member asks for in one line.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Nothing visible: does nothing.
+    Nothing,
+    /// A message to everybody.
+    Say(Text),
+    /// `/msg NAME TEXT`.
+    Msg(Name, Text),
+    /// `/reply TEXT`.
+    Reply(Text),
+    /// `/changename NEW`.
+    Rename(Name),
+    /// `/online`.
+    Online,
+    /// `/help`.
+    Help(Language),
+    /// `/quit`.
+    Quit,
+}
+
+/// Why a member's line does nothing.
+#[derive(Clone, Debug)]
+pub enum RequestError {
+    /// It is no line.
+    Line(LineError),
+    /// There is no such command.
+    Unknown(Text),
+    /// The command needs more words: how it is written.
+    Usage(&'static str),
+    /// The new name is no name.
+    Name(NameError),
+    /// What stands where a member's name should be cannot be one.
+    NotHere(Text),
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(error) => error.fmt(f),
+            Self::Unknown(word) => write!(
+                f,
+                "unknown command {word}: /help lists the commands; to say it as text, type /{word}"
+            ),
+            Self::Usage(usage) => write!(f, "type {usage}"),
+            Self::Name(error) => error.fmt(f),
+            Self::NotHere(name) => write!(f, "{name} is not here"),
+        }
+    }
+}
+
+impl Request {
+    /// Reads a line of a member whose client speaks `format`.
+    pub fn parse(line: &str, format: Format) -> Result<Self, RequestError> {
+        if format == Format::Plain && line.trim_end().eq_ignore_ascii_case("exit") {
+            return Ok(Self::Quit);
+        }
+        let Some(command) = Command::parse(line) else {
+            let said = line.strip_prefix('/').unwrap_or(line);
+            return Ok(visible(said).map_or(Self::Nothing, Self::Say));
+        };
+        match command.word.as_str() {
+            "/msg" => {
+                const USAGE: RequestError = RequestError::Usage("/msg NAME TEXT");
+                let (name, text) = command.rest.split_once(char::is_whitespace).ok_or(USAGE)?;
+                let text = visible(text.trim_start()).ok_or(USAGE)?;
+                let name = Name::new(name).map_err(|_| RequestError::NotHere(excerpt(name)))?;
+                Ok(Self::Msg(name, text))
+            }
+            "/reply" => visible(command.rest)
+                .map(Self::Reply)
+                .ok_or(RequestError::Usage("/reply TEXT")),
+            "/changename" | "/nick" => {
+                if command.rest.is_empty() || command.rest.contains(char::is_whitespace) {
+                    return Err(RequestError::Usage(
+                        "/changename NAME, the name being one word",
+                    ));
+                }
+                Name::new(command.rest)
+                    .map(Self::Rename)
+                    .map_err(RequestError::Name)
+            }
+            "/online" | "/who" => Ok(Self::Online),
+            "/help" | "/?" => Ok(Self::Help(Language::English)),
+            "/pomoc" => Ok(Self::Help(Language::Polish)),
+            "/quit" | "/exit" | "/wyjdz" | "/wyjdź" => Ok(Self::Quit),
+            word => Err(RequestError::Unknown(excerpt(word))),
+        }
+    }
+}
+
+fn visible(raw: &str) -> Option<Text> {
+    let text = Text::new(raw);
+    text.is_visible().then_some(text)
+}
+
+/// What a member typed, short enough to be shown back.
+pub(crate) fn excerpt(raw: &str) -> Text {
+    let end = raw.floor_char_boundary(MAX_NAME_CHARS * 4);
+    Text::new(&raw[..end])
+}
+
+/// A line that begins with one slash.
+struct Command<'a> {
+    /// The command with its slash, in lower case.
+    word: String,
+    /// What follows it, without the blanks around.
+    rest: &'a str,
+}
+
+impl<'a> Command<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        if !line.starts_with('/') || line.starts_with("//") {
+            return None;
+        }
+        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        Some(Self {
+            word: word.to_lowercase(),
+            rest: rest.trim(),
+        })
+    }
+}
+
+/// What `/help` answers, a line a command.
+pub fn help(language: Language) -> &'static [&'static str] {
+    match language {
+        Language::English => &[
+            "type a line and press Enter to say it to everybody",
+            "/msg NAME TEXT: say it to NAME alone",
+            "/reply TEXT: answer the last private message",
+            "/changename NAME: take another name",
+            "/online: who is here",
+            "/help: this list (/pomoc: in Polish)",
+            "/quit: leave",
+            "//TEXT: say a line that begins with a slash",
+        ],
+        Language::Polish => &[
+            "wpisz wiersz i naciśnij Enter, aby powiedzieć go wszystkim",
+            "/msg NAZWA TEKST: tylko do tej osoby",
+            "/reply TEKST: odpowiedź na ostatnią wiadomość prywatną",
+            "/changename NAZWA: zmiana nazwy",
+            "/online: kto tu jest",
+            "/pomoc: ta lista (/help: po angielsku)",
+            "/wyjdź: wyjście",
+            "//TEKST: wiersz, który zaczyna się ukośnikiem",
+        ],
+    }
+}
+
+/// What `/help` answers before there is a name.
+pub fn login_help(language: Language) -> &'static [&'static str] {
+    match language {
+        Language::English => &[
+            "NAME or NAME GROUP: join with that name",
+            "/pass PASSWORD: first, where the room has one",
+            "/json NAME GROUP: join, and get JSON lines",
+            "/quit: leave",
+        ],
+        Language::Polish => &[
+            "NAZWA albo NAZWA GRUPA: wejście pod tą nazwą",
+            "/pass HASŁO: najpierw, jeśli pokój ma hasło",
+            "/json NAZWA GRUPA: wejście, odpowiedzi jako JSON",
+            "/quit: wyjście",
+        ],
+    }
+}
