@@ -1,2 +1,44 @@
-//! chat-server
-fn main() {}
+//! `chat-server`: parses its arguments and runs a server.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use chat_run::cli::{Replay, ServerArgs};
+use chat_run::listen::Target;
+use chat_run::protocol::limits::LOGIN_TIME;
+use chat_run::server::{self, Config};
+use chat_run::{os, style};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    os::keep_ignored_hangup();
+    match server::run(config(ServerArgs::parse())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A stderr that is gone is no reason to panic.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn config(args: ServerArgs) -> Config {
+    let lifeline = args.lifeline;
+    let room = args.into_room();
+    Config {
+        target: Target::from(&room),
+        port: room.port,
+        max_clients: room.max_clients.into(),
+        password: room.password,
+        replay: match room.replay {
+            Replay::Last(count) => count,
+            Replay::All => usize::MAX,
+        },
+        history: room.history,
+        rate: room.rate,
+        coloured: style::is_coloured(room.color),
+        login_time: room.login_time.map_or(LOGIN_TIME, Duration::from_millis),
+        lifeline,
+    }
+}

@@ -8,3 +8,4 @@ pub mod listen;
 pub mod os;
 pub mod protocol;
 pub mod server;
+pub mod style;

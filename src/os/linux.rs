@@ -3,6 +3,14 @@
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::FDTarget;
 
+/// Names the calling thread, as `ps -L` and `top -H` show it; [`super::thread_name`] tells what fits.
+pub fn set_thread_name(prefix: &str, name: &str) {
+    if let Ok(name) = std::ffi::CString::new(super::thread_name(prefix, name)) {
+        // A thread without its name works as well.
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
 /// Whether SIGHUP is ignored, from `SigIgn` in `/proc/self/status` (proc_pid_status(5)).
 pub(super) fn hangup_is_ignored() -> bool {
     // SIGHUP is number 1, the lowest bit.

@@ -10,7 +10,54 @@ mod elsewhere;
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::*;
 
+mod socket;
+pub use socket::*;
+
 use std::net::IpAddr;
+
+/// Bytes of a thread's name that Linux keeps (prctl(2), `PR_SET_NAME`).
+const THREAD_NAME: usize = 15;
+
+/// A thread's name, like `c:ala`: what fits, cut between two characters.
+pub fn thread_name(prefix: &str, name: &str) -> String {
+    let mut all = format!("{prefix}{name}");
+    all.truncate(all.floor_char_boundary(THREAD_NAME));
+    all
+}
+
+/// Raises the number of descriptors that this process may have as far as that is allowed, and tells it; `None` where there is no
+/// limit, or none is known.
+#[cfg(unix)]
+pub fn raise_descriptor_limit() -> Option<u64> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let mut limit = getrlimit(Resource::Nofile);
+    let soft = limit.current;
+    limit.current = limit.maximum;
+    // Where that is refused, it stays as it is.
+    match setrlimit(Resource::Nofile, limit) {
+        Ok(()) => limit.current,
+        Err(_) => soft,
+    }
+}
+
+/// Not known here.
+#[cfg(not(unix))]
+pub fn raise_descriptor_limit() -> Option<u64> {
+    None
+}
+
+/// Whether this process may read from the terminal behind `input`: one in the background would be stopped (`SIGTTIN`, credentials(7)).
+#[cfg(unix)]
+pub fn is_foreground(input: &impl std::os::fd::AsFd) -> bool {
+    rustix::termios::tcgetpgrp(input).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+/// There are no groups of processes here.
+#[cfg(not(unix))]
+pub fn is_foreground<T>(_input: &T) -> bool {
+    true
+}
 
 /// The addresses by which other machines may reach this one: of every interface that is up, without loopback, and without
 /// link-local IPv6 ones, which nobody can type without naming an interface. Empty where they cannot be had.

@@ -1,1 +1,295 @@
-//! The server.
+//! The server: a thread for each client reads, one thread delivers, one room between them.
+
+mod accept;
+mod backlog;
+mod console;
+mod delivery;
+mod history;
+mod linger;
+mod log;
+mod login;
+mod past;
+mod rate;
+mod room;
+mod session;
+mod strangers;
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, Builder};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use self::console::Outcome;
+use self::delivery::Delivery;
+use self::history::{History, Loaded};
+use self::linger::Linger;
+use self::log::{Entry, Log};
+use self::past::Past;
+use self::room::Room;
+use self::strangers::{MAX_STRANGERS, Strangers};
+use crate::listen::{self, Target};
+use crate::os;
+use crate::protocol::text::Text;
+
+/// Descriptors for everything but connections: standard streams, listeners, history.
+const OTHER_DESCRIPTORS: u64 = 32;
+
+/// What a server is to be like.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen.
+    pub target: Target,
+    /// The port; 0 for any free one.
+    pub port: u16,
+    /// Members at once.
+    pub max_clients: usize,
+    /// What a client must give before its name.
+    pub password: Option<String>,
+    /// Past messages that a newcomer is shown.
+    pub replay: usize,
+    /// Where the conversation is kept.
+    pub history: Option<PathBuf>,
+    /// Lines a second that one client may send over time; 0 for no limit.
+    pub rate: u32,
+    /// Whether the log is coloured.
+    pub coloured: bool,
+    /// Time that a connection has to log in.
+    pub login_time: Duration,
+    /// Whether stdin is a launcher's: its lines are commands, and its end is the server's.
+    pub lifeline: bool,
+}
+
+/// What all threads of a server share.
+struct Shared {
+    room: Room,
+    strangers: Strangers,
+    linger: Linger,
+    log: Log,
+    password: Option<String>,
+    rate: u32,
+    login_time: Duration,
+}
+
+/// What the main thread waits for.
+enum Happening {
+    /// The operator typed a line.
+    Line(String),
+    /// The server is to end.
+    Stop,
+}
+
+/// Runs a server until it is told to end, by a signal, its console or its launcher.
+///
+/// To be called from the main thread, once in a process: it handles the process's signals.
+///
+/// # Errors
+/// When it cannot begin: the address, the history file, a thread.
+pub fn run(config: Config) -> Result<()> {
+    let begin = Instant::now();
+    let (happenings, happened) = mpsc::channel();
+    handle_signals(happenings.clone())?;
+
+    let mut past = Past::new(config.replay);
+    let (history, loaded) = match &config.history {
+        Some(path) => {
+            let (history, loaded) = History::open(path, random_id()?, &mut past)?;
+            (Some(history), loaded)
+        }
+        None => (
+            None,
+            Loaded {
+                room: random_id()?,
+                last_seq: 0,
+                last_id: 0,
+                torn: 0,
+            },
+        ),
+    };
+    let listeners = listen::listen(&config.target, config.port)?;
+    let (log, printing) = Log::start(config.coloured)?;
+    let (max_strangers, warning) = seats(config.max_clients);
+    announce(&config, &listeners, &log)?;
+    if loaded.torn > 0 {
+        let torn = loaded.torn;
+        log.post(Entry::Error(format!(
+            "the history's last line was torn: its {torn} bytes were cut off"
+        )));
+    }
+    if let Some(warning) = warning {
+        log.post(Entry::Error(warning));
+    }
+
+    let shared = Shared {
+        room: Room::new(
+            Text::new(&loaded.room),
+            config.max_clients,
+            loaded.last_seq,
+            loaded.last_id,
+        ),
+        strangers: Strangers::new(max_strangers),
+        linger: Linger::default(),
+        log,
+        password: config.password,
+        rate: config.rate,
+        login_time: config.login_time,
+    };
+    console::start(config.lifeline, happenings)?;
+    serve(&shared, &listeners, &happened, past, history)?;
+
+    let totals = shared.room.totals();
+    let summary = format!(
+        "the room is closed: {}, {} joined, {} messages",
+        duration(begin.elapsed()),
+        totals.joined,
+        totals.messages
+    );
+    shared.log.post(Entry::Plain(summary));
+    drop(shared);
+    printing.finish();
+    Ok(())
+}
+
+/// From the first connection to the last: when this returns, every thread that serves a client has ended.
+fn serve(
+    shared: &Shared,
+    listeners: &[TcpListener],
+    happened: &Receiver<Happening>,
+    past: Past,
+    history: Option<History>,
+) -> Result<()> {
+    let stop = accept::Stop::default();
+    // Outside of the scope, since its threads borrow it.
+    let stop = &stop;
+    thread::scope(|scope| {
+        let deliver = Delivery::new(shared, scope, past, history);
+        let started = (|| {
+            let linger = Builder::new().name("linger".into());
+            linger.spawn_scoped(scope, || shared.linger.run())?;
+            for listener in listeners {
+                let accept = Builder::new().name("accept".into());
+                accept.spawn_scoped(scope, move || accept::run(shared, scope, listener, stop))?;
+            }
+            Builder::new()
+                .name("deliver".into())
+                .spawn_scoped(scope, move || deliver.run())
+        })();
+        if started.is_ok() {
+            operate(&shared.room, happened, &shared.log);
+        }
+        stop.stop(listeners);
+        shared.strangers.close();
+        shared.room.close();
+        let started =
+            started.context("cannot start a thread: end other programs, or raise `ulimit -u`");
+        let delivered = started.map(thread::ScopedJoinHandle::join);
+        shared.linger.stop();
+        delivered.map(drop)
+    })
+}
+
+/// Does what the operator asks for, until the server is to end.
+fn operate(room: &Room, happened: &Receiver<Happening>, log: &Log) {
+    for happening in happened {
+        match happening {
+            Happening::Stop => return,
+            Happening::Line(line) => match console::handle(&line, room) {
+                Outcome::Nothing => {}
+                Outcome::Answer(answer) => log.post(Entry::Answer(answer)),
+                Outcome::Quit => return,
+            },
+        }
+    }
+}
+
+/// SIGINT, SIGTERM and SIGHUP end the server in order; a second one ends it at once.
+fn handle_signals(happenings: Sender<Happening>) -> Result<()> {
+    let mut asked = false;
+    ctrlc::set_handler(move || {
+        if std::mem::replace(&mut asked, true) {
+            std::process::exit(1);
+        }
+        // The receiver is gone where the server is ending already.
+        let _ = happenings.send(Happening::Stop);
+    })
+    .context("cannot handle signals")
+}
+
+/// Tells that the server can be reached, and by whom. The first line is for programs as well.
+fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()> {
+    let addresses: Vec<SocketAddr> = listeners
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<io::Result<_>>()?;
+    let Some((first, others)) = addresses.split_first() else {
+        return Ok(());
+    };
+    let mut out = io::stdout();
+    // Where nobody reads it, the room is open all the same.
+    let _ = writeln!(out, "listening on {first}").and_then(|()| out.flush());
+    for address in others {
+        log.post(Entry::Plain(format!("and on {address}")));
+    }
+    let port = first.port();
+    match &config.target {
+        Target::Everyone => {
+            log.post(Entry::Plain(
+                "anyone on this network can join and read:".into(),
+            ));
+            for address in os::addresses() {
+                log.post(Entry::Plain(format!(
+                    "  chat-client {address} {port}    or: nc {address} {port}"
+                )));
+            }
+        }
+        Target::Host(_) if addresses.iter().all(|address| address.ip().is_loopback()) => {
+            log.post(Entry::Plain(
+                "only this machine can join; --lan lets this network in".into(),
+            ));
+        }
+        Target::Host(_) => {
+            log.post(Entry::Plain(
+                "anyone who can reach this address can join and read".into(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// How many may wait without a name, with what is to be said where descriptors are too few.
+fn seats(max_clients: usize) -> (usize, Option<String>) {
+    let wanted = (max_clients + MAX_STRANGERS) as u64 + OTHER_DESCRIPTORS;
+    let Some(limit) = os::raise_descriptor_limit().filter(|limit| *limit < wanted) else {
+        return (MAX_STRANGERS, None);
+    };
+    let connections = usize::try_from(limit.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or_default();
+    // A quarter is for strangers, or nobody could even be told that the room is full.
+    let strangers = connections
+        .saturating_sub(max_clients)
+        .max(connections / 4)
+        .clamp(1, MAX_STRANGERS);
+    let members = connections.saturating_sub(strangers);
+    let warning = (members < max_clients).then(|| {
+        format!("{limit} descriptors are enough for {members} members, not {max_clients}: raise `ulimit -n`")
+    });
+    (strangers, warning)
+}
+
+/// A random id, in hexadecimal.
+fn random_id() -> Result<String> {
+    let id = getrandom::u64().context("the system has no random numbers")?;
+    Ok(format!("{id:016x}"))
+}
+
+/// A duration as people say it.
+fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}

@@ -1,0 +1,128 @@
+//! What sockets can do beyond std: send without waiting, wait without reading, wake an accept.
+
+use std::io::{self, IoSlice};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+/// Most slices of one vectored send (`IOV_MAX`, writev(2)).
+pub const MAX_SLICES: usize = 1024;
+
+/// Sends what the kernel takes at once, at most [`MAX_SLICES`] slices of `parts`.
+///
+/// # Errors
+/// `WouldBlock` where it takes nothing now.
+#[cfg(unix)]
+pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    let parts = &parts[..parts.len().min(MAX_SLICES)];
+    let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
+    // A flag of the call: the thread that reads the same socket goes on waiting in its reads.
+    SockRef::from(socket).send_vectored_with_flags(parts, flags.bits() as _)
+}
+
+/// Sends what the kernel takes at once. Here only a whole socket can be told not to wait, so this waits a little.
+#[cfg(not(unix))]
+pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    socket.set_write_timeout(Some(Duration::from_millis(1)))?;
+    let parts = &parts[..parts.len().min(MAX_SLICES)];
+    match SockRef::from(socket).send_vectored(parts) {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        other => other,
+    }
+}
+
+/// Waits until the kernel takes bytes for `socket` or the connection is broken, for `patience` at most.
+///
+/// # Errors
+/// Those of poll(2).
+#[cfg(unix)]
+pub fn wait_writable(socket: &TcpStream, patience: Duration) -> io::Result<()> {
+    poll(socket, rustix::event::PollFlags::OUT, patience).map(drop)
+}
+
+/// Waits a little.
+#[cfg(not(unix))]
+pub fn wait_writable(_socket: &TcpStream, patience: Duration) -> io::Result<()> {
+    std::thread::sleep(patience.min(Duration::from_millis(10)));
+    Ok(())
+}
+
+/// Waits until `socket` can be read, for `patience` at most; true where it can.
+///
+/// # Errors
+/// Those of poll(2).
+#[cfg(unix)]
+pub fn wait_readable(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
+    poll(socket, rustix::event::PollFlags::IN, patience)
+}
+
+/// Waits until `socket` can be read, for `patience` at most; true where it can.
+///
+/// # Errors
+/// Those of the socket.
+#[cfg(not(unix))]
+pub fn wait_readable(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
+    let before = socket.read_timeout()?;
+    socket.set_read_timeout(Some(patience))?;
+    let readable = socket.peek(&mut [0]).is_ok();
+    socket.set_read_timeout(before)?;
+    Ok(readable)
+}
+
+/// Waits for `patience`, or until both directions of the connection are over; true where they are.
+///
+/// The end of input alone is no such thing: a client that has sent all may still be reading.
+///
+/// # Errors
+/// Those of poll(2).
+#[cfg(unix)]
+pub fn wait_hangup(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
+    // POLLHUP and POLLERR are told unasked.
+    poll(socket, rustix::event::PollFlags::empty(), patience)
+}
+
+/// Waits for `patience`: the end of a connection is seen by the next read.
+#[cfg(not(unix))]
+pub fn wait_hangup(_socket: &TcpStream, patience: Duration) -> io::Result<bool> {
+    std::thread::sleep(patience);
+    Ok(false)
+}
+
+#[cfg(unix)]
+fn poll(
+    socket: &TcpStream,
+    events: rustix::event::PollFlags,
+    patience: Duration,
+) -> io::Result<bool> {
+    let timeout = rustix::event::Timespec::try_from(patience).ok();
+    let mut fds = [rustix::event::PollFd::new(socket, events)];
+    match rustix::event::poll(&mut fds, timeout.as_ref()) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes a blocked `accept` on `listener`, and every later one, fail.
+#[cfg(target_os = "linux")]
+pub fn stop_accepting(listener: &TcpListener) {
+    // Linux alone lets a listening socket be shut down. An error says that it is not listening.
+    let _ = SockRef::from(listener).shutdown(std::net::Shutdown::Both);
+}
+
+/// Makes a blocked `accept` on `listener` return, with a connection from this machine.
+#[cfg(not(target_os = "linux"))]
+pub fn stop_accepting(listener: &TcpListener) {
+    if let Ok(mut address) = listener.local_addr() {
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        let _ = TcpStream::connect_timeout(&address, Duration::from_secs(1));
+    }
+}

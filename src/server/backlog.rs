@@ -1,0 +1,165 @@
+//! What a slow member has not taken yet, and the thread that sends it.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::net::TcpStream;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::os;
+
+/// Bytes that a member may be behind, beside its welcome, the past and lists, which have bounds of their own.
+pub(super) const MAX_BACKLOG: usize = 512 * 1024;
+
+/// Time without progress after which a member is taken for stuck.
+const MAX_STALL: Duration = Duration::from_secs(10);
+
+/// How often a socket that is not reported as writable is tried all the same: the kernel reports it when half
+/// of its buffer is free, which for a slow peer may be later than [`MAX_STALL`] (tcp(7)).
+const TRY: Duration = Duration::from_secs(1);
+
+/// The bytes between the delivery thread, which appends, and the writer thread, which sends.
+pub(super) struct Backlog {
+    /// Guards the queue. Sends under it never wait, and no other lock is taken while it is held.
+    state: Mutex<State>,
+}
+
+struct State {
+    queue: VecDeque<u8>,
+    /// How much of what was appended does not count as being behind.
+    exempt: usize,
+    /// Nothing more will be appended: when the queue is empty, writing ends.
+    closing: bool,
+    /// The writer thread has ended.
+    over: bool,
+}
+
+/// What became of bytes that were appended.
+pub(super) enum Append {
+    /// The writer thread will send them.
+    Taken,
+    /// The writer thread has sent all and ended; nothing was appended.
+    CaughtUp,
+    /// The member is too far behind; nothing was appended.
+    TooFar,
+}
+
+/// How a writer thread ended.
+pub(super) enum Written {
+    /// All was sent, and more may come.
+    CaughtUp,
+    /// All was sent, and that was the end.
+    Closed,
+    /// The peer took nothing for too long.
+    Stalled,
+    /// The connection broke.
+    Lost,
+}
+
+impl Backlog {
+    /// What a full socket left of `parts`, `exempt` bytes of which do not count as being behind.
+    ///
+    /// Takes all of it: what is pending in the room is bounded, so one round alone cuts nobody.
+    pub(super) fn new(parts: &[IoSlice<'_>], exempt: usize) -> Self {
+        let queue = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        Self {
+            state: Mutex::new(State {
+                queue,
+                exempt,
+                closing: false,
+                over: false,
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends `parts`, `exempt` bytes of which do not count as being behind. Called by the delivery thread.
+    pub(super) fn append(&self, parts: &[IoSlice<'_>], exempt: usize) -> Append {
+        let mut state = self.lock();
+        if state.over {
+            return Append::CaughtUp;
+        }
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        if state.queue.len() + bytes > MAX_BACKLOG + state.exempt + exempt {
+            return Append::TooFar;
+        }
+        state.exempt += exempt;
+        for part in parts {
+            state.queue.extend(part.iter());
+        }
+        Append::Taken
+    }
+
+    /// Ends writing when all is sent; false where the writer thread has ended already.
+    pub(super) fn close(&self) -> bool {
+        let mut state = self.lock();
+        state.closing = true;
+        !state.over
+    }
+
+    /// Throws away what waits, but for the line that may be half sent, and ends with `reason`; false where the
+    /// writer thread has ended already.
+    pub(super) fn cut(&self, reason: &[u8]) -> bool {
+        let mut state = self.lock();
+        let line = state
+            .queue
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
+        state.queue.truncate(line);
+        state.queue.extend(reason);
+        state.closing = true;
+        !state.over
+    }
+
+    /// The body of a writer thread: sends until the queue is empty.
+    pub(super) fn write(&self, socket: &TcpStream) -> Written {
+        let mut progress = Instant::now();
+        loop {
+            // What happened is seen by the send, so an error here is of no use.
+            let _ = os::wait_writable(socket, TRY);
+            let mut state = self.lock();
+            match state.send(socket) {
+                Ok(0) if progress.elapsed() > MAX_STALL => {
+                    state.over = true;
+                    return Written::Stalled;
+                }
+                Ok(0) => {}
+                Ok(_) => progress = Instant::now(),
+                Err(_) => {
+                    state.over = true;
+                    return Written::Lost;
+                }
+            }
+            if state.queue.is_empty() {
+                state.over = true;
+                return if state.closing {
+                    Written::Closed
+                } else {
+                    Written::CaughtUp
+                };
+            }
+        }
+    }
+}
+
+impl State {
+    /// Sends what the kernel takes at once; 0 where it takes nothing now.
+    fn send(&mut self, socket: &TcpStream) -> io::Result<usize> {
+        let (front, back) = self.queue.as_slices();
+        let sent = match os::send_now(socket, &[IoSlice::new(front), IoSlice::new(back)]) {
+            Ok(sent) => sent,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                0
+            }
+            Err(error) => return Err(error),
+        };
+        self.queue.drain(..sent);
+        Ok(sent)
+    }
+}

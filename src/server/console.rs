@@ -1,0 +1,94 @@
+//! The operator's commands, and the terminal that they are typed on.
+
+use std::io::{self, BufRead, IsTerminal};
+use std::sync::mpsc::Sender;
+use std::thread;
+
+use super::Happening;
+use super::room::Room;
+use crate::os;
+use crate::protocol::event::Answer;
+use crate::protocol::name::Name;
+use crate::protocol::request::{self, RequestError};
+use crate::protocol::text::Text;
+
+const HELP: [&str; 5] = [
+    "/say TEXT: say something to everybody, as the server",
+    "/kick NAME or /kick NAME REASON: end somebody's connection",
+    "/online: who is here",
+    "/help: this list",
+    "/quit: end the server (Ctrl+C does the same)",
+];
+
+/// What a command leads to.
+pub(super) enum Outcome {
+    Nothing,
+    Answer(Answer),
+    Quit,
+}
+
+/// Reads the operator's lines, on a terminal or from the launcher; their end is the end of a launcher.
+///
+/// The thread is not joined: nothing ends a read of a terminal. It holds nothing but the way to tell.
+pub(super) fn start(lifeline: bool, happenings: Sender<Happening>) -> io::Result<()> {
+    let input = io::stdin();
+    let is_operator = input.is_terminal() && os::is_foreground(&input);
+    if !is_operator && !lifeline {
+        return Ok(());
+    }
+    let read = move || {
+        for line in input.lock().lines() {
+            // Not UTF-8, or the terminal is gone.
+            let Ok(line) = line else { break };
+            if happenings.send(Happening::Line(line)).is_err() {
+                return;
+            }
+        }
+        if lifeline {
+            // The receiver may be gone, which is what this asks for.
+            let _ = happenings.send(Happening::Stop);
+        }
+    };
+    thread::Builder::new()
+        .name("console".into())
+        .spawn(read)
+        .map(drop)
+}
+
+/// Does what the operator typed.
+pub(super) fn handle(line: &str, room: &Room) -> Outcome {
+    let line = line.trim();
+    let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let rest = rest.trim();
+    let error = |error: RequestError| Outcome::Answer(Answer::Error(Text::new(&error.to_string())));
+    match command.to_lowercase().as_str() {
+        "" => Outcome::Nothing,
+        "/say" => {
+            let text = Text::new(rest);
+            if !text.is_visible() {
+                return error(RequestError::Usage("/say TEXT"));
+            }
+            room.say(text);
+            Outcome::Nothing
+        }
+        "/kick" => {
+            let (name, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            if name.is_empty() {
+                return error(RequestError::Usage("/kick NAME or /kick NAME REASON"));
+            }
+            let kicked = Name::new(name)
+                .map_err(|_| RequestError::NotHere(Text::new(name)))
+                .and_then(|name| room.kick(&name, reason.trim()));
+            kicked.map_or_else(error, |()| Outcome::Nothing)
+        }
+        "/online" | "/who" => Outcome::Answer(room.online()),
+        "/help" | "/?" => Outcome::Answer(Answer::Help(
+            HELP.iter().map(|line| Text::new(line)).collect(),
+        )),
+        "/quit" | "/exit" => Outcome::Quit,
+        word if word.starts_with('/') => error(RequestError::Unknown(request::excerpt(word))),
+        _ => error(RequestError::Usage(
+            "/say TEXT to speak, or /help for the commands",
+        )),
+    }
+}

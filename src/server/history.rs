@@ -1,0 +1,347 @@
+//! The history file: the room's events as JSON lines, written before anyone is sent them.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
+
+use super::past::Past;
+use crate::protocol::event::{Event, Received, Record};
+
+/// Bytes that wait while the file cannot be written. Of what comes after them only the number is kept.
+const MAX_WAITING: usize = 1024 * 1024;
+
+/// Least time between two syncs, so that events are on the disk within a second of happening and a busy room
+/// does not keep the disk busy.
+const SYNC_PAUSE: Duration = Duration::from_millis(500);
+
+/// What a history file says that is neither an event of the room nor its past.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Mark {
+    /// The first line: which room this is.
+    Room { room: String },
+    /// So many events could not be written here.
+    Missing { count: u64 },
+}
+
+impl Mark {
+    fn line(&self) -> Vec<u8> {
+        let mut line = Vec::new();
+        // Writing text and numbers into memory does not fail.
+        let _ = serde_json::to_writer(&mut line, self);
+        line.push(b'\n');
+        line
+    }
+}
+
+/// What a history file holds at start.
+pub(super) struct Loaded {
+    /// The room's id.
+    pub(super) room: String,
+    /// The number of its last event.
+    pub(super) last_seq: u64,
+    /// The highest id of a member.
+    pub(super) last_id: u64,
+    /// How many bytes of a torn last line were cut off.
+    pub(super) torn: u64,
+}
+
+/// A change in whether the file can be written, to be told to members and operator once.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// It cannot, since then.
+    Failed(io::Error),
+    /// It can again.
+    Recovered,
+}
+
+/// An open history file. Only the delivery thread writes it.
+pub(super) struct History {
+    file: File,
+    /// Length of the file up to the last whole line.
+    length: u64,
+    /// Lines to be written when that is possible again.
+    waiting: Vec<u8>,
+    /// Events that came when too much was waiting.
+    missing: u64,
+    failed: bool,
+    sync: Arc<Sync>,
+    syncer: thread::JoinHandle<()>,
+}
+
+impl History {
+    /// Opens `path`, or makes it with the name `room`, and reads what it holds into `past`.
+    ///
+    /// Fails, and leaves the file as it is, where it is damaged before its last line, or where another server
+    /// has it.
+    pub(super) fn open(path: &Path, room: String, past: &mut Past) -> Result<(Self, Loaded)> {
+        let shown = path.display();
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path).with_context(|| {
+            format!("cannot open the history file {shown}: name a file that can be written, or leave --history out")
+        })?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!(
+                    "the history file {shown} is in use by another server: end that one, or name another file"
+                )
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock the history file {shown}"));
+            }
+        }
+        let (mut loaded, length) = load(&file, path, past)?;
+        loaded.torn = file.metadata()?.len() - length;
+        if loaded.torn > 0 {
+            file.set_len(length)
+                .with_context(|| format!("cannot cut the torn last line off {shown}"))?;
+        }
+        let mut length = length;
+        if loaded.room.is_empty() {
+            let line = Mark::Room { room: room.clone() }.line();
+            file.write_all(&line)
+                .with_context(|| format!("cannot write the history file {shown}"))?;
+            length = line.len() as u64;
+            loaded.room = room;
+        }
+        let sync = Arc::new(Sync::default());
+        let syncer = {
+            let (sync, file) = (Arc::clone(&sync), file.try_clone()?);
+            thread::Builder::new()
+                .name("sync".into())
+                .spawn(move || sync.run(&file))?
+        };
+        let history = Self {
+            file,
+            length,
+            waiting: Vec::new(),
+            missing: 0,
+            failed: false,
+            sync,
+            syncer,
+        };
+        Ok((history, loaded))
+    }
+
+    /// Writes `events` whole lines, together with those that wait. When this returns they are with the kernel,
+    /// where a `kill -9` cannot reach them, or they wait.
+    pub(super) fn append(&mut self, lines: &[u8], events: u64) -> Option<Change> {
+        if self.failed || !self.waiting.is_empty() {
+            self.wait(lines, events);
+            return self.retry();
+        }
+        match self.write(lines) {
+            Ok(()) => self.sync.error().map(Change::Failed),
+            Err(error) => {
+                self.failed = true;
+                self.wait(lines, events);
+                Some(Change::Failed(error))
+            }
+        }
+    }
+
+    /// Whether something waits for [`History::retry`].
+    pub(super) fn is_waiting(&self) -> bool {
+        self.failed
+    }
+
+    /// Tries to write what waits. A recovery is told, another failure is not news.
+    pub(super) fn retry(&mut self) -> Option<Change> {
+        let mut lines = std::mem::take(&mut self.waiting);
+        if self.missing > 0 {
+            lines.extend(
+                Mark::Missing {
+                    count: self.missing,
+                }
+                .line(),
+            );
+        }
+        if self.write(&lines).is_ok() {
+            self.missing = 0;
+            return std::mem::take(&mut self.failed).then_some(Change::Recovered);
+        }
+        if self.missing > 0 {
+            lines.truncate(
+                lines.len()
+                    - Mark::Missing {
+                        count: self.missing,
+                    }
+                    .line()
+                    .len(),
+            );
+        }
+        self.waiting = lines;
+        None
+    }
+
+    fn wait(&mut self, lines: &[u8], events: u64) {
+        if self.missing == 0 && self.waiting.len() + lines.len() <= MAX_WAITING {
+            self.waiting.extend_from_slice(lines);
+        } else {
+            self.missing += events;
+        }
+    }
+
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(lines) {
+            // Half a line would read as damage once another follows it.
+            self.file.set_len(self.length)?;
+            return Err(error);
+        }
+        self.length += lines.len() as u64;
+        self.sync.request();
+        Ok(())
+    }
+
+    /// Puts all on the disk and ends the thread `sync`.
+    pub(super) fn close(mut self) -> io::Result<()> {
+        let _ = self.retry();
+        self.sync.stop();
+        // The thread runs nothing that panics; if it did, the sync below does its work.
+        let _ = self.syncer.join();
+        self.file.sync_data()
+    }
+}
+
+/// Reads the file; an empty room id says that it names none yet. The length is that of its whole lines.
+fn load(file: &File, path: &Path, past: &mut Past) -> Result<(Loaded, u64)> {
+    let mut loaded = Loaded {
+        room: String::new(),
+        last_seq: 0,
+        last_id: 0,
+        torn: 0,
+    };
+    let mut reader = BufReader::with_capacity(256 * 1024, file);
+    let (mut line, mut number, mut length) = (Vec::new(), 0_u64, 0_u64);
+    loop {
+        line.clear();
+        reader
+            .read_until(b'\n', &mut line)
+            .with_context(|| format!("cannot read the history file {}", path.display()))?;
+        if line.pop() != Some(b'\n') {
+            return Ok((loaded, length));
+        }
+        length += line.len() as u64 + 1;
+        number += 1;
+        let read = match number {
+            1 => header(&line).map(|room| loaded.room = room),
+            _ => record(&line, &mut loaded, past),
+        };
+        read.map_err(|error| {
+            anyhow!(
+                "{}:{number}: {error:#}: mend that line, or start with another history file",
+                path.display()
+            )
+        })?;
+    }
+}
+
+fn header(line: &[u8]) -> Result<String> {
+    match serde_json::from_slice(line) {
+        Ok(Mark::Room { room }) if !room.is_empty() => Ok(room),
+        Ok(Mark::Room { .. } | Mark::Missing { .. }) | Err(_) => {
+            bail!("this is no history file: its first line names no room")
+        }
+    }
+}
+
+fn record(line: &[u8], loaded: &mut Loaded, past: &mut Past) -> Result<()> {
+    let line = std::str::from_utf8(line).context("not UTF-8")?;
+    let record = match Received::decode(line)? {
+        Received::Record(record, _) => record,
+        Received::Unknown => {
+            return match serde_json::from_str(line)? {
+                Mark::Missing { .. } => Ok(()),
+                Mark::Room { .. } => Err(anyhow!("a second room begins")),
+            };
+        }
+        Received::Answer(_) => bail!("not an event of a room"),
+    };
+    if record.seq <= loaded.last_seq {
+        bail!("event {} after event {}", record.seq, loaded.last_seq);
+    }
+    loaded.last_seq = record.seq;
+    loaded.last_id = loaded.last_id.max(highest_id(&record));
+    past.push(Arc::new(record));
+    Ok(())
+}
+
+fn highest_id(record: &Record) -> u64 {
+    match &record.event {
+        Event::Message { id, .. } | Event::Left { id, .. } | Event::Renamed { id, .. } => id.0,
+        Event::Joined(member) => member.id.0,
+        Event::Server { .. } | Event::Shutdown => 0,
+    }
+}
+
+/// What the delivery thread asks of the thread `sync`.
+///
+/// An fsync takes milliseconds to seconds, so it must not hold up delivery. One that fails is not tried again
+/// for the same data: the kernel may have dropped the pages (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
+#[derive(Default)]
+struct Sync {
+    /// Guards the three flags; held for no longer than it takes to set them.
+    state: Mutex<SyncState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct SyncState {
+    wanted: bool,
+    stopping: bool,
+    error: Option<io::Error>,
+}
+
+impl Sync {
+    fn lock(&self) -> MutexGuard<'_, SyncState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn request(&self) {
+        if !std::mem::replace(&mut self.lock().wanted, true) {
+            self.changed.notify_one();
+        }
+    }
+
+    fn stop(&self) {
+        self.lock().stopping = true;
+        self.changed.notify_one();
+    }
+
+    fn error(&self) -> Option<io::Error> {
+        self.lock().error.take()
+    }
+
+    fn run(&self, file: &File) {
+        let mut state = self.lock();
+        while !state.stopping {
+            if std::mem::take(&mut state.wanted) {
+                drop(state);
+                let synced = file.sync_data();
+                state = self.lock();
+                state.error = synced.err().or(state.error.take());
+                let next = Instant::now() + SYNC_PAUSE;
+                while !state.stopping && Instant::now() < next {
+                    let left = next.saturating_duration_since(Instant::now());
+                    let woken = self.changed.wait_timeout(state, left);
+                    state = woken.unwrap_or_else(PoisonError::into_inner).0;
+                }
+            } else {
+                state = self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}

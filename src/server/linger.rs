@@ -1,0 +1,82 @@
+//! Closes connections so that their last line arrives.
+//!
+//! Closing a socket that holds unread input makes the kernel send RST, and RST throws away what the peer has
+//! not read yet, such as the reason why it was cut (RFC 1122, 4.2.2.13). So writing is shut down first, the
+//! client's own thread reads on, and only a peer that does not close within [`LINGER`] is shut out. nginx calls
+//! this a lingering close.
+
+use std::collections::VecDeque;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// How long a peer has to read its last line and to close.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
+
+/// The connections that are about to end.
+#[derive(Default)]
+pub(super) struct Linger {
+    /// Guards the queue, in order of deadline. No other lock is taken while it is held.
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<(Instant, Weak<TcpStream>)>,
+    stopping: bool,
+}
+
+impl Linger {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives `socket`, to which the last line was written, its time. Called by the threads that send.
+    pub(super) fn add(&self, socket: &Arc<TcpStream>) {
+        self.lock()
+            .queue
+            .push_back((Instant::now() + LINGER, Arc::downgrade(socket)));
+        self.changed.notify_one();
+    }
+
+    /// Called by a client's thread once it holds its socket no more, so that nobody waits for that one.
+    pub(super) fn closed(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Ends [`Linger::run`] once the sockets that it has are closed.
+    pub(super) fn stop(&self) {
+        self.lock().stopping = true;
+        self.changed.notify_one();
+    }
+
+    /// The body of the thread `linger`.
+    pub(super) fn run(&self) {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            while let Some((deadline, socket)) = state.queue.front() {
+                match socket.upgrade() {
+                    Some(_) if *deadline > now => break,
+                    // Wakes the client's thread, which may be blocked in a read.
+                    Some(socket) => drop(socket.shutdown(Shutdown::Both)),
+                    None => {}
+                }
+                state.queue.pop_front();
+            }
+            state = match state.queue.front() {
+                Some((deadline, _)) => {
+                    let left = deadline.saturating_duration_since(now);
+                    let woken = self.changed.wait_timeout(state, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+                None if state.stopping => return,
+                None => self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! A connection before it has a name: greeting, password, name, and all the ways of not getting in.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use super::delivery::write_answer;
+use super::linger::LINGER;
+use super::room::Refusal;
+use super::strangers::Seat;
+use crate::os;
+use crate::protocol::event::{Answer, MemberId};
+use crate::protocol::limits::{LOGIN_TRIES, MAX_UNENDED};
+use crate::protocol::line::{LineError, Lines};
+use crate::protocol::request::{self, Format, Identity, Login};
+use crate::protocol::text::Text;
+
+/// How long a connection is given to speak first. An HTTP client does, and must not be greeted.
+const SPEAKS_FIRST: Duration = Duration::from_millis(20);
+
+/// How long a stranger may take to read what it is told.
+const SAY: Duration = Duration::from_secs(5);
+
+/// What an HTTP client is told.
+const HTTP: &str =
+    "This is a chat, not a web page. Join it with chat-client, or with nc and your name.\n";
+
+/// A stranger. Until it is a member, its own thread sends to it.
+pub(super) struct Stranger<'a> {
+    shared: &'a Shared,
+    socket: &'a Arc<TcpStream>,
+    lines: &'a mut Lines,
+    seat: Seat<'a>,
+    deadline: Instant,
+    greeted: bool,
+    /// Its input has ended; what it sent before is still to be handled.
+    input_over: bool,
+    format: Format,
+    /// It gave the password, or there is none.
+    trusted: bool,
+    tries: u32,
+}
+
+/// A stranger that has become a member.
+pub(super) struct Admitted {
+    pub(super) id: MemberId,
+    pub(super) identity: Identity,
+    pub(super) format: Format,
+    pub(super) input_over: bool,
+}
+
+/// What a line of a stranger leads to.
+enum Step {
+    Stay,
+    In(MemberId, Identity),
+    Out(End),
+}
+
+/// How a stranger's connection ends.
+enum End {
+    /// It left, or the connection broke.
+    Silent,
+    /// It is told why.
+    Told(String),
+    /// It speaks HTTP.
+    Http,
+}
+
+impl<'a> Stranger<'a> {
+    pub(super) fn new(
+        shared: &'a Shared,
+        socket: &'a Arc<TcpStream>,
+        lines: &'a mut Lines,
+    ) -> Self {
+        Self {
+            shared,
+            socket,
+            lines,
+            seat: shared.strangers.seat(socket),
+            deadline: Instant::now() + shared.login_time,
+            greeted: false,
+            input_over: false,
+            format: Format::Plain,
+            trusted: shared.password.is_none(),
+            tries: 0,
+        }
+    }
+
+    /// Talks to the stranger until it is a member, or gone. What it sent after its name stays in its lines.
+    pub(super) fn log_in(mut self) -> Option<Admitted> {
+        // Where this fails, so will the next write.
+        let _ = self.socket.set_write_timeout(Some(SAY));
+        if !os::wait_readable(self.socket, SPEAKS_FIRST).unwrap_or_default() {
+            self.greet();
+        }
+        loop {
+            let step = match self.next_line() {
+                Ok(line) => {
+                    let login = line.as_deref().map(Login::parse);
+                    if !matches!(login, Ok(Login::Http)) {
+                        self.greet();
+                    }
+                    self.handle(login)
+                }
+                Err(end) => Step::Out(end),
+            };
+            match step {
+                Step::Stay => {}
+                Step::In(id, identity) => {
+                    let (format, input_over) = (self.format, self.input_over);
+                    return Some(Admitted {
+                        id,
+                        identity,
+                        format,
+                        input_over,
+                    });
+                }
+                Step::Out(end) => {
+                    self.end(end);
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn greet(&mut self) {
+        if !std::mem::replace(&mut self.greeted, true) {
+            let how = match self.trusted {
+                true => "type your name",
+                false => "type /pass PASSWORD, then your name",
+            };
+            let greeting = format!("chat-server {}: {how}", env!("CARGO_PKG_VERSION"));
+            // Plain for everybody: nobody has said yet what it wants.
+            self.say(&Answer::Notice(Text::new(&greeting)));
+        }
+    }
+
+    fn say(&self, answer: &Answer) {
+        let mut out = Vec::new();
+        write_answer(self.format, answer, &mut out);
+        self.write(&out);
+    }
+
+    fn say_error(&self, error: &impl std::fmt::Display) {
+        self.say(&Answer::Error(Text::new(&error.to_string())));
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        // Where it fails, so will the next read.
+        let _ = (&**self.socket).write_all(bytes);
+    }
+
+    fn next_line(&mut self) -> Result<Result<String, LineError>, End> {
+        let mut input = [0; 4096];
+        loop {
+            if let Some(line) = self.lines.next_line() {
+                return Ok(line.map(str::to_owned));
+            }
+            if self.input_over {
+                let last = self.lines.last_line().ok_or(End::Silent)?;
+                return Ok(last.map(str::to_owned));
+            }
+            if self.lines.unended() >= MAX_UNENDED {
+                return Err(End::Told(
+                    "64 KiB without a line ending: end each line with LF".into(),
+                ));
+            }
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let time = self.shared.login_time.as_secs_f32();
+                let error = format!("no name within {time} s: connect again when you have one");
+                return Err(End::Told(error));
+            }
+            // Where this fails, so does the read.
+            let _ = self.socket.set_read_timeout(Some(left));
+            match (&**self.socket).read(&mut input) {
+                Ok(0) if self.seat.is_held() => self.input_over = true,
+                Ok(0) => return Err(self.unseated()),
+                Ok(read) => self.lines.push(&input[..read]),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
+                    _ => return Err(End::Silent),
+                },
+            }
+        }
+    }
+
+    fn unseated(&self) -> End {
+        End::Told(match self.shared.strangers.are_closed() {
+            true => Refusal::Closed.to_string(),
+            false => "too many are waiting without a name: connect again".into(),
+        })
+    }
+
+    fn handle(&mut self, login: Result<Login<'_>, &LineError>) -> Step {
+        let login = match login {
+            Ok(login) => login,
+            Err(error) => return self.refuse(error),
+        };
+        match login {
+            Login::Nothing => Step::Stay,
+            Login::Quit => Step::Out(End::Silent),
+            Login::Http => Step::Out(End::Http),
+            Login::Help(language) => {
+                let lines = request::login_help(language)
+                    .iter()
+                    .map(|line| Text::new(line));
+                self.say(&Answer::Help(lines.collect()));
+                Step::Stay
+            }
+            Login::Unknown(word) => self.refuse(&format!(
+                "{word} is for members: type your name first, or /help"
+            )),
+            Login::Pass(password) => self.password(password),
+            Login::Enter(format, words) => {
+                self.format = format.unwrap_or(self.format);
+                if !self.trusted {
+                    return self.refuse(&"this room has a password: type /pass PASSWORD first");
+                }
+                match Identity::parse(words) {
+                    Ok(identity) => self.enter(identity),
+                    Err(error) => self.refuse(&error),
+                }
+            }
+        }
+    }
+
+    fn password(&mut self, given: &str) -> Step {
+        match &self.shared.password {
+            None => self.say(&Answer::Notice(Text::new(
+                "no password is needed: type your name",
+            ))),
+            Some(password) if password.trim() == given => self.trusted = true,
+            Some(_) => return self.refuse(&"wrong password: type /pass PASSWORD"),
+        }
+        Step::Stay
+    }
+
+    fn enter(&mut self, identity: Identity) -> Step {
+        if !self.seat.leave() {
+            return Step::Out(self.unseated());
+        }
+        match self.shared.room.join(&identity, self.format, self.socket) {
+            Ok(id) => Step::In(id, identity),
+            Err(refusal @ (Refusal::Full(_) | Refusal::Closed)) => {
+                Step::Out(End::Told(refusal.to_string()))
+            }
+            Err(refusal @ Refusal::Taken(..)) => {
+                self.seat.take_again(self.socket);
+                self.refuse(&refusal)
+            }
+        }
+    }
+
+    /// A wrong name or password: it may try again, but not for ever.
+    fn refuse(&mut self, error: &impl std::fmt::Display) -> Step {
+        self.say_error(error);
+        self.tries += 1;
+        if self.tries < LOGIN_TRIES {
+            return Step::Stay;
+        }
+        Step::Out(End::Told(format!(
+            "that was wrong {LOGIN_TRIES} times: connect again"
+        )))
+    }
+
+    fn end(&self, end: End) {
+        match end {
+            End::Silent => {}
+            End::Told(reason) => self.say_error(&reason),
+            End::Http => self.write(
+                format!(
+                    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                     Content-Length: {}\r\nConnection: close\r\n\r\n{HTTP}",
+                    HTTP.len()
+                )
+                .as_bytes(),
+            ),
+        }
+        self.seat.leave();
+        // As for members, but here the thread that sends is the one that reads.
+        let _ = self.socket.shutdown(Shutdown::Write);
+        let deadline = Instant::now() + LINGER;
+        let mut input = [0; 4096];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.socket.set_read_timeout(Some(left)).is_err() {
+                return;
+            }
+            match (&**self.socket).read(&mut input) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A client's thread: reads its lines, one batch a read, and hands them to the room.
+
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::{SockRef, TcpKeepalive};
+
+use super::Shared;
+use super::log::Entry;
+use super::login::{Admitted, Stranger};
+use super::rate::Rate;
+use super::room::Standing;
+use crate::os;
+use crate::protocol::event::MemberId;
+use crate::protocol::limits::{MAX_LINE, MAX_UNENDED};
+use crate::protocol::line::Lines;
+use crate::protocol::request::{Request, RequestError};
+
+/// Bytes of one read: what one client can bring into a round.
+const READ: usize = 16 * 1024;
+
+/// Lines that are handed to the room at once, so that one client's flood of tiny lines does not fill a round.
+const BATCH: usize = 256;
+
+/// A peer that has vanished without a word is found after 60 s of silence, and three questions 10 s apart
+/// (tcp(7), `TCP_KEEPIDLE`).
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// What was sent to a peer and not acknowledged for so long breaks the connection (tcp(7), `TCP_USER_TIMEOUT`).
+#[cfg(target_os = "linux")]
+const USER_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Serves one connection to its end; the body of a client's thread.
+pub(super) fn serve(shared: &Shared, socket: Arc<TcpStream>, peer: SocketAddr) {
+    set_options(&socket);
+    shared.log.post(Entry::Connected(peer));
+    let mut lines = Lines::new(MAX_LINE);
+    let admitted = Stranger::new(shared, &socket, &mut lines).log_in();
+    match admitted {
+        Some(admitted) => Session::new(shared, socket, lines, admitted).run(),
+        None => shared.log.post(Entry::Disconnected(peer)),
+    }
+    shared.linger.closed();
+}
+
+fn set_options(socket: &TcpStream) {
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE_INTERVAL);
+    #[cfg(not(any(target_os = "openbsd", target_os = "redox", target_os = "solaris")))]
+    let keepalive = keepalive.with_retries(KEEPALIVE_RETRIES);
+    let options = SockRef::from(socket);
+    // Where one cannot be set, the connection works without it.
+    let _ = options.set_tcp_keepalive(&keepalive);
+    let _ = socket.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let _ = options.set_tcp_user_timeout(Some(USER_TIMEOUT));
+}
+
+/// A member's thread.
+struct Session<'a> {
+    shared: &'a Shared,
+    socket: Arc<TcpStream>,
+    lines: Lines,
+    member: Admitted,
+    rate: Rate,
+}
+
+/// How a member's reading ends.
+enum End {
+    /// Its input is over: what it sent is delivered, and it leaves.
+    InputOver,
+    /// The connection broke.
+    Lost,
+    /// It is no member any more; its connection ends when it has read the last line.
+    Gone,
+}
+
+/// A member is out of the room when its thread ends, also by a panic.
+struct Leave<'a>(&'a Shared, MemberId);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.0.room.leave(self.1, None);
+    }
+}
+
+impl<'a> Session<'a> {
+    fn new(shared: &'a Shared, socket: Arc<TcpStream>, lines: Lines, member: Admitted) -> Self {
+        let rate = Rate::new(shared.rate, Instant::now());
+        Self {
+            shared,
+            socket,
+            lines,
+            member,
+            rate,
+        }
+    }
+
+    fn run(mut self) {
+        let id = self.member.id;
+        let _leave = Leave(self.shared, id);
+        os::set_thread_name("c:", self.member.identity.name.as_str());
+        // The login's; where it fails, so does the read.
+        let _ = self.socket.set_read_timeout(None);
+        match self.read() {
+            End::InputOver => {}
+            End::Lost => self.shared.room.leave(id, Some("connection lost")),
+            End::Gone => {
+                // The peer reads its last line and closes; if it does not, `Linger` shuts the socket.
+                let mut input = [0; 4096];
+                while !matches!((&*self.socket).read(&mut input), Ok(0) | Err(_)) {}
+            }
+        }
+    }
+
+    fn read(&mut self) -> End {
+        let mut input = vec![0; READ];
+        let mut input_over = self.member.input_over;
+        loop {
+            if let ControlFlow::Break(end) = self.handle_lines(input_over) {
+                return end;
+            }
+            if input_over {
+                return End::InputOver;
+            }
+            if self.lines.unended() >= MAX_UNENDED {
+                let error = "64 KiB without a line ending: end each line with LF";
+                self.shared
+                    .room
+                    .cut(self.member.id, error, Some("a line without end"));
+                return End::Gone;
+            }
+            match (&*self.socket).read(&mut input) {
+                Ok(0) => input_over = true,
+                Ok(read) => self.lines.push(&input[..read]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return End::Lost,
+            }
+        }
+    }
+
+    /// Hands in all whole lines, as fast as this client may send.
+    fn handle_lines(&mut self, input_over: bool) -> ControlFlow<End> {
+        let mut requests = Vec::new();
+        let mut lost = false;
+        loop {
+            let wait = self.rate.wait(Instant::now()).filter(|_| !lost);
+            if wait.is_some() || requests.len() == BATCH {
+                self.hand_in(&mut requests)?;
+            }
+            if let Some(wait) = wait {
+                // Its socket is not read meanwhile, so TCP holds it back. A hang-up ends the wait: what this
+                // has read still counts, what lies in the kernel goes with the connection.
+                lost = os::wait_hangup(&self.socket, wait).unwrap_or_default();
+                continue;
+            }
+            let line = match self.lines.next_line() {
+                None if input_over => self.lines.last_line(),
+                line => line,
+            };
+            let Some(line) = line else { break };
+            requests.push(match line {
+                Ok(line) => Request::parse(line, self.member.format),
+                Err(error) => Err(RequestError::Line(error)),
+            });
+            self.rate.count(Instant::now());
+        }
+        self.hand_in(&mut requests)?;
+        if lost {
+            ControlFlow::Break(End::Lost)
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    fn hand_in(&mut self, requests: &mut Vec<Result<Request, RequestError>>) -> ControlFlow<End> {
+        if requests.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        match self.shared.room.handle(self.member.id, requests.drain(..)) {
+            Standing::Gone => return ControlFlow::Break(End::Gone),
+            Standing::Member(None) => {}
+            Standing::Member(Some(name)) => os::set_thread_name("c:", name.as_str()),
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,67 @@
+//! How lines are coloured on a terminal: one look for the server's log and the client's window.
+
+use std::io::{self, IsTerminal};
+
+use termcolor::{Color, ColorSpec, WriteColor};
+
+use crate::cli;
+use crate::protocol::event::Event;
+use crate::protocol::text::Text;
+
+/// Whether a program writes colours to its stdout. `NO_COLOR` counts where it is not empty
+/// (<https://no-color.org>).
+pub fn is_coloured(color: cli::Color) -> bool {
+    match color {
+        cli::Color::Auto => {
+            let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+            io::stdout().is_terminal() && !refused && !dumb
+        }
+        cli::Color::Always => true,
+        cli::Color::Never => false,
+    }
+}
+
+/// Colours of the 256-colour table that can be read on dark and on light backgrounds, and are neither the
+/// green of a join, the red of a leave nor the yellow of an error.
+const NAME_COLORS: [u8; 12] = [33, 38, 44, 68, 98, 103, 133, 135, 139, 168, 170, 173];
+
+/// The colour of a name: the same wherever and whenever it is shown.
+fn name_color(name: &str) -> Color {
+    // FNV-1a, which unlike std's hasher is the same in every run.
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    Color::Ansi256(NAME_COLORS[(hash % NAME_COLORS.len() as u64) as usize])
+}
+
+/// Writes `text` in `color`.
+pub fn paint(out: &mut dyn WriteColor, color: Color, text: &str) -> io::Result<()> {
+    out.set_color(ColorSpec::new().set_fg(Some(color)))?;
+    out.write_all(text.as_bytes())?;
+    out.reset()
+}
+
+/// Writes a name in its own colour.
+pub fn paint_name(out: &mut dyn WriteColor, name: &Text) -> io::Result<()> {
+    paint(out, name_color(name.as_str()), name.as_str())
+}
+
+/// Writes the plain form of `event`, coloured, without a line ending.
+pub fn paint_event(out: &mut dyn WriteColor, event: &Event) -> io::Result<()> {
+    match event {
+        Event::Message { from, text, .. } => {
+            paint_name(out, from)?;
+            write!(out, ": {text}")
+        }
+        Event::Joined(_) => paint(out, Color::Green, &event.to_string()),
+        Event::Left { .. } => paint(out, Color::Red, &event.to_string()),
+        Event::Renamed { from, to, .. } => {
+            out.write_all(b"* ")?;
+            paint_name(out, from)?;
+            out.write_all(b" is now ")?;
+            paint_name(out, to)
+        }
+        Event::Server { .. } | Event::Shutdown => write!(out, "{event}"),
+    }
+}
