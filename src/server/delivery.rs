@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, IoSlice};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{Builder, Scope};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub(super) struct Delivery<'scope, 'env> {
     shared: &'env Shared,
     scope: &'scope Scope<'scope, 'env>,
     outlets: BTreeMap<MemberId, Outlet>,
+    /// Members that have left, and to which a writer thread still sends what came before.
+    retired: Vec<Weak<TcpStream>>,
     json_outlets: usize,
     past: Past,
     history: Option<History>,
@@ -169,6 +171,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             shared,
             scope,
             outlets: BTreeMap::new(),
+            retired: Vec::new(),
             json_outlets: 0,
             past,
             history,
@@ -188,6 +191,10 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.write_history();
             self.send();
             self.round.clear();
+        }
+        // There is no more time for those that are behind.
+        for socket in self.retired.iter().filter_map(Weak::upgrade) {
+            self.shared.linger.add(socket);
         }
         if let Some(Err(error)) = self.history.map(History::close) {
             self.shared.log.post(Entry::Error(format!(
@@ -367,7 +374,12 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 self.json_outlets -= 1;
             }
             match sent {
-                Ok(()) => outlet.close(self.round.closes, self.shared),
+                Ok(()) => {
+                    if let Some(socket) = outlet.close(self.shared) {
+                        self.retired.retain(|socket| socket.strong_count() > 0);
+                        self.retired.push(Arc::downgrade(&socket));
+                    }
+                }
                 Err(Cut::TooSlow) => {
                     self.shared.room.leave(id, Some("too slow"));
                     outlet.cut(self.shared);
@@ -426,7 +438,7 @@ impl Outlet {
         let (queue, socket) = (Arc::clone(&backlog), Arc::clone(&self.socket));
         let write = move || match queue.write(&socket) {
             Written::CaughtUp => {}
-            Written::Closed => finish(&socket, shared),
+            Written::Closed => finish(socket, shared),
             Written::Stalled => {
                 shared.room.leave(id, Some("too slow"));
                 let _ = socket.shutdown(Shutdown::Both);
@@ -447,15 +459,14 @@ impl Outlet {
         }
     }
 
-    /// Ends the connection once all is sent, or when the time for that is over, where there is no more time.
-    fn close(self, no_more_time: bool, shared: &Shared) {
+    /// Ends the connection once all is sent; gives the socket where a writer thread has to do that.
+    fn close(self, shared: &Shared) -> Option<Arc<TcpStream>> {
         match &self.backlog {
-            Some(backlog) if backlog.close() => {
-                if no_more_time {
-                    shared.linger.add(&self.socket);
-                }
+            Some(backlog) if backlog.close() => Some(self.socket),
+            Some(_) | None => {
+                finish(self.socket, shared);
+                None
             }
-            Some(_) | None => finish(&self.socket, shared),
         }
     }
 
@@ -465,14 +476,14 @@ impl Outlet {
         let text = Text::new("you were cut: your connection takes messages too slowly; join again");
         write_answer(self.format, &Answer::Error(text), &mut reason);
         match &self.backlog {
-            Some(backlog) if backlog.cut(&reason) => shared.linger.add(&self.socket),
-            Some(_) | None => finish(&self.socket, shared),
+            Some(backlog) if backlog.cut(&reason) => shared.linger.add(self.socket),
+            Some(_) | None => finish(self.socket, shared),
         }
     }
 }
 
 /// Everything is sent: the peer reads it, closes, and its thread ends.
-fn finish(socket: &Arc<TcpStream>, shared: &Shared) {
+fn finish(socket: Arc<TcpStream>, shared: &Shared) {
     // Where it fails, the peer has closed.
     let _ = socket.shutdown(Shutdown::Write);
     shared.linger.add(socket);

@@ -33,15 +33,21 @@ impl Linger {
     }
 
     /// Gives `socket`, to which the last line was written, its time. Called by the threads that send.
-    pub(super) fn add(&self, socket: &Arc<TcpStream>) {
-        self.lock()
-            .queue
-            .push_back((Instant::now() + LINGER, Arc::downgrade(socket)));
-        self.changed.notify_one();
+    pub(super) fn add(&self, socket: Arc<TcpStream>) {
+        let mut state = self.lock();
+        let lingering = Arc::downgrade(&socket);
+        drop(socket);
+        if lingering.strong_count() > 0 {
+            let deadline = Instant::now() + LINGER;
+            state.queue.push_back((deadline, lingering));
+            self.changed.notify_one();
+        }
     }
 
     /// Called by a client's thread once it holds its socket no more, so that nobody waits for that one.
     pub(super) fn closed(&self) {
+        // Under the lock, or it could come between looking and waiting.
+        let _state = self.lock();
         self.changed.notify_one();
     }
 

@@ -16,6 +16,7 @@ mod strangers;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, Builder};
@@ -93,6 +94,7 @@ pub fn run(config: Config) -> Result<()> {
     let (happenings, happened) = mpsc::channel();
     handle_signals(happenings.clone())?;
 
+    let listeners = listen::listen(&config.target, config.port)?;
     let mut past = Past::new(config.replay);
     let (history, loaded) = match &config.history {
         Some(path) => {
@@ -109,7 +111,6 @@ pub fn run(config: Config) -> Result<()> {
             },
         ),
     };
-    let listeners = listen::listen(&config.target, config.port)?;
     let (log, printing) = Log::start(config.coloured)?;
     let (max_strangers, warning) = seats(config.max_clients);
     announce(&config, &listeners, &log)?;
@@ -166,16 +167,23 @@ fn serve(
     let stop = &stop;
     thread::scope(|scope| {
         let deliver = Delivery::new(shared, scope, past, history);
-        let started = (|| {
-            let linger = Builder::new().name("linger".into());
-            linger.spawn_scoped(scope, || shared.linger.run())?;
-            for listener in listeners {
-                let accept = Builder::new().name("accept".into());
-                accept.spawn_scoped(scope, move || accept::run(shared, scope, listener, stop))?;
+        let deliver = move || {
+            if catch_unwind(AssertUnwindSafe(|| deliver.run())).is_err() {
+                // Nobody else sends, so nobody could even be told.
+                std::process::exit(1);
             }
-            Builder::new()
-                .name("deliver".into())
-                .spawn_scoped(scope, move || deliver.run())
+            shared.linger.stop();
+        };
+        let spawn = |name: &str| Builder::new().name(name.into());
+        let started = (|| {
+            // In this order, so that what has started also ends where the next one cannot start.
+            spawn("deliver").spawn_scoped(scope, deliver)?;
+            spawn("linger").spawn_scoped(scope, || shared.linger.run())?;
+            for listener in listeners {
+                let accept = move || accept::run(shared, scope, listener, stop);
+                spawn("accept").spawn_scoped(scope, accept)?;
+            }
+            Ok::<_, io::Error>(())
         })();
         if started.is_ok() {
             operate(&shared.room, happened, &shared.log);
@@ -183,11 +191,7 @@ fn serve(
         stop.stop(listeners);
         shared.strangers.close();
         shared.room.close();
-        let started =
-            started.context("cannot start a thread: end other programs, or raise `ulimit -u`");
-        let delivered = started.map(thread::ScopedJoinHandle::join);
-        shared.linger.stop();
-        delivered.map(drop)
+        started.context("cannot start a thread: end other programs, or raise `ulimit -u`")
     })
 }
 
