@@ -18,7 +18,12 @@ pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> 
     let parts = &parts[..parts.len().min(MAX_SLICES)];
     let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
     // A flag of the call: the thread that reads the same socket goes on waiting in its reads.
-    SockRef::from(socket).send_vectored_with_flags(parts, flags.bits() as _)
+    let flags = flags.bits() as _;
+    match parts {
+        // The common case, for which the kernel has a shorter way.
+        [part] => SockRef::from(socket).send_with_flags(part, flags),
+        parts => SockRef::from(socket).send_vectored_with_flags(parts, flags),
+    }
 }
 
 /// Sends what the kernel takes at once. Here only a whole socket can be told not to wait, so this waits a little.

@@ -60,7 +60,8 @@ struct Round {
     json: Vec<u8>,
     /// What single members get.
     own: Vec<u8>,
-    events: u64,
+    /// What all get, as it came, for the log.
+    records: Vec<Arc<Record>>,
     /// The room was closed: everybody's connection ends with this round.
     closes: bool,
 }
@@ -122,19 +123,11 @@ impl Script {
 
 impl Round {
     fn clear(&mut self) {
-        let Self {
-            plain,
-            json,
-            own,
-            events,
-            closes: _,
-        } = self;
-        for buffer in [plain, json, own] {
+        for buffer in [&mut self.plain, &mut self.json, &mut self.own] {
             buffer.clear();
             // A long past may have made it large.
             buffer.shrink_to(1024 * 1024);
         }
-        *events = 0;
     }
 
     /// What all members of a format get.
@@ -190,6 +183,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.encode(batch.drain(..));
             self.write_history();
             self.send();
+            self.shared.log.post_all(&mut self.round.records);
             self.round.clear();
         }
         // There is no more time for those that are behind.
@@ -312,9 +306,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
     }
 
     fn finish_event(&mut self, record: Arc<Record>) {
-        self.round.events += 1;
         self.past.push(Arc::clone(&record));
-        self.shared.log.post(Entry::Record(record));
+        self.round.records.push(record);
     }
 
     /// Before anyone is sent a line: what a member has seen is in the file.
@@ -322,10 +315,10 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         let Some(history) = &mut self.history else {
             return;
         };
-        let change = match self.round.events {
+        let change = match self.round.records.len() {
             0 if history.is_waiting() => history.retry(),
             0 => None,
-            events => history.append(&self.round.json, events),
+            events => history.append(&self.round.json, events as u64),
         };
         let Some(change) = change else { return };
         let said = match change {

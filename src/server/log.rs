@@ -6,22 +6,20 @@
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use termcolor::{Color, ColorChoice, WriteColor};
+use termcolor::{BufferedStandardStream, Color, ColorChoice, WriteColor};
 
 use crate::protocol::event::{Answer, Record};
 use crate::style;
 
 /// Lines that may wait for the terminal.
-const MAX_WAITING: usize = 1024;
+const MAX_WAITING: usize = 4096;
 
 /// How long the end of the program waits for a terminal that takes nothing.
 const LAST_LINES: Duration = Duration::from_millis(500);
@@ -42,75 +40,120 @@ pub(super) enum Entry {
     Error(String),
 }
 
-/// The way to the log. Any thread may use it, and never waits.
+/// The way to the log. Any thread may use it, and never waits for the terminal.
 pub(super) struct Log {
-    entries: SyncSender<(Timestamp, Entry)>,
-    lost: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
 }
 
-/// The end of the log.
-pub(super) struct Printing {
-    thread: JoinHandle<()>,
-    over: Receiver<()>,
+#[derive(Default)]
+struct Shared {
+    /// Guards what waits; no other lock is taken while it is held.
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<(Timestamp, Entry)>,
+    /// Lines that came when too many were waiting.
+    lost: u64,
+    closing: bool,
+    over: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn push(&mut self, time: Timestamp, entry: Entry) {
+        if self.waiting.len() < MAX_WAITING {
+            self.waiting.push((time, entry));
+        } else {
+            self.lost += 1;
+        }
+    }
 }
 
 impl Log {
     /// Begins to print to stdout.
-    pub(super) fn start(coloured: bool) -> Result<(Self, Printing)> {
-        let (entries, waiting) = mpsc::sync_channel(MAX_WAITING);
-        let (ending, over) = mpsc::channel();
-        let lost = Arc::new(AtomicU64::new(0));
+    pub(super) fn start(coloured: bool) -> Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let printing = Arc::clone(&shared);
         let choice = if coloured {
             ColorChoice::Always
         } else {
             ColorChoice::Never
         };
-        let unseen = Arc::clone(&lost);
-        let print = move || {
-            print(&waiting, &unseen, choice);
-            // Nobody may be waiting.
-            let _ = ending.send(());
-        };
         let thread = thread::Builder::new()
             .name("log".into())
-            .spawn(print)
+            .spawn(move || print(&printing, choice))
             .context("cannot start a thread: end other programs, or raise `ulimit -u`")?;
-        Ok((Self { entries, lost }, Printing { thread, over }))
+        Ok(Self { shared, thread })
     }
 
     /// Shows `entry`, or counts it where the terminal does not keep up.
     pub(super) fn post(&self, entry: Entry) {
-        match self.entries.try_send((Timestamp::now(), entry)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        self.shared.lock().push(Timestamp::now(), entry);
+        self.shared.changed.notify_all();
     }
-}
 
-impl Printing {
+    /// Shows all of `records`, or counts them, and leaves none of them there.
+    pub(super) fn post_all(&self, records: &mut Vec<Arc<Record>>) {
+        if records.is_empty() {
+            return;
+        }
+        let mut state = self.shared.lock();
+        for record in records.drain(..) {
+            state.push(record.time, Entry::Record(record));
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
     /// Waits until all is shown, but not for a terminal that takes nothing: its thread ends with the program.
-    /// The [`Log`] must be gone.
     pub(super) fn finish(self) {
-        if self.over.recv_timeout(LAST_LINES).is_ok() {
+        let mut state = self.shared.lock();
+        state.closing = true;
+        self.shared.changed.notify_all();
+        let waited = self
+            .shared
+            .changed
+            .wait_timeout_while(state, LAST_LINES, |state| !state.over);
+        let over = waited.unwrap_or_else(PoisonError::into_inner).0.over;
+        if over {
             // It has ended.
             let _ = self.thread.join();
         }
     }
 }
 
-fn print(waiting: &Receiver<(Timestamp, Entry)>, lost: &AtomicU64, choice: ColorChoice) {
+fn print(shared: &Shared, choice: ColorChoice) {
     let zone = TimeZone::system();
-    let mut out = termcolor::BufferedStandardStream::stdout(choice);
-    while let Ok(first) = waiting.recv() {
-        for (time, entry) in std::iter::once(first).chain(waiting.try_iter()) {
+    let mut out = BufferedStandardStream::stdout(choice);
+    let mut entries = Vec::new();
+    loop {
+        let waited = shared.changed.wait_while(shared.lock(), |state| {
+            state.waiting.is_empty() && !state.closing
+        });
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.waiting.is_empty() {
+            state.over = true;
+            shared.changed.notify_all();
+            return;
+        }
+        std::mem::swap(&mut state.waiting, &mut entries);
+        let lost = std::mem::take(&mut state.lost);
+        drop(state);
+        for (time, entry) in entries.drain(..) {
             // Into memory; an error is seen at the flush.
             let _ = write_entry(&mut out, &zone, time, &entry);
         }
-        let unseen = lost.swap(0, Ordering::Relaxed);
-        if unseen > 0 {
-            let text = format!("{unseen} lines not shown: this terminal does not keep up\n");
+        if lost > 0 {
+            let text = format!("{lost} lines not shown: this terminal does not keep up\n");
             let _ = style::paint(&mut out, Color::Yellow, &text);
         }
         // A terminal that is gone is no reason to end: the room goes on.

@@ -111,7 +111,7 @@ pub fn run(config: Config) -> Result<()> {
             },
         ),
     };
-    let (log, printing) = Log::start(config.coloured)?;
+    let log = Log::start(config.coloured)?;
     let (max_strangers, warning) = seats(config.max_clients);
     announce(&config, &listeners, &log)?;
     if loaded.torn > 0 {
@@ -149,8 +149,7 @@ pub fn run(config: Config) -> Result<()> {
         totals.messages
     );
     shared.log.post(Entry::Plain(summary));
-    drop(shared);
-    printing.finish();
+    shared.log.finish();
     Ok(())
 }
 
