@@ -119,8 +119,12 @@ pub(super) fn kind(c: char) -> Kind {
         ),
         '\x7f' => Kind::Replaced('\u{2421}'),
         '\u{80}'..='\u{9f}' => Kind::Replaced(char::REPLACEMENT_CHARACTER),
-        // Latin letters, without a search through the tables.
-        '\u{a1}'..='\u{ac}' | '\u{ae}'..='\u{2ff}' => Kind::Visible,
+        // Latin, Greek, Cyrillic, Chinese and Korean, without a search through the tables.
+        '\u{a1}'..='\u{ac}'
+        | '\u{ae}'..='\u{2ff}'
+        | '\u{370}'..='\u{482}'
+        | '\u{4e00}'..='\u{9fff}'
+        | '\u{ac00}'..='\u{d7a3}' => Kind::Visible,
         // CGJ, ZWNJ, ZWJ and the variation selectors: Mongolian, general, supplementary.
         '\u{34f}'
         | '\u{200c}'
@@ -211,6 +215,8 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
+    use unicode_properties::GeneralCategoryGroup;
+
     use super::*;
 
     /// These arrive as they were sent, and without a copy.
@@ -278,6 +284,21 @@ mod tests {
     #[test]
     fn number_signs_that_are_format_characters_stay() {
         stays("\u{600}١٢ \u{6dd}٣ \u{70f}ܐ \u{8e2} \u{110bd}");
+    }
+
+    #[test]
+    fn no_mark_and_no_format_character_but_those_is_taken_for_a_visible_one() {
+        let wrong: String = ('\0'..=char::MAX)
+            .filter(|c| kind(*c) == Kind::Visible)
+            .filter(|c| {
+                c.general_category_group() == GeneralCategoryGroup::Mark
+                    || c.general_category() == GeneralCategory::Format
+            })
+            .collect();
+        assert_eq!(
+            wrong,
+            "\u{600}\u{601}\u{602}\u{603}\u{604}\u{605}\u{6dd}\u{70f}\u{890}\u{891}\u{8e2}\u{110bd}\u{110cd}"
+        );
     }
 
     #[test]
