@@ -125,8 +125,8 @@ impl Round {
     fn clear(&mut self) {
         for buffer in [&mut self.plain, &mut self.json, &mut self.own] {
             buffer.clear();
-            // A long past may have made it large.
-            buffer.shrink_to(1024 * 1024);
+            // A long past, or a class that comes at once, may have made it large.
+            buffer.shrink_to(256 * 1024);
         }
     }
 
@@ -217,7 +217,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                     let own = self.round.write_own(outlet.format, &answer);
                     let at = self.round.common(outlet.format).len();
                     let script = outlet.script.get_or_insert_default();
-                    if let Answer::Online { .. } = answer {
+                    if let Answer::Online { .. } = *answer {
                         script.exempt += own.len();
                     }
                     script.insert(at, own);

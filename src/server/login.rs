@@ -23,6 +23,9 @@ const SPEAKS_FIRST: Duration = Duration::from_millis(20);
 /// How long a stranger may take to read what it is told.
 const SAY: Duration = Duration::from_secs(5);
 
+/// Bytes of one read. On the stack, which every client's thread keeps.
+const READ: usize = 512;
+
 /// What an HTTP client is told.
 const HTTP: &str =
     "This is a chat, not a web page. Join it with chat-client, or with nc and your name.\n";
@@ -153,7 +156,7 @@ impl<'a> Stranger<'a> {
     }
 
     fn next_line(&mut self) -> Result<Result<String, LineError>, End> {
-        let mut input = [0; 4096];
+        let mut input = [0; READ];
         loop {
             if let Some(line) = self.lines.next_line() {
                 return Ok(line.map(str::to_owned));
@@ -283,7 +286,7 @@ impl<'a> Stranger<'a> {
         // As for members, but here the thread that sends is the one that reads.
         let _ = self.socket.shutdown(Shutdown::Write);
         let deadline = Instant::now() + LINGER;
-        let mut input = [0; 4096];
+        let mut input = [0; READ];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || self.socket.set_read_timeout(Some(left)).is_err() {

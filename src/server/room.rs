@@ -70,7 +70,7 @@ pub(super) enum Posted {
         format: Format,
     },
     /// One member is told.
-    Answer(MemberId, Answer),
+    Answer(MemberId, Box<Answer>),
 }
 
 /// Why somebody cannot join.
@@ -470,7 +470,7 @@ impl Room {
             | Answer::Error(_)
             | Answer::Notice(_) => 0,
         };
-        self.post(state, ENTRY + bytes, Posted::Answer(id, answer));
+        self.post(state, ENTRY + bytes, Posted::Answer(id, Box::new(answer)));
     }
 }
 

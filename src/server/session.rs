@@ -19,8 +19,11 @@ use crate::protocol::limits::{MAX_LINE, MAX_UNENDED};
 use crate::protocol::line::Lines;
 use crate::protocol::request::{Request, RequestError};
 
-/// Bytes of one read: what one client can bring into a round.
-const READ: usize = 16 * 1024;
+/// Bytes of a client's first read. Most clients never need more, and there may be thousands of them.
+const FIRST_READ: usize = 512;
+
+/// Bytes of the longest read: what one client can bring into a round.
+const LONGEST_READ: usize = 16 * 1024;
 
 /// Lines that are handed to the room at once, so that one client's flood of tiny lines does not fill a round.
 const BATCH: usize = 256;
@@ -113,14 +116,14 @@ impl<'a> Session<'a> {
             End::Lost => self.shared.room.leave(id, Some("connection lost")),
             End::Gone => {
                 // The peer reads its last line and closes; if it does not, `Linger` shuts the socket.
-                let mut input = [0; 4096];
+                let mut input = [0; FIRST_READ];
                 while !matches!((&*self.socket).read(&mut input), Ok(0) | Err(_)) {}
             }
         }
     }
 
     fn read(&mut self) -> End {
-        let mut input = vec![0; READ];
+        let mut input = vec![0; FIRST_READ];
         let mut input_over = self.member.input_over;
         loop {
             if let ControlFlow::Break(end) = self.handle_lines(input_over) {
@@ -138,7 +141,12 @@ impl<'a> Session<'a> {
             }
             match (&*self.socket).read(&mut input) {
                 Ok(0) => input_over = true,
-                Ok(read) => self.lines.push(&input[..read]),
+                Ok(read) => {
+                    self.lines.push(&input[..read]);
+                    if read == input.len() && read < LONGEST_READ {
+                        input.resize(2 * read, 0);
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return End::Lost,
             }
