@@ -1,7 +1,111 @@
-//! Linux: `/proc`.
+//! Linux: pidfds, peers of a socket, files without a name, abstract sockets, `/proc`.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::FDTarget;
+use rustix::fs::MemfdFlags;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+/// A process that need not be our child, held so that its number cannot come to mean another one: a pidfd (pidfd_open(2)).
+#[derive(Debug)]
+pub struct Process {
+    pid: Pid,
+    fd: OwnedFd,
+}
+
+impl Process {
+    /// The process at the other end of `socket`, which says that its number is `_said`: the kernel knows it better (SO_PEERCRED, unix(7)).
+    ///
+    /// # Errors
+    /// `PermissionDenied` where it is another user's; what the kernel says where it has ended already.
+    pub fn peer(socket: &UnixStream, _said: i32) -> io::Result<Self> {
+        let peer = rustix::net::sockopt::socket_peercred(socket)?;
+        if peer.uid != rustix::process::geteuid() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let fd = rustix::process::pidfd_open(peer.pid, PidfdFlags::empty())?;
+        Ok(Self { pid: peer.pid, fd })
+    }
+
+    /// Its number, to show.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// What the kernel says; `ESRCH` where it has ended.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(rustix::process::pidfd_send_signal(&self.fd, signal)?)
+    }
+
+    /// What becomes readable when it has ended, and not before. `None` where there is no such thing: then the end of its socket has to do.
+    pub fn end(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.fd.as_fd())
+    }
+}
+
+/// A file that is in no folder, and gone with this process however that ends: a memfd (memfd_create(2)).
+#[derive(Debug)]
+pub struct Scratch {
+    file: File,
+    path: PathBuf,
+}
+
+impl Scratch {
+    /// Makes one that holds `contents`. `_name` is what it would be called in a folder.
+    ///
+    /// # Errors
+    /// No memory, or no file descriptor.
+    pub fn new(_name: &str, contents: &[u8]) -> io::Result<Self> {
+        let fd = rustix::fs::memfd_create("chat-run", MemfdFlags::CLOEXEC)?;
+        let mut file = File::from(fd);
+        file.write_all(contents)?;
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        Ok(Self {
+            file,
+            path: path.into(),
+        })
+    }
+
+    /// A path by which other processes of this user can open it, while this object lives.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+/// Listens on a Unix socket that leaves no file behind: `name` in the abstract namespace (unix(7)). Anyone on this machine may connect; see [`Process::peer`].
+///
+/// # Errors
+/// `AddrInUse` where there is one of this name.
+pub fn listen_locally(name: &OsStr) -> io::Result<UnixListener> {
+    UnixListener::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)
+}
+
+/// Connects to the socket of [`listen_locally`].
+///
+/// # Errors
+/// `ConnectionRefused` where nobody listens any more.
+pub fn connect_locally(name: &OsStr) -> io::Result<UnixStream> {
+    UnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)
+}
+
+/// Takes away what [`listen_locally`] left behind: nothing here.
+pub fn forget_locally(_name: &OsStr) {}
 
 /// Names the calling thread, as `ps -L` and `top -H` show it; [`super::thread_name`] tells what fits.
 pub fn set_thread_name(prefix: &str, name: &str) {

@@ -115,6 +115,15 @@ pub fn keep_ignored_hangup() {
     }
 }
 
+/// Lets SIGHUP through again where a parent had it blocked by [`keep_ignored_hangup`]: what is blocked is inherited by programs, too.
+#[cfg(unix)]
+pub fn allow_hangup() {
+    use nix::sys::signal::{SigSet, Signal};
+
+    // As there: it cannot fail.
+    let _ = SigSet::from(Signal::SIGHUP).thread_unblock();
+}
+
 /// There is no SIGHUP here.
 #[cfg(not(unix))]
 pub fn keep_ignored_hangup() {}
