@@ -264,6 +264,10 @@ pub struct RunArgs {
     #[arg(long)]
     pub list_terminals: bool,
 
+    /// Time that a window has to show its client, in milliseconds; for tests
+    #[arg(long, value_name = "MS", hide = true)]
+    pub window_time: Option<u64>,
+
     /// The room.
     #[command(flatten)]
     pub room: RoomArgs,

@@ -1,1 +1,211 @@
 //! The launcher: a server and its client windows, from start to end.
+//!
+//! ```text
+//!   chat-run ──── stdin (console, lifeline), stdout (log) ──── chat-server
+//!     │  │                                                        │
+//!     │  └── lifeline: hello, quit, end ──── chat-client ── TCP ──┘
+//!     └───── starts ── emulator ── opens a window with ──┘
+//! ```
+//!
+//! One thread decides, the one that called [`run`]; all others bring it facts: `server`, `chat 1`, … wait for the end of a child, `log` copies the server's
+//! log, `lifeline` waits for the clients, `console` for what is typed, and `ctrl-c` for signals. `output` writes to the terminal, so
+//! that one that blocks or is gone holds up nothing else.
+
+mod child;
+mod console;
+mod output;
+mod server;
+mod session;
+mod tiling;
+mod windows;
+
+use std::env;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+
+use crate::cli::{RoomArgs, RunArgs, Terminal};
+use crate::listen::{self, Target};
+use crate::os;
+
+/// Time that a window has from its start to its client's hello. Three seconds were seen once, on a busy machine.
+const WINDOW_TIME: Duration = Duration::from_secs(10);
+
+/// A session as it was asked for, checked.
+#[derive(Debug)]
+pub struct Config {
+    clients: usize,
+    terminal: Terminal,
+    members: Vec<Member>,
+    big: bool,
+    window_time: Duration,
+    room: RoomArgs,
+}
+
+/// Whom a client logs in as, without being asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Member {
+    name: String,
+    group: Option<String>,
+}
+
+impl Member {
+    /// Reads `NAME` or `NAME GROUP`.
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut words = text.split_whitespace();
+        let (name, group, rest) = (words.next(), words.next(), words.next());
+        match (name, rest) {
+            (Some(name), None) => Ok(Self {
+                name: name.into(),
+                group: group.map(Into::into),
+            }),
+            _ => Err(format!("`{text}` is not a name, or a name and a group")),
+        }
+    }
+}
+
+impl TryFrom<RunArgs> for Config {
+    /// What is wrong with the usage.
+    type Error = String;
+
+    fn try_from(args: RunArgs) -> Result<Self, Self::Error> {
+        let clients = usize::from(args.clients);
+        let mut members: Vec<Member> = Vec::new();
+        for text in &args.names {
+            let member = Member::parse(text)?;
+            let same = |other: &&Member| other.name.to_lowercase() == member.name.to_lowercase();
+            if let Some(other) = members.iter().find(same) {
+                return Err(format!(
+                    "--names has `{}` and `{}`, which are the same name; give each client its own",
+                    other.name, member.name
+                ));
+            }
+            members.push(member);
+        }
+        if members.len() > clients {
+            return Err(format!(
+                "--names has {} names for {clients} clients; give fewer, or `-c {}`",
+                members.len(),
+                members.len()
+            ));
+        }
+        Ok(Self {
+            clients,
+            terminal: args.terminal,
+            members,
+            big: args.big,
+            window_time: args.window_time.map_or(WINDOW_TIME, Duration::from_millis),
+            room: args.room,
+        })
+    }
+}
+
+/// Our other two programs.
+#[derive(Debug)]
+struct Programs {
+    server: PathBuf,
+    client: PathBuf,
+}
+
+impl Programs {
+    fn find() -> Result<Self> {
+        Ok(Self {
+            server: find_program("chat-server")?,
+            client: find_program("chat-client")?,
+        })
+    }
+}
+
+/// Finds a program beside our own, else on PATH.
+fn find_program(name: &str) -> Result<PathBuf> {
+    let beside = env::current_exe()
+        .ok()
+        .map(|own| own.with_file_name(name))
+        .filter(|path| path.is_file());
+    beside.or_else(|| which::which(name).ok()).ok_or_else(|| {
+        anyhow!("cannot find {name}, neither beside chat-run nor on PATH; build it with `cargo build --release`")
+    })
+}
+
+/// Runs a session until it is ended: by SIGINT, SIGTERM, SIGHUP, `/quit` on the console, or the server's end.
+///
+/// To be called in the main thread, before any other is started. It writes to stdout and stderr, and reads stdin.
+///
+/// # Errors
+/// Something that a session needs is missing, no window opened, or the server ended by itself. Nothing is left running in any case.
+pub fn run(config: &Config) -> Result<()> {
+    os::keep_ignored_hangup();
+    let programs = Programs::find()?;
+    listen::check(&Target::from(&config.room), config.room.port)?;
+    let emulators = if config.clients == 0 {
+        Vec::new()
+    } else {
+        windows::candidates(config.terminal)?
+    };
+    session::run(config, programs, emulators)
+}
+
+/// Shows which terminal emulators are found, which one `auto` takes, and why others cannot be had.
+///
+/// # Errors
+/// stdout cannot be written to.
+pub fn list_terminals() -> io::Result<()> {
+    let mut taken = false;
+    let mut list = String::new();
+    for emulator in &windows::EMULATORS {
+        let line = match emulator.find() {
+            Ok(found) => {
+                let mark = if taken { "" } else { "  (auto takes this one)" };
+                taken = true;
+                format!(
+                    "{:<16}{}{mark}\n",
+                    emulator.program,
+                    found.program.display()
+                )
+            }
+            Err(error) => format!("{:<16}{error}\n", emulator.program),
+        };
+        list.push_str(&line);
+    }
+    io::stdout().write_all(list.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn config(arguments: &[&str]) -> Result<Config, String> {
+        let arguments = ["chat-run"].iter().chain(arguments);
+        RunArgs::try_parse_from(arguments).unwrap().try_into()
+    }
+
+    #[test]
+    fn names_may_come_with_a_group() {
+        let config = config(&["--names", "ala,ola 3ID12"]).unwrap();
+        let member = |name: &str, group: Option<&str>| Member {
+            name: name.into(),
+            group: group.map(Into::into),
+        };
+        assert_eq!(
+            config.members,
+            [member("ala", None), member("ola", Some("3ID12"))]
+        );
+    }
+
+    #[test]
+    fn names_that_make_no_sense_are_wrong_usage() {
+        for (arguments, reason) in [
+            (&["--names", "ala,Ala"][..], "the same name"),
+            (&["-c", "1", "--names", "ala,ola"], "2 names for 1 clients"),
+            (&["--names", "ala,,ola"], "`` is not a name"),
+            (&["--names", "a b c"], "`a b c` is not a name"),
+        ] {
+            let error = config(arguments).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}

@@ -1,0 +1,750 @@
+//! A session: the order in which things start and stop.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::ValueEnum;
+use rustix::process::Signal;
+
+use super::child::Child;
+use super::console::Console;
+use super::output::Output;
+use super::server::Server;
+use super::tiling::Place;
+use super::windows::{self, Found, Opener, Shower};
+use super::{Config, Member, Programs};
+use crate::cli::{Color, Terminal};
+use crate::lifeline::{self, Held};
+use crate::os;
+
+/// Time that the server has to listen; a history of a million lines takes it 2 s.
+const SERVER_TIME: Duration = Duration::from_secs(60);
+
+/// Time from the request to end until the next step, SIGTERM.
+const TERM_AFTER: Duration = Duration::from_millis(500);
+/// Time from the request to end until the last step, SIGKILL.
+const KILL_AFTER: Duration = Duration::from_millis(1500);
+/// Time that the kernel has to end what got SIGKILL.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
+
+/// Time that the terminal has to take the last lines.
+const LAST_LINES: Duration = Duration::from_millis(300);
+
+/// Pause before a window is tried again whose helper was not ready.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// What the threads tell.
+enum Event {
+    /// SIGINT, SIGTERM or SIGHUP came.
+    Interrupt,
+    /// The server can be connected to.
+    Listening(SocketAddr),
+    /// One of our children has ended. Which one, the children know.
+    ChildEnded,
+    /// A client has begun or ended.
+    Lifeline(lifeline::Event),
+    /// A line was typed in our terminal.
+    Typed(Vec<u8>),
+}
+
+/// Why a session ends.
+enum End {
+    /// A signal, or `/quit`.
+    Asked,
+    /// The server ended by itself.
+    ServerEnded(ExitStatus),
+    /// Not one window opened.
+    NoWindow,
+}
+
+/// A window, from its start to its end.
+struct Window {
+    /// What its client says hello with. No two windows of a session have the same, while a number in a title may come again when an emulator fails.
+    id: usize,
+    title: String,
+    place: Option<Place>,
+    member: Option<Member>,
+    state: State,
+    /// The emulator, while it runs.
+    shower: Option<Shower>,
+    /// The client, while it runs.
+    client: Option<Held>,
+}
+
+enum State {
+    /// Waits for the client's hello until `deadline`; `retry` says when the emulator is to be started again.
+    Opening {
+        deadline: Instant,
+        retry: Option<Instant>,
+    },
+    /// The client has said hello.
+    Opened,
+    /// There was no hello, and why.
+    Failed(String),
+}
+
+struct Session<'a> {
+    config: &'a Config,
+    client_program: &'a Path,
+    output: Output,
+    sender: Sender<Event>,
+    events: Receiver<Event>,
+    lifeline: lifeline::Listener,
+    server: Server,
+    /// Where the clients connect to; known once the server listens.
+    address: Option<SocketAddr>,
+    opener: Option<Opener>,
+    windows: Vec<Window>,
+    next_id: usize,
+    places: Vec<Place>,
+    /// What an emulator that was given up has left, and which has to end as well.
+    leftovers: Vec<Child>,
+    interrupts: u32,
+    quit_typed: bool,
+    stopping: bool,
+    helper_told: bool,
+    /// Whether another emulator is tried if this one's first window fails.
+    trying: bool,
+    end: Option<End>,
+}
+
+/// Runs a session whose checks are done, until all that belongs to it has ended.
+pub(super) fn run(config: &Config, programs: Programs, emulators: Vec<Found>) -> Result<()> {
+    let began = Instant::now();
+    let (output, shown) = Output::start().context("cannot start a thread")?;
+    let result = Session::start(config, &programs, output.clone()).and_then(|mut session| {
+        let result = session.run(emulators);
+        session.stop();
+        if session.server_was_killed() {
+            session.output.say(&format!(
+                "the session is closed: {}",
+                in_words(began.elapsed())
+            ));
+        }
+        result
+    });
+    drop(output);
+    shown.wait(LAST_LINES);
+    result
+}
+
+impl<'a> Session<'a> {
+    fn start(config: &'a Config, programs: &'a Programs, output: Output) -> Result<Self> {
+        let (sender, events) = mpsc::channel();
+        let tell = |sender: &Sender<Event>| {
+            let sender = sender.clone();
+            // Nobody listens any more once the session is over.
+            move |event| drop(sender.send(event))
+        };
+        let interrupt = tell(&sender);
+        ctrlc::set_handler(move || interrupt(Event::Interrupt)).context("cannot handle signals")?;
+        let hello = tell(&sender);
+        let lifeline = lifeline::Listener::start(move |event| hello(Event::Lifeline(event)))
+            .context("cannot listen for the clients that are started")?;
+        let (listening, ended) = (tell(&sender), tell(&sender));
+        let server = Server::start(
+            &programs.server,
+            &config.room,
+            output.clone(),
+            move |address| listening(Event::Listening(address)),
+            move || ended(Event::ChildEnded),
+        )?;
+        Ok(Self {
+            config,
+            client_program: &programs.client,
+            output,
+            sender,
+            events,
+            lifeline,
+            server,
+            address: None,
+            opener: None,
+            windows: Vec::new(),
+            next_id: 1,
+            places: Vec::new(),
+            leftovers: Vec::new(),
+            interrupts: 0,
+            quit_typed: false,
+            stopping: false,
+            helper_told: false,
+            trying: false,
+            end: None,
+        })
+    }
+
+    /// Up to the moment when the session is to end.
+    fn run(&mut self, emulators: Vec<Found>) -> Result<()> {
+        self.wait_until_listening()?;
+        let typed = self.sender.clone();
+        let _console = Console::start(move |line| drop(typed.send(Event::Typed(line))))
+            .context("cannot read the terminal")?;
+        if self.end.is_none() {
+            self.say_how_to_join();
+            self.open_windows(emulators)?;
+        }
+        self.pump(None, |session| session.end.is_some());
+        match self.end {
+            None | Some(End::Asked) => Ok(()),
+            Some(End::ServerEnded(status)) => Err(anyhow!("the server ended by itself ({status})")),
+            Some(End::NoWindow) => Err(anyhow!(
+                "no window opened; try another terminal with `-t`, or `-t none` and `chat-client` in terminals of your own"
+            )),
+        }
+    }
+
+    fn wait_until_listening(&mut self) -> Result<()> {
+        let deadline = Instant::now() + SERVER_TIME;
+        self.pump(Some(deadline), |session| {
+            session.end.is_some() || session.address.is_some()
+        });
+        match self.end {
+            Some(End::ServerEnded(status)) => bail!("the server did not start ({status})"),
+            None if self.address.is_none() => bail!(
+                "the server does not listen after {} s",
+                SERVER_TIME.as_secs()
+            ),
+            None | Some(End::Asked | End::NoWindow) => Ok(()),
+        }
+    }
+
+    /// Where the clients on this machine connect to.
+    fn nearby(&self) -> Option<SocketAddr> {
+        let address = self.address?;
+        let ip = match address.ip() {
+            // With --lan this takes IPv4 as well, which more tools of a course know.
+            IpAddr::V6(ip) if ip.is_unspecified() && !self.config.room.lan => {
+                Ipv6Addr::LOCALHOST.into()
+            }
+            ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        Some(SocketAddr::new(ip, address.port()))
+    }
+
+    fn say_how_to_join(&self) {
+        let Some(nearby) = self.nearby() else {
+            return;
+        };
+        let (ip, port) = (nearby.ip(), nearby.port());
+        let client = self.client_as_typed();
+        let mut text = format!("join from here:\n  {client} {ip} {port}\n  nc {ip} {port}");
+        if self.config.room.lan {
+            for (index, ip) in os::addresses().into_iter().enumerate() {
+                if index == 0 {
+                    text.push_str("\njoin from elsewhere:");
+                }
+                // Writing to a String does not fail.
+                let _ = write!(text, "\n  chat-client {ip} {port}\n  nc {ip} {port}");
+            }
+        }
+        self.output.say(&text);
+        let max = usize::from(self.config.room.max_clients);
+        if max < self.config.clients {
+            self.output.warn(&format!(
+                "only {max} of the {} clients can join: the room is for {max} (-m)",
+                self.config.clients
+            ));
+        }
+    }
+
+    /// How to call the client in a shell: by its name where that finds it.
+    fn client_as_typed(&self) -> String {
+        let program = self.client_program;
+        let on_path = which::which("chat-client").is_ok_and(|found| {
+            found
+                .canonicalize()
+                .is_ok_and(|found| program.canonicalize().is_ok_and(|own| own == found))
+        });
+        if on_path {
+            return "chat-client".into();
+        }
+        let text = program.display().to_string();
+        if text.contains(|c: char| c.is_whitespace() || "'\"\\$`&;()<>|*?".contains(c)) {
+            format!("'{}'", text.replace('\'', r"'\''"))
+        } else {
+            text
+        }
+    }
+
+    /// Opens the windows with the first emulator whose first window opens.
+    fn open_windows(&mut self, emulators: Vec<Found>) -> Result<()> {
+        let mut emulators = emulators.into_iter().peekable();
+        while let Some(emulator) = emulators.next() {
+            self.use_emulator(emulator)?;
+            // With no other choice there is nothing to be learnt from the first one.
+            self.trying = emulators.peek().is_some();
+            if !self.trying {
+                self.open_up_to(self.config.clients);
+                return Ok(());
+            }
+            self.open_up_to(1);
+            self.pump(None, |session| {
+                session.end.is_some() || session.windows.iter().all(Window::is_decided)
+            });
+            if self.end.is_some() {
+                return Ok(());
+            }
+            let Some(reason) = self.give_up_if_failed() else {
+                self.trying = false;
+                self.open_up_to(self.config.clients);
+                return Ok(());
+            };
+            let next = emulators.peek().map_or("", |next| next.emulator.program);
+            self.output
+                .warn(&format!("no window opened: {reason}; trying {next}"));
+        }
+        Ok(())
+    }
+
+    fn use_emulator(&mut self, emulator: Found) -> Result<()> {
+        let opener = Opener::new(emulator, self.config.big)
+            .context("cannot make a temporary file for the windows")?;
+        self.places = opener.places(self.config.clients);
+        self.opener = Some(opener);
+        Ok(())
+    }
+
+    fn open_up_to(&mut self, count: usize) {
+        for number in self.windows.len()..count {
+            self.open(self.config.members.get(number).cloned());
+        }
+    }
+
+    /// Takes back the first window where it has failed, with all that it has left, and says why it has.
+    fn give_up_if_failed(&mut self) -> Option<String> {
+        let State::Failed(reason) = &self.windows.first()?.state else {
+            return None;
+        };
+        let reason = reason.clone();
+        let showers = self.windows.drain(..).filter_map(|window| window.shower);
+        let helper = self.opener.take().and_then(Opener::into_helper);
+        self.leftovers
+            .extend(showers.map(|shower| shower.child).chain(helper));
+        for child in &self.leftovers {
+            child.signal(Signal::TERM);
+        }
+        Some(reason)
+    }
+
+    /// Opens one more window; what becomes of it shows later.
+    fn open(&mut self, member: Option<Member>) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let number = self.windows.len();
+        let mut title = format!("chat {}", number + 1);
+        if let Some(name) = member.as_ref().map(|member| &member.name)
+            && name.is_ascii()
+        {
+            title = format!("{title}: {name}");
+        }
+        let place = match self.places.len() {
+            0 => None,
+            places => Some(self.places[number % places]),
+        };
+        self.windows.push(Window {
+            id,
+            title,
+            place,
+            member,
+            state: State::Opening {
+                deadline: Instant::now() + self.config.window_time,
+                retry: None,
+            },
+            shower: None,
+            client: None,
+        });
+        self.start_emulator(number);
+    }
+
+    /// Starts the emulator of a window, for the first time or again.
+    fn start_emulator(&mut self, index: usize) {
+        let (Some(address), Some(opener)) = (self.nearby(), &mut self.opener) else {
+            return;
+        };
+        let window = &mut self.windows[index];
+        let lifeline = self.lifeline.name_for(window.id);
+        let client = client_command(
+            self.client_program,
+            address,
+            &lifeline,
+            window.member.as_ref(),
+            self.config.room.color,
+        );
+        let mut environment = vec![(lifeline::VARIABLE, lifeline)];
+        if let Some(password) = &self.config.room.password {
+            environment.push(("CHAT_PASSWORD", password.into()));
+        }
+        let ended = self.sender.clone();
+        let on_end = move || drop(ended.send(Event::ChildEnded));
+        match opener.open(&window.title, window.place, &client, &environment, on_end) {
+            Ok(shower) => window.shower = Some(shower),
+            Err(error) => {
+                let reason = format!("cannot start {}: {error}", opener.name());
+                self.fail(index, reason);
+            }
+        }
+    }
+
+    /// Handles events until `enough`, or until `deadline`.
+    fn pump(&mut self, deadline: Option<Instant>, enough: impl Fn(&Self) -> bool) {
+        while !enough(self) {
+            let now = Instant::now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return;
+            }
+            let next = self
+                .windows
+                .iter()
+                .filter_map(Window::next_time)
+                .chain(deadline)
+                .min();
+            // This session has a sender of its own, so the channel is never without one: an error is a timeout.
+            let event = match next {
+                Some(next) => self
+                    .events
+                    .recv_timeout(next.saturating_duration_since(now))
+                    .ok(),
+                None => self.events.recv().ok(),
+            };
+            if let Some(event) = event {
+                self.handle(event);
+            }
+            self.look_at_server();
+            self.look_at_windows();
+            self.look_at_helper();
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Interrupt => {
+                self.interrupts += 1;
+                self.end.get_or_insert(End::Asked);
+            }
+            Event::Listening(address) => self.address = Some(address),
+            // The children are looked at after each event.
+            Event::ChildEnded => {}
+            Event::Lifeline(lifeline::Event::Hello { window, client }) => {
+                self.greet(window, client);
+            }
+            Event::Lifeline(lifeline::Event::Ended { window, pid }) => {
+                let window = self.windows.iter_mut().find(|other| other.id == window);
+                if let Some(window) = window
+                    && window.client.as_ref().is_some_and(|held| held.pid() == pid)
+                {
+                    window.client = None;
+                }
+            }
+            Event::Typed(line) => self.type_in(&line),
+        }
+    }
+
+    /// A client is there: of a window that waits for it, or of one that was given up.
+    fn greet(&mut self, id: usize, client: Held) {
+        let window = self.windows.iter_mut().find(|window| window.id == id);
+        match window {
+            Some(window) if window.client.is_none() => {
+                if self.stopping {
+                    client.quit();
+                }
+                window.state = State::Opened;
+                window.client = Some(client);
+            }
+            Some(_) | None => client.quit(),
+        }
+    }
+
+    fn type_in(&mut self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        let mut words = text.trim().splitn(2, char::is_whitespace);
+        let command = words.next().unwrap_or_default().to_ascii_lowercase();
+        if command == "/open" {
+            return self.open_another(words.next().unwrap_or_default().trim());
+        }
+        self.quit_typed |= command == "/quit";
+        if command == "/help" {
+            self.output
+                .say("/open [NAME [GROUP]]  opens one more client window");
+        }
+        if !self.server.type_in(line) {
+            self.output
+                .warn("the server does not take what is typed; try again, or Ctrl+C to end");
+        }
+    }
+
+    /// `/open` on the console.
+    fn open_another(&mut self, name: &str) {
+        let member = match name {
+            "" => Ok(None),
+            name => Member::parse(name).map(Some),
+        };
+        let opened = member.map_err(anyhow::Error::msg).and_then(|member| {
+            if self.opener.is_none() {
+                let emulators = windows::candidates(self.config.terminal)?;
+                let Some(first) = emulators.into_iter().next() else {
+                    let none = Terminal::None.to_possible_value();
+                    let none = none.as_ref().map_or("", |value| value.get_name());
+                    bail!("there are no windows with `-t {none}`; use `chat-client` in a terminal of your own");
+                };
+                self.use_emulator(first)?;
+            }
+            self.open(member);
+            Ok(())
+        });
+        if let Err(error) = opened {
+            self.output.warn(&format!("{error:#}"));
+        }
+    }
+
+    fn look_at_server(&mut self) {
+        if let Some(status) = self.server.ended()
+            && self.end.is_none()
+        {
+            let asked = self.quit_typed && status.success();
+            self.end = Some(if asked {
+                End::Asked
+            } else {
+                End::ServerEnded(status)
+            });
+        }
+    }
+
+    /// Sees which emulators have ended, which windows have not opened in time, and which are to be tried again.
+    fn look_at_windows(&mut self) {
+        let now = Instant::now();
+        for index in 0..self.windows.len() {
+            let Some(opener) = &self.opener else {
+                return;
+            };
+            let window = &mut self.windows[index];
+            let ended = window.shower.as_ref().and_then(Shower::ended);
+            if ended.is_some() {
+                window.shower = None;
+            }
+            let State::Opening { deadline, retry } = &mut window.state else {
+                continue;
+            };
+            let reason = if let Some(end) = ended {
+                if opener.may_try_again(end.status) && now < *deadline && !self.stopping {
+                    *retry = Some(now + RETRY_PAUSE);
+                    continue;
+                }
+                opener.reason(end)
+            } else if *deadline <= now {
+                let seconds = self.config.window_time.as_secs_f32();
+                format!("{} showed no client in {seconds:.1} s", opener.name())
+            } else {
+                if retry.is_some_and(|retry| retry <= now) && !self.stopping {
+                    *retry = None;
+                    self.start_emulator(index);
+                }
+                continue;
+            };
+            self.fail(index, reason);
+        }
+    }
+
+    /// A window did not open. While emulators are tried, that is no more than a reason to try the next one.
+    fn fail(&mut self, index: usize, reason: String) {
+        if !self.trying && !self.stopping {
+            let title = &self.windows[index].title;
+            self.output.warn(&format!("{title} did not open: {reason}"));
+        }
+        self.windows[index].state = State::Failed(reason);
+        let none_opened = self
+            .windows
+            .iter()
+            .all(|window| matches!(window.state, State::Failed(_)));
+        if none_opened && !self.trying && self.config.clients > 0 {
+            self.end.get_or_insert(End::NoWindow);
+        }
+    }
+
+    /// Ends all that belongs to the session, in steps, and says what it waits for. Another signal goes to the next step at once.
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.server.close();
+        for window in &mut self.windows {
+            if let State::Opening { retry, .. } = &mut window.state {
+                *retry = None;
+            }
+            match (&window.client, &window.shower) {
+                (Some(client), _) => client.quit(),
+                // Its client may be just about to start. It will find the lifeline, and be told to quit.
+                (None, Some(shower)) => shower.child.signal(Signal::TERM),
+                (None, None) => {}
+            }
+        }
+        self.look_at_helper();
+        let began = Instant::now();
+        for (after, signal) in [(TERM_AFTER, Signal::TERM), (KILL_AFTER, Signal::KILL)] {
+            let interrupts = self.interrupts;
+            self.pump(Some(began + after), |session| {
+                session.all_gone() || session.interrupts > interrupts
+            });
+            if self.all_gone() {
+                return;
+            }
+            let name = if signal == Signal::TERM {
+                "SIGTERM"
+            } else {
+                "SIGKILL"
+            };
+            let waited_for = self.still_there().join(", ");
+            self.output
+                .warn(&format!("waiting for {waited_for}: sending {name}"));
+            self.signal_all(signal);
+        }
+        self.pump(Some(Instant::now() + GIVE_UP_AFTER), Self::all_gone);
+        if !self.all_gone() {
+            let left = self.still_there().join(", ");
+            self.output.warn(&format!("cannot end {left}"));
+        }
+    }
+
+    fn all_gone(&self) -> bool {
+        self.still_there().is_empty()
+    }
+
+    /// All that has not ended, as a user would call it.
+    fn still_there(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for Window {
+            title,
+            shower,
+            client,
+            ..
+        } in &self.windows
+        {
+            if let Some(client) = client {
+                names.push(format!("the client of {title} (pid {})", client.pid()));
+            } else if let Some(shower) = shower {
+                names.push(format!("the window {title} (pid {})", shower.child.pid()));
+            }
+        }
+        let helper = self.opener.as_ref().and_then(Opener::helper);
+        for child in helper.into_iter().chain(&self.leftovers) {
+            if child.ended().is_none() {
+                names.push(format!("a terminal emulator (pid {})", child.pid()));
+            }
+        }
+        if self.server.ended().is_none() {
+            names.push(format!("the server (pid {})", self.server.pid()));
+        }
+        names
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        for window in &self.windows {
+            if let Some(client) = &window.client {
+                client.signal(signal);
+                // One that is stopped gets a signal only when it goes on.
+                client.signal(Signal::CONT);
+            }
+            if let Some(shower) = &window.shower {
+                shower.child.signal(signal);
+            }
+        }
+        let helper = self.opener.as_ref().and_then(Opener::helper);
+        for child in helper.into_iter().chain(&self.leftovers) {
+            child.signal(signal);
+        }
+        // It has been asked already, and needs its time to deliver what it has accepted.
+        if signal == Signal::KILL {
+            self.server.kill();
+        }
+    }
+
+    /// A helper would wait for more windows, so it is ended, but not before the clients had their chance to leave.
+    fn look_at_helper(&mut self) {
+        let clients = self.windows.iter().any(|window| window.client.is_some());
+        if self.stopping
+            && !clients
+            && !self.helper_told
+            && let Some(helper) = self.opener.as_ref().and_then(Opener::helper)
+        {
+            helper.signal(Signal::TERM);
+            self.helper_told = true;
+        }
+    }
+
+    fn server_was_killed(&self) -> bool {
+        self.server
+            .ended()
+            .is_none_or(|status| status.code().is_none())
+    }
+}
+
+impl Window {
+    fn is_decided(&self) -> bool {
+        match self.state {
+            State::Opening { .. } => false,
+            State::Opened | State::Failed(_) => true,
+        }
+    }
+
+    /// When it has to be looked at, should nothing happen.
+    fn next_time(&self) -> Option<Instant> {
+        match self.state {
+            State::Opening { deadline, retry } => Some(retry.unwrap_or(deadline)),
+            State::Opened | State::Failed(_) => None,
+        }
+    }
+}
+
+/// The client's program and arguments.
+fn client_command(
+    program: &Path,
+    address: SocketAddr,
+    lifeline: &OsString,
+    member: Option<&Member>,
+    color: Color,
+) -> Vec<OsString> {
+    let mut command: Vec<OsString> = vec![
+        program.into(),
+        address.ip().to_string().into(),
+        address.port().to_string().into(),
+        "--lifeline".into(),
+        lifeline.into(),
+    ];
+    if let Some(Member { name, group }) = member {
+        command.extend(["--name".into(), name.into()]);
+        if let Some(group) = group {
+            command.extend(["--group".into(), group.into()]);
+        }
+    }
+    if let Some(color) = color.to_possible_value()
+        && color.get_name() != "auto"
+    {
+        command.extend(["--color".into(), color.get_name().into()]);
+    }
+    command
+}
+
+/// A time as people say it, like `4 min 10 s`.
+fn in_words(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_said_as_people_say_it() {
+        for (seconds, words) in [(0, "0 s"), (250, "4 min 10 s"), (7_380, "2 h 3 min")] {
+            assert_eq!(in_words(Duration::from_secs(seconds)), words);
+        }
+    }
+}
