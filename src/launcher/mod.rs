@@ -29,6 +29,7 @@ use anyhow::{Result, anyhow};
 use crate::cli::{RoomArgs, RunArgs, Terminal};
 use crate::listen::{self, Target};
 use crate::os;
+use crate::protocol::name::{Group, Name};
 
 /// Time that a window has from its start to its client's hello. Three seconds were seen once, on a busy machine.
 const WINDOW_TIME: Duration = Duration::from_secs(10);
@@ -47,22 +48,25 @@ pub struct Config {
 /// Whom a client logs in as, without being asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Member {
-    name: String,
-    group: Option<String>,
+    name: Name,
+    group: Option<Group>,
 }
 
 impl Member {
     /// Reads `NAME` or `NAME GROUP`.
     fn parse(text: &str) -> Result<Self, String> {
         let mut words = text.split_whitespace();
-        let (name, group, rest) = (words.next(), words.next(), words.next());
-        match (name, rest) {
-            (Some(name), None) => Ok(Self {
-                name: name.into(),
-                group: group.map(Into::into),
-            }),
-            _ => Err(format!("`{text}` is not a name, or a name and a group")),
+        let (name, group) = (words.next().unwrap_or_default(), words.next());
+        if words.next().is_some() {
+            return Err(format!("`{text}` is not a name, or a name and a group"));
         }
+        let name = Name::new(name).map_err(|error| format!("`{name}` is not a name: {error}"))?;
+        let group = group
+            .map(|group| {
+                Group::new(group).map_err(|error| format!("`{group}` is not a group: {error}"))
+            })
+            .transpose()?;
+        Ok(Self { name, group })
     }
 }
 
@@ -75,8 +79,10 @@ impl TryFrom<RunArgs> for Config {
         let mut members: Vec<Member> = Vec::new();
         for text in &args.names {
             let member = Member::parse(text)?;
-            let same = |other: &&Member| other.name.to_lowercase() == member.name.to_lowercase();
-            if let Some(other) = members.iter().find(same) {
+            let same = members
+                .iter()
+                .find(|other| other.name.is_same(&member.name));
+            if let Some(other) = same {
                 return Err(format!(
                     "--names has `{}` and `{}`, which are the same name; give each client its own",
                     other.name, member.name
@@ -187,8 +193,8 @@ mod tests {
     fn names_may_come_with_a_group() {
         let config = config(&["--names", "ala,ola 3ID12"]).unwrap();
         let member = |name: &str, group: Option<&str>| Member {
-            name: name.into(),
-            group: group.map(Into::into),
+            name: Name::new(name).unwrap(),
+            group: group.map(|group| Group::new(group).unwrap()),
         };
         assert_eq!(
             config.members,
@@ -200,6 +206,8 @@ mod tests {
     fn names_that_make_no_sense_are_wrong_usage() {
         for (arguments, reason) in [
             (&["--names", "ala,Ala"][..], "the same name"),
+            (&["--names", "ala,*ola"], "`*ola` is not a name: "),
+            (&["--names", "ala g!"], "`g!` is not a group: "),
             (&["-c", "1", "--names", "ala,ola"], "2 names for 1 clients"),
             (&["--names", "ala,,ola"], "`` is not a name"),
             (&["--names", "a b c"], "`a b c` is not a name"),

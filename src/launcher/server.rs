@@ -1,7 +1,7 @@
 //! The server of a session: a child whose console is ours.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -12,7 +12,8 @@ use rustix::process::Signal;
 
 use super::child::Child;
 use super::output::Output;
-use crate::cli::{Color, RoomArgs};
+use crate::cli::RoomArgs;
+use crate::style;
 
 /// What the server's first line begins with; the rest of it is the address.
 const READY: &str = "listening on ";
@@ -25,18 +26,6 @@ pub(super) struct Server {
     child: Child,
     /// Its console. Its end makes the server shut down, and so does ours, even by SIGKILL.
     console: Option<ChildStdin>,
-}
-
-/// Whether stdout is shown in colours.
-fn wants_color(color: Color) -> bool {
-    match color {
-        Color::Always => true,
-        Color::Never => false,
-        Color::Auto => {
-            io::stdout().is_terminal()
-                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-        }
-    }
 }
 
 impl Server {
@@ -52,7 +41,8 @@ impl Server {
         on_ready: impl FnOnce(SocketAddr) + Send + 'static,
         on_end: impl FnOnce() + Send + 'static,
     ) -> Result<Self> {
-        let color = if wants_color(room.color) {
+        // The server's stdout is a pipe, ours may be a terminal.
+        let color = if style::is_coloured(room.color) {
             "always"
         } else {
             "never"

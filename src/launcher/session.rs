@@ -338,7 +338,7 @@ impl<'a> Session<'a> {
         self.next_id += 1;
         let number = self.windows.len();
         let mut title = format!("chat {}", number + 1);
-        if let Some(name) = member.as_ref().map(|member| &member.name)
+        if let Some(name) = member.as_ref().map(|member| member.name.as_str())
             && name.is_ascii()
         {
             title = format!("{title}: {name}");
@@ -467,7 +467,7 @@ impl<'a> Session<'a> {
         if command == "/open" {
             return self.open_another(words.next().unwrap_or_default().trim());
         }
-        self.quit_typed |= command == "/quit";
+        self.quit_typed |= command == "/quit" || command == "/exit";
         if command == "/help" {
             self.output
                 .say("/open [NAME [GROUP]]  opens one more client window");
@@ -591,29 +591,41 @@ impl<'a> Session<'a> {
             if self.all_gone() {
                 return;
             }
-            let name = if signal == Signal::TERM {
-                "SIGTERM"
-            } else {
-                "SIGKILL"
-            };
-            let waited_for = self.still_there().join(", ");
-            self.output
-                .warn(&format!("waiting for {waited_for}: sending {name}"));
+            self.say_what_it_waits_for(signal);
             self.signal_all(signal);
         }
         self.pump(Some(Instant::now() + GIVE_UP_AFTER), Self::all_gone);
         if !self.all_gone() {
-            let left = self.still_there().join(", ");
-            self.output.warn(&format!("cannot end {left}"));
+            let mut left = self.clients_and_windows();
+            left.extend(self.server_if_there());
+            self.output.warn(&format!("cannot end {}", left.join(", ")));
         }
     }
 
-    fn all_gone(&self) -> bool {
-        self.still_there().is_empty()
+    fn say_what_it_waits_for(&self, signal: Signal) {
+        let mut names = self.clients_and_windows();
+        let action = match signal {
+            // The server is left to finish.
+            Signal::TERM if names.is_empty() => "",
+            Signal::TERM => ": sending SIGTERM",
+            _ => ": sending SIGKILL",
+        };
+        names.extend(self.server_if_there());
+        let names = names.join(", ");
+        self.output.warn(&format!("waiting for {names}{action}"));
     }
 
-    /// All that has not ended, as a user would call it.
-    fn still_there(&self) -> Vec<String> {
+    fn all_gone(&self) -> bool {
+        self.clients_and_windows().is_empty() && self.server_if_there().is_none()
+    }
+
+    fn server_if_there(&self) -> Option<String> {
+        let there = self.server.ended().is_none();
+        there.then(|| format!("the server (pid {})", self.server.pid()))
+    }
+
+    /// All that has not ended but the server, as a user would call it.
+    fn clients_and_windows(&self) -> Vec<String> {
         let mut names = Vec::new();
         for Window {
             title,
@@ -633,9 +645,6 @@ impl<'a> Session<'a> {
             if child.ended().is_none() {
                 names.push(format!("a terminal emulator (pid {})", child.pid()));
             }
-        }
-        if self.server.ended().is_none() {
-            names.push(format!("the server (pid {})", self.server.pid()));
         }
         names
     }
@@ -714,9 +723,10 @@ fn client_command(
         lifeline.into(),
     ];
     if let Some(Member { name, group }) = member {
-        command.extend(["--name".into(), name.into()]);
+        // Not `--name`: GTK takes that out of terminator's arguments, wherever it stands, for its own.
+        command.extend(["-n".into(), name.as_str().into()]);
         if let Some(group) = group {
-            command.extend(["--group".into(), group.into()]);
+            command.extend(["-g".into(), group.as_str().into()]);
         }
     }
     if let Some(color) = color.to_possible_value()

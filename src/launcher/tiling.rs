@@ -9,8 +9,8 @@ const MIN_ROWS: u32 = 6;
 /// A window's usual size, in columns and rows; it gets less where the screen is small.
 const USUAL: (u32, u32) = (80, 24);
 
-/// What a window manager puts around a window, about, in pixels: both borders, and the title bar with the lower border.
-const DECORATION: (u32, u32) = (10, 44);
+/// What goes around the text of a window, about, in pixels: both borders and a scrollbar, and the title bar with the lower border.
+const DECORATION: (u32, u32) = (26, 44);
 
 /// A size in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,169 @@
+#!/usr/bin/env bash
+# Builds what is not built and starts a session; runs the tests and the benchmarks. `./run.sh --help` says more.
+set -euo pipefail
+cd_back=$PWD
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+
+say() { printf '%s\n' "$*" >&2; }
+
+fail() {
+    say "error: $*"
+    exit 1
+}
+
+usage() {
+    cat <<'END'
+Builds what is not built, and starts a chat: a server in this terminal, and a window for each client.
+
+Usage: ./run.sh [OPTIONS OF chat-run]    start a session, as ./run.sh -c 3 -p 8080
+       ./run.sh test [OPTIONS OF cargo test]
+                                         install what the tests need, and run them all
+       ./run.sh bench [OPTIONS OF cargo bench]
+                                         run the benchmarks
+       ./run.sh --help                   this, and the options of chat-run
+
+END
+}
+
+# Whether version $1 is at least version $2: 1.89 or 1.95.0-nightly, and so on.
+is_at_least() {
+    [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+# How to install packages, by the package manager that is found: $1 for apt-get, $2 for dnf and zypper, $3 for pacman, $4 for apk.
+install_hint() {
+    if command -v apt-get >/dev/null; then
+        echo "sudo apt-get install $1"
+    elif command -v dnf >/dev/null; then
+        echo "sudo dnf install $2"
+    elif command -v zypper >/dev/null; then
+        echo "sudo zypper install $2"
+    elif command -v pacman >/dev/null; then
+        echo "sudo pacman -S $3"
+    elif command -v apk >/dev/null; then
+        echo "sudo apk add $4"
+    elif command -v xcode-select >/dev/null; then
+        echo "xcode-select --install"
+    else
+        echo "the package manager of this system: $1"
+    fi
+}
+
+# What is needed to build: cargo, a Rust that is new enough, and a linker.
+check_tools() {
+    # rustup puts it there, but a shell that was open before does not know.
+    if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
+        PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+    fi
+    local rustup="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
+    local wanted found
+    wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$root/Cargo.toml")
+    command -v cargo >/dev/null || fail "there is no cargo; install Rust $wanted or newer, which needs no root:
+  $rustup"
+    command -v rustc >/dev/null || fail "there is a cargo, but no rustc; install Rust $wanted or newer, which needs no root:
+  $rustup"
+    found=$(rustc --version | cut -d ' ' -f 2)
+    is_at_least "$found" "$wanted" || fail "Rust is $found here, and has to be $wanted or newer; get it without root by
+  $(if command -v rustup >/dev/null; then echo 'rustup update stable'; else echo "$rustup"; fi)"
+    command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null ||
+        fail "there is no C linker (cc), which Rust needs to link programs; install it with
+  $(install_hint 'gcc libc6-dev' gcc 'gcc' 'gcc musl-dev')
+or, without root, one that comes in a folder, such as conda's: conda install -c conda-forge gcc"
+}
+
+# Everything that the window tests, and the README's examples, call: command, package.
+test_needs() {
+    cat <<'END'
+Xvfb xvfb
+dbus-daemon dbus
+import imagemagick
+nc netcat-openbsd
+openbox openbox
+python3 python3
+terminator terminator
+gnome-terminal gnome-terminal
+tmux tmux
+wmctrl wmctrl
+xclip xclip
+xdotool xdotool
+xdpyinfo x11-utils
+xterm xterm
+END
+}
+
+# Whether a Debian package is installed.
+is_there() {
+    dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q '^install ok installed'
+}
+
+# Puts in place what the tests need. Quick when it is all there.
+prepare_tests() {
+    local command package missing=() commands=()
+    while read -r command package; do
+        if ! command -v "$command" >/dev/null; then
+            missing+=("$package")
+            commands+=("$command")
+        fi
+    done < <(test_needs)
+    if command -v dpkg-query >/dev/null; then
+        # It has no command: the font in which windows show letters of all Europe.
+        is_there fonts-dejavu-core || missing+=(fonts-dejavu-core)
+    fi
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || fail "the tests need what is not here: ${commands[*]}; install the packages that have them"
+
+    local root_by=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || fail "the tests need packages, and there is no sudo to install them; as root:
+  apt-get install --no-install-recommends ${missing[*]}"
+        root_by=(sudo)
+    fi
+    say "installing what the tests need: ${missing[*]}"
+    local apt=("${root_by[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 -qq)
+    # Lists may be old, or not there at all, as in a container.
+    "${apt[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null >/dev/null 2>&1 || {
+        "${apt[@]}" update </dev/null >&2
+        "${apt[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null >&2
+    } || fail "could not install ${missing[*]}; try: apt-get install --no-install-recommends ${missing[*]}"
+}
+
+run_session() {
+    check_tools
+    local target quiet=(--quiet)
+    target=$(target_folder)
+    # The first build takes a minute, which nobody should spend before an empty screen.
+    [ -x "$target/release/chat-run" ] || quiet=()
+    (cd "$root" && cargo build --release --locked "${quiet[@]}") || fail "the build failed; what is above says why"
+    cd "$cd_back"
+    exec "$target/release/chat-run" "$@"
+}
+
+# Where cargo builds, which an environment or a user's configuration may change.
+target_folder() {
+    (cd "$root" && cargo metadata --format-version 1 --no-deps --locked) |
+        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
+}
+
+case ${1-} in
+-h | --help)
+    usage
+    # The options are asked from the program itself where that can be built.
+    run_session --help
+    ;;
+test)
+    shift
+    check_tools
+    prepare_tests
+    cd "$root"
+    exec cargo test --locked "$@"
+    ;;
+bench)
+    shift
+    check_tools
+    cd "$root"
+    exec cargo bench --locked "$@"
+    ;;
+*)
+    run_session "$@"
+    ;;
+esac

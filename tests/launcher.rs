@@ -1,0 +1,373 @@
+//! `chat-run` where no window is needed: what it says, what it refuses, and how it ends.
+
+#![cfg(unix)]
+// Clippy knows only functions marked as tests; all that is here is called by them.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// `chat-run` without anything that would let it open windows.
+fn chat_run(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-run"));
+    command.args(arguments).stdin(Stdio::null());
+    for variable in [
+        "DISPLAY",
+        "WAYLAND_DISPLAY",
+        "CHAT_TERMINAL",
+        "CHAT_PASSWORD",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Runs a session that is refused; gives its exit code and what it says on stderr.
+fn refused(mut command: Command) -> (Option<i32>, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(String::from_utf8(stdout).unwrap(), "", "{stderr}");
+    (status.code(), stderr)
+}
+
+/// A session without windows.
+struct Session {
+    child: Child,
+    console: Option<ChildStdin>,
+    lines: Receiver<String>,
+    seen: String,
+}
+
+impl Session {
+    fn start(arguments: &[&str]) -> Self {
+        Self::start_command(chat_run(arguments))
+    }
+
+    fn start_command(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = mpsc::channel();
+        let streams: [Box<dyn Read + Send>; 2] = [
+            Box::new(child.stdout.take().unwrap()),
+            Box::new(child.stderr.take().unwrap()),
+        ];
+        for stream in streams {
+            let sender = sender.clone();
+            thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let _ = sender.send(line);
+                }
+            });
+        }
+        Self {
+            console: child.stdin.take(),
+            child,
+            lines,
+            seen: String::new(),
+        }
+    }
+
+    /// Waits for a line that has `text` in it.
+    fn line(&mut self, text: &str) -> String {
+        loop {
+            let Ok(line) = self.lines.recv_timeout(DEADLINE) else {
+                panic!("no line with `{text}`; captured:\n{}", self.seen);
+            };
+            self.seen.push_str(&line);
+            self.seen.push('\n');
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    fn port(&mut self) -> u16 {
+        let line = self.line("listening on ");
+        line.rsplit_once(':').unwrap().1.parse().unwrap()
+    }
+
+    fn type_in(&mut self, text: &str) {
+        self.console
+            .as_mut()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+    }
+
+    fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end; gives the exit code.
+    fn end(mut self) -> Option<i32> {
+        while let Ok(line) = self.lines.recv_timeout(DEADLINE) {
+            self.seen.push_str(&line);
+            self.seen.push('\n');
+        }
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // What a failed test has left; the server goes with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_says_how_to_join_from_here() {
+    let mut session = Session::start(&["-p", "0", "-t", "none"]);
+    let port = session.port();
+    let client = session.line("chat-client");
+    assert!(
+        client.ends_with(&format!("chat-client 127.0.0.1 {port}")),
+        "{client}"
+    );
+    session.line(&format!("nc 127.0.0.1 {port}"));
+    TcpStream::connect(("127.0.0.1", port)).unwrap();
+    session.signal(Signal::INT);
+    session.line("the room is closed: ");
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
+fn it_says_how_to_join_from_elsewhere() {
+    let mut session = Session::start(&["-p", "0", "-c", "0", "--lan"]);
+    let port = session.port();
+    session.line(&format!("nc 127.0.0.1 {port}"));
+    TcpStream::connect(("127.0.0.1", port)).unwrap();
+    for (index, ip) in chat_run::os::addresses().into_iter().enumerate() {
+        if index == 0 {
+            session.line("join from elsewhere:");
+        }
+        session.line(&format!("chat-client {ip} {port}"));
+        session.line(&format!("nc {ip} {port}"));
+    }
+    session.signal(Signal::TERM);
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
+fn what_is_typed_goes_to_the_server() {
+    let mut session = Session::start(&["-p", "0", "-c", "0"]);
+    let port = session.port();
+    let mut member = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    writeln!(member, "ala").unwrap();
+    session.line("ala joined");
+    session.type_in("/say hello from the operator\n");
+    session.line("hello from the operator");
+    session.type_in("/help\n");
+    session.line("/open [NAME [GROUP]]");
+    session.line("/kick");
+    session.type_in("/quit\n");
+    session.line("the room is closed: ");
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
+fn the_end_of_input_does_not_end_the_session() {
+    let mut session = Session::start(&["-p", "0", "-c", "0"]);
+    session.console = None;
+    let port = session.port();
+    let mut member = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    writeln!(member, "ala").unwrap();
+    session.line("ala joined");
+    session.signal(Signal::HUP);
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
+fn another_window_without_an_emulator_is_refused_and_the_session_goes_on() {
+    let mut session = Session::start(&["-p", "0", "-c", "0"]);
+    session.port();
+    session.type_in("/open\n");
+    session.line("there is no display for the windows");
+    session.type_in("/quit\n");
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
+fn output_that_nobody_takes_holds_up_nothing() {
+    let mut command = chat_run(&["-p", "0", "-c", "0"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    lines.read_line(&mut first).unwrap();
+    let port: u16 = first.trim().rsplit_once(':').unwrap().1.parse().unwrap();
+    drop(lines);
+    let member = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    writeln!(&member, "ala").unwrap();
+    let mut greetings = BufReader::new(&member).lines();
+    assert!(
+        greetings
+            .by_ref()
+            .any(|line| line.unwrap().contains("welcome, ala"))
+    );
+    rustix::process::kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn sigkill_ends_the_server_too() {
+    let mut session = Session::start(&["-p", "0", "-c", "0"]);
+    let port = session.port();
+    let mut member = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    writeln!(member, "ala").unwrap();
+    session.line("ala joined");
+    session.signal(Signal::KILL);
+    member.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut said = String::new();
+    member.read_to_string(&mut said).unwrap();
+    assert!(said.ends_with("* the server is shutting down\n"), "{said}");
+}
+
+#[test]
+fn a_room_that_is_too_small_for_the_clients_is_said_and_kept() {
+    let mut session = Session::start(&["-p", "0", "-t", "none", "-c", "3", "-m", "2"]);
+    session.line("only 2 of the 3 clients can join");
+    session.signal(Signal::INT);
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
+fn a_port_in_use_is_refused_with_its_holder_and_a_way_out() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let (code, said) = refused(chat_run(&["-t", "none", "-p", &port.to_string()]));
+    assert_eq!(code, Some(1));
+    assert!(said.contains(&format!("port {port} is in use")), "{said}");
+    assert!(said.contains("`-p 0`"), "{said}");
+    #[cfg(target_os = "linux")]
+    assert!(
+        said.contains(&format!("(pid {})", std::process::id())),
+        "{said}"
+    );
+}
+
+#[test]
+fn no_display_is_refused_with_a_way_out() {
+    for terminal in ["auto", "xterm", "gnome-terminal", "terminator"] {
+        let mut command = chat_run(&["-p", "0", "-t", terminal]);
+        let bin = TempDir::new().unwrap();
+        for program in ["xterm", "gnome-terminal", "terminator"] {
+            symlink("/bin/false", bin.path().join(program)).unwrap();
+        }
+        command.env("PATH", bin.path());
+        let (code, said) = refused(command);
+        assert_eq!(code, Some(1));
+        assert!(
+            said.contains("neither DISPLAY nor WAYLAND_DISPLAY is set"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn an_emulator_that_is_missing_is_refused_with_its_package() {
+    let bin = TempDir::new().unwrap();
+    symlink("/bin/true", bin.path().join("pacman")).unwrap();
+    for terminal in ["xterm", "gnome-terminal", "terminator"] {
+        let mut command = chat_run(&["-p", "0", "-t", terminal]);
+        command.env("PATH", bin.path()).env("DISPLAY", ":0");
+        let (code, said) = refused(command);
+        assert_eq!(code, Some(1));
+        let way_out = format!("{terminal} is not installed; try `sudo pacman -S {terminal}`");
+        assert!(said.contains(&way_out), "{said}");
+    }
+    let mut command = chat_run(&["-p", "0"]);
+    command.env("PATH", bin.path()).env("DISPLAY", ":0");
+    let (code, said) = refused(command);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("there is no terminal emulator"), "{said}");
+    assert!(said.contains("`sudo pacman -S xterm`"), "{said}");
+}
+
+#[test]
+fn a_server_or_client_that_is_missing_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let alone = folder.path().join("chat-run");
+    fs::copy(env!("CARGO_BIN_EXE_chat-run"), &alone).unwrap();
+    let mut command = Command::new(&alone);
+    command
+        .args(["-c", "0", "-p", "0"])
+        .env("PATH", folder.path());
+    let (code, said) = refused(command);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("cannot find chat-server"), "{said}");
+}
+
+#[test]
+fn a_server_that_does_not_start_ends_the_session() {
+    let folder = TempDir::new().unwrap();
+    let history = folder.path().join("no").join("such").join("folder");
+    let mut command = chat_run(&["-c", "0", "-p", "0", "--history"]);
+    command.arg(history);
+    let (code, said) = refused(command);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("error: the server did not start (exit status: 1)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn wrong_usage_is_refused_with_exit_code_2() {
+    for (arguments, reason) in [
+        (&["-c", "65"][..], "0..=64"),
+        (&["-c", "-1"], "-1"),
+        (&["-c", "x"], "invalid digit"),
+        (&["-p", "99999"], "99999"),
+        (&["-p", "x"], "invalid digit"),
+        (&["-m", "0"], "1..=20000"),
+        (&["-t", "kitty"], "kitty"),
+        (&["--names", "ala,ola", "-c", "1"], "2 names for 1 clients"),
+        (&["--names", "ala,Ala"], "the same name"),
+        (&["--names", "a b c"], "`a b c`"),
+        (&["--lan", "--host", "::1"], "cannot be used with"),
+    ] {
+        let (code, said) = refused(chat_run(arguments));
+        assert_eq!(code, Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(reason), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn terminals_are_listed_with_the_one_that_auto_takes() {
+    let bin = TempDir::new().unwrap();
+    for program in ["xterm", "terminator"] {
+        symlink("/bin/false", bin.path().join(program)).unwrap();
+    }
+    let mut command = chat_run(&["--list-terminals"]);
+    command.env("PATH", bin.path()).env("DISPLAY", ":0");
+    let output = command.output().unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines[0].starts_with("gnome-terminal"), "{list}");
+    assert!(lines[0].contains("not installed"), "{list}");
+    assert!(
+        lines[1].ends_with("/terminator  (auto takes this one)"),
+        "{list}"
+    );
+    assert!(lines[2].ends_with("/xterm"), "{list}");
+}

@@ -1,0 +1,290 @@
+//! A desktop of a test's own: an X server, a session bus and a window manager, and a look at what runs on it.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::wait::{DEADLINE, wait_at_most};
+
+/// Variable by which everything that a test has started is told from all else on the machine.
+const MARK: &str = "CHAT_TEST_MARK";
+
+/// See the top. Dropping it ends all of it.
+pub(crate) struct Desktop {
+    folder: TempDir,
+    display: String,
+    bus: String,
+    processes: Vec<Child>,
+}
+
+/// A window, as the window manager lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) id: String,
+    pub(crate) title: String,
+}
+
+/// A process that a test has started, directly or not.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) arguments: Vec<String>,
+}
+
+impl Process {
+    /// Whether it runs `program`.
+    pub(crate) fn is(&self, program: &str) -> bool {
+        Path::new(&self.arguments[0]).ends_with(program)
+    }
+}
+
+impl Desktop {
+    pub(crate) fn new() -> Self {
+        let mut desktop = Self {
+            folder: TempDir::new().unwrap(),
+            display: String::new(),
+            bus: String::new(),
+            processes: Vec::new(),
+        };
+        for folder in ["home", "run", "tmp", "bin"] {
+            fs::create_dir(desktop.path(folder)).unwrap();
+        }
+        fs::set_permissions(desktop.path("run"), fs::Permissions::from_mode(0o700)).unwrap();
+
+        let mut xvfb = Command::new("Xvfb");
+        // It takes the first display that is free, and says which one when it is ready.
+        xvfb.args([
+            "-displayfd",
+            "1",
+            "-screen",
+            "0",
+            "1600x1000x24",
+            "-noreset",
+        ]);
+        xvfb.args(["-nolisten", "tcp"]);
+        desktop.display = format!(":{}", desktop.start_and_read_line(xvfb));
+
+        let mut bus = desktop.command("dbus-daemon");
+        bus.args(["--session", "--nofork", "--nopidfile", "--print-address=1"]);
+        bus.env_remove(MARK);
+        desktop.bus = desktop.start_and_read_line(bus);
+
+        // What is known to be ready before that: its check window. A window that opens between the two waits for 5 s.
+        let ready = desktop.path("openbox-is-ready");
+        let mut openbox = desktop.command("openbox");
+        openbox.args(["--sm-disable", "--startup"]);
+        openbox.arg(format!("touch {}", ready.display()));
+        openbox.env_remove(MARK);
+        openbox.stdout(Stdio::null()).stderr(Stdio::null());
+        desktop.processes.push(openbox.spawn().expect("openbox"));
+        wait_at_most(DEADLINE, "window manager", String::new, || {
+            ready.exists().then_some(())
+        });
+        desktop
+    }
+
+    fn start_and_read_line(&mut self, mut command: Command) -> String {
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let program = command.get_program().to_string_lossy().into_owned();
+        let mut process = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}; `./run.sh test` installs it"));
+        let mut line = String::new();
+        let stdout = process.stdout.take().unwrap();
+        self.processes.push(process);
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "{program} said nothing");
+        line.trim().into()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The temporary folder of what runs here.
+    pub(crate) fn temporary(&self) -> PathBuf {
+        self.path("tmp")
+    }
+
+    /// A folder that is first on PATH here.
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.path("bin")
+    }
+
+    /// Puts a shell script first on PATH.
+    pub(crate) fn put_program(&self, name: &str, script: &str) {
+        let path = self.programs().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// The whole environment of what runs here.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
+        let path = std::env::var("PATH").unwrap();
+        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+        vec![
+            ("DBUS_SESSION_BUS_ADDRESS", self.bus.clone()),
+            ("DISPLAY", self.display.clone()),
+            ("GSETTINGS_BACKEND", "memory".into()),
+            ("HOME", text(self.path("home"))),
+            ("LANG", "C.UTF-8".into()),
+            (MARK, text(self.folder.path().into())),
+            ("NO_AT_BRIDGE", "1".into()),
+            ("PATH", format!("{}:{path}", text(self.programs()))),
+            ("TERM", "xterm".into()),
+            ("TMPDIR", text(self.temporary())),
+            ("XDG_RUNTIME_DIR", text(self.path("run"))),
+        ]
+    }
+
+    /// A command that runs here.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .envs(self.environment())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What a tool of the desktop prints. It may fail, as when a window has just gone.
+    fn ask(&self, program: &str, arguments: &[&str]) -> String {
+        let mut command = self.command(program);
+        let output = command
+            .args(arguments)
+            .env_remove(MARK)
+            .output()
+            .unwrap_or_else(|error| panic!("{program}: {error}; `./run.sh test` installs it"));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// All windows whose titles begin with `title`.
+    pub(crate) fn windows(&self, title: &str) -> Vec<Window> {
+        let list = self.ask("wmctrl", &["-l"]);
+        let mut windows: Vec<Window> = list
+            .lines()
+            .filter_map(|line| {
+                // ID, desktop, machine, title.
+                let mut words = line.split_whitespace();
+                let id = words.next()?.into();
+                let title = words.skip(2).collect::<Vec<_>>().join(" ");
+                Some(Window { id, title })
+            })
+            .filter(|window| window.title.starts_with(title))
+            .collect();
+        windows.sort_by(|a, b| a.title.cmp(&b.title));
+        windows
+    }
+
+    /// Brings a window to the front and gives it the keyboard.
+    fn activate(&self, window: &Window) {
+        let id = u64::from_str_radix(window.id.trim_start_matches("0x"), 16).unwrap();
+        wait_at_most(DEADLINE, "active window", String::new, || {
+            self.ask("wmctrl", &["-ia", &window.id]);
+            let active = self.ask("xdotool", &["getwindowfocus"]);
+            let active = active.trim().parse::<u64>().ok()?;
+            // Some have the keyboard in a window inside of their own.
+            let owner = self.ask("xdotool", &["getactivewindow"]);
+            (active == id || owner.trim().parse::<u64>().ok()? == id).then_some(())
+        });
+    }
+
+    /// Types a line in a window, and Enter.
+    pub(crate) fn type_in(&self, window: &Window, line: &str) {
+        self.activate(window);
+        self.ask("xdotool", &["type", "--delay", "5", line]);
+        self.ask("xdotool", &["key", "Return"]);
+    }
+
+    /// Presses a key in a window.
+    pub(crate) fn press_in(&self, window: &Window, key: &str) {
+        self.activate(window);
+        self.ask("xdotool", &["key", key]);
+    }
+
+    /// The text that a window shows, taken as a user would: by marking it with the mouse.
+    pub(crate) fn text_in(&self, window: &Window) -> String {
+        self.activate(window);
+        let geometry = self.ask("xdotool", &["getwindowgeometry", "--shell", &window.id]);
+        let value = |name: &str| -> i32 {
+            let line = geometry.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|value| value.parse().ok()).unwrap_or(0)
+        };
+        let (x, y) = (value("X="), value("Y="));
+        let (right, bottom) = (x + value("WIDTH=") - 40, y + value("HEIGHT=") - 12);
+        let (x, y) = ((x + 3).to_string(), (y + 3).to_string());
+        let (right, bottom) = (right.to_string(), bottom.to_string());
+        let drag = [
+            "mousemove",
+            &x,
+            &y,
+            "mousedown",
+            "1",
+            "mousemove",
+            &right,
+            &bottom,
+            "mousemove",
+            &right,
+            &bottom,
+            "mouseup",
+            "1",
+        ];
+        self.ask("xdotool", &drag);
+        self.ask("xclip", &["-o", "-selection", "primary"])
+    }
+
+    /// Closes a window as its close button does.
+    pub(crate) fn close(&self, window: &Window) {
+        self.ask("wmctrl", &["-ic", &window.id]);
+    }
+
+    /// Takes a picture of the whole screen.
+    pub(crate) fn screenshot(&self, path: &Path) {
+        self.ask("import", &["-window", "root", path.to_str().unwrap()]);
+    }
+
+    /// Everything that was started here and still runs.
+    pub(crate) fn running(&self) -> Vec<Process> {
+        let mark = format!("{MARK}={}", self.folder.path().display());
+        let is_marked = |pid: i32| {
+            fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
+                environment
+                    .split(|&byte| byte == 0)
+                    .any(|variable| variable == mark.as_bytes())
+            })
+        };
+        fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|&pid| is_marked(pid))
+            .filter_map(|pid| {
+                let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+                let arguments = line.split_terminator('\0').map(Into::into).collect();
+                Some(Process { pid, arguments })
+            })
+            .filter(|process| !process.arguments.is_empty())
+            .collect()
+    }
+}
+
+impl Drop for Desktop {
+    fn drop(&mut self) {
+        // What a failed test has left.
+        for process in self.running() {
+            if let Some(pid) = rustix::process::Pid::from_raw(process.pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        // Clients before what they use. X servers and openbox take their files with them on SIGTERM.
+        for mut process in self.processes.drain(..).rev() {
+            let pid = rustix::process::Pid::from_child(&process);
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let _ = process.wait();
+        }
+    }
+}
