@@ -428,8 +428,10 @@ impl Server {
     /// A member that gets plain lines, `who` being `NAME [GROUP]`. It has read its welcome, and no more.
     #[track_caller]
     pub(crate) fn join(&self, who: &str) -> Client {
-        let mut client = self.greeted().called(who);
+        let mut client = self.connect().called(who);
+        // Who speaks first is greeted at once.
         client.send(who);
+        client.expect(GREETING);
         client.expect_start("* welcome, ");
         client
     }
@@ -437,8 +439,9 @@ impl Server {
     /// A member that gets JSON lines. It has read its welcome, and no more: the past and its own joining follow.
     #[track_caller]
     pub(crate) fn join_json(&self, who: &str) -> Client {
-        let mut client = self.greeted().called(who);
+        let mut client = self.connect().called(who);
         client.send(&format!("/json {who}"));
+        client.expect(GREETING);
         client.welcome = client.expect_json(json!({"type": "welcome"}));
         client
     }
