@@ -112,7 +112,7 @@ pub fn run(config: Config) -> Result<()> {
         ),
     };
     let log = Log::start(config.coloured)?;
-    let (max_strangers, warning) = seats(config.max_clients);
+    let (max_members, max_strangers, warning) = seats(config.max_clients);
     announce(&config, &listeners, &log)?;
     if loaded.torn > 0 {
         let torn = loaded.torn;
@@ -127,7 +127,7 @@ pub fn run(config: Config) -> Result<()> {
     let shared = Shared {
         room: Room::new(
             Text::new(&loaded.room),
-            config.max_clients,
+            max_members,
             loaded.last_seq,
             loaded.last_id,
         ),
@@ -262,11 +262,12 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     Ok(())
 }
 
-/// How many may wait without a name, with what is to be said where descriptors are too few.
-fn seats(max_clients: usize) -> (usize, Option<String>) {
+/// How many members and how many strangers there may be at once, with what is to be said where descriptors are too
+/// few for all members.
+fn seats(max_clients: usize) -> (usize, usize, Option<String>) {
     let wanted = (max_clients + MAX_STRANGERS) as u64 + OTHER_DESCRIPTORS;
     let Some(limit) = os::raise_descriptor_limit().filter(|limit| *limit < wanted) else {
-        return (MAX_STRANGERS, None);
+        return (max_clients, MAX_STRANGERS, None);
     };
     let connections = usize::try_from(limit.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or_default();
     // A quarter is for strangers, or nobody could even be told that the room is full.
@@ -274,11 +275,11 @@ fn seats(max_clients: usize) -> (usize, Option<String>) {
         .saturating_sub(max_clients)
         .max(connections / 4)
         .clamp(1, MAX_STRANGERS);
-    let members = connections.saturating_sub(strangers);
+    let members = connections.saturating_sub(strangers).clamp(1, max_clients);
     let warning = (members < max_clients).then(|| {
         format!("{limit} descriptors are enough for {members} members, not {max_clients}: raise `ulimit -n`")
     });
-    (strangers, warning)
+    (members, strangers, warning)
 }
 
 /// A random id, in hexadecimal.
