@@ -30,8 +30,11 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// How often [`wait_until`] looks again.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The lines of a transcript that are printed, first and last; a load test says thousands.
-const SHOWN: usize = 200;
+/// How many lines of a transcript are printed, first and last: a load test says thousands.
+const SHOWN: usize = 40;
+
+/// How much of a line is printed, in characters.
+const WIDTH: usize = 120;
 
 /// The greeting of a server without a password.
 pub(crate) const GREETING: &str = concat!(
@@ -53,6 +56,14 @@ pub(crate) fn wait_until<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> 
     }
 }
 
+/// The beginning of a long line.
+fn cut(line: &str) -> String {
+    match line.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}… ({} bytes)", &line[..end], line.len()),
+        None => line.to_owned(),
+    }
+}
+
 /// The beginning and the end of a long list of lines.
 fn excerpt(lines: &[impl AsRef<str>]) -> String {
     let mut text = String::new();
@@ -61,7 +72,7 @@ fn excerpt(lines: &[impl AsRef<str>]) -> String {
             let _ = writeln!(text, "    … {} lines …", lines.len() - 2 * SHOWN);
         }
         if at < SHOWN || at + SHOWN >= lines.len() {
-            let _ = writeln!(text, "    {}", line.as_ref());
+            let _ = writeln!(text, "    {}", cut(line.as_ref()));
         }
     }
     text
@@ -121,6 +132,8 @@ impl Capture {
             let left = deadline.saturating_duration_since(Instant::now());
             if captured.ended || left.is_zero() {
                 let ended = if captured.ended { " and ended" } else { "" };
+                let lines: Vec<&str> = text.lines().collect();
+                let text = excerpt(&lines);
                 panic!("waited in vain for {what}; the program wrote{ended}:\n{text}");
             }
             let waited = self.0.1.wait_timeout(captured, left);
@@ -639,7 +652,13 @@ impl Client {
     #[track_caller]
     pub(crate) fn expect(&mut self, line: &str) {
         let got = self.line();
-        assert_eq!(got, line, "{} got another line", self.name);
+        assert!(
+            got == line,
+            "{} got {:?}, not {:?}",
+            self.name,
+            cut(&got),
+            cut(line)
+        );
     }
 
     /// The next lines are these.
