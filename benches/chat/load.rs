@@ -1,0 +1,407 @@
+//! The load: all clients of a server in one thread, over epoll, in any line protocol.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
+
+use crate::peers::Server;
+
+/// Stands once in each message and nowhere else, so that a delivery is counted without looking at lines. `~` would not do:
+/// it stands in the prefixes of IRC.
+pub(crate) const MARK: u8 = b'|';
+
+/// Bytes of a message's text.
+pub(crate) const TEXT: usize = 64;
+
+/// What a peer without rules of its own says when it has let a client in.
+pub(crate) const WELCOME: &str = "* welcome";
+
+/// Hexadecimal digits of the number that follows the mark.
+const DIGITS: usize = 16;
+
+/// Bytes that one read takes at most.
+const READ: usize = 256 * 1024;
+
+/// Events that one wait takes at most.
+const EVENTS: usize = 1024;
+
+/// The timer among the events; clients have their index.
+const TIMER: u64 = u64::MAX;
+
+/// A server that is silent for so long, while something is to come, has failed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the clients of a server say and get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// A name, then messages, as netcat would.
+    Plain,
+    /// The same, with JSON lines in return.
+    Json,
+    /// RFC 1459: one channel.
+    Irc,
+    /// Every line goes to everyone as it is.
+    Bare,
+}
+
+/// What a line means to a client that logs in.
+enum Meaning {
+    /// Nothing.
+    Other,
+    /// To be answered.
+    Answer(Vec<u8>),
+    /// It is in.
+    Welcome,
+    /// Someone came in.
+    Joined,
+    /// It is not let in.
+    Refused,
+}
+
+impl Protocol {
+    fn login(self, name: &str) -> String {
+        match self {
+            Self::Plain => format!("{name}\n"),
+            Self::Json => format!("/json {name}\n"),
+            Self::Irc => format!("NICK {name}\r\nUSER {name} 0 * :{name}\r\n"),
+            Self::Bare => String::new(),
+        }
+    }
+
+    fn read(self, line: &[u8]) -> Meaning {
+        match self {
+            Self::Plain | Self::Bare => {
+                if line.starts_with(WELCOME.as_bytes()) {
+                    Meaning::Welcome
+                } else if line.starts_with(b"* ") && line.ends_with(b" joined") {
+                    Meaning::Joined
+                } else if line.starts_with(b"! ") {
+                    Meaning::Refused
+                } else {
+                    Meaning::Other
+                }
+            }
+            Self::Json => {
+                if line.starts_with(br#"{"type":"welcome""#) {
+                    Meaning::Welcome
+                } else if line.starts_with(br#"{"type":"joined""#) {
+                    Meaning::Joined
+                } else if line.starts_with(br#"{"type":"error""#) {
+                    Meaning::Refused
+                } else {
+                    Meaning::Other
+                }
+            }
+            Self::Irc => {
+                let mut words = line.split(|byte| *byte == b' ');
+                match (words.next(), words.next()) {
+                    (_, Some(b"001")) => Meaning::Answer(b"JOIN #room\r\n".to_vec()),
+                    (_, Some(b"366")) => Meaning::Welcome,
+                    (_, Some(b"JOIN")) => Meaning::Joined,
+                    (Some(b"PING"), Some(token)) => {
+                        Meaning::Answer([b"PONG ", token, b"\r\n"].concat())
+                    }
+                    (Some(b"ERROR"), _) | (_, Some(b"433" | b"465")) => Meaning::Refused,
+                    _ => Meaning::Other,
+                }
+            }
+        }
+    }
+
+    /// Appends the line with which a member says a text.
+    fn write_message(self, name: &str, text: &[u8], out: &mut Vec<u8>) {
+        let (before, between, after): (&str, &str, &str) = match self {
+            Self::Plain | Self::Json => ("", "", "\n"),
+            Self::Irc => ("PRIVMSG #room :", "", "\r\n"),
+            // What the others get is the same bytes as from everyone else.
+            Self::Bare => (name, ": ", "\n"),
+        };
+        for part in [
+            before.as_bytes(),
+            between.as_bytes(),
+            text,
+            after.as_bytes(),
+        ] {
+            out.extend_from_slice(part);
+        }
+    }
+
+    /// How many of so many members get a message.
+    pub(crate) fn receivers(self, members: usize) -> usize {
+        match self {
+            Self::Plain | Self::Irc => members - 1,
+            // The sender as well.
+            Self::Json | Self::Bare => members,
+        }
+    }
+
+    /// How many notices of joining so many members get in all.
+    fn notices(self, members: usize) -> usize {
+        match self {
+            Self::Plain | Self::Bare => members * (members - 1) / 2,
+            // One's own as well.
+            Self::Json | Self::Irc => members * (members + 1) / 2,
+        }
+    }
+}
+
+/// The text of a message, with a number that [`number`] finds again.
+pub(crate) fn text(number: u64) -> [u8; TEXT] {
+    let mut text = [b'.'; TEXT];
+    text[0] = MARK;
+    for (digit, shift) in text[1..=DIGITS]
+        .iter_mut()
+        .zip((0..u64::BITS).step_by(4).rev())
+    {
+        *digit = b"0123456789abcdef"[(number >> shift & 0xf) as usize];
+    }
+    text
+}
+
+/// The number in a line, where it is a message.
+pub(crate) fn number(line: &[u8]) -> Option<u64> {
+    let mark = memchr::memchr(MARK, line)?;
+    let digits = line.get(mark + 1..)?.get(..DIGITS)?;
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// Cuts what each client reads into lines.
+pub(crate) struct Lines {
+    /// The beginning of a line that has not ended yet.
+    rests: Vec<Vec<u8>>,
+}
+
+impl Lines {
+    pub(crate) fn new(clients: usize) -> Self {
+        Self {
+            rests: vec![Vec::new(); clients],
+        }
+    }
+
+    /// Calls `each` with every line that `bytes` ends, without its ending.
+    pub(crate) fn feed(&mut self, client: usize, bytes: &[u8], mut each: impl FnMut(&[u8])) {
+        let rest = &mut self.rests[client];
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            let line = &bytes[start..end];
+            start = end + 1;
+            if rest.is_empty() {
+                each(line.trim_ascii_end());
+            } else {
+                rest.extend_from_slice(line);
+                each(rest.trim_ascii_end());
+                rest.clear();
+            }
+        }
+        rest.extend_from_slice(&bytes[start..]);
+    }
+}
+
+/// The clients of one server.
+pub(crate) struct Load {
+    protocol: Protocol,
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    clients: Vec<TcpStream>,
+    events: Vec<epoll::Event>,
+    buffer: Vec<u8>,
+    outgoing: Vec<u8>,
+}
+
+impl Load {
+    /// Connects so many clients and logs them in; returns when each is in, and has been told of each that came after it.
+    pub(crate) fn connect(server: &Server, clients: usize) -> Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let timer = timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
+        )?;
+        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
+        let mut load = Self {
+            protocol: server.peer.protocol(),
+            epoll,
+            timer,
+            clients: Vec::with_capacity(clients),
+            events: Vec::with_capacity(EVENTS),
+            buffer: vec![0; READ],
+            outgoing: Vec::new(),
+        };
+        load.log_in(server, clients)
+            .with_context(|| format!("{clients} clients cannot join {}", server.peer))?;
+        Ok(load)
+    }
+
+    fn log_in(&mut self, server: &Server, clients: usize) -> Result<()> {
+        let protocol = self.protocol;
+        let notices = if server.peer.announces() {
+            protocol.notices(clients)
+        } else {
+            0
+        };
+        let (mut welcome, mut told) = (0, 0);
+        let mut lines = Lines::new(clients);
+        let mut answers = Vec::new();
+        let mut refused = None;
+        while welcome < clients || told < notices {
+            while self.clients.len() < clients && self.clients.len() - welcome < server.peer.herd()
+            {
+                self.add(server)?;
+            }
+            let turn = self.turn(|client, bytes| {
+                lines.feed(client, bytes, |line| match protocol.read(line) {
+                    Meaning::Other => {}
+                    Meaning::Answer(answer) => answers.push((client, answer)),
+                    Meaning::Welcome => welcome += 1,
+                    Meaning::Joined => told += 1,
+                    Meaning::Refused => {
+                        refused = Some(String::from_utf8_lossy(line).into_owned());
+                    }
+                });
+            })?;
+            ensure!(
+                turn != Turn::Silence,
+                "{welcome} are in, {told} of {notices} notices came"
+            );
+            for (client, answer) in answers.drain(..) {
+                self.clients[client].write_all(&answer)?;
+            }
+            if let Some(line) = refused {
+                bail!("{line}");
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, server: &Server) -> Result<()> {
+        let mut client = TcpStream::connect(server.address)?;
+        client.set_nodelay(true)?;
+        client.set_nonblocking(true)?;
+        let index = self.clients.len();
+        client.write_all(self.protocol.login(&name(index)).as_bytes())?;
+        epoll::add(
+            &self.epoll,
+            &client,
+            EventData::new_u64(index as u64),
+            EventFlags::IN,
+        )?;
+        self.clients.push(client);
+        Ok(())
+    }
+
+    /// How many members get each message.
+    pub(crate) fn receivers(&self) -> usize {
+        self.protocol.receivers(self.clients.len())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Sends messages with these numbers from one client, in one write.
+    pub(crate) fn say(&mut self, client: usize, numbers: impl Iterator<Item = u64>) -> Result<()> {
+        self.outgoing.clear();
+        let name = name(client);
+        for number in numbers {
+            self.protocol
+                .write_message(&name, &text(number), &mut self.outgoing);
+        }
+        // What is under way fits into a socket many times, unless the server does not read.
+        self.clients[client]
+            .write_all(&self.outgoing)
+            .context("the server does not read what is sent")
+    }
+
+    /// From here on, [`Load::turn`] returns so many times a second at least.
+    pub(crate) fn set_timer(&self, rate: u32) -> Result<()> {
+        let interval = Timespec::try_from(Duration::from_secs(1) / rate)?;
+        let times = Itimerspec {
+            it_interval: interval,
+            it_value: interval,
+        };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &times)?;
+        Ok(())
+    }
+
+    /// Waits, and reads once from each client that has something; `got` is called with the client and what it read.
+    pub(crate) fn turn(&mut self, mut got: impl FnMut(usize, &[u8])) -> Result<Turn> {
+        self.events.clear();
+        let patience = Timespec::try_from(PATIENCE)?;
+        match epoll::wait(
+            &self.epoll,
+            spare_capacity(&mut self.events),
+            Some(&patience),
+        ) {
+            Ok(0) => return Ok(Turn::Silence),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut fired = 0;
+        for event in &self.events {
+            if event.data.u64() == TIMER {
+                let mut count = [0; size_of::<u64>()];
+                rustix::io::read(&self.timer, &mut count)?;
+                fired += u64::from_ne_bytes(count);
+                continue;
+            }
+            let client = usize::try_from(event.data.u64())?;
+            match self.clients[client].read(&mut self.buffer) {
+                Ok(0) => bail!("client {client} was cut"),
+                Ok(count) => got(client, &self.buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(anyhow!(error).context(format!("client {client}"))),
+            }
+        }
+        Ok(Turn::Fired(fired))
+    }
+}
+
+/// What a turn brought, beside what was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The timer has fired so many times since the turn before.
+    Fired(u64),
+    /// Nothing came for as long as anything may take.
+    Silence,
+}
+
+/// The name of a client: all of one length, so that all messages are.
+fn name(client: usize) -> String {
+    format!("b{client:05}")
+}
+
+/// Raises the limit of descriptors, for this process and the servers that it starts, to what the system allows, or to `wanted`.
+pub(crate) fn raise_descriptors(wanted: u64) -> Result<u64> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = getrlimit(Resource::Nofile);
+    // Root may go beyond the hard limit; others cannot.
+    let beyond = Rlimit {
+        current: Some(wanted),
+        maximum: limit.maximum.map(|maximum| maximum.max(wanted)),
+    };
+    if limit.maximum.is_some_and(|maximum| maximum < wanted)
+        && setrlimit(Resource::Nofile, beyond).is_ok()
+    {
+        return Ok(wanted);
+    }
+    let current = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(current),
+            maximum: limit.maximum,
+        },
+    )?;
+    ensure!(current > 0, "no descriptors");
+    Ok(current)
+}

@@ -1,0 +1,215 @@
+//! The servers that are measured: how each is started, and what its clients say.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+use procfs::process::Process;
+use tempfile::TempDir;
+
+use crate::load::Protocol;
+
+/// How long a server may take until it accepts connections.
+const START_TIME: Duration = Duration::from_secs(10);
+const START_POLL: Duration = Duration::from_millis(5);
+
+/// A server, with the way its clients talk to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Peer {
+    /// chat-server, plain lines
+    Plain,
+    /// chat-server, JSON lines
+    Json,
+    /// chat-server with --history, plain lines
+    History,
+    /// A bare epoll loop: what any server must do, and nothing else
+    Limit,
+    /// `InspIRCd`, from Debian
+    Inspircd,
+    /// ngIRCd, from Debian
+    Ngircd,
+    /// A tokio task and an unbounded channel a client
+    Tokio,
+    /// Python, a thread a client
+    Python,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Plain => "ours",
+            Self::Json => "ours, JSON",
+            Self::History => "ours, history",
+            Self::Limit => "the limit",
+            Self::Inspircd => "InspIRCd",
+            Self::Ngircd => "ngircd",
+            Self::Tokio => "tokio",
+            Self::Python => "Python",
+        })
+    }
+}
+
+impl Peer {
+    pub(crate) fn protocol(self) -> Protocol {
+        match self {
+            Self::Plain | Self::History | Self::Tokio | Self::Python => Protocol::Plain,
+            Self::Json => Protocol::Json,
+            Self::Limit => Protocol::Bare,
+            Self::Inspircd | Self::Ngircd => Protocol::Irc,
+        }
+    }
+
+    /// Whether everyone is told of a newcomer.
+    pub(crate) fn announces(self) -> bool {
+        !matches!(self, Self::Limit | Self::Tokio | Self::Python)
+    }
+
+    /// How many connections may wait to be let in: what the listening sockets hold, and ours its strangers. `InspIRCd` lets in
+    /// once a second all who are there; ngircd's queue holds ten, and the kernel makes one more wait for a second.
+    pub(crate) fn herd(self) -> usize {
+        match self {
+            Self::Inspircd => usize::MAX,
+            Self::Ngircd => 8,
+            _ => 256,
+        }
+    }
+
+    /// What must be there before the server can be started.
+    pub(crate) fn prepare(self) -> Result<()> {
+        match self {
+            Self::Tokio => {
+                let cargo = option_env!("CARGO").unwrap_or("cargo");
+                let manifest =
+                    concat!(env!("CARGO_MANIFEST_DIR"), "/benches/tokio-peer/Cargo.toml");
+                let built = Command::new(cargo)
+                    .args(["build", "--release", "--locked", "--quiet"])
+                    .args(["--manifest-path", manifest, "--target-dir", TOKIO_TARGET])
+                    .status()?;
+                ensure!(built.success(), "cannot build the tokio peer");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn command(self, port: u16, folder: &Path) -> Result<Command> {
+        let number = port.to_string();
+        Ok(match self {
+            Self::Plain | Self::Json | Self::History => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
+                // All else is as users have it, the past that newcomers are shown included.
+                command.args(["-p", &number, "-m", "20000", "--rate", "0"]);
+                if self == Self::History {
+                    command.arg("--history").arg(folder.join("history"));
+                }
+                command
+            }
+            Self::Limit => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["--serve-limit", &number]);
+                command
+            }
+            Self::Tokio => {
+                let mut command = Command::new(format!("{TOKIO_TARGET}/release/tokio-peer"));
+                command.arg(number);
+                command
+            }
+            Self::Python => {
+                let mut command = Command::new("python3");
+                let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/python-peer.py");
+                command.args([script, &number]);
+                command
+            }
+            Self::Inspircd | Self::Ngircd => bail!("not yet"),
+        })
+    }
+}
+
+const TOKIO_TARGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tokio-peer");
+
+/// A server that runs on loopback until this is dropped.
+pub(crate) struct Server {
+    pub(crate) peer: Peer,
+    pub(crate) address: SocketAddr,
+    child: Child,
+    /// Its history, configuration and error messages.
+    _folder: TempDir,
+}
+
+impl Server {
+    /// Starts a server and waits until it accepts connections.
+    pub(crate) fn start(peer: Peer) -> Result<Self> {
+        let folder = TempDir::new()?;
+        let address = free_address()?;
+        let complaints = folder.path().join("stderr");
+        let child = peer
+            .command(address.port(), folder.path())?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(File::create(&complaints)?)
+            .spawn()
+            .with_context(|| format!("cannot start {peer}"))?;
+        let mut server = Self {
+            peer,
+            address,
+            child,
+            _folder: folder,
+        };
+        let begin = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            let ended = server.child.try_wait()?;
+            if ended.is_some() || begin.elapsed() > START_TIME {
+                let said = fs::read_to_string(&complaints).unwrap_or_default();
+                bail!("{peer} does not listen: {said}");
+            }
+            thread::sleep(START_POLL);
+        }
+        Ok(server)
+    }
+
+    /// Processor time that it has used, in seconds; `/proc` counts it in steps of 10 ms.
+    pub(crate) fn processor_time(&self) -> Result<f64> {
+        let stat = self.process()?.stat()?;
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a benchmark does not run for ages"
+        )]
+        let seconds = (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64;
+        Ok(seconds)
+    }
+
+    /// Memory that is resident, in KB.
+    pub(crate) fn resident(&self) -> Result<u64> {
+        self.process()?
+            .status()?
+            .vmrss
+            .context("no VmRSS in /proc/PID/status")
+    }
+
+    pub(crate) fn threads(&self) -> Result<i64> {
+        Ok(self.process()?.stat()?.num_threads)
+    }
+
+    fn process(&self) -> Result<Process> {
+        Ok(Process::new(self.child.id().try_into()?)?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended by itself where this fails.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An address that nothing listens on. Another program could take it first; then the server does not start, and says so.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
