@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::{SockRef, TcpKeepalive};
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 
 use super::Shared;
 use super::log::Entry;
@@ -28,12 +29,6 @@ const LONGEST_READ: usize = 16 * 1024;
 /// Lines that are handed to the room at once, so that one client's flood of tiny lines does not fill a round.
 const BATCH: usize = 256;
 
-/// A peer that has vanished without a word is found after 60 s of silence, and three questions 10 s apart
-/// (tcp(7), `TCP_KEEPIDLE`).
-const KEEPALIVE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_RETRIES: u32 = 3;
-
 /// What was sent to a peer and not acknowledged for so long breaks the connection (tcp(7), `TCP_USER_TIMEOUT`).
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(90);
@@ -52,17 +47,11 @@ pub(super) fn serve(shared: &Shared, socket: Arc<TcpStream>, peer: SocketAddr) {
 }
 
 fn set_options(socket: &TcpStream) {
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE_INTERVAL);
-    #[cfg(not(any(target_os = "openbsd", target_os = "redox", target_os = "solaris")))]
-    let keepalive = keepalive.with_retries(KEEPALIVE_RETRIES);
-    let options = SockRef::from(socket);
+    os::keep_alive(socket);
     // Where one cannot be set, the connection works without it.
-    let _ = options.set_tcp_keepalive(&keepalive);
     let _ = socket.set_nodelay(true);
     #[cfg(target_os = "linux")]
-    let _ = options.set_tcp_user_timeout(Some(USER_TIMEOUT));
+    let _ = SockRef::from(socket).set_tcp_user_timeout(Some(USER_TIMEOUT));
 }
 
 /// A member's thread.
