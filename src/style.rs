@@ -5,17 +5,22 @@ use std::io::{self, IsTerminal};
 use termcolor::{Color, ColorSpec, WriteColor};
 
 use crate::cli;
-use crate::protocol::event::Event;
+use crate::protocol::event::{Answer, Event};
 use crate::protocol::text::Text;
 
 /// Whether a program writes colours to its stdout. `NO_COLOR` counts where it is not empty
 /// (<https://no-color.org>).
 pub fn is_coloured(color: cli::Color) -> bool {
+    is_coloured_on(&io::stdout(), color)
+}
+
+/// Whether a program writes colours to `stream`, as [`is_coloured`].
+pub fn is_coloured_on(stream: &impl IsTerminal, color: cli::Color) -> bool {
     match color {
         cli::Color::Auto => {
             let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
             let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-            io::stdout().is_terminal() && !refused && !dumb
+            stream.is_terminal() && !refused && !dumb
         }
         cli::Color::Always => true,
         cli::Color::Never => false,
@@ -45,6 +50,43 @@ pub fn paint(out: &mut dyn WriteColor, color: Color, text: &str) -> io::Result<(
 /// Writes a name in its own colour.
 pub fn paint_name(out: &mut dyn WriteColor, name: &Text) -> io::Result<()> {
     paint(out, name_color(name.as_str()), name.as_str())
+}
+
+/// Writes a message that calls its reader by name, so that it stands out, without a line ending.
+pub fn paint_call(out: &mut dyn WriteColor, from: &Text, text: &Text) -> io::Result<()> {
+    let mut bold = ColorSpec::new();
+    bold.set_bold(true);
+    out.set_color(bold.clone().set_fg(Some(name_color(from.as_str()))))?;
+    write!(out, "{from}")?;
+    out.set_color(&bold)?;
+    write!(out, ": {text}")?;
+    out.reset()
+}
+
+/// Writes the plain form of `answer`, coloured, without the ending of its last line.
+pub fn paint_answer(out: &mut dyn WriteColor, answer: &Answer) -> io::Result<()> {
+    match answer {
+        Answer::PrivateFrom { from, text, .. } => paint_private(out, "[", from, text),
+        Answer::PrivateTo { to, text, .. } => paint_private(out, "[to ", to, text),
+        Answer::Error(_) => paint(out, Color::Yellow, &answer.to_string()),
+        Answer::Welcome(_)
+        | Answer::PastBegins(_)
+        | Answer::PastEnds
+        | Answer::Online { .. }
+        | Answer::Help(_)
+        | Answer::Notice(_) => write!(out, "{answer}"),
+    }
+}
+
+fn paint_private(
+    out: &mut dyn WriteColor,
+    before: &str,
+    name: &Text,
+    text: &Text,
+) -> io::Result<()> {
+    paint(out, Color::Magenta, before)?;
+    paint_name(out, name)?;
+    paint(out, Color::Magenta, &format!("] {text}"))
 }
 
 /// Writes the plain form of `event`, coloured, without a line ending.

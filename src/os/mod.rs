@@ -13,6 +13,9 @@ pub use elsewhere::*;
 mod socket;
 pub use socket::*;
 
+mod terminal;
+pub use terminal::*;
+
 use std::net::IpAddr;
 
 /// Bytes of a thread's name that Linux keeps (prctl(2), `PR_SET_NAME`).

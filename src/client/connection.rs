@@ -1,0 +1,332 @@
+//! The way to a server: connecting, logging in, and a thread that receives.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Error, Result, anyhow, bail};
+
+use super::Happening;
+use super::target::Target;
+use crate::os;
+use crate::protocol::event::{Answer, Received, Welcome};
+use crate::protocol::limits::MAX_SERVER_LINE;
+use crate::protocol::line::{LineError, Lines};
+use crate::protocol::request::Identity;
+use crate::protocol::text::Text;
+
+/// Time that each address has to answer.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// Time from the first byte sent to the welcome.
+const WELCOME_TIME: Duration = Duration::from_secs(15);
+
+/// Bytes of one read.
+const READ: usize = 16 * 1024;
+
+/// A connection to a room that has let this client in: its sending side. A clone is the same connection.
+#[derive(Clone)]
+pub(super) struct Connection(Arc<TcpStream>);
+
+impl Connection {
+    /// Sends a line. Waits where the server takes nothing, until [`Connection::close`].
+    ///
+    /// # Errors
+    /// The connection is over.
+    pub(super) fn say(&self, line: &str) -> io::Result<()> {
+        (&*self.0).write_all(format!("{line}\n").as_bytes())
+    }
+
+    /// Leaves: nothing more will be sent. The server handles all that it was sent before, and closes.
+    pub(super) fn end(&self) {
+        // It fails where the connection is over.
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+
+    /// Ends the connection both ways, and whoever waits for it.
+    pub(super) fn close(&self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+/// Who wants to join which room.
+pub(super) struct Login {
+    pub(super) target: Target,
+    pub(super) identity: Identity,
+    pub(super) password: Option<String>,
+}
+
+/// How an attempt to join ends.
+pub(super) enum Attempt {
+    /// The client is a member.
+    In(Box<Welcome>, Connection),
+    /// The server says no. Its connection is closed.
+    Refused(Refusal),
+    /// There is no talking to a server.
+    Failed(Error),
+}
+
+/// What has to change before the server says yes.
+pub(super) enum Refusal {
+    /// The name, or the time: what the server says.
+    Name(Text),
+    /// A password is needed.
+    NoPassword,
+    /// The password is another one.
+    WrongPassword,
+}
+
+/// How a connection ends.
+pub(super) enum End {
+    /// The server closed it.
+    Closed,
+    /// It broke.
+    Lost(io::Error),
+    /// The server sent a line without end.
+    Endless,
+}
+
+/// Starts the thread called `receive`, which joins a room and then brings what comes from there. The first that it posts is a
+/// [`Happening::Attempt`], and, where that was one that got in, the last is a [`Happening::Ended`].
+///
+/// It ends after [`Connection::close`], when the receiver of what it posts is gone. While it is still connecting, nothing ends
+/// it but the end of the process.
+///
+/// # Errors
+/// No thread is to be had.
+pub(super) fn start(login: Login, post: SyncSender<Happening>) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name("receive".into())
+        .spawn(move || run(&login, &post))
+}
+
+fn run(login: &Login, post: &SyncSender<Happening>) {
+    let joined = connect(&login.target).and_then(|(socket, address)| {
+        let mut receiving = Receiving::new(socket, address);
+        let welcome = receiving.log_in(login)?;
+        Ok((welcome, receiving))
+    });
+    let (attempt, receiving) = match joined {
+        Ok((Ok(welcome), receiving)) => {
+            let connection = Connection(Arc::clone(&receiving.socket));
+            (Attempt::In(Box::new(welcome), connection), Some(receiving))
+        }
+        Ok((Err(refusal), _)) => (Attempt::Refused(refusal), None),
+        Err(error) => (Attempt::Failed(error), None),
+    };
+    if post.send(Happening::Attempt(attempt)).is_err() {
+        return;
+    }
+    if let Some(mut receiving) = receiving
+        && let Some(end) = receiving.receive(post)
+    {
+        let _ = post.send(Happening::Ended(end));
+    }
+}
+
+/// The first address of the target that takes a connection.
+fn connect(target: &Target) -> Result<(TcpStream, SocketAddr)> {
+    let Target { host, port } = target;
+    let addresses = (host.as_str(), *port)
+        .to_socket_addrs()
+        .with_context(|| format!("cannot find the address of `{host}`: check the name"))?;
+    let mut tried: Vec<(SocketAddr, io::Error)> = Vec::new();
+    for address in addresses {
+        if tried.iter().any(|(before, _)| *before == address) {
+            continue;
+        }
+        match TcpStream::connect_timeout(&address, CONNECT_TIME) {
+            Ok(socket) => return Ok((socket, address)),
+            Err(error) => tried.push((address, error)),
+        }
+    }
+    if tried.is_empty() {
+        bail!("`{host}` has no address: check the name");
+    }
+    let tried: Vec<String> = tried
+        .iter()
+        .map(|(address, error)| format!("{address} ({})", reason(error)))
+        .collect();
+    Err(anyhow!(
+        "cannot connect to {}: is `chat-server` running there?",
+        tried.join(" or ")
+    ))
+}
+
+/// What an error of a socket means, in few words.
+pub(super) fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "nobody listens there".into(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".into(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "it was cut".into(),
+        _ => error.to_string(),
+    }
+}
+
+/// The receiving side of a connection.
+struct Receiving {
+    socket: Arc<TcpStream>,
+    address: SocketAddr,
+    lines: Lines,
+    bytes: Vec<u8>,
+}
+
+/// What comes from a server, as far as one can tell before it is decoded.
+enum Incoming {
+    /// A line that should be an event.
+    Json(String),
+    /// What is refused to a client that the server does not know to speak JSON.
+    Refused(Text),
+    /// Another plain line.
+    Plain(String),
+    /// A line that no chat server sends.
+    Garbled,
+}
+
+impl Receiving {
+    fn new(socket: TcpStream, address: SocketAddr) -> Self {
+        // No TCP_USER_TIMEOUT, as the server has: a server that slows this client down takes nothing for minutes, and is
+        // there all the same.
+        os::keep_alive(&socket);
+        // A line that is typed is sent at once. Where it cannot be set, it is sent a little later.
+        let _ = socket.set_nodelay(true);
+        Self {
+            socket: Arc::new(socket),
+            address,
+            lines: Lines::new(MAX_SERVER_LINE),
+            bytes: vec![0; READ],
+        }
+    }
+
+    /// Says who is here, and waits for the answer.
+    fn log_in(&mut self, login: &Login) -> Result<Result<Welcome, Refusal>> {
+        let deadline = Instant::now() + WELCOME_TIME;
+        let mut hello = String::new();
+        if let Some(password) = &login.password {
+            hello += &format!("/pass {password}\n");
+        }
+        hello += &format!("/json {}", login.identity.name);
+        if let Some(group) = &login.identity.group {
+            hello += &format!(" {group}");
+        }
+        hello.push('\n');
+        // Where this fails, what the server has said before it closed tells why.
+        let _ = (&*self.socket).write_all(hello.as_bytes());
+
+        let address = self.address;
+        let mut wants_password = false;
+        let mut refused = None;
+        loop {
+            let incoming = match self.next(Some(deadline)) {
+                Ok(incoming) => incoming,
+                Err(end) => {
+                    return match (refused, end) {
+                        (Some(reason), _) => Ok(Err(Refusal::Name(reason))),
+                        (None, End::Closed) => Err(anyhow!(
+                            "{address} closed the connection before it let anybody in: is it a `chat-server`?"
+                        )),
+                        (None, End::Endless) => Err(anyhow!(
+                            "{address} sends a line without end: is it a `chat-server`?"
+                        )),
+                        (None, End::Lost(error)) => Err(anyhow!(
+                            "{address} did not let anybody in ({}): is it a `chat-server`?",
+                            reason(&error)
+                        )),
+                    };
+                }
+            };
+            match incoming {
+                Incoming::Plain(line) => wants_password |= asks_for_password(&line),
+                Incoming::Refused(reason) => refused = Some(reason),
+                Incoming::Garbled => {}
+                Incoming::Json(line) => match Received::decode(&line) {
+                    Ok(Received::Answer(Answer::Welcome(welcome))) => {
+                        // Where it cannot be taken back, a silent room looks like a lost one.
+                        self.socket.set_read_timeout(None)?;
+                        return Ok(Ok(welcome));
+                    }
+                    Ok(Received::Answer(Answer::Error(text))) => {
+                        return Ok(Err(match (&login.password, refused) {
+                            // Before it knew that this client speaks JSON, it had nothing else to refuse.
+                            (Some(_), Some(_)) => Refusal::WrongPassword,
+                            (None, _) if wants_password => Refusal::NoPassword,
+                            (_, _) => Refusal::Name(text),
+                        }));
+                    }
+                    // Nothing else lets anybody in.
+                    Ok(Received::Answer(_) | Received::Record(..) | Received::Unknown) | Err(_) => {
+                    }
+                },
+            }
+        }
+    }
+
+    /// Posts what comes, to the end of the connection; `None` where nobody takes it any more.
+    fn receive(&mut self, post: &SyncSender<Happening>) -> Option<End> {
+        loop {
+            let received = match self.next(None) {
+                Err(end) => return Some(end),
+                Ok(Incoming::Plain(_)) => continue,
+                Ok(Incoming::Refused(text)) => Received::Answer(Answer::Error(text)),
+                Ok(Incoming::Garbled) => nonsense(&"it is not UTF-8"),
+                Ok(Incoming::Json(line)) => {
+                    Received::decode(&line).unwrap_or_else(|error| nonsense(&error))
+                }
+            };
+            post.send(Happening::Received(received)).ok()?;
+        }
+    }
+
+    fn next(&mut self, deadline: Option<Instant>) -> Result<Incoming, End> {
+        loop {
+            match self.lines.next_line() {
+                Some(Ok(line)) => return Ok(sort(line)),
+                Some(Err(LineError::NotUtf8)) => return Ok(Incoming::Garbled),
+                Some(Err(LineError::TooLong)) => return Err(End::Endless),
+                None => {}
+            }
+            if self.lines.unended() > MAX_SERVER_LINE {
+                return Err(End::Endless);
+            }
+            if let Some(deadline) = deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(End::Lost(io::ErrorKind::TimedOut.into()));
+                }
+                self.socket
+                    .set_read_timeout(Some(left))
+                    .map_err(End::Lost)?;
+            }
+            match (&*self.socket).read(&mut self.bytes) {
+                Ok(0) => return Err(End::Closed),
+                Ok(read) => self.lines.push(&self.bytes[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(End::Lost(error)),
+            }
+        }
+    }
+}
+
+fn sort(line: &str) -> Incoming {
+    if line.starts_with('{') {
+        Incoming::Json(line.to_owned())
+    } else if let Some(reason) = line.strip_prefix("! ") {
+        Incoming::Refused(Text::new(reason))
+    } else {
+        Incoming::Plain(line.to_owned())
+    }
+}
+
+/// Whether the greeting is that of a room with a password.
+fn asks_for_password(greeting: &str) -> bool {
+    greeting.starts_with("* ") && greeting.contains("/pass ")
+}
+
+/// What to show for a line that is no event.
+fn nonsense(error: &impl std::fmt::Display) -> Received {
+    let text = format!("the server sent something that is no event: {error}");
+    Received::Answer(Answer::Error(Text::new(&text)))
+}
