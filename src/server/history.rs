@@ -89,6 +89,10 @@ impl History {
         let mut file = options.open(path).with_context(|| {
             format!("cannot open the history file {shown}: name a file that can be written, or leave --history out")
         })?;
+        if !file.metadata()?.is_file() {
+            // A device or a pipe might be read without end.
+            bail!("{shown} is not a file that can hold a history: name another one");
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
