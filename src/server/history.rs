@@ -232,15 +232,15 @@ fn load(file: &File, path: &Path, past: &mut Past) -> Result<(Loaded, u64)> {
         reader
             .read_until(b'\n', &mut line)
             .with_context(|| format!("cannot read the history file {}", path.display()))?;
-        if line.pop() != Some(b'\n') {
-            return Ok((loaded, length));
-        }
-        length += line.len() as u64 + 1;
         number += 1;
-        let read = match number {
-            1 => header(&line).map(|room| loaded.room = room),
-            _ => record(&line, &mut loaded, past),
+        let read = match (line.pop_if(|byte| *byte == b'\n'), number) {
+            // Somebody's note of one line is not to be taken for a torn one.
+            (None, 1) if !line.is_empty() && !may_become_header(&line) => Err(no_history()),
+            (None, _) => return Ok((loaded, length)),
+            (Some(_), 1) => header(&line).map(|room| loaded.room = room),
+            (Some(_), _) => record(&line, &mut loaded, past),
         };
+        length += line.len() as u64 + 1;
         read.map_err(|error| {
             anyhow!(
                 "{}:{number}: {error:#}: mend that line, or start with another history file",
@@ -253,10 +253,24 @@ fn load(file: &File, path: &Path, past: &mut Past) -> Result<(Loaded, u64)> {
 fn header(line: &[u8]) -> Result<String> {
     match serde_json::from_slice(line) {
         Ok(Mark::Room { room }) if !room.is_empty() => Ok(room),
-        Ok(Mark::Room { .. } | Mark::Missing { .. }) | Err(_) => {
-            bail!("this is no history file: its first line names no room")
-        }
+        Ok(Mark::Room { .. } | Mark::Missing { .. }) | Err(_) => Err(no_history()),
     }
+}
+
+fn no_history() -> anyhow::Error {
+    anyhow!("this is no history file: its first line names no room")
+}
+
+/// Whether a first line that was torn is the beginning of one that names a room.
+fn may_become_header(torn: &[u8]) -> bool {
+    let header = Mark::Room {
+        room: String::new(),
+    }
+    .line();
+    // Up to where the room's id begins.
+    let known = header.len() - "\"}\n".len();
+    let compared = known.min(torn.len());
+    torn[..compared] == header[..compared]
 }
 
 fn record(line: &[u8], loaded: &mut Loaded, past: &mut Past) -> Result<()> {
