@@ -279,7 +279,12 @@ fn record(line: &[u8], loaded: &mut Loaded, past: &mut Past) -> Result<()> {
         Received::Record(record, _) => record,
         Received::Unknown => {
             return match serde_json::from_str(line)? {
-                Mark::Missing { .. } => Ok(()),
+                Mark::Missing { count } => {
+                    // Members have seen the numbers, and each event may have been a new member's joining.
+                    loaded.last_seq = loaded.last_seq.saturating_add(count);
+                    loaded.last_id = loaded.last_id.saturating_add(count);
+                    Ok(())
+                }
                 Mark::Room { .. } => Err(anyhow!("a second room begins")),
             };
         }
