@@ -517,6 +517,7 @@ pub(crate) struct Client {
     buffer: Vec<u8>,
     transcript: Vec<String>,
     name: String,
+    broken: bool,
     /// What a JSON client was told when it joined.
     pub(crate) welcome: Value,
 }
@@ -541,6 +542,7 @@ impl Client {
             buffer: Vec::new(),
             transcript: Vec::new(),
             name: "a client".into(),
+            broken: false,
             welcome: Value::Null,
         }
     }
@@ -599,6 +601,22 @@ impl Client {
     /// The next line; `None` where the server has closed.
     #[track_caller]
     pub(crate) fn line_or_end(&mut self) -> Option<String> {
+        let line = self.line_or_broken();
+        if line.is_none() {
+            let rest = String::from_utf8_lossy(&self.buffer);
+            assert_eq!(rest, "", "{} got half a line at the end", self.name);
+            assert!(
+                !self.broken,
+                "{} cannot read: the connection broke",
+                self.name
+            );
+        }
+        line
+    }
+
+    /// The next whole line; `None` where the connection is over, however it ended.
+    #[track_caller]
+    pub(crate) fn line_or_broken(&mut self) -> Option<String> {
         let deadline = Instant::now() + DEADLINE;
         let mut chunk = [0; 16 * 1024];
         let mut scanned = 0;
@@ -621,15 +639,17 @@ impl Client {
                 .expect("it is not 0");
             match (&self.socket).read(&mut chunk) {
                 Ok(0) => {
-                    let rest = String::from_utf8_lossy(&self.buffer);
-                    assert_eq!(rest, "", "{} got half a line at the end", self.name);
                     self.transcript.push("< end".into());
                     return None;
                 }
                 Ok(read) => self.buffer.extend_from_slice(&chunk[..read]),
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
-                    _ => panic!("{} cannot read: {error}", self.name),
+                    _ => {
+                        self.transcript.push(format!("< {error}"));
+                        self.broken = true;
+                        return None;
+                    }
                 },
             }
         }
