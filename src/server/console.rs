@@ -37,9 +37,11 @@ pub(super) fn start(lifeline: bool, happenings: Sender<Happening>) -> io::Result
         return Ok(());
     }
     let read = move || {
-        for line in input.lock().lines() {
-            // Not UTF-8, or the terminal is gone.
+        for line in input.lock().split(b'\n') {
+            // The terminal is gone.
             let Ok(line) = line else { break };
+            // A terminal that is not set to UTF-8 is no reason to end.
+            let line = String::from_utf8_lossy(&line).into_owned();
             if happenings.send(Happening::Line(line)).is_err() {
                 return;
             }
