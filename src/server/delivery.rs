@@ -182,8 +182,10 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 .take(&mut batch, if waiting { RETRY } else { Duration::MAX });
             self.encode(batch.drain(..));
             self.write_history();
+            // Before anyone acts upon it, so that the log has the order in which it happened.
+            self.shared.log.queue(&mut self.round.records);
             self.send();
-            self.shared.log.post_all(&mut self.round.records);
+            self.shared.log.show_queued();
             self.round.clear();
         }
         // There is no more time for those that are behind.

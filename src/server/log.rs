@@ -101,8 +101,9 @@ impl Log {
         self.shared.changed.notify_all();
     }
 
-    /// Shows all of `records`, or counts them, and leaves none of them there.
-    pub(super) fn post_all(&self, records: &mut Vec<Arc<Record>>) {
+    /// Takes all of `records`, or counts them, and leaves none of them there. They are shown with what comes next, or
+    /// by [`Log::show_queued`]: the log's thread is not to compete with what the caller has to do first.
+    pub(super) fn queue(&self, records: &mut Vec<Arc<Record>>) {
         if records.is_empty() {
             return;
         }
@@ -110,7 +111,10 @@ impl Log {
         for record in records.drain(..) {
             state.push(record.time, Entry::Record(record));
         }
-        drop(state);
+    }
+
+    /// Shows what was queued.
+    pub(super) fn show_queued(&self) {
         self.shared.changed.notify_all();
     }
 
