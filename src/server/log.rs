@@ -179,6 +179,9 @@ fn write_entry(
         Entry::Connected(peer) => write!(out, "{} connected", Peer(peer))?,
         Entry::Disconnected(peer) => write!(out, "{} is gone, without a name", Peer(peer))?,
         Entry::Plain(text) => out.write_all(text.as_bytes())?,
+        Entry::Answer(error @ Answer::Error(_)) => {
+            style::paint(out, Color::Yellow, &error.to_string())?;
+        }
         Entry::Answer(answer) => write!(out, "{answer}")?,
         Entry::Error(text) => style::paint(out, Color::Yellow, &format!("! {text}"))?,
     }
