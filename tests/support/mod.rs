@@ -347,6 +347,87 @@ impl Program {
     }
 }
 
+/// A program on a terminal of its own. It is killed when this is dropped.
+pub(crate) struct Terminal {
+    child: Box<dyn portable_pty::Child + Send + Sync>,
+    keyboard: Box<dyn Write + Send>,
+    screen: Capture,
+    /// The terminal is there as long as this is.
+    _pair: portable_pty::PtyPair,
+}
+
+impl Terminal {
+    /// Starts `command` on a new terminal of 24 lines of 80 characters.
+    #[track_caller]
+    pub(crate) fn start(command: &Command) -> Self {
+        let mut builder = portable_pty::CommandBuilder::new(command.get_program());
+        builder.args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => builder.env(name, value),
+                None => builder.env_remove(name),
+            }
+        }
+        let pair = portable_pty::native_pty_system()
+            .openpty(portable_pty::PtySize::default())
+            .expect("a terminal");
+        let child = pair.slave.spawn_command(builder).expect("it starts");
+        let screen = Capture::default();
+        screen.start(pair.master.try_clone_reader().expect("a reader"));
+        let keyboard = pair.master.take_writer().expect("a writer");
+        Self {
+            child,
+            keyboard,
+            screen,
+            _pair: pair,
+        }
+    }
+
+    /// Types this; `\r` is Enter, `\x03` Ctrl+C.
+    #[track_caller]
+    pub(crate) fn type_keys(&mut self, keys: &[u8]) {
+        self.keyboard
+            .write_all(keys)
+            .expect("the terminal is there");
+    }
+
+    /// Waits until `part` was shown, and gives the first line that has it.
+    #[track_caller]
+    pub(crate) fn expect(&self, part: &str) -> String {
+        let what = format!("{part:?} on the terminal");
+        self.screen.wait(&what, |text| line_with(text, part))
+    }
+
+    /// All that was shown so far.
+    pub(crate) fn shown(&self) -> String {
+        self.screen.text()
+    }
+
+    /// Waits until the program has ended by itself, and gives its exit code.
+    #[track_caller]
+    pub(crate) fn exit_code(&mut self) -> u32 {
+        let status = wait_until("the program has ended", || {
+            self.child.try_wait().expect("it can be waited for")
+        });
+        status.exit_code()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            // Where it has just ended by itself, there is nothing to kill.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if thread::panicking() {
+            let text = self.shown();
+            let lines: Vec<&str> = text.lines().collect();
+            eprintln!("on the terminal:\n{}", excerpt(&lines));
+        }
+    }
+}
+
 fn line_with(text: &str, part: &str) -> Option<String> {
     // The last line may be half written.
     let whole = &text[..text.rfind('\n')? + 1];
