@@ -226,7 +226,8 @@ impl Display for Answer {
                 {
                     write!(f, "{before}{}", WithGroup(member))?;
                 }
-                match count - members.len() {
+                // A server may send anything.
+                match count.saturating_sub(members.len()) {
                     0 => Ok(()),
                     more => write!(f, ", and {more} more"),
                 }
