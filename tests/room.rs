@@ -1,5 +1,10 @@
 //! What members say and do, and what the others get of it.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "clippy knows only functions marked as tests; all that is here is called by them"
+)]
+
 mod support;
 
 use std::collections::{BTreeMap, HashMap};
