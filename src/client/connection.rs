@@ -7,7 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Error, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow};
 
 use super::Happening;
 use super::target::Target;
@@ -127,28 +127,30 @@ fn run(login: &Login, post: &SyncSender<Happening>) {
     }
 }
 
-/// The first address of the target that takes a connection.
 fn connect(target: &Target) -> Result<(TcpStream, SocketAddr)> {
     let Target { host, port } = target;
     let addresses = (host.as_str(), *port)
         .to_socket_addrs()
         .with_context(|| format!("cannot find the address of `{host}`: check the name"))?;
-    let mut tried: Vec<(SocketAddr, io::Error)> = Vec::new();
+    connect_to_any(addresses)
+}
+
+/// A connection to the first address that takes one.
+fn connect_to_any(addresses: impl Iterator<Item = SocketAddr>) -> Result<(TcpStream, SocketAddr)> {
+    let mut tried: Vec<(SocketAddr, String)> = Vec::new();
     for address in addresses {
+        // A resolver may give one twice.
         if tried.iter().any(|(before, _)| *before == address) {
             continue;
         }
         match TcpStream::connect_timeout(&address, CONNECT_TIME) {
             Ok(socket) => return Ok((socket, address)),
-            Err(error) => tried.push((address, error)),
+            Err(error) => tried.push((address, reason(&error))),
         }
-    }
-    if tried.is_empty() {
-        bail!("`{host}` has no address: check the name");
     }
     let tried: Vec<String> = tried
         .iter()
-        .map(|(address, error)| format!("{address} ({})", reason(error)))
+        .map(|(address, reason)| format!("{address} ({reason})"))
         .collect();
     Err(anyhow!(
         "cannot connect to {}: is `chat-server` running there?",
@@ -329,4 +331,46 @@ fn asks_for_password(greeting: &str) -> bool {
 fn nonsense(error: &impl std::fmt::Display) -> Received {
     let text = format!("the server sent something that is no event: {error}");
     Received::Answer(Answer::Error(Text::new(&text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// An address at which nobody listens.
+    fn nobody() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    }
+
+    #[test]
+    fn every_address_is_tried_until_one_takes_the_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        let (_, address) = connect_to_any([nobody(), good].into_iter()).unwrap();
+        assert_eq!(address, good);
+    }
+
+    #[test]
+    fn where_no_address_takes_it_each_is_told_once() {
+        let (one, other) = (nobody(), nobody());
+        let error = connect_to_any([one, other, one].into_iter()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot connect to {one} (nobody listens there) or {other} (nobody listens there): \
+                 is `chat-server` running there?"
+            )
+        );
+    }
+
+    #[test]
+    fn a_greeting_tells_whether_a_password_is_wanted() {
+        assert!(asks_for_password(
+            "* chat-server 1.0: type /pass PASSWORD, then your name"
+        ));
+        assert!(!asks_for_password("* chat-server 1.0: type your name"));
+    }
 }
