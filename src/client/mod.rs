@@ -278,18 +278,17 @@ impl Client {
         loop {
             let words = match given.take() {
                 Some(words) => words,
-                None => self
-                    .ask(NAME_QUESTION)?
-                    .ok_or_else(|| match self.is_interactive {
-                        true => Stop::Leave,
-                        false => Stop::Failed(anyhow!(
+                None => match self.ask(NAME_QUESTION)? {
+                    Some(line) if input::leaves(&line) => return Err(Stop::Leave),
+                    Some(line) => line,
+                    None if self.is_interactive => return Err(Stop::Leave),
+                    None => {
+                        return Err(Stop::Failed(anyhow!(
                             "there is no name: give one with -n, or in the first line"
-                        )),
-                    })?,
+                        )));
+                    }
+                },
             };
-            if input::leaves(&words) {
-                return Err(Stop::Leave);
-            }
             match Identity::parse(&words) {
                 Ok(Identity { name, group }) => {
                     let group = group.or_else(|| self.config.group.clone());
@@ -337,32 +336,26 @@ impl Client {
         // The input thread ends after this one.
         let _ = self.asks.send(Ask::Line);
         loop {
-            match self.next(None)? {
-                Some(Happening::Typed(typed)) => return Ok(typed),
+            match self.next()? {
+                Happening::Typed(typed) => return Ok(typed),
                 // Nobody is connecting.
-                Some(
-                    Happening::Attempt(_)
-                    | Happening::Received(_)
-                    | Happening::Ended(_)
-                    | Happening::Leave,
-                )
-                | None => {}
+                Happening::Attempt(_)
+                | Happening::Received(_)
+                | Happening::Ended(_)
+                | Happening::Leave => {}
             }
         }
     }
 
     fn attempt(&mut self) -> Result<Attempt, Stop> {
         loop {
-            match self.next(None)? {
-                Some(Happening::Attempt(attempt)) => return Ok(attempt),
+            match self.next()? {
+                Happening::Attempt(attempt) => return Ok(attempt),
                 // Nothing was asked of stdin, and nothing comes before the welcome.
-                Some(
-                    Happening::Typed(_)
-                    | Happening::Received(_)
-                    | Happening::Ended(_)
-                    | Happening::Leave,
-                )
-                | None => {}
+                Happening::Typed(_)
+                | Happening::Received(_)
+                | Happening::Ended(_)
+                | Happening::Leave => {}
             }
         }
     }
@@ -409,9 +402,8 @@ impl Client {
         let _ = self.asks.send(Ask::Chat(connection.clone()));
         let mut input_over = false;
         let mut shut_down = false;
-        let mut deadline = None;
-        while let Some(happening) = self.next(deadline)? {
-            match happening {
+        loop {
+            match self.next()? {
                 Happening::Received(received) => {
                     shut_down |= is_shutdown(&received);
                     self.view.received(&received).map_err(Stop::unshown)?;
@@ -441,33 +433,24 @@ impl Client {
                     self.view
                         .fail(&format!("line {number} is not sent: {error}"));
                 }
-                Happening::Typed(Typed::Over) => {
-                    input_over = true;
-                    // A pipe waits for all that the server has to say, a user does not.
-                    deadline = self.is_interactive.then(|| Instant::now() + LEAVE_TIME);
-                }
+                // A pipe waits for all that the server has to say, a user does not.
+                Happening::Typed(Typed::Over) if self.is_interactive => return Ok(()),
+                Happening::Typed(Typed::Over) => input_over = true,
                 Happening::Typed(Typed::Broken(error)) => return Err(unreadable(error)),
                 // Nobody asked for a line, or to join.
                 Happening::Typed(Typed::Line(_)) | Happening::Attempt(_) | Happening::Leave => {}
             }
         }
-        Ok(())
     }
 
-    /// The next happening, or `None` after `deadline`. What is to be shown is on the screen before this waits.
-    fn next(&mut self, deadline: Option<Instant>) -> Result<Option<Happening>, Stop> {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left.is_some_and(|left| left.is_zero()) {
-            return Ok(None);
-        }
+    /// The next happening. What is to be shown is on the screen before this waits.
+    fn next(&mut self) -> Result<Happening, Stop> {
         let happening = match self.happenings.try_recv() {
-            Ok(happening) => Some(happening),
+            Ok(happening) => happening,
             Err(_) => {
                 self.view.flush().map_err(Stop::unshown)?;
-                match left {
-                    Some(left) => self.happenings.recv_timeout(left).ok(),
-                    None => self.happenings.recv().ok(),
-                }
+                // There is always one who can post: `self.leaving`.
+                self.happenings.recv().unwrap_or(Happening::Leave)
             }
         };
         if self.leaving.is_asked() {
