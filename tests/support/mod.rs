@@ -80,7 +80,7 @@ fn excerpt(lines: &[impl AsRef<str>]) -> String {
 
 /// What a program has written so far to one of its streams, read by a thread as it comes.
 #[derive(Clone, Default)]
-struct Capture(Arc<(Mutex<Captured>, Condvar)>);
+pub(crate) struct Capture(Arc<(Mutex<Captured>, Condvar)>);
 
 #[derive(Default)]
 struct Captured {
@@ -93,7 +93,7 @@ impl Capture {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(&self, mut stream: impl Read + Send + 'static) -> JoinHandle<()> {
+    pub(crate) fn start(&self, mut stream: impl Read + Send + 'static) -> JoinHandle<()> {
         let capture = self.clone();
         thread::spawn(move || {
             let mut buffer = [0; 4096];
@@ -115,13 +115,13 @@ impl Capture {
         })
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.lock().bytes).into_owned()
     }
 
     /// Waits until `found` finds something in the text so far.
     #[track_caller]
-    fn wait<T>(&self, what: &str, mut found: impl FnMut(&str) -> Option<T>) -> T {
+    pub(crate) fn wait<T>(&self, what: &str, mut found: impl FnMut(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + DEADLINE;
         let mut captured = self.lock();
         loop {
