@@ -3,6 +3,9 @@
 //! One round sends to each member with one vectored send that does not wait, whatever the number of messages in
 //! it: a send costs about the same for one line as for a thousand. A member whose socket is full gets a backlog
 //! and a writer thread of its own until it has caught up, so nobody waits for it.
+//!
+//! Comings and goings may wait a moment for more of them: when a class joins at once, each of n members would otherwise
+//! be sent n lines one by one. They wait for nothing else: what is said next takes them along, in order.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, IoSlice};
@@ -10,7 +13,7 @@ use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 use std::thread::{Builder, Scope};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::backlog::{Append, Backlog, Written};
@@ -26,6 +29,9 @@ use crate::protocol::text::Text;
 /// How often a history that cannot be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Least time between two rounds that bring members nothing but comings and goings.
+const HOLD: Duration = Duration::from_millis(20);
+
 /// Stack of a writer thread, in bytes: it calls nothing deep.
 const WRITER_STACK: usize = 64 * 1024;
 
@@ -40,6 +46,8 @@ pub(super) struct Delivery<'scope, 'env> {
     past: Past,
     history: Option<History>,
     round: Round,
+    /// When comings and goings may be sent.
+    notices_at: Instant,
 }
 
 /// One member, as the delivery thread sees it.
@@ -47,8 +55,7 @@ struct Outlet {
     socket: Arc<TcpStream>,
     format: Format,
     name: Text,
-    /// What it gets in this round, where that is not simply all that happened.
-    script: Option<Script>,
+    script: Script,
     /// What it has not taken yet, where its socket was full.
     backlog: Option<Arc<Backlog>>,
 }
@@ -60,17 +67,21 @@ struct Round {
     json: Vec<u8>,
     /// What single members get.
     own: Vec<u8>,
+    /// How much of `json` the history has.
+    written: usize,
     /// What all get, as it came, for the log.
     records: Vec<Arc<Record>>,
+    /// There is something that does not wait for more.
+    urgent: bool,
     /// The room was closed: everybody's connection ends with this round.
     closes: bool,
 }
 
-/// What one member gets in a round, in order.
+/// What one member gets in a round, in order: these pieces, then all that all get from the cursor on.
 #[derive(Default)]
 struct Script {
     pieces: Vec<Piece>,
-    /// Where, in what all get, this member's next piece begins.
+    /// Where, in what all get, this member's next piece begins; what is before is sent, in a piece, or not for it.
     cursor: usize,
     /// Bytes that do not count as being behind.
     exempt: usize,
@@ -92,6 +103,11 @@ enum Cut {
 }
 
 impl Script {
+    /// Whether there is something for this member alone, or it waits for the end.
+    fn is_begun(&self) -> bool {
+        !self.pieces.is_empty() || self.ends
+    }
+
     /// Everything up to `at` of what all get.
     fn advance(&mut self, at: usize) {
         if self.cursor < at && !self.ends {
@@ -128,6 +144,8 @@ impl Round {
             // A long past, or a class that comes at once, may have made it large.
             buffer.shrink_to(256 * 1024);
         }
+        self.written = 0;
+        self.urgent = false;
     }
 
     /// What all members of a format get.
@@ -169,6 +187,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             past,
             history,
             round: Round::default(),
+            notices_at: Instant::now(),
         }
     }
 
@@ -176,17 +195,24 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
     pub(super) fn run(mut self) {
         let mut batch = Vec::new();
         while !self.round.closes {
-            let waiting = self.history.as_ref().is_some_and(History::is_waiting);
-            self.shared
-                .room
-                .take(&mut batch, if waiting { RETRY } else { Duration::MAX });
+            self.shared.room.take(&mut batch, self.patience());
             self.encode(batch.drain(..));
             self.write_history();
             // Before anyone acts upon it, so that the log has the order in which it happened.
             self.shared.log.queue(&mut self.round.records);
-            self.send();
+            let now = Instant::now();
+            let notices_are_due = !self.round.plain.is_empty() && self.notices_at <= now;
+            if self.round.urgent || notices_are_due {
+                self.send(true);
+                self.notices_at = now + HOLD;
+                self.round.clear();
+            } else {
+                self.send(false);
+                if self.round.plain.is_empty() {
+                    self.round.clear();
+                }
+            }
             self.shared.log.show_queued();
-            self.round.clear();
         }
         // There is no more time for those that are behind.
         for socket in self.retired.iter().filter_map(Weak::upgrade) {
@@ -196,6 +222,17 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.shared.log.post(Entry::Error(format!(
                 "the history is not safe on the disk: {error}"
             )));
+        }
+    }
+
+    /// How long to wait for more, where there is something to do without it.
+    fn patience(&self) -> Duration {
+        if !self.round.plain.is_empty() {
+            self.notices_at.saturating_duration_since(Instant::now())
+        } else if self.history.as_ref().is_some_and(History::is_waiting) {
+            RETRY
+        } else {
+            Duration::MAX
         }
     }
 
@@ -218,11 +255,10 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                     };
                     let own = self.round.write_own(outlet.format, &answer);
                     let at = self.round.common(outlet.format).len();
-                    let script = outlet.script.get_or_insert_default();
                     if let Answer::Online { .. } = *answer {
-                        script.exempt += own.len();
+                        outlet.script.exempt += own.len();
                     }
-                    script.insert(at, own);
+                    outlet.script.insert(at, own);
                 }
             }
         }
@@ -232,10 +268,11 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         let (plain, json) = self.write_common(&record);
         match &record.event {
             Event::Message { id, .. } => {
+                self.round.urgent = true;
                 if let Some(outlet) = self.outlets.get_mut(id)
                     && outlet.format == Format::Plain
                 {
-                    outlet.script.get_or_insert_default().skip(plain);
+                    outlet.script.skip(plain);
                 }
             }
             Event::Left { id, .. } => {
@@ -244,16 +281,21 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                         Format::Plain => plain.start,
                         Format::Json => json.start,
                     };
-                    outlet.script.get_or_insert_default().end(at);
+                    outlet.script.end(at);
                 }
             }
             Event::Renamed { id, to, .. } => {
+                self.round.urgent = true;
                 if let Some(outlet) = self.outlets.get_mut(id) {
                     outlet.name = to.clone();
                 }
             }
-            Event::Shutdown => self.round.closes = true,
-            Event::Joined(_) | Event::Server { .. } => {}
+            Event::Server { .. } => self.round.urgent = true,
+            Event::Shutdown => {
+                self.round.urgent = true;
+                self.round.closes = true;
+            }
+            Event::Joined(_) => {}
         }
         self.finish_event(record);
     }
@@ -289,7 +331,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 socket,
                 format,
                 name,
-                script: Some(script),
+                script,
                 backlog: None,
             },
         );
@@ -320,7 +362,11 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         let change = match self.round.records.len() {
             0 if history.is_waiting() => history.retry(),
             0 => None,
-            events => history.append(&self.round.json, events as u64),
+            events => {
+                let lines = &self.round.json[self.round.written..];
+                self.round.written = self.round.json.len();
+                history.append(lines, events as u64)
+            }
         };
         let Some(change) = change else { return };
         let said = match change {
@@ -333,30 +379,29 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         self.shared.log.post(Entry::Error(said));
     }
 
-    fn send(&mut self) {
+    /// Sends to all members, or to those for whom there is something special, what has happened in this round.
+    fn send(&mut self, to_all: bool) {
         let mut parts = Vec::new();
         let mut ended = Vec::new();
         for (id, outlet) in &mut self.outlets {
-            let common = self.round.common(outlet.format);
-            let script = outlet.script.take();
-            let (mut exempt, mut ends) = (0, self.round.closes);
-            parts.clear();
-            match script {
-                None => parts.push(IoSlice::new(common)),
-                Some(mut script) => {
-                    script.advance(common.len());
-                    parts.extend(script.pieces.into_iter().map(|piece| {
-                        IoSlice::new(match piece {
-                            Piece::Common(range) => &common[range],
-                            Piece::Own(range) => &self.round.own[range],
-                        })
-                    }));
-                    exempt = script.exempt;
-                    ends |= script.ends;
-                }
+            if !to_all && !outlet.script.is_begun() {
+                continue;
             }
-            let sent = outlet.send(*id, &mut parts, exempt, self.shared, self.scope);
-            if ends || sent.is_err() {
+            let common = self.round.common(outlet.format);
+            let script = std::mem::take(&mut outlet.script);
+            outlet.script.cursor = if to_all { 0 } else { common.len() };
+            parts.clear();
+            parts.extend(script.pieces.into_iter().map(|piece| {
+                IoSlice::new(match piece {
+                    Piece::Common(range) => &common[range],
+                    Piece::Own(range) => &self.round.own[range],
+                })
+            }));
+            if !script.ends {
+                parts.push(IoSlice::new(&common[script.cursor..]));
+            }
+            let sent = outlet.send(*id, &mut parts, script.exempt, self.shared, self.scope);
+            if script.ends || self.round.closes || sent.is_err() {
                 ended.push((*id, sent));
             }
         }
