@@ -45,6 +45,8 @@ struct Helper {
     /// Where distributions have it.
     paths: &'static [&'static str],
     arguments: fn(app: &str) -> Vec<OsString>,
+    /// A shell script that waits until the server called `$0` is there, and goes on as `$@`.
+    when_ready: &'static str,
 }
 
 /// What a window is to look like.
@@ -95,6 +97,13 @@ pub(super) const EMULATORS: [Emulator; 3] = [
                 "/usr/lib/gnome-terminal-server",
             ],
             arguments: |app| vec!["--app-id".into(), app.into()],
+            // A gnome-terminal that comes too early ends with an error and exit code 0, and one that comes in the very moment may
+            // leave an empty window. gdbus comes with GLib; where a distribution has split it off, there are the retries.
+            when_ready: r#"
+                if command -v gdbus >/dev/null; then
+                    gdbus wait --session --timeout 10 "$0" || exit
+                fi
+                exec "$@""#,
         }),
         arguments: |look| {
             let mut arguments = words(&["--app-id", look.app, "--wait", "--hide-menubar"]);
@@ -375,7 +384,14 @@ impl Opener {
         };
         let mut arguments = (self.found.emulator.arguments)(&look);
         arguments.extend_from_slice(client);
-        start(&self.found.program, &arguments, environment, title, on_end)
+        let mut program = self.found.program.as_path();
+        if let Some(helper) = &self.found.emulator.helper {
+            let mut script = words(&["-c", helper.when_ready, &self.app]);
+            script.push(program.into());
+            arguments.splice(0..0, script);
+            program = Path::new("/bin/sh");
+        }
+        start(program, &arguments, environment, title, on_end)
     }
 
     /// Starts the helper where there is to be one that runs: it may end when its last window closes.
