@@ -439,6 +439,12 @@ impl<'a> Session<'a> {
                     && window.client.as_ref().is_some_and(|held| held.pid() == pid)
                 {
                     window.client = None;
+                    // It would end by itself, but terminator takes its time.
+                    if self.stopping
+                        && let Some(shower) = &window.shower
+                    {
+                        shower.child.signal(Signal::TERM);
+                    }
                 }
             }
             Event::Typed(line) => self.type_in(&line),
