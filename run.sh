@@ -76,6 +76,7 @@ test_needs() {
     cat <<'END'
 Xvfb xvfb
 dbus-daemon dbus
+gdbus libglib2.0-bin
 import imagemagick
 nc netcat-openbsd
 openbox openbox
@@ -86,7 +87,7 @@ tmux tmux
 wmctrl wmctrl
 xclip xclip
 xdotool xdotool
-xdpyinfo x11-utils
+xwininfo x11-utils
 xterm xterm
 END
 }

@@ -181,7 +181,7 @@ impl Desktop {
     }
 
     /// Brings a window to the front and gives it the keyboard.
-    fn activate(&self, window: &Window) {
+    pub(crate) fn activate(&self, window: &Window) {
         let id = u64::from_str_radix(window.id.trim_start_matches("0x"), 16).unwrap();
         wait_at_most(DEADLINE, "active window", String::new, || {
             self.ask("wmctrl", &["-ia", &window.id]);
@@ -209,14 +209,20 @@ impl Desktop {
     /// The text that a window shows, taken as a user would: by marking it with the mouse.
     pub(crate) fn text_in(&self, window: &Window) -> String {
         self.activate(window);
-        let geometry = self.ask("xdotool", &["getwindowgeometry", "--shell", &window.id]);
+        // Else what was marked before would still be there where nothing can be marked now.
+        self.unmark();
+        let geometry = self.ask("xwininfo", &["-id", &window.id]);
         let value = |name: &str| -> i32 {
-            let line = geometry.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|value| value.parse().ok()).unwrap_or(0)
+            let line = geometry.lines().find(|line| line.contains(name));
+            let number = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+            number.unwrap_or_default()
         };
-        let (x, y) = (value("X="), value("Y="));
-        let (right, bottom) = (x + value("WIDTH=") - 40, y + value("HEIGHT=") - 12);
-        let (x, y) = ((x + 3).to_string(), (y + 3).to_string());
+        let (x, y) = (
+            value("Absolute upper-left X"),
+            value("Absolute upper-left Y"),
+        );
+        let (right, bottom) = (x + value("Width:") - 40, y + value("Height:") - 8);
+        let (x, y) = ((x + 3).to_string(), (y + 6).to_string());
         let (right, bottom) = (right.to_string(), bottom.to_string());
         let drag = [
             "mousemove",
@@ -235,6 +241,16 @@ impl Desktop {
         ];
         self.ask("xdotool", &drag);
         self.ask("xclip", &["-o", "-selection", "primary"])
+    }
+
+    /// Takes the mark from what is marked: an empty one, of nobody's, stands in its place.
+    pub(crate) fn unmark(&self) {
+        // It runs until something else is marked.
+        let mut nobody = self.command("xclip");
+        nobody.args(["-i", "-selection", "primary"]);
+        nobody.env_remove(MARK);
+        nobody.stdout(Stdio::null()).stderr(Stdio::null());
+        nobody.status().unwrap();
     }
 
     /// Closes a window as its close button does.

@@ -20,6 +20,8 @@ pub(crate) struct Session<'a> {
     _terminal: Box<dyn MasterPty + Send>,
     keyboard: Box<dyn Write + Send>,
     shown: Arc<Mutex<Vec<u8>>>,
+    /// When it was last told to end.
+    told: Instant,
     port: Option<u16>,
 }
 
@@ -77,6 +79,7 @@ impl<'a> Session<'a> {
             _terminal: pair.master,
             keyboard: writer,
             shown,
+            told: Instant::now(),
             port: None,
         }
     }
@@ -154,20 +157,22 @@ impl<'a> Session<'a> {
     }
 
     pub(crate) fn ctrl_c(&mut self) {
+        self.told = Instant::now();
         self.type_in("\x03");
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&mut self, signal: Signal) {
         let pid = i32::try_from(self.child.process_id().unwrap()).unwrap();
+        self.told = Instant::now();
         send(pid, signal);
     }
 
-    /// Waits for the end of `chat-run`; gives its exit code, and how long that took.
+    /// Waits for the end of `chat-run`; gives its exit code, and the time since it was told to end.
     pub(crate) fn wait(&mut self) -> (u32, Duration) {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return (status.exit_code(), began.elapsed());
+                return (status.exit_code(), self.told.elapsed());
             }
             assert!(
                 began.elapsed() < DEADLINE,
@@ -178,16 +183,15 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Waits until no process, window, socket or file of the session is there, and gives how long it took.
+    /// Waits until no process, window, socket or file of the session is there, and gives the time since it was told to end.
     pub(crate) fn wait_until_nothing_is_left(&self) -> Duration {
-        let began = Instant::now();
         wait_at_most(
             Duration::from_secs(5),
             "clean end",
             || format!("{}\nleft: {:#?}", self.captured(), self.left()),
             || self.left().is_empty().then_some(()),
         );
-        began.elapsed()
+        self.told.elapsed()
     }
 
     /// As [`Session::wait_until_nothing_is_left`], when `chat-run` has just ended: then it has waited for all that itself.
