@@ -508,6 +508,46 @@ fn a_session_under_nohup_outlives_a_hangup() {
 }
 
 #[test]
+fn a_terminal_that_is_held_holds_up_nothing() {
+    let desktop = Desktop::new();
+    let mut session = Session::start(&desktop, &["-p", "0", "-c", "0", "--rate", "0"]);
+    let port = session.port();
+    let mut ala = join(port, "ala");
+    session.wait_for_text("ala joined");
+    // Ctrl+S.
+    session.type_in("\x13");
+    let mut ola = join(port, "ola");
+    for number in 0..1000 {
+        let line = format!("line {number} of a long conversation that the terminal does not take");
+        writeln!(ala.get_mut(), "{line}").unwrap();
+        if number % 50 == 0 {
+            read_until(&mut ola, &line);
+        }
+    }
+    session.signal(Signal::TERM);
+    let (code, time) = session.wait();
+    assert_eq!(code, 0, "{}", session.shown());
+    assert!(time < Duration::from_secs(3), "{time:?}");
+    assert!(!session.shown().contains("line 999"));
+    session.assert_nothing_is_left();
+}
+
+#[test]
+fn an_x_server_that_is_not_there_is_told() {
+    let desktop = Desktop::new();
+    let mut session = Session::start_with(&desktop, &["-p", "0"], |command| {
+        command.env("DISPLAY", ":123456");
+    });
+    session.port();
+    assert_eq!(session.wait().0, 1, "{}", session.shown());
+    session.wait_for_text("trying terminator");
+    session.wait_for_text("trying xterm");
+    session.wait_for_text("chat 3 did not open: xterm ended (exit status: 1)");
+    session.wait_for_text("error: no window opened");
+    session.assert_nothing_is_left();
+}
+
+#[test]
 fn a_locale_without_utf8_does_not_keep_windows_from_opening() {
     let desktop = Desktop::new();
     for terminal in ["gnome-terminal", "xterm"] {

@@ -536,12 +536,18 @@ impl<'a> Session<'a> {
             let State::Opening { deadline, retry } = &mut window.state else {
                 continue;
             };
-            let reason = if let Some(end) = ended {
+            let reason = if let Some(failure) = opener.failure() {
+                // Nothing else would end what waits for the helper.
+                if let Some(shower) = &window.shower {
+                    shower.child.signal(Signal::TERM);
+                }
+                failure
+            } else if let Some(end) = ended {
                 if opener.may_try_again(end.status) && now < *deadline && !self.stopping {
                     *retry = Some(now + RETRY_PAUSE);
                     continue;
                 }
-                opener.reason(end)
+                end.reason(opener.name())
             } else if *deadline <= now {
                 let seconds = self.config.window_time.as_secs_f32();
                 format!("{} showed no client in {seconds:.1} s", opener.name())

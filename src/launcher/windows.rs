@@ -318,6 +318,13 @@ pub(super) struct ShowerEnd {
     last_words: String,
 }
 
+impl ShowerEnd {
+    /// Why there is no window, when the process is called `name`.
+    pub(super) fn reason(&self, name: &str) -> String {
+        format!("{name} ended ({}){}", self.status, self.last_words)
+    }
+}
+
 impl Shower {
     /// How it ended, where it has.
     pub(super) fn ended(&self) -> Option<ShowerEnd> {
@@ -414,20 +421,14 @@ impl Opener {
     /// Whether a program that ended without a window is worth another try: its helper was not ready yet, or just ending, which it says
     /// by nothing but an error on stderr.
     pub(super) fn may_try_again(&self, status: ExitStatus) -> bool {
-        let helper = self.helper().map(Child::ended);
-        status.success() && helper.is_some_and(|ended| ended.is_none_or(|end| end.success()))
+        self.helper.is_some() && status.success()
     }
 
-    /// Why there is no window.
-    pub(super) fn reason(&self, end: ShowerEnd) -> String {
-        let helper = self.helper.as_ref().and_then(Shower::ended);
-        match helper {
-            Some(helper) if !helper.status.success() => {
-                let ShowerEnd { status, last_words } = helper;
-                format!("the server of {} ended ({status}){last_words}", self.name())
-            }
-            _ => format!("{} ended ({}){}", self.name(), end.status, end.last_words),
-        }
+    /// Why no window can come any more, where the helper has failed.
+    pub(super) fn failure(&self) -> Option<String> {
+        let end = self.helper.as_ref().and_then(Shower::ended)?;
+        let name = format!("the server of {}", self.name());
+        (!end.status.success()).then(|| end.reason(&name))
     }
 
     /// The helper, where there is one.
