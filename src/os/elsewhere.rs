@@ -20,8 +20,12 @@ mod unix {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     use std::os::unix::net::{UnixListener, UnixStream};
     use std::path::{Path, PathBuf};
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use rustix::process::{Pid, Signal};
+
+    /// What the temporary folder has from us begins so, and goes on with our process's number and `-`.
+    const PREFIX: &str = "chat-run-";
 
     /// A process that need not be our child. Its number may come to mean another one once it has ended.
     #[derive(Debug)]
@@ -59,7 +63,7 @@ mod unix {
         }
     }
 
-    /// A temporary file, removed when this object goes. A SIGKILL leaves it behind.
+    /// A temporary file, removed when this object goes. A SIGKILL leaves it behind, until [`listen_locally`] is next called.
     #[derive(Debug)]
     pub struct Scratch {
         file: File,
@@ -67,12 +71,14 @@ mod unix {
     }
 
     impl Scratch {
-        /// Makes one that holds `contents`, with this process's number and `name` in its own name.
+        /// Makes one that holds `contents`, with this process's number, `name` and a count in its own name.
         ///
         /// # Errors
         /// The temporary folder cannot be written to.
         pub fn new(name: &str, contents: &[u8]) -> io::Result<Self> {
-            let file_name = format!("chat-run-{}-{name}", std::process::id());
+            static COUNT: AtomicU32 = AtomicU32::new(0);
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let file_name = format!("{PREFIX}{}-{name}-{number}", std::process::id());
             let path = std::env::temp_dir().join(file_name);
             let mut file = OpenOptions::new()
                 .read(true)
@@ -107,9 +113,31 @@ mod unix {
     /// # Errors
     /// `AlreadyExists` where there is one of this name; the temporary folder cannot be written to.
     pub fn listen_locally(name: &OsStr) -> io::Result<UnixListener> {
+        sweep();
         let folder = folder(name);
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
         UnixListener::bind(folder.join("socket")).inspect_err(|_| forget_locally(name))
+    }
+
+    /// Removes what processes have left in the temporary folder that are there no more. What cannot be removed is somebody else's.
+    fn sweep() {
+        for entry in fs::read_dir(std::env::temp_dir())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = entry.file_name();
+            let pid = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok())
+                .and_then(Pid::from_raw);
+            if pid.is_some_and(|pid| {
+                rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
+            }) {
+                let _ = fs::remove_file(entry.path());
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     /// Connects to the socket of [`listen_locally`].
