@@ -1,0 +1,204 @@
+//! The README's examples, run as they stand there.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::{Program, Server, program, run, wait_until};
+
+/// The port in the README, for which the tests take the one that their server has.
+const PORT: &str = "9999";
+
+/// Commands that other tests run: a session in windows, and the tests themselves.
+const ELSEWHERE: [&str; 2] = ["./run.sh -c 3 -p 8080", "./run.sh test"];
+
+/// A command of a `console` block with the output that stands under it.
+struct Example {
+    command: String,
+    output: Vec<String>,
+}
+
+fn file(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The fenced blocks of the README in this language.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = file("README.md");
+    let begin = format!("```{language}\n");
+    let mut blocks = readme.split(&begin);
+    // Before the first one.
+    blocks.next();
+    blocks
+        .map(|rest| rest.split("```").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn examples() -> Vec<Example> {
+    let mut examples: Vec<Example> = Vec::new();
+    for block in blocks("console") {
+        for line in block.lines() {
+            if let Some(command) = line.strip_prefix("$ ") {
+                examples.push(Example {
+                    command: command.into(),
+                    output: Vec::new(),
+                });
+            } else {
+                let example = examples.last_mut().expect("a block begins with a command");
+                example.output.push(line.into());
+            }
+        }
+    }
+    examples
+}
+
+/// `line` without what is another in every run: a room's id, and times.
+fn timeless(line: &str) -> String {
+    let mut line = line.to_owned();
+    for field in ["\"room\":\"", "\"time\":\""] {
+        if let Some(at) = line.find(field) {
+            let start = at + field.len();
+            let length = line[start..].find('"').expect("the string ends");
+            line.replace_range(start..start + length, "_");
+        }
+    }
+    line
+}
+
+#[test]
+fn every_command_of_a_block_is_run_by_a_test() {
+    let mut run = 0;
+    for Example { command, .. } in examples() {
+        if ELSEWHERE.contains(&command.as_str()) {
+            continue;
+        }
+        assert!(
+            command.starts_with("printf ") || command.starts_with("ps "),
+            "no test runs {command:?}"
+        );
+        run += 1;
+    }
+    assert_eq!(run, 3, "the blocks were not found");
+}
+
+#[test]
+fn netcat_gets_what_the_transcripts_show() {
+    let server = Server::start(&[]);
+    let port = server.port().to_string();
+    for Example { command, output } in examples() {
+        if !command.starts_with("printf ") {
+            continue;
+        }
+        let mut shell = program("sh");
+        shell.args(["-c", &command.replace(PORT, &port)]);
+        let exit = run(shell).expect_code(0);
+        let got: Vec<String> = exit.stdout.lines().map(timeless).collect();
+        let shown: Vec<String> = output.iter().map(|line| timeless(line)).collect();
+        assert_eq!(got, shown, "{command}");
+        // The next one finds the room empty.
+        wait_until("it has left", || {
+            server.program.stdout().contains(" left").then_some(())
+        });
+    }
+    server.stop();
+}
+
+#[test]
+fn ps_shows_the_threads_by_their_names() {
+    let server = Server::start(&[]);
+    let _ala = server.join("ala");
+    let command = examples().into_iter().map(|example| example.command);
+    let ps = command
+        .into_iter()
+        .find(|command| command.starts_with("ps "));
+    let ps = ps.expect("it stands in the README");
+    let newest = "$(pgrep -n chat-server)";
+    assert!(ps.contains(newest), "{ps}");
+    // Other tests run servers at the same time.
+    let ps = ps.replace(newest, &server.pid().to_string());
+    wait_until("the client's thread has its name", || {
+        let mut shell = program("sh");
+        shell.args(["-c", &ps]);
+        let threads = run(shell).expect_code(0).stdout;
+        let has = |name: &str| threads.lines().any(|line| line == name);
+        (has("accept") && has("deliver") && has("c:ala")).then_some(())
+    });
+    server.stop();
+}
+
+#[test]
+fn the_python_client_is_ten_lines_and_a_member() {
+    let server = Server::start(&[]);
+    let [source] = &blocks("python")[..] else {
+        panic!("one block of Python is in the README")
+    };
+    let lines = source.lines().filter(|line| !line.trim().is_empty());
+    assert_eq!(lines.count(), 8, "ten lines with the blank ones");
+    let mut ola = server.join("ola");
+    let mut python = Command::new("python3");
+    python.args(["-c", &source.replace(PORT, &server.port().to_string())]);
+    python.stdin(Stdio::piped());
+    let mut python = Program::start(python);
+    python.type_line("ala");
+    ola.expect("* ala joined");
+    python.type_line("cześć");
+    ola.expect("ala: cześć");
+    ola.send("hi");
+    python.expect_stdout("ola: hi");
+    python.type_line("/quit");
+    ola.expect("* ala left");
+    python.close_stdin();
+    assert_eq!(python.exit().expect_code(0).stderr, "");
+    server.stop();
+}
+
+#[test]
+fn the_options_in_the_tables_exist() {
+    let readme = file("README.md");
+    let commands: Vec<&str> = readme
+        .split('`')
+        .filter_map(|code| code.split_once("./run.sh ").map(|(_, options)| options))
+        .filter(|options| options.starts_with("--"))
+        .collect();
+    assert!(commands.len() >= 6, "{commands:?}");
+    for options in commands {
+        let mut launcher = program(env!("CARGO_BIN_EXE_chat-run"));
+        // An option that does not exist is wrong usage, whatever follows.
+        launcher.args(options.split_whitespace()).arg("--help");
+        run(launcher).expect_code(0);
+    }
+}
+
+#[test]
+fn the_aliases_exist() {
+    let config = file(".cargo/config.toml");
+    let mut aliases = 0;
+    for code in file("README.md").split('`') {
+        if let Some(alias) = code
+            .strip_prefix("cargo ")
+            .and_then(|rest| rest.split(' ').next())
+        {
+            assert!(config.contains(&format!("\n{alias} = ")), "cargo {alias}");
+            aliases += 1;
+        }
+    }
+    assert!(aliases > 0, "none was found");
+}
+
+#[test]
+fn links_lead_to_files_that_exist() {
+    for (page, folder) in [("README.md", ""), ("docs/reading.md", "docs/")] {
+        for link in file(page).split("](").skip(1) {
+            let link = link.split(')').next().unwrap_or_default();
+            if !link.starts_with("http") {
+                let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+                    .join(folder)
+                    .join(link);
+                assert!(path.exists(), "{page} links to {link}");
+            }
+        }
+    }
+}
