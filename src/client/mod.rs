@@ -185,6 +185,8 @@ struct Client {
     lifeline: Option<Lifeline>,
     /// Nothing that came through a pipe was unfit to be sent.
     is_all_sent: bool,
+    /// The receiving thread has said that the connection is over.
+    has_ended: bool,
 }
 
 impl Client {
@@ -215,6 +217,7 @@ impl Client {
             leaving,
             lifeline,
             is_all_sent: true,
+            has_ended: false,
         })
     }
 
@@ -377,27 +380,22 @@ impl Client {
         connection: &Connection,
         receiver: JoinHandle<()>,
     ) -> Result<(), Stop> {
-        let mut has_ended = false;
+        self.has_ended = false;
         let result = self
-            .converse(welcome, connection, &mut has_ended)
+            .converse(welcome, connection)
             .and_then(|()| self.view.flush().map_err(Stop::unshown));
-        if !has_ended {
+        if !self.has_ended {
             connection.end();
-            has_ended = self.wait_for_end();
+            self.has_ended = self.wait_for_end();
         }
         connection.close();
-        if has_ended || self.wait_for_end() {
+        if self.has_ended || self.wait_for_end() {
             let _ = receiver.join();
         }
         result
     }
 
-    fn converse(
-        &mut self,
-        welcome: Welcome,
-        connection: &Connection,
-        has_ended: &mut bool,
-    ) -> Result<(), Stop> {
+    fn converse(&mut self, welcome: Welcome, connection: &Connection) -> Result<(), Stop> {
         self.view.welcome(welcome).map_err(Stop::unshown)?;
         let _ = self.asks.send(Ask::Chat(connection.clone()));
         let mut input_over = false;
@@ -409,7 +407,6 @@ impl Client {
                     self.view.received(&received).map_err(Stop::unshown)?;
                 }
                 Happening::Ended(end) => {
-                    *has_ended = true;
                     return match end {
                         End::Closed if input_over => Ok(()),
                         End::Closed | End::Lost(_) if shut_down => Ok(()),
@@ -453,6 +450,8 @@ impl Client {
                 self.happenings.recv().unwrap_or(Happening::Leave)
             }
         };
+        // It comes once, also to one who leaves and looks no further.
+        self.has_ended |= matches!(happening, Happening::Ended(_));
         if self.leaving.is_asked() {
             if self.is_interactive {
                 self.view.end_line();
