@@ -30,7 +30,7 @@ use crate::protocol::text::Text;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Least time between two rounds that bring members nothing but comings and goings.
-const HOLD: Duration = Duration::from_millis(20);
+const HOLD: Duration = Duration::from_millis(50);
 
 /// Stack of a writer thread, in bytes: it calls nothing deep.
 const WRITER_STACK: usize = 64 * 1024;
