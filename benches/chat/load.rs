@@ -1,7 +1,7 @@
 //! The load: all clients of a server in one thread, over epoll, in any line protocol.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -10,9 +10,12 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
+
+use socket2::{Domain, Socket, Type};
 
 use crate::peers::Server;
 
@@ -32,6 +35,9 @@ const DIGITS: usize = 16;
 /// Bytes that one read takes at most.
 const READ: usize = 256 * 1024;
 
+/// What a client that reads nothing asks the kernel to keep for it, in bytes.
+const SMALL_BUFFER: usize = 4096;
+
 /// Events that one wait takes at most.
 const EVENTS: usize = 1024;
 
@@ -40,6 +46,9 @@ const TIMER: u64 = u64::MAX;
 
 /// A server that is silent for so long, while something is to come, has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a client of IRC enters the room.
+const IRC_JOIN: &[u8] = b"JOIN #room\r\n";
 
 /// What the clients of a server say and get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +69,8 @@ enum Meaning {
     Other,
     /// To be answered.
     Answer(Vec<u8>),
+    /// It has a name, and is to join the room.
+    Named,
     /// It is in.
     Welcome,
     /// Someone came in.
@@ -105,7 +116,7 @@ impl Protocol {
             Self::Irc => {
                 let mut words = line.split(|byte| *byte == b' ');
                 match (words.next(), words.next()) {
-                    (_, Some(b"001")) => Meaning::Answer(b"JOIN #room\r\n".to_vec()),
+                    (_, Some(b"001")) => Meaning::Named,
                     (_, Some(b"366")) => Meaning::Welcome,
                     (_, Some(b"JOIN")) => Meaning::Joined,
                     (Some(b"PING"), Some(token)) => {
@@ -136,12 +147,11 @@ impl Protocol {
         }
     }
 
-    /// How many of so many members get a message.
-    pub(crate) fn receivers(self, members: usize) -> usize {
+    /// Whether those who talk get their own messages.
+    pub(crate) fn echoes(self) -> bool {
         match self {
-            Self::Plain | Self::Irc => members - 1,
-            // The sender as well.
-            Self::Json | Self::Bare => members,
+            Self::Plain | Self::Irc => false,
+            Self::Json | Self::Bare => true,
         }
     }
 
@@ -213,6 +223,8 @@ pub(crate) struct Load {
     epoll: OwnedFd,
     timer: OwnedFd,
     clients: Vec<TcpStream>,
+    /// The client that reads nothing.
+    deaf: Option<usize>,
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,
     outgoing: Vec<u8>,
@@ -220,7 +232,10 @@ pub(crate) struct Load {
 
 impl Load {
     /// Connects so many clients and logs them in; returns when each is in, and has been told of each that came after it.
-    pub(crate) fn connect(server: &Server, clients: usize) -> Result<Self> {
+    ///
+    /// A `deaf` client is one more, which from then on reads nothing.
+    pub(crate) fn connect(server: &Server, clients: usize, deaf: bool) -> Result<Self> {
+        let all = clients + usize::from(deaf);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let timer = timerfd_create(
             TimerfdClockId::Monotonic,
@@ -231,13 +246,17 @@ impl Load {
             protocol: server.peer.protocol(),
             epoll,
             timer,
-            clients: Vec::with_capacity(clients),
+            clients: Vec::with_capacity(all),
+            deaf: deaf.then_some(clients),
             events: Vec::with_capacity(EVENTS),
             buffer: vec![0; READ],
             outgoing: Vec::new(),
         };
-        load.log_in(server, clients)
-            .with_context(|| format!("{clients} clients cannot join {}", server.peer))?;
+        load.log_in(server, all)
+            .with_context(|| format!("{all} clients cannot join"))?;
+        if let Some(deaf) = load.deaf {
+            epoll::delete(&load.epoll, &load.clients[deaf])?;
+        }
         Ok(load)
     }
 
@@ -248,19 +267,20 @@ impl Load {
         } else {
             0
         };
-        let (mut welcome, mut told) = (0, 0);
+        let (mut named, mut welcome, mut told) = (0, 0, 0);
         let mut lines = Lines::new(clients);
         let mut answers = Vec::new();
         let mut refused = None;
         while welcome < clients || told < notices {
-            while self.clients.len() < clients && self.clients.len() - welcome < server.peer.herd()
-            {
+            let herd = server.peer.herd();
+            while self.clients.len() < clients && self.clients.len() - named.max(welcome) < herd {
                 self.add(server)?;
             }
             let turn = self.turn(|client, bytes| {
                 lines.feed(client, bytes, |line| match protocol.read(line) {
                     Meaning::Other => {}
                     Meaning::Answer(answer) => answers.push((client, answer)),
+                    Meaning::Named => named += 1,
                     Meaning::Welcome => welcome += 1,
                     Meaning::Joined => told += 1,
                     Meaning::Refused => {
@@ -275,6 +295,14 @@ impl Load {
             for (client, answer) in answers.drain(..) {
                 self.clients[client].write_all(&answer)?;
             }
+            if named == clients {
+                // All at once: a server that writes once for many notices can.
+                for client in &mut self.clients {
+                    client.write_all(IRC_JOIN)?;
+                }
+                // Not twice.
+                named = 0;
+            }
             if let Some(line) = refused {
                 bail!("{line}");
             }
@@ -283,10 +311,15 @@ impl Load {
     }
 
     fn add(&mut self, server: &Server) -> Result<()> {
-        let mut client = TcpStream::connect(server.address)?;
+        let index = self.clients.len();
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        if self.deaf == Some(index) {
+            socket.set_recv_buffer_size(SMALL_BUFFER)?;
+        }
+        socket.connect(&server.address.into())?;
+        let mut client = TcpStream::from(socket);
         client.set_nodelay(true)?;
         client.set_nonblocking(true)?;
-        let index = self.clients.len();
         client.write_all(self.protocol.login(&name(index)).as_bytes())?;
         epoll::add(
             &self.epoll,
@@ -298,13 +331,15 @@ impl Load {
         Ok(())
     }
 
-    /// How many members get each message.
-    pub(crate) fn receivers(&self) -> usize {
-        self.protocol.receivers(self.clients.len())
+    /// How many members read each message.
+    pub(crate) fn receivers(&self) -> u64 {
+        let receivers = self.len() - usize::from(!self.protocol.echoes());
+        receivers as u64
     }
 
+    /// How many members read.
     pub(crate) fn len(&self) -> usize {
-        self.clients.len()
+        self.clients.len() - usize::from(self.deaf.is_some())
     }
 
     /// Sends messages with these numbers from one client, in one write.
@@ -321,9 +356,17 @@ impl Load {
             .context("the server does not read what is sent")
     }
 
-    /// From here on, [`Load::turn`] returns so many times a second at least.
+    /// From here on, [`Load::turn`] tells when it is time for a message, so many times a second.
     pub(crate) fn set_timer(&self, rate: u32) -> Result<()> {
-        let interval = Timespec::try_from(Duration::from_secs(1) / rate)?;
+        self.arm(Duration::from_secs(1) / rate)
+    }
+
+    pub(crate) fn stop_timer(&self) -> Result<()> {
+        self.arm(Duration::ZERO)
+    }
+
+    fn arm(&self, interval: Duration) -> Result<()> {
+        let interval = Timespec::try_from(interval)?;
         let times = Itimerspec {
             it_interval: interval,
             it_value: interval,
@@ -379,29 +422,38 @@ fn name(client: usize) -> String {
     format!("b{client:05}")
 }
 
-/// Raises the limit of descriptors, for this process and the servers that it starts, to what the system allows, or to `wanted`.
-pub(crate) fn raise_descriptors(wanted: u64) -> Result<u64> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-    let limit = getrlimit(Resource::Nofile);
-    // Root may go beyond the hard limit; others cannot.
-    let beyond = Rlimit {
-        current: Some(wanted),
-        maximum: limit.maximum.map(|maximum| maximum.max(wanted)),
-    };
-    if limit.maximum.is_some_and(|maximum| maximum < wanted)
-        && setrlimit(Resource::Nofile, beyond).is_ok()
-    {
-        return Ok(wanted);
+/// How many messages the kernel takes for a client that reads nothing.
+pub(crate) fn messages_kept() -> Result<u64> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let reader = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    reader.set_recv_buffer_size(SMALL_BUFFER)?;
+    reader.connect(&listener.local_addr()?.into())?;
+    let mut writer = listener.accept()?.0;
+    writer.set_nonblocking(true)?;
+    let mut line = Vec::new();
+    Protocol::Bare.write_message(&name(0), &text(0), &mut line);
+    let mut count = 0;
+    while writer.write(&line).is_ok() {
+        count += 1;
     }
-    let current = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(current),
-            maximum: limit.maximum,
-        },
-    )?;
-    ensure!(current > 0, "no descriptors");
-    Ok(current)
+    Ok(count)
+}
+
+/// Raises the limit of descriptors, for this process and the servers that it starts, and returns it. Only root may raise it
+/// beyond what the system grants.
+pub(crate) fn raise_descriptors(wanted: u64) -> Result<u64> {
+    let granted = getrlimit(Resource::Nofile).maximum.unwrap_or(wanted);
+    let raise = |limit| {
+        let limits = Rlimit {
+            current: Some(limit),
+            maximum: Some(limit),
+        };
+        setrlimit(Resource::Nofile, limits).map(|()| limit)
+    };
+    let raised = if granted < wanted {
+        raise(wanted)
+    } else {
+        raise(granted)
+    };
+    Ok(raised.or_else(|_| raise(granted))?)
 }

@@ -3,6 +3,7 @@
 //!
 //! `cargo bench` runs all of it; `cargo bench -- --help` tells how to run a part.
 
+mod irc;
 mod limit;
 mod load;
 mod measure;
@@ -12,15 +13,18 @@ mod report;
 use std::io::Write;
 
 use anyhow::Result;
-use clap::Parser;
 use clap::builder::PossibleValuesParser;
+use clap::{Parser, ValueEnum};
 
 use crate::measure::MEASURES;
 use crate::peers::Peer;
 use crate::report::Report;
 
-/// Descriptors that the load and each server need: a client each, and some more.
-const DESCRIPTORS: u64 = 10_000 + 1024;
+/// Descriptors that the load, or a server, needs beside those of the clients.
+const OTHER_DESCRIPTORS: u64 = 1024;
+
+/// What the largest measure takes.
+const DESCRIPTORS: u64 = 10_000 + OTHER_DESCRIPTORS;
 
 /// Measures chat-server beside other servers
 #[derive(Parser)]
@@ -60,45 +64,62 @@ fn main() -> Result<()> {
         // `cargo test --benches` is no time to measure.
         return Ok(());
     }
-    load::raise_descriptors(DESCRIPTORS)?;
+    let descriptors = load::raise_descriptors(DESCRIPTORS)?;
     let mut peers = options.peers;
     if peers.is_empty() {
-        peers = vec![
-            Peer::Json,
-            Peer::History,
-            Peer::Limit,
-            Peer::Tokio,
-            Peer::Python,
-        ];
+        peers = Peer::value_variants().to_vec();
     }
-    peers.push(Peer::Plain);
+    if !peers.contains(&Peer::Plain) {
+        peers.push(Peer::Plain);
+    }
     peers.sort();
-    peers.dedup();
-    for peer in &peers {
-        peer.prepare()?;
-    }
 
     let mut report = Report::new(peers.clone());
+    peers.retain(|peer| {
+        progress(&format!("preparing {peer}"));
+        let prepared = peer.prepare();
+        prepared
+            .map_err(|error| report.note(format!("{peer}: {error:#}")))
+            .is_ok()
+    });
     for measure in &MEASURES {
         if !options.only.is_empty() && !options.only.iter().any(|key| key == measure.key) {
             continue;
         }
+        let needed = measure.clients() as u64 + OTHER_DESCRIPTORS;
+        if needed > descriptors {
+            report.note(format!(
+                "{}: takes {needed} descriptors, and `ulimit -Hn` is {descriptors}",
+                measure.title
+            ));
+            continue;
+        }
+        let mut running = peers.clone();
         for round in 1..=options.rounds {
-            for peer in &peers {
+            running.retain(|peer| {
                 progress(&format!(
                     "{}, round {round} of {}: {peer}",
                     measure.title, options.rounds
                 ));
                 match measure.run(*peer, options.seconds) {
-                    Ok(outcome) => report.add(measure, *peer, outcome),
-                    Err(error) => report.fail(measure, *peer, &error),
+                    Ok(outcome) => {
+                        report.add(measure, *peer, outcome);
+                        true
+                    }
+                    Err(error) => {
+                        report.note(format!("{}, {peer}: {error:#}", measure.title));
+                        false
+                    }
                 }
-            }
+            });
+            // Nobody always comes after the same one.
+            let next = usize::from(running.len() > 1);
+            running.rotate_left(next);
         }
         progress("");
         report.print(measure)?;
     }
-    report.print_lost()
+    report.print_end()
 }
 
 /// What is going on, on a line that is written over and over.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::load::{self, Lines, Load, MARK, Turn};
 use crate::peers::{Peer, Server};
@@ -66,6 +66,17 @@ const THREADS: Quantity = Quantity {
     what: "threads",
     unit: Unit::Count,
 };
+const DOUBLED: Quantity = Quantity {
+    what: "delivered twice",
+    unit: Unit::Count,
+};
+const DISORDERED: Quantity = Quantity {
+    what: "clients with another order",
+    unit: Unit::Count,
+};
+
+/// What is wrong when nothing comes any more.
+const STILL: &str = "the room stands still";
 
 /// A run against one server, repeated in turns with the others.
 pub(crate) struct Measure {
@@ -84,13 +95,19 @@ enum Kind {
         senders: usize,
         under_way: u64,
     },
-    /// So many messages a second, whatever the server does.
-    Steady { clients: usize, rate: u32 },
+    /// So many messages a second, whatever the server does; where asked for, with one client more that does not read.
+    Steady {
+        clients: usize,
+        rate: u32,
+        deaf: bool,
+    },
     /// So many clients come at once.
     Join { clients: usize },
+    /// Each message is looked at.
+    Order { clients: usize },
 }
 
-pub(crate) const MEASURES: [Measure; 7] = [
+pub(crate) const MEASURES: [Measure; 12] = [
     Measure {
         key: "10",
         title: "10 clients",
@@ -116,8 +133,28 @@ pub(crate) const MEASURES: [Measure; 7] = [
         title: "1,000 clients",
         quantities: &[DELIVERIES, COST],
         kind: Kind::Flow {
-            clients: 1000,
+            clients: 1_000,
             senders: SENDERS,
+            under_way: UNDER_WAY,
+        },
+    },
+    Measure {
+        key: "5000",
+        title: "5,000 clients",
+        quantities: &[DELIVERIES, COST],
+        kind: Kind::Flow {
+            clients: 5_000,
+            senders: SENDERS,
+            under_way: UNDER_WAY,
+        },
+    },
+    Measure {
+        key: "many",
+        title: "10,000 clients, 50 talk",
+        quantities: &[DELIVERIES, COST],
+        kind: Kind::Flow {
+            clients: 10_000,
+            senders: 50,
             under_way: UNDER_WAY,
         },
     },
@@ -138,6 +175,7 @@ pub(crate) const MEASURES: [Measure; 7] = [
         kind: Kind::Steady {
             clients: 100,
             rate: 200,
+            deaf: false,
         },
     },
     Measure {
@@ -147,13 +185,40 @@ pub(crate) const MEASURES: [Measure; 7] = [
         kind: Kind::Steady {
             clients: 5,
             rate: 200,
+            deaf: false,
+        },
+    },
+    Measure {
+        key: "busy",
+        title: "2,000 messages/s to 50 clients",
+        quantities: &LATENCY,
+        kind: Kind::Steady {
+            clients: 50,
+            rate: 2_000,
+            deaf: false,
+        },
+    },
+    Measure {
+        key: "deaf",
+        title: "the same, and one that never reads",
+        quantities: &LATENCY,
+        kind: Kind::Steady {
+            clients: 50,
+            rate: 2_000,
+            deaf: true,
         },
     },
     Measure {
         key: "join",
         title: "2,000 clients join",
         quantities: &[JOIN_TIME, MEMORY, THREADS],
-        kind: Kind::Join { clients: 2000 },
+        kind: Kind::Join { clients: 2_000 },
+    },
+    Measure {
+        key: "order",
+        title: "10,000 messages to 100 clients, each checked",
+        quantities: &[DOUBLED, DISORDERED],
+        kind: Kind::Order { clients: 100 },
     },
 ];
 
@@ -166,28 +231,103 @@ pub(crate) struct Outcome {
 }
 
 impl Measure {
+    /// How many clients take part.
+    pub(crate) fn clients(&self) -> usize {
+        match self.kind {
+            Kind::Flow { clients, .. }
+            | Kind::Steady { clients, .. }
+            | Kind::Join { clients }
+            | Kind::Order { clients } => clients,
+        }
+    }
+
     /// Starts a server and measures it, for so many seconds where that can be chosen.
     pub(crate) fn run(&self, peer: Peer, seconds: f64) -> Result<Outcome> {
         let server = Server::start(peer)?;
+        let connect = |deaf| Load::connect(&server, self.clients(), deaf);
         match self.kind {
             Kind::Flow {
-                clients,
-                senders,
-                under_way,
-            } => {
-                let load = Load::connect(&server, clients)?;
-                flow(&server, load, senders.min(clients), under_way, seconds)
-            }
-            Kind::Steady { clients, rate } => {
-                let load = Load::connect(&server, clients)?;
-                steady(load, rate, seconds)
-            }
+                senders, under_way, ..
+            } => flow(&server, connect(false)?, senders, under_way, seconds),
+            Kind::Steady { rate, deaf, .. } => steady(connect(deaf)?, rate, seconds, deaf),
             Kind::Join { clients } => join(&server, clients),
+            Kind::Order { .. } => order(connect(false)?, peer.protocol().echoes()),
         }
     }
 }
 
-/// Deliveries in a second, and what one costs the server, with `under_way` messages in the air at most. Those who talk take turns.
+/// Members who talk in turns, with a bound on the messages under way.
+struct Talk {
+    senders: usize,
+    under_way: u64,
+    /// Who is next.
+    next: usize,
+    sent: u64,
+    /// Deliveries.
+    received: u64,
+    /// Deliveries of each message.
+    receivers: u64,
+}
+
+impl Talk {
+    fn new(load: &Load, senders: usize, under_way: u64) -> Self {
+        Self {
+            senders: senders.min(load.len()),
+            under_way,
+            next: 0,
+            sent: 0,
+            received: 0,
+            receivers: load.receivers(),
+        }
+    }
+
+    /// Sends as many messages as may be sent, up to `total` in all: each who talks sends its share in one write, numbered as
+    /// `number` tells from the count of messages before and from who sends it.
+    fn send(
+        &mut self,
+        load: &mut Load,
+        total: u64,
+        number: impl Fn(u64, usize) -> u64,
+    ) -> Result<()> {
+        let done = self.received / self.receivers;
+        let mut left = (self.under_way - (self.sent - done)).min(total - self.sent);
+        let share = left.div_ceil(self.senders as u64);
+        while left > 0 {
+            let count = share.min(left);
+            let numbers = self.sent..self.sent + count;
+            load.say(self.next, numbers.map(|sent| number(sent, self.next)))?;
+            self.next = (self.next + 1) % self.senders;
+            self.sent += count;
+            left -= count;
+        }
+        Ok(())
+    }
+
+    /// Counts what comes.
+    fn receive(&mut self, load: &mut Load) -> Result<Turn> {
+        load.turn(|_, bytes| {
+            self.received += memchr::memchr_iter(MARK, bytes).count() as u64;
+        })
+    }
+
+    /// Deliveries that are still to come.
+    fn missing(&self) -> u64 {
+        (self.sent * self.receivers).saturating_sub(self.received)
+    }
+
+    /// Sends so many messages, and waits until all are delivered.
+    fn finish(&mut self, load: &mut Load, total: u64) -> Result<()> {
+        while self.sent < total || self.missing() > 0 {
+            self.send(load, total, |number, _| number)?;
+            if self.receive(load)? == Turn::Silence {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Deliveries in a second, and what one costs the server, with so many messages under way at most.
 fn flow(
     server: &Server,
     mut load: Load,
@@ -195,87 +335,65 @@ fn flow(
     under_way: u64,
     seconds: f64,
 ) -> Result<Outcome> {
-    let receivers = load.receivers() as u64;
-    let (mut sent, mut received, mut sender) = (0, 0, 0);
+    let mut talk = Talk::new(&load, senders, under_way);
     let mut window = None;
-    let begin = Instant::now();
-    let warm = begin + Duration::from_secs_f64(seconds * WARM_UP);
+    let warm = Instant::now() + Duration::from_secs_f64(seconds * WARM_UP);
     let end = warm + Duration::from_secs_f64(seconds);
     let values = loop {
-        let free = under_way - (sent - received / receivers);
-        let share = free.div_ceil(senders as u64);
-        let mut left = free;
-        while left > 0 {
-            let count = share.min(left);
-            load.say(sender, sent..sent + count)?;
-            sender = (sender + 1) % senders;
-            sent += count;
-            left -= count;
-        }
-        if load.turn(|_, bytes| received += marks(bytes))? == Turn::Silence {
-            break None;
-        }
+        talk.send(&mut load, u64::MAX, |number, _| number)?;
+        ensure!(talk.receive(&mut load)? != Turn::Silence, STILL);
         let now = Instant::now();
         if window.is_none() && now >= warm {
-            window = Some((now, received, server.processor_time()?));
+            window = Some((now, talk.received, server.processor_time()?));
         }
         if let Some((start, before, processor)) = window
             && now >= end
         {
-            let deliveries = to_f64(received - before);
+            let deliveries = to_f64(talk.received - before);
             let processor = server.processor_time()? - processor;
-            break Some(vec![
+            break vec![
                 deliveries / (now - start).as_secs_f64(),
                 processor / deliveries,
-            ]);
+            ];
         }
     };
-    while received < sent * receivers {
-        if load.turn(|_, bytes| received += marks(bytes))? == Turn::Silence {
-            break;
-        }
-    }
+    let sent = talk.sent;
+    talk.finish(&mut load, sent)?;
     Ok(Outcome {
-        values: values.unwrap_or_else(|| vec![0.0, f64::NAN]),
-        lost: sent * receivers - received,
+        values,
+        lost: talk.missing(),
     })
-}
-
-fn marks(bytes: &[u8]) -> u64 {
-    memchr::memchr_iter(MARK, bytes).count() as u64
 }
 
 /// How long a message takes to each client, from just before it is written until it has been read. The load does not wait for
 /// what it sent, so a server that stalls does not get fewer messages.
-fn steady(mut load: Load, rate: u32, seconds: f64) -> Result<Outcome> {
-    let receivers = load.receivers() as u64;
+fn steady(mut load: Load, rate: u32, seconds: f64, deaf: bool) -> Result<Outcome> {
+    if deaf {
+        // Until the kernel takes no more for the client that does not read.
+        let total = load::messages_kept()?;
+        let mut talk = Talk::new(&load, SENDERS, UNDER_WAY);
+        talk.finish(&mut load, total)?;
+        ensure!(talk.missing() == 0, STILL);
+    }
+    let receivers = load.receivers();
     let senders = SENDERS.min(load.len());
     let mut lines = Lines::new(load.len());
     let (mut sent, mut received) = (0, 0);
     let mut latencies = Vec::new();
     let begin = Instant::now();
-    // Lossless for 500 years.
-    #[expect(clippy::cast_possible_truncation, reason = "fits for 500 years")]
-    let nanos = || begin.elapsed().as_nanos() as u64;
-    let rate_f64 = f64::from(rate);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "small"
-    )]
-    let (warm, total) = (
-        (rate_f64 * seconds * WARM_UP) as u64,
-        (rate_f64 * seconds * (1.0 + WARM_UP)) as u64,
-    );
-    let mut warm_until = u64::MAX;
+    let nanos = || u64::try_from(begin.elapsed().as_nanos());
+    let total = messages(rate, seconds * (1.0 + WARM_UP));
+    let warm = messages(rate, seconds * WARM_UP);
+    // When the first message was sent that counts.
+    let mut warm_at = u64::MAX;
     load.set_timer(rate)?;
     while received < total * receivers {
         let turn = load.turn(|client, bytes| {
-            let now = nanos();
+            let now = nanos().unwrap_or(u64::MAX);
             lines.feed(client, bytes, |line| {
                 if let Some(stamp) = load::number(line) {
                     received += 1;
-                    if stamp >= warm_until {
+                    if stamp >= warm_at {
                         latencies.push(now - stamp);
                     }
                 }
@@ -283,12 +401,15 @@ fn steady(mut load: Load, rate: u32, seconds: f64) -> Result<Outcome> {
         })?;
         let Turn::Fired(due) = turn else { break };
         for _ in 0..due.min(total - sent) {
-            let stamp = nanos();
+            let stamp = nanos()?;
             if sent == warm {
-                warm_until = stamp;
+                warm_at = stamp;
             }
             load.say(usize::try_from(sent)? % senders, std::iter::once(stamp))?;
             sent += 1;
+        }
+        if sent == total {
+            load.stop_timer()?;
         }
     }
     latencies.sort_unstable();
@@ -299,6 +420,15 @@ fn steady(mut load: Load, rate: u32, seconds: f64) -> Result<Outcome> {
             .collect(),
         lost: sent * receivers - received,
     })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a small positive number"
+)]
+fn messages(rate: u32, seconds: f64) -> u64 {
+    (f64::from(rate) * seconds) as u64
 }
 
 /// In seconds, from sorted nanoseconds.
@@ -319,7 +449,7 @@ fn join(server: &Server, clients: usize) -> Result<Outcome> {
     const KIB: u64 = 1024;
     let before = server.resident()?;
     let begin = Instant::now();
-    let load = Load::connect(server, clients)?;
+    let load = Load::connect(server, clients, false)?;
     let took = begin.elapsed().as_secs_f64();
     let grown = server.resident()?.saturating_sub(before) * KIB;
     let threads = server.threads()?;
@@ -331,6 +461,53 @@ fn join(server: &Server, clients: usize) -> Result<Outcome> {
             to_f64(threads.unsigned_abs()),
         ],
         lost: 0,
+    })
+}
+
+/// Whether each member gets each message once, and all in the same order.
+fn order(mut load: Load, echoes: bool) -> Result<Outcome> {
+    const MESSAGES: u64 = 10_000;
+    /// A number tells who sent it, in its lowest bits.
+    const SENDER_BITS: u32 = 8;
+
+    let sender = |number: u64| number & ((1 << SENDER_BITS) - 1);
+    let mut talk = Talk::new(&load, SENDERS, UNDER_WAY);
+    let mut lines = Lines::new(load.len());
+    let mut seen: Vec<Vec<u64>> = vec![Vec::new(); load.len()];
+    loop {
+        talk.send(&mut load, MESSAGES, |number, client| {
+            number << SENDER_BITS | client as u64
+        })?;
+        if talk.missing() == 0 {
+            break;
+        }
+        let turn = load.turn(|client, bytes| {
+            lines.feed(client, bytes, |line| {
+                if let Some(number) = load::number(line) {
+                    seen[client].push(number);
+                    talk.received += 1;
+                }
+            });
+        })?;
+        if turn == Turn::Silence {
+            break;
+        }
+    }
+    // The last one only listens, so it gets every message; the others perhaps all but their own.
+    let all = seen.last().cloned().unwrap_or_default();
+    let (mut doubled, mut disordered) = (0, 0);
+    for (client, mut got) in seen.into_iter().enumerate() {
+        let due = |number: &&u64| echoes || sender(**number) != client as u64;
+        let in_order = got.iter().eq(all.iter().filter(due));
+        disordered += u64::from(!in_order);
+        let count = got.len();
+        got.sort_unstable();
+        got.dedup();
+        doubled += (count - got.len()) as u64;
+    }
+    Ok(Outcome {
+        values: vec![to_f64(doubled), to_f64(disordered)],
+        lost: talk.sent * talk.receivers + doubled - talk.received,
     })
 }
 

@@ -13,6 +13,7 @@ use clap::ValueEnum;
 use procfs::process::Process;
 use tempfile::TempDir;
 
+use crate::irc;
 use crate::load::Protocol;
 
 /// How long a server may take until it accepts connections.
@@ -94,7 +95,8 @@ impl Peer {
                 ensure!(built.success(), "cannot build the tokio peer");
                 Ok(())
             }
-            _ => Ok(()),
+            Self::Inspircd | Self::Ngircd => irc::prepare(),
+            Self::Plain | Self::Json | Self::History | Self::Limit | Self::Python => Ok(()),
         }
     }
 
@@ -126,7 +128,8 @@ impl Peer {
                 command.args([script, &number]);
                 command
             }
-            Self::Inspircd | Self::Ngircd => bail!("not yet"),
+            Self::Inspircd => irc::inspircd(port, folder)?,
+            Self::Ngircd => irc::ngircd(port, folder)?,
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 
 use crate::measure::{Measure, Outcome, Unit};
 use crate::peers::Peer;
@@ -14,7 +14,8 @@ pub(crate) struct Report {
     /// By measure and peer: the values of each run.
     runs: BTreeMap<(&'static str, Peer), Vec<Vec<f64>>>,
     lost: BTreeMap<Peer, u64>,
-    failures: Vec<String>,
+    /// What could not be measured, and why.
+    notes: Vec<String>,
 }
 
 const LABEL: usize = 30;
@@ -26,7 +27,7 @@ impl Report {
             peers,
             runs: BTreeMap::new(),
             lost: BTreeMap::new(),
-            failures: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -36,9 +37,9 @@ impl Report {
         *self.lost.entry(peer).or_default() += outcome.lost;
     }
 
-    pub(crate) fn fail(&mut self, measure: &Measure, peer: Peer, error: &Error) {
-        self.failures
-            .push(format!("{}, {peer}: {error:#}", measure.title));
+    /// Something could not be measured.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
     }
 
     /// The median of a quantity; none where no run came to an end.
@@ -54,7 +55,7 @@ impl Report {
     }
 
     /// Shows a measure on the terminal: beside each value, by how much ours is more.
-    pub(crate) fn print(&mut self, measure: &Measure) -> Result<()> {
+    pub(crate) fn print(&self, measure: &Measure) -> Result<()> {
         let mut out = std::io::stdout();
         write!(out, "\n{:LABEL$}", measure.title)?;
         for peer in &self.peers {
@@ -76,20 +77,22 @@ impl Report {
             }
             writeln!(out)?;
         }
-        for failure in self.failures.drain(..) {
-            writeln!(out, "  failed: {failure}")?;
-        }
         Ok(out.flush()?)
     }
 
-    pub(crate) fn print_lost(&self) -> Result<()> {
+    /// Shows what stands at the end: losses, and what could not be measured.
+    pub(crate) fn print_end(&self) -> Result<()> {
         let mut out = std::io::stdout();
         write!(out, "\n{:LABEL$}", "messages lost")?;
         for peer in &self.peers {
             let lost = self.lost.get(peer).copied().unwrap_or_default();
             write!(out, "{lost:>COLUMN$}")?;
         }
-        Ok(writeln!(out)?)
+        writeln!(out)?;
+        for note in &self.notes {
+            writeln!(out, "not measured: {note}")?;
+        }
+        Ok(out.flush()?)
     }
 }
 
