@@ -31,11 +31,11 @@ pub(crate) enum Unit {
     Count,
 }
 
-const DELIVERIES: Quantity = Quantity {
+pub(crate) const DELIVERIES: Quantity = Quantity {
     what: "deliveries/s",
     unit: Unit::PerSecond,
 };
-const COST: Quantity = Quantity {
+pub(crate) const COST: Quantity = Quantity {
     what: "CPU per delivery",
     unit: Unit::Seconds,
 };

@@ -213,6 +213,6 @@ impl Drop for Server {
 }
 
 /// An address that nothing listens on. Another program could take it first; then the server does not start, and says so.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

@@ -1,6 +1,7 @@
-//! What was found: medians, and their ratios.
+//! What was found: medians, and how much more or less ours is than each other.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Write;
 
 use anyhow::Result;
@@ -8,25 +9,39 @@ use anyhow::Result;
 use crate::measure::{Measure, Outcome, Unit};
 use crate::peers::Peer;
 
+/// Widths on the terminal.
+const LABEL: usize = 30;
+const COLUMN: usize = 18;
+
 /// Every value of every run.
 pub(crate) struct Report {
     peers: Vec<Peer>,
+    measures: Vec<&'static Measure>,
     /// By measure and peer: the values of each run.
     runs: BTreeMap<(&'static str, Peer), Vec<Vec<f64>>>,
     lost: BTreeMap<Peer, u64>,
+    extras: Vec<Extra>,
     /// What could not be measured, and why.
     notes: Vec<String>,
 }
 
-const LABEL: usize = 30;
-const COLUMN: usize = 16;
+/// Something that is ours alone, or has one thing to be compared with.
+pub(crate) struct Extra {
+    pub(crate) what: &'static str,
+    pub(crate) ours: f64,
+    /// The bare equivalent, with what it takes.
+    pub(crate) bare: Option<(&'static str, f64)>,
+    pub(crate) unit: Unit,
+}
 
 impl Report {
     pub(crate) fn new(peers: Vec<Peer>) -> Self {
         Self {
             peers,
+            measures: Vec::new(),
             runs: BTreeMap::new(),
             lost: BTreeMap::new(),
+            extras: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -37,42 +52,18 @@ impl Report {
         *self.lost.entry(peer).or_default() += outcome.lost;
     }
 
-    /// Something could not be measured.
-    pub(crate) fn note(&mut self, note: String) {
-        self.notes.push(note);
-    }
-
-    /// The median of a quantity; none where no run came to an end.
-    fn median(&self, measure: &Measure, quantity: usize, peer: Peer) -> Option<f64> {
-        let mut values: Vec<f64> = self
-            .runs
-            .get(&(measure.key, peer))?
-            .iter()
-            .map(|values| values[quantity])
-            .collect();
-        values.sort_unstable_by(f64::total_cmp);
-        values.get(values.len() / 2).copied()
-    }
-
-    /// Shows a measure on the terminal: beside each value, by how much ours is more.
-    pub(crate) fn print(&self, measure: &Measure) -> Result<()> {
+    /// All rounds of a measure are done: it is shown on the terminal.
+    pub(crate) fn finish(&mut self, measure: &'static Measure) -> Result<()> {
+        self.measures.push(measure);
         let mut out = std::io::stdout();
         write!(out, "\n{:LABEL$}", measure.title)?;
         for peer in &self.peers {
-            write!(out, "{peer:>COLUMN$}")?;
+            write!(out, "{:>COLUMN$}", peer.to_string())?;
         }
         writeln!(out)?;
         for (index, quantity) in measure.quantities.iter().enumerate() {
             write!(out, "  {:width$}", quantity.what, width = LABEL - 2)?;
-            let ours = self.median(measure, index, Peer::Plain);
-            for peer in &self.peers {
-                let value = self.median(measure, index, *peer);
-                let mut cell = value.map_or_else(|| "-".into(), |value| show(value, quantity.unit));
-                if *peer != Peer::Plain
-                    && let (Some(ours), Some(value)) = (ours, value)
-                {
-                    cell.push_str(&format!(" x{:.2}", ours / value));
-                }
+            for cell in self.cells(measure, index) {
                 write!(out, "{cell:>COLUMN$}")?;
             }
             writeln!(out)?;
@@ -80,12 +71,22 @@ impl Report {
         Ok(out.flush()?)
     }
 
+    pub(crate) fn add_extra(&mut self, extra: Extra) -> Result<()> {
+        writeln!(std::io::stdout(), "{}", extra.cells().join("  "))?;
+        self.extras.push(extra);
+        Ok(())
+    }
+
+    /// Something could not be measured.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
     /// Shows what stands at the end: losses, and what could not be measured.
     pub(crate) fn print_end(&self) -> Result<()> {
         let mut out = std::io::stdout();
         write!(out, "\n{:LABEL$}", "messages lost")?;
-        for peer in &self.peers {
-            let lost = self.lost.get(peer).copied().unwrap_or_default();
+        for lost in self.losses() {
             write!(out, "{lost:>COLUMN$}")?;
         }
         writeln!(out)?;
@@ -94,25 +95,122 @@ impl Report {
         }
         Ok(out.flush()?)
     }
+
+    /// The whole report, as Markdown; `setting` tells where and how it was made.
+    pub(crate) fn markdown(&self, setting: &str) -> Result<String> {
+        let mut out = String::new();
+        writeln!(out, "# Beside other servers\n\n{setting}\n")?;
+        writeln!(
+            out,
+            "In brackets: ours divided by theirs. More deliveries are better; of all else, less is.\n"
+        )?;
+        let titles: Vec<String> = self.peers.iter().map(Peer::to_string).collect();
+        writeln!(out, "| | {} |", titles.join(" | "))?;
+        writeln!(out, "|---|{}", "---:|".repeat(self.peers.len()))?;
+        for measure in &self.measures {
+            for (index, quantity) in measure.quantities.iter().enumerate() {
+                let cells = self.cells(measure, index).join(" | ");
+                writeln!(out, "| {}: {} | {cells} |", measure.title, quantity.what)?;
+            }
+        }
+        let losses: Vec<String> = self.losses().map(|lost| lost.to_string()).collect();
+        writeln!(out, "| deliveries lost, in all | {} |", losses.join(" | "))?;
+        if !self.extras.is_empty() {
+            writeln!(out, "\n| | ours | bare |\n|---|---:|---:|")?;
+            for extra in &self.extras {
+                writeln!(out, "| {} |", extra.cells().join(" | "))?;
+            }
+        }
+        if !self.notes.is_empty() {
+            writeln!(out, "\nNot measured:\n")?;
+        }
+        for note in &self.notes {
+            writeln!(out, "- {note}")?;
+        }
+        Ok(out)
+    }
+
+    pub(crate) fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+
+    pub(crate) fn measures(&self) -> &[&'static Measure] {
+        &self.measures
+    }
+
+    /// The median of a quantity; none where no run came to an end.
+    pub(crate) fn median(&self, measure: &Measure, quantity: usize, peer: Peer) -> Option<f64> {
+        let runs = self.runs.get(&(measure.key, peer))?;
+        median(runs.iter().map(|values| values[quantity]).collect())
+    }
+
+    fn losses(&self) -> impl Iterator<Item = u64> {
+        let lost = |peer| self.lost.get(peer).copied().unwrap_or_default();
+        self.peers.iter().map(lost)
+    }
+
+    fn cells(&self, measure: &Measure, index: usize) -> Vec<String> {
+        let unit = measure.quantities[index].unit;
+        let ours = self.median(measure, index, Peer::Plain);
+        let cell = |peer: &Peer| match (ours, self.median(measure, index, *peer)) {
+            (_, None) => "–".into(),
+            (Some(ours), Some(theirs)) if *peer != Peer::Plain => {
+                format!("{}{}", show(theirs, unit), ratio(ours, theirs))
+            }
+            (_, Some(value)) => show(value, unit),
+        };
+        self.peers.iter().map(cell).collect()
+    }
+}
+
+impl Extra {
+    fn cells(&self) -> [String; 3] {
+        let bare = match self.bare {
+            Some((what, value)) => {
+                let value_shown = show(value, self.unit);
+                format!("{what}: {value_shown}{}", ratio(self.ours, value))
+            }
+            None => "–".into(),
+        };
+        [self.what.into(), show(self.ours, self.unit), bare]
+    }
+}
+
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// Nothing where there is none.
+fn ratio(ours: f64, theirs: f64) -> String {
+    let ratio = ours / theirs;
+    if !ratio.is_finite() {
+        String::new()
+    } else if ratio < 10.0 {
+        format!(" (×{ratio:.2})")
+    } else {
+        format!(" (×{ratio:.0})")
+    }
 }
 
 /// A value as people read it, with three digits that count.
-fn show(value: f64, unit: Unit) -> String {
+pub(crate) fn show(value: f64, unit: Unit) -> String {
     let (value, suffix) = match unit {
         Unit::Seconds if value < 1e-6 => (value * 1e9, " ns"),
-        Unit::Seconds if value < 1e-3 => (value * 1e6, " us"),
+        Unit::Seconds if value < 1e-3 => (value * 1e6, " µs"),
         Unit::Seconds if value < 1.0 => (value * 1e3, " ms"),
         Unit::Seconds => (value, " s"),
         Unit::PerSecond if value >= 1e6 => (value / 1e6, " M"),
         Unit::PerSecond if value >= 1e3 => (value / 1e3, " k"),
+        Unit::Bytes if value >= 1e6 => (value / 1e6, " MB"),
         Unit::Bytes => (value / 1e3, " kB"),
         Unit::PerSecond | Unit::Count => (value, ""),
     };
-    if value >= 100.0 || unit == Unit::Count {
-        format!("{value:.0}{suffix}")
-    } else if value >= 10.0 {
-        format!("{value:.1}{suffix}")
-    } else {
-        format!("{value:.2}{suffix}")
-    }
+    let decimals = match value {
+        _ if unit == Unit::Count => 0,
+        value if value >= 100.0 => 0,
+        value if value >= 10.0 => 1,
+        _ => 2,
+    };
+    format!("{value:.decimals$}{suffix}")
 }

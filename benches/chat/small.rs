@@ -1,0 +1,321 @@
+//! The small times that people feel, the sizes of the programs, and how long it takes to build them.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+use procfs::process::{Process, all_processes};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::measure::Unit;
+use crate::peers::{Peer, Server, free_address};
+use crate::report::Extra;
+
+const SERVER: &str = env!("CARGO_BIN_EXE_chat-server");
+const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_chat-run");
+
+/// Windows of a session, as by default.
+const WINDOWS: usize = 3;
+
+/// The emulator of the sessions that are measured: the smallest.
+const EMULATOR: &str = "xterm";
+
+/// A time that people feel, beside the least that it could be. Both are in seconds.
+pub(crate) struct Small {
+    /// Its name on the command line.
+    pub(crate) key: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) bare: &'static str,
+    pub(crate) ours: fn() -> Result<f64>,
+    pub(crate) theirs: fn() -> Result<f64>,
+}
+
+pub(crate) const SMALL: [Small; 4] = [
+    Small {
+        key: "server",
+        what: "chat-server, start to `listening`",
+        bare: "nc -l",
+        ours: server_listens,
+        theirs: netcat_listens,
+    },
+    Small {
+        key: "client",
+        what: "chat-client, start to prompt",
+        bare: "nc, start to greeting",
+        ours: client_asks,
+        theirs: netcat_is_greeted,
+    },
+    Small {
+        key: "session",
+        what: "chat-run, start to three clients logged in",
+        bare: "three times the emulator with `true`",
+        ours: || session().map(|(start, _)| start),
+        theirs: emulators,
+    },
+    Small {
+        key: "end",
+        what: "chat-run, Ctrl+C to nothing left",
+        bare: "three emulators with `cat`, SIGTERM",
+        ours: || session().map(|(_, end)| end),
+        theirs: emulators_end,
+    },
+];
+
+/// The name of [`build`] on the command line.
+pub(crate) const BUILD: &str = "build";
+
+/// Sizes of the three programs, and the time of a clean release build; sources must have been downloaded.
+pub(crate) fn build() -> Result<Vec<Extra>> {
+    const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clean");
+
+    let _ = fs::remove_dir_all(FOLDER);
+    let begin = Instant::now();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--release", "--locked", "--quiet"])
+        .args(["--target-dir", FOLDER])
+        .args([
+            "--manifest-path",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+        ])
+        .status()?;
+    ensure!(built.success(), "the build fails");
+    let mut found = vec![Extra {
+        what: "clean release build",
+        ours: begin.elapsed().as_secs_f64(),
+        bare: None,
+        unit: Unit::Seconds,
+    }];
+    for (what, program) in [
+        ("size of chat-server", "chat-server"),
+        ("size of chat-client", "chat-client"),
+        ("size of chat-run", "chat-run"),
+    ] {
+        let path = Path::new(FOLDER).join("release").join(program);
+        #[expect(clippy::cast_precision_loss, reason = "a file's size")]
+        let ours = fs::metadata(path)?.len() as f64;
+        found.push(Extra {
+            what,
+            ours,
+            bare: None,
+            unit: Unit::Bytes,
+        });
+    }
+    fs::remove_dir_all(FOLDER)?;
+    Ok(found)
+}
+
+fn server_listens() -> Result<f64> {
+    let mut command = Command::new(SERVER);
+    command.args(["-p", "0"]).stdout(Stdio::piped());
+    let begin = Instant::now();
+    let mut child = Ending(command.stdin(Stdio::piped()).spawn()?);
+    let out = child.0.stdout.take().context("no stdout")?;
+    until(out, "listening on")?;
+    Ok(begin.elapsed().as_secs_f64())
+}
+
+fn netcat_listens() -> Result<f64> {
+    let port = free_address()?.port().to_string();
+    let mut command = Command::new("nc");
+    command.args(["-v", "-l", "-n", "-p", &port, "-s", "127.0.0.1"]);
+    command.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let begin = Instant::now();
+    let mut child = Ending(command.spawn()?);
+    let err = child.0.stderr.take().context("no stderr")?;
+    until(err, "istening on")?;
+    Ok(begin.elapsed().as_secs_f64())
+}
+
+fn client_asks() -> Result<f64> {
+    let server = Server::start(Peer::Plain)?;
+    let pty = native_pty_system().openpty(PtySize::default())?;
+    let mut command = CommandBuilder::new(CLIENT);
+    command.args(["127.0.0.1", &server.address.port().to_string()]);
+    let reader = pty.master.try_clone_reader()?;
+    let begin = Instant::now();
+    let mut child = pty.slave.spawn_command(command)?;
+    drop(pty.slave);
+    let asked = until(reader, "name");
+    let took = begin.elapsed().as_secs_f64();
+    child.kill()?;
+    child.wait()?;
+    asked.map(|()| took)
+}
+
+fn netcat_is_greeted() -> Result<f64> {
+    let server = Server::start(Peer::Plain)?;
+    let mut command = Command::new("nc");
+    command.args(["127.0.0.1", &server.address.port().to_string()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let begin = Instant::now();
+    let mut child = Ending(command.spawn()?);
+    let out = child.0.stdout.take().context("no stdout")?;
+    until(out, "name")?;
+    Ok(begin.elapsed().as_secs_f64())
+}
+
+/// From start to three clients logged in, and from Ctrl+C until none of its processes is left.
+fn session() -> Result<(f64, f64)> {
+    let screen = Screen::start()?;
+    let mut command = screen.command(LAUNCHER);
+    command.args(["-p", "0", "-t", EMULATOR, "--names", "ala,ola,ula"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let begin = Instant::now();
+    let mut child = Ending(command.spawn()?);
+    let out = child.0.stdout.take().context("no stdout")?;
+    let mut joined = 0;
+    for line in BufReader::new(out).lines() {
+        joined += usize::from(line?.contains(" joined"));
+        if joined == WINDOWS {
+            break;
+        }
+    }
+    let start = begin.elapsed().as_secs_f64();
+    ensure!(joined == WINDOWS, "{joined} clients of {WINDOWS} joined");
+    let family = family(child.0.id().try_into()?)?;
+    let begin = Instant::now();
+    kill_process(Pid::from_child(&child.0), Signal::INT)?;
+    child.0.wait()?;
+    wait_for_the_end(family.iter());
+    Ok((start, begin.elapsed().as_secs_f64()))
+}
+
+/// A process's descendants.
+fn family(ancestor: i32) -> Result<Vec<Process>> {
+    let parents: Vec<(i32, i32)> = all_processes()?
+        .flatten()
+        .filter_map(|process| Some((process.pid(), process.stat().ok()?.ppid)))
+        .collect();
+    let mut family = vec![ancestor];
+    let mut next = 0;
+    while let Some(parent) = family.get(next).copied() {
+        let children = parents.iter().filter(|(_, of)| *of == parent);
+        family.extend(children.map(|(pid, _)| *pid));
+        next += 1;
+    }
+    // One that has just ended is no longer there.
+    Ok(family
+        .into_iter()
+        .filter_map(|pid| Process::new(pid).ok())
+        .collect())
+}
+
+fn emulators() -> Result<f64> {
+    let screen = Screen::start()?;
+    let begin = Instant::now();
+    let all = screen.emulators(&["true"])?;
+    for mut child in all {
+        child.0.wait()?;
+    }
+    Ok(begin.elapsed().as_secs_f64())
+}
+
+fn emulators_end() -> Result<f64> {
+    let screen = Screen::start()?;
+    let mut all = screen.emulators(&["cat"])?;
+    let mut families = Vec::new();
+    for child in &all {
+        // The emulator and what it runs.
+        families.push(loop {
+            let family = family(child.0.id().try_into()?)?;
+            if family.len() > 1 {
+                break family;
+            }
+            thread::yield_now();
+        });
+    }
+    let begin = Instant::now();
+    for child in &all {
+        kill_process(Pid::from_child(&child.0), Signal::TERM)?;
+    }
+    for child in &mut all {
+        child.0.wait()?;
+    }
+    wait_for_the_end(families.iter().flatten());
+    Ok(begin.elapsed().as_secs_f64())
+}
+
+fn wait_for_the_end<'a>(processes: impl Iterator<Item = &'a Process>) {
+    for process in processes {
+        while process.is_alive() {
+            thread::yield_now();
+        }
+    }
+}
+
+/// An X server that nobody sees.
+struct Screen {
+    display: String,
+    _server: Ending,
+}
+
+impl Screen {
+    fn start() -> Result<Self> {
+        let mut command = Command::new("Xvfb");
+        command.args(["-displayfd", "1", "-noreset", "-nolisten", "tcp"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut server = Ending(command.spawn().context("Xvfb is not here")?);
+        let out = server.0.stdout.take().context("no stdout")?;
+        let mut number = String::new();
+        BufReader::new(out).read_line(&mut number)?;
+        Ok(Self {
+            display: format!(":{}", number.trim()),
+            _server: server,
+        })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("DISPLAY", &self.display)
+            .env_remove("WAYLAND_DISPLAY");
+        command.stderr(Stdio::null());
+        command
+    }
+
+    fn emulators(&self, run: &[&str]) -> Result<Vec<Ending>> {
+        (0..WINDOWS)
+            .map(|_| {
+                let mut command = self.command(EMULATOR);
+                command.arg("-e").args(run).stdin(Stdio::null());
+                Ok(Ending(command.spawn().context("xterm is not here")?))
+            })
+            .collect()
+    }
+}
+
+/// A process that ends with this.
+struct Ending(Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // It has ended by itself where this fails.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Reads until `wanted` has come.
+fn until(mut from: impl Read, wanted: &str) -> Result<()> {
+    let mut seen = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) | Err(_) => bail!(
+                "`{wanted}` did not come: {}",
+                String::from_utf8_lossy(&seen)
+            ),
+            Ok(count) => seen.extend_from_slice(&buffer[..count]),
+        }
+        if memchr::memmem::find(&seen, wanted.as_bytes()).is_some() {
+            return Ok(());
+        }
+    }
+}
