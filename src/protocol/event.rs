@@ -9,6 +9,7 @@ use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::limits::{MAX_EVENT_LINE, MAX_LISTED};
+use super::request::Format;
 use super::text::Text;
 
 /// Identifies a member. No two members of a room ever have the same, whatever their names.
@@ -290,6 +291,14 @@ impl Record {
 }
 
 impl Answer {
+    /// Appends the form of `format`, where it has one, with a line ending.
+    pub fn write(&self, format: Format, out: &mut Vec<u8>) {
+        match format {
+            Format::Plain => write_plain(self, out),
+            Format::Json => self.write_json(out),
+        }
+    }
+
     /// Appends the JSON form and a line ending, where it has one.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         let mut json = Json::default();

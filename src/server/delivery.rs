@@ -8,21 +8,20 @@
 //! be sent n lines one by one. They wait for nothing else: what is said next takes them along, in order.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, IoSlice};
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::sync::{Arc, Weak};
-use std::thread::{Builder, Scope};
+use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use super::backlog::{Append, Backlog, Written};
 use super::history::{Change, History};
 use super::log::Entry;
+use super::outlet::{Cut, Outlet};
 use super::past::Past;
 use super::room::Posted;
-use crate::os;
-use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome, write_plain};
+use super::round::{Round, Script};
+use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
 
@@ -31,9 +30,6 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Least time between two rounds that bring members nothing but comings and goings.
 const HOLD: Duration = Duration::from_millis(50);
-
-/// Stack of a writer thread, in bytes: it calls nothing deep.
-const WRITER_STACK: usize = 64 * 1024;
 
 /// What the delivery thread owns: nobody else sends to members, or writes the history.
 pub(super) struct Delivery<'scope, 'env> {
@@ -48,127 +44,6 @@ pub(super) struct Delivery<'scope, 'env> {
     round: Round,
     /// When comings and goings may be sent.
     notices_at: Instant,
-}
-
-/// One member, as the delivery thread sees it.
-struct Outlet {
-    socket: Arc<TcpStream>,
-    format: Format,
-    name: Text,
-    script: Script,
-    /// What it has not taken yet, where its socket was full.
-    backlog: Option<Arc<Backlog>>,
-}
-
-/// What happened since the last round, encoded once for each format.
-#[derive(Default)]
-struct Round {
-    plain: Vec<u8>,
-    json: Vec<u8>,
-    /// What single members get.
-    own: Vec<u8>,
-    /// How much of `json` the history has.
-    written: usize,
-    /// What all get, as it came, for the log.
-    records: Vec<Arc<Record>>,
-    /// There is something that does not wait for more.
-    urgent: bool,
-    /// The room was closed: everybody's connection ends with this round.
-    closes: bool,
-}
-
-/// What one member gets in a round, in order: these pieces, then all that all get from the cursor on.
-#[derive(Default)]
-struct Script {
-    pieces: Vec<Piece>,
-    /// Where, in what all get, this member's next piece begins; what is before is sent, in a piece, or not for it.
-    cursor: usize,
-    /// Bytes that do not count as being behind.
-    exempt: usize,
-    /// The member has left: nothing follows.
-    ends: bool,
-}
-
-enum Piece {
-    /// Of what all get.
-    Common(Range<usize>),
-    /// Of what single members get.
-    Own(Range<usize>),
-}
-
-/// Why a member's connection ends in the middle of a round.
-enum Cut {
-    TooSlow,
-    Lost,
-}
-
-impl Script {
-    /// Whether there is something for this member alone, or it waits for the end.
-    fn is_begun(&self) -> bool {
-        !self.pieces.is_empty() || self.ends
-    }
-
-    /// Everything up to `at` of what all get.
-    fn advance(&mut self, at: usize) {
-        if self.cursor < at && !self.ends {
-            self.pieces.push(Piece::Common(self.cursor..at));
-        }
-        self.cursor = at;
-    }
-
-    /// After everything up to `at`, bytes for this member alone.
-    fn insert(&mut self, at: usize, own: Range<usize>) {
-        self.advance(at);
-        if !self.ends {
-            self.pieces.push(Piece::Own(own));
-        }
-    }
-
-    /// Everything up to `range`, and not `range`.
-    fn skip(&mut self, range: Range<usize>) {
-        self.advance(range.start);
-        self.cursor = range.end;
-    }
-
-    /// Everything up to `at`, and nothing more.
-    fn end(&mut self, at: usize) {
-        self.advance(at);
-        self.ends = true;
-    }
-}
-
-impl Round {
-    fn clear(&mut self) {
-        for buffer in [&mut self.plain, &mut self.json, &mut self.own] {
-            buffer.clear();
-            // A long past, or a class that comes at once, may have made it large.
-            buffer.shrink_to(256 * 1024);
-        }
-        self.written = 0;
-        self.urgent = false;
-    }
-
-    /// What all members of a format get.
-    fn common(&self, format: Format) -> &[u8] {
-        match format {
-            Format::Plain => &self.plain,
-            Format::Json => &self.json,
-        }
-    }
-
-    /// Writes something for one member.
-    fn write_own(&mut self, format: Format, answer: &Answer) -> Range<usize> {
-        let start = self.own.len();
-        write_answer(format, answer, &mut self.own);
-        start..self.own.len()
-    }
-}
-
-pub(super) fn write_answer(format: Format, answer: &Answer, out: &mut Vec<u8>) {
-    match format {
-        Format::Plain => write_plain(answer, out),
-        Format::Json => answer.write_json(out),
-    }
 }
 
 impl<'scope, 'env> Delivery<'scope, 'env> {
@@ -315,38 +190,29 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         self.past.write(format, &mut self.round.own);
         own.end = self.round.own.len();
         let (plain, json) = self.write_common(&record);
-        let mut script = Script {
-            exempt: own.len(),
-            ..Script::default()
-        };
-        script.pieces.push(Piece::Own(own));
         // Live begins where the past ends: a plain client does not get its own joining, a JSON client does.
-        script.cursor = match format {
-            Format::Plain => plain.end,
-            Format::Json => json.start,
-        };
-        self.outlets.insert(
-            id,
-            Outlet {
-                socket,
-                format,
-                name,
-                script,
-                backlog: None,
+        let script = Script::of_newcomer(
+            own,
+            match format {
+                Format::Plain => plain.end,
+                Format::Json => json.start,
             },
         );
+        let outlet = Outlet {
+            socket,
+            format,
+            name,
+            script,
+            backlog: None,
+        };
+        self.outlets.insert(id, outlet);
         self.finish_event(record);
     }
 
     /// Encodes an event for all members; JSON only where somebody gets it.
     fn write_common(&mut self, record: &Record) -> (Range<usize>, Range<usize>) {
-        let Round { plain, json, .. } = &mut self.round;
-        let (plain_start, json_start) = (plain.len(), json.len());
-        write_plain(&record.event, plain);
-        if self.history.is_some() || self.json_outlets > 0 {
-            record.write_json(false, json);
-        }
-        (plain_start..plain.len(), json_start..json.len())
+        let with_json = self.history.is_some() || self.json_outlets > 0;
+        self.round.write_common(record, with_json)
     }
 
     fn finish_event(&mut self, record: Arc<Record>) {
@@ -387,18 +253,11 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             if !to_all && !outlet.script.is_begun() {
                 continue;
             }
-            let common = self.round.common(outlet.format);
             let script = std::mem::take(&mut outlet.script);
-            outlet.script.cursor = if to_all { 0 } else { common.len() };
             parts.clear();
-            parts.extend(script.pieces.into_iter().map(|piece| {
-                IoSlice::new(match piece {
-                    Piece::Common(range) => &common[range],
-                    Piece::Own(range) => &self.round.own[range],
-                })
-            }));
-            if !script.ends {
-                parts.push(IoSlice::new(&common[script.cursor..]));
+            self.round.parts(&script, outlet.format, &mut parts);
+            if !to_all {
+                outlet.script.cursor = self.round.common(outlet.format).len();
             }
             let sent = outlet.send(*id, &mut parts, script.exempt, self.shared, self.scope);
             if script.ends || self.round.closes || sent.is_err() {
@@ -432,99 +291,4 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             }
         }
     }
-}
-
-impl Outlet {
-    fn send<'scope, 'env>(
-        &mut self,
-        id: MemberId,
-        parts: &mut Vec<IoSlice<'_>>,
-        exempt: usize,
-        shared: &'env Shared,
-        scope: &'scope Scope<'scope, 'env>,
-    ) -> Result<(), Cut> {
-        parts.retain(|part| !part.is_empty());
-        if let Some(backlog) = &self.backlog {
-            match backlog.append(parts, exempt) {
-                Append::Taken => return Ok(()),
-                Append::CaughtUp => self.backlog = None,
-                Append::TooFar => return Err(Cut::TooSlow),
-            }
-        }
-        let mut rest = parts.as_mut_slice();
-        while !rest.is_empty() {
-            match os::send_now(&self.socket, rest) {
-                Ok(sent) => IoSlice::advance_slices(&mut rest, sent),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return self.fall_behind(id, rest, exempt, shared, scope);
-                }
-                Err(_) => return Err(Cut::Lost),
-            }
-        }
-        Ok(())
-    }
-
-    /// The socket is full: the rest goes to a thread of its own.
-    fn fall_behind<'scope, 'env>(
-        &mut self,
-        id: MemberId,
-        rest: &[IoSlice<'_>],
-        exempt: usize,
-        shared: &'env Shared,
-        scope: &'scope Scope<'scope, 'env>,
-    ) -> Result<(), Cut> {
-        let backlog = Arc::new(Backlog::new(rest, exempt));
-        let (queue, socket) = (Arc::clone(&backlog), Arc::clone(&self.socket));
-        let write = move || match queue.write(&socket) {
-            Written::CaughtUp => {}
-            Written::Closed => finish(socket, shared),
-            Written::Stalled => {
-                shared.room.leave(id, Some("too slow"));
-                let _ = socket.shutdown(Shutdown::Both);
-            }
-            Written::Lost => {
-                shared.room.leave(id, Some("connection lost"));
-                let _ = socket.shutdown(Shutdown::Both);
-            }
-        };
-        let builder = Builder::new().name(os::thread_name("w:", self.name.as_str()));
-        match builder.stack_size(WRITER_STACK).spawn_scoped(scope, write) {
-            Ok(_) => {
-                self.backlog = Some(backlog);
-                Ok(())
-            }
-            // There is no thread to be had.
-            Err(_) => Err(Cut::TooSlow),
-        }
-    }
-
-    /// Ends the connection once all is sent; gives the socket where a writer thread has to do that.
-    fn close(self, shared: &Shared) -> Option<Arc<TcpStream>> {
-        match &self.backlog {
-            Some(backlog) if backlog.close() => Some(self.socket),
-            Some(_) | None => {
-                finish(self.socket, shared);
-                None
-            }
-        }
-    }
-
-    /// Ends the connection of a member that is too far behind, after the line that is half sent.
-    fn cut(self, shared: &Shared) {
-        let mut reason = Vec::new();
-        let text = Text::new("you were cut: your connection takes messages too slowly; join again");
-        write_answer(self.format, &Answer::Error(text), &mut reason);
-        match &self.backlog {
-            Some(backlog) if backlog.cut(&reason) => shared.linger.add(self.socket),
-            Some(_) | None => finish(self.socket, shared),
-        }
-    }
-}
-
-/// Everything is sent: the peer reads it, closes, and its thread ends.
-fn finish(socket: Arc<TcpStream>, shared: &Shared) {
-    // Where it fails, the peer has closed.
-    let _ = socket.shutdown(Shutdown::Write);
-    shared.linger.add(socket);
 }

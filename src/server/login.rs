@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use super::delivery::write_answer;
 use super::linger::LINGER;
 use super::room::Refusal;
 use super::strangers::Seat;
@@ -142,7 +141,7 @@ impl<'a> Stranger<'a> {
 
     fn say(&self, answer: &Answer) {
         let mut out = Vec::new();
-        write_answer(self.format, answer, &mut out);
+        answer.write(self.format, &mut out);
         self.write(&out);
     }
 

@@ -8,9 +8,11 @@ mod history;
 mod linger;
 mod log;
 mod login;
+mod outlet;
 mod past;
 mod rate;
 mod room;
+mod round;
 mod session;
 mod strangers;
 

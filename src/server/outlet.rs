@@ -1,0 +1,128 @@
+//! One member's end of delivery: its socket, and what becomes of lines that the socket does not take.
+
+use std::io::{ErrorKind, IoSlice};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::thread::{Builder, Scope};
+
+use super::Shared;
+use super::backlog::{Append, Backlog, Written};
+use super::round::Script;
+use crate::os;
+use crate::protocol::event::{Answer, MemberId};
+use crate::protocol::request::Format;
+use crate::protocol::text::Text;
+
+/// Stack of a writer thread, in bytes: it calls nothing deep.
+const WRITER_STACK: usize = 64 * 1024;
+
+/// One member, as the delivery thread sees it.
+pub(super) struct Outlet {
+    pub(super) socket: Arc<TcpStream>,
+    pub(super) format: Format,
+    pub(super) name: Text,
+    pub(super) script: Script,
+    /// What it has not taken yet, where its socket was full.
+    pub(super) backlog: Option<Arc<Backlog>>,
+}
+
+/// Why a member's connection ends in the middle of a round.
+pub(super) enum Cut {
+    TooSlow,
+    Lost,
+}
+
+impl Outlet {
+    pub(super) fn send<'scope, 'env>(
+        &mut self,
+        id: MemberId,
+        parts: &mut Vec<IoSlice<'_>>,
+        exempt: usize,
+        shared: &'env Shared,
+        scope: &'scope Scope<'scope, 'env>,
+    ) -> Result<(), Cut> {
+        parts.retain(|part| !part.is_empty());
+        if let Some(backlog) = &self.backlog {
+            match backlog.append(parts, exempt) {
+                Append::Taken => return Ok(()),
+                Append::CaughtUp => self.backlog = None,
+                Append::TooFar => return Err(Cut::TooSlow),
+            }
+        }
+        let mut rest = parts.as_mut_slice();
+        while !rest.is_empty() {
+            match os::send_now(&self.socket, rest) {
+                Ok(sent) => IoSlice::advance_slices(&mut rest, sent),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return self.fall_behind(id, rest, exempt, shared, scope);
+                }
+                Err(_) => return Err(Cut::Lost),
+            }
+        }
+        Ok(())
+    }
+
+    /// The socket is full: the rest goes to a thread of its own.
+    pub(super) fn fall_behind<'scope, 'env>(
+        &mut self,
+        id: MemberId,
+        rest: &[IoSlice<'_>],
+        exempt: usize,
+        shared: &'env Shared,
+        scope: &'scope Scope<'scope, 'env>,
+    ) -> Result<(), Cut> {
+        let backlog = Arc::new(Backlog::new(rest, exempt));
+        let (queue, socket) = (Arc::clone(&backlog), Arc::clone(&self.socket));
+        let write = move || match queue.write(&socket) {
+            Written::CaughtUp => {}
+            Written::Closed => finish(socket, shared),
+            Written::Stalled => {
+                shared.room.leave(id, Some("too slow"));
+                let _ = socket.shutdown(Shutdown::Both);
+            }
+            Written::Lost => {
+                shared.room.leave(id, Some("connection lost"));
+                let _ = socket.shutdown(Shutdown::Both);
+            }
+        };
+        let builder = Builder::new().name(os::thread_name("w:", self.name.as_str()));
+        match builder.stack_size(WRITER_STACK).spawn_scoped(scope, write) {
+            Ok(_) => {
+                self.backlog = Some(backlog);
+                Ok(())
+            }
+            // There is no thread to be had.
+            Err(_) => Err(Cut::TooSlow),
+        }
+    }
+
+    /// Ends the connection once all is sent; gives the socket where a writer thread has to do that.
+    pub(super) fn close(self, shared: &Shared) -> Option<Arc<TcpStream>> {
+        match &self.backlog {
+            Some(backlog) if backlog.close() => Some(self.socket),
+            Some(_) | None => {
+                finish(self.socket, shared);
+                None
+            }
+        }
+    }
+
+    /// Ends the connection of a member that is too far behind, after the line that is half sent.
+    pub(super) fn cut(self, shared: &Shared) {
+        let mut reason = Vec::new();
+        let text = Text::new("you were cut: your connection takes messages too slowly; join again");
+        Answer::Error(text).write(self.format, &mut reason);
+        match &self.backlog {
+            Some(backlog) if backlog.cut(&reason) => shared.linger.add(self.socket),
+            Some(_) | None => finish(self.socket, shared),
+        }
+    }
+}
+
+/// Everything is sent: the peer reads it, closes, and its thread ends.
+fn finish(socket: Arc<TcpStream>, shared: &Shared) {
+    // Where it fails, the peer has closed.
+    let _ = socket.shutdown(Shutdown::Write);
+    shared.linger.add(socket);
+}
