@@ -282,6 +282,26 @@ fn what_is_no_file_cannot_be_a_history() {
 }
 
 #[test]
+fn what_a_member_is_sent_is_in_the_file_already() {
+    let history = History::new();
+    let server = history.server(&["--rate", "0"]);
+    let mut first = server.join_json("first");
+    // It takes some time until all of them are sent something, and the first is sent it first.
+    let _others: Vec<Client> = (0..100)
+        .map(|number| server.join(&format!("m{number}")))
+        .collect();
+    for number in 0..50 {
+        let text = format!("text {number}");
+        first.send(&text);
+        while first.json()["text"] != *text {}
+        assert!(
+            history.read().contains(&text),
+            "{text} was sent before it was kept"
+        );
+    }
+}
+
+#[test]
 fn after_a_kill_all_that_anybody_saw_is_in_the_file_once_and_in_order() {
     const SPEAKERS: usize = 3;
     let history = History::new();

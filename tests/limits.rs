@@ -121,9 +121,30 @@ fn a_client_that_is_cut_gets_the_reason_even_when_it_has_more_to_send() {
         ola.expect("ala: flood");
     }
     server.type_line("/kick ala too much");
+    ola.skip_to("* ala left (kicked: too much)");
+    // It goes on as if nothing had happened, which does not break the connection before it has read.
+    ala.send_bytes("flood\n".repeat(200_000).as_bytes());
     ala.skip_to("! you were kicked: too much");
     ala.expect_end();
-    ola.skip_to("* ala left (kicked: too much)");
+}
+
+#[test]
+fn a_stranger_that_is_refused_gets_the_reason_even_when_it_has_more_to_send() {
+    const HELPS: usize = 200;
+    let server = Server::start(&[]);
+    let mut stranger = connect_narrow(&server);
+    // The kernel holds back most of the answers when the connection ends, and has input that nobody reads.
+    stranger.send_bytes("/help\n".repeat(HELPS).as_bytes());
+    stranger.send_bytes("*\n".repeat(10_000).as_bytes());
+    stranger.expect(GREETING);
+    for _ in 0..4 * HELPS {
+        stranger.expect_start("* ");
+    }
+    for _ in 0..5 {
+        stranger.expect("! a name begins with a letter or digit");
+    }
+    stranger.expect("! that was wrong 5 times: connect again");
+    stranger.expect_end();
 }
 
 #[test]

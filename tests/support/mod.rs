@@ -785,8 +785,14 @@ impl Client {
     /// Reads on until this line comes, and gives what came before it.
     #[track_caller]
     pub(crate) fn skip_to(&mut self, line: &str) -> Vec<String> {
+        let deadline = Instant::now() + DEADLINE;
         let mut before = Vec::new();
         loop {
+            assert!(
+                Instant::now() < deadline,
+                "{} got others, and not {line:?}",
+                self.name
+            );
             let Some(got) = self.line_or_end() else {
                 panic!("{} got the end before {line:?}", self.name);
             };
