@@ -375,6 +375,11 @@ proptest! {
         let is_nothing = !Text::new(&line).is_visible();
         prop_assert_eq!(matches!(login, Login::Nothing), is_nothing);
     }
+}
+
+proptest! {
+    // Each case makes hundreds of members.
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn no_list_makes_a_line_too_long(name_bytes in 1..=MAX_NAME_BYTES, group_bytes in 0..=MAX_NAME_BYTES, count in 0..700_usize) {
