@@ -66,6 +66,8 @@ pub(super) struct History {
     file: File,
     /// Length of the file up to the last whole line.
     length: u64,
+    /// There may be half a line behind that.
+    half_written: bool,
     /// Lines to be written when that is possible again.
     waiting: Vec<u8>,
     /// Events that came when too much was waiting.
@@ -128,6 +130,7 @@ impl History {
         let history = Self {
             file,
             length,
+            half_written: false,
             waiting: Vec::new(),
             missing: 0,
             failed: false,
@@ -197,9 +200,13 @@ impl History {
     }
 
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.file.write_all(lines) {
-            // Half a line would read as damage once another follows it.
+        // Half a line would read as damage once another follows it. It may not have been possible to cut it.
+        if self.half_written {
             self.file.set_len(self.length)?;
+            self.half_written = false;
+        }
+        if let Err(error) = self.file.write_all(lines) {
+            self.half_written = self.file.set_len(self.length).is_err();
             return Err(error);
         }
         self.length += lines.len() as u64;
@@ -347,12 +354,15 @@ impl Sync {
 
     fn run(&self, file: &File) {
         let mut state = self.lock();
+        let mut failing = false;
         while !state.stopping {
             if std::mem::take(&mut state.wanted) {
                 drop(state);
-                let synced = file.sync_data();
+                let error = file.sync_data().err();
                 state = self.lock();
-                state.error = synced.err().or(state.error.take());
+                // A disk that goes on failing is no news.
+                let was_failing = std::mem::replace(&mut failing, error.is_some());
+                state.error = error.filter(|_| !was_failing).or(state.error.take());
                 let next = Instant::now() + SYNC_PAUSE;
                 while !state.stopping && Instant::now() < next {
                     let left = next.saturating_duration_since(Instant::now());
