@@ -1,6 +1,6 @@
 //! A connection before it has a name: greeting, password, name, and all the ways of not getting in.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, IoSlice, Read};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,9 +19,6 @@ use crate::protocol::text::Text;
 /// How long a connection is given to speak first. An HTTP client does, and must not be greeted.
 const SPEAKS_FIRST: Duration = Duration::from_millis(20);
 
-/// How long a stranger may take to read what it is told.
-const SAY: Duration = Duration::from_secs(5);
-
 /// Bytes of one read. On the stack, which every client's thread keeps.
 const READ: usize = 512;
 
@@ -37,6 +34,8 @@ pub(super) struct Stranger<'a> {
     seat: Seat<'a>,
     deadline: Instant,
     greeted: bool,
+    /// It does not take what it is told.
+    deaf: bool,
     /// Its input has ended; what it sent before is still to be handled.
     input_over: bool,
     format: Format,
@@ -83,6 +82,7 @@ impl<'a> Stranger<'a> {
             seat: shared.strangers.seat(socket),
             deadline: Instant::now() + shared.login_time,
             greeted: false,
+            deaf: false,
             input_over: false,
             format: Format::Plain,
             trusted: shared.password.is_none(),
@@ -92,8 +92,6 @@ impl<'a> Stranger<'a> {
 
     /// Talks to the stranger until it is a member, or gone. What it sent after its name stays in its lines.
     pub(super) fn log_in(mut self) -> Option<Admitted> {
-        // Where this fails, so will the next write.
-        let _ = self.socket.set_write_timeout(Some(SAY));
         if !os::wait_readable(self.socket, SPEAKS_FIRST).unwrap_or_default() {
             self.greet();
         }
@@ -139,24 +137,28 @@ impl<'a> Stranger<'a> {
         }
     }
 
-    fn say(&self, answer: &Answer) {
+    fn say(&mut self, answer: &Answer) {
         let mut out = Vec::new();
         answer.write(self.format, &mut out);
         self.write(&out);
     }
 
-    fn say_error(&self, error: &impl std::fmt::Display) {
+    fn say_error(&mut self, error: &impl std::fmt::Display) {
         self.say(&Answer::Error(Text::new(&error.to_string())));
     }
 
-    fn write(&self, bytes: &[u8]) {
-        // Where it fails, so will the next read.
-        let _ = (&**self.socket).write_all(bytes);
+    /// Sends what a socket's buffer takes many times over; who does not read that is not served.
+    fn write(&mut self, bytes: &[u8]) {
+        let sent = os::send_now(self.socket, &[IoSlice::new(bytes)]);
+        self.deaf |= !sent.is_ok_and(|sent| sent == bytes.len());
     }
 
     fn next_line(&mut self) -> Result<Result<String, LineError>, End> {
         let mut input = [0; READ];
         loop {
+            if self.deaf {
+                return Err(End::Silent);
+            }
             if let Some(line) = self.lines.next_line() {
                 return Ok(line.map(str::to_owned));
             }
@@ -175,16 +177,15 @@ impl<'a> Stranger<'a> {
                 let error = format!("no name within {time} s: connect again when you have one");
                 return Err(End::Told(error));
             }
-            // Where this fails, so does the read.
-            let _ = self.socket.set_read_timeout(Some(left));
+            if !os::wait_readable(self.socket, left).unwrap_or(true) {
+                continue;
+            }
             match (&**self.socket).read(&mut input) {
                 Ok(0) if self.seat.is_held() => self.input_over = true,
                 Ok(0) => return Err(self.unseated()),
                 Ok(read) => self.lines.push(&input[..read]),
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {}
-                    _ => return Err(End::Silent),
-                },
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(End::Silent),
             }
         }
     }
@@ -268,7 +269,7 @@ impl<'a> Stranger<'a> {
         )))
     }
 
-    fn end(&self, end: End) {
+    fn end(&mut self, end: End) {
         match end {
             End::Silent => {}
             End::Told(reason) => self.say_error(&reason),
@@ -288,7 +289,7 @@ impl<'a> Stranger<'a> {
         let mut input = [0; READ];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.socket.set_read_timeout(Some(left)).is_err() {
+            if !os::wait_readable(self.socket, left).unwrap_or_default() {
                 return;
             }
             match (&**self.socket).read(&mut input) {

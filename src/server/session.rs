@@ -98,8 +98,6 @@ impl<'a> Session<'a> {
         let id = self.member.id;
         let _leave = Leave(self.shared, id);
         os::set_thread_name("c:", self.member.identity.name.as_str());
-        // The login's; where it fails, so does the read.
-        let _ = self.socket.set_read_timeout(None);
         match self.read() {
             End::InputOver => {}
             End::Lost => self.shared.room.leave(id, Some("connection lost")),
