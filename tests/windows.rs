@@ -11,6 +11,7 @@ mod support {
     pub(crate) mod wait;
 }
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -217,23 +218,25 @@ fn one_more_client_can_be_opened(terminal: &str) {
 
 fn big_letters_are_bigger(terminal: &str) {
     let desktop = Desktop::new();
-    let mut session = Session::start(
-        &desktop,
-        &[
-            "-p", "0", "-t", terminal, "--names", "ala", "-c", "1", "--big",
-        ],
-    );
-    let windows = session.wait_for_members(&["ala"]);
-    // The greeting stands in the first line, which is higher than 22 pixels.
-    session.wait_for("text in big letters", || {
-        desktop
-            .text_in(&windows[0])
-            .contains("welcome")
-            .then_some(())
-    });
-    session.ctrl_c();
-    assert_eq!(session.wait().0, 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    let width = |size: &[&str]| {
+        let arguments = ["-p", "0", "-t", terminal, "--names", "ala", "-c", "1"];
+        let mut session = Session::start(&desktop, &[&arguments, size].concat());
+        let windows = session.wait_for_members(&["ala"]);
+        session.wait_for("text", || {
+            let text = desktop.text_in(&windows[0]);
+            text.contains("welcome").then_some(())
+        });
+        let client = session.process("chat-client", "ala");
+        let screen = File::open(format!("/proc/{}/fd/0", client.pid)).unwrap();
+        let columns = rustix::termios::tcgetwinsize(screen).unwrap().ws_col;
+        let width = desktop.width_of(&windows[0]) / i32::from(columns);
+        session.ctrl_c();
+        assert_eq!(session.wait().0, 0, "{}", session.shown());
+        session.assert_nothing_is_left();
+        width
+    };
+    let (usual, big) = (width(&[]), width(&["--big"]));
+    assert!(big * 2 >= usual * 3, "{usual} pixels, and big ones {big}");
 }
 
 #[test]

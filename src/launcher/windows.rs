@@ -159,7 +159,8 @@ pub(super) const EMULATORS: [Emulator; 3] = [
     },
 ];
 
-/// The user's own settings might keep a window after its program has ended, and show a red bar.
+/// The user's own settings might keep a window after its program has ended, and show a red bar. Windows without the keyboard are dimmed
+/// unless told otherwise, and here all but one are.
 fn terminator_config(big: bool) -> String {
     let font = if big {
         format!(
@@ -170,7 +171,7 @@ fn terminator_config(big: bool) -> String {
         String::new()
     };
     format!(
-        "[profiles]\n  [[default]]\n    exit_action = close\n    show_titlebar = False\n    scrollback_lines = 10000\n{font}"
+        "[global_config]\n  inactive_color_offset = 1.0\n[profiles]\n  [[default]]\n    exit_action = close\n    show_titlebar = False\n    scrollback_lines = 10000\n{font}"
     )
 }
 

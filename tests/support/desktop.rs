@@ -211,17 +211,8 @@ impl Desktop {
         self.activate(window);
         // Else what was marked before would still be there where nothing can be marked now.
         self.unmark();
-        let geometry = self.ask("xwininfo", &["-id", &window.id]);
-        let value = |name: &str| -> i32 {
-            let line = geometry.lines().find(|line| line.contains(name));
-            let number = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
-            number.unwrap_or_default()
-        };
-        let (x, y) = (
-            value("Absolute upper-left X"),
-            value("Absolute upper-left Y"),
-        );
-        let (right, bottom) = (x + value("Width:") - 40, y + value("Height:") - 8);
+        let [x, y, width, height] = self.geometry(window);
+        let (right, bottom) = (x + width - 40, y + height - 8);
         let (x, y) = ((x + 3).to_string(), (y + 6).to_string());
         let (right, bottom) = (right.to_string(), bottom.to_string());
         let drag = [
@@ -241,6 +232,27 @@ impl Desktop {
         ];
         self.ask("xdotool", &drag);
         self.ask("xclip", &["-o", "-selection", "primary"])
+    }
+
+    /// The width of a window in pixels, without its frame.
+    pub(crate) fn width_of(&self, window: &Window) -> i32 {
+        self.geometry(window)[2]
+    }
+
+    /// Left edge, upper edge, width and height of a window in pixels, without its frame.
+    fn geometry(&self, window: &Window) -> [i32; 4] {
+        let text = self.ask("xwininfo", &["-id", &window.id]);
+        let names = [
+            "Absolute upper-left X:",
+            "Absolute upper-left Y:",
+            "Width:",
+            "Height:",
+        ];
+        names.map(|name| {
+            let line = text.lines().find(|line| line.contains(name));
+            let number = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+            number.unwrap_or_default()
+        })
     }
 
     /// Takes the mark from what is marked: an empty one, of nobody's, stands in its place.
