@@ -4,7 +4,6 @@
 // Clippy knows only functions marked as tests; all that is here is called by them.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
-#[allow(dead_code)]
 mod support {
     pub(crate) mod desktop;
     pub(crate) mod session;
@@ -470,6 +469,27 @@ fn a_window_that_does_not_open_leaves_the_rest() {
     for name in ["ala", "jan"] {
         session.wait_for_text(&format!("{name} joined"));
     }
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}
+
+#[test]
+fn an_emulator_that_fails_once_is_tried_again() {
+    let desktop = Desktop::new();
+    let once = desktop.programs().join("failed");
+    let script = format!(
+        "[ -e {0} ] || {{ touch {0}; exit 7; }}\nexec /usr/bin/xterm \"$@\"",
+        once.display()
+    );
+    desktop.put_program("xterm", &script);
+    let mut session = start_three(&desktop, "xterm");
+    session.wait_for_members(&MEMBERS);
+    assert!(
+        !session.shown().contains("did not open"),
+        "{}",
+        session.shown()
+    );
     session.ctrl_c();
     assert_eq!(session.wait().0, 0, "{}", session.shown());
     session.assert_nothing_is_left();

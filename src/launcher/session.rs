@@ -78,10 +78,12 @@ struct Window {
 }
 
 enum State {
-    /// Waits for the client's hello until `deadline`; `retry` says when the emulator is to be started again.
+    /// Waits for the client's hello until `deadline`; `retry` says when the emulator is to be started again, `may_fail` whether it will
+    /// be even if it fails.
     Opening {
         deadline: Instant,
         retry: Option<Instant>,
+        may_fail: bool,
     },
     /// The client has said hello.
     Opened,
@@ -355,6 +357,7 @@ impl<'a> Session<'a> {
             state: State::Opening {
                 deadline: Instant::now() + self.config.window_time,
                 retry: None,
+                may_fail: true,
             },
             shower: None,
             client: None,
@@ -533,7 +536,12 @@ impl<'a> Session<'a> {
             if ended.is_some() {
                 window.shower = None;
             }
-            let State::Opening { deadline, retry } = &mut window.state else {
+            let State::Opening {
+                deadline,
+                retry,
+                may_fail,
+            } = &mut window.state
+            else {
                 continue;
             };
             let reason = if let Some(failure) = opener.failure() {
@@ -543,7 +551,9 @@ impl<'a> Session<'a> {
                 }
                 failure
             } else if let Some(end) = ended {
-                if opener.may_try_again(end.status) && now < *deadline && !self.stopping {
+                // On a busy machine one terminator of a hundred fails: it lists all processes, and stumbles over one that ends.
+                let try_again = opener.may_try_again(end.status) || std::mem::take(may_fail);
+                if try_again && now < *deadline && !self.stopping {
                     *retry = Some(now + RETRY_PAUSE);
                     continue;
                 }
@@ -713,7 +723,9 @@ impl Window {
     /// When it has to be looked at, should nothing happen.
     fn next_time(&self) -> Option<Instant> {
         match self.state {
-            State::Opening { deadline, retry } => Some(retry.unwrap_or(deadline)),
+            State::Opening {
+                deadline, retry, ..
+            } => Some(retry.unwrap_or(deadline)),
             State::Opened | State::Failed(_) => None,
         }
     }
