@@ -1,6 +1,7 @@
-//! How lines are coloured on a terminal: one look for the server's log and the client's window.
+//! How things look on a terminal: one look for the server's log, the client's window and the launcher.
 
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
 use termcolor::{Color, ColorSpec, WriteColor};
 
@@ -105,5 +106,27 @@ pub fn paint_event(out: &mut dyn WriteColor, event: &Event) -> io::Result<()> {
             paint_name(out, to)
         }
         Event::Server { .. } | Event::Shutdown => write!(out, "{event}"),
+    }
+}
+
+/// A time as people say it, like `4 min 10 s`.
+pub fn in_words(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_said_as_people_say_it() {
+        for (seconds, words) in [(0, "0 s"), (250, "4 min 10 s"), (7_380, "2 h 3 min")] {
+            assert_eq!(in_words(Duration::from_secs(seconds)), words);
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! A session: the order in which things start and stop.
 
+mod joining;
+mod stop;
+mod window;
+
 use std::ffi::OsString;
-use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -12,6 +15,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::ValueEnum;
 use rustix::process::Signal;
 
+use self::window::{State, Window};
 use super::child::Child;
 use super::console::Console;
 use super::output::Output;
@@ -21,17 +25,10 @@ use super::windows::{self, Found, Opener, Shower};
 use super::{Config, Member, Programs};
 use crate::cli::{Color, Terminal};
 use crate::lifeline::{self, Held};
-use crate::os;
+use crate::style;
 
 /// Time that the server has to listen; a history of a million lines takes it 2 s.
 const SERVER_TIME: Duration = Duration::from_secs(60);
-
-/// Time from the request to end until the next step, SIGTERM.
-const TERM_AFTER: Duration = Duration::from_millis(500);
-/// Time from the request to end until the last step, SIGKILL.
-const KILL_AFTER: Duration = Duration::from_millis(1500);
-/// Time that the kernel has to end what got SIGKILL.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// Time that the terminal has to take the last lines.
 const LAST_LINES: Duration = Duration::from_millis(300);
@@ -61,34 +58,6 @@ enum End {
     ServerEnded(ExitStatus),
     /// Not one window opened.
     NoWindow,
-}
-
-/// A window, from its start to its end.
-struct Window {
-    /// What its client says hello with. No two windows of a session have the same, while a number in a title may come again when an emulator fails.
-    id: usize,
-    title: String,
-    place: Option<Place>,
-    member: Option<Member>,
-    state: State,
-    /// The emulator, while it runs.
-    shower: Option<Shower>,
-    /// The client, while it runs.
-    client: Option<Held>,
-}
-
-enum State {
-    /// Waits for the client's hello until `deadline`; `retry` says when the emulator is to be started again, `may_fail` whether it will
-    /// be even if it fails.
-    Opening {
-        deadline: Instant,
-        retry: Option<Instant>,
-        may_fail: bool,
-    },
-    /// The client has said hello.
-    Opened,
-    /// There was no hello, and why.
-    Failed(String),
 }
 
 struct Session<'a> {
@@ -126,7 +95,7 @@ pub(super) fn run(config: &Config, programs: Programs, emulators: Vec<Found>) ->
         if session.server_was_killed() {
             session.output.say(&format!(
                 "the session is closed: {}",
-                in_words(began.elapsed())
+                style::in_words(began.elapsed())
             ));
         }
         result
@@ -212,65 +181,6 @@ impl<'a> Session<'a> {
                 SERVER_TIME.as_secs()
             ),
             None | Some(End::Asked | End::NoWindow) => Ok(()),
-        }
-    }
-
-    /// Where the clients on this machine connect to.
-    fn nearby(&self) -> Option<SocketAddr> {
-        let address = self.address?;
-        let ip = match address.ip() {
-            // With --lan this takes IPv4 as well, which more tools of a course know.
-            IpAddr::V6(ip) if ip.is_unspecified() && !self.config.room.lan => {
-                Ipv6Addr::LOCALHOST.into()
-            }
-            ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        Some(SocketAddr::new(ip, address.port()))
-    }
-
-    fn say_how_to_join(&self) {
-        let Some(nearby) = self.nearby() else {
-            return;
-        };
-        let (ip, port) = (nearby.ip(), nearby.port());
-        let client = self.client_as_typed();
-        let mut text = format!("join from here:\n  {client} {ip} {port}\n  nc {ip} {port}");
-        if self.config.room.lan {
-            for (index, ip) in os::addresses().into_iter().enumerate() {
-                if index == 0 {
-                    text.push_str("\njoin from elsewhere:");
-                }
-                // Writing to a String does not fail.
-                let _ = write!(text, "\n  chat-client {ip} {port}\n  nc {ip} {port}");
-            }
-        }
-        self.output.say(&text);
-        let max = usize::from(self.config.room.max_clients);
-        if max < self.config.clients {
-            self.output.warn(&format!(
-                "only {max} of the {} clients can join: the room is for {max} (-m)",
-                self.config.clients
-            ));
-        }
-    }
-
-    /// How to call the client in a shell: by its name where that finds it.
-    fn client_as_typed(&self) -> String {
-        let program = self.client_program;
-        let on_path = which::which("chat-client").is_ok_and(|found| {
-            found
-                .canonicalize()
-                .is_ok_and(|found| program.canonicalize().is_ok_and(|own| own == found))
-        });
-        if on_path {
-            return "chat-client".into();
-        }
-        let text = program.display().to_string();
-        if text.contains(|c: char| c.is_whitespace() || "'\"\\$`&;()<>|*?".contains(c)) {
-            format!("'{}'", text.replace('\'', r"'\''"))
-        } else {
-            text
         }
     }
 
@@ -588,146 +498,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Ends all that belongs to the session, in steps, and says what it waits for. Another signal goes to the next step at once.
-    fn stop(&mut self) {
-        self.stopping = true;
-        self.server.close();
-        for window in &mut self.windows {
-            if let State::Opening { retry, .. } = &mut window.state {
-                *retry = None;
-            }
-            match (&window.client, &window.shower) {
-                (Some(client), _) => client.quit(),
-                // Its client may be just about to start. It will find the lifeline, and be told to quit.
-                (None, Some(shower)) => shower.child.signal(Signal::TERM),
-                (None, None) => {}
-            }
-        }
-        self.look_at_helper();
-        let began = Instant::now();
-        for (after, signal) in [(TERM_AFTER, Signal::TERM), (KILL_AFTER, Signal::KILL)] {
-            let interrupts = self.interrupts;
-            self.pump(Some(began + after), |session| {
-                session.all_gone() || session.interrupts > interrupts
-            });
-            if self.all_gone() {
-                return;
-            }
-            self.say_what_it_waits_for(signal);
-            self.signal_all(signal);
-        }
-        self.pump(Some(Instant::now() + GIVE_UP_AFTER), Self::all_gone);
-        if !self.all_gone() {
-            let mut left = self.clients_and_windows();
-            left.extend(self.server_if_there());
-            self.output.warn(&format!("cannot end {}", left.join(", ")));
-        }
-    }
-
-    fn say_what_it_waits_for(&self, signal: Signal) {
-        let mut names = self.clients_and_windows();
-        let action = match signal {
-            // The server is left to finish.
-            Signal::TERM if names.is_empty() => "",
-            Signal::TERM => ": sending SIGTERM",
-            _ => ": sending SIGKILL",
-        };
-        names.extend(self.server_if_there());
-        let names = names.join(", ");
-        self.output.warn(&format!("waiting for {names}{action}"));
-    }
-
-    fn all_gone(&self) -> bool {
-        self.clients_and_windows().is_empty() && self.server_if_there().is_none()
-    }
-
-    fn server_if_there(&self) -> Option<String> {
-        let there = self.server.ended().is_none();
-        there.then(|| format!("the server (pid {})", self.server.pid()))
-    }
-
-    /// All that has not ended but the server, as a user would call it.
-    fn clients_and_windows(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        for Window {
-            title,
-            shower,
-            client,
-            ..
-        } in &self.windows
-        {
-            if let Some(client) = client {
-                names.push(format!("the client of {title} (pid {})", client.pid()));
-            } else if let Some(shower) = shower {
-                names.push(format!("the window {title} (pid {})", shower.child.pid()));
-            }
-        }
-        let helper = self.opener.as_ref().and_then(Opener::helper);
-        for child in helper.into_iter().chain(&self.leftovers) {
-            if child.ended().is_none() {
-                names.push(format!("a terminal emulator (pid {})", child.pid()));
-            }
-        }
-        names
-    }
-
-    fn signal_all(&self, signal: Signal) {
-        for window in &self.windows {
-            if let Some(client) = &window.client {
-                client.signal(signal);
-                // One that is stopped gets a signal only when it goes on.
-                client.signal(Signal::CONT);
-            }
-            if let Some(shower) = &window.shower {
-                shower.child.signal(signal);
-            }
-        }
-        let helper = self.opener.as_ref().and_then(Opener::helper);
-        for child in helper.into_iter().chain(&self.leftovers) {
-            child.signal(signal);
-        }
-        // It has been asked already, and needs its time to deliver what it has accepted.
-        if signal == Signal::KILL {
-            self.server.kill();
-        }
-    }
-
-    /// A helper would wait for more windows, so it is ended, but not before the clients had their chance to leave.
-    fn look_at_helper(&mut self) {
-        let clients = self.windows.iter().any(|window| window.client.is_some());
-        if self.stopping
-            && !clients
-            && !self.helper_told
-            && let Some(helper) = self.opener.as_ref().and_then(Opener::helper)
-        {
-            helper.signal(Signal::TERM);
-            self.helper_told = true;
-        }
-    }
-
     fn server_was_killed(&self) -> bool {
         self.server
             .ended()
             .is_none_or(|status| status.code().is_none())
-    }
-}
-
-impl Window {
-    fn is_decided(&self) -> bool {
-        match self.state {
-            State::Opening { .. } => false,
-            State::Opened | State::Failed(_) => true,
-        }
-    }
-
-    /// When it has to be looked at, should nothing happen.
-    fn next_time(&self) -> Option<Instant> {
-        match self.state {
-            State::Opening {
-                deadline, retry, ..
-            } => Some(retry.unwrap_or(deadline)),
-            State::Opened | State::Failed(_) => None,
-        }
     }
 }
 
@@ -759,26 +533,4 @@ fn client_command(
         command.extend(["--color".into(), color.get_name().into()]);
     }
     command
-}
-
-/// A time as people say it, like `4 min 10 s`.
-fn in_words(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes} min"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_said_as_people_say_it() {
-        for (seconds, words) in [(0, "0 s"), (250, "4 min 10 s"), (7_380, "2 h 3 min")] {
-            assert_eq!(in_words(Duration::from_secs(seconds)), words);
-        }
-    }
 }

@@ -37,6 +37,7 @@ use self::strangers::{MAX_STRANGERS, Strangers};
 use crate::listen::{self, Target};
 use crate::os;
 use crate::protocol::text::Text;
+use crate::style;
 
 /// Descriptors for everything but connections: standard streams, listeners, history.
 const OTHER_DESCRIPTORS: u64 = 32;
@@ -146,7 +147,7 @@ pub fn run(config: Config) -> Result<()> {
     let totals = shared.room.totals();
     let summary = format!(
         "the room is closed: {}, {} joined, {} messages",
-        duration(begin.elapsed()),
+        style::in_words(begin.elapsed()),
         totals.joined,
         totals.messages
     );
@@ -288,14 +289,4 @@ fn seats(max_clients: usize) -> (usize, usize, Option<String>) {
 fn random_id() -> Result<String> {
     let id = getrandom::u64().context("the system has no random numbers")?;
     Ok(format!("{id:016x}"))
-}
-
-/// A duration as people say it.
-fn duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes} min"),
-    }
 }

@@ -1,0 +1,52 @@
+//! One window of a session.
+
+use std::time::Instant;
+
+use super::{Held, Member, Place, Shower};
+
+/// A window, from its start to its end.
+pub(super) struct Window {
+    /// What its client says hello with. No two windows of a session have the same, while a number in a title may come again when an emulator fails.
+    pub(super) id: usize,
+    pub(super) title: String,
+    pub(super) place: Option<Place>,
+    pub(super) member: Option<Member>,
+    pub(super) state: State,
+    /// The emulator, while it runs.
+    pub(super) shower: Option<Shower>,
+    /// The client, while it runs.
+    pub(super) client: Option<Held>,
+}
+
+pub(super) enum State {
+    /// Waits for the client's hello until `deadline`; `retry` says when the emulator is to be started again, `may_fail` whether it will
+    /// be even if it fails.
+    Opening {
+        deadline: Instant,
+        retry: Option<Instant>,
+        may_fail: bool,
+    },
+    /// The client has said hello.
+    Opened,
+    /// There was no hello, and why.
+    Failed(String),
+}
+
+impl Window {
+    pub(super) fn is_decided(&self) -> bool {
+        match self.state {
+            State::Opening { .. } => false,
+            State::Opened | State::Failed(_) => true,
+        }
+    }
+
+    /// When it has to be looked at, should nothing happen.
+    pub(super) fn next_time(&self) -> Option<Instant> {
+        match self.state {
+            State::Opening {
+                deadline, retry, ..
+            } => Some(retry.unwrap_or(deadline)),
+            State::Opened | State::Failed(_) => None,
+        }
+    }
+}
