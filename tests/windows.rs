@@ -12,7 +12,7 @@ mod support {
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use rustix::process::Signal;
 
 use support::desktop::Desktop;
 use support::session::{Session, send};
-use support::wait::DEADLINE;
+use support::wait::{DEADLINE, wait_at_most};
 
 const MEMBERS: [&str; 3] = ["ala", "ola", "jan"];
 
@@ -359,6 +359,57 @@ fn a_second_ctrl_c_hurries_the_end() {
     session.wait_for_text("shutting down");
     session.ctrl_c();
     session.wait_for_text("sending SIGTERM");
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}
+
+/// A release build from nothing, on a machine that does other things as well.
+const BUILD: Duration = Duration::from_secs(600);
+
+#[test]
+fn the_command_of_the_readme_builds_and_opens_three_windows() {
+    let readme = include_str!("../README.md");
+    let command = "./run.sh -c 3 -p 8080";
+    assert!(readme.contains(&format!("\n$ {command}\n")), "{command}");
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Somebody may need 8080.
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let desktop = Desktop::new();
+    let run = concat!(env!("CARGO_MANIFEST_DIR"), "/run.sh");
+    let arguments = ["-c", "3", "-p", &port];
+    let mut session = Session::start_program(&desktop, run, &arguments, |command| {
+        // It looks for Rust where this test's user has it, not in the desktop's empty home.
+        let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+        for (variable, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+            let set = std::env::var_os(variable).unwrap_or_else(|| home.join(folder).into());
+            command.env(variable, set);
+        }
+        for variable in ["CARGO_TARGET_DIR", "RUSTUP_TOOLCHAIN"] {
+            if let Some(set) = std::env::var_os(variable) {
+                command.env(variable, set);
+            }
+        }
+    });
+    wait_at_most(
+        BUILD,
+        "server",
+        || session.captured(),
+        || session.shown().contains("listening on").then_some(()),
+    );
+    assert_eq!(session.port().to_string(), port);
+    let windows = session.wait_for_windows(3);
+    for (window, name) in windows.iter().zip(MEMBERS) {
+        session.wait_for("question", || {
+            desktop
+                .text_in(window)
+                .contains("name, and group")
+                .then_some(())
+        });
+        desktop.type_in(window, name);
+        session.wait_for_text(&format!("{name} joined"));
+    }
+    session.ctrl_c();
     assert_eq!(session.wait().0, 0, "{}", session.shown());
     session.assert_nothing_is_left();
 }
