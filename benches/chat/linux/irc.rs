@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/irc-peers");
 
 /// Gets both, where that has not been done.
-pub(crate) fn prepare() -> Result<()> {
+pub(super) fn prepare() -> Result<()> {
     if Path::new(FOLDER).join("root").exists() {
         return Ok(());
     }
@@ -25,7 +25,7 @@ pub(crate) fn prepare() -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn inspircd(port: u16, folder: &Path) -> Result<Command> {
+pub(super) fn inspircd(port: u16, folder: &Path) -> Result<Command> {
     let here = folder.display();
     let config = folder.join("inspircd.conf");
     fs::write(
@@ -50,7 +50,7 @@ pub(crate) fn inspircd(port: u16, folder: &Path) -> Result<Command> {
     Ok(command)
 }
 
-pub(crate) fn ngircd(port: u16, folder: &Path) -> Result<Command> {
+pub(super) fn ngircd(port: u16, folder: &Path) -> Result<Command> {
     let config = folder.join("ngircd.conf");
     fs::write(
         &config,

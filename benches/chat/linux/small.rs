@@ -4,17 +4,18 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use procfs::process::{Process, all_processes};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::measure::Unit;
-use crate::peers::{Peer, Server, free_address};
-use crate::report::Extra;
+use super::measure::Unit;
+use super::peers::{Peer, Server, free_address};
+use super::report::Extra;
 
 const SERVER: &str = env!("CARGO_BIN_EXE_chat-server");
 const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
@@ -26,17 +27,20 @@ const WINDOWS: usize = 3;
 /// The emulator of the sessions that are measured: the smallest.
 const EMULATOR: &str = "xterm";
 
+/// How long anything of this may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A time that people feel, beside the least that it could be. Both are in seconds.
-pub(crate) struct Small {
+pub(super) struct Small {
     /// Its name on the command line.
-    pub(crate) key: &'static str,
-    pub(crate) what: &'static str,
-    pub(crate) bare: &'static str,
-    pub(crate) ours: fn() -> Result<f64>,
-    pub(crate) theirs: fn() -> Result<f64>,
+    pub(super) key: &'static str,
+    pub(super) what: &'static str,
+    pub(super) bare: &'static str,
+    pub(super) ours: fn() -> Result<f64>,
+    pub(super) theirs: fn() -> Result<f64>,
 }
 
-pub(crate) const SMALL: [Small; 4] = [
+pub(super) const SMALL: [Small; 4] = [
     Small {
         key: "server",
         what: "chat-server, start to `listening`",
@@ -68,16 +72,15 @@ pub(crate) const SMALL: [Small; 4] = [
 ];
 
 /// The name of [`build`] on the command line.
-pub(crate) const BUILD: &str = "build";
+pub(super) const BUILD: &str = "build";
 
 /// Sizes of the three programs, and the time of a clean release build; sources must have been downloaded.
-pub(crate) fn build() -> Result<Vec<Extra>> {
+pub(super) fn build() -> Result<Vec<Extra>> {
     const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clean");
 
     let _ = fs::remove_dir_all(FOLDER);
     let begin = Instant::now();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
+    let built = super::cargo()
         .args(["build", "--release", "--locked", "--quiet"])
         .args(["--target-dir", FOLDER])
         .args([
@@ -117,7 +120,7 @@ fn server_listens() -> Result<f64> {
     let begin = Instant::now();
     let mut child = Ending(command.stdin(Stdio::piped()).spawn()?);
     let out = child.0.stdout.take().context("no stdout")?;
-    until(out, "listening on")?;
+    until(out, "listening on", 1)?;
     Ok(begin.elapsed().as_secs_f64())
 }
 
@@ -129,7 +132,7 @@ fn netcat_listens() -> Result<f64> {
     let begin = Instant::now();
     let mut child = Ending(command.spawn()?);
     let err = child.0.stderr.take().context("no stderr")?;
-    until(err, "istening on")?;
+    until(err, "istening on", 1)?;
     Ok(begin.elapsed().as_secs_f64())
 }
 
@@ -142,7 +145,7 @@ fn client_asks() -> Result<f64> {
     let begin = Instant::now();
     let mut child = pty.slave.spawn_command(command)?;
     drop(pty.slave);
-    let asked = until(reader, "name");
+    let asked = until(reader, "name", 1);
     let took = begin.elapsed().as_secs_f64();
     child.kill()?;
     child.wait()?;
@@ -157,7 +160,7 @@ fn netcat_is_greeted() -> Result<f64> {
     let begin = Instant::now();
     let mut child = Ending(command.spawn()?);
     let out = child.0.stdout.take().context("no stdout")?;
-    until(out, "name")?;
+    until(out, "name", 1)?;
     Ok(begin.elapsed().as_secs_f64())
 }
 
@@ -170,15 +173,8 @@ fn session() -> Result<(f64, f64)> {
     let begin = Instant::now();
     let mut child = Ending(command.spawn()?);
     let out = child.0.stdout.take().context("no stdout")?;
-    let mut joined = 0;
-    for line in BufReader::new(out).lines() {
-        joined += usize::from(line?.contains(" joined"));
-        if joined == WINDOWS {
-            break;
-        }
-    }
+    until(out, " joined", WINDOWS)?;
     let start = begin.elapsed().as_secs_f64();
-    ensure!(joined == WINDOWS, "{joined} clients of {WINDOWS} joined");
     let family = family(child.0.id().try_into()?)?;
     let begin = Instant::now();
     kill_process(Pid::from_child(&child.0), Signal::INT)?;
@@ -302,11 +298,25 @@ impl Drop for Ending {
     }
 }
 
-/// Reads until `wanted` has come.
-fn until(mut from: impl Read, wanted: &str) -> Result<()> {
+/// Reads until `wanted` has come so many times.
+fn until(from: impl Read + Send + 'static, wanted: &'static str, times: usize) -> Result<()> {
+    let (done, wait) = mpsc::channel();
+    // A thread, since a read of a pipe or a terminal cannot be given a deadline.
+    thread::spawn(move || {
+        let found = find(from, wanted, times);
+        // Nobody waits any longer.
+        let _ = done.send(found);
+    });
+    match wait.recv_timeout(PATIENCE) {
+        Ok(found) => found,
+        Err(_) => bail!("`{wanted}` did not come"),
+    }
+}
+
+fn find(mut from: impl Read, wanted: &str, times: usize) -> Result<()> {
     let mut seen = Vec::new();
     let mut buffer = [0; 4096];
-    loop {
+    while memchr::memmem::find_iter(&seen, wanted).count() < times {
         match from.read(&mut buffer) {
             Ok(0) | Err(_) => bail!(
                 "`{wanted}` did not come: {}",
@@ -314,8 +324,6 @@ fn until(mut from: impl Read, wanted: &str) -> Result<()> {
             ),
             Ok(count) => seen.extend_from_slice(&buffer[..count]),
         }
-        if memchr::memmem::find(&seen, wanted.as_bytes()).is_some() {
-            return Ok(());
-        }
     }
+    Ok(())
 }

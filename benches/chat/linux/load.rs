@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::buffer::spare_capacity;
@@ -17,17 +17,17 @@ use rustix::time::{
 
 use socket2::{Domain, Socket, Type};
 
-use crate::peers::Server;
+use super::peers::Server;
 
 /// Stands once in each message and nowhere else, so that a delivery is counted without looking at lines. `~` would not do:
 /// it stands in the prefixes of IRC.
-pub(crate) const MARK: u8 = b'|';
+pub(super) const MARK: u8 = b'|';
 
 /// Bytes of a message's text.
-pub(crate) const TEXT: usize = 64;
+pub(super) const TEXT: usize = 64;
 
 /// What a peer without rules of its own says when it has let a client in.
-pub(crate) const WELCOME: &str = "* welcome";
+pub(super) const WELCOME: &str = "* welcome";
 
 /// Hexadecimal digits of the number that follows the mark.
 const DIGITS: usize = 16;
@@ -50,9 +50,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How a client of IRC enters the room.
 const IRC_JOIN: &[u8] = b"JOIN #room\r\n";
 
+/// How long all clients of a run may take to join.
+const JOIN_TIME: Duration = Duration::from_secs(60);
+
 /// What the clients of a server say and get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub(super) enum Protocol {
     /// A name, then messages, as netcat would.
     Plain,
     /// The same, with JSON lines in return.
@@ -148,7 +151,7 @@ impl Protocol {
     }
 
     /// Whether those who talk get their own messages.
-    pub(crate) fn echoes(self) -> bool {
+    pub(super) fn echoes(self) -> bool {
         match self {
             Self::Plain | Self::Irc => false,
             Self::Json | Self::Bare => true,
@@ -166,7 +169,7 @@ impl Protocol {
 }
 
 /// The text of a message, with a number that [`number`] finds again.
-pub(crate) fn text(number: u64) -> [u8; TEXT] {
+pub(super) fn text(number: u64) -> [u8; TEXT] {
     let mut text = [b'.'; TEXT];
     text[0] = MARK;
     for (digit, shift) in text[1..=DIGITS]
@@ -179,27 +182,27 @@ pub(crate) fn text(number: u64) -> [u8; TEXT] {
 }
 
 /// The number in a line, where it is a message.
-pub(crate) fn number(line: &[u8]) -> Option<u64> {
+pub(super) fn number(line: &[u8]) -> Option<u64> {
     let mark = memchr::memchr(MARK, line)?;
     let digits = line.get(mark + 1..)?.get(..DIGITS)?;
     u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// Cuts what each client reads into lines.
-pub(crate) struct Lines {
+pub(super) struct Lines {
     /// The beginning of a line that has not ended yet.
     rests: Vec<Vec<u8>>,
 }
 
 impl Lines {
-    pub(crate) fn new(clients: usize) -> Self {
+    pub(super) fn new(clients: usize) -> Self {
         Self {
             rests: vec![Vec::new(); clients],
         }
     }
 
     /// Calls `each` with every line that `bytes` ends, without its ending.
-    pub(crate) fn feed(&mut self, client: usize, bytes: &[u8], mut each: impl FnMut(&[u8])) {
+    pub(super) fn feed(&mut self, client: usize, bytes: &[u8], mut each: impl FnMut(&[u8])) {
         let rest = &mut self.rests[client];
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', bytes) {
@@ -218,7 +221,7 @@ impl Lines {
 }
 
 /// The clients of one server.
-pub(crate) struct Load {
+pub(super) struct Load {
     protocol: Protocol,
     epoll: OwnedFd,
     timer: OwnedFd,
@@ -234,7 +237,7 @@ impl Load {
     /// Connects so many clients and logs them in; returns when each is in, and has been told of each that came after it.
     ///
     /// A `deaf` client is one more, which from then on reads nothing.
-    pub(crate) fn connect(server: &Server, clients: usize, deaf: bool) -> Result<Self> {
+    pub(super) fn connect(server: &Server, clients: usize, deaf: bool) -> Result<Self> {
         let all = clients + usize::from(deaf);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let timer = timerfd_create(
@@ -267,7 +270,9 @@ impl Load {
         } else {
             0
         };
+        let begin = Instant::now();
         let (mut named, mut welcome, mut told) = (0, 0, 0);
+        let mut entered = false;
         let mut lines = Lines::new(clients);
         let mut answers = Vec::new();
         let mut refused = None;
@@ -289,19 +294,20 @@ impl Load {
                 });
             })?;
             ensure!(
-                turn != Turn::Silence,
-                "{welcome} are in, {told} of {notices} notices came"
+                turn != Turn::Silence && begin.elapsed() < JOIN_TIME,
+                "after {} s {} have a place, {told} of {notices} notices came",
+                begin.elapsed().as_secs(),
+                named.max(welcome),
             );
             for (client, answer) in answers.drain(..) {
                 self.clients[client].write_all(&answer)?;
             }
-            if named == clients {
+            if named == clients && !entered {
                 // All at once: a server that writes once for many notices can.
                 for client in &mut self.clients {
                     client.write_all(IRC_JOIN)?;
                 }
-                // Not twice.
-                named = 0;
+                entered = true;
             }
             if let Some(line) = refused {
                 bail!("{line}");
@@ -332,18 +338,18 @@ impl Load {
     }
 
     /// How many members read each message.
-    pub(crate) fn receivers(&self) -> u64 {
+    pub(super) fn receivers(&self) -> u64 {
         let receivers = self.len() - usize::from(!self.protocol.echoes());
         receivers as u64
     }
 
     /// How many members read.
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.clients.len() - usize::from(self.deaf.is_some())
     }
 
     /// Sends messages with these numbers from one client, in one write.
-    pub(crate) fn say(&mut self, client: usize, numbers: impl Iterator<Item = u64>) -> Result<()> {
+    pub(super) fn say(&mut self, client: usize, numbers: impl Iterator<Item = u64>) -> Result<()> {
         self.outgoing.clear();
         let name = name(client);
         for number in numbers {
@@ -357,11 +363,11 @@ impl Load {
     }
 
     /// From here on, [`Load::turn`] tells when it is time for a message, so many times a second.
-    pub(crate) fn set_timer(&self, rate: u32) -> Result<()> {
+    pub(super) fn set_timer(&self, rate: u32) -> Result<()> {
         self.arm(Duration::from_secs(1) / rate)
     }
 
-    pub(crate) fn stop_timer(&self) -> Result<()> {
+    pub(super) fn stop_timer(&self) -> Result<()> {
         self.arm(Duration::ZERO)
     }
 
@@ -376,7 +382,7 @@ impl Load {
     }
 
     /// Waits, and reads once from each client that has something; `got` is called with the client and what it read.
-    pub(crate) fn turn(&mut self, mut got: impl FnMut(usize, &[u8])) -> Result<Turn> {
+    pub(super) fn turn(&mut self, mut got: impl FnMut(usize, &[u8])) -> Result<Turn> {
         self.events.clear();
         let patience = Timespec::try_from(PATIENCE)?;
         match epoll::wait(
@@ -410,7 +416,7 @@ impl Load {
 
 /// What a turn brought, beside what was read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(super) enum Turn {
     /// The timer has fired so many times since the turn before.
     Fired(u64),
     /// Nothing came for as long as anything may take.
@@ -423,7 +429,7 @@ fn name(client: usize) -> String {
 }
 
 /// How many messages the kernel takes for a client that reads nothing.
-pub(crate) fn messages_kept() -> Result<u64> {
+pub(super) fn messages_kept() -> Result<u64> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let reader = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     reader.set_recv_buffer_size(SMALL_BUFFER)?;
@@ -441,7 +447,7 @@ pub(crate) fn messages_kept() -> Result<u64> {
 
 /// Raises the limit of descriptors, for this process and the servers that it starts, and returns it. Only root may raise it
 /// beyond what the system grants.
-pub(crate) fn raise_descriptors(wanted: u64) -> Result<u64> {
+pub(super) fn raise_descriptors(wanted: u64) -> Result<u64> {
     let granted = getrlimit(Resource::Nofile).maximum.unwrap_or(wanted);
     let raise = |limit| {
         let limits = Rlimit {

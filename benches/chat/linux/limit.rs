@@ -9,7 +9,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use socket2::{Domain, Socket, Type};
 
-use crate::load::WELCOME;
+use super::load::WELCOME;
 
 /// The listening socket among the events; clients have their index.
 const LISTENER: u64 = u64::MAX;
@@ -21,7 +21,7 @@ struct Client {
 }
 
 /// Serves until the process is killed.
-pub(crate) fn serve(port: u16) -> Result<()> {
+pub(super) fn serve(port: u16) -> Result<()> {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
     listener.listen(4096)?;

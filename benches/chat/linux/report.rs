@@ -6,15 +6,24 @@ use std::io::Write;
 
 use anyhow::Result;
 
-use crate::measure::{Measure, Outcome, Unit};
-use crate::peers::Peer;
+use super::measure::{Measure, Outcome, Unit};
+use super::peers::Peer;
 
 /// Widths on the terminal.
 const LABEL: usize = 30;
 const COLUMN: usize = 18;
 
+/// What stands below the table.
+const EXPLANATION: &str = "\
+Each server gets the same messages, 64 bytes of text each, from one thread that plays all clients. For deliveries, eight clients
+talk (where it says so, 50), with 256 messages under way at most; CPU is what the server's process uses, in the kernel too.
+Latency is from just before a message is written until a client has read it. Memory is what is resident for each idle client,
+without the kernel's part. The IRC servers run without fake lag, penalties and limits.
+The limit is a bare epoll loop without names or rules, which sends each message back to its sender as well; the limit, tokio
+and Python tell nobody who joins.";
+
 /// Every value of every run.
-pub(crate) struct Report {
+pub(super) struct Report {
     peers: Vec<Peer>,
     measures: Vec<&'static Measure>,
     /// By measure and peer: the values of each run.
@@ -26,16 +35,16 @@ pub(crate) struct Report {
 }
 
 /// Something that is ours alone, or has one thing to be compared with.
-pub(crate) struct Extra {
-    pub(crate) what: &'static str,
-    pub(crate) ours: f64,
+pub(super) struct Extra {
+    pub(super) what: &'static str,
+    pub(super) ours: f64,
     /// The bare equivalent, with what it takes.
-    pub(crate) bare: Option<(&'static str, f64)>,
-    pub(crate) unit: Unit,
+    pub(super) bare: Option<(&'static str, f64)>,
+    pub(super) unit: Unit,
 }
 
 impl Report {
-    pub(crate) fn new(peers: Vec<Peer>) -> Self {
+    pub(super) fn new(peers: Vec<Peer>) -> Self {
         Self {
             peers,
             measures: Vec::new(),
@@ -46,14 +55,14 @@ impl Report {
         }
     }
 
-    pub(crate) fn add(&mut self, measure: &Measure, peer: Peer, outcome: Outcome) {
+    pub(super) fn add(&mut self, measure: &Measure, peer: Peer, outcome: Outcome) {
         let runs = self.runs.entry((measure.key, peer)).or_default();
         runs.push(outcome.values);
         *self.lost.entry(peer).or_default() += outcome.lost;
     }
 
     /// All rounds of a measure are done: it is shown on the terminal.
-    pub(crate) fn finish(&mut self, measure: &'static Measure) -> Result<()> {
+    pub(super) fn finish(&mut self, measure: &'static Measure) -> Result<()> {
         self.measures.push(measure);
         let mut out = std::io::stdout();
         write!(out, "\n{:LABEL$}", measure.title)?;
@@ -71,19 +80,19 @@ impl Report {
         Ok(out.flush()?)
     }
 
-    pub(crate) fn add_extra(&mut self, extra: Extra) -> Result<()> {
+    pub(super) fn add_extra(&mut self, extra: Extra) -> Result<()> {
         writeln!(std::io::stdout(), "{}", extra.cells().join("  "))?;
         self.extras.push(extra);
         Ok(())
     }
 
     /// Something could not be measured.
-    pub(crate) fn note(&mut self, note: String) {
+    pub(super) fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 
     /// Shows what stands at the end: losses, and what could not be measured.
-    pub(crate) fn print_end(&self) -> Result<()> {
+    pub(super) fn print_end(&self) -> Result<()> {
         let mut out = std::io::stdout();
         write!(out, "\n{:LABEL$}", "messages lost")?;
         for lost in self.losses() {
@@ -97,7 +106,7 @@ impl Report {
     }
 
     /// The whole report, as Markdown; `setting` tells where and how it was made.
-    pub(crate) fn markdown(&self, setting: &str) -> Result<String> {
+    pub(super) fn markdown(&self, setting: &str) -> Result<String> {
         let mut out = String::new();
         writeln!(out, "# Beside other servers\n\n{setting}\n")?;
         writeln!(
@@ -115,6 +124,7 @@ impl Report {
         }
         let losses: Vec<String> = self.losses().map(|lost| lost.to_string()).collect();
         writeln!(out, "| deliveries lost, in all | {} |", losses.join(" | "))?;
+        writeln!(out, "\n{EXPLANATION}")?;
         if !self.extras.is_empty() {
             writeln!(out, "\n| | ours | bare |\n|---|---:|---:|")?;
             for extra in &self.extras {
@@ -130,16 +140,16 @@ impl Report {
         Ok(out)
     }
 
-    pub(crate) fn peers(&self) -> &[Peer] {
+    pub(super) fn peers(&self) -> &[Peer] {
         &self.peers
     }
 
-    pub(crate) fn measures(&self) -> &[&'static Measure] {
+    pub(super) fn measures(&self) -> &[&'static Measure] {
         &self.measures
     }
 
     /// The median of a quantity; none where no run came to an end.
-    pub(crate) fn median(&self, measure: &Measure, quantity: usize, peer: Peer) -> Option<f64> {
+    pub(super) fn median(&self, measure: &Measure, quantity: usize, peer: Peer) -> Option<f64> {
         let runs = self.runs.get(&(measure.key, peer))?;
         median(runs.iter().map(|values| values[quantity]).collect())
     }
@@ -176,7 +186,7 @@ impl Extra {
     }
 }
 
-pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }
@@ -194,7 +204,7 @@ fn ratio(ours: f64, theirs: f64) -> String {
 }
 
 /// A value as people read it, with three digits that count.
-pub(crate) fn show(value: f64, unit: Unit) -> String {
+pub(super) fn show(value: f64, unit: Unit) -> String {
     let (value, suffix) = match unit {
         Unit::Seconds if value < 1e-6 => (value * 1e9, " ns"),
         Unit::Seconds if value < 1e-3 => (value * 1e6, " µs"),

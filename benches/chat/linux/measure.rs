@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use crate::load::{self, Lines, Load, MARK, Turn};
-use crate::peers::{Peer, Server};
+use super::load::{self, Lines, Load, MARK, Turn};
+use super::peers::{Peer, Server};
 
 /// Those who talk, where it is not told otherwise: enough that no single connection is the limit.
 const SENDERS: usize = 8;
@@ -18,24 +18,24 @@ const WARM_UP: f64 = 0.25;
 
 /// A number that the table shows.
 #[derive(Clone, Copy)]
-pub(crate) struct Quantity {
-    pub(crate) what: &'static str,
-    pub(crate) unit: Unit,
+pub(super) struct Quantity {
+    pub(super) what: &'static str,
+    pub(super) unit: Unit,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unit {
+pub(super) enum Unit {
     PerSecond,
     Seconds,
     Bytes,
     Count,
 }
 
-pub(crate) const DELIVERIES: Quantity = Quantity {
+pub(super) const DELIVERIES: Quantity = Quantity {
     what: "deliveries/s",
     unit: Unit::PerSecond,
 };
-pub(crate) const COST: Quantity = Quantity {
+pub(super) const COST: Quantity = Quantity {
     what: "CPU per delivery",
     unit: Unit::Seconds,
 };
@@ -79,12 +79,12 @@ const DISORDERED: Quantity = Quantity {
 const STILL: &str = "the room stands still";
 
 /// A run against one server, repeated in turns with the others.
-pub(crate) struct Measure {
+pub(super) struct Measure {
     /// Its name on the command line.
-    pub(crate) key: &'static str,
+    pub(super) key: &'static str,
     /// Its name in the table.
-    pub(crate) title: &'static str,
-    pub(crate) quantities: &'static [Quantity],
+    pub(super) title: &'static str,
+    pub(super) quantities: &'static [Quantity],
     kind: Kind,
 }
 
@@ -107,7 +107,7 @@ enum Kind {
     Order { clients: usize },
 }
 
-pub(crate) const MEASURES: [Measure; 12] = [
+pub(super) const MEASURES: [Measure; 12] = [
     Measure {
         key: "10",
         title: "10 clients",
@@ -223,16 +223,16 @@ pub(crate) const MEASURES: [Measure; 12] = [
 ];
 
 /// What a run found.
-pub(crate) struct Outcome {
+pub(super) struct Outcome {
     /// One for each of the measure's quantities, in their order.
-    pub(crate) values: Vec<f64>,
+    pub(super) values: Vec<f64>,
     /// Deliveries that never came.
-    pub(crate) lost: u64,
+    pub(super) lost: u64,
 }
 
 impl Measure {
     /// How many clients take part.
-    pub(crate) fn clients(&self) -> usize {
+    pub(super) fn clients(&self) -> usize {
         match self.kind {
             Kind::Flow { clients, .. }
             | Kind::Steady { clients, .. }
@@ -242,7 +242,7 @@ impl Measure {
     }
 
     /// Starts a server and measures it, for so many seconds where that can be chosen.
-    pub(crate) fn run(&self, peer: Peer, seconds: f64) -> Result<Outcome> {
+    pub(super) fn run(&self, peer: Peer, seconds: f64) -> Result<Outcome> {
         let server = Server::start(peer)?;
         let connect = |deaf| Load::connect(&server, self.clients(), deaf);
         match self.kind {

@@ -13,8 +13,8 @@ use clap::ValueEnum;
 use procfs::process::Process;
 use tempfile::TempDir;
 
-use crate::irc;
-use crate::load::Protocol;
+use super::irc;
+use super::load::Protocol;
 
 /// How long a server may take until it accepts connections.
 const START_TIME: Duration = Duration::from_secs(10);
@@ -22,7 +22,7 @@ const START_POLL: Duration = Duration::from_millis(5);
 
 /// A server, with the way its clients talk to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Peer {
+pub(super) enum Peer {
     /// chat-server, plain lines
     Plain,
     /// chat-server, JSON lines
@@ -57,7 +57,7 @@ impl fmt::Display for Peer {
 }
 
 impl Peer {
-    pub(crate) fn protocol(self) -> Protocol {
+    pub(super) fn protocol(self) -> Protocol {
         match self {
             Self::Plain | Self::History | Self::Tokio | Self::Python => Protocol::Plain,
             Self::Json => Protocol::Json,
@@ -67,13 +67,13 @@ impl Peer {
     }
 
     /// Whether everyone is told of a newcomer.
-    pub(crate) fn announces(self) -> bool {
+    pub(super) fn announces(self) -> bool {
         !matches!(self, Self::Limit | Self::Tokio | Self::Python)
     }
 
     /// How many connections may wait to be let in: what the listening sockets hold, and ours its strangers. `InspIRCd` lets in
     /// once a second all who are there; ngircd's queue holds ten, and the kernel makes one more wait for a second.
-    pub(crate) fn herd(self) -> usize {
+    pub(super) fn herd(self) -> usize {
         match self {
             Self::Inspircd => usize::MAX,
             Self::Ngircd => 8,
@@ -82,13 +82,12 @@ impl Peer {
     }
 
     /// What must be there before the server can be started.
-    pub(crate) fn prepare(self) -> Result<()> {
+    pub(super) fn prepare(self) -> Result<()> {
         match self {
             Self::Tokio => {
-                let cargo = option_env!("CARGO").unwrap_or("cargo");
                 let manifest =
                     concat!(env!("CARGO_MANIFEST_DIR"), "/benches/tokio-peer/Cargo.toml");
-                let built = Command::new(cargo)
+                let built = super::cargo()
                     .args(["build", "--release", "--locked", "--quiet"])
                     .args(["--manifest-path", manifest, "--target-dir", TOKIO_TARGET])
                     .status()?;
@@ -137,9 +136,9 @@ impl Peer {
 const TOKIO_TARGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tokio-peer");
 
 /// A server that runs on loopback until this is dropped.
-pub(crate) struct Server {
-    pub(crate) peer: Peer,
-    pub(crate) address: SocketAddr,
+pub(super) struct Server {
+    pub(super) peer: Peer,
+    pub(super) address: SocketAddr,
     child: Child,
     /// Its history, configuration and error messages.
     _folder: TempDir,
@@ -147,7 +146,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a server and waits until it accepts connections.
-    pub(crate) fn start(peer: Peer) -> Result<Self> {
+    pub(super) fn start(peer: Peer) -> Result<Self> {
         let folder = TempDir::new()?;
         let address = free_address()?;
         let complaints = folder.path().join("stderr");
@@ -177,7 +176,7 @@ impl Server {
     }
 
     /// Processor time that it has used, in seconds; `/proc` counts it in steps of 10 ms.
-    pub(crate) fn processor_time(&self) -> Result<f64> {
+    pub(super) fn processor_time(&self) -> Result<f64> {
         let stat = self.process()?.stat()?;
         #[expect(
             clippy::cast_precision_loss,
@@ -188,14 +187,14 @@ impl Server {
     }
 
     /// Memory that is resident, in KB.
-    pub(crate) fn resident(&self) -> Result<u64> {
+    pub(super) fn resident(&self) -> Result<u64> {
         self.process()?
             .status()?
             .vmrss
             .context("no VmRSS in /proc/PID/status")
     }
 
-    pub(crate) fn threads(&self) -> Result<i64> {
+    pub(super) fn threads(&self) -> Result<i64> {
         Ok(self.process()?.stat()?.num_threads)
     }
 
@@ -213,6 +212,6 @@ impl Drop for Server {
 }
 
 /// An address that nothing listens on. Another program could take it first; then the server does not start, and says so.
-pub(crate) fn free_address() -> Result<SocketAddr> {
+pub(super) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
-use crate::measure::{COST, DELIVERIES, Measure, Unit};
-use crate::peers::Peer;
-use crate::report::{Report, show};
+use super::measure::{COST, DELIVERIES, Measure, Unit};
+use super::peers::Peer;
+use super::report::{Report, show};
 
 /// The measures with bars.
 const BARS: [&str; 2] = ["100", "1000"];
@@ -31,7 +31,7 @@ const BASELINE: f64 = 4.0;
 const NUMBER: f64 = 70.0;
 
 /// Draws a report as SVG.
-pub(crate) fn draw(report: &Report) -> Result<String> {
+pub(super) fn draw(report: &Report) -> Result<String> {
     let mut out = String::new();
     let bars = TITLE + ROW * count(report.peers().len());
     let height = MARGIN + bars + TITLE + PLOT + 3.0 * MARGIN;
