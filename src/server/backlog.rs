@@ -36,7 +36,7 @@ struct State {
 
 /// What became of bytes that were appended.
 pub(super) enum Append {
-    /// The writer thread will send them.
+    /// The writer thread will send them, or has given up, and nothing more is sent.
     Taken,
     /// The writer thread has sent all and ended; nothing was appended.
     CaughtUp,
@@ -80,7 +80,13 @@ impl Backlog {
     pub(super) fn append(&self, parts: &[IoSlice<'_>], exempt: usize) -> Append {
         let mut state = self.lock();
         if state.over {
-            return Append::CaughtUp;
+            // Lines that are left were given up: what follows would stand after a gap, for as long as it takes until
+            // the writer thread has taken this member out of the room.
+            return if state.queue.is_empty() {
+                Append::CaughtUp
+            } else {
+                Append::Taken
+            };
         }
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
         if state.queue.len() + bytes > MAX_BACKLOG + state.exempt + exempt {
@@ -161,5 +167,24 @@ impl State {
         };
         self.queue.drain(..sent);
         Ok(sent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Shutdown, TcpListener};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_sent_after_lines_that_the_writer_thread_gave_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let backlog = Backlog::new(&[IoSlice::new(b"one\n")], 0);
+        socket.shutdown(Shutdown::Write).unwrap();
+        assert!(matches!(backlog.write(&socket), Written::Lost));
+        // What has caught up is sent at once, beside the backlog.
+        let next = backlog.append(&[IoSlice::new(b"two\n")], 0);
+        assert!(!matches!(next, Append::CaughtUp));
     }
 }
