@@ -51,7 +51,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const IRC_JOIN: &[u8] = b"JOIN #room\r\n";
 
 /// How long all clients of a run may take to join.
-const JOIN_TIME: Duration = Duration::from_secs(60);
+const JOIN_TIME: Duration = Duration::from_secs(120);
 
 /// What the clients of a server say and get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,6 +16,9 @@ const UNDER_WAY: u64 = 256;
 /// A run is warmed up for this part of its time.
 const WARM_UP: f64 = 0.25;
 
+/// A run that has not delivered as much as may be under way goes on for so many times its time.
+const PATIENCE: f64 = 10.0;
+
 /// A number that the table shows.
 #[derive(Clone, Copy)]
 pub(super) struct Quantity {
@@ -339,6 +342,7 @@ fn flow(
     let mut window = None;
     let warm = Instant::now() + Duration::from_secs_f64(seconds * WARM_UP);
     let end = warm + Duration::from_secs_f64(seconds);
+    let last = warm + Duration::from_secs_f64(seconds * PATIENCE);
     let values = loop {
         talk.send(&mut load, u64::MAX, |number, _| number)?;
         ensure!(talk.receive(&mut load)? != Turn::Silence, STILL);
@@ -346,8 +350,11 @@ fn flow(
         if window.is_none() && now >= warm {
             window = Some((now, talk.received, server.processor_time()?));
         }
+        // A server that sends all that is under way at once must do so at least once.
+        let full = |before| talk.received - before >= under_way * talk.receivers;
         if let Some((start, before, processor)) = window
-            && now >= end
+            && (now >= end && full(before) || now >= last)
+            && talk.received > before
         {
             let deliveries = to_f64(talk.received - before);
             let processor = server.processor_time()? - processor;

@@ -100,9 +100,13 @@ fn draw_lines(out: &mut String, report: &Report, top: f64) -> Result<()> {
     let points = || lines.iter().flat_map(|(_, points)| points);
     let (least_x, most_x) = range(points().map(|point| point.0));
     let (least_y, most_y) = range(points().map(|point| point.1));
+    // Whole decades.
+    let (least_y, most_y) = (least_y.floor(), most_y.ceil());
     let (left, right) = (MARGIN + LABEL, WIDTH - MARGIN - LABEL);
     let (upper, lower) = (top + TITLE, top + TITLE + PLOT);
-    let x = |value: f64| left + (right - left) * (value - least_x) / (most_x - least_x).max(1.0);
+    let x = |value: f64| {
+        left + (right - left) * (value - least_x) / (most_x - least_x).max(f64::EPSILON)
+    };
     let y = |value: f64| lower - (lower - upper) * (value - least_y) / (most_y - least_y).max(1.0);
 
     let mut decade = least_y;
@@ -177,10 +181,9 @@ fn heading(out: &mut String, left: f64, top: f64, title: &str) -> Result<()> {
     )?)
 }
 
-/// Whole decades around the values.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.fold((f64::MAX, f64::MIN), |(least, most), value| {
-        (least.min(value.floor()), most.max(value.ceil()))
+        (least.min(value), most.max(value))
     })
 }
 

@@ -18,9 +18,9 @@ const EXPLANATION: &str = "\
 Each server gets the same messages, 64 bytes of text each, from one thread that plays all clients. For deliveries, eight clients
 talk (where it says so, 50), with 256 messages under way at most; CPU is what the server's process uses, in the kernel too.
 Latency is from just before a message is written until a client has read it. Memory is what is resident for each idle client,
-without the kernel's part. The IRC servers run without fake lag, penalties and limits.
-The limit is a bare epoll loop without names or rules, which sends each message back to its sender as well; the limit, tokio
-and Python tell nobody who joins.";
+without the kernel's part. The IRC servers run without fake lag, penalties and limits; they do not set TCP_NODELAY, as all
+others do, so a message may wait until the client has acknowledged the one before it. The limit is a bare epoll loop without
+names or rules, which sends each message back to its sender as well; the limit, tokio and Python tell nobody who joins.";
 
 /// Every value of every run.
 pub(super) struct Report {
@@ -164,7 +164,7 @@ impl Report {
         let ours = self.median(measure, index, Peer::Plain);
         let cell = |peer: &Peer| match (ours, self.median(measure, index, *peer)) {
             (_, None) => "–".into(),
-            (Some(ours), Some(theirs)) if *peer != Peer::Plain => {
+            (Some(ours), Some(theirs)) if *peer != Peer::Plain && unit != Unit::Count => {
                 format!("{}{}", show(theirs, unit), ratio(ours, theirs))
             }
             (_, Some(value)) => show(value, unit),

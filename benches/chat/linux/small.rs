@@ -13,6 +13,7 @@ use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use procfs::process::{Process, all_processes};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::load::WELCOME;
 use super::measure::Unit;
 use super::peers::{Peer, Server, free_address};
 use super::report::Extra;
@@ -51,7 +52,7 @@ pub(super) const SMALL: [Small; 4] = [
     Small {
         key: "client",
         what: "chat-client, start to prompt",
-        bare: "nc, start to greeting",
+        bare: "nc, start to a line from the limit",
         ours: client_asks,
         theirs: netcat_is_greeted,
     },
@@ -153,14 +154,14 @@ fn client_asks() -> Result<f64> {
 }
 
 fn netcat_is_greeted() -> Result<f64> {
-    let server = Server::start(Peer::Plain)?;
+    let server = Server::start(Peer::Limit)?;
     let mut command = Command::new("nc");
     command.args(["127.0.0.1", &server.address.port().to_string()]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let begin = Instant::now();
     let mut child = Ending(command.spawn()?);
     let out = child.0.stdout.take().context("no stdout")?;
-    until(out, "name", 1)?;
+    until(out, WELCOME, 1)?;
     Ok(begin.elapsed().as_secs_f64())
 }
 
