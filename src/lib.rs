@@ -28,8 +28,10 @@
 //! | `sync` | one, with a history | something to put on the disk | the history's end |
 //! | `log` | one | lines to show | the log's end |
 //! | `console` | one, with a terminal or launcher | the operator's lines | the program's end |
+//! | `ctrl-c` | one | signals | the program's end |
 //!
-//! All but `log` and `console`, which a terminal may hold up, are joined before the program ends.
+//! All but the last three are joined before the program ends: nothing ends a read or a write that a terminal holds up,
+//! nor a wait for signals.
 //!
 //! # The locks
 //!

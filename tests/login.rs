@@ -240,6 +240,21 @@ fn lines_that_cannot_be_used_count_as_wrong_names() {
 }
 
 #[test]
+fn commands_of_members_do_not_count_as_wrong_names() {
+    let server = Server::start(&[]);
+    let mut ala = server.greeted();
+    for _ in 0..10 {
+        ala.send("/online");
+        ala.expect("! /online is for members: type your name first, or /help");
+    }
+    ala.send("exit");
+    ala.expect("! \"exit\" is reserved: try another name, or type /quit to leave");
+    ala.send("ala");
+    ala.expect_start("* welcome, ala");
+    server.stop();
+}
+
+#[test]
 fn empty_lines_before_the_name_do_nothing() {
     let server = Server::start(&[]);
     let mut ala = server.greeted();

@@ -218,11 +218,8 @@ fn the_console_speaks_kicks_and_lists() {
         ("/kick jan", "! jan is not here"),
         ("/kick", "! type /kick NAME"),
         ("/say", "! type /say TEXT"),
-        (
-            "hello",
-            "! type /say TEXT to speak, or /help for the commands",
-        ),
-        ("/nonsense", "! unknown command /nonsense"),
+        ("hello", "! unknown command hello: /say TEXT speaks"),
+        ("/nonsense", "! unknown command /nonsense: /say TEXT speaks"),
     ] {
         server.type_line(line);
         server.expect_log(answer);

@@ -136,7 +136,7 @@ fn the_python_client_is_ten_lines_and_a_member() {
         panic!("one block of Python is in the README")
     };
     let lines = source.lines().filter(|line| !line.trim().is_empty());
-    assert_eq!(lines.count(), 8, "ten lines with the blank ones");
+    assert!(lines.count() <= 10);
     let mut ola = server.join("ola");
     let mut python = Command::new("python3");
     python.args(["-c", &source.replace(PORT, &server.port().to_string())]);
@@ -148,9 +148,8 @@ fn the_python_client_is_ten_lines_and_a_member() {
     ola.expect("ala: cześć");
     ola.send("hi");
     python.expect_stdout("ola: hi");
-    python.type_line("/quit");
-    ola.expect("* ala left");
     python.close_stdin();
+    ola.expect("* ala left");
     assert_eq!(python.exit().expect_code(0).stderr, "");
     server.stop();
 }
@@ -180,8 +179,16 @@ fn the_aliases_exist() {
         if let Some(alias) = code
             .strip_prefix("cargo ")
             .and_then(|rest| rest.split(' ').next())
+            // Cargo's own.
+            .filter(|alias| *alias != "install")
         {
-            assert!(config.contains(&format!("\n{alias} = ")), "cargo {alias}");
+            let line = config
+                .lines()
+                .find(|line| line.starts_with(&format!("{alias} = ")));
+            let line = line.unwrap_or_else(|| panic!("cargo {alias}"));
+            // What follows goes to the program; another `--` would make all of it positional.
+            assert!(line.ends_with(" --\""), "{line}");
+            assert!(!code.contains(" -- "), "{code}");
             aliases += 1;
         }
     }

@@ -88,9 +88,11 @@ pub(super) fn handle(line: &str, room: &Room) -> Outcome {
             HELP.iter().map(|line| Text::new(line)).collect(),
         )),
         "/quit" | "/exit" => Outcome::Quit,
-        word if word.starts_with('/') => error(RequestError::Unknown(request::excerpt(word))),
-        _ => error(RequestError::Usage(
-            "/say TEXT to speak, or /help for the commands",
-        )),
+        word => {
+            let word = request::excerpt(word);
+            let text =
+                format!("unknown command {word}: /say TEXT speaks, /help lists the commands");
+            Outcome::Answer(Answer::Error(Text::new(&text)))
+        }
     }
 }

@@ -114,6 +114,10 @@ impl History {
         }
         let mut length = length;
         if loaded.room.is_empty() {
+            // A file that was there before, and empty, may be open to everybody.
+            #[cfg(unix)]
+            file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+                .with_context(|| format!("cannot keep others from reading {shown}"))?;
             let line = Mark::Room { room: room.clone() }.line();
             file.write_all(&line)
                 .with_context(|| format!("cannot write the history file {shown}"))?;

@@ -213,9 +213,12 @@ impl<'a> Stranger<'a> {
                 self.say(&Answer::Help(lines.collect()));
                 Step::Stay
             }
-            Login::Unknown(word) => self.refuse(&format!(
-                "{word} is for members: type your name first, or /help"
-            )),
+            Login::Unknown(word) => {
+                self.say_error(&format!(
+                    "{word} is for members: type your name first, or /help"
+                ));
+                Step::Stay
+            }
             Login::Pass(password) => self.password(password),
             Login::Enter(format, words) => {
                 self.format = format.unwrap_or(self.format);
@@ -224,6 +227,9 @@ impl<'a> Stranger<'a> {
                 }
                 match Identity::parse(words) {
                     Ok(identity) => self.enter(identity),
+                    Err(error) if words.eq_ignore_ascii_case("exit") => {
+                        self.refuse(&format!("{error}, or type /quit to leave"))
+                    }
                     Err(error) => self.refuse(&error),
                 }
             }

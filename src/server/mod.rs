@@ -146,10 +146,11 @@ pub fn run(config: Config) -> Result<()> {
 
     let totals = shared.room.totals();
     let summary = format!(
-        "the room is closed: {}, {} joined, {} messages",
+        "the room is closed: {}, {} joined, {} message{}",
         style::in_words(begin.elapsed()),
         totals.joined,
-        totals.messages
+        totals.messages,
+        if totals.messages == 1 { "" } else { "s" }
     );
     shared.log.post(Entry::Plain(summary));
     shared.log.finish();
