@@ -28,8 +28,11 @@ use crate::protocol::text::Text;
 /// How often a history that cannot be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Least time between two rounds that bring members nothing but comings and goings.
+/// Least time between two rounds that bring members nothing but comings and goings, while more of them come.
 const HOLD: Duration = Duration::from_millis(50);
+
+/// Time without another event after which no more of them are waited for.
+const LULL: Duration = Duration::from_millis(3);
 
 /// What the delivery thread owns: nobody else sends to members, or writes the history.
 pub(super) struct Delivery<'scope, 'env> {
@@ -71,12 +74,14 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         let mut batch = Vec::new();
         while !self.round.closes {
             self.shared.room.take(&mut batch, self.patience());
+            let is_lull = batch.is_empty();
             self.encode(batch.drain(..));
             self.write_history();
             // Before anyone acts upon it, so that the log has the order in which it happened.
             self.shared.log.queue(&mut self.round.records);
             let now = Instant::now();
-            let notices_are_due = !self.round.plain.is_empty() && self.notices_at <= now;
+            let notices_are_due =
+                !self.round.plain.is_empty() && (is_lull || self.notices_at <= now);
             if self.round.urgent || notices_are_due {
                 self.send(true);
                 self.notices_at = now + HOLD;
@@ -103,7 +108,9 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
     /// How long to wait for more, where there is something to do without it.
     fn patience(&self) -> Duration {
         if !self.round.plain.is_empty() {
-            self.notices_at.saturating_duration_since(Instant::now())
+            self.notices_at
+                .saturating_duration_since(Instant::now())
+                .min(LULL)
         } else if self.history.as_ref().is_some_and(History::is_waiting) {
             RETRY
         } else {
