@@ -27,6 +27,23 @@ fn gather<const N: usize>(server: &Server, names: [&str; N]) -> [Client; N] {
 }
 
 #[test]
+fn a_rename_cannot_take_a_name_that_looks_like_another_members() {
+    let server = Server::start(&[]);
+    let mut iwan = server.join("iwan");
+    let mut lwan = server.join("lwan");
+    iwan.expect("* lwan joined");
+    // A capital i, which looks like the l of the other.
+    iwan.send("/nick Iwan");
+    iwan.expect("! the name Iwan is taken: try Iwan2");
+    iwan.send("still here");
+    lwan.expect("iwan: still here");
+    let mut other = server.greeted();
+    other.send("lwan");
+    other.expect_start("! the name lwan is taken");
+    server.stop();
+}
+
+#[test]
 fn a_message_goes_to_every_other_member_and_not_back() {
     let server = Server::start(&[]);
     let [mut ala, mut ola, mut jan] = gather(&server, ["ala", "ola", "jan"]);

@@ -284,7 +284,7 @@ impl Room {
                 }
             },
             Request::Rename(new) => {
-                if state.holder(&new).is_some_and(|holder| holder != id) {
+                if state.holders(&new).any(|holder| holder != id) {
                     let free = state.free_name(&new);
                     self.answer(state, id, error_answer(&Refusal::Taken(new, free)));
                 } else if new.text() == name.text() {
@@ -487,11 +487,15 @@ impl State {
 
     /// Who has this name, or one that looks the same.
     fn holder(&self, name: &Name) -> Option<MemberId> {
+        self.holders(name).next()
+    }
+
+    /// As [`State::holder`], all of them: a name may look like one member's in capitals and like another's in small
+    /// letters.
+    fn holders(&self, name: &Name) -> impl Iterator<Item = MemberId> {
         let keys = name.keys();
-        self.names
-            .iter()
-            .zip(keys)
-            .find_map(|(names, key)| names.get(key).copied())
+        let each = self.names.iter().zip(keys);
+        each.filter_map(|(names, key)| names.get(key).copied())
     }
 
     fn take_name(&mut self, id: MemberId, name: &Name) {
