@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::TcpStream;
 use std::thread;
 
@@ -43,6 +44,21 @@ fn say_long(speaker: &mut Client, numbers: std::ops::Range<usize>) {
         speaker.send(&line);
         speaker.expect_json(json!({"type": "message", "text": line}));
     }
+}
+
+#[test]
+fn a_stranger_that_asks_without_end_and_reads_nothing_is_not_waited_for() {
+    let server = Server::start(&[]);
+    let stranger = connect_narrow(&server);
+    let questions = "/help\n".repeat(1000);
+    let mut socket = stranger.socket();
+    // The server gives it up, and so breaks the connection.
+    let ended = wait_until("it is given up", || {
+        socket.write_all(questions.as_bytes()).err()
+    });
+    assert_ne!(ended.kind(), std::io::ErrorKind::WouldBlock, "{ended}");
+    server.expect_log("is gone, without a name");
+    server.stop();
 }
 
 #[test]

@@ -159,6 +159,10 @@ impl<'a> Stranger<'a> {
             if self.deaf {
                 return Err(End::Silent);
             }
+            // Also one that sends without end may have lost its seat.
+            if !self.seat.is_held() {
+                return Err(self.unseated());
+            }
             if let Some(line) = self.lines.next_line() {
                 return Ok(line.map(str::to_owned));
             }
@@ -181,8 +185,7 @@ impl<'a> Stranger<'a> {
                 continue;
             }
             match (&**self.socket).read(&mut input) {
-                Ok(0) if self.seat.is_held() => self.input_over = true,
-                Ok(0) => return Err(self.unseated()),
+                Ok(0) => self.input_over = true,
                 Ok(read) => self.lines.push(&input[..read]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Err(End::Silent),
