@@ -14,6 +14,9 @@ pub(super) const MAX_BACKLOG: usize = 512 * 1024;
 /// Time without progress after which a member is taken for stuck.
 const MAX_STALL: Duration = Duration::from_secs(10);
 
+/// Time that a member has, after it has left, to take what came before.
+const FAREWELL: Duration = Duration::from_secs(30);
+
 /// How often a socket that is not reported as writable is tried all the same: the kernel reports it when half
 /// of its buffer is free, which for a slow peer may be later than [`MAX_STALL`] (tcp(7)).
 const TRY: Duration = Duration::from_secs(1);
@@ -28,8 +31,8 @@ struct State {
     queue: VecDeque<u8>,
     /// How much of what was appended does not count as being behind.
     exempt: usize,
-    /// Nothing more will be appended: when the queue is empty, writing ends.
-    closing: bool,
+    /// Nothing more will be appended: when the queue is empty, writing ends, and at this time at the latest.
+    closing: Option<Instant>,
     /// The writer thread has ended.
     over: bool,
 }
@@ -66,7 +69,7 @@ impl Backlog {
             state: Mutex::new(State {
                 queue,
                 exempt,
-                closing: false,
+                closing: None,
                 over: false,
             }),
         }
@@ -88,6 +91,10 @@ impl Backlog {
                 Append::Taken
             };
         }
+        // What was exempt is sent first or last; at most so much of it still waits. More is exempt only after that, or
+        // a member could ask for lists for ever.
+        state.exempt = state.exempt.min(state.queue.len());
+        let exempt = if state.exempt == 0 { exempt } else { 0 };
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
         if state.queue.len() + bytes > MAX_BACKLOG + state.exempt + exempt {
             return Append::TooFar;
@@ -102,7 +109,7 @@ impl Backlog {
     /// Ends writing when all is sent; false where the writer thread has ended already.
     pub(super) fn close(&self) -> bool {
         let mut state = self.lock();
-        state.closing = true;
+        state.closing = Some(Instant::now() + FAREWELL);
         !state.over
     }
 
@@ -117,7 +124,7 @@ impl Backlog {
             .map_or(0, |at| at + 1);
         state.queue.truncate(line);
         state.queue.extend(reason);
-        state.closing = true;
+        state.closing = Some(Instant::now() + FAREWELL);
         !state.over
     }
 
@@ -129,10 +136,6 @@ impl Backlog {
             let _ = os::wait_writable(socket, TRY);
             let mut state = self.lock();
             match state.send(socket) {
-                Ok(0) if progress.elapsed() > MAX_STALL => {
-                    state.over = true;
-                    return Written::Stalled;
-                }
                 Ok(0) => {}
                 Ok(_) => progress = Instant::now(),
                 Err(_) => {
@@ -140,9 +143,14 @@ impl Backlog {
                     return Written::Lost;
                 }
             }
+            let is_late = state.closing.is_some_and(|end| end < Instant::now());
+            if is_late || progress.elapsed() > MAX_STALL {
+                state.over = true;
+                return Written::Stalled;
+            }
             if state.queue.is_empty() {
                 state.over = true;
-                return if state.closing {
+                return if state.closing.is_some() {
                     Written::Closed
                 } else {
                     Written::CaughtUp
@@ -175,6 +183,19 @@ mod tests {
     use std::net::{Shutdown, TcpListener};
 
     use super::*;
+
+    #[test]
+    fn lists_that_are_asked_for_again_and_again_are_not_exempt_from_the_limit() {
+        let list = [b'x'; 64 * 1024];
+        let backlog = Backlog::new(&[IoSlice::new(&list)], list.len());
+        let taken = (0..100)
+            .take_while(|_| {
+                let append = backlog.append(&[IoSlice::new(&list)], list.len());
+                matches!(append, Append::Taken)
+            })
+            .count();
+        assert_eq!(taken, MAX_BACKLOG / list.len());
+    }
 
     #[test]
     fn nothing_is_sent_after_lines_that_the_writer_thread_gave_up() {

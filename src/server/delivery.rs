@@ -34,6 +34,9 @@ const HOLD: Duration = Duration::from_millis(50);
 /// Time without another event after which no more of them are waited for.
 const LULL: Duration = Duration::from_millis(3);
 
+/// Bytes for single members that are gathered before they are sent.
+const MAX_OWN: usize = 1024 * 1024;
+
 /// What the delivery thread owns: nobody else sends to members, or writes the history.
 pub(super) struct Delivery<'scope, 'env> {
     shared: &'env Shared,
@@ -129,6 +132,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                     format,
                 } => {
                     self.encode_join(record, *welcome, socket, format);
+                    self.relieve();
                 }
                 Posted::Answer(id, answer) => {
                     // A member that was cut in an earlier round gets no answers.
@@ -143,6 +147,15 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                     outlet.script.insert(at, own);
                 }
             }
+        }
+    }
+
+    /// Sends what single members get, where that is a lot: a long past, for each of a class that joins at once.
+    fn relieve(&mut self) {
+        if self.round.own.len() > MAX_OWN {
+            self.write_history();
+            self.shared.log.queue(&mut self.round.records);
+            self.send(false);
         }
     }
 
@@ -271,6 +284,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 ended.push((*id, sent));
             }
         }
+        self.round.own.clear();
         for (id, sent) in ended {
             // It was there a moment ago.
             let Some(outlet) = self.outlets.remove(&id) else {
