@@ -1,7 +1,7 @@
 //! Accepts connections, and gives each a thread.
 
-use std::io::{ErrorKind, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope};
@@ -124,6 +124,10 @@ fn start<'scope, 'env>(
         Err(error) => {
             // A new connection takes a line at once.
             let _ = (&*refused).write_all(b"! the server has no thread left: try again later\n");
+            // What it has sent already, such as its name, must not make the kernel throw that line away.
+            let _ = refused.shutdown(Shutdown::Write);
+            let _ = refused.set_nonblocking(true);
+            while matches!((&*refused).read(&mut [0; 512]), Ok(1..)) {}
             Err(format!(
                 "{peer} cannot be served: {error}; end other programs, or raise `ulimit -u`"
             ))
