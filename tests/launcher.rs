@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -137,13 +138,36 @@ impl Drop for Session {
 
 #[test]
 fn it_says_how_to_join_from_here() {
-    let mut session = Session::start(&["-p", "0", "-t", "none"]);
+    says_how_to_join(chat_run(&["-p", "0", "-t", "none"]));
+}
+
+#[test]
+fn it_says_how_to_join_from_a_folder_with_a_blank() {
+    let programs = Path::new(env!("CARGO_BIN_EXE_chat-run")).parent().unwrap();
+    let folder = tempfile::Builder::new()
+        .prefix("with a blank ")
+        .tempdir_in(programs)
+        .unwrap();
+    for program in ["chat-run", "chat-server", "chat-client"] {
+        fs::hard_link(programs.join(program), folder.path().join(program)).unwrap();
+    }
+    let mut command = Command::new(folder.path().join("chat-run"));
+    command.args(["-p", "0", "-t", "none"]);
+    says_how_to_join(command);
+}
+
+fn says_how_to_join(command: Command) {
+    let mut session = Session::start_command(command);
     let port = session.port();
     let client = session.line("chat-client");
-    assert!(
-        client.ends_with(&format!("chat-client 127.0.0.1 {port}")),
-        "{client}"
-    );
+    // It is to be pasted into a shell, which takes off the quotes that a folder's name may need.
+    let script = format!("printf '%s\n' {client}");
+    let words = Command::new("sh").args(["-c", &script]).output().unwrap();
+    let words = String::from_utf8(words.stdout).unwrap();
+    let words: Vec<&str> = words.lines().collect();
+    assert_eq!(words.len(), 3, "{client}");
+    assert!(words[0].ends_with("chat-client"), "{client}");
+    assert_eq!(words[1..], ["127.0.0.1", &port.to_string()], "{client}");
     session.line(&format!("nc 127.0.0.1 {port}"));
     TcpStream::connect(("127.0.0.1", port)).unwrap();
     session.signal(Signal::INT);
