@@ -2,7 +2,9 @@
 # Builds what is not built and starts a session; runs the tests and the benchmarks. `./run.sh --help` says more.
 set -euo pipefail
 cd_back=$PWD
-root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+# Through a symlink, as in ~/bin, Cargo.toml stands where the link leads. Not every readlink can tell that.
+self=$(readlink -f -- "${BASH_SOURCE[0]}" 2>/dev/null) || self=${BASH_SOURCE[0]}
+root=$(cd -- "$(dirname -- "$self")" && pwd)
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -130,11 +132,14 @@ prepare_tests() {
 
 run_session() {
     check_tools
-    local target quiet=(--quiet)
+    local target quiet=--quiet
     target=$(target_folder)
-    # The first build takes a minute, which nobody should spend before an empty screen.
-    [ -x "$target/release/chat-run" ] || quiet=()
-    (cd "$root" && cargo build --release --locked "${quiet[@]}") || fail "the build failed; what is above says why"
+    # Nobody should spend the first build before an empty screen, nor wonder what it has to do with `--help`.
+    if ! [ -x "$target/release/chat-run" ]; then
+        say "building first, which takes a minute or two"
+        quiet=
+    fi
+    (cd "$root" && cargo build --release --locked ${quiet:+"$quiet"}) || fail "the build failed; what is above says why"
     cd "$cd_back"
     exec "$target/release/chat-run" "$@"
 }
@@ -156,13 +161,18 @@ test)
     check_tools
     prepare_tests
     cd "$root"
-    exec cargo test --locked "$@"
+    # All of them, also after a file with a test that fails.
+    exec cargo test --locked --no-fail-fast "$@"
     ;;
 bench)
     shift
     check_tools
     cd "$root"
     exec cargo bench --locked "$@"
+    ;;
+[!-]*)
+    say "error: run.sh has no command \`$1\`: there are \`test\`, \`bench\` and \`--help\`, and the options of chat-run, as in \`./run.sh -c 3\`"
+    exit 2
     ;;
 *)
     run_session "$@"
