@@ -181,7 +181,8 @@ fn it_says_how_to_join_from_elsewhere() {
     let port = session.port();
     session.line(&format!("nc 127.0.0.1 {port}"));
     TcpStream::connect(("127.0.0.1", port)).unwrap();
-    for (index, ip) in chat_run::os::addresses().into_iter().enumerate() {
+    let ips = chat_run::os::addresses();
+    for (index, ip) in ips.iter().enumerate() {
         if index == 0 {
             session.line("join from elsewhere:");
         }
@@ -189,6 +190,19 @@ fn it_says_how_to_join_from_elsewhere() {
         session.line(&format!("nc {ip} {port}"));
     }
     session.signal(Signal::TERM);
+    session.line("the room is closed: ");
+    assert!(
+        session
+            .seen
+            .contains("anyone on this network can join and read\n"),
+        "{}",
+        session.seen
+    );
+    for ip in ips {
+        // The server knows them as well.
+        let count = session.seen.matches(&format!("nc {ip} {port}")).count();
+        assert_eq!(count, 1, "{}", session.seen);
+    }
     assert_eq!(session.end(), Some(0));
 }
 

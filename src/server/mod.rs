@@ -242,6 +242,12 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     }
     let port = first.port();
     match &config.target {
+        // A launcher says how to join itself.
+        Target::Everyone if config.lifeline => {
+            log.post(Entry::Plain(
+                "anyone on this network can join and read".into(),
+            ));
+        }
         Target::Everyone => {
             log.post(Entry::Plain(
                 "anyone on this network can join and read:".into(),
