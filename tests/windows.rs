@@ -208,6 +208,11 @@ fn one_more_client_can_be_opened(terminal: &str) {
     session.type_in("/open\n");
     let windows = session.wait_for_windows(2);
     assert_eq!(windows[1].title, "chat 3");
+    session.wait_for("place of its own", || {
+        let [_, earlier, _, _] = desktop.geometry(&windows[0]);
+        let [_, later, _, _] = desktop.geometry(&windows[1]);
+        (later < earlier).then_some(())
+    });
     session.type_in("/open *\n");
     session.wait_for_text("`*` is not a name");
     session.type_in("/quit\n");

@@ -20,7 +20,7 @@ use super::child::Child;
 use super::console::Console;
 use super::output::Output;
 use super::server::Server;
-use super::tiling::Place;
+use super::tiling::{self, Place};
 use super::windows::{self, Found, Opener, Shower};
 use super::{Config, Member, Programs};
 use crate::cli::{Color, Terminal};
@@ -255,10 +255,7 @@ impl<'a> Session<'a> {
         {
             title = format!("{title}: {name}");
         }
-        let place = match self.places.len() {
-            0 => None,
-            places => Some(self.places[number % places]),
-        };
+        let place = tiling::place(&self.places, number);
         self.windows.push(Window {
             id,
             title,

@@ -12,6 +12,12 @@ const USUAL: (u32, u32) = (80, 24);
 /// What goes around the text of a window, about, in pixels: both borders and a scrollbar, and the title bar with the lower border.
 const DECORATION: (u32, u32) = (26, 44);
 
+/// How far a window stands off the one that had its place before, in pixels: a title bar and some.
+const STEP: u32 = 28;
+/// How often the places are given out before the first ones come again. Fewer steps than the lowest window is high, so that no window
+/// comes upon one of the row above.
+const ROUNDS: u32 = 5;
+
 /// A size in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
@@ -37,6 +43,24 @@ impl Place {
             (self.size.height / cell.height).max(1),
         )
     }
+}
+
+/// The place of the window `number`, from 0: one of `places`, or near it where all of them were given out before.
+pub(super) fn place(places: &[Place], number: usize) -> Option<Place> {
+    let first = places.get(number.checked_rem(places.len())?)?;
+    let round = u32::try_from(number / places.len()).unwrap_or(u32::MAX);
+    let shift = round % ROUNDS * STEP;
+    // Upwards, so that the prompts in the lowest lines all show; where the screen ends, narrower instead.
+    let up = shift.min(first.y);
+    let aside = shift - up;
+    Some(Place {
+        x: first.x + aside,
+        y: first.y - up,
+        size: Size {
+            width: first.size.width.saturating_sub(aside),
+            height: first.size.height,
+        },
+    })
 }
 
 /// The size of a letter of the usual monospace fonts (DejaVu, Noto) in so many points, at 96 pixels to the inch.
@@ -165,6 +189,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn further_windows_stand_off_earlier_ones_and_stay_on_the_screen() {
+        for (width, height) in [(800, 600), (1366, 768), (1920, 1080)] {
+            for count in 1..=9 {
+                let screen = Size { width, height };
+                let places = tile(screen, cell(11.0), count);
+                let given: Vec<Place> = (0..count * ROUNDS as usize)
+                    .filter_map(|number| place(&places, number))
+                    .collect();
+                assert_eq!(given[..count], places);
+                for (index, a) in given.iter().enumerate() {
+                    let (right, bottom) = corner(a);
+                    assert!(right <= width && bottom <= height, "{count} {a:?}");
+                    for b in &given[..index] {
+                        assert_ne!((a.x, a.y), (b.x, b.y), "{count} on {screen:?}");
+                    }
+                }
+            }
+        }
+        assert_eq!(place(&[], 3), None);
     }
 
     fn corner(place: &Place) -> (u32, u32) {

@@ -240,7 +240,7 @@ impl Desktop {
     }
 
     /// Left edge, upper edge, width and height of a window in pixels, without its frame.
-    fn geometry(&self, window: &Window) -> [i32; 4] {
+    pub(crate) fn geometry(&self, window: &Window) -> [i32; 4] {
         let text = self.ask("xwininfo", &["-id", &window.id]);
         let names = [
             "Absolute upper-left X:",
