@@ -1,5 +1,6 @@
 //! The command lines of the three programs. Help, man pages and completions come from here.
 
+use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -76,7 +77,7 @@ pub struct RoomArgs {
     pub max_clients: u16,
 
     /// What a client must give before its name; in CHAT_PASSWORD it does not show in `ps`
-    #[arg(long, value_name = "PW", env = "CHAT_PASSWORD", hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "PW", env = unless_empty("CHAT_PASSWORD"), hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub password: Option<String>,
 
     /// Past messages that a newcomer is shown: a number or `all`
@@ -120,6 +121,12 @@ impl RoomArgs {
         }
         args
     }
+}
+
+/// The variable, unless it is set to nothing, which is how a shell script leaves out what it has no value for.
+fn unless_empty(variable: &'static str) -> Option<&'static str> {
+    let empty = env::var_os(variable).is_some_and(|value| value.is_empty());
+    (!empty).then_some(variable)
 }
 
 /// A multi-threaded chat server for a terminal
@@ -191,7 +198,7 @@ pub struct ClientArgs {
     pub group: Option<String>,
 
     /// The room's password; in CHAT_PASSWORD it does not show in `ps`
-    #[arg(long, value_name = "PW", env = "CHAT_PASSWORD", hide_env_values = true)]
+    #[arg(long, value_name = "PW", env = unless_empty("CHAT_PASSWORD"), hide_env_values = true)]
     pub password: Option<String>,
 
     /// End when the server is lost, instead of trying again
@@ -241,16 +248,9 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=64))]
     pub clients: u8,
 
-    /// Terminal emulator for the windows
-    #[arg(
-        short,
-        long,
-        value_name = "TERMINAL",
-        value_enum,
-        env = "CHAT_TERMINAL",
-        default_value_t
-    )]
-    pub terminal: Terminal,
+    /// Terminal emulator for the windows [env: CHAT_TERMINAL] [default: auto]
+    #[arg(short, long, value_name = "TERMINAL", value_enum)]
+    pub terminal: Option<Terminal>,
 
     /// Names that the clients log in with, in order: NAME or "NAME GROUP"; the other clients ask
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
@@ -271,4 +271,32 @@ pub struct RunArgs {
     /// The room.
     #[command(flatten)]
     pub room: RoomArgs,
+}
+
+impl RunArgs {
+    /// The emulator that was asked for, by the option or by `CHAT_TERMINAL`.
+    ///
+    /// The variable is not clap's, which would name the option in the error, and refuse what needs no emulator.
+    ///
+    /// # Errors
+    /// The variable names none: says which there are.
+    pub fn terminal(&self) -> Result<Terminal, String> {
+        const VARIABLE: &str = "CHAT_TERMINAL";
+        let variable = || env::var_os(VARIABLE).filter(|value| !value.is_empty());
+        let Some(text) = self.terminal.is_none().then(variable).flatten() else {
+            return Ok(self.terminal.unwrap_or_default());
+        };
+        let text = text.to_string_lossy();
+        Terminal::from_str(&text, false).map_err(|_| {
+            let values = Terminal::value_variants().iter();
+            let names: Vec<String> = values
+                .filter_map(Terminal::to_possible_value)
+                .map(|value| value.get_name().to_owned())
+                .collect();
+            format!(
+                "`{text}` in {VARIABLE} is no terminal for the windows; there are {}",
+                names.join(", ")
+            )
+        })
+    }
 }

@@ -391,6 +391,40 @@ fn wrong_usage_is_refused_with_exit_code_2() {
 }
 
 #[test]
+fn a_wrong_terminal_in_the_environment_is_named_where_windows_are_wanted() {
+    let with = |arguments: &[&str]| {
+        let mut command = chat_run(arguments);
+        command.env("CHAT_TERMINAL", "foo");
+        command
+    };
+    let (code, said) = refused(with(&["-p", "0"]));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("`foo` in CHAT_TERMINAL"), "{said}");
+    assert!(said.contains("xterm, "), "{said}");
+    let list = with(&["--list-terminals"]).output().unwrap();
+    assert_eq!(list.status.code(), Some(0), "{list:?}");
+    for arguments in [&["-p", "0", "-c", "0"][..], &["-p", "0", "-t", "none"]] {
+        let mut session = Session::start_command(with(arguments));
+        session.port();
+        session.signal(Signal::INT);
+        assert_eq!(session.end(), Some(0), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_empty_variable_is_like_none() {
+    let mut command = chat_run(&["-p", "0", "-c", "0"]);
+    command.env("CHAT_TERMINAL", "").env("CHAT_PASSWORD", "");
+    let mut session = Session::start_command(command);
+    let port = session.port();
+    let mut member = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    writeln!(member, "ala").unwrap();
+    session.line("ala joined");
+    session.signal(Signal::INT);
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
 fn terminals_are_listed_with_the_one_that_auto_takes() {
     let bin = TempDir::new().unwrap();
     for program in ["xterm", "terminator"] {

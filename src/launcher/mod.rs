@@ -97,9 +97,14 @@ impl TryFrom<RunArgs> for Config {
                 members.len()
             ));
         }
+        let terminal = match args.terminal() {
+            // Only `/open` may come to need one, and takes any then.
+            Err(_) if clients == 0 => Terminal::Auto,
+            asked => asked?,
+        };
         Ok(Self {
             clients,
-            terminal: args.terminal,
+            terminal,
             members,
             big: args.big,
             window_time: args.window_time.map_or(WINDOW_TIME, Duration::from_millis),
