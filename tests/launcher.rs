@@ -318,6 +318,8 @@ fn no_display_is_refused_with_a_way_out() {
             said.contains("neither DISPLAY nor WAYLAND_DISPLAY is set"),
             "{said}"
         );
+        assert!(said.contains("; `-t none` starts"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
     }
 }
 

@@ -228,11 +228,20 @@ impl Emulator {
 /// # Errors
 /// There is none: says why, and what to try.
 pub(super) fn candidates(terminal: Terminal) -> Result<Vec<Found>> {
+    let alone = "`-t none` starts the server alone, to be joined from other terminals";
     if terminal != Terminal::Auto {
         return EMULATORS
             .iter()
             .filter(|emulator| emulator.choice == terminal)
-            .map(Emulator::find)
+            .map(|emulator| {
+                emulator.find().map_err(|error| {
+                    if has_display(emulator.needs.x11) {
+                        error
+                    } else {
+                        anyhow!("{error}; {alone}")
+                    }
+                })
+            })
             .collect();
     }
     let found: Vec<Found> = EMULATORS
@@ -242,7 +251,6 @@ pub(super) fn candidates(terminal: Terminal) -> Result<Vec<Found>> {
     if !found.is_empty() {
         return Ok(found);
     }
-    let alone = "`-t none` starts the server alone, to be joined from other terminals";
     if !has_display(false) {
         bail!(
             "there is no display for the windows: {}; {alone}",
