@@ -170,8 +170,11 @@ bench)
     cd "$root"
     exec cargo bench --locked "$@"
     ;;
-[!-]*)
-    say "error: run.sh has no command \`$1\`: there are \`test\`, \`bench\` and \`--help\`, and the options of chat-run, as in \`./run.sh -c 3\`"
+-*)
+    run_session "$@"
+    ;;
+*[!0-9]*)
+    say "error: run.sh has no command \`$1\`: there are \`test\`, \`bench\` and \`--help\`, and chat-run takes a port or options, as in \`./run.sh -c 3\`"
     exit 2
     ;;
 *)

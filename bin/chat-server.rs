@@ -25,10 +25,10 @@ fn main() -> ExitCode {
 
 fn config(args: ServerArgs) -> Config {
     let lifeline = args.lifeline;
-    let room = args.into_room();
+    let room = args.room;
     Config {
         target: Target::from(&room),
-        port: room.port,
+        port: room.port(),
         max_clients: room.max_clients.into(),
         password: room.password,
         replay: match room.replay {

@@ -52,12 +52,25 @@ impl std::fmt::Display for Replay {
     }
 }
 
+/// Reads a port.
+///
+/// # Errors
+/// It is none: says what is one, where std says no more than `invalid digit`.
+fn port(text: &str) -> Result<u16, &'static str> {
+    text.parse()
+        .map_err(|_| "a port is a number from 0 to 65535")
+}
+
 /// What a room is like: the options that `chat-server` and `chat-run` share.
 #[derive(Args, Clone, Debug)]
 pub struct RoomArgs {
+    /// Port to listen on, as with --port
+    #[arg(value_name = "PORT", conflicts_with = "port", value_parser = port)]
+    lone_port: Option<u16>,
+
     /// Port to listen on; 0 takes any free one
-    #[arg(short, long, value_name = "PORT", default_value_t = DEFAULT_PORT)]
-    pub port: u16,
+    #[arg(short, long, value_name = "PORT", default_value_t = DEFAULT_PORT, value_parser = port, allow_negative_numbers = true)]
+    port: u16,
 
     /// Address or name to listen on; all addresses of a name
     #[arg(
@@ -73,7 +86,7 @@ pub struct RoomArgs {
     pub lan: bool,
 
     /// Members at once, 1 to 20000
-    #[arg(short, long, value_name = "MAX", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..=20_000))]
+    #[arg(short, long, value_name = "MAX", default_value_t = 128, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=20_000))]
     pub max_clients: u16,
 
     /// What a client must give before its name; in CHAT_PASSWORD it does not show in `ps`
@@ -81,7 +94,12 @@ pub struct RoomArgs {
     pub password: Option<String>,
 
     /// Past messages that a newcomer is shown: a number or `all`
-    #[arg(long, value_name = "N", default_value = "100")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "100",
+        allow_negative_numbers = true
+    )]
     pub replay: Replay,
 
     /// Keep the conversation in FILE, so that it survives a restart
@@ -89,7 +107,12 @@ pub struct RoomArgs {
     pub history: Option<PathBuf>,
 
     /// Lines a second that one client may send over time, after a burst of ten times as many; 0 for no limit
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 10,
+        allow_negative_numbers = true
+    )]
     pub rate: u32,
 
     /// When to use colours
@@ -102,9 +125,14 @@ pub struct RoomArgs {
 }
 
 impl RoomArgs {
+    /// The port to listen on, however it was given; 0 for any free one.
+    pub fn port(&self) -> u16 {
+        self.lone_port.unwrap_or(self.port)
+    }
+
     /// The same options as arguments of `chat-server`, but for the password, which goes by environment, and the colour.
     pub fn to_server_args(&self) -> Vec<OsString> {
-        let mut args: Vec<OsString> = vec!["--port".into(), self.port.to_string().into()];
+        let mut args: Vec<OsString> = vec!["--port".into(), self.port().to_string().into()];
         if self.lan {
             args.push("--lan".into());
         } else {
@@ -143,10 +171,6 @@ Examples:
 Join with `chat-client`, or with `nc localhost 9999` and a name."
 )]
 pub struct ServerArgs {
-    /// Port to listen on, as with --port
-    #[arg(value_name = "PORT", conflicts_with = "port")]
-    pub lone_port: Option<u16>,
-
     /// The room.
     #[command(flatten)]
     pub room: RoomArgs,
@@ -154,14 +178,6 @@ pub struct ServerArgs {
     /// Take console lines from stdin whatever it is, and shut down at its end; for chat-run
     #[arg(long, hide = true)]
     pub lifeline: bool,
-}
-
-impl ServerArgs {
-    /// The room's options, with the port taken from wherever it was given.
-    pub fn into_room(mut self) -> RoomArgs {
-        self.room.port = self.lone_port.unwrap_or(self.room.port);
-        self.room
-    }
 }
 
 /// Join a chat room from a terminal, or send and show lines through a pipe
@@ -182,11 +198,11 @@ pub struct ClientArgs {
     pub host: Option<String>,
 
     /// Port to join [default: 9999]
-    #[arg(value_name = "PORT", conflicts_with = "port")]
+    #[arg(value_name = "PORT", conflicts_with = "port", value_parser = port)]
     pub lone_port: Option<u16>,
 
     /// Port to join [default: 9999]
-    #[arg(short, long, value_name = "PORT")]
+    #[arg(short, long, value_name = "PORT", value_parser = port, allow_negative_numbers = true)]
     pub port: Option<u16>,
 
     /// Name to join with, instead of being asked
@@ -245,7 +261,7 @@ Ctrl+C ends the session: the server, the clients and their windows."
 )]
 pub struct RunArgs {
     /// Client windows to open, 0 to 64
-    #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(0..=64))]
+    #[arg(short, long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = clap::value_parser!(u8).range(0..=64))]
     pub clients: u8,
 
     /// Terminal emulator for the windows [env: CHAT_TERMINAL] [default: auto]

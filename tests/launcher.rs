@@ -377,8 +377,14 @@ fn wrong_usage_is_refused_with_exit_code_2() {
         (&["-c", "65"][..], "0..=64"),
         (&["-c", "-1"], "-1"),
         (&["-c", "x"], "invalid digit"),
-        (&["-p", "99999"], "99999"),
-        (&["-p", "x"], "invalid digit"),
+        (&["-p", "99999"], "a port is a number from 0 to 65535"),
+        (&["-p", "x"], "a port is a number from 0 to 65535"),
+        (&["-p", "-1"], "a port is a number from 0 to 65535"),
+        (&["ala"], "a port is a number from 0 to 65535"),
+        (&["8080", "-p", "8081"], "cannot be used with"),
+        (&["--rate", "-1"], "-1 is not in"),
+        (&["-m", "-1"], "-1 is not in"),
+        (&["--replay", "-1"], "give a number of messages, or `all`"),
         (&["-m", "0"], "1..=20000"),
         (&["-t", "kitty"], "kitty"),
         (&["--names", "ala,ola", "-c", "1"], "2 names for 1 clients"),
@@ -389,6 +395,7 @@ fn wrong_usage_is_refused_with_exit_code_2() {
         let (code, said) = refused(chat_run(arguments));
         assert_eq!(code, Some(2), "{arguments:?}: {said}");
         assert!(said.contains(reason), "{arguments:?}: {said}");
+        assert!(!said.contains("use '-- "), "{arguments:?}: {said}");
     }
 }
 
@@ -411,6 +418,17 @@ fn a_wrong_terminal_in_the_environment_is_named_where_windows_are_wanted() {
         session.signal(Signal::INT);
         assert_eq!(session.end(), Some(0), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_lone_port_is_the_servers() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut session = Session::start(&[&port.to_string(), "-t", "none"]);
+    assert_eq!(session.port(), port);
+    session.signal(Signal::INT);
+    assert_eq!(session.end(), Some(0));
 }
 
 #[test]

@@ -498,9 +498,9 @@ fn version_and_help_are_asked_for() {
 fn wrong_usage_names_what_was_wrong() {
     for (args, named) in [
         (&["x"][..], "'x'"),
-        (&["99999"], "99999 is not in 0..=65535"),
+        (&["99999"], "a port is a number from 0 to 65535"),
         (&["-p", "x"], "'--port <PORT>'"),
-        (&["--port", "99999"], "99999 is not in 0..=65535"),
+        (&["--port", "99999"], "a port is a number from 0 to 65535"),
         (&["8080", "-p", "8081"], "cannot be used with"),
         (&["8080", "8081"], "'8081'"),
         (&["-m", "0"], "0 is not in 1..=20000"),

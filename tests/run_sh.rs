@@ -147,7 +147,7 @@ fn help_comes_before_the_build_and_ends_with_the_options_of_chat_run() {
 
 #[test]
 fn a_word_that_is_no_command_is_refused_before_any_build() {
-    for word in ["tset", "help", "Test"] {
+    for word in ["tset", "help", "Test", "p1"] {
         let clone = Clone::new();
         let run = clone.run_sh(&[word]);
         assert_eq!(run.code, Some(2), "{run:?}");
@@ -157,6 +157,12 @@ fn a_word_that_is_no_command_is_refused_before_any_build() {
         }
         assert_eq!(clone.calls(), "");
     }
+}
+
+#[test]
+fn a_port_is_no_command() {
+    let run = Clone::new().run_sh(&["8080"]);
+    assert_eq!(run.stdout, "session 8080\n", "{run:?}");
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn find_program(name: &str) -> Result<PathBuf> {
 pub fn run(config: &Config) -> Result<()> {
     os::keep_ignored_hangup();
     let programs = Programs::find()?;
-    listen::check(&Target::from(&config.room), config.room.port)?;
+    listen::check(&Target::from(&config.room), config.room.port())?;
     let emulators = if config.clients == 0 {
         Vec::new()
     } else {
