@@ -659,6 +659,48 @@ fn a_given_name_that_is_refused_is_asked_for_on_a_terminal() {
 }
 
 #[test]
+fn a_full_room_ends_a_terminal_that_no_other_name_would_help() {
+    let server = Server::start(&["-m", "1"]);
+    let _ola = server.join("ola");
+    let mut ala = Terminal::start(&[&server.address.to_string()]);
+    ala.expect("name, and group if you like: ");
+    ala.type_line("ala");
+    ala.expect("error: the room is full (1)\r\n");
+    let screen = ala.exit(1);
+    assert_eq!(screen.matches("name, and group").count(), 1, "{screen}");
+}
+
+#[test]
+fn a_refusal_ends_a_terminal_where_the_server_closes_whatever_it_says() {
+    let fake = FakeServer::new();
+    for refusal in [
+        r#"{"type":"error","text":"not today"}"#,
+        "! not today",
+        "{\"type\":\"error\",\"text\":\"not today\"}\n{\"type\":\"notice\",\"text\":\"bye\"}",
+    ] {
+        let mut ala = Terminal::start(&[&fake.address(), "-n", "ala"]);
+        let mut server = fake.accept();
+        server.expect("/json ala");
+        server.send(refusal);
+        drop(server);
+        ala.expect("error: not today\r\n");
+        let screen = ala.exit(1);
+        assert!(!screen.contains("name, and group"), "{screen}");
+    }
+}
+
+#[test]
+fn another_name_is_asked_for_where_the_server_stays_and_says_no_more() {
+    let fake = FakeServer::new();
+    let mut ala = Terminal::start(&[&fake.address(), "-n", "ala"]);
+    let mut server = fake.accept();
+    server.expect("/json ala");
+    server.send(r#"{"type":"error","text":"not this name"}"#);
+    ala.expect("! not this name");
+    ala.expect("name, and group if you like: ");
+}
+
+#[test]
 fn two_terminals_talk() {
     let server = Server::start(&[]);
     let address = server.address.to_string();
@@ -916,6 +958,19 @@ mod session {
         let mut ala = window(&listener, &["127.0.0.1:1", "-n", "ala"]);
         let _client = hello(&events);
         ala.expect("error: cannot connect to 127.0.0.1:1 ");
+        ala.expect("press Enter to close this window ");
+        ala.press("\r");
+        ala.exit(1);
+    }
+
+    #[test]
+    fn a_window_that_finds_the_room_full_stays_until_enter() {
+        let (listener, events) = listener();
+        let server = Server::start(&["-m", "1"]);
+        let _ola = server.join("ola");
+        let mut ala = window(&listener, &[&server.address.to_string(), "-n", "ala"]);
+        let _client = hello(&events);
+        ala.expect("error: the room is full (1)\r\n");
         ala.expect("press Enter to close this window ");
         ala.press("\r");
         ala.exit(1);

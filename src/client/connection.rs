@@ -24,6 +24,9 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// Time from the first byte sent to the welcome.
 const WELCOME_TIME: Duration = Duration::from_secs(15);
 
+/// Time that a server has, after it refused, to answer or to close. One that does neither lets the user try again.
+const REFUSED_TIME: Duration = Duration::from_secs(1);
+
 /// Bytes of one read.
 const READ: usize = 16 * 1024;
 
@@ -63,15 +66,15 @@ pub(super) struct Login {
 pub(super) enum Attempt {
     /// The client is a member.
     In(Box<Welcome>, Connection),
-    /// The server says no. Its connection is closed.
+    /// The server says no, and would let the client try again.
     Refused(Refusal),
-    /// There is no talking to a server.
+    /// There is no talking to a server, or it lets nobody in, whatever the name.
     Failed(Error),
 }
 
 /// What has to change before the server says yes.
 pub(super) enum Refusal {
-    /// The name, or the time: what the server says.
+    /// The name: what the server says.
     Name(Text),
     /// A password is needed.
     NoPassword,
@@ -226,7 +229,7 @@ impl Receiving {
                 Ok(incoming) => incoming,
                 Err(end) => {
                     return match (refused, end) {
-                        (Some(reason), _) => Ok(Err(Refusal::Name(reason))),
+                        (Some(reason), _) => Err(anyhow!("{reason}")),
                         (None, End::Closed) => Err(anyhow!(
                             "{address} closed the connection before it let anybody in: is it a `chat-server`?"
                         )),
@@ -251,6 +254,9 @@ impl Receiving {
                         return Ok(Ok(welcome));
                     }
                     Ok(Received::Answer(Answer::Error(text))) => {
+                        if !self.may_try_again() {
+                            return Err(anyhow!("{text}"));
+                        }
                         return Ok(Err(match (&login.password, refused) {
                             // Before it knew that this client speaks JSON, it had nothing else to refuse.
                             (Some(_), Some(_)) => Refusal::WrongPassword,
@@ -262,6 +268,36 @@ impl Receiving {
                     Ok(Received::Answer(_) | Received::Record(..) | Received::Unknown) | Err(_) => {
                     }
                 },
+            }
+        }
+    }
+
+    /// Whether another name may help, after the server has refused: it closes where none does, as in a full room, and else it
+    /// waits for one. What it says does not tell, and silence only after a time; so it is asked for help, which it
+    /// gives to strangers as long as it listens to them.
+    fn may_try_again(&mut self) -> bool {
+        // Where this fails, the connection is over, which is about to be read.
+        let _ = (&*self.socket).write_all(b"/help\n");
+        let deadline = Instant::now() + REFUSED_TIME;
+        loop {
+            match self.next(Some(deadline)) {
+                Ok(Incoming::Json(line)) => {
+                    if matches!(
+                        Received::decode(&line),
+                        Ok(Received::Answer(Answer::Help(_)))
+                    ) {
+                        return true;
+                    }
+                }
+                Ok(Incoming::Refused(_) | Incoming::Plain(_) | Incoming::Garbled) => {}
+                // A read that lasts too long fails with the one on Unix, and with the other on Windows.
+                Err(End::Lost(error)) => {
+                    return matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    );
+                }
+                Err(End::Closed | End::Endless) => return false,
             }
         }
     }
