@@ -340,6 +340,23 @@ fn a_wrong_command_line_is_usage() {
 }
 
 #[test]
+fn two_ports_are_told_by_where_they_were_given() {
+    for (args, ports) in [
+        (&["-p", "5", "6"][..], "-p 5 and 6"),
+        (&["6", "-p", "5"], "-p 5 and 6"),
+        (&["host:6", "--port", "5"], "-p 5 and 6"),
+        (&["host:5", "6"], "5 and 6"),
+        (&["5", "6"], "5 and 6"),
+    ] {
+        run(chat_client(args))
+            .expect_code(2)
+            .expect_stderr(&format!(
+                "error: two ports, {ports}: leave one of them out\n"
+            ));
+    }
+}
+
+#[test]
 fn a_password_is_given_by_option_or_environment() {
     let server = Server::start(&["--password", "tajne hasło"]);
     feed(&server, &["-n", "ala", "--password", "tajne hasło"], "")

@@ -75,7 +75,7 @@ impl TryFrom<ClientArgs> for Config {
     type Error = String;
 
     fn try_from(args: ClientArgs) -> Result<Self, String> {
-        let target = Target::parse(args.host.as_deref(), args.lone_port.or(args.port))?;
+        let target = Target::parse(args.host.as_deref(), args.lone_port, args.port)?;
         let group = args.group.as_deref().map(Group::new).transpose();
         let password = args.password.filter(|password| !password.is_empty());
         if password

@@ -14,23 +14,33 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads `HOST`, `HOST:PORT`, `[::1]`, `[::1]:PORT`, `::1` or a lone port from `place`; `port` is a port that was
-    /// given apart.
+    /// Reads `HOST`, `HOST:PORT`, `[::1]`, `[::1]:PORT`, `::1` or a lone port from `place`; `apart` is a port that was
+    /// given after it, `option` one that was given with `-p`.
     ///
     /// # Errors
     /// What is wrong, as a user is told it: a port twice, a port that cannot be, no host.
-    pub fn parse(place: Option<&str>, port: Option<u16>) -> Result<Self, String> {
+    pub fn parse(
+        place: Option<&str>,
+        apart: Option<u16>,
+        option: Option<u16>,
+    ) -> Result<Self, String> {
         let (host, inner) = match place {
             None => ("localhost", None),
             Some(place) => split(place)?,
         };
-        let port = match (inner, port) {
-            (Some(inner), Some(port)) => {
+        let port = match (option, inner, apart) {
+            // Which was typed first is not known, so the option has its name.
+            (Some(option), Some(other), _) | (Some(option), None, Some(other)) => {
                 return Err(format!(
-                    "two ports, {inner} and {port}: leave one of them out"
+                    "two ports, -p {option} and {other}: leave one of them out"
                 ));
             }
-            (inner, port) => inner.or(port).unwrap_or(DEFAULT_PORT),
+            (None, Some(inner), Some(apart)) => {
+                return Err(format!(
+                    "two ports, {inner} and {apart}: leave one of them out"
+                ));
+            }
+            (option, inner, apart) => option.or(inner).or(apart).unwrap_or(DEFAULT_PORT),
         };
         if port == 0 {
             return Err("nobody can be reached at port 0: give the server's port".into());
@@ -107,7 +117,16 @@ mod tests {
             (Some("[::1]:80"), None, target("::1", 80)),
             (Some("fe80::1%eth0"), None, target("fe80::1%eth0", 9999)),
         ] {
-            assert_eq!(Target::parse(place, port), expected, "{place:?} {port:?}");
+            assert_eq!(
+                Target::parse(place, port, None),
+                expected,
+                "{place:?} {port:?}"
+            );
+            assert_eq!(
+                Target::parse(place, None, port),
+                expected,
+                "{place:?} -p {port:?}"
+            );
         }
     }
 
@@ -129,7 +148,7 @@ mod tests {
             (Some(":80"), None, "no host"),
             (Some("[]:80"), None, "no host"),
         ] {
-            let error = Target::parse(place, port).unwrap_err();
+            let error = Target::parse(place, port, None).unwrap_err();
             assert!(error.contains(reason), "{place:?} {port:?}: {error}");
         }
     }
