@@ -122,7 +122,7 @@ fn the_past_is_shown_in_a_frame() {
         0,
         "\
 * welcome, ala: 2 online; /help lists the commands
-* the last messages
+* the past messages
 10:00 ola: one
 10:00 ola: two
 * end of the past messages

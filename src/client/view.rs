@@ -139,7 +139,7 @@ impl Conversation {
         if replay != std::mem::replace(&mut self.in_past, replay) {
             // How many there are is known only when the last has come, and they may be too many to keep.
             match replay {
-                true => writeln!(out, "* the last messages")?,
+                true => writeln!(out, "* the past messages")?,
                 false => writeln!(out, "{}", Answer::PastEnds)?,
             }
         }
@@ -313,7 +313,7 @@ mod tests {
         }
         assert_eq!(
             plain,
-            "* the last messages\n* 2026-01-30\n09:00 ola: old\n* 2026-01-31\n09:00 ola: older\n\
+            "* the past messages\n* 2026-01-30\n09:00 ola: old\n* 2026-01-31\n09:00 ola: older\n\
              * end of the past messages\n12:00 ola: new\n"
         );
     }
