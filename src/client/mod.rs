@@ -41,8 +41,8 @@ use crate::protocol::event::{Event, Received, Record, Welcome};
 use crate::protocol::name::Group;
 use crate::protocol::request::Identity;
 
-/// Happenings that may wait for the main thread.
-const MAX_WAITING: usize = 256;
+/// Happenings that may wait for the main thread. Few, since a hostile server makes each as large as a line may be.
+const MAX_WAITING: usize = 16;
 
 /// Time that a server has to close the connection of a user who leaves.
 const LEAVE_TIME: Duration = Duration::from_secs(1);
