@@ -59,8 +59,8 @@ const NO_THREAD: &str = "cannot start a thread: end other programs, or raise `ul
 pub struct Config {
     /// The server.
     pub target: Target,
-    /// Who the user is, instead of asking.
-    pub identity: Option<Identity>,
+    /// `NAME` or `NAME GROUP`, instead of asking.
+    pub name: Option<String>,
     /// The group of a name that comes without one.
     pub group: Option<Group>,
     /// The room's password. Without control characters, which would end its line.
@@ -77,7 +77,6 @@ impl TryFrom<ClientArgs> for Config {
     fn try_from(args: ClientArgs) -> Result<Self, String> {
         let target = Target::parse(args.host.as_deref(), args.lone_port, args.port)?;
         let group = args.group.as_deref().map(Group::new).transpose();
-        let identity = args.name.as_deref().map(Identity::parse).transpose();
         let password = args.password.filter(|password| !password.is_empty());
         if password
             .iter()
@@ -87,8 +86,8 @@ impl TryFrom<ClientArgs> for Config {
         }
         Ok(Self {
             target,
-            identity: identity.map_err(|error| format!("-n: {error}"))?,
-            group: group.map_err(|error| format!("-g: {error}"))?,
+            name: args.name,
+            group: group.map_err(|error| error.to_string())?,
             password,
             color: args.color,
             lifeline: args.lifeline.filter(|name| !name.is_empty()),
@@ -239,10 +238,8 @@ impl Client {
     /// From the name to the end. Each attempt has a connection of its own, as a prompt may stand for longer than a server waits for a
     /// name.
     fn join_and_chat(&mut self) -> Result<(), Stop> {
-        let mut identity = match self.config.identity.take() {
-            Some(given) => self.with_group(given),
-            None => self.ask_identity()?,
-        };
+        let name = self.config.name.take();
+        let mut identity = self.identity(name)?;
         let mut password = self.config.password.take();
         loop {
             let login = Login {
@@ -259,7 +256,7 @@ impl Client {
                 Attempt::Failed(error) => return Err(Stop::Failed(error)),
                 Attempt::Refused(Refusal::Name(reason)) => {
                     self.refused(&reason)?;
-                    identity = self.ask_identity()?;
+                    identity = self.identity(None)?;
                 }
                 Attempt::Refused(Refusal::NoPassword) => {
                     if !self.is_interactive {
@@ -279,30 +276,30 @@ impl Client {
         }
     }
 
-    /// Who the user is: what they answer, until it can be a name.
-    fn ask_identity(&mut self) -> Result<Identity, Stop> {
+    /// Who the user is: what was given, or what they answer, until it can be a name.
+    fn identity(&mut self, mut given: Option<String>) -> Result<Identity, Stop> {
         loop {
-            let words = match self.ask(NAME_QUESTION)? {
-                Some(line) if input::leaves(&line) => return Err(Stop::Leave),
-                Some(line) => line,
-                None if self.is_interactive => return Err(Stop::Leave),
-                None => {
-                    return Err(Stop::Failed(anyhow!(
-                        "there is no name: give one with -n, or in the first line"
-                    )));
-                }
+            let words = match given.take() {
+                Some(words) => words,
+                None => match self.ask(NAME_QUESTION)? {
+                    Some(line) if input::leaves(&line) => return Err(Stop::Leave),
+                    Some(line) => line,
+                    None if self.is_interactive => return Err(Stop::Leave),
+                    None => {
+                        return Err(Stop::Failed(anyhow!(
+                            "there is no name: give one with -n, or in the first line"
+                        )));
+                    }
+                },
             };
             match Identity::parse(&words) {
-                Ok(identity) => return Ok(self.with_group(identity)),
+                Ok(Identity { name, group }) => {
+                    let group = group.or_else(|| self.config.group.clone());
+                    return Ok(Identity { name, group });
+                }
                 Err(error) => self.refused(&error)?,
             }
         }
-    }
-
-    /// `identity`, in the group of `-g` where it has none.
-    fn with_group(&self, identity: Identity) -> Identity {
-        let group = identity.group.or_else(|| self.config.group.clone());
-        Identity { group, ..identity }
     }
 
     fn ask_password(&mut self) -> Result<String, Stop> {
