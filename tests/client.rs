@@ -13,7 +13,7 @@ use std::net::{Ipv6Addr, TcpListener};
 use std::process::Stdio;
 
 use helpers::{FakeServer, Terminal, WELCOME, at_ten, chat_client, piped};
-use support::{Exit, Program, Server, Signal, run};
+use support::{Exit, Program, Server, Signal, hearing_hangups, run};
 
 /// Runs a client in a pipe that brings `input`.
 #[track_caller]
@@ -458,7 +458,10 @@ fn a_signal_leaves_in_order() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        let ala = piped(&server, &["-n", "ala"]);
+        let command = chat_client(&[&server.address.to_string(), "-n", "ala"]);
+        let mut command = hearing_hangups(command);
+        command.stdin(Stdio::piped());
+        let ala = Program::start(command);
         ola.expect("* ala joined");
         ala.expect_stdout("welcome");
         ala.signal(signal);

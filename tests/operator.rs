@@ -9,7 +9,8 @@ use std::net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::{ChildStdout, Command, Stdio};
 
 use support::{
-    Client, GREETING, Program, Server, Signal, Terminal, after, chat_server, json, run, wait_until,
+    Client, GREETING, Program, Server, Signal, Terminal, after, chat_server, hearing_hangups, json,
+    run, wait_until,
 };
 
 /// The first line of a server's stdout, read by itself.
@@ -336,7 +337,7 @@ fn on_a_terminal_no_color_means_no_colour() {
 #[test]
 fn each_signal_ends_it_in_order() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        let server = Server::start(&[]);
+        let server = Server::start_as(hearing_hangups(chat_server(&["-p", "0"])));
         let mut stranger = server.greeted();
         let mut ala = server.join("ala");
         let mut json = server.join_json_live("json");

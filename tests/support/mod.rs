@@ -176,6 +176,27 @@ pub(crate) fn after(first: &str, command: &Command) -> Command {
     shell
 }
 
+/// `command`, which SIGHUP ends or is handled by, although the tests may run under `nohup`. It keeps its process id.
+///
+/// An ignored signal is inherited, and to take it back by oneself would take `unsafe`. Not every `env` can do it, so it is
+/// asked for that only where there is a need.
+pub(crate) fn hearing_hangups(command: Command) -> Command {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // SIGHUP is number 1, the lowest bit.
+    if ignored.is_none_or(|mask| mask & 1 == 0) {
+        return command;
+    }
+    let mut env = program("env");
+    env.arg("--default-signal=HUP")
+        .arg(command.get_program())
+        .args(command.get_args());
+    env
+}
+
 /// How a program ended, and all that it wrote.
 #[derive(Debug)]
 pub(crate) struct Exit {
