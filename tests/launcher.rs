@@ -231,7 +231,7 @@ fn the_end_of_input_does_not_end_the_session() {
     let mut member = TcpStream::connect(("127.0.0.1", port)).unwrap();
     writeln!(member, "ala").unwrap();
     session.line("ala joined");
-    session.signal(Signal::HUP);
+    session.signal(Signal::TERM);
     assert_eq!(session.end(), Some(0));
 }
 
