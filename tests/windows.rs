@@ -214,7 +214,7 @@ fn one_more_client_can_be_opened(terminal: &str) {
         (later < earlier).then_some(())
     });
     session.type_in("/open *\n");
-    session.wait_for_text("`*` is not a name");
+    session.wait_for_text("cannot log in as `*`: ");
     session.type_in("/quit\n");
     assert_eq!(session.wait().0, 0, "{}", session.shown());
     session.assert_nothing_is_left();

@@ -29,7 +29,7 @@ use anyhow::{Result, anyhow};
 use crate::cli::{RoomArgs, RunArgs, Terminal};
 use crate::listen::{self, Target};
 use crate::os;
-use crate::protocol::name::{Group, Name};
+use crate::protocol::request::Identity;
 
 /// Time that a window has from its start to its client's hello. Three seconds were seen once, on a busy machine.
 const WINDOW_TIME: Duration = Duration::from_secs(10);
@@ -39,35 +39,15 @@ const WINDOW_TIME: Duration = Duration::from_secs(10);
 pub struct Config {
     clients: usize,
     terminal: Terminal,
-    members: Vec<Member>,
+    members: Vec<Identity>,
     big: bool,
     window_time: Duration,
     room: RoomArgs,
 }
 
-/// Whom a client logs in as, without being asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Member {
-    name: Name,
-    group: Option<Group>,
-}
-
-impl Member {
-    /// Reads `NAME` or `NAME GROUP`.
-    fn parse(text: &str) -> Result<Self, String> {
-        let mut words = text.split_whitespace();
-        let (name, group) = (words.next().unwrap_or_default(), words.next());
-        if words.next().is_some() {
-            return Err(format!("`{text}` is not a name, or a name and a group"));
-        }
-        let name = Name::new(name).map_err(|error| format!("`{name}` is not a name: {error}"))?;
-        let group = group
-            .map(|group| {
-                Group::new(group).map_err(|error| format!("`{group}` is not a group: {error}"))
-            })
-            .transpose()?;
-        Ok(Self { name, group })
-    }
+/// Reads whom a client logs in as without being asked: `NAME` or `NAME GROUP`.
+fn member(text: &str) -> Result<Identity, String> {
+    Identity::parse(text).map_err(|error| format!("cannot log in as `{text}`: {error}"))
 }
 
 impl TryFrom<RunArgs> for Config {
@@ -76,9 +56,9 @@ impl TryFrom<RunArgs> for Config {
 
     fn try_from(args: RunArgs) -> Result<Self, Self::Error> {
         let clients = usize::from(args.clients);
-        let mut members: Vec<Member> = Vec::new();
+        let mut members: Vec<Identity> = Vec::new();
         for text in &args.names {
-            let member = Member::parse(text)?;
+            let member = member(text)?;
             let same = members
                 .iter()
                 .find(|other| other.name.is_same(&member.name));
@@ -188,6 +168,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::protocol::name::{Group, Name};
 
     fn config(arguments: &[&str]) -> Result<Config, String> {
         let arguments = ["chat-run"].iter().chain(arguments);
@@ -197,7 +178,7 @@ mod tests {
     #[test]
     fn names_may_come_with_a_group() {
         let config = config(&["--names", "ala,ola 3ID12"]).unwrap();
-        let member = |name: &str, group: Option<&str>| Member {
+        let member = |name: &str, group: Option<&str>| Identity {
             name: Name::new(name).unwrap(),
             group: group.map(|group| Group::new(group).unwrap()),
         };
@@ -211,11 +192,20 @@ mod tests {
     fn names_that_make_no_sense_are_wrong_usage() {
         for (arguments, reason) in [
             (&["--names", "ala,Ala"][..], "the same name"),
-            (&["--names", "ala,*ola"], "`*ola` is not a name: "),
-            (&["--names", "ala g!"], "`g!` is not a group: "),
+            (
+                &["--names", "ala,*ola"],
+                "as `*ola`: a name begins with a letter",
+            ),
+            (
+                &["--names", "ala g!"],
+                "as `ala g!`: \"!\" cannot be in a group",
+            ),
             (&["-c", "1", "--names", "ala,ola"], "2 names for 1 clients"),
-            (&["--names", "ala,,ola"], "`` is not a name"),
-            (&["--names", "a b c"], "`a b c` is not a name"),
+            (&["--names", "ala,,ola"], "as ``: a name is missing"),
+            (
+                &["--names", "a b c"],
+                "as `a b c`: a name is one word, and a group one more: try a_b_c",
+            ),
         ] {
             let error = config(arguments).unwrap_err();
             assert!(error.contains(reason), "{error}");

@@ -22,9 +22,10 @@ use super::output::Output;
 use super::server::Server;
 use super::tiling::{self, Place};
 use super::windows::{self, Found, Opener, Shower};
-use super::{Config, Member, Programs};
+use super::{Config, Programs};
 use crate::cli::{Color, Terminal};
 use crate::lifeline::{self, Held};
+use crate::protocol::request::Identity;
 use crate::style;
 
 /// Time that the server has to listen; a history of a million lines takes it 2 s.
@@ -245,7 +246,7 @@ impl<'a> Session<'a> {
     }
 
     /// Opens one more window; what becomes of it shows later.
-    fn open(&mut self, member: Option<Member>) {
+    fn open(&mut self, member: Option<Identity>) {
         let id = self.next_id;
         self.next_id += 1;
         let number = self.windows.len();
@@ -398,7 +399,7 @@ impl<'a> Session<'a> {
     fn open_another(&mut self, name: &str) {
         let member = match name {
             "" => Ok(None),
-            name => Member::parse(name).map(Some),
+            name => super::member(name).map(Some),
         };
         let opened = member.map_err(anyhow::Error::msg).and_then(|member| {
             if self.opener.is_none() {
@@ -507,7 +508,7 @@ fn client_command(
     program: &Path,
     address: SocketAddr,
     lifeline: &OsString,
-    member: Option<&Member>,
+    member: Option<&Identity>,
     color: Color,
 ) -> Vec<OsString> {
     let mut command: Vec<OsString> = vec![
@@ -517,7 +518,7 @@ fn client_command(
         "--lifeline".into(),
         lifeline.into(),
     ];
-    if let Some(Member { name, group }) = member {
+    if let Some(Identity { name, group }) = member {
         // Not `--name`: GTK takes that out of terminator's arguments, wherever it stands, for its own.
         command.extend(["-n".into(), name.as_str().into()]);
         if let Some(group) = group {

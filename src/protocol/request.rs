@@ -77,7 +77,7 @@ fn is_http(line: &str) -> bool {
 }
 
 /// Who a client is: `NAME [GROUP]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The name.
     pub name: Name,

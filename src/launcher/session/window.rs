@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Held, Member, Place, Shower};
+use super::{Held, Identity, Place, Shower};
 
 /// A window, from its start to its end.
 pub(super) struct Window {
@@ -10,7 +10,7 @@ pub(super) struct Window {
     pub(super) id: usize,
     pub(super) title: String,
     pub(super) place: Option<Place>,
-    pub(super) member: Option<Member>,
+    pub(super) member: Option<Identity>,
     pub(super) state: State,
     /// The emulator, while it runs.
     pub(super) shower: Option<Shower>,
