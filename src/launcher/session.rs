@@ -385,9 +385,10 @@ impl<'a> Session<'a> {
             return self.open_another(words.next().unwrap_or_default().trim());
         }
         self.quit_typed |= command == "/quit" || command == "/exit";
-        if command == "/help" {
+        if command == "/help" || command == "/?" {
+            // Before the server's list, the end of which is not known here, and in its form.
             self.output
-                .say("/open [NAME [GROUP]]  opens one more client window");
+                .say("* /open or /open NAME or /open NAME GROUP: open one more client's window");
         }
         if !self.server.type_in(line) {
             self.output
