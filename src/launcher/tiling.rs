@@ -87,9 +87,11 @@ pub(super) fn tile(screen: Size, cell: Size, count: usize) -> Vec<Place> {
         width: USUAL.0 * cell.width + DECORATION.0,
         height: USUAL.1 * cell.height + DECORATION.1,
     };
+    // The upper third is left to the log, unless windows would be too low.
+    let lower = (screen.height * 2 / 3 / rows).max(lowest);
     let slot = Size {
         width: (screen.width / columns).min(usual.width),
-        height: (screen.height / rows).min(usual.height),
+        height: (screen.height / rows).min(lower).min(usual.height),
     };
     (0..count)
         .map(|index| Place {
@@ -167,6 +169,20 @@ mod tests {
                 .iter()
                 .all(|place| place.cells(cell(11.0)).0 >= MIN_COLUMNS)
         );
+    }
+
+    #[test]
+    fn the_upper_part_stays_free_for_the_log_where_windows_are_still_readable() {
+        for (points, count) in [(11.0, 3), (11.0, 6), (18.0, 3), (18.0, 4)] {
+            let places = tile(SCREEN, cell(points), count);
+            for place in places {
+                assert!(
+                    place.y >= SCREEN.height / 3,
+                    "{count} of {points}: {place:?}"
+                );
+                assert!(place.cells(cell(points)).1 >= MIN_ROWS, "{place:?}");
+            }
+        }
     }
 
     #[test]
