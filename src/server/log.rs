@@ -136,7 +136,7 @@ impl Log {
 }
 
 fn print(shared: &Shared, choice: ColorChoice) {
-    let zone = TimeZone::system();
+    let mut clock = Clock::new();
     let mut out = BufferedStandardStream::stdout(choice);
     let mut entries = Vec::new();
     loop {
@@ -154,7 +154,7 @@ fn print(shared: &Shared, choice: ColorChoice) {
         drop(state);
         for (time, entry) in entries.drain(..) {
             // Into memory; an error is seen at the flush.
-            let _ = write_entry(&mut out, &zone, time, &entry);
+            let _ = write_entry(&mut out, &mut clock, time, &entry);
         }
         if lost > 0 {
             let text = format!("{lost} lines not shown: this terminal does not keep up\n");
@@ -165,14 +165,40 @@ fn print(shared: &Shared, choice: ColorChoice) {
     }
 }
 
+/// The local time of day, which costs more to find than a line to write: once a second has to do.
+struct Clock {
+    zone: TimeZone,
+    second: i64,
+    shown: String,
+}
+
+impl Clock {
+    fn new() -> Self {
+        Self {
+            zone: TimeZone::system(),
+            second: i64::MIN,
+            shown: String::new(),
+        }
+    }
+
+    fn show(&mut self, time: Timestamp) -> &str {
+        if self.second != time.as_second() {
+            self.second = time.as_second();
+            let local = time.to_zoned(self.zone.clone());
+            self.shown = local.strftime("%H:%M:%S").to_string();
+        }
+        &self.shown
+    }
+}
+
 fn write_entry(
     out: &mut dyn WriteColor,
-    zone: &TimeZone,
+    clock: &mut Clock,
     time: Timestamp,
     entry: &Entry,
 ) -> io::Result<()> {
     if !matches!(entry, Entry::Plain(_)) {
-        write!(out, "{} ", time.to_zoned(zone.clone()).strftime("%H:%M:%S"))?;
+        write!(out, "{} ", clock.show(time))?;
     }
     match entry {
         Entry::Record(record) => style::paint_event(out, &record.event)?,
