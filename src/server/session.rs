@@ -186,3 +186,28 @@ impl<'a> Session<'a> {
         ControlFlow::Continue(())
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_that_vanishes_is_asked_after_a_minute_and_given_up_after_a_minute_and_a_half() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        set_options(&socket);
+        let options = SockRef::from(&socket);
+        assert!(options.keepalive().unwrap());
+        assert_eq!(
+            options.tcp_keepalive_time().unwrap(),
+            Duration::from_secs(60)
+        );
+        let interval = options.tcp_keepalive_interval().unwrap();
+        assert_eq!(interval, Duration::from_secs(10));
+        assert_eq!(options.tcp_keepalive_retries().unwrap(), 3);
+        let patience = options.tcp_user_timeout().unwrap();
+        assert_eq!(patience, Some(Duration::from_secs(90)));
+    }
+}
