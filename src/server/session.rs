@@ -187,15 +187,14 @@ impl<'a> Session<'a> {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
-
-    use super::*;
-
     #[test]
+    #[cfg(target_os = "linux")]
     fn a_peer_that_vanishes_is_asked_after_a_minute_and_given_up_after_a_minute_and_a_half() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        use super::*;
+
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         set_options(&socket);
         let options = SockRef::from(&socket);
