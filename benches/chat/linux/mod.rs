@@ -173,6 +173,7 @@ fn compare(
             }
         });
         // Nobody always comes after the same one.
+        peers.reverse();
         let next = usize::from(peers.len() > 1);
         peers.rotate_left(next);
     }
