@@ -4,9 +4,9 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
-use support::{Program, Server, program, run, wait_until};
+use support::{Program, Server, Signal, program, run, wait_until};
 
 /// The port in the README, for which the tests take the one that their server has.
 const PORT: &str = "9999";
@@ -155,44 +155,81 @@ fn the_python_client_is_ten_lines_and_a_member() {
 }
 
 #[test]
-fn the_options_in_the_tables_exist() {
+fn the_commands_in_the_tables_start_a_session() {
     let readme = file("README.md");
-    let commands: Vec<&str> = readme
+    let commands: Vec<(&str, &str)> = readme
         .split('`')
-        .filter_map(|code| code.split_once("./run.sh ").map(|(_, options)| options))
-        .filter(|options| options.starts_with("--"))
+        .filter_map(|code| code.split_once("./run.sh "))
+        .filter(|(_, options)| options.starts_with("--") && *options != "--help")
         .collect();
-    assert!(commands.len() >= 6, "{commands:?}");
-    for options in commands {
+    assert_eq!(commands.len(), 5, "{commands:?}");
+    let folder = tempfile::tempdir().expect("a folder");
+    for (environment, options) in commands {
+        // The windows are other tests'; this is about what stands in the table.
         let mut launcher = program(env!("CARGO_BIN_EXE_chat-run"));
-        // An option that does not exist is wrong usage, whatever follows.
-        launcher.args(options.split_whitespace()).arg("--help");
-        run(launcher).expect_code(0);
+        launcher.args(options.split_whitespace());
+        launcher
+            .args(["-t", "none", "-p", "0"])
+            .current_dir(&folder);
+        launcher.stdin(Stdio::null());
+        if let Some((name, value)) = environment.trim().split_once('=') {
+            launcher.env(name, value);
+        }
+        let session = Program::start(launcher);
+        session.expect_stdout("listening on ");
+        session.signal(Signal::TERM);
+        session
+            .exit()
+            .expect_code(0)
+            .expect_stdout("the room is closed: ");
     }
+    let history = folder.path().join("room.jsonl");
+    assert!(history.is_file(), "{}", history.display());
+}
+
+/// What stands between backquotes and begins with `cargo`, in words.
+fn cargo_commands() -> Vec<Vec<String>> {
+    let readme = file("README.md");
+    let codes = readme
+        .split('`')
+        .filter_map(|code| code.strip_prefix("cargo "));
+    codes
+        .map(|code| code.split_whitespace().map(str::to_owned).collect())
+        .collect()
+}
+
+fn cargo(arguments: &[&str]) -> Output {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output = cargo.output().expect("cargo runs");
+    assert!(output.status.success(), "cargo {arguments:?}: {output:?}");
+    output
 }
 
 #[test]
-fn the_aliases_exist() {
-    let config = file(".cargo/config.toml");
-    let mut aliases = 0;
-    for code in file("README.md").split('`') {
-        if let Some(alias) = code
-            .strip_prefix("cargo ")
-            .and_then(|rest| rest.split(' ').next())
-            // Cargo's own.
-            .filter(|alias| *alias != "install")
-        {
-            let line = config
-                .lines()
-                .find(|line| line.starts_with(&format!("{alias} = ")));
-            let line = line.unwrap_or_else(|| panic!("cargo {alias}"));
-            // What follows goes to the program; another `--` would make all of it positional.
-            assert!(line.ends_with(" --\""), "{line}");
-            assert!(!code.contains(" -- "), "{code}");
-            aliases += 1;
+fn the_cargo_commands_reach_the_programs() {
+    let mut reached = Vec::new();
+    for words in cargo_commands() {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if let ["install", ..] = words[..] {
+            let root = tempfile::tempdir().expect("a folder");
+            let root_folder = root.path().to_str().expect("it is UTF-8");
+            cargo(&[&words[..], &["--locked", "--root", root_folder][..]].concat());
+            assert!(root.path().join("bin/chat-client").is_file());
+        } else {
+            // What stands there would run for ever; an option that came to cargo, or as a name, would not do this.
+            let output = cargo(&[&words[..], &["--version"][..]].concat());
+            let version = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(
+                version.starts_with(&format!("chat-{} ", words[0])),
+                "{version}"
+            );
         }
+        reached.push(words[0].to_owned());
     }
-    assert!(aliases > 0, "none was found");
+    assert_eq!(reached, ["install", "server", "client"]);
 }
 
 #[test]
