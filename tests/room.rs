@@ -334,6 +334,12 @@ fn a_line_with_nothing_to_see_does_nothing() {
     let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
     ala.send_bytes("\n\r\n   \n\t\n\u{200b}\n\u{2800}\n\u{301}\nhi\n".as_bytes());
     ola.expect("ala: hi");
+    // Nor does it hold up what comes in a packet of its own.
+    for number in 0..20 {
+        ala.send_bytes(b"\n\n");
+        ala.send(&number.to_string());
+        ola.expect(&format!("ala: {number}"));
+    }
 }
 
 #[test]

@@ -96,7 +96,9 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 }
             }
             self.shared.log.show_queued();
+            self.shared.pace.end_round();
         }
+        self.shared.pace.close();
         // There is no more time for those that are behind.
         for socket in self.retired.iter().filter_map(Weak::upgrade) {
             self.shared.linger.add(socket);

@@ -9,6 +9,7 @@ mod linger;
 mod log;
 mod login;
 mod outlet;
+mod pace;
 mod past;
 mod rate;
 mod room;
@@ -31,6 +32,7 @@ use self::delivery::Delivery;
 use self::history::{History, Loaded};
 use self::linger::Linger;
 use self::log::{Entry, Log};
+use self::pace::Pace;
 use self::past::Past;
 use self::room::Room;
 use self::strangers::{MAX_STRANGERS, Strangers};
@@ -70,6 +72,7 @@ pub struct Config {
 /// What all threads of a server share.
 struct Shared {
     room: Room,
+    pace: Pace,
     strangers: Strangers,
     linger: Linger,
     log: Log,
@@ -128,6 +131,7 @@ pub fn run(config: Config) -> Result<()> {
     }
 
     let shared = Shared {
+        pace: Pace::default(),
         room: Room::new(
             Text::new(&loaded.room),
             max_members,

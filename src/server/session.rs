@@ -112,10 +112,15 @@ impl<'a> Session<'a> {
     fn read(&mut self) -> End {
         let mut input = vec![0; FIRST_READ];
         let mut input_over = self.member.input_over;
+        let pace = &self.shared.pace;
+        let mut turn = None;
         loop {
-            if let ControlFlow::Break(end) = self.handle_lines(input_over) {
-                return end;
-            }
+            let round = pace.round();
+            let handed_in = match self.handle_lines(input_over) {
+                ControlFlow::Break(end) => return end,
+                ControlFlow::Continue(handed_in) => handed_in,
+            };
+            drop(turn.take());
             if input_over {
                 return End::InputOver;
             }
@@ -125,6 +130,13 @@ impl<'a> Session<'a> {
                     .room
                     .cut(self.member.id, error, Some("a line without end"));
                 return End::Gone;
+            }
+            // Who sends faster than it is read does not gain by being read at once: its next lines go out together.
+            if handed_in > 1 {
+                turn = pace.wait(round);
+                if !os::wait_readable(&self.socket, Duration::ZERO).unwrap_or(true) {
+                    drop(turn.take());
+                }
             }
             match (&*self.socket).read(&mut input) {
                 Ok(0) => input_over = true,
@@ -140,10 +152,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Hands in all whole lines, as fast as this client may send.
-    fn handle_lines(&mut self, input_over: bool) -> ControlFlow<End> {
+    /// Hands in all whole lines, as fast as this client may send, and tells how many of them asked for something.
+    fn handle_lines(&mut self, input_over: bool) -> ControlFlow<End, usize> {
         let mut requests = Vec::new();
-        let mut lost = false;
+        let (mut handed_in, mut lost) = (0, false);
         loop {
             let wait = self.rate.wait(Instant::now()).filter(|_| !lost);
             if wait.is_some() || requests.len() == BATCH {
@@ -160,17 +172,22 @@ impl<'a> Session<'a> {
                 line => line,
             };
             let Some(line) = line else { break };
-            requests.push(match line {
+            let request = match line {
                 Ok(line) => Request::parse(line, self.member.format),
                 Err(error) => Err(RequestError::Line(error)),
-            });
+            };
             self.rate.count(Instant::now());
+            // A round that nothing leads to is not to be waited for.
+            if !matches!(request, Ok(Request::Nothing)) {
+                requests.push(request);
+                handed_in += 1;
+            }
         }
         self.hand_in(&mut requests)?;
         if lost {
             ControlFlow::Break(End::Lost)
         } else {
-            ControlFlow::Continue(())
+            ControlFlow::Continue(handed_in)
         }
     }
 
