@@ -15,15 +15,16 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// Lets a connection whose peer has vanished without a word break, instead of standing for ever.
-pub fn keep_alive(socket: &TcpStream) {
+/// Lets a connection whose peer has vanished without a word break, instead of standing for ever. What a listener accepts has
+/// the option of the listener.
+pub fn keep_alive<'s>(socket: impl Into<SockRef<'s>>) {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE_INTERVAL);
     #[cfg(not(any(target_os = "openbsd", target_os = "redox", target_os = "solaris")))]
     let keepalive = keepalive.with_retries(KEEPALIVE_RETRIES);
     // Where it cannot be set, the connection works without it.
-    let _ = SockRef::from(socket).set_tcp_keepalive(&keepalive);
+    let _ = socket.into().set_tcp_keepalive(&keepalive);
 }
 
 /// Sends what the kernel takes at once, at most [`MAX_SLICES`] slices of `parts`.

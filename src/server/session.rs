@@ -6,9 +6,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-#[cfg(target_os = "linux")]
-use socket2::SockRef;
-
 use super::Shared;
 use super::log::Entry;
 use super::login::{Admitted, Stranger};
@@ -29,13 +26,8 @@ const LONGEST_READ: usize = 16 * 1024;
 /// Lines that are handed to the room at once, so that one client's flood of tiny lines does not fill a round.
 const BATCH: usize = 256;
 
-/// What was sent to a peer and not acknowledged for so long breaks the connection (tcp(7), `TCP_USER_TIMEOUT`).
-#[cfg(target_os = "linux")]
-const USER_TIMEOUT: Duration = Duration::from_secs(90);
-
 /// Serves one connection to its end; the body of a client's thread.
 pub(super) fn serve(shared: &Shared, socket: Arc<TcpStream>, peer: SocketAddr) {
-    set_options(&socket);
     shared.log.post(Entry::Connected(peer));
     let mut lines = Lines::new(MAX_LINE);
     let admitted = Stranger::new(shared, &socket, &mut lines).log_in();
@@ -44,14 +36,6 @@ pub(super) fn serve(shared: &Shared, socket: Arc<TcpStream>, peer: SocketAddr) {
         None => shared.log.post(Entry::Disconnected(peer)),
     }
     shared.linger.closed();
-}
-
-fn set_options(socket: &TcpStream) {
-    os::keep_alive(socket);
-    // Where one cannot be set, the connection works without it.
-    let _ = socket.set_nodelay(true);
-    #[cfg(target_os = "linux")]
-    let _ = SockRef::from(socket).set_tcp_user_timeout(Some(USER_TIMEOUT));
 }
 
 /// A member's thread.
@@ -201,29 +185,5 @@ impl<'a> Session<'a> {
             Standing::Member(Some(name)) => os::set_thread_name("c:", name.as_str()),
         }
         ControlFlow::Continue(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn a_peer_that_vanishes_is_asked_after_a_minute_and_given_up_after_a_minute_and_a_half() {
-        use super::*;
-
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        set_options(&socket);
-        let options = SockRef::from(&socket);
-        assert!(options.keepalive().unwrap());
-        assert_eq!(
-            options.tcp_keepalive_time().unwrap(),
-            Duration::from_secs(60)
-        );
-        let interval = options.tcp_keepalive_interval().unwrap();
-        assert_eq!(interval, Duration::from_secs(10));
-        assert_eq!(options.tcp_keepalive_retries().unwrap(), 3);
-        let patience = options.tcp_user_timeout().unwrap();
-        assert_eq!(patience, Some(Duration::from_secs(90)));
     }
 }
