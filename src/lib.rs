@@ -42,7 +42,8 @@
 //!
 //! 1. One order: an event gets its number and its place in one critical section, and history and members get it in that
 //!    order (`server/room.rs`).
-//! 2. A newcomer has the past up to number n, and live from n + 1 (`server/delivery.rs`).
+//! 2. A newcomer has the past up to number n, and live from n + 1 (`server/delivery.rs`). So has who comes back after its
+//!    connection broke: all that is known after its last event, then live (`server/members.rs`, `server/past.rs`).
 //! 3. Nobody waits for a slow peer but its own thread (`server/backlog.rs`).
 //! 4. Every queue has a limit and a stated end: what is pending (`server/room.rs`), a backlog (`server/backlog.rs`), the log
 //!    (`server/log.rs`), what waits for the history (`server/history.rs`).

@@ -137,17 +137,21 @@ fn any_record() -> impl Strategy<Value = Record> {
 
 fn any_welcome() -> impl Strategy<Value = Welcome> {
     let who = (any_text(), any_listed(), any::<u64>());
-    (who, vec(any_listed(), 0..5), 0..1000_usize).prop_map(|((room, me, seq), online, others)| {
-        Welcome {
+    let again = (option::of(any_text()), any::<u64>());
+    let online = (vec(any_listed(), 0..5), 0..1000_usize);
+    (who, again, online).prop_map(
+        |((room, me, seq), (token, missing), (online, others))| Welcome {
             room,
+            token,
             id: me.id,
             name: me.name,
             group: me.group,
             count: online.len() + others,
             online,
             seq,
-        }
-    })
+            missing,
+        },
+    )
 }
 
 /// Every answer that has a JSON form.
@@ -395,12 +399,14 @@ proptest! {
         let me = member(0);
         let welcome = Welcome {
             room: text(16),
+            token: Some(text(32)),
             id: me.id,
             name: me.name,
             group: me.group,
             count,
             online: some.clone(),
             seq: u64::MAX,
+            missing: u64::MAX,
         };
         json_line(|out| Answer::Welcome(welcome).write_json(out))?;
         let online = Answer::Online { count, members: some };
@@ -506,6 +512,43 @@ fn each_event_is_the_json_object_that_is_promised() {
         record.write_json(true, &mut past);
         let past = String::from_utf8(past).unwrap();
         assert_eq!(past.trim_end(), json.replace('}', ",\"replay\":true}"));
+    }
+}
+
+#[test]
+fn a_welcome_is_the_json_object_that_is_promised() {
+    let mut welcome = Welcome {
+        room: Text::new("9f2c"),
+        token: Some(Text::new("c0de")),
+        id: MemberId(7),
+        name: Text::new("ala"),
+        group: None,
+        count: 1,
+        online: Vec::new(),
+        seq: 40,
+        missing: 0,
+    };
+    let shown = |welcome: &Welcome| {
+        json_line(|out| Answer::Welcome(welcome.clone()).write_json(out)).unwrap()
+    };
+    let json = r#"{"type":"welcome","room":"9f2c","token":"c0de","seq":40,"id":7,"name":"ala","count":1,"online":[]}"#;
+    assert_eq!(shown(&welcome), json);
+    welcome.missing = 5;
+    assert_eq!(shown(&welcome), json.replace("[]}", "[],\"missing\":5}"));
+}
+
+#[test]
+fn to_come_back_takes_a_token_and_a_number() {
+    for (line, login) in [
+        ("/resume c0de 40", Some(("c0de", 40))),
+        (" /Resume  c0de \t 40 ", Some(("c0de", 40))),
+        ("/resume c0de", None),
+        ("/resume c0de -1", None),
+        ("/resume c0de 4 0", None),
+        ("/resume c0de 18446744073709551616", None),
+        ("/resume", None),
+    ] {
+        assert_eq!(Login::parse(line), Login::Resume(login), "{line}");
     }
 }
 

@@ -12,7 +12,8 @@ use super::limits::{MAX_EVENT_LINE, MAX_LISTED};
 use super::request::Format;
 use super::text::Text;
 
-/// Identifies a member. No two members of a room ever have the same, whatever their names.
+/// Identifies a member. No two members of a room ever have the same, whatever their names; who comes back by `/resume` has
+/// the one that it had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MemberId(pub u64);
@@ -132,6 +133,8 @@ pub enum Answer {
 pub struct Welcome {
     /// The room's random id, which stays with its history.
     pub room: Text,
+    /// What takes the member back, by `/resume`, when its connection breaks. JSON clients get one.
+    pub token: Option<Text>,
     /// Who the member is.
     pub id: MemberId,
     /// Its name, as others see it.
@@ -142,8 +145,10 @@ pub struct Welcome {
     pub count: usize,
     /// The first of them, in order of joining.
     pub online: Vec<Listed>,
-    /// The number of the last event before the member's own joining.
+    /// The number of the last event before the member's own joining, or its coming back.
     pub seq: u64,
+    /// After `/resume`: how many of the events that it asks for are not known any more.
+    pub missing: u64,
 }
 
 /// As many of `members` as a list names, so that the line they make stays within
@@ -305,10 +310,11 @@ impl Answer {
         match self.clone() {
             Self::Welcome(welcome) => {
                 json.kind = Kind::Welcome;
-                json.room = Some(welcome.room);
+                (json.room, json.token) = (Some(welcome.room), welcome.token);
                 (json.id, json.name) = (Some(welcome.id), Some(welcome.name));
                 (json.group, json.seq) = (welcome.group, Some(welcome.seq));
                 (json.count, json.online) = (Some(welcome.count), Some(welcome.online));
+                json.missing = welcome.missing;
             }
             Self::PastBegins(_) | Self::PastEnds => return,
             Self::PrivateFrom {
@@ -410,12 +416,14 @@ impl Received {
             Kind::Welcome => {
                 return Ok(Self::Answer(Answer::Welcome(Welcome {
                     room: need(json.room, "room")?,
+                    token: json.token,
                     id: need(json.id, "id")?,
                     name: need(json.name, "name")?,
                     group: json.group,
                     count: need(json.count, "count")?,
                     online: need(json.online, "online")?,
                     seq: need(json.seq, "seq")?,
+                    missing: json.missing,
                 })));
             }
             Kind::Private => {
@@ -469,6 +477,8 @@ struct Json {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     room: Option<Text>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     seq: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     time: Option<Millis>,
@@ -494,6 +504,8 @@ struct Json {
     members: Option<Vec<Listed>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lines: Option<Vec<Text>>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    missing: u64,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     replay: bool,
 }
@@ -504,6 +516,10 @@ impl Json {
         let _ = serde_json::to_writer(&mut *out, self);
         out.push(b'\n');
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]

@@ -26,7 +26,10 @@ pub const MAX_GROUP_CHARS: usize = 16;
 /// Members that `/online` and a welcome list by name; the rest is a number.
 pub const MAX_LISTED: usize = 500;
 
-/// Wrong names and passwords that a connection may give before it is closed.
+/// Last events, of any kind, that who comes back by `/resume` can be given: with the longest texts, some 3 MiB.
+pub const MAX_RECENT: usize = 1000;
+
+/// Wrong names, passwords and tokens that a connection may give before it is closed.
 pub const LOGIN_TRIES: u32 = 5;
 
 /// Time that a connection has to log in.

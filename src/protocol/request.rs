@@ -32,6 +32,8 @@ pub enum Login<'a> {
     Nothing,
     /// The words of an [`Identity`], plain or after `/json`.
     Enter(Option<Format>, &'a str),
+    /// `/resume TOKEN SEQ`: the token, and the last event that the client has. None where it is not written so.
+    Resume(Option<(&'a str, u64)>),
     /// `/pass PASSWORD`.
     Pass(&'a str),
     /// `/help`.
@@ -60,6 +62,7 @@ impl<'a> Login<'a> {
         };
         match command.word.as_str() {
             "/json" => Self::Enter(Some(Format::Json), command.rest),
+            "/resume" => Self::Resume(resume(command.rest)),
             "/pass" => Self::Pass(command.rest),
             "/help" | "/?" => Self::Help(Language::English),
             "/pomoc" => Self::Help(Language::Polish),
@@ -67,6 +70,11 @@ impl<'a> Login<'a> {
             word => Self::Unknown(excerpt(word)),
         }
     }
+}
+
+fn resume(words: &str) -> Option<(&str, u64)> {
+    let (token, seq) = words.split_once(char::is_whitespace)?;
+    Some((token, seq.trim_start().parse().ok()?))
 }
 
 fn is_http(line: &str) -> bool {

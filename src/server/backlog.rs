@@ -47,6 +47,16 @@ pub(super) enum Append {
     TooFar,
 }
 
+/// What becomes of the last line of a member that is cut.
+pub(super) enum Cutting {
+    /// The writer thread sends it.
+    Later,
+    /// The writer thread has sent all before it, and ended; the line is not in the queue.
+    CaughtUp,
+    /// The writer thread has given up, and nothing more is sent.
+    GivenUp,
+}
+
 /// How a writer thread ended.
 pub(super) enum Written {
     /// All was sent, and more may come.
@@ -113,10 +123,15 @@ impl Backlog {
         !state.over
     }
 
-    /// Throws away what waits, but for the line that may be half sent, and ends with `reason`; false where the
-    /// writer thread has ended already.
-    pub(super) fn cut(&self, reason: &[u8]) -> bool {
+    /// Throws away what waits, but for the line that may be half sent, and ends with `reason`.
+    pub(super) fn cut(&self, reason: &[u8]) -> Cutting {
         let mut state = self.lock();
+        if state.over {
+            return match state.queue.is_empty() {
+                true => Cutting::CaughtUp,
+                false => Cutting::GivenUp,
+            };
+        }
         let line = state
             .queue
             .iter()
@@ -125,7 +140,7 @@ impl Backlog {
         state.queue.truncate(line);
         state.queue.extend(reason);
         state.closing = Some(Instant::now() + FAREWELL);
-        !state.over
+        Cutting::Later
     }
 
     /// The body of a writer thread: sends until the queue is empty.

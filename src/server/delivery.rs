@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 use super::Shared;
 use super::history::{Change, History};
 use super::log::Entry;
+use super::members::Link;
 use super::outlet::{Cut, Outlet};
-use super::past::Past;
+use super::past::{Past, Span};
 use super::room::Posted;
 use super::round::{Round, Script};
 use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
@@ -130,11 +131,25 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 Posted::Join {
                     record,
                     welcome,
+                    past,
+                    link,
                     socket,
                     format,
                 } => {
-                    self.encode_join(record, *welcome, socket, format);
-                    self.relieve();
+                    self.end_earlier(link);
+                    let outlet = Outlet {
+                        link,
+                        socket,
+                        format,
+                        name: welcome.name.clone(),
+                        script: Script::default(),
+                        backlog: None,
+                    };
+                    self.encode_join(record, *welcome, past, outlet);
+                    // A long past, for each of a class that joins at once.
+                    if self.round.own.len() > MAX_OWN {
+                        self.send_own();
+                    }
                 }
                 Posted::Answer(id, answer) => {
                     // A member that was cut in an earlier round gets no answers.
@@ -152,12 +167,21 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// Sends what single members get, where that is a lot: a long past, for each of a class that joins at once.
-    fn relieve(&mut self) {
-        if self.round.own.len() > MAX_OWN {
-            self.write_history();
-            self.shared.log.queue(&mut self.round.records);
-            self.send(false);
+    /// Sends what there is for single members.
+    fn send_own(&mut self) {
+        self.write_history();
+        self.shared.log.queue(&mut self.round.records);
+        self.send(false);
+    }
+
+    /// Ends the connection on which a member was here that comes back on another one, after what it was to get: the new
+    /// one continues from what the client says that it has.
+    fn end_earlier(&mut self, link: Link) {
+        if self.outlets.contains_key(&link.id) {
+            self.send_own();
+        }
+        if let Some(outlet) = self.remove(link.id) {
+            outlet.cut("you came back on another connection", self.shared);
         }
     }
 
@@ -199,36 +223,35 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
 
     fn encode_join(
         &mut self,
-        record: Arc<Record>,
-        welcome: Welcome,
-        socket: Arc<TcpStream>,
-        format: Format,
+        record: Option<Arc<Record>>,
+        mut welcome: Welcome,
+        past: Span,
+        mut outlet: Outlet,
     ) {
+        let format = outlet.format;
         if format == Format::Json {
             self.json_outlets += 1;
         }
-        let (id, name) = (welcome.id, welcome.name.clone());
+        welcome.missing = self.past.missing(past);
         let mut own = self.round.write_own(format, &Answer::Welcome(welcome));
-        self.past.write(format, &mut self.round.own);
+        self.past.write(past, format, &mut self.round.own);
         own.end = self.round.own.len();
-        let (plain, json) = self.write_common(&record);
         // Live begins where the past ends: a plain client does not get its own joining, a JSON client does.
-        let script = Script::of_newcomer(
-            own,
-            match format {
-                Format::Plain => plain.end,
-                Format::Json => json.start,
-            },
-        );
-        let outlet = Outlet {
-            socket,
-            format,
-            name,
-            script,
-            backlog: None,
+        let live = match &record {
+            None => self.round.common(format).len(),
+            Some(record) => {
+                let (plain, json) = self.write_common(record);
+                match format {
+                    Format::Plain => plain.end,
+                    Format::Json => json.start,
+                }
+            }
         };
-        self.outlets.insert(id, outlet);
-        self.finish_event(record);
+        outlet.script = Script::of_newcomer(own, live);
+        self.outlets.insert(outlet.link.id, outlet);
+        if let Some(record) = record {
+            self.finish_event(record);
+        }
     }
 
     /// Encodes an event for all members; JSON only where somebody gets it.
@@ -281,7 +304,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             if !to_all {
                 outlet.script.cursor = self.round.common(outlet.format).len();
             }
-            let sent = outlet.send(*id, &mut parts, script.exempt, self.shared, self.scope);
+            let sent = outlet.send(&mut parts, script.exempt, self.shared, self.scope);
             if script.ends || self.round.closes || sent.is_err() {
                 ended.push((*id, sent));
             }
@@ -289,12 +312,9 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         self.round.own.clear();
         for (id, sent) in ended {
             // It was there a moment ago.
-            let Some(outlet) = self.outlets.remove(&id) else {
+            let Some(outlet) = self.remove(id) else {
                 continue;
             };
-            if outlet.format == Format::Json {
-                self.json_outlets -= 1;
-            }
             match sent {
                 Ok(()) => {
                     if let Some(socket) = outlet.close(self.shared) {
@@ -303,15 +323,25 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                     }
                 }
                 Err(Cut::TooSlow) => {
-                    self.shared.room.leave(id, Some("too slow"));
-                    outlet.cut(self.shared);
+                    self.shared.room.leave(outlet.link, Some("too slow"));
+                    let reason =
+                        "you were cut: your connection takes messages too slowly; join again";
+                    outlet.cut(reason, self.shared);
                 }
                 Err(Cut::Lost) => {
-                    self.shared.room.leave(id, Some("connection lost"));
+                    self.shared.room.leave(outlet.link, Some("connection lost"));
                     // Wakes its thread; where that fails, nobody is there to be woken.
                     let _ = outlet.socket.shutdown(Shutdown::Both);
                 }
             }
         }
+    }
+
+    fn remove(&mut self, id: MemberId) -> Option<Outlet> {
+        let outlet = self.outlets.remove(&id)?;
+        if outlet.format == Format::Json {
+            self.json_outlets -= 1;
+        }
+        Some(outlet)
     }
 }

@@ -16,6 +16,7 @@ use jiff::tz::TimeZone;
 use termcolor::{BufferedStandardStream, Color, ColorChoice, WriteColor};
 
 use crate::protocol::event::{Answer, Record};
+use crate::protocol::text::Text;
 use crate::style;
 
 /// Lines that may wait for the terminal.
@@ -30,6 +31,8 @@ pub(super) enum Entry {
     Record(Arc<Record>),
     /// Somebody connected.
     Connected(SocketAddr),
+    /// The member of this name came back.
+    Returned(SocketAddr, Text),
     /// Somebody is gone who never had a name.
     Disconnected(SocketAddr),
     /// What the operator is told, without a time.
@@ -203,6 +206,7 @@ fn write_entry(
     match entry {
         Entry::Record(record) => style::paint_event(out, &record.event)?,
         Entry::Connected(peer) => write!(out, "{} connected", Peer(peer))?,
+        Entry::Returned(peer, name) => write!(out, "{} is {name}, who came back", Peer(peer))?,
         Entry::Disconnected(peer) => write!(out, "{} is gone, without a name", Peer(peer))?,
         Entry::Plain(text) => out.write_all(text.as_bytes())?,
         Entry::Answer(error @ Answer::Error(_)) => {

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::linger::LINGER;
-use super::room::Refusal;
+use super::members::{Link, Refusal};
+use super::room::Room;
 use super::strangers::Seat;
 use crate::os;
-use crate::protocol::event::{Answer, MemberId};
+use crate::protocol::event::Answer;
 use crate::protocol::limits::{LOGIN_TRIES, MAX_UNENDED};
 use crate::protocol::line::{LineError, Lines};
 use crate::protocol::request::{self, Format, Identity, Login};
@@ -46,8 +47,8 @@ pub(super) struct Stranger<'a> {
 
 /// A stranger that has become a member.
 pub(super) struct Admitted {
-    pub(super) id: MemberId,
-    pub(super) identity: Identity,
+    pub(super) link: Link,
+    pub(super) name: Text,
     pub(super) format: Format,
     pub(super) input_over: bool,
 }
@@ -55,7 +56,7 @@ pub(super) struct Admitted {
 /// What a line of a stranger leads to.
 enum Step {
     Stay,
-    In(MemberId, Identity),
+    In(Link, Text),
     Out(End),
 }
 
@@ -108,11 +109,11 @@ impl<'a> Stranger<'a> {
             };
             match step {
                 Step::Stay => {}
-                Step::In(id, identity) => {
+                Step::In(link, name) => {
                     let (format, input_over) = (self.format, self.input_over);
                     return Some(Admitted {
-                        id,
-                        identity,
+                        link,
+                        name,
                         format,
                         input_over,
                     });
@@ -229,11 +230,23 @@ impl<'a> Stranger<'a> {
                     return self.refuse(&"this room has a password: type /pass PASSWORD first");
                 }
                 match Identity::parse(words) {
-                    Ok(identity) => self.enter(identity),
+                    Ok(identity) => self.enter(|room, format, socket| {
+                        let link = room.join(&identity, format, socket)?;
+                        Ok((link, identity.name.text().clone()))
+                    }),
                     Err(error) if words.eq_ignore_ascii_case("exit") => {
                         self.refuse(&format!("{error}, or type /quit to leave"))
                     }
                     Err(error) => self.refuse(&error),
+                }
+            }
+            Login::Resume(resume) => {
+                self.format = Format::Json;
+                match resume {
+                    Some((token, after)) => {
+                        self.enter(|room, _, socket| room.resume(token, after, socket))
+                    }
+                    None => self.refuse(&"type /resume TOKEN SEQ"),
                 }
             }
         }
@@ -250,16 +263,20 @@ impl<'a> Stranger<'a> {
         Step::Stay
     }
 
-    fn enter(&mut self, identity: Identity) -> Step {
+    /// Takes a place in the room in the way of `enter`.
+    fn enter(
+        &mut self,
+        enter: impl FnOnce(&Room, Format, &Arc<TcpStream>) -> Result<(Link, Text), Refusal>,
+    ) -> Step {
         if !self.seat.leave() {
             return Step::Out(self.unseated());
         }
-        match self.shared.room.join(&identity, self.format, self.socket) {
-            Ok(id) => Step::In(id, identity),
+        match enter(&self.shared.room, self.format, self.socket) {
+            Ok((link, name)) => Step::In(link, name),
             Err(refusal @ (Refusal::Full(_) | Refusal::Closed)) => {
                 Step::Out(End::Told(refusal.to_string()))
             }
-            Err(refusal @ Refusal::Taken(..)) => {
+            Err(refusal @ (Refusal::Taken(..) | Refusal::Unknown)) => {
                 self.seat.take_again(self.socket);
                 self.refuse(&refusal)
             }

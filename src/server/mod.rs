@@ -8,6 +8,7 @@ mod history;
 mod linger;
 mod log;
 mod login;
+mod members;
 mod outlet;
 mod pace;
 mod past;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::thread::{Builder, Scope};
 
 use super::Shared;
-use super::backlog::{Append, Backlog, Written};
+use super::backlog::{Append, Backlog, Cutting, Written};
+use super::members::Link;
 use super::round::Script;
 use crate::os;
-use crate::protocol::event::{Answer, MemberId};
+use crate::protocol::event::Answer;
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
 
@@ -18,6 +19,7 @@ const WRITER_STACK: usize = 64 * 1024;
 
 /// One member, as the delivery thread sees it.
 pub(super) struct Outlet {
+    pub(super) link: Link,
     pub(super) socket: Arc<TcpStream>,
     pub(super) format: Format,
     pub(super) name: Text,
@@ -35,7 +37,6 @@ pub(super) enum Cut {
 impl Outlet {
     pub(super) fn send<'scope, 'env>(
         &mut self,
-        id: MemberId,
         parts: &mut Vec<IoSlice<'_>>,
         exempt: usize,
         shared: &'env Shared,
@@ -55,7 +56,7 @@ impl Outlet {
                 Ok(sent) => IoSlice::advance_slices(&mut rest, sent),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return self.fall_behind(id, rest, exempt, shared, scope);
+                    return self.fall_behind(rest, exempt, shared, scope);
                 }
                 Err(_) => return Err(Cut::Lost),
             }
@@ -66,7 +67,6 @@ impl Outlet {
     /// The socket is full: the rest goes to a thread of its own.
     pub(super) fn fall_behind<'scope, 'env>(
         &mut self,
-        id: MemberId,
         rest: &[IoSlice<'_>],
         exempt: usize,
         shared: &'env Shared,
@@ -74,15 +74,16 @@ impl Outlet {
     ) -> Result<(), Cut> {
         let backlog = Arc::new(Backlog::new(rest, exempt));
         let (queue, socket) = (Arc::clone(&backlog), Arc::clone(&self.socket));
+        let link = self.link;
         let write = move || match queue.write(&socket) {
             Written::CaughtUp => {}
             Written::Closed => finish(socket, shared),
             Written::Stalled => {
-                shared.room.leave(id, Some("too slow"));
+                shared.room.leave(link, Some("too slow"));
                 let _ = socket.shutdown(Shutdown::Both);
             }
             Written::Lost => {
-                shared.room.leave(id, Some("connection lost"));
+                shared.room.leave(link, Some("connection lost"));
                 let _ = socket.shutdown(Shutdown::Both);
             }
         };
@@ -108,14 +109,18 @@ impl Outlet {
         }
     }
 
-    /// Ends the connection of a member that is too far behind, after the line that is half sent.
-    pub(super) fn cut(self, shared: &Shared) {
-        let mut reason = Vec::new();
-        let text = Text::new("you were cut: your connection takes messages too slowly; join again");
-        Answer::Error(text).write(self.format, &mut reason);
-        match &self.backlog {
-            Some(backlog) if backlog.cut(&reason) => shared.linger.add(self.socket),
-            Some(_) | None => finish(self.socket, shared),
+    /// Ends the connection for a reason that it is told, after the line that is half sent. What waits for it is thrown away.
+    pub(super) fn cut(self, reason: &str, shared: &Shared) {
+        let mut line = Vec::new();
+        Answer::Error(Text::new(reason)).write(self.format, &mut line);
+        match self.backlog.map(|backlog| backlog.cut(&line)) {
+            Some(Cutting::Later) => shared.linger.add(self.socket),
+            Some(Cutting::GivenUp) => finish(self.socket, shared),
+            None | Some(Cutting::CaughtUp) => {
+                // All before it was sent. Where it finds no place, the peer has none to read it either.
+                let _ = os::send_now(&self.socket, &[IoSlice::new(&line)]);
+                finish(self.socket, shared);
+            }
         }
     }
 }

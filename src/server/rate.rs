@@ -25,6 +25,13 @@ impl Rate {
         }
     }
 
+    /// As [`Rate::new`], without the burst: for a connection that may be one of many in a row.
+    pub(super) fn steady(lines: u32, now: Instant) -> Self {
+        let mut rate = Self::new(lines, now);
+        rate.empty_at += BURST;
+        rate
+    }
+
     /// How long to wait before the next line is taken, where it must wait.
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
         let full = self.empty_at.saturating_duration_since(now) + self.line;
@@ -55,6 +62,15 @@ mod tests {
             assert_eq!(rate.wait(now), None);
             rate.count(now);
         }
+    }
+
+    #[test]
+    fn without_the_burst_one_passes_at_a_time_from_the_beginning() {
+        let now = Instant::now();
+        let rate = Rate::steady(10, now);
+        assert_eq!(rate.wait(now), Some(Duration::from_millis(100)));
+        assert_eq!(rate.wait(now + Duration::from_millis(100)), None);
+        assert_eq!(Rate::steady(0, now).wait(now), None);
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! The room: who is here, the order of what happens, and what is still to be delivered.
 
-use std::collections::{BTreeMap, HashMap};
 use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome, listed};
-use crate::protocol::name::{Group, Name};
+use super::members::{self, Arrival, Link, Members, Refusal};
+use super::past::Span;
+use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
+use crate::protocol::name::Name;
 use crate::protocol::request::{self, Format, Identity, Request, RequestError};
 use crate::protocol::text::Text;
 
@@ -27,7 +28,6 @@ const ENTRY: usize = 128;
 pub(super) struct Room {
     /// The room's random id.
     id: Text,
-    max_members: usize,
     /// Guards who is here, the next number, and what is pending. An event gets its number and its place in
     /// `pending` in one critical section: that is what makes one order for all.
     state: Mutex<State>,
@@ -38,11 +38,7 @@ pub(super) struct Room {
 }
 
 struct State {
-    /// Ids rise, so this is the order of joining.
-    members: BTreeMap<MemberId, Member>,
-    /// Who has which key; a name has both of its keys in here as long as its member is here.
-    names: [HashMap<Box<str>, MemberId>; 2],
-    next_id: u64,
+    members: Members,
     next_seq: u64,
     pending: Vec<Posted>,
     pending_bytes: usize,
@@ -51,48 +47,22 @@ struct State {
     messages: u64,
 }
 
-struct Member {
-    name: Name,
-    group: Option<Group>,
-    /// Who last wrote to it in private, with the name it had then.
-    correspondent: Option<(MemberId, Text)>,
-}
-
 /// What the delivery thread is to do next.
 pub(super) enum Posted {
     /// Everybody is told.
     Event(Arc<Record>),
-    /// A member came. It gets the welcome, the past, and what follows.
+    /// A member came, or came back on another connection. It gets the welcome, this of the past, and what follows.
     Join {
-        record: Arc<Record>,
+        /// Its joining, where it was not here.
+        record: Option<Arc<Record>>,
         welcome: Box<Welcome>,
+        past: Span,
+        link: Link,
         socket: Arc<TcpStream>,
         format: Format,
     },
     /// One member is told.
     Answer(MemberId, Box<Answer>),
-}
-
-/// Why somebody cannot join.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// The name is taken; one that is free.
-    Taken(Name, Option<Name>),
-    /// So many members are here already.
-    Full(usize),
-    /// The server is shutting down.
-    Closed,
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Taken(name, Some(free)) => write!(f, "the name {name} is taken: try {free}"),
-            Self::Taken(name, None) => write!(f, "the name {name} is taken: try another"),
-            Self::Full(max) => write!(f, "the room is full ({max})"),
-            Self::Closed => f.write_str("the server is shutting down"),
-        }
-    }
 }
 
 /// What a client's thread is told about the requests that it handed in.
@@ -115,11 +85,8 @@ impl Room {
     pub(super) fn new(id: Text, max_members: usize, last_seq: u64, last_id: u64) -> Self {
         Self {
             id,
-            max_members,
             state: Mutex::new(State {
-                members: BTreeMap::new(),
-                names: Default::default(),
-                next_id: last_id + 1,
+                members: Members::new(max_members, last_id),
                 next_seq: last_seq + 1,
                 pending: Vec::new(),
                 pending_bytes: 0,
@@ -153,85 +120,104 @@ impl Room {
         identity: &Identity,
         format: Format,
         socket: &Arc<TcpStream>,
-    ) -> Result<MemberId, Refusal> {
+    ) -> Result<Link, Refusal> {
+        let token = match format {
+            Format::Plain => None,
+            Format::Json => members::token(),
+        };
         let mut state = self.lock_with_space();
         if state.closed {
             return Err(Refusal::Closed);
         }
-        if state.members.len() >= self.max_members {
-            return Err(Refusal::Full(self.max_members));
-        }
-        let name = &identity.name;
-        if state.holder(name).is_some() {
-            return Err(Refusal::Taken(name.clone(), state.free_name(name)));
-        }
-        let id = MemberId(state.next_id);
-        state.next_id += 1;
-        state.joined += 1;
-        state.take_name(id, name);
-        let group = identity.group.clone();
-        state.members.insert(
-            id,
-            Member {
-                name: name.clone(),
-                group,
-                correspondent: None,
-            },
-        );
-
-        let group = identity.group.as_ref().map(|group| group.text().clone());
-        let welcome = Box::new(Welcome {
-            room: self.id.clone(),
-            id,
-            name: name.text().clone(),
-            group: group.clone(),
-            count: state.members.len(),
-            online: match format {
-                Format::Plain => Vec::new(),
-                Format::Json => state.list(),
-            },
-            seq: state.next_seq - 1,
-        });
-        let record = state.record(Event::Joined(Listed {
-            id,
-            name: name.text().clone(),
-            group,
-        }));
-        let socket = Arc::clone(socket);
-        self.post(
-            &mut state,
-            ENTRY,
-            Posted::Join {
-                record,
-                welcome,
-                socket,
-                format,
-            },
-        );
-        Ok(id)
+        let since = state.next_seq - 1;
+        let arrival = state.members.enter(identity, token, since)?;
+        Ok(self.post_join(&mut state, arrival, 0, format, socket))
     }
 
-    /// Does what member `id` asks for, in this order. May wait for the delivery thread.
+    /// Takes back the member of `token`, whose client has the events up to `after`, and gives the name that it had last.
+    /// A connection that it still has is ended: nothing more is taken from it. May wait for the delivery thread.
+    ///
+    /// No password is asked for, since nobody is given a token who did not give the password.
+    pub(super) fn resume(
+        &self,
+        token: &str,
+        after: u64,
+        socket: &Arc<TcpStream>,
+    ) -> Result<(Link, Text), Refusal> {
+        let mut state = self.lock_with_space();
+        if state.closed {
+            return Err(Refusal::Closed);
+        }
+        let arrival = state.members.come_back(token)?;
+        let name = arrival.who.name.clone();
+        let link = self.post_join(&mut state, arrival, after, Format::Json, socket);
+        Ok((link, name))
+    }
+
+    /// Posts that somebody came. Who was here all the time has not joined.
+    fn post_join(
+        &self,
+        state: &mut State,
+        arrival: Arrival,
+        after: u64,
+        format: Format,
+        socket: &Arc<TcpStream>,
+    ) -> Link {
+        let Arrival { link, who, .. } = arrival;
+        let welcome = Box::new(Welcome {
+            room: self.id.clone(),
+            token: arrival.token,
+            id: who.id,
+            name: who.name.clone(),
+            group: who.group.clone(),
+            count: state.members.count(),
+            online: match format {
+                Format::Plain => Vec::new(),
+                Format::Json => state.members.list(),
+            },
+            seq: state.next_seq - 1,
+            // The delivery thread has the past, and knows what is missing.
+            missing: 0,
+        });
+        let record = (!arrival.was_here).then(|| {
+            state.joined += 1;
+            state.record(Event::Joined(who))
+        });
+        let joined = Posted::Join {
+            record,
+            welcome,
+            past: Span {
+                after,
+                since: arrival.since,
+            },
+            link,
+            socket: Arc::clone(socket),
+            format,
+        };
+        self.post(state, ENTRY, joined);
+        link
+    }
+
+    /// Does what the member on `link` asks for, in this order. May wait for the delivery thread.
     pub(super) fn handle(
         &self,
-        id: MemberId,
+        link: Link,
         requests: impl Iterator<Item = Result<Request, RequestError>>,
     ) -> Standing {
         let mut state = self.lock_with_space();
         let mut renamed = None;
         for request in requests {
-            if !state.members.contains_key(&id) || state.closed {
+            if state.members.on(link).is_none() || state.closed {
                 return Standing::Gone;
             }
             match request {
-                Ok(request) => self.request(&mut state, id, request, &mut renamed),
-                Err(error) => self.answer(&mut state, id, error_answer(&error)),
+                Ok(request) => self.request(&mut state, link.id, request, &mut renamed),
+                Err(error) => self.answer(&mut state, link.id, error_answer(&error)),
             }
         }
-        if state.members.contains_key(&id) {
-            Standing::Member(renamed)
-        } else {
-            Standing::Gone
+        match state.members.on(link) {
+            Some(_) => Standing::Member(renamed),
+            None => Standing::Gone,
         }
     }
 
@@ -243,7 +229,7 @@ impl Room {
         renamed: &mut Option<Name>,
     ) {
         // Its caller has looked under the same lock.
-        let Some(member) = state.members.get(&id) else {
+        let Some(member) = state.members.get(id) else {
             return;
         };
         let name = member.name.clone();
@@ -260,7 +246,7 @@ impl Room {
                     },
                 );
             }
-            Request::Msg(to, text) => match state.holder(&to) {
+            Request::Msg(to, text) => match state.members.holder(&to) {
                 Some(to) if to == id => {
                     let error = "that is your own name: /msg takes the name of another member";
                     self.answer(state, id, error_answer(&error));
@@ -272,7 +258,7 @@ impl Room {
                 }
             },
             Request::Reply(text) => match member.correspondent.clone() {
-                Some((to, _)) if state.members.contains_key(&to) => {
+                Some((to, _)) if state.members.get(to).is_some() => {
                     self.private(state, (id, name), to, text);
                 }
                 Some((_, gone)) => {
@@ -283,40 +269,34 @@ impl Room {
                     self.answer(state, id, error_answer(&error));
                 }
             },
-            Request::Rename(new) => {
-                if state.holders(&new).any(|holder| holder != id) {
-                    let free = state.free_name(&new);
-                    self.answer(state, id, error_answer(&Refusal::Taken(new, free)));
-                } else if new.text() == name.text() {
-                    let notice = Text::new(&format!("your name is {name} already"));
-                    self.answer(state, id, Answer::Notice(notice));
-                } else {
-                    state.release_name(&name);
-                    state.take_name(id, &new);
-                    if let Some(member) = state.members.get_mut(&id) {
-                        member.name = new.clone();
-                    }
+            Request::Rename(new) if new.text() == name.text() => {
+                let notice = Text::new(&format!("your name is {name} already"));
+                self.answer(state, id, Answer::Notice(notice));
+            }
+            Request::Rename(new) => match state.members.rename(id, &new) {
+                Err(refusal) => self.answer(state, id, error_answer(&refusal)),
+                Ok(()) => {
                     let (from, to) = (name.text().clone(), new.text().clone());
                     self.post_event(state, Event::Renamed { id, from, to });
                     *renamed = Some(new);
                 }
-            }
+            },
             Request::Online => {
-                let (count, members) = (state.members.len(), state.list());
+                let (count, members) = (state.members.count(), state.members.list());
                 self.answer(state, id, Answer::Online { count, members });
             }
             Request::Help(language) => {
                 let lines = request::help(language).iter().map(|line| Text::new(line));
                 self.answer(state, id, Answer::Help(lines.collect()));
             }
-            Request::Quit => self.remove(state, id, None),
+            Request::Quit => self.remove(state, id, None, false),
         }
     }
 
     fn private(&self, state: &mut State, from: (MemberId, Name), to: MemberId, text: Text) {
         let time = now();
         let (id, name) = from;
-        let Some(receiver) = state.members.get_mut(&to) else {
+        let Some(receiver) = state.members.get_mut(to) else {
             return;
         };
         let to_name = receiver.name.text().clone();
@@ -344,47 +324,48 @@ impl Room {
         );
     }
 
-    /// Takes `id` out of the room, for a reason that the others are told. Does nothing where it has left
-    /// already; never waits.
-    pub(super) fn leave(&self, id: MemberId, reason: Option<&str>) {
-        self.remove(&mut self.lock(), id, reason.map(Text::new));
-    }
-
-    /// Tells member `id` that it did something that cannot be done, and takes it out of the room.
-    pub(super) fn cut(&self, id: MemberId, error: &str, reason: Option<&str>) {
+    /// Takes the member on `link` out of the room, for a reason that the others are told; it may come back. Does nothing
+    /// where it has left already, or is on another connection; never waits.
+    pub(super) fn leave(&self, link: Link, reason: Option<&str>) {
         let mut state = self.lock();
-        if state.members.contains_key(&id) {
-            self.answer(&mut state, id, error_answer(&error));
-            self.remove(&mut state, id, reason.map(Text::new));
+        if state.members.on(link).is_some() {
+            self.remove(&mut state, link.id, reason.map(Text::new), true);
         }
     }
 
-    fn remove(&self, state: &mut State, id: MemberId, reason: Option<Text>) {
+    /// Tells the member on `link` that it did something that cannot be done, and takes it out of the room for good.
+    pub(super) fn cut(&self, link: Link, error: &str, reason: &str) {
+        let mut state = self.lock();
+        if state.members.on(link).is_some() {
+            self.send_away(&mut state, link.id, error, reason);
+        }
+    }
+
+    fn send_away(&self, state: &mut State, id: MemberId, error: &str, reason: &str) {
+        self.answer(state, id, error_answer(&error));
+        self.remove(state, id, Some(Text::new(reason)), false);
+    }
+
+    fn remove(&self, state: &mut State, id: MemberId, reason: Option<Text>, may_return: bool) {
         if state.closed {
             return;
         }
-        if let Some(member) = state.members.remove(&id) {
-            state.release_name(&member.name);
-            self.post_event(
-                state,
-                Event::Left {
-                    id,
-                    name: member.name.text().clone(),
-                    reason,
-                },
-            );
+        if let Some(name) = state.members.remove(id, may_return) {
+            let name = name.text().clone();
+            self.post_event(state, Event::Left { id, name, reason });
         }
     }
 
     /// Takes the member called `name` out of the room; the operator's `/kick`.
     pub(super) fn kick(&self, name: &Name, reason: &str) -> Result<(), RequestError> {
-        let holder = self.lock().holder(name);
+        let mut state = self.lock();
+        let holder = state.members.holder(name);
         let id = holder.ok_or_else(|| RequestError::NotHere(name.text().clone()))?;
         if reason.is_empty() {
-            self.cut(id, "you were kicked", Some("kicked"));
+            self.send_away(&mut state, id, "you were kicked", "kicked");
         } else {
             let reason = format!("kicked: {reason}");
-            self.cut(id, &format!("you were {reason}"), Some(&reason));
+            self.send_away(&mut state, id, &format!("you were {reason}"), &reason);
         }
         Ok(())
     }
@@ -401,8 +382,8 @@ impl Room {
     pub(super) fn online(&self) -> Answer {
         let state = self.lock();
         Answer::Online {
-            count: state.members.len(),
-            members: state.list(),
+            count: state.members.count(),
+            members: state.members.list(),
         }
     }
 
@@ -483,44 +464,6 @@ impl State {
             time: now(),
             event,
         })
-    }
-
-    /// Who has this name, or one that looks the same.
-    fn holder(&self, name: &Name) -> Option<MemberId> {
-        self.holders(name).next()
-    }
-
-    /// As [`State::holder`], all of them: a name may look like one member's in capitals and like another's in small
-    /// letters.
-    fn holders(&self, name: &Name) -> impl Iterator<Item = MemberId> {
-        let keys = name.keys();
-        let each = self.names.iter().zip(keys);
-        each.filter_map(|(names, key)| names.get(key).copied())
-    }
-
-    fn take_name(&mut self, id: MemberId, name: &Name) {
-        for (names, key) in self.names.iter_mut().zip(name.keys()) {
-            names.insert(key.into(), id);
-        }
-    }
-
-    fn release_name(&mut self, name: &Name) {
-        for (names, key) in self.names.iter_mut().zip(name.keys()) {
-            names.remove(key);
-        }
-    }
-
-    fn free_name(&self, name: &Name) -> Option<Name> {
-        let mut numbered = (2..100).filter_map(|number| name.with_number(number));
-        numbered.find(|name| self.holder(name).is_none())
-    }
-
-    fn list(&self) -> Vec<Listed> {
-        listed(self.members.iter().map(|(id, member)| Listed {
-            id: *id,
-            name: member.name.text().clone(),
-            group: member.group.as_ref().map(|group| group.text().clone()),
-        }))
     }
 }
 

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use super::Shared;
 use super::log::Entry;
 use super::login::{Admitted, Stranger};
+use super::members::Link;
 use super::rate::Rate;
 use super::room::Standing;
 use crate::os;
-use crate::protocol::event::MemberId;
 use crate::protocol::limits::{MAX_LINE, MAX_UNENDED};
 use crate::protocol::line::Lines;
 use crate::protocol::request::{Request, RequestError};
@@ -32,7 +32,13 @@ pub(super) fn serve(shared: &Shared, socket: Arc<TcpStream>, peer: SocketAddr) {
     let mut lines = Lines::new(MAX_LINE);
     let admitted = Stranger::new(shared, &socket, &mut lines).log_in();
     match admitted {
-        Some(admitted) => Session::new(shared, socket, lines, admitted).run(),
+        Some(admitted) => {
+            if !admitted.link.is_first() {
+                let name = admitted.name.clone();
+                shared.log.post(Entry::Returned(peer, name));
+            }
+            Session::new(shared, socket, lines, admitted).run();
+        }
         None => shared.log.post(Entry::Disconnected(peer)),
     }
     shared.linger.closed();
@@ -58,7 +64,7 @@ enum End {
 }
 
 /// A member is out of the room when its thread ends, also by a panic.
-struct Leave<'a>(&'a Shared, MemberId);
+struct Leave<'a>(&'a Shared, Link);
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
@@ -68,7 +74,12 @@ impl Drop for Leave<'_> {
 
 impl<'a> Session<'a> {
     fn new(shared: &'a Shared, socket: Arc<TcpStream>, lines: Lines, member: Admitted) -> Self {
-        let rate = Rate::new(shared.rate, Instant::now());
+        let now = Instant::now();
+        let rate = match member.link.is_first() {
+            true => Rate::new(shared.rate, now),
+            // Or one could send without limit by coming back again and again.
+            false => Rate::steady(shared.rate, now),
+        };
         Self {
             shared,
             socket,
@@ -79,12 +90,12 @@ impl<'a> Session<'a> {
     }
 
     fn run(mut self) {
-        let id = self.member.id;
-        let _leave = Leave(self.shared, id);
-        os::set_thread_name("c:", self.member.identity.name.as_str());
+        let link = self.member.link;
+        let _leave = Leave(self.shared, link);
+        os::set_thread_name("c:", self.member.name.as_str());
         match self.read() {
             End::InputOver => {}
-            End::Lost => self.shared.room.leave(id, Some("connection lost")),
+            End::Lost => self.shared.room.leave(link, Some("connection lost")),
             End::Gone => {
                 // The peer reads its last line and closes; if it does not, `Linger` shuts the socket.
                 let mut input = [0; FIRST_READ];
@@ -110,9 +121,8 @@ impl<'a> Session<'a> {
             }
             if self.lines.unended() >= MAX_UNENDED {
                 let error = "64 KiB without a line ending: end each line with LF";
-                self.shared
-                    .room
-                    .cut(self.member.id, error, Some("a line without end"));
+                let reason = "a line without end";
+                self.shared.room.cut(self.member.link, error, reason);
                 return End::Gone;
             }
             // Who sends faster than it is read does not gain by being read at once: its next lines go out together.
@@ -179,7 +189,11 @@ impl<'a> Session<'a> {
         if requests.is_empty() {
             return ControlFlow::Continue(());
         }
-        match self.shared.room.handle(self.member.id, requests.drain(..)) {
+        match self
+            .shared
+            .room
+            .handle(self.member.link, requests.drain(..))
+        {
             Standing::Gone => return ControlFlow::Break(End::Gone),
             Standing::Member(None) => {}
             Standing::Member(Some(name)) => os::set_thread_name("c:", name.as_str()),
