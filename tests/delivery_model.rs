@@ -34,11 +34,24 @@ const PLANS: [&[&[Request]]; 3] = [
     &[&[Ask, Say]],
 ];
 
-/// Is sent its own joining and messages too, and stays until it is sent away; the others leave.
+/// Is sent its own joining and messages too, and stays until it is sent away; the others leave. Its peer may lose the
+/// connection, and comes back on [`BACK`].
 const JSON: Id = 1;
+
+/// What is sent after the coming back.
+const PLAN_BACK: &[Request] = &[Say, Ask];
 
 /// Place in [`PLANS`].
 type Id = usize;
+
+/// A connection: that of each member has its number, and one more is there to come back on.
+type Link = usize;
+
+const BACK: Link = PLANS.len();
+
+fn member_on(link: Link) -> Id {
+    if link == BACK { JSON } else { link }
+}
 
 type Seq = usize;
 
@@ -62,6 +75,13 @@ enum Posted {
     Event(Seq, Event),
     /// An answer, and the last event before it.
     Answer(Id, Seq),
+    /// The coming back on [`BACK`] after the event `seq`, of who has seen those up to `after`; where it was gone, a joining
+    /// is the next event.
+    Back {
+        after: Seq,
+        seq: Seq,
+        joins: bool,
+    },
 }
 
 /// What a peer reads.
@@ -94,6 +114,10 @@ enum Fault {
     OverApart,
     /// A writer thread that gave up is taken for one that has sent all.
     GivenUpIsCaughtUp,
+    /// What a connection's end does is done to its member, wherever that is by now.
+    LinkForgotten,
+    /// Who comes back gets as live what stood in the round before.
+    BackToTheRound,
 }
 
 /// `Room`, and what goes with it in `Shared`.
@@ -101,7 +125,7 @@ struct Room {
     state: Mutex<State>,
     posted: Condvar,
     taken: Condvar,
-    sockets: [Socket; PLANS.len()],
+    sockets: [Socket; BACK + 1],
     fault: Fault,
     /// For [`Fault::PastApart`]: the past, and what each newcomer took of it.
     past: Mutex<(Vec<Seq>, [Vec<Seq>; PLANS.len()])>,
@@ -113,13 +137,21 @@ type Seen = std::sync::Mutex<BTreeMap<&'static str, usize>>;
 
 #[derive(Default)]
 struct State {
-    members: BTreeSet<Id>,
+    members: BTreeMap<Id, Link>,
     last_seq: Seq,
     pending: Vec<Posted>,
     closed: bool,
     /// For the check: what there was, by its numbers, and whom the server sent away.
     order: Vec<Posted>,
-    cut: BTreeSet<Id>,
+    cut: BTreeSet<Link>,
+}
+
+impl State {
+    /// `Members::on`.
+    fn is_on(&self, link: Link, fault: Fault) -> bool {
+        let member = self.members.get(&member_on(link));
+        member.is_some_and(|on| *on == link || fault == Fault::LinkForgotten)
+    }
 }
 
 impl Room {
@@ -156,16 +188,43 @@ impl Room {
         if state.closed {
             return false;
         }
-        state.members.insert(id);
+        state.members.insert(id, id);
         self.post_event(state, Event::Joined(id));
         true
     }
 
-    /// `Room::handle`; false where `id` is no member any more.
-    fn handle(&self, id: Id, requests: &[Request]) -> bool {
+    /// `Room::resume`; false where the room is closed.
+    fn resume(&self, after: Seq) -> bool {
         let mut state = self.lock_with_space();
+        if state.closed {
+            return false;
+        }
+        let joins = state.members.insert(JSON, BACK).is_none();
+        self.saw(match joins {
+            true => "a coming back to the room",
+            false => "a coming back to another connection",
+        });
+        // What the old one does not get any more is not lost.
+        state.cut.insert(JSON);
+        let seq = state.last_seq;
+        let back = Posted::Back { after, seq, joins };
+        state.order.push(back);
+        if joins {
+            state.last_seq += 1;
+            state
+                .order
+                .push(Posted::Event(seq + 1, Event::Joined(JSON)));
+        }
+        self.post(state, back);
+        true
+    }
+
+    /// `Room::handle`; false where the member is not on `link` any more.
+    fn handle(&self, link: Link, requests: &[Request]) -> bool {
+        let mut state = self.lock_with_space();
+        let id = member_on(link);
         for request in requests {
-            if !state.members.contains(&id) || state.closed {
+            if !state.is_on(link, self.fault) || state.closed {
                 return false;
             }
             state = match request {
@@ -177,22 +236,23 @@ impl Room {
                 }
             };
         }
-        state.members.contains(&id)
+        state.is_on(link, self.fault)
     }
 
     /// `Room::leave`.
-    fn leave(&self, id: Id) {
+    fn leave(&self, link: Link) {
         let mut state = self.lock();
-        if !state.closed && state.members.remove(&id) {
-            self.post_event(state, Event::Left(id));
+        if !state.closed && state.is_on(link, self.fault) {
+            state.members.remove(&member_on(link));
+            self.post_event(state, Event::Left(member_on(link)));
         }
     }
 
     /// `Room::leave` with a reason.
-    fn cut(&self, id: Id, why: &'static str) {
+    fn cut(&self, link: Link, why: &'static str) {
         self.saw(why);
-        lock(&self.state).cut.insert(id);
-        self.leave(id);
+        lock(&self.state).cut.insert(link);
+        self.leave(link);
     }
 
     /// `Room::close`.
@@ -259,6 +319,7 @@ struct Delivery<'scope, 'env> {
 /// `Outlet`, and its `Script`.
 #[derive(Default)]
 struct Outlet {
+    link: Link,
     pieces: Vec<Line>,
     cursor: usize,
     exempt: usize,
@@ -306,6 +367,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 }
                 return;
             }
+            Posted::Back { after, seq, joins } => return self.encode_back(after, seq, joins),
         };
         self.common.push(seq);
         self.history.push(posted);
@@ -324,6 +386,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 self.outlets.insert(
                     id,
                     Outlet {
+                        link: id,
                         pieces,
                         cursor,
                         exempt,
@@ -352,7 +415,37 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// `Delivery::send`, and `Outlet::close` and `Outlet::cut`, which leave a backlog to its writer thread.
+    /// `Delivery::end_earlier`, and `encode_join` for who comes back.
+    fn encode_back(&mut self, after: Seq, seq: Seq, joins: bool) {
+        if self.outlets.contains_key(&JSON) {
+            self.send(false);
+        }
+        if let Some(outlet) = self.outlets.remove(&JSON) {
+            outlet.cut(self.room);
+        }
+        let at = self.common.len();
+        let mut pieces = vec![Line::Welcome(seq)];
+        pieces.extend((after + 1..=seq).map(Line::Past));
+        let outlet = Outlet {
+            link: BACK,
+            exempt: pieces.len(),
+            pieces,
+            cursor: if self.room.fault == Fault::BackToTheRound {
+                0
+            } else {
+                at
+            },
+            ..Outlet::default()
+        };
+        self.outlets.insert(JSON, outlet);
+        if joins {
+            self.common.push(seq + 1);
+            self.history
+                .push(Posted::Event(seq + 1, Event::Joined(JSON)));
+        }
+    }
+
+    /// `Delivery::send`, and `Outlet::close`, which leaves a backlog to its writer thread.
     fn send(&mut self, to_all: bool) {
         let room = self.room;
         let mut ended = Vec::new();
@@ -367,26 +460,28 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             if to_all || room.fault == Fault::CursorForgotten {
                 outlet.cursor = 0;
             }
-            let sent = outlet.send(*id, room, self.scope);
+            let sent = outlet.send(room, self.scope);
             if outlet.ends || self.closes || sent.is_err() {
                 ended.push((*id, sent));
             }
         }
         for (id, sent) in ended {
             let outlet = self.outlets.remove(&id).unwrap_or_default();
-            let writer_goes_on = match sent {
-                Ok(()) => outlet.backlog.is_some_and(|backlog| backlog.close()),
+            let link = outlet.link;
+            match sent {
+                Ok(()) => {
+                    if !outlet.backlog.is_some_and(|backlog| backlog.close()) {
+                        room.sockets[link].close();
+                    }
+                }
                 Err(Cut::TooSlow) => {
-                    room.cut(id, "a backlog over its limit");
-                    outlet.backlog.is_some_and(|backlog| backlog.cut())
+                    room.cut(link, "a backlog over its limit");
+                    outlet.cut(room);
                 }
                 Err(Cut::Lost) => {
-                    room.cut(id, "a connection lost");
-                    false
+                    room.cut(link, "a connection lost");
+                    room.sockets[link].close();
                 }
-            };
-            if !writer_goes_on {
-                room.sockets[id].close();
             }
         }
     }
@@ -402,10 +497,20 @@ impl Outlet {
         self.cursor = at;
     }
 
+    /// `Outlet::cut`, which leaves a backlog to its writer thread.
+    fn cut(self, room: &Room) {
+        let socket = &room.sockets[self.link];
+        match self.backlog.map(|backlog| backlog.cut()) {
+            Some(Cutting::Later) => return,
+            Some(Cutting::GivenUp) => {}
+            None | Some(Cutting::CaughtUp) => drop(socket.send(&[Line::Reason])),
+        }
+        socket.close();
+    }
+
     /// `Outlet::send` and `fall_behind`.
     fn send<'scope, 'env>(
         &mut self,
-        id: Id,
         room: &'env Room,
         scope: &'scope Scope<'scope, 'env>,
     ) -> Result<(), Cut> {
@@ -422,7 +527,7 @@ impl Outlet {
         }
         let mut rest = lines.as_slice();
         while !rest.is_empty() {
-            let sent = room.sockets[id].send(rest)?;
+            let sent = room.sockets[self.link].send(rest)?;
             rest = &rest[sent..];
             if sent == 0 {
                 let lines = rest.iter().copied().collect();
@@ -434,7 +539,8 @@ impl Outlet {
                 };
                 let backlog = Arc::new(Backlog(Mutex::new(queue)));
                 self.backlog = Some(Arc::clone(&backlog));
-                scope.spawn(move || backlog.write(id, room));
+                let link = self.link;
+                scope.spawn(move || backlog.write(link, room));
                 break;
             }
         }
@@ -456,6 +562,12 @@ enum Append {
     Taken,
     CaughtUp,
     TooFar,
+}
+
+enum Cutting {
+    Later,
+    CaughtUp,
+    GivenUp,
 }
 
 impl Backlog {
@@ -489,17 +601,23 @@ impl Backlog {
     }
 
     /// `Backlog::cut`.
-    fn cut(&self) -> bool {
+    fn cut(&self) -> Cutting {
         let mut queue = lock(&self.0);
+        if queue.over {
+            return match queue.lines.is_empty() {
+                true => Cutting::CaughtUp,
+                false => Cutting::GivenUp,
+            };
+        }
         queue.lines.truncate(1);
         queue.lines.push_back(Line::Reason);
         queue.closing = true;
-        !queue.over
+        Cutting::Later
     }
 
     /// The body of a writer thread: `Backlog::write`, and what `Outlet::fall_behind` has it do then.
-    fn write(&self, id: Id, room: &Room) {
-        let socket = &room.sockets[id];
+    fn write(&self, link: Link, room: &Room) {
+        let socket = &room.sockets[link];
         let why = loop {
             let stalls = !socket.wait_writable();
             let mut queue = lock(&self.0);
@@ -522,7 +640,7 @@ impl Backlog {
                 None => {}
             }
         };
-        room.cut(id, why);
+        room.cut(link, why);
         socket.close();
     }
 }
@@ -573,8 +691,17 @@ impl Socket {
 
     /// A peer: reads to the end, or hangs up before; gives what it read, and whether that was the end.
     fn read(&self) -> (Vec<Line>, bool) {
-        let mut read = Vec::new();
         let patience = if chance(8) { 2 } else { usize::MAX };
+        let (read, to_the_end) = self.read_lines(patience);
+        if !to_the_end {
+            self.close();
+        }
+        (read, to_the_end)
+    }
+
+    /// So many lines at most, and whether the end came before.
+    fn read_lines(&self, patience: usize) -> (Vec<Line>, bool) {
+        let mut read = Vec::new();
         while read.len() < patience {
             let mut buffer = lock(&self.buffer);
             while buffer.lines.is_empty() && !buffer.closed {
@@ -586,7 +713,6 @@ impl Socket {
             read.push(line);
             self.changed.notify_all();
         }
-        self.close();
         (read, false)
     }
 }
@@ -598,6 +724,33 @@ fn serve(id: Id, room: &Room) {
     } else if PLANS[id].iter().all(|batch| room.handle(id, batch)) && id != JSON {
         room.leave(id);
     }
+}
+
+/// The peer of [`JSON`], which may lose its connection, with or without the server's knowing, and comes back.
+fn read_and_come_back(room: &Room) -> [(Vec<Line>, bool); 2] {
+    let (first, back) = (&room.sockets[JSON], &room.sockets[BACK]);
+    if chance(2) {
+        return [first.read(), (Vec::new(), true)];
+    }
+    let (read, to_the_end) = first.read_lines(if chance(2) { 1 } else { 4 });
+    if chance(2) {
+        first.close();
+    }
+    // Who was shown nothing live asks for what came after the welcome.
+    let after = read.iter().rev().find_map(|line| match line {
+        Line::Live(seq) | Line::Welcome(seq) => Some(*seq),
+        Line::Past(_) | Line::Answer(_) | Line::Reason => None,
+    });
+    let second = match after.filter(|after| room.resume(*after)) {
+        Some(_) => {
+            room.handle(BACK, PLAN_BACK);
+            back.read()
+        }
+        None => (Vec::new(), true),
+    };
+    // The time is over in which the server waits for it.
+    first.close();
+    [(read, to_the_end), second]
 }
 
 /// One schedule, from the first member to the last thread's end.
@@ -627,57 +780,77 @@ fn chat(fault: Fault, seen: &std::sync::Arc<Seen>) {
         let ids = 0..PLANS.len();
         let peers: Vec<_> = ids
             .clone()
-            .map(|id| scope.spawn(move || room.sockets[id].read()))
+            .filter(|id| *id != JSON)
+            .map(|id| (id, scope.spawn(move || room.sockets[id].read())))
             .collect();
+        let json = scope.spawn(move || read_and_come_back(room));
         let clients: Vec<_> = ids.map(|id| scope.spawn(move || serve(id, room))).collect();
         // The operator closes the room when all is said, or at any time.
         if chance(2) {
             clients.into_iter().for_each(|client| joined(client.join()));
         }
         room.close();
-        let read: Vec<_> = peers.into_iter().map(|peer| joined(peer.join())).collect();
+        let mut read: BTreeMap<Link, _> = peers
+            .into_iter()
+            .map(|(link, peer)| (link, joined(peer.join())))
+            .collect();
+        read.extend([JSON, BACK].into_iter().zip(joined(json.join())));
         (joined(deliver.join()), read)
     });
     check(&lock(&room.state), &history, read);
 }
 
 /// The promises.
-fn check(state: &State, history: &[Posted], read: Vec<(Vec<Line>, bool)>) {
+fn check(state: &State, history: &[Posted], read: BTreeMap<Link, (Vec<Line>, bool)>) {
     let mut events = state.order.clone();
     events.retain(|posted| matches!(posted, Posted::Event(..)));
     assert_eq!(
         history, events,
         "promise broken: the history has another order"
     );
-    for (id, (mut read, to_the_end)) in read.into_iter().enumerate() {
-        let conversation = conversation(&state.order, id);
-        let whole = to_the_end && !state.cut.contains(&id);
+    for (link, (mut read, to_the_end)) in read {
+        let conversation = conversation(state, link);
+        let whole = to_the_end && !state.cut.contains(&link);
         if !whole {
             read.pop_if(|last| *last == Line::Reason);
         }
         assert!(
             conversation.starts_with(&read) && (!whole || read.len() == conversation.len()),
-            "promise broken: member {id} read {read:?} of {conversation:?}"
+            "promise broken: on connection {link} came {read:?} of {conversation:?}"
         );
     }
 }
 
-/// All that member `id` is to read where this is the order.
-fn conversation(order: &[Posted], id: Id) -> Vec<Line> {
+/// All that is to be read on `link` where this is the order.
+fn conversation(state: &State, link: Link) -> Vec<Line> {
+    let id = member_on(link);
     let (mut past, mut lines) = (Vec::new(), Vec::new());
-    for posted in order {
+    for posted in &state.order {
         match *posted {
-            Posted::Event(seq, Event::Joined(who)) if who == id => {
+            Posted::Back { after, seq, .. } if link == BACK => {
+                lines.push(Line::Welcome(seq));
+                lines.extend((after + 1..=seq).map(Line::Past));
+            }
+            Posted::Back { .. } if link == JSON => break,
+            Posted::Event(seq, Event::Joined(who)) if who == link => {
                 lines.push(Line::Welcome(seq - 1));
                 lines.append(&mut past);
                 lines.extend((id == JSON).then_some(Line::Live(seq)));
             }
-            Posted::Event(_, Event::Left(who)) if who == id => break,
+            Posted::Event(_, Event::Left(who)) if who == id && !lines.is_empty() => {
+                assert!(
+                    id != JSON || state.cut.contains(&link),
+                    "promise broken: nobody sent away who was on connection {link}"
+                );
+                break;
+            }
             Posted::Event(_, Event::Said(who)) if who == id && id != JSON => {}
             Posted::Event(seq, _) if !lines.is_empty() => lines.push(Line::Live(seq)),
             Posted::Event(seq, Event::Said(_)) => past.push(Line::Past(seq)),
-            Posted::Answer(who, seq) if who == id => lines.push(Line::Answer(seq)),
-            Posted::Event(..) | Posted::Answer(..) => {}
+            Posted::Answer(who, seq) if who == id && !lines.is_empty() => {
+                lines.push(Line::Answer(seq));
+            }
+            Posted::Event(..) | Posted::Answer(..) | Posted::Back { .. } => {}
         }
     }
     lines
@@ -736,7 +909,7 @@ fn members_read_the_same_conversation_whatever_comes_first() {
         Fault::None,
     ));
     println!("{seen:#?}");
-    assert_eq!(seen.len(), 9, "something was not tried: {seen:#?}");
+    assert_eq!(seen.len(), 11, "something was not tried: {seen:#?}");
 }
 
 #[test]
@@ -785,4 +958,14 @@ fn a_backlog_that_ends_between_looking_and_appending_is_found() {
 #[test]
 fn lines_sent_after_others_were_given_up_are_found() {
     assert_found(Fault::GivenUpIsCaughtUp);
+}
+
+#[test]
+fn an_earlier_connection_that_counts_still_is_found() {
+    assert_found(Fault::LinkForgotten);
+}
+
+#[test]
+fn a_round_that_who_comes_back_gets_twice_is_found() {
+    assert_found(Fault::BackToTheRound);
 }
