@@ -81,6 +81,17 @@ impl Peer {
         }
     }
 
+    /// The most clients that it is measured with. IRC tells each member of each that joins, one by one: 10,000 take minutes
+    /// to come in, in each round.
+    pub(super) fn crowd(self) -> usize {
+        match self {
+            Self::Inspircd | Self::Ngircd => 5_000,
+            Self::Plain | Self::Json | Self::History | Self::Limit | Self::Tokio | Self::Python => {
+                usize::MAX
+            }
+        }
+    }
+
     /// What must be there before the server can be started.
     pub(super) fn prepare(self) -> Result<()> {
         match self {
