@@ -15,6 +15,7 @@
 //! terminal that takes nothing holds back the server.
 
 mod connection;
+mod conversation;
 mod input;
 mod target;
 mod view;
