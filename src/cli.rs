@@ -228,6 +228,10 @@ pub struct ClientArgs {
     /// Name of the launcher's socket, whose end ends the client; for chat-run
     #[arg(long, value_name = "NAME", env = "CHAT_LIFELINE", hide = true)]
     pub lifeline: Option<OsString>,
+
+    /// Number of the launcher's window, for the title; for chat-run
+    #[arg(long, value_name = "N", hide = true)]
+    pub window: Option<usize>,
 }
 
 /// Which terminal emulator opens the windows.

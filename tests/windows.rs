@@ -87,7 +87,7 @@ fn what_is_typed_in_one_window_is_seen_in_the_others(terminal: &str) {
         began.elapsed()
     );
     let titles: Vec<&str> = windows.iter().map(|window| window.title.as_str()).collect();
-    assert_eq!(titles, ["chat 1: ala", "chat 2: ola", "chat 3: jan"]);
+    assert_eq!(titles, ["chat 1 - ala", "chat 2 - ola", "chat 3 - jan"]);
 
     let port = session.port();
     let mut plain = join(port, "plain");
@@ -158,7 +158,10 @@ fn a_client_that_is_stopped_holds_the_end_up_for_less_than_two_seconds(terminal:
     session.assert_nothing_is_left();
     assert_eq!(code, 0, "{}", session.shown());
     assert!(time < Duration::from_secs(3), "{time:?}");
-    let waited_for = format!("waiting for the client of chat 2: ola (pid {})", client.pid);
+    let waited_for = format!(
+        "waiting for the client of chat 2 - ola (pid {})",
+        client.pid
+    );
     assert!(session.shown().contains(&waited_for), "{}", session.shown());
 }
 
@@ -467,7 +470,7 @@ fn auto_takes_the_next_emulator_where_one_fails() {
     desktop.put_program("gnome-terminal", "echo 'this is a fake' >&2; exit 1");
     let mut session = Session::start(&desktop, &["-p", "0", "--names", "ala,ola,jan"]);
     let windows = session.wait_for_members(&MEMBERS);
-    assert_eq!(windows[0].title, "chat 1: ala");
+    assert_eq!(windows[0].title, "chat 1 - ala");
     session.wait_for_text(
         "no window opened: gnome-terminal ended (exit status: 1): this is a fake; trying terminator",
     );
@@ -521,7 +524,7 @@ fn a_window_that_does_not_open_leaves_the_rest() {
     desktop.put_program("xterm", script);
     let mut session = start_three(&desktop, "xterm");
     session.port();
-    session.wait_for_text("chat 2: ola did not open: xterm ended (exit status: 7)");
+    session.wait_for_text("chat 2 - ola did not open: xterm ended (exit status: 7)");
     for name in ["ala", "jan"] {
         session.wait_for_text(&format!("{name} joined"));
     }

@@ -254,7 +254,7 @@ impl<'a> Session<'a> {
         if let Some(name) = member.as_ref().map(|member| member.name.as_str())
             && name.is_ascii()
         {
-            title = format!("{title}: {name}");
+            title = format!("{title} - {name}");
         }
         let place = tiling::place(&self.places, number);
         self.windows.push(Window {
@@ -284,6 +284,7 @@ impl<'a> Session<'a> {
             self.client_program,
             address,
             &lifeline,
+            index + 1,
             window.member.as_ref(),
             self.config.room.color,
         );
@@ -504,11 +505,12 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The client's program and arguments.
+/// The client's program and arguments; `number` is its window's, as its title begins with it.
 fn client_command(
     program: &Path,
     address: SocketAddr,
     lifeline: &OsString,
+    number: usize,
     member: Option<&Identity>,
     color: Color,
 ) -> Vec<OsString> {
@@ -518,6 +520,8 @@ fn client_command(
         address.port().to_string().into(),
         "--lifeline".into(),
         lifeline.into(),
+        "--window".into(),
+        number.to_string().into(),
     ];
     if let Some(Identity { name, group }) = member {
         // Not `--name`: GTK takes that out of terminator's arguments, wherever it stands, for its own.
