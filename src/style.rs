@@ -20,12 +20,18 @@ pub fn is_coloured_on(stream: &impl IsTerminal, color: cli::Color) -> bool {
     match color {
         cli::Color::Auto => {
             let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-            stream.is_terminal() && !refused && !dumb
+            let term = std::env::var("TERM").unwrap_or_default();
+            stream.is_terminal() && !refused && has_colours(&term)
         }
         cli::Color::Always => true,
         cli::Color::Never => false,
     }
+}
+
+/// Whether a terminal of this kind has colours, by the names that terminfo gives to those that have none.
+fn has_colours(term: &str) -> bool {
+    let is_plain = term == "dumb" || term.starts_with("vt1") || term.starts_with("vt2");
+    !is_plain && !term.ends_with("-m") && !term.ends_with("-mono")
 }
 
 /// Colours of the 256-colour table that can be read on dark and on light backgrounds, and are neither the
@@ -122,6 +128,23 @@ pub fn in_words(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn terminals_that_have_no_colours_are_known_by_their_names() {
+        for term in ["dumb", "vt100", "vt220", "xterm-mono", "linux-m"] {
+            assert!(!has_colours(term), "{term}");
+        }
+        for term in [
+            "",
+            "xterm",
+            "xterm-256color",
+            "linux",
+            "tmux",
+            "vte-256color",
+        ] {
+            assert!(has_colours(term), "{term}");
+        }
+    }
 
     #[test]
     fn a_time_is_said_as_people_say_it() {
