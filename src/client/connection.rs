@@ -56,10 +56,40 @@ impl Connection {
 }
 
 /// Who wants to join which room.
+#[derive(Clone)]
 pub(super) struct Login {
     pub(super) target: Target,
     pub(super) identity: Identity,
     pub(super) password: Option<String>,
+    /// The place in the room that is to be taken back, instead of all that.
+    pub(super) resume: Option<Resume>,
+}
+
+impl Login {
+    /// What the server is told.
+    fn hello(&self) -> String {
+        if let Some(Resume { token, seq }) = &self.resume {
+            return format!("/resume {token} {seq}\n");
+        }
+        let mut hello = String::new();
+        if let Some(password) = &self.password {
+            hello += &format!("/pass {password}\n");
+        }
+        hello += &format!("/json {}", self.identity.name);
+        if let Some(group) = &self.identity.group {
+            hello += &format!(" {group}");
+        }
+        hello + "\n"
+    }
+}
+
+/// A place in the room that was lost with its connection.
+#[derive(Clone)]
+pub(super) struct Resume {
+    /// What the welcome gave for it.
+    pub(super) token: Text,
+    /// The last event that the client has.
+    pub(super) seq: u64,
 }
 
 /// How an attempt to join ends.
@@ -80,6 +110,8 @@ pub(super) enum Refusal {
     NoPassword,
     /// The password is another one.
     WrongPassword,
+    /// The place is not there any more.
+    Resume,
 }
 
 /// How a connection ends.
@@ -209,15 +241,7 @@ impl Receiving {
     /// Says who is here, and waits for the answer.
     fn log_in(&mut self, login: &Login) -> Result<Result<Welcome, Refusal>> {
         let deadline = Instant::now() + WELCOME_TIME;
-        let mut hello = String::new();
-        if let Some(password) = &login.password {
-            hello += &format!("/pass {password}\n");
-        }
-        hello += &format!("/json {}", login.identity.name);
-        if let Some(group) = &login.identity.group {
-            hello += &format!(" {group}");
-        }
-        hello.push('\n');
+        let hello = login.hello();
         // Where this fails, what the server has said before it closed tells why.
         let _ = (&*self.socket).write_all(hello.as_bytes());
 
@@ -245,6 +269,8 @@ impl Receiving {
             };
             match incoming {
                 Incoming::Plain(line) => wants_password |= asks_for_password(&line),
+                // One that does not know of coming back.
+                Incoming::Refused(_) if login.resume.is_some() => return Ok(Err(Refusal::Resume)),
                 Incoming::Refused(reason) => refused = Some(reason),
                 Incoming::Garbled => {}
                 Incoming::Json(line) => match Received::decode(&line) {
@@ -256,6 +282,9 @@ impl Receiving {
                     Ok(Received::Answer(Answer::Error(text))) => {
                         if !self.may_try_again() {
                             return Err(anyhow!("{text}"));
+                        }
+                        if login.resume.is_some() {
+                            return Ok(Err(Refusal::Resume));
                         }
                         return Ok(Err(match (&login.password, refused) {
                             // Before it knew that this client speaks JSON, it had nothing else to refuse.

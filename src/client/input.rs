@@ -1,6 +1,8 @@
 //! What is typed, or comes through a pipe: a thread that reads stdin, and sends what it reads in a chat.
 
 use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 
@@ -30,17 +32,17 @@ pub(super) enum Typed {
     Broken(io::Error),
 }
 
-/// Starts the thread called `input`.
+/// Starts the thread called `input`, which counts in `said` the messages that it sends.
 ///
 /// It is not joined: nothing ends a read of a terminal but the end of the process.
 ///
 /// # Errors
 /// No thread is to be had.
-pub(super) fn start(post: SyncSender<Happening>) -> io::Result<Sender<Ask>> {
+pub(super) fn start(post: SyncSender<Happening>, said: Arc<AtomicU64>) -> io::Result<Sender<Ask>> {
     let (asks, asked) = mpsc::channel();
     thread::Builder::new()
         .name("input".into())
-        .spawn(move || run(&asked, &post))?;
+        .spawn(move || run(&asked, &post, said))?;
     Ok(asks)
 }
 
@@ -49,12 +51,13 @@ pub(super) fn leaves(line: &str) -> bool {
     matches!(Request::parse(line, Format::Plain), Ok(Request::Quit))
 }
 
-fn run(asked: &Receiver<Ask>, post: &SyncSender<Happening>) {
+fn run(asked: &Receiver<Ask>, post: &SyncSender<Happening>, said: Arc<AtomicU64>) {
     let mut input = Input {
         lines: Lines::new(MAX_LINE),
         number: 0,
         unsent: None,
         over: false,
+        said,
     };
     for ask in asked {
         match ask {
@@ -76,6 +79,7 @@ struct Input {
     /// A line that the connection did not take: the next answer, or the first line of the next connection.
     unsent: Option<String>,
     over: bool,
+    said: Arc<AtomicU64>,
 }
 
 impl Input {
@@ -113,6 +117,9 @@ impl Input {
         loop {
             match self.next() {
                 Typed::Line(line) if !leaves(&line) => {
+                    let is_message =
+                        matches!(Request::parse(&line, Format::Json), Ok(Request::Say(_)));
+                    self.said.fetch_add(is_message.into(), Ordering::Relaxed);
                     if connection.say(&line).is_err() {
                         // Why, the thread that receives tells.
                         self.unsent = Some(line);

@@ -1,57 +1,75 @@
 //! The terminal client: joins a room, sends what is typed, and shows what is said there.
 //!
 //! ```text
-//!   stdin ── input ───────────────────────────────► socket
-//!              │ what is to be told of it
-//!              ▼
-//!   stdout ◄─ main ◄── receive ◄──────────────────── socket
-//!              ▲
-//!              └── signals, the launcher's lifeline
+//!   keys ───► main ───► send ──────────────────────► socket       on a terminal
+//!              │ ▲
+//!   stdout ◄───┘ └───── receive ◄──────────────────── socket
+//!
+//!   stdin ─── input ────────────────────────────────► socket       in a pipe, or on a terminal that can do no more
+//!               │ what is to be told of it
+//!               ▼
+//!   stdout ◄── main ◄── receive ◄──────────────────── socket
 //! ```
 //!
 //! The main thread decides and shows; nobody else writes to the screen. `receive` connects, logs in, and brings what the server
-//! sends. `input` reads stdin where it is asked to, and in a chat sends what it reads itself: a server that slows this
-//! client down holds up that thread alone. What is posted to the main thread waits in a queue with a limit, so that a
-//! terminal that takes nothing holds back the server.
+//! sends. A server that slows this client down holds up one thread alone: `send`, or `input`, which reads stdin where it is asked to, and
+//! in a chat sends what it reads itself. What is posted to the main thread, by these, by signals and by the launcher's lifeline, waits in a
+//! queue with a limit, so that a terminal that takes nothing holds back the server.
+//!
+//! What there is to see: [`look`] says how it looks, [`screen`] where it goes, [`editor`] what a key does to the line that is being
+//! typed; [`window`] has them all. Where there is no such terminal, [`view`] writes lines.
 
+mod buffer;
+mod chat;
+mod command;
+mod completion;
 mod connection;
 mod conversation;
+mod editor;
+mod front;
+mod history;
 mod input;
+mod joining;
+mod look;
+mod outgoing;
+mod reconnect;
+mod roster;
+mod screen;
 mod target;
+mod terminal;
 mod view;
+mod window;
+mod wrap;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
-use std::thread::{self, Builder, JoinHandle};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Error, anyhow};
+use anyhow::{Context, Error};
 
-use self::connection::{Attempt, Connection, End, Login, Refusal};
-use self::input::{Ask, Typed};
+use self::connection::{Attempt, End};
+use self::front::Front;
+use self::input::Typed;
+use self::reconnect::Room;
 pub use self::target::Target;
 use self::view::View;
+use self::window::Wanted;
 use crate::cli::{ClientArgs, Color};
 use crate::lifeline::{self, Lifeline};
 use crate::os;
-use crate::protocol::event::{Event, Received, Record, Welcome};
+use crate::protocol::event::Received;
 use crate::protocol::name::Group;
-use crate::protocol::request::Identity;
 
 /// Happenings that may wait for the main thread. Few, since a hostile server makes each as large as a line may be.
 const MAX_WAITING: usize = 16;
 
-/// Time that a server has to close the connection of a user who leaves.
-const LEAVE_TIME: Duration = Duration::from_secs(1);
-
 /// Time after which a client that was told to leave ends without more ado: its terminal takes nothing.
 const PATIENCE: Duration = Duration::from_millis(1500);
-
-const NAME_QUESTION: &str = "name, and group if you like: ";
 
 const NO_THREAD: &str = "cannot start a thread: end other programs, or raise `ulimit -u`";
 
@@ -68,8 +86,12 @@ pub struct Config {
     pub password: Option<String>,
     /// When to use colours.
     pub color: Color,
+    /// Whether a lost server is looked for again.
+    pub reconnects: bool,
     /// Name of the launcher's socket.
     pub lifeline: Option<OsString>,
+    /// The number of the launcher's window, for the title.
+    pub window: Option<usize>,
 }
 
 impl TryFrom<ClientArgs> for Config {
@@ -91,7 +113,9 @@ impl TryFrom<ClientArgs> for Config {
             group: group.map_err(|error| error.to_string())?,
             password,
             color: args.color,
+            reconnects: !args.no_reconnect,
             lifeline: args.lifeline.filter(|name| !name.is_empty()),
+            window: args.window,
         })
     }
 }
@@ -114,6 +138,12 @@ pub fn run(config: Config) -> ExitCode {
 enum Happening {
     /// Something came from stdin.
     Typed(Typed),
+    /// Something came from the terminal of a window.
+    Terminal(crossterm::event::Event),
+    /// The user of a window has entered a line.
+    Entered,
+    /// Nothing more comes from the terminal.
+    NoKeys,
     /// An attempt to join is over.
     Attempt(Attempt),
     /// The server sent something.
@@ -128,11 +158,26 @@ enum Happening {
 enum Stop {
     /// It was asked to leave, or nobody looks any more.
     Leave,
+    /// The connection is over, and another one may be had.
+    Lost(Lost),
+    /// The server has said that it ends, and has.
+    ShutDown,
     /// It cannot.
     Failed(Error),
 }
 
+/// How a connection was lost.
+struct Lost {
+    what: String,
+    /// What to try.
+    advice: &'static str,
+}
+
 impl Stop {
+    fn unreadable(error: io::Error) -> Self {
+        Self::Failed(Error::new(error).context("cannot read stdin"))
+    }
+
     /// What it means that stdout does not take the conversation.
     fn unshown(error: io::Error) -> Self {
         match error.kind() {
@@ -171,6 +216,7 @@ impl Leaving {
 }
 
 fn end_now() -> ! {
+    terminal::give_back();
     os::show_typing();
     process::exit(0)
 }
@@ -179,13 +225,15 @@ fn end_now() -> ! {
 struct Client {
     config: Config,
     is_interactive: bool,
-    view: View,
+    front: Front,
     happenings: Receiver<Happening>,
     leaving: Leaving,
-    asks: Sender<Ask>,
     lifeline: Option<Lifeline>,
     /// Nothing that came through a pipe was unfit to be sent.
     is_all_sent: bool,
+    /// Messages that were sent from a pipe.
+    said: Arc<AtomicU64>,
+    has_asked_name: bool,
     /// The receiving thread has said that the connection is over.
     has_ended: bool,
 }
@@ -209,279 +257,110 @@ impl Client {
         };
         let signalled = leaving.clone();
         ctrlc::set_handler(move || signalled.ask()).context("cannot handle signals")?;
+        let said = Arc::default();
         Ok(Self {
             is_interactive: io::stdin().is_terminal(),
-            view: View::new(config.color),
-            asks: input::start(post).context(NO_THREAD)?,
+            front: Front::open(&config, post, Arc::clone(&said)).context(NO_THREAD)?,
             config,
             happenings,
             leaving,
             lifeline,
             is_all_sent: true,
+            said,
+            has_asked_name: false,
             has_ended: false,
         })
     }
 
     fn run(mut self) -> ExitCode {
         match self.join_and_chat() {
-            Ok(()) | Err(Stop::Leave) if self.is_all_sent => ExitCode::SUCCESS,
-            Ok(()) | Err(Stop::Leave) => ExitCode::FAILURE,
-            Err(Stop::Failed(error)) => {
-                self.view.fail(&format!("{error:#}"));
-                if self.lifeline.is_some() {
-                    self.keep_window();
-                }
-                ExitCode::FAILURE
-            }
+            Ok(()) | Err(Stop::Leave | Stop::ShutDown) if self.is_all_sent => ExitCode::SUCCESS,
+            Ok(()) | Err(Stop::Leave | Stop::ShutDown) => ExitCode::FAILURE,
+            Err(Stop::Lost(Lost { what, advice })) => self.fail(&format!("{what}: {advice}")),
+            Err(Stop::Failed(error)) => self.fail(&format!("{error:#}")),
         }
     }
 
-    /// From the name to the end. Each attempt has a connection of its own, as a prompt may stand for longer than a server waits for a
-    /// name.
+    fn fail(&mut self, error: &str) -> ExitCode {
+        self.front.fail(&error);
+        if self.lifeline.is_some() {
+            self.keep_window();
+        }
+        ExitCode::FAILURE
+    }
+
+    /// From the name to the end.
     fn join_and_chat(&mut self) -> Result<(), Stop> {
         let name = self.config.name.take();
-        let mut identity = self.identity(name)?;
-        let mut password = self.config.password.take();
+        let mut login = self.first_login(name)?;
+        let mut joined = self.join(&mut login)?;
+        self.keep_name(&login);
+        let mut room = Room::default();
+        let reconnects = self.is_interactive && self.config.reconnects;
         loop {
-            let login = Login {
-                target: self.config.target.clone(),
-                identity: identity.clone(),
-                password: password.clone(),
+            let lost = match self.chat(joined, &mut room) {
+                Err(Stop::Lost(Lost { what, .. })) if reconnects => what,
+                Err(Stop::ShutDown) if reconnects => "the server has shut down".into(),
+                over => return over,
             };
-            let receiver = connection::start(login, self.leaving.post.clone())
-                .map_err(|error| Stop::Failed(Error::new(error).context(NO_THREAD)))?;
-            match self.attempt()? {
-                Attempt::In(welcome, connection) => {
-                    return self.chat(*welcome, &connection, receiver);
-                }
-                Attempt::Failed(error) => return Err(Stop::Failed(error)),
-                Attempt::Refused(Refusal::Name(reason)) => {
-                    self.refused(&reason)?;
-                    identity = self.identity(None)?;
-                }
-                Attempt::Refused(Refusal::NoPassword) => {
-                    if !self.is_interactive {
-                        return Err(Stop::Failed(anyhow!(
-                            "this room has a password: give it with --password, or in CHAT_PASSWORD"
-                        )));
-                    }
-                    password = Some(self.ask_password()?);
-                }
-                Attempt::Refused(Refusal::WrongPassword) => {
-                    self.refused(&"that is not the room's password")?;
-                    password = Some(self.ask_password()?);
-                }
-            }
-            // It has ended with its attempt.
-            let _ = receiver.join();
-        }
-    }
-
-    /// Who the user is: what was given, or what they answer, until it can be a name.
-    fn identity(&mut self, mut given: Option<String>) -> Result<Identity, Stop> {
-        loop {
-            let words = match given.take() {
-                Some(words) => words,
-                None => match self.ask(NAME_QUESTION)? {
-                    Some(line) if input::leaves(&line) => return Err(Stop::Leave),
-                    Some(line) => line,
-                    None if self.is_interactive => return Err(Stop::Leave),
-                    None => {
-                        return Err(Stop::Failed(anyhow!(
-                            "there is no name: give one with -n, or in the first line"
-                        )));
-                    }
-                },
-            };
-            match Identity::parse(&words) {
-                Ok(Identity { name, group }) => {
-                    let group = group.or_else(|| self.config.group.clone());
-                    return Ok(Identity { name, group });
-                }
-                Err(error) => self.refused(&error)?,
-            }
-        }
-    }
-
-    fn ask_password(&mut self) -> Result<String, Stop> {
-        loop {
-            let hidden = os::hide_typing().map_err(|error| {
-                Stop::Failed(Error::new(error).context("cannot hide a password that is typed"))
-            })?;
-            let password = self.ask("password: ")?.ok_or(Stop::Leave)?;
-            drop(hidden);
-            if !password.trim().is_empty() {
-                return Ok(password);
-            }
-        }
-    }
-
-    /// Asks on a terminal, and takes the next line anyway; `None` at the end of input.
-    fn ask(&mut self, question: &str) -> Result<Option<String>, Stop> {
-        loop {
-            if self.is_interactive {
-                self.view.ask(question);
-            }
-            match self.line()? {
-                Typed::Line(line) => return Ok(Some(line)),
-                Typed::Unsendable(_, error) => self.refused(&error)?,
-                Typed::Over => {
-                    if self.is_interactive {
-                        self.view.end_line();
-                    }
-                    return Ok(None);
-                }
-                Typed::Broken(error) => return Err(unreadable(error)),
-            }
-        }
-    }
-
-    fn line(&mut self) -> Result<Typed, Stop> {
-        // The input thread ends after this one.
-        let _ = self.asks.send(Ask::Line);
-        loop {
-            match self.next()? {
-                Happening::Typed(typed) => return Ok(typed),
-                // Nobody is connecting.
-                Happening::Attempt(_)
-                | Happening::Received(_)
-                | Happening::Ended(_)
-                | Happening::Leave => {}
-            }
-        }
-    }
-
-    fn attempt(&mut self) -> Result<Attempt, Stop> {
-        loop {
-            match self.next()? {
-                Happening::Attempt(attempt) => return Ok(attempt),
-                // Nothing was asked of stdin, and nothing comes before the welcome.
-                Happening::Typed(_)
-                | Happening::Received(_)
-                | Happening::Ended(_)
-                | Happening::Leave => {}
-            }
-        }
-    }
-
-    /// On a terminal, one can try again.
-    fn refused(&mut self, reason: &impl std::fmt::Display) -> Result<(), Stop> {
-        if self.is_interactive {
-            self.view.refuse(reason);
-            Ok(())
-        } else {
-            Err(Stop::Failed(anyhow!("{reason}")))
-        }
-    }
-
-    /// A member's time in the room. When it is over, so are its connection and its receiving thread.
-    fn chat(
-        &mut self,
-        welcome: Welcome,
-        connection: &Connection,
-        receiver: JoinHandle<()>,
-    ) -> Result<(), Stop> {
-        self.has_ended = false;
-        let result = self
-            .converse(welcome, connection)
-            .and_then(|()| self.view.flush().map_err(Stop::unshown));
-        if !self.has_ended {
-            connection.end();
-            self.has_ended = self.wait_for_end();
-        }
-        connection.close();
-        if self.has_ended || self.wait_for_end() {
-            let _ = receiver.join();
-        }
-        result
-    }
-
-    fn converse(&mut self, welcome: Welcome, connection: &Connection) -> Result<(), Stop> {
-        self.view.welcome(welcome).map_err(Stop::unshown)?;
-        let _ = self.asks.send(Ask::Chat(connection.clone()));
-        let mut input_over = false;
-        let mut shut_down = false;
-        loop {
-            match self.next()? {
-                Happening::Received(received) => {
-                    shut_down |= is_shutdown(&received);
-                    self.view.received(&received).map_err(Stop::unshown)?;
-                }
-                Happening::Ended(end) => {
-                    return match end {
-                        End::Closed if input_over => Ok(()),
-                        End::Closed | End::Lost(_) if shut_down => Ok(()),
-                        End::Closed => Err(Stop::Failed(anyhow!(
-                            "the server closed the connection: start chat-client again to come back"
-                        ))),
-                        End::Lost(error) => Err(Stop::Failed(anyhow!(
-                            "the connection is lost ({}): start chat-client again when the server is back",
-                            connection::reason(&error)
-                        ))),
-                        End::Endless => Err(Stop::Failed(anyhow!(
-                            "the server sends a line of over 1 MiB: it is no chat-server"
-                        ))),
-                    };
-                }
-                Happening::Typed(Typed::Unsendable(_, error)) if self.is_interactive => {
-                    self.view.refuse(&error);
-                }
-                Happening::Typed(Typed::Unsendable(number, error)) => {
-                    self.is_all_sent = false;
-                    self.view
-                        .fail(&format!("line {number} is not sent: {error}"));
-                }
-                // A pipe waits for all that the server has to say, a user does not.
-                Happening::Typed(Typed::Over) if self.is_interactive => return Ok(()),
-                Happening::Typed(Typed::Over) => input_over = true,
-                Happening::Typed(Typed::Broken(error)) => return Err(unreadable(error)),
-                // Nobody asked for a line, or to join.
-                Happening::Typed(Typed::Line(_)) | Happening::Attempt(_) | Happening::Leave => {}
-            }
+            joined = self.come_back(&lost, &mut login, &room)?;
         }
     }
 
     /// The next happening. What is to be shown is on the screen before this waits.
     fn next(&mut self) -> Result<Happening, Stop> {
-        let happening = match self.happenings.try_recv() {
-            Ok(happening) => happening,
-            Err(_) => {
-                self.view.flush().map_err(Stop::unshown)?;
-                // There is always one who can post: `self.leaving`.
-                self.happenings.recv().unwrap_or(Happening::Leave)
-            }
-        };
-        // It comes once, also to one who leaves and looks no further.
-        self.has_ended |= matches!(happening, Happening::Ended(_));
-        if self.leaving.is_asked() {
-            if self.is_interactive {
-                self.view.end_line();
-            }
-            return Err(Stop::Leave);
-        }
-        Ok(happening)
-    }
-
-    /// Waits for the end of the connection, but not for ever; what comes before it is not shown.
-    fn wait_for_end(&self) -> bool {
-        let deadline = Instant::now() + LEAVE_TIME;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            match self.happenings.recv_timeout(left) {
-                Ok(Happening::Ended(_)) => return true,
-                Ok(_) => {}
-                Err(_) => return false,
+            if let Some(happening) = self.next_until(None)? {
+                return Ok(happening);
             }
         }
     }
 
-    /// Lets the user of a window that closes with its client read why that ends.
-    fn keep_window(&mut self) {
-        self.view.ask("press Enter to close this window ");
-        let _ = self.line();
+    /// The next happening; `None` where there is none until `deadline`.
+    fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<Happening>, Stop> {
+        loop {
+            self.front.keep_up().map_err(Stop::unshown)?;
+            let happening = match self.happenings.try_recv() {
+                Ok(happening) => happening,
+                Err(_) => {
+                    let rest = self.front.rest().map_err(Stop::unshown)?;
+                    let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+                    if left.is_some_and(|left| left.is_zero()) {
+                        return Ok(None);
+                    }
+                    let wait = rest.into_iter().chain(left).min();
+                    // There is always one who can post, `self.leaving`, so an error is a timeout.
+                    let next = match wait {
+                        Some(wait) => self.happenings.recv_timeout(wait).ok(),
+                        None => self.happenings.recv().ok(),
+                    };
+                    let Some(happening) = next else {
+                        continue;
+                    };
+                    happening
+                }
+            };
+            // It comes once, also to one who leaves and looks no further.
+            self.has_ended |= matches!(happening, Happening::Ended(_));
+            if self.leaving.is_asked() {
+                if let (Front::Lines(view, _), true) = (&mut self.front, self.is_interactive) {
+                    view.end_line();
+                }
+                return Err(Stop::Leave);
+            }
+            match (happening, &mut self.front) {
+                (Happening::Terminal(input), Front::Window(window)) => {
+                    match window.input(input).map_err(Stop::unshown)? {
+                        Wanted::Nothing => {}
+                        Wanted::Entered => return Ok(Some(Happening::Entered)),
+                        Wanted::Leave => return Err(Stop::Leave),
+                    }
+                }
+                // The terminal is gone, and nobody is there any more.
+                (Happening::NoKeys, _) => return Err(Stop::Leave),
+                (happening, _) => return Ok(Some(happening)),
+            }
+        }
     }
 }
 
@@ -489,25 +368,9 @@ impl Client {
 fn end_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        terminal::give_back();
         os::show_typing();
         report(panic);
         process::exit(101)
     }));
-}
-
-fn unreadable(error: io::Error) -> Stop {
-    Stop::Failed(Error::new(error).context("cannot read stdin"))
-}
-
-fn is_shutdown(received: &Received) -> bool {
-    matches!(
-        received,
-        Received::Record(
-            Record {
-                event: Event::Shutdown,
-                ..
-            },
-            false
-        )
-    )
 }

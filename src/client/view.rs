@@ -70,6 +70,11 @@ impl View {
         );
     }
 
+    /// Says something that is not of the conversation.
+    pub(super) fn remark(&mut self, text: &str) {
+        self.on_stderr(|err| write!(err, "* {}", clean(text)), "\n");
+    }
+
     /// Shows what has failed.
     pub(super) fn fail(&mut self, error: &impl Display) {
         self.on_stderr(

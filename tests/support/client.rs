@@ -99,6 +99,8 @@ pub(crate) struct Terminal {
     keyboard: Box<dyn Write + Send>,
     /// Held open, as the modes of a terminal that nobody holds are forgotten.
     line: Option<File>,
+    /// The modes that it was in before.
+    modes: String,
     screen: Capture,
     reader: Option<JoinHandle<()>>,
     /// How much of the screen's text was expected already.
@@ -137,6 +139,7 @@ impl Terminal {
             .custom_flags(OFlags::NOCTTY.bits().cast_signed())
             .open(pair.master.tty_name().unwrap())
             .unwrap();
+        let modes = format!("{:?}", tcgetattr(&line).unwrap());
         let child = pair.slave.spawn_command(command).unwrap();
         let screen = Capture::default();
         let reader = screen.start(pair.master.try_clone_reader().unwrap());
@@ -144,6 +147,7 @@ impl Terminal {
             child,
             keyboard: pair.master.take_writer().unwrap(),
             _master: pair.master,
+            modes,
             line: Some(line),
             screen,
             reader: Some(reader),
@@ -201,7 +205,7 @@ impl Terminal {
     #[track_caller]
     pub(crate) fn exit(mut self, code: u32) -> String {
         let status = wait_until("the client has ended", || self.child.try_wait().unwrap());
-        assert!(self.echoes(), "the terminal is left hidden");
+        assert_eq!(format!("{:?}", self.modes()), self.modes);
         self.line = None;
         // With nobody on the terminal, its reader ends.
         self.reader.take().unwrap().join().unwrap();

@@ -155,6 +155,8 @@ pub(crate) fn program(path: &str) -> Command {
         command.env_remove(name);
     }
     command.env("TERM", "xterm-256color").env("TZ", "UTC");
+    // No folder can be made there: what a client keeps over sessions is kept by the tests that are about it.
+    command.env("XDG_STATE_HOME", "/dev/null/state");
     command.stdin(Stdio::null());
     command
 }

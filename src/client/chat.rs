@@ -1,0 +1,268 @@
+//! A member's time in the room: what comes is shown, what is entered is sent.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Error, anyhow};
+
+use super::connection::{self, Connection, End};
+use super::front::Front;
+use super::input::{Ask, Typed};
+use super::joining::Joined;
+use super::outgoing::{Outgoing, Said};
+use super::reconnect::Room;
+use super::window::Entered;
+use super::{Client, Happening, Lost, NO_THREAD, Stop};
+use crate::protocol::event::{Answer, Event, MemberId, Received, Record};
+
+/// Time that a server has to close the connection of a user who leaves.
+const LEAVE_TIME: Duration = Duration::from_secs(1);
+
+/// Time after which a pipe that sends much is told how much is left, and how often it is told again.
+const LEFT_TIME: Duration = Duration::from_secs(5);
+
+/// A member's time in the room, as far as it has come.
+struct Stay {
+    own: MemberId,
+    /// What a window says; what comes through a pipe, its thread sends itself.
+    outgoing: Option<Outgoing>,
+    input_over: bool,
+    /// The server said why it ends, or why it cuts this client.
+    shut_down: bool,
+    kicked: bool,
+    /// Messages of a pipe that the room has.
+    heard: u64,
+}
+
+impl Client {
+    /// A member's time in the room. When it is over, so are its connection and its threads.
+    pub(super) fn chat(&mut self, joined: Joined, room: &mut Room) -> Result<(), Stop> {
+        let Joined {
+            welcome,
+            connection,
+            receiver,
+        } = joined;
+        self.has_ended = false;
+        self.front
+            .welcome(&welcome, room.is_known())
+            .map_err(Stop::unshown)?;
+        if let Some(change) = room.enter(&welcome) {
+            self.front.refuse(&change);
+        }
+        let mut stay = Stay {
+            own: welcome.id,
+            outgoing: None,
+            input_over: false,
+            shut_down: false,
+            kicked: false,
+            heard: 0,
+        };
+        let result = self
+            .begin(&mut stay, &connection, room)
+            .and_then(|()| self.converse(&mut stay, room))
+            .and_then(|()| self.front.rest().map(drop).map_err(Stop::unshown));
+        let sender = stay.outgoing.map(Outgoing::finish);
+        if !self.has_ended {
+            // A thread that sends ends the connection when it has sent all.
+            if sender.is_none() {
+                connection.end();
+            }
+            self.has_ended = self.wait_for_end();
+        }
+        connection.close();
+        if self.has_ended || self.wait_for_end() {
+            let _ = receiver.join();
+        }
+        if let Some((unheard, thread)) = sender {
+            let _ = thread.join();
+            room.unheard = unheard;
+        }
+        result
+    }
+
+    fn begin(
+        &mut self,
+        stay: &mut Stay,
+        connection: &Connection,
+        room: &mut Room,
+    ) -> Result<(), Stop> {
+        match &mut self.front {
+            Front::Lines(_, asks) => {
+                // The input thread ends after this one.
+                let _ = asks.send(Ask::Chat(connection.clone()));
+            }
+            Front::Window(_) => {
+                let outgoing =
+                    Outgoing::start(connection.clone(), std::mem::take(&mut room.unheard))
+                        .map_err(|error| Stop::Failed(Error::new(error).context(NO_THREAD)))?;
+                stay.outgoing = Some(outgoing);
+            }
+        }
+        // There may be nothing that it has missed.
+        self.catch_up(stay, room);
+        Ok(())
+    }
+
+    fn converse(&mut self, stay: &mut Stay, room: &mut Room) -> Result<(), Stop> {
+        let mut tell_left = (!self.is_interactive).then(|| Instant::now() + LEFT_TIME);
+        loop {
+            let Some(happening) = self.next_until(tell_left)? else {
+                self.tell_left(stay);
+                tell_left = Some(Instant::now() + LEFT_TIME);
+                continue;
+            };
+            match happening {
+                Happening::Received(received) => self.hear(&received, stay, room)?,
+                Happening::Ended(end) => return stay.end(end),
+                Happening::Entered => {
+                    if self.say(stay) {
+                        return Ok(());
+                    }
+                }
+                Happening::Typed(Typed::Unsendable(_, error)) if self.is_interactive => {
+                    self.front.refuse(&error);
+                }
+                Happening::Typed(Typed::Unsendable(number, error)) => {
+                    self.is_all_sent = false;
+                    self.front
+                        .fail(&format!("line {number} is not sent: {error}"));
+                }
+                // A pipe waits for all that the server has to say, a user does not.
+                Happening::Typed(Typed::Over) if self.is_interactive => return Ok(()),
+                Happening::Typed(Typed::Over) => stay.input_over = true,
+                Happening::Typed(Typed::Broken(error)) => return Err(Stop::unreadable(error)),
+                // Nobody asked for a line, or to join; what comes from a terminal, the window has.
+                Happening::Typed(Typed::Line(_))
+                | Happening::Terminal(_)
+                | Happening::NoKeys
+                | Happening::Attempt(_)
+                | Happening::Leave => {}
+            }
+        }
+    }
+
+    fn hear(&mut self, received: &Received, stay: &mut Stay, room: &mut Room) -> Result<(), Stop> {
+        stay.hear(received, room);
+        if let Received::Record(record, _) = received
+            && !room.is_new(record)
+        {
+            return Ok(());
+        }
+        self.front.received(received).map_err(Stop::unshown)?;
+        self.catch_up(stay, room);
+        Ok(())
+    }
+
+    /// Where all that a client has missed is there now, it is known what of its own was not said.
+    fn catch_up(&mut self, stay: &mut Stay, room: &mut Room) {
+        if !room.has_caught_up() {
+            return;
+        }
+        if let Front::Window(window) = &mut self.front {
+            window.end_past();
+        }
+        for Said { text, is_private } in stay.outgoing.iter_mut().flat_map(Outgoing::lost) {
+            let what = match is_private {
+                true => "it is not known whether this was delivered",
+                false => "this was not sent",
+            };
+            self.front.refuse(&format!("{what}: {text}"));
+        }
+    }
+
+    /// Sends what was entered in the window; `true` where that is the end.
+    fn say(&mut self, stay: &mut Stay) -> bool {
+        let (Front::Window(window), Some(outgoing)) = (&mut self.front, &mut stay.outgoing) else {
+            return false;
+        };
+        match window.entered() {
+            Entered::Nothing => {}
+            Entered::Leave => return true,
+            Entered::Lines(lines) => {
+                let count = lines.len();
+                let said = lines
+                    .into_iter()
+                    .take_while(|line| outgoing.say(line.clone()));
+                let left = count - said.count();
+                if left > 0 {
+                    window.refuse(&format!(
+                        "{left} of {count} lines are not sent: too many are waiting already"
+                    ));
+                }
+            }
+        }
+        false
+    }
+
+    /// Tells a pipe how much of what it brought the room does not have yet.
+    fn tell_left(&mut self, stay: &Stay) {
+        let left = self.said.load(Ordering::Relaxed).saturating_sub(stay.heard);
+        match left {
+            0 => {}
+            1 => self.front.notice("1 line is left to be sent"),
+            left => self
+                .front
+                .notice(&format!("{left} lines are left to be sent")),
+        }
+    }
+
+    /// Waits for the end of the connection, but not for ever; what comes before it is not shown.
+    fn wait_for_end(&self) -> bool {
+        let deadline = Instant::now() + LEAVE_TIME;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            match self.happenings.recv_timeout(left) {
+                Ok(Happening::Ended(_)) => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
+impl Stay {
+    fn hear(&mut self, received: &Received, room: &Room) {
+        if let Some(outgoing) = &mut self.outgoing {
+            outgoing.hear(received, |id| room.is_own(id));
+        }
+        match received {
+            Received::Record(Record { event, .. }, false) => match event {
+                Event::Message { id, .. } => self.heard += u64::from(*id == self.own),
+                Event::Shutdown => self.shut_down = true,
+                Event::Joined(_)
+                | Event::Left { .. }
+                | Event::Renamed { .. }
+                | Event::Server { .. } => {}
+            },
+            Received::Answer(Answer::Error(text)) => {
+                self.kicked = text.as_str().starts_with("you were kicked");
+            }
+            Received::Record(_, true) | Received::Answer(_) | Received::Unknown => {}
+        }
+    }
+
+    /// What the end of the connection means.
+    fn end(&self, end: End) -> Result<(), Stop> {
+        match end {
+            End::Closed if self.input_over => Ok(()),
+            End::Closed | End::Lost(_) if self.shut_down => Err(Stop::ShutDown),
+            End::Closed if self.kicked => Err(Stop::Failed(anyhow!(
+                "the server closed the connection: start chat-client again to come back"
+            ))),
+            End::Closed => Err(Stop::Lost(Lost {
+                what: "the server closed the connection".into(),
+                advice: "start chat-client again to come back",
+            })),
+            End::Lost(error) => Err(Stop::Lost(Lost {
+                what: format!("the connection is lost ({})", connection::reason(&error)),
+                advice: "start chat-client again when the server is back",
+            })),
+            End::Endless => Err(Stop::Failed(anyhow!(
+                "the server sends a line of over 1 MiB: it is no chat-server"
+            ))),
+        }
+    }
+}

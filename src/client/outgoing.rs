@@ -1,0 +1,120 @@
+//! What is said from a window: a thread that sends it, and what of it has not come back yet.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::{self, JoinHandle};
+
+use super::connection::Connection;
+use crate::protocol::event::{Answer, Event, MemberId, Received};
+use crate::protocol::request::{Format, Request};
+use crate::protocol::text::Text;
+
+/// Lines that may wait for a server that slows this client down. A paste of so many takes it a quarter of an hour.
+const MAX_WAITING: usize = 10_000;
+
+/// The sending side of a member's time in the room.
+pub(super) struct Outgoing {
+    lines: SyncSender<String>,
+    thread: JoinHandle<()>,
+    unheard: VecDeque<Said>,
+    /// How many of them were said over an earlier connection.
+    old: usize,
+}
+
+/// Something said that the server has not answered yet.
+pub(super) struct Said {
+    pub(super) text: Text,
+    pub(super) is_private: bool,
+}
+
+impl Outgoing {
+    /// Starts the thread called `send`, so that a server that takes nothing holds up that thread alone. `unheard` was said over an earlier
+    /// connection.
+    ///
+    /// # Errors
+    /// No thread is to be had.
+    pub(super) fn start(connection: Connection, unheard: VecDeque<Said>) -> io::Result<Self> {
+        let (lines, waiting) = mpsc::sync_channel::<String>(MAX_WAITING);
+        let thread = thread::Builder::new().name("send".into()).spawn(move || {
+            for line in waiting {
+                if connection.say(&line).is_err() {
+                    // Why, the thread that receives tells.
+                    return;
+                }
+            }
+            connection.end();
+        })?;
+        Ok(Self {
+            lines,
+            thread,
+            old: unheard.len(),
+            unheard,
+        })
+    }
+
+    /// Sends a line. `false` where too many wait already, or the connection is over.
+    pub(super) fn say(&mut self, line: String) -> bool {
+        let said = match Request::parse(&line, Format::Json) {
+            Ok(Request::Say(text)) => Some((text, false)),
+            Ok(Request::Msg(_, text) | Request::Reply(text)) => Some((text, true)),
+            Ok(
+                Request::Nothing
+                | Request::Rename(_)
+                | Request::Online
+                | Request::Help(_)
+                | Request::Quit,
+            )
+            | Err(_) => None,
+        };
+        if self.lines.try_send(line).is_err() {
+            return false;
+        }
+        let said = said.map(|(text, is_private)| Said { text, is_private });
+        self.unheard.extend(said);
+        true
+    }
+
+    /// Learns what has arrived: the server answers in the order in which it was sent. `is_own` tells who this client is, or was.
+    pub(super) fn hear(&mut self, received: &Received, is_own: impl Fn(MemberId) -> bool) {
+        let is_it: &dyn Fn(&Said) -> bool = match received {
+            Received::Record(record, _) => match &record.event {
+                Event::Message { id, text, .. } if is_own(*id) => {
+                    &move |said: &Said| !said.is_private && said.text == *text
+                }
+                Event::Message { .. }
+                | Event::Joined(_)
+                | Event::Left { .. }
+                | Event::Renamed { .. }
+                | Event::Server { .. }
+                | Event::Shutdown => return,
+            },
+            Received::Answer(Answer::PrivateTo { text, .. }) => {
+                &move |said: &Said| said.is_private && said.text == *text
+            }
+            // A private message that did not go is answered so; nothing said in public is.
+            Received::Answer(Answer::Error(_)) => {
+                if self.old == 0 && self.unheard.front().is_some_and(|said| said.is_private) {
+                    self.unheard.pop_front();
+                }
+                return;
+            }
+            Received::Answer(_) | Received::Unknown => return,
+        };
+        if let Some(at) = self.unheard.iter().position(is_it) {
+            self.unheard.drain(..=at);
+            self.old = self.old.saturating_sub(at + 1);
+        }
+    }
+
+    /// What was said over an earlier connection and has not come back, now that it would have.
+    pub(super) fn lost(&mut self) -> impl Iterator<Item = Said> {
+        self.unheard.drain(..std::mem::take(&mut self.old))
+    }
+
+    /// Sends what is still waiting, then the end. Gives what has not come back so far, and the thread, which ends when the connection
+    /// does.
+    pub(super) fn finish(self) -> (VecDeque<Said>, JoinHandle<()>) {
+        (self.unheard, self.thread)
+    }
+}

@@ -1,0 +1,144 @@
+//! Coming back to a room whose connection was lost: when to try, and what of the room is known already.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::connection::{Login, Resume};
+use super::joining::{Joined, Tried};
+use super::outgoing::Said;
+use super::{Client, Happening, Stop};
+use crate::protocol::event::{MemberId, Record, Welcome};
+use crate::protocol::text::Text;
+
+/// Time before the first attempt; it doubles with each one that fails.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Time between two attempts, at most.
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What a client knows of the room that it is in, over all its connections.
+#[derive(Default)]
+pub(super) struct Room {
+    id: Option<Text>,
+    token: Option<Text>,
+    /// Who this client was in it.
+    own: Vec<MemberId>,
+    /// The last event that was shown.
+    last: u64,
+    /// The last one that was shown when the connection was lost.
+    before: u64,
+    /// The last one that is the past to a client that has just come.
+    present: Option<u64>,
+    /// What was said and has not come back.
+    pub(super) unheard: VecDeque<Said>,
+}
+
+impl Room {
+    /// Whether this client was in a room before.
+    pub(super) fn is_known(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Whether `id` is this client, or was.
+    pub(super) fn is_own(&self, id: MemberId) -> bool {
+        self.own.contains(&id)
+    }
+
+    /// Learns that the client is a member; what a user has to know of that who was one before.
+    pub(super) fn enter(&mut self, welcome: &Welcome) -> Option<String> {
+        let is_other = self.id.as_ref().is_some_and(|id| *id != welcome.room);
+        self.id = Some(welcome.room.clone());
+        self.token = welcome.token.clone();
+        self.present = Some(welcome.seq);
+        if is_other {
+            (self.own, self.last) = (Vec::new(), 0);
+        }
+        self.before = self.last;
+        self.own.push(welcome.id);
+        match welcome.missing {
+            _ if is_other => Some("this is another room than before".into()),
+            0 => None,
+            1 => Some("1 line is missing here: the server has forgotten it".into()),
+            missing => Some(format!(
+                "{missing} lines are missing here: the server has forgotten them"
+            )),
+        }
+    }
+
+    /// Whether an event was not shown over an earlier connection.
+    pub(super) fn is_new(&mut self, record: &Record) -> bool {
+        self.last = self.last.max(record.seq);
+        record.seq > self.before
+    }
+
+    /// Whether all of the past has come; tells it once.
+    pub(super) fn has_caught_up(&mut self) -> bool {
+        self.present
+            .take_if(|present| *present <= self.last)
+            .is_some()
+    }
+
+    fn resume(&self) -> Option<Resume> {
+        let token = self.token.clone()?;
+        Some(Resume {
+            token,
+            seq: self.last,
+        })
+    }
+}
+
+impl Client {
+    /// Tries to come back until that succeeds, or the user gives up.
+    pub(super) fn come_back(
+        &mut self,
+        lost: &str,
+        login: &mut Login,
+        room: &Room,
+    ) -> Result<Joined, Stop> {
+        self.front
+            .refuse(&format!("{lost}: trying again, Ctrl+C gives up"));
+        login.resume = room.resume();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let seconds = pause.as_secs();
+            self.front
+                .status(Some(format!("not connected: trying again in {seconds} s")));
+            self.pause(pause)?;
+            self.front.status(Some("not connected: trying".into()));
+            if let Some(joined) = self.try_again(login)? {
+                self.front.status(None);
+                return Ok(joined);
+            }
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    /// Tries once more, and again at once where something else has to be asked for.
+    fn try_again(&mut self, login: &mut Login) -> Result<Option<Joined>, Stop> {
+        loop {
+            match self.try_to_join(login)? {
+                Tried::In(joined) => return Ok(Some(*joined)),
+                Tried::Refused => {}
+                Tried::Failed(_) => return Ok(None),
+            }
+        }
+    }
+
+    fn pause(&mut self, pause: Duration) -> Result<(), Stop> {
+        let until = Instant::now() + pause;
+        while let Some(happening) = self.next_until(Some(until))? {
+            match happening {
+                Happening::Entered => self.keep_line(),
+                // What was typed for the connection before, and the end of that.
+                Happening::Typed(_)
+                | Happening::Terminal(_)
+                | Happening::NoKeys
+                | Happening::Attempt(_)
+                | Happening::Received(_)
+                | Happening::Ended(_)
+                | Happening::Leave => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! Who is here, who spoke last, and who is not to be heard.
+
+use std::collections::HashMap;
+
+use crate::protocol::event::{Event, Listed, MemberId, Welcome};
+
+/// The members that this client knows of.
+#[derive(Default)]
+pub(super) struct Roster {
+    /// Names, with the number of the last message; 0 for none.
+    members: HashMap<MemberId, (String, u64)>,
+    messages: u64,
+    /// In lower case, as somebody may leave and come again.
+    ignored: Vec<String>,
+}
+
+impl Roster {
+    /// Learns who is here, and forgets who was.
+    pub(super) fn enter(&mut self, welcome: &Welcome) {
+        let before = std::mem::take(&mut self.members);
+        for Listed { id, name, .. } in &welcome.online {
+            let spoke = before.get(id).map_or(0, |(_, spoke)| *spoke);
+            self.members.insert(*id, (name.as_str().to_owned(), spoke));
+        }
+    }
+
+    /// Learns from what happens now, not in the past.
+    pub(super) fn follow(&mut self, event: &Event) {
+        match event {
+            Event::Message { id, from, .. } => self.heard(*id, from.as_str()),
+            Event::Joined(Listed { id, name, .. }) => {
+                self.members.insert(*id, (name.as_str().to_owned(), 0));
+            }
+            Event::Left { id, .. } => {
+                self.members.remove(id);
+            }
+            Event::Renamed { id, from, to } => {
+                let ignored = self.is_ignored(from.as_str());
+                if ignored && !self.is_ignored(to.as_str()) {
+                    self.ignored.push(to.as_str().to_lowercase());
+                }
+                let spoke = self.members.get(id).map_or(0, |(_, spoke)| *spoke);
+                self.members.insert(*id, (to.as_str().to_owned(), spoke));
+            }
+            Event::Server { .. } | Event::Shutdown => {}
+        }
+    }
+
+    /// Somebody said something, in public or in private.
+    pub(super) fn heard(&mut self, id: MemberId, name: &str) {
+        self.messages += 1;
+        self.members.insert(id, (name.to_owned(), self.messages));
+    }
+
+    /// The names of all but `own`, those who spoke last first, then in the order of the alphabet.
+    pub(super) fn names(&self, own: Option<MemberId>) -> Vec<&str> {
+        let mut members: Vec<(u64, &str)> = self
+            .members
+            .iter()
+            .filter(|(id, _)| Some(**id) != own)
+            .map(|(_, (name, spoke))| (u64::MAX - spoke, name.as_str()))
+            .collect();
+        members.sort_unstable();
+        members.into_iter().map(|(_, name)| name).collect()
+    }
+
+    pub(super) fn is_ignored(&self, name: &str) -> bool {
+        self.ignored.contains(&name.to_lowercase())
+    }
+
+    /// Ignores a name, or hears it again where it was ignored; tells which.
+    pub(super) fn ignore(&mut self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        let before = self.ignored.len();
+        self.ignored.retain(|other| *other != name);
+        let is_new = self.ignored.len() == before;
+        if is_new {
+            self.ignored.push(name);
+        }
+        is_new
+    }
+
+    pub(super) fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+}

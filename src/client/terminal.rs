@@ -1,0 +1,137 @@
+//! The terminal itself: taken for the line editor, given back however the client ends, and the thread that reads its keys.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use crossterm::{event, terminal};
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Signal, getpid, kill_process};
+
+use super::Happening;
+
+/// Bracketed paste and reports of focus on; the title put aside (xterm's control sequences, `Ps = 22`).
+const TAKE: &str = "\x1b[?2004h\x1b[?1004h\x1b[22;2t";
+
+/// All that off; what stands below the cursor gone, and the cursor shown.
+const GIVE_BACK: &str = "\x1b[?1004l\x1b[?2004l\x1b[23;2t\x1b[0m\x1b[J\x1b[?25h";
+
+/// Time that a terminal has to take [`GIVE_BACK`]: one that takes nothing must not hold up the end.
+const GIVE_BACK_TIME: Duration = Duration::from_millis(200);
+
+/// Whether the terminal is in other modes than it was found in. One for the process, so that any thread that ends it can put it
+/// right.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// The terminal, until this is dropped.
+pub(super) struct Taken(());
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Takes the terminal on stdin and stdout.
+///
+/// # Errors
+/// Its modes cannot be changed.
+pub(super) fn take() -> io::Result<Taken> {
+    set_modes()?;
+    Ok(Taken(()))
+}
+
+fn set_modes() -> io::Result<()> {
+    terminal::enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    write(TAKE.as_bytes())
+}
+
+/// Gives the terminal back as it was before [`take`]; nothing where that was not called. From any thread, and in a panic.
+pub(super) fn give_back() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    let (done, written) = mpsc::channel();
+    // Without a thread the modes alone are right again.
+    let _ = thread::Builder::new()
+        .name("give-back".into())
+        .spawn(move || {
+            let _ = write(GIVE_BACK.as_bytes());
+            let _ = done.send(());
+        });
+    let _ = written.recv_timeout(GIVE_BACK_TIME);
+    // It fails where the terminal is gone.
+    let _ = terminal::disable_raw_mode();
+}
+
+/// Stops the process, as Ctrl+Z does in a shell, until it is continued; then takes the terminal again.
+///
+/// To be called from the main thread, which the kernel prefers for a signal (signal(7)), so that it has stopped when this goes on.
+///
+/// # Errors
+/// As [`take`].
+pub(super) fn suspend() -> io::Result<()> {
+    give_back();
+    // Where nobody could continue it, as in a window of its own, the kernel does not stop it (setpgid(2), orphaned groups).
+    kill_process(getpid(), Signal::TSTP)?;
+    set_modes()
+}
+
+/// Writes all of `bytes`, past std's lock, which a thread may hold that waits for the terminal.
+///
+/// # Errors
+/// The terminal is gone.
+pub(super) fn write(mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(rustix::stdio::stdout(), bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Columns and rows.
+pub(super) fn size() -> (usize, usize) {
+    match terminal::size() {
+        Ok((columns, rows)) if columns > 0 && rows > 0 => (columns.into(), rows.into()),
+        // As a terminal that does not say.
+        Ok(_) | Err(_) => (80, 24),
+    }
+}
+
+/// Starts the threads called `keys`, which posts what the terminal sends, and `hang-up`, which posts that it is gone: a read
+/// would not tell.
+///
+/// They are not joined: nothing ends a read of a terminal but the end of the process.
+///
+/// # Errors
+/// No thread is to be had.
+pub(super) fn start_keys(post: SyncSender<Happening>) -> io::Result<()> {
+    let gone = post.clone();
+    thread::Builder::new()
+        .name("hang-up".into())
+        .spawn(move || {
+            // Of nothing that is asked for, only the end is told (poll(2), `POLLHUP`).
+            let stdin = io::stdin();
+            let mut waits = [PollFd::new(&stdin, PollFlags::empty())];
+            while let Err(rustix::io::Errno::INTR) = rustix::event::poll(&mut waits, None) {}
+            let _ = gone.send(Happening::NoKeys);
+        })?;
+    thread::Builder::new()
+        .name("keys".into())
+        .spawn(move || {
+            loop {
+                let happening = event::read().map_or(Happening::NoKeys, Happening::Terminal);
+                let is_over = matches!(happening, Happening::NoKeys);
+                if post.send(happening).is_err() || is_over {
+                    return;
+                }
+            }
+        })
+        .map(drop)
+}

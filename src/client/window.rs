@@ -1,0 +1,359 @@
+//! The client's window on a terminal: what it shows of what happens, and what the user does in it.
+
+use std::io;
+use std::time::Duration;
+
+use crossterm::event::Event as Input;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::command::Local;
+use super::editor::{Editor, Purpose, Wish};
+use super::history::History;
+use super::input;
+use super::look::{Line, Look};
+use super::roster::Roster;
+use super::screen::Screen;
+use super::terminal::{self, Taken};
+use crate::protocol::event::{Answer, Event, MemberId, Received, Welcome};
+use crate::protocol::limits::MAX_LINE;
+use crate::protocol::line::LineError;
+
+/// What stands before the line.
+const LABEL: &str = "> ";
+
+/// The window, with the terminal taken for it.
+pub(super) struct Window {
+    screen: Screen,
+    look: Look,
+    editor: Editor,
+    /// What is asked now; what was being typed waits meanwhile.
+    question: Option<Editor>,
+    roster: Roster,
+    /// Who this client is.
+    own: Option<MemberId>,
+    name: String,
+    /// The number of the session's window.
+    number: Option<usize>,
+    /// What stands above the line, where something is to be said all the time.
+    status: Option<String>,
+    rings: bool,
+    /// Lines that came since the terminal said that nobody looks; none where it does not say.
+    unread: Option<u64>,
+    /// Dropped last, after what is on the screen.
+    _taken: Taken,
+}
+
+/// What the user wants of the client.
+pub(super) enum Wanted {
+    /// Nothing but what has been done already.
+    Nothing,
+    /// The line is whole: [`Window::entered`] or [`Window::answer`] has it.
+    Entered,
+    /// To leave.
+    Leave,
+}
+
+/// What a line that was entered is.
+pub(super) enum Entered {
+    /// Nothing for the server.
+    Nothing,
+    /// To be sent.
+    Lines(Vec<String>),
+    /// The end.
+    Leave,
+}
+
+impl Window {
+    /// Takes the terminal.
+    ///
+    /// # Errors
+    /// It cannot be taken.
+    pub(super) fn open(is_coloured: bool, number: Option<usize>) -> io::Result<Self> {
+        Ok(Self {
+            _taken: terminal::take()?,
+            screen: Screen::new(is_coloured),
+            look: Look::new(TimeZone::system(), Timestamp::now()),
+            editor: Editor::new(LABEL, Purpose::Chat, History::load()),
+            question: None,
+            roster: Roster::default(),
+            own: None,
+            name: String::new(),
+            number,
+            status: None,
+            rings: true,
+            unread: None,
+        })
+    }
+
+    /// Asks for something.
+    pub(super) fn ask(&mut self, question: &str, purpose: Purpose) {
+        self.question = Some(Editor::new(question, purpose, History::empty()));
+        self.screen.touch();
+    }
+
+    /// Takes the answer to what was asked.
+    pub(super) fn answer(&mut self) -> String {
+        let Some(mut question) = self.question.take() else {
+            return String::new();
+        };
+        for row in question.rows(usize::MAX, 1).rows {
+            self.screen.print(Line::plain(&row));
+        }
+        question.take()
+    }
+
+    /// Does what the user does at the terminal.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn input(&mut self, input: Input) -> io::Result<Wanted> {
+        self.screen.touch();
+        match input {
+            Input::Key(key) => {
+                let names = self.roster.names(self.own);
+                let editor = self.question.as_mut().unwrap_or(&mut self.editor);
+                match editor.key(key, &names) {
+                    None => {}
+                    Some(Wish::Enter) => return Ok(Wanted::Entered),
+                    Some(Wish::Leave) => return Ok(Wanted::Leave),
+                    Some(Wish::Clear) => self.screen.clear(),
+                    Some(Wish::Suspend) => self.suspend()?,
+                }
+            }
+            Input::Paste(text) => {
+                let editor = self.question.as_mut().unwrap_or(&mut self.editor);
+                editor.paste(&text);
+            }
+            Input::Resize(columns, rows) => {
+                self.screen.resize(columns.into(), rows.into());
+            }
+            Input::FocusGained => self.unread = None,
+            Input::FocusLost => self.unread = Some(0),
+            Input::Mouse(_) => {}
+        }
+        Ok(Wanted::Nothing)
+    }
+
+    fn suspend(&mut self) -> io::Result<()> {
+        self.screen.leave()?;
+        terminal::suspend()?;
+        let (columns, rows) = terminal::size();
+        self.screen.resize(columns, rows);
+        self.screen.forget();
+        Ok(())
+    }
+
+    /// What the line that the user has entered is; it is done here where it is for the window alone. A line that cannot be sent stays to
+    /// be edited.
+    pub(super) fn entered(&mut self) -> Entered {
+        let text = self.editor.text().to_owned();
+        let lines: Vec<&str> = text.split('\n').collect();
+        if lines.iter().any(|line| line.len() > MAX_LINE) {
+            self.refuse(&LineError::TooLong);
+            return Entered::Nothing;
+        }
+        if let [line] = lines[..]
+            && (self.editor.is_command() || !line.starts_with('/'))
+        {
+            if input::leaves(line) {
+                return Entered::Leave;
+            }
+            match Local::parse(line) {
+                Some(Err(usage)) => {
+                    self.refuse(&usage);
+                    return Entered::Nothing;
+                }
+                Some(Ok(command)) => {
+                    self.do_command(&command);
+                    self.editor.take();
+                    return Entered::Nothing;
+                }
+                None => {}
+            }
+            return Entered::Lines(vec![self.editor.take()]);
+        }
+        if self.editor.is_command() {
+            self.refuse(&"a command is one line: say the lines after it by themselves");
+            return Entered::Nothing;
+        }
+        // A paste is text, whatever its lines begin with.
+        let as_text = |line: &str| match line.starts_with('/') {
+            true => format!("/{line}"),
+            false => line.to_owned(),
+        };
+        let lines: Vec<String> = lines.into_iter().map(as_text).collect();
+        if lines.iter().any(|line| line.len() > MAX_LINE) {
+            self.refuse(&LineError::TooLong);
+            return Entered::Nothing;
+        }
+        self.editor.take();
+        Entered::Lines(lines)
+    }
+
+    fn do_command(&mut self, command: &Local<'_>) {
+        match *command {
+            Local::Clear => self.screen.clear(),
+            Local::Time(on) => self.look.has_times = on,
+            Local::Bell(on) => self.rings = on,
+            Local::Ignore(Some(name)) => {
+                let said = match self.roster.ignore(name) {
+                    true => format!(
+                        "what {name} says is not shown any more; /ignore {name} shows it again"
+                    ),
+                    false => format!("what {name} says is shown again"),
+                };
+                self.notice(&said);
+            }
+            Local::Ignore(None) => {
+                let said = match self.roster.ignored() {
+                    [] => "nobody is ignored; /ignore NAME does".to_owned(),
+                    names => format!("ignored: {}", names.join(", ")),
+                };
+                self.notice(&said);
+            }
+        }
+    }
+
+    /// Shows that the client is a member now, or is one again.
+    pub(super) fn welcome(&mut self, welcome: &Welcome, is_back: bool) {
+        self.question = None;
+        self.own = Some(welcome.id);
+        self.name = welcome.name.as_str().to_owned();
+        self.roster.enter(welcome);
+        let line = match is_back {
+            true => self.look.welcome_back(welcome),
+            false => self.look.welcome(welcome),
+        };
+        self.screen.print(line);
+    }
+
+    /// Shows what the server sent.
+    pub(super) fn received(&mut self, received: &Received) {
+        let lines = match received {
+            Received::Record(record, replay) => {
+                let is_ignored = self.is_ignored(&record.event);
+                if !replay {
+                    self.roster.follow(&record.event);
+                }
+                if let Event::Renamed { id, to, .. } = &record.event
+                    && self.look.is_own(*id)
+                {
+                    self.name = to.as_str().to_owned();
+                }
+                if is_ignored {
+                    return;
+                }
+                let calls = !replay && self.look.calls(&record.event);
+                if let Event::Message { .. } | Event::Server { .. } = record.event {
+                    self.count(calls);
+                }
+                self.look.record(record, *replay)
+            }
+            Received::Answer(answer) => {
+                if let Answer::PrivateFrom { id, from, .. } = answer {
+                    self.roster.heard(*id, from.as_str());
+                    if self.roster.is_ignored(from.as_str()) {
+                        return;
+                    }
+                    self.count(true);
+                }
+                self.look.answer(answer, self.screen.columns())
+            }
+            Received::Unknown => return,
+        };
+        for line in lines {
+            self.screen.print(line);
+        }
+    }
+
+    fn is_ignored(&self, event: &Event) -> bool {
+        match event {
+            Event::Message { from, .. } => self.roster.is_ignored(from.as_str()),
+            Event::Joined(_)
+            | Event::Left { .. }
+            | Event::Renamed { .. }
+            | Event::Server { .. }
+            | Event::Shutdown => false,
+        }
+    }
+
+    /// A line came that somebody may want to know of.
+    fn count(&mut self, rings: bool) {
+        if let Some(unread) = &mut self.unread {
+            *unread += 1;
+        }
+        if rings && self.rings {
+            self.screen.ring();
+        }
+    }
+
+    /// No more of the past will come.
+    pub(super) fn end_past(&mut self) {
+        if let Some(line) = self.look.end_past() {
+            self.screen.print(line);
+        }
+    }
+
+    /// Says something.
+    pub(super) fn notice(&mut self, text: &str) {
+        let line = self.look.notice(text);
+        self.screen.print(line);
+    }
+
+    /// Says why something is not done.
+    pub(super) fn refuse(&mut self, reason: &impl std::fmt::Display) {
+        let line = self.look.refusal(reason);
+        self.screen.print(line);
+    }
+
+    /// Says why the client ends.
+    pub(super) fn fail(&mut self, error: &impl std::fmt::Display) {
+        self.screen.print(Line::plain(&format!("error: {error}")));
+    }
+
+    /// What stands above the line from now on.
+    pub(super) fn status(&mut self, status: Option<String>) {
+        self.status = status;
+        self.screen.touch();
+    }
+
+    /// How long drawing may still wait; `None` where there is nothing to draw.
+    pub(super) fn wait(&self) -> Option<Duration> {
+        self.screen.wait()
+    }
+
+    /// Draws all that has changed.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(super) fn draw(&mut self) -> io::Result<()> {
+        if let Some(title) = self.title() {
+            self.screen.title(title);
+        }
+        let editor = self.question.as_ref().unwrap_or(&self.editor);
+        let rows = editor.rows(self.screen.columns(), self.screen.most_rows());
+        self.screen.draw(&rows, self.status.as_deref())
+    }
+
+    /// As `chat 1 - ala (3)`; none before there is a name.
+    fn title(&self) -> Option<String> {
+        // Not every terminal can show more in a title.
+        let ascii = |c: char| if c.is_ascii_graphic() { c } else { '?' };
+        let name: String = self.name.chars().map(ascii).collect();
+        let number = self.number.map(|number| format!(" {number}"));
+        let title = format!("chat{} - {name}", number.unwrap_or_default());
+        match self.unread {
+            _ if name.is_empty() => None,
+            None | Some(0) => Some(title),
+            Some(unread) => Some(format!("{title} ({unread})")),
+        }
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // It fails where the terminal is gone.
+        let _ = self.screen.leave();
+    }
+}

@@ -1,0 +1,125 @@
+//! How many columns text takes, and where it is cut into rows.
+
+use std::ops::Range;
+
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Columns that `text` takes at most. Terminals do not agree on an emoji of several characters: some draw one picture, others
+/// each part.
+pub(super) fn width(text: &str) -> usize {
+    if text.is_ascii() {
+        return text.len();
+    }
+    text.graphemes(true)
+        .map(|grapheme| {
+            let apart: usize = grapheme.chars().filter_map(UnicodeWidthChar::width).sum();
+            apart.max(grapheme.width())
+        })
+        .sum()
+}
+
+/// Cuts `text` at words into rows of `columns`, all but the first shorter by `indent`. A word that is longer than a row is cut at
+/// its characters, but for a link, which is left to the terminal: only a whole one can be clicked.
+///
+/// `indent` must be less than `columns`.
+pub(super) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<usize>> {
+    let mut rows = Vec::new();
+    let (mut start, mut used, mut room) = (0, 0, columns);
+    let mut at = 0;
+    for piece in text.split_inclusive(' ') {
+        let word = piece.trim_end_matches(' ');
+        let wide = width(word);
+        let is_whole = is_link(word) || wide <= columns - indent;
+        if used + wide > room && is_whole && used > 0 {
+            rows.push(start..at);
+            (start, used, room) = (at, 0, columns - indent);
+        }
+        if used + wide > room && !is_whole {
+            for (inside, grapheme) in word.grapheme_indices(true) {
+                let wide = width(grapheme);
+                if used + wide > room && used > 0 {
+                    rows.push(start..at + inside);
+                    (start, used, room) = (at + inside, 0, columns - indent);
+                }
+                used += wide;
+            }
+        } else {
+            used += wide;
+        }
+        used += piece.len() - word.len();
+        at += piece.len();
+    }
+    rows.push(start..at);
+    rows
+}
+
+fn is_link(word: &str) -> bool {
+    word.contains("://") || word.starts_with("www.")
+}
+
+/// Cuts `text`, one line, at its characters into rows of `columns`.
+pub(super) fn at_characters(text: &str, columns: usize) -> Vec<Range<usize>> {
+    let mut rows = Vec::new();
+    let (mut start, mut used) = (0, 0);
+    for (at, grapheme) in text.grapheme_indices(true) {
+        let wide = width(grapheme);
+        if used + wide > columns && used > 0 {
+            rows.push(start..at);
+            (start, used) = (at, 0);
+        }
+        used += wide;
+    }
+    rows.push(start..text.len());
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(text: &str, rows: Vec<Range<usize>>) -> Vec<&str> {
+        rows.into_iter().map(|row| text[row].trim_end()).collect()
+    }
+
+    fn words(text: &str, columns: usize, indent: usize) -> Vec<&str> {
+        cut(text, at_words(text, columns, indent))
+    }
+
+    #[test]
+    fn rows_end_at_words_and_all_but_the_first_leave_room_for_an_indent() {
+        assert_eq!(words("one two three", 20, 4), ["one two three"]);
+        assert_eq!(
+            words("one two three four", 8, 3),
+            ["one two", "three", "four"]
+        );
+        assert_eq!(words("  two  blanks", 9, 2), ["  two", "blanks"]);
+        assert_eq!(words("", 9, 2), [""]);
+    }
+
+    #[test]
+    fn a_word_that_is_longer_than_a_row_is_cut_and_a_link_is_not() {
+        assert_eq!(words("a abcdefghij", 6, 2), ["a abcd", "efgh", "ij"]);
+        assert_eq!(words("日本語テキスト", 6, 2), ["日本語", "テキ", "スト"]);
+        assert_eq!(
+            words("see https://example.org/x now", 10, 2),
+            ["see", "https://example.org/x", "now"]
+        );
+    }
+
+    #[test]
+    fn a_row_of_input_is_full_before_the_next_begins() {
+        let text = "ab日本e\u{301}f";
+        assert_eq!(cut(text, at_characters(text, 4)), ["ab日", "本e\u{301}f"]);
+        assert_eq!(cut("", at_characters("", 4)), [""]);
+    }
+
+    #[test]
+    fn width_is_what_the_widest_terminal_makes_of_it() {
+        assert_eq!(width("ab"), 2);
+        assert_eq!(width("日本"), 4);
+        assert_eq!(width("e\u{301}"), 1);
+        assert_eq!(width("\u{2764}\u{fe0f}"), 2);
+        assert_eq!(width("👨\u{200d}👩\u{200d}👧"), 6);
+    }
+}

@@ -1,0 +1,273 @@
+//! The client's window besides typing: how the conversation looks, the window's own commands, its title, and the terminal's end.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "as in tests, which these functions are parts of"
+)]
+
+#[path = "support/window.rs"]
+mod client;
+#[path = "support/screen.rs"]
+mod screen;
+mod support;
+
+use client::{ala, at_ten, chat_client};
+use screen::Screen;
+use support::{Server, program, wait_until};
+
+// Reading.
+
+#[test]
+fn the_past_is_dim_with_a_line_under_it_and_comings_are_drawn_together() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    ola.send("before");
+    ola.send("/online");
+    ola.expect_start("* 1 online");
+    let mut ala = ala(&server, 60, 10);
+    ola.expect("* ala joined");
+    for name in ["jan", "ela"] {
+        drop(server.join(name));
+        ola.expect(&format!("* {name} joined"));
+        ola.expect(&format!("* {name} left"));
+    }
+    ala.expect_screen(
+        "
+* welcome, ala: 2 online; /help lists the commands
+10:00 ola: before
+--- end of the past messages ---
+10:00 * jan joined; jan left; ela joined; ela left
+>",
+        at_ten,
+    );
+    ala.look(|screen| {
+        assert!(screen.cell(1, 12).unwrap().dim());
+        let green = vt100::Color::Idx(2);
+        let red = vt100::Color::Idx(1);
+        assert_eq!(screen.cell(3, 8).unwrap().fgcolor(), green);
+        assert_eq!(screen.cell(3, 20).unwrap().fgcolor(), red);
+    });
+    ola.send("after");
+    let _jan = server.join("jan");
+    ala.expect_screen(
+        "
+* welcome, ala: 2 online; /help lists the commands
+10:00 ola: before
+--- end of the past messages ---
+10:00 * jan joined; jan left; ela joined; ela left
+10:00 ola: after
+10:00 * jan joined
+>",
+        at_ten,
+    );
+    ala.type_keys("\x04");
+    ala.end();
+}
+
+#[test]
+fn long_lines_are_wrapped_at_words_and_links_are_left_whole() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let ala = ala(&server, 30, 10);
+    ola.expect("* ala joined");
+    ola.send("this is more than one row has room for");
+    ola.send("see https://example.org/a/link/of/more/than/thirty and so on");
+    ala.expect_screen(
+        "
+* welcome, ala: 2 online;
+  /help lists the commands
+10:00 ola: this is more than
+          one row has room for
+10:00 ola: see
+          https://example.org/
+a/link/of/more/than/thirty
+          and so on
+>",
+        at_ten,
+    );
+    // The terminal knows that the link goes on in the next row.
+    assert!(ala.look(|screen| screen.row_wrapped(5)));
+}
+
+#[test]
+fn a_name_in_a_line_stands_out_and_rings_until_the_bell_is_off() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server, 60, 10);
+    ola.expect("* ala joined");
+    let rings = |ala: &Screen| ala.bytes().iter().filter(|byte| **byte == 7).count();
+    // A title ends so, too.
+    let before = rings(&ala);
+    ola.send("hi koala");
+    ola.send("hi Ala");
+    ala.expect("ola: hi Ala");
+    wait_until("it rings", || (rings(&ala) == before + 1).then_some(()));
+    ala.look(|screen| {
+        assert!(!screen.cell(1, 12).unwrap().bold());
+        assert!(screen.cell(2, 12).unwrap().bold());
+    });
+    ala.type_keys("/bell off\r");
+    ala.expect_gone("/bell");
+    ola.send("hi ala again");
+    ala.expect("ola: hi ala again");
+    assert_eq!(rings(&ala), before + 1);
+}
+
+#[test]
+fn the_windows_own_commands_work() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola 3ID12");
+    let mut jan = server.join("jan");
+    let mut ala = ala(&server, 60, 12);
+    ala.type_keys("/time off\r/ignore Ola\r");
+    ala.expect("* what Ola says is not shown any more");
+    ola.skip_to("* ala joined");
+    ola.send("not to be seen");
+    ola.send("/msg ala nor this");
+    ola.send("/nick ula");
+    jan.skip_to("* ola is now ula");
+    ola.send("not under another name either");
+    jan.skip_to("ula: not under another name either");
+    jan.send("to be seen");
+    ala.expect("jan: to be seen");
+    ala.type_keys("/ignore\r/online\r/onlin\r");
+    ala.expect_screen(
+        "
+* welcome, ala: 3 online; /help lists the commands
+* what Ola says is not shown any more; /ignore Ola shows it
+  again
+* ola is now ula
+jan: to be seen
+* ignored: ola, ula
+* 3 online
+  ula (3ID12)  jan          ala
+! unknown command /onlin: /help lists the commands; to say
+  it as text, type //onlin
+* perhaps you mean /online
+>",
+        at_ten,
+    );
+    ala.type_keys("/ignore ula\r/clear\r");
+    ala.expect_screen(">", at_ten);
+    jan.send("after");
+    ala.expect_screen("jan: after\n>", at_ten);
+    ala.type_keys("/help\r");
+    ala.expect("* in this window:");
+    ala.expect("/time on, /time off");
+}
+
+// The terminal.
+
+#[test]
+fn the_terminal_is_given_back_however_the_client_ends() {
+    let server = Server::start(&[]);
+    type End = fn(&mut Screen);
+    let signal = |screen: &Screen, signal| {
+        let pid = rustix::process::Pid::from_raw(screen.pid().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    };
+    let ends: [(&str, End); 5] = [
+        ("Ctrl+C", |ala| ala.type_keys("\x03")),
+        ("Ctrl+D", |ala| ala.type_keys("\x15\x04")),
+        ("/quit", |ala| ala.type_keys("\x15/quit\r")),
+        ("exit", |ala| ala.type_keys("\x15exit\r")),
+        ("a signal", |_| {}),
+    ];
+    for (how, end) in ends {
+        let command = chat_client(&server, &["-n", "ala"]);
+        let mut ala = Screen::start(&command, 60, 10);
+        ala.expect("* welcome, ala");
+        ala.expect(">");
+        assert!(ala.look(vt100::Screen::bracketed_paste));
+        ala.type_keys("some text");
+        ala.expect("> some text");
+        end(&mut ala);
+        if how == "a signal" {
+            signal(&ala, support::Signal::TERM);
+        }
+        assert_eq!(ala.end().exit_code(), 0, "{how}");
+        wait_until("the terminal is as it was", || {
+            let bytes = String::from_utf8_lossy(&ala.bytes()).into_owned();
+            let is_off = |mode: &str| {
+                bytes.rfind(&format!("\x1b[?{mode}l")) > bytes.rfind(&format!("\x1b[?{mode}h"))
+            };
+            (is_off("2004") && is_off("1004") && bytes.ends_with("\x1b[?25h")).then_some(())
+        });
+        ala.look(|screen| {
+            assert!(!screen.bracketed_paste() && !screen.hide_cursor(), "{how}");
+            assert_eq!(screen.cursor_position().1, 0, "{how}");
+        });
+        assert!(ala.modes().contains("ECHO"), "{how}: {}", ala.modes());
+        server.expect_log("* ala left");
+    }
+}
+
+#[test]
+fn the_title_tells_the_window_the_name_and_what_was_not_read() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let command = chat_client(&server, &["-n", "ala", "--window", "2"]);
+    let mut ala = Screen::start(&command, 60, 10);
+    ola.expect("* ala joined");
+    let title = |ala: &Screen| {
+        let bytes = String::from_utf8_lossy(&ala.bytes()).into_owned();
+        let title = bytes.rsplit("\x1b]2;").next().unwrap().to_owned();
+        title.split('\x07').next().unwrap().to_owned()
+    };
+    let expect_title = |ala: &Screen, expected: &str| {
+        wait_until(&format!("the title is {expected}"), || {
+            (title(ala) == expected).then_some(())
+        });
+    };
+    expect_title(&ala, "chat 2 - ala");
+    ola.send("somebody looks");
+    ala.expect("somebody looks");
+    ala.type_keys("\x1b[O");
+    // Keys and what comes are read by different threads.
+    ala.type_keys("x");
+    ala.expect("> x");
+    ola.send("one");
+    ola.send("two");
+    expect_title(&ala, "chat 2 - ala (2)");
+    ala.type_keys("\x1b[I");
+    expect_title(&ala, "chat 2 - ala");
+    ala.type_keys("\x15/nick Łucja\r");
+    expect_title(&ala, "chat 2 - ?ucja");
+}
+
+#[test]
+fn the_client_stops_like_a_shells_job_and_goes_on() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let client = chat_client(&server, &["-n", "ala"]);
+    let mut shell = program("bash");
+    shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "$ ");
+    shell.env("HISTFILE", "/dev/null");
+    let mut screen = Screen::start(&shell, 100, 16);
+    screen.expect("$");
+    let mut line = format!("{:?}", client.get_program());
+    for arg in client.get_args() {
+        line += &format!(" {arg:?}");
+    }
+    screen.type_keys(&format!("{line}\r"));
+    ola.expect("* ala joined");
+    screen.type_keys("begun");
+    screen.expect("> begun");
+    screen.type_keys("\x1a");
+    screen.expect("Stopped");
+    assert!(!screen.look(vt100::Screen::bracketed_paste) || screen.text().contains('$'));
+    screen.type_keys("echo the shell has it\r");
+    screen.expect("\nthe shell has it");
+    ola.send("while it was stopped");
+    screen.type_keys("fg\r");
+    screen.expect("ola: while it was stopped");
+    screen.expect("> begun");
+    screen.type_keys(" and ended\r");
+    ola.expect("ala: begun and ended");
+    screen.type_keys("/quit\r");
+    ola.expect("* ala left");
+    screen.type_keys("stty -a; exit\r");
+    screen.expect(" echo ");
+    screen.end();
+}

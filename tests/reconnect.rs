@@ -1,0 +1,197 @@
+//! A client on a terminal whose connection is lost: what it says, what it keeps, and how it comes back.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "as in tests, which these functions are parts of"
+)]
+
+#[path = "support/client.rs"]
+#[allow(dead_code, reason = "what this file does not use of it")]
+mod helpers;
+#[path = "support/screen.rs"]
+mod screen;
+mod support;
+
+use std::net::SocketAddr;
+
+use helpers::{FakeServer, chat_client};
+use screen::Screen;
+use support::{Client, Server, chat_server};
+
+/// A client that wants to be `ala` here.
+#[track_caller]
+fn ala(address: &str) -> Screen {
+    Screen::start(&chat_client(&[address, "-n", "ala"]), 70, 12)
+}
+
+fn welcome(room: &str, seq: u64, more: &str) -> String {
+    format!(
+        r#"{{"type":"welcome","room":"{room}","token":"t0","id":7,"name":"ala","count":1,"online":[{{"id":7,"name":"ala"}}],"seq":{seq}{more}}}"#
+    )
+}
+
+fn message(seq: u64, id: u64, from: &str, text: &str, more: &str) -> String {
+    format!(
+        r#"{{"type":"message","seq":{seq},"time":"2026-01-31T10:00:00Z","id":{id},"from":"{from}","text":"{text}"{more}}}"#
+    )
+}
+
+const REPLAY: &str = r#","replay":true"#;
+
+/// Lets a client in, and shows it the events up to number 3.
+#[track_caller]
+fn let_in(fake: &FakeServer, ala: &Screen) -> Client {
+    let mut server = fake.accept();
+    server.expect("/json ala");
+    server.send(&welcome("r", 1, ""));
+    server.send(&message(2, 3, "ola", "one", ""));
+    server.send(&message(3, 3, "ola", "two", ""));
+    ala.expect("ola: two");
+    server
+}
+
+#[test]
+fn a_client_comes_back_to_its_place_and_gets_what_it_missed_once() {
+    let fake = FakeServer::new();
+    let mut ala = ala(&fake.address());
+    let server = let_in(&fake, &ala);
+    ala.type_keys("begun");
+    ala.expect("> begun");
+    drop(server);
+    ala.expect("! the server closed the connection: trying again, Ctrl+C gives up");
+    ala.expect("not connected: trying again in 1 s");
+    // What is typed is kept, and Enter does not take it.
+    ala.type_keys(" meanwhile\r");
+    ala.expect("! there is no connection yet: the line stays here until there is");
+    ala.expect("> begun meanwhile");
+
+    let mut server = fake.accept();
+    server.expect("/resume t0 3");
+    server.send(&welcome("r", 5, ""));
+    // It may send too much, and does not.
+    server.send(&message(3, 3, "ola", "two", REPLAY));
+    server.send(&message(4, 3, "ola", "three", REPLAY));
+    server.send(&message(5, 3, "ola", "four", REPLAY));
+    server.send(&message(6, 3, "ola", "five", ""));
+    ala.expect("ola: five");
+    ala.expect_gone("not connected");
+    ala.type_keys("\r");
+    server.expect("begun meanwhile");
+    let text = ala.text();
+    for said in ["one", "two", "three", "four", "five"] {
+        let count = text.matches(&format!("ola: {said}")).count();
+        assert_eq!(count, 1, "{said} in:\n{text}");
+    }
+    assert!(
+        text.contains("four\n--- end of the past messages ---\n"),
+        "{text}"
+    );
+    assert!(!text.contains("missing"), "{text}");
+}
+
+#[test]
+fn what_is_missing_and_what_was_not_said_is_told() {
+    let fake = FakeServer::new();
+    let mut ala = ala(&fake.address());
+    let mut server = let_in(&fake, &ala);
+    ala.type_keys("heard\rnot heard\r/msg ola secret\r");
+    server.expect_all(&["heard", "not heard", "/msg ola secret"]);
+    drop(server);
+
+    let mut server = fake.accept();
+    server.expect("/resume t0 3");
+    server.send(&welcome("r", 20, r#","missing":16"#));
+    server.send(&message(20, 7, "ala", "heard", REPLAY));
+    ala.expect("! 16 lines are missing here: the server has forgotten them");
+    ala.expect("ala: heard");
+    ala.expect("! this was not sent: not heard");
+    ala.expect("! it is not known whether this was delivered: secret");
+}
+
+#[test]
+fn a_place_that_is_gone_is_taken_anew_and_another_room_is_told() {
+    let fake = FakeServer::new();
+    let ala = ala(&fake.address());
+    drop(let_in(&fake, &ala));
+    let mut server = fake.accept();
+    server.expect("/resume t0 3");
+    server.send(r#"{"type":"error","text":"nobody can come back by that token"}"#);
+    // It stays, so there is another way.
+    server.expect("/help");
+    server.send(r#"{"type":"help","lines":[]}"#);
+    let mut server = fake.accept();
+    server.expect("/json ala");
+    server.send(&welcome("s", 0, ""));
+    server.send(&message(1, 3, "ola", "new", ""));
+    ala.expect("! this is another room than before");
+    ala.expect("ola: new");
+}
+
+#[test]
+fn it_tries_less_often_each_time_and_ctrl_c_gives_up() {
+    let server = Server::start(&[]);
+    let mut ala = ala(&server.address.to_string());
+    ala.expect("* welcome, ala");
+    server.kill();
+    for seconds in [1, 2, 4] {
+        ala.expect(&format!("not connected: trying again in {seconds} s"));
+    }
+    ala.type_keys("\x03");
+    assert_eq!(ala.end().exit_code(), 0);
+}
+
+#[test]
+fn a_server_that_starts_again_with_its_history_is_the_same_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = folder.path().join("room.jsonl");
+    let history = history.to_str().unwrap();
+    let server = Server::start(&["--history", history]);
+    let address: SocketAddr = server.address;
+    let mut ola = server.join("ola");
+    let mut ala = ala(&address.to_string());
+    ola.expect("* ala joined");
+    ola.send("before");
+    ala.expect("ola: before");
+    server.kill();
+    ala.expect("trying again");
+    let port = address.port().to_string();
+    let server = Server::start_as(chat_server(&["-p", &port, "--history", history]));
+    ala.expect("* connected again as ala");
+    let mut ola = server.join("ola");
+    ola.skip_to("* end of the past messages");
+    ola.send("after");
+    ala.expect("ola: after");
+    let text = ala.text();
+    assert_eq!(text.matches("ola: before").count(), 1, "{text}");
+    assert!(!text.contains("another room"), "{text}");
+    ala.type_keys("heard?\r");
+    ola.expect("ala: heard?");
+}
+
+#[test]
+fn who_was_kicked_does_not_come_back_by_itself() {
+    let mut server = Server::start_with_console(&[]);
+    let mut ala = ala(&server.address.to_string());
+    ala.expect("* welcome, ala");
+    server.type_line("/kick ala too loud");
+    ala.expect("! you were kicked: too loud");
+    assert_eq!(ala.end().exit_code(), 1);
+}
+
+#[test]
+fn a_dumb_terminal_comes_back_too() {
+    let fake = FakeServer::new();
+    let mut command = chat_client(&[&fake.address(), "-n", "ala"]);
+    command.env("TERM", "dumb");
+    let mut ala = Screen::start(&command, 70, 12);
+    drop(let_in(&fake, &ala));
+    ala.expect("! the server closed the connection: trying again");
+    let mut server = fake.accept();
+    server.expect("/resume t0 3");
+    server.send(&welcome("r", 4, ""));
+    server.send(&message(4, 3, "ola", "three", REPLAY));
+    ala.expect("ola: three");
+    ala.type_keys("hi\r");
+    server.expect("hi");
+}

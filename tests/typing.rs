@@ -1,0 +1,387 @@
+//! Typing in the client: the line is the user's, whatever comes in, and arrives at the other side as it was typed.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "as in tests, which these functions are parts of"
+)]
+
+#[path = "support/window.rs"]
+mod client;
+#[path = "support/screen.rs"]
+mod screen;
+mod support;
+
+use std::time::{Duration, Instant};
+
+use client::{ala, at_ten, chat_client};
+use screen::Screen;
+use support::{Client, Server, wait_until};
+
+/// All lines that went into the scrollback and those on the screen, without those that show nothing.
+fn all_rows(screen: &Screen) -> Vec<String> {
+    screen.look(|screen| {
+        let mut screen = screen.clone();
+        let (rows, columns) = screen.size();
+        screen.set_scrollback(usize::MAX);
+        let mut all = Vec::new();
+        let scrolled = screen.scrollback();
+        for back in (1..=scrolled).rev() {
+            screen.set_scrollback(back);
+            all.extend(screen.rows(0, columns).next());
+        }
+        screen.set_scrollback(0);
+        all.extend(screen.rows(0, columns).take(rows.into()));
+        all.retain(|row| !row.trim().is_empty());
+        all
+    })
+}
+
+/// The row in which the cursor stands, up to the cursor.
+fn before_cursor(screen: &Screen) -> String {
+    screen.look(|screen| {
+        let (row, column) = screen.cursor_position();
+        screen.rows(0, column).nth(row.into()).unwrap()
+    })
+}
+
+#[track_caller]
+fn expect_cursor_after(screen: &Screen, text: &str) {
+    wait_until(&format!("the cursor stands after {text:?}"), || {
+        (before_cursor(screen).trim_end() == text).then_some(())
+    });
+}
+
+/// Says `count` numbered lines, 1,000 a second.
+fn talk(ola: &mut Client, count: usize) {
+    let begin = Instant::now();
+    for n in 0..count {
+        let due = Duration::from_millis(n as u64);
+        if let Some(early) = due.checked_sub(begin.elapsed()) {
+            std::thread::sleep(early);
+        }
+        ola.send(&format!("line {n} of the conversation"));
+    }
+}
+
+// The line is the user's.
+
+#[test]
+fn what_is_typed_while_a_thousand_lines_a_second_come_in_is_sent_as_it_was_typed() {
+    const LINES: usize = 3000;
+    const TYPED: &str = "this is typed, slowly, while lines come in: żółć 日本語 e\u{301} done";
+    let server = Server::start(&["--rate", "0"]);
+    let mut jan = server.join("jan");
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server, 40, 12);
+    let talking = std::thread::spawn(move || {
+        talk(&mut ola, LINES);
+        ola
+    });
+    let mut typed = String::new();
+    for c in TYPED.chars() {
+        ala.type_keys(&c.to_string());
+        typed.push(c);
+        // Once it was shown, it stays.
+        let start: String = typed.chars().take(20).collect();
+        ala.expect(&format!("> {}", start.trim_end()));
+    }
+    let _ola = talking.join().unwrap();
+    ala.expect(&format!("line {} of the conversation", LINES - 1));
+    ala.type_keys("\r");
+    ala.expect("ala: this is typed");
+    jan.skip_to(&format!("ala: {TYPED}"));
+
+    // All of them are there, in their order, and nothing of the typed line is between them.
+    let rows = all_rows(&ala);
+    let mut said = 0;
+    for row in &rows {
+        if let Some((_, text)) = row.split_once(" ola: ") {
+            assert!(text.starts_with(&format!("line {said} of the")), "{row}");
+            said += 1;
+        } else {
+            let is_known = row.contains("conversation")
+                || row.contains("joined")
+                || row.contains("welcome")
+                || row.contains("commands");
+            let is_last = rows[rows.len() - 4..].contains(row);
+            assert!(is_known || is_last, "{row:?}");
+        }
+    }
+    assert_eq!(said, LINES);
+}
+
+#[test]
+fn a_line_of_several_rows_with_wide_and_combining_characters_stands_below_what_comes_in() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server, 24, 10);
+    ala.type_keys("日本語のテキスト żółć e\u{301}a\u{328}, and then more");
+    ola.expect("* ala joined");
+    ola.send("hi");
+    ala.expect_screen(
+        "
+* welcome, ala: 2
+  online; /help lists
+  the commands
+10:00 ola: hi
+> 日本語のテキスト żółć
+ e\u{301}a\u{328}, and then more",
+        at_ten,
+    );
+    expect_cursor_after(&ala, " e\u{301}a\u{328}, and then more");
+    // To the beginning, past the wide ones, and back over one of them.
+    ala.type_keys("\x01\x1b[C\x1b[C\x1b[C\x1b[D");
+    expect_cursor_after(&ala, "> 日本");
+    ala.type_keys("!");
+    ola.send("hi again");
+    ala.expect_screen(
+        "
+* welcome, ala: 2
+  online; /help lists
+  the commands
+10:00 ola: hi
+10:00 ola: hi again
+> 日本!語のテキスト żół
+ć e\u{301}a\u{328}, and then more",
+        at_ten,
+    );
+    ala.type_keys("\r");
+    ola.expect("ala: 日本!語のテキスト żółć e\u{301}a\u{328}, and then more");
+}
+
+#[test]
+fn a_resize_leaves_the_line_whole_and_the_conversation_above_it() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server, 40, 8);
+    ola.expect("* ala joined");
+    for n in 0..12 {
+        ola.send(&format!("message number {n} of them"));
+    }
+    ala.type_keys("typed before the window got narrow, and more");
+    ala.expect("d more");
+    ala.resize(24, 8);
+    ala.expect_screen(
+        "
+10:00 ola: message
+        number 10 of
+        them
+10:00 ola: message
+        number 11 of
+        them
+> typed before the wind
+ow got narrow, and more",
+        at_ten,
+    );
+    ala.type_keys("!");
+    ola.send("still there?");
+    ala.expect_screen(
+        "
+        them
+10:00 ola: message
+        number 11 of
+        them
+10:00 ola: still there?
+> typed before the wind
+ow got narrow, and more
+!",
+        at_ten,
+    );
+    ala.resize(60, 5);
+    ola.send("and now?");
+    ala.expect_screen(
+        "
+10:00 ola: message number 10 of them
+10:00 ola: message number 11 of them
+10:00 ola: still there?
+10:00 ola: and now?
+> typed before the window got narrow, and more!",
+        at_ten,
+    );
+    ala.type_keys("\r");
+    ola.expect("ala: typed before the window got narrow, and more!");
+}
+
+#[test]
+fn completions_to_choose_from_stand_below_the_line_and_stay_while_lines_come_in() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut olek = server.join("Olek");
+    let mut jan = server.join("jan");
+    let mut ala = ala(&server, 40, 10);
+    for client in [&mut ola, &mut olek, &mut jan] {
+        client.skip_to("* ala joined");
+    }
+    ola.send("one");
+    olek.skip_to("ola: one");
+    olek.send("two");
+    ala.expect("Olek: two");
+    // Who spoke last comes first.
+    ala.type_keys("ol\t");
+    ala.expect_screen(
+        "
+* welcome, ala: 4 online; /help lists
+  the commands
+10:00 ola: one
+10:00 Olek: two
+> Olek:
+[Olek] ola",
+        at_ten,
+    );
+    expect_cursor_after(&ala, "> Olek:");
+    jan.send("three");
+    ala.type_keys("\t");
+    ala.expect_screen(
+        "
+* welcome, ala: 4 online; /help lists
+  the commands
+10:00 ola: one
+10:00 Olek: two
+10:00 jan: three
+> ola:
+[ola] Olek",
+        at_ten,
+    );
+    ala.type_keys("hi");
+    ala.expect_gone("[ola]");
+    ala.type_keys(" j\t\r");
+    jan.skip_to("ala: ola: hi jan ");
+    // Commands, and to whom they are.
+    ala.type_keys("/ms\tja\tpsst\r");
+    jan.expect("[ala] psst");
+    ala.expect("[to jan] psst (delivered)");
+}
+
+#[test]
+fn a_paste_of_several_lines_is_shown_and_sent_as_text_by_enter() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server, 40, 10);
+    ola.expect("* ala joined");
+    ala.expect_screen(
+        "
+* welcome, ala: 2 online; /help lists
+  the commands
+>",
+        at_ten,
+    );
+    assert!(ala.look(vt100::Screen::bracketed_paste));
+    ala.type_keys("\x1b[200~first\r\n/quit\n\tthird\x1b[31m\x1b[201~");
+    ala.expect_screen(
+        "
+* welcome, ala: 2 online; /help lists
+  the commands
+> first
+/quit
+ third␛[31m",
+        at_ten,
+    );
+    ala.type_keys("\r");
+    ola.expect_all(&["ala: first", "ala: /quit", "ala:  third␛[31m"]);
+    // Of one line, it is as if it was typed; its end is not Enter.
+    ala.type_keys("\x1b[200~/msg ola psst\n\x1b[201~");
+    ala.expect("> /msg ola psst");
+    ala.type_keys("\r");
+    ola.expect("[ala] psst");
+    // What was begun as a command is not said to everybody.
+    ala.type_keys("/msg ola \x1b[200~one\ntwo\x1b[201~\r");
+    ala.expect("! a command is one line");
+    ala.type_keys("\x15\x7f\x15");
+    ala.type_keys("the end\r");
+    ola.expect("ala: the end");
+}
+
+#[test]
+fn keys_edit_the_line_as_in_a_shell() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server, 60, 10);
+    ola.expect("* ala joined");
+    for (keys, line) in [
+        ("abc\x1b[D\x1b[DX", "aXbc"),
+        ("abc\x01X\x05Y", "XabcY"),
+        ("abc\x1b[HX\x1b[FY", "XabcY"),
+        ("one two\x1bbX", "one Xtwo"),
+        ("one two\x01\x1bfX", "oneX two"),
+        ("one two\x1b[1;5DX", "one Xtwo"),
+        ("one two\x17three", "one three"),
+        ("one two\x1b\x7fX", "one X"),
+        ("one two\x15three \x19", "three one two"),
+        ("one two\x01\x0bX\x19", "Xone two"),
+        ("abc\x01\x04\x1b[3~", "c"),
+        ("ab\x14", "ba"),
+        ("e\u{301}x\x7f\x7f\x7fok", "ok"),
+        ("日本\x08!", "日!"),
+    ] {
+        ala.type_keys(keys);
+        ala.type_keys("\r");
+        let got = ola.line();
+        assert_eq!(got, format!("ala: {line}"), "{keys:?}");
+    }
+}
+
+// The history.
+
+/// A folder for what clients keep, and a client in it.
+#[track_caller]
+fn ala_with_state(server: &Server, state: &tempfile::TempDir, args: &[&str]) -> Screen {
+    let mut command = chat_client(server, args);
+    command.env("XDG_STATE_HOME", state.path());
+    Screen::start(&command, 60, 10)
+}
+
+#[test]
+fn what_was_typed_comes_back_by_arrows_and_search_also_in_the_next_session() {
+    let server = Server::start(&[]);
+    let state = tempfile::tempdir().unwrap();
+    let mut ola = server.join("ola");
+    let mut ala = ala_with_state(&server, &state, &["-n", "ala"]);
+    ola.expect("* ala joined");
+    for line in ["first", "/msg ola secret", "/mgs ola secret", "second"] {
+        ala.type_keys(&format!("{line}\r"));
+    }
+    ola.expect_all(&["ala: first", "[ala] secret", "ala: second"]);
+    // In this session the private one comes back, too, and what was begun is kept.
+    ala.type_keys("begun\x1b[A\x1b[A\x1b[A");
+    ala.expect("> /msg ola secret");
+    ala.type_keys("\x1b[B\x1b[B\x1b[B");
+    ala.expect("> begun");
+    ala.type_keys("\x03");
+    assert_eq!(ala.end().exit_code(), 0);
+    ola.expect("* ala left");
+
+    let kept = std::fs::read_to_string(state.path().join("chat-run/history")).unwrap();
+    assert_eq!(kept, "first\nsecond\n");
+    let mut ala = ala_with_state(&server, &state, &["-n", "ala"]);
+    ola.expect("* ala joined");
+    ala.type_keys("\x1b[A\x1b[A");
+    ala.expect("> first");
+    ala.type_keys("\x1b[B\x1b[B\x12irs");
+    ala.expect("(search: `irs') first");
+    ala.type_keys("x");
+    ala.expect("(not found: `irsx') first");
+    ala.type_keys("\x7f\r");
+    ola.expect("ala: first");
+    // Given up.
+    ala.type_keys("draft\x12sec\x07!\r");
+    ola.expect("ala: draft!");
+}
+
+#[test]
+fn the_name_that_was_taken_last_is_offered_and_taken_by_enter() {
+    let server = Server::start(&[]);
+    let state = tempfile::tempdir().unwrap();
+    let mut ola = server.join("ola");
+    let mut ala = ala_with_state(&server, &state, &[]);
+    ala.expect("name, and group if you like:");
+    ala.type_keys("ala 3ID12\r");
+    ola.expect("* ala (3ID12) joined");
+    ala.type_keys("\x04");
+    ala.end();
+    ola.expect("* ala left");
+    let mut ala = ala_with_state(&server, &state, &[]);
+    ala.expect("name, and group if you like [ala 3ID12]:");
+    ala.type_keys("\r");
+    ola.expect("* ala (3ID12) joined");
+}
