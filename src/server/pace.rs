@@ -74,9 +74,14 @@ impl Pace {
         state.round += 1;
         state.gathering = std::mem::take(&mut state.waiting);
         if state.gathering > 0 {
+            // Those who wake need the lock.
+            drop(state);
             self.ended.notify_all();
-            let gathered = |state: &mut State| state.gathering > 0;
-            drop(self.gathered.wait_timeout_while(state, GATHER, gathered));
+            let are_missing = |state: &mut State| state.gathering > 0;
+            let waited = self
+                .gathered
+                .wait_timeout_while(self.lock(), GATHER, are_missing);
+            drop(waited);
         }
     }
 
