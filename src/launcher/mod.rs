@@ -13,6 +13,7 @@
 
 mod child;
 mod console;
+mod emulators;
 mod output;
 mod server;
 mod session;
@@ -145,7 +146,7 @@ pub fn run(config: &Config) -> Result<()> {
 pub fn list_terminals() -> io::Result<()> {
     let mut taken = false;
     let mut list = String::new();
-    for emulator in &windows::EMULATORS {
+    for emulator in &emulators::EMULATORS {
         let line = match emulator.find() {
             Ok(found) => {
                 let mark = if taken { "" } else { "  (auto takes this one)" };
