@@ -91,6 +91,10 @@ xclip xclip
 xdotool xdotool
 xwininfo x11-utils
 xterm xterm
+konsole konsole
+xfce4-terminal xfce4-terminal
+kitty kitty
+alacritty alacritty
 END
 }
 
@@ -109,8 +113,10 @@ prepare_tests() {
         fi
     done < <(test_needs)
     if command -v dpkg-query >/dev/null; then
-        # It has no command: the font in which windows show letters of all Europe.
-        is_there fonts-dejavu-core || missing+=(fonts-dejavu-core)
+        # They have no command: the font in which windows show letters of all Europe, and what draws without a graphics card.
+        for package in fonts-dejavu-core libgl1-mesa-dri; do
+            is_there "$package" || missing+=("$package")
+        done
     fi
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null || fail "the tests need what is not here: ${commands[*]}; install the packages that have them"

@@ -246,6 +246,22 @@ pub enum Terminal {
     Terminator,
     /// xterm.
     Xterm,
+    /// Konsole.
+    Konsole,
+    /// Xfce Terminal.
+    Xfce4Terminal,
+    /// kitty.
+    Kitty,
+    /// Alacritty.
+    Alacritty,
+    /// Ptyxis.
+    Ptyxis,
+    /// WezTerm.
+    Wezterm,
+    /// foot.
+    Foot,
+    /// What Debian's alternatives make of this name.
+    XTerminalEmulator,
     /// No windows: only say how to join.
     None,
 }

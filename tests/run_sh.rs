@@ -27,7 +27,7 @@ esac
 "#;
 
 /// What `./run.sh test` would install where it is missing, which no test is to do.
-const NEEDED: [&str; 15] = [
+const NEEDED: [&str; 19] = [
     "Xvfb",
     "dbus-daemon",
     "gdbus",
@@ -43,6 +43,10 @@ const NEEDED: [&str; 15] = [
     "xdotool",
     "xwininfo",
     "xterm",
+    "konsole",
+    "xfce4-terminal",
+    "kitty",
+    "alacritty",
 ];
 
 /// A clone in which nothing is built.

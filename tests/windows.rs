@@ -62,6 +62,10 @@ macro_rules! for_each_emulator {
         mod gnome_terminal { $(#[test] fn $test() { super::$test("gnome-terminal"); })* }
         mod terminator { $(#[test] fn $test() { super::$test("terminator"); })* }
         mod xterm { $(#[test] fn $test() { super::$test("xterm"); })* }
+        mod konsole { $(#[test] fn $test() { super::$test("konsole"); })* }
+        mod xfce4_terminal { $(#[test] fn $test() { super::$test("xfce4-terminal"); })* }
+        mod kitty { $(#[test] fn $test() { super::$test("kitty"); })* }
+        mod alacritty { $(#[test] fn $test() { super::$test("alacritty"); })* }
     };
 }
 
@@ -86,8 +90,12 @@ fn what_is_typed_in_one_window_is_seen_in_the_others(terminal: &str) {
         "{terminal}: three clients logged in after {:?}",
         began.elapsed()
     );
-    let titles: Vec<&str> = windows.iter().map(|window| window.title.as_str()).collect();
-    assert_eq!(titles, ["chat 1 - ala", "chat 2 - ola", "chat 3 - jan"]);
+    for (window, title) in windows
+        .iter()
+        .zip(["chat 1 - ala", "chat 2 - ola", "chat 3 - jan"])
+    {
+        assert!(window.title.starts_with(title), "{windows:#?}");
+    }
 
     let port = session.port();
     let mut plain = join(port, "plain");
@@ -210,7 +218,7 @@ fn one_more_client_can_be_opened(terminal: &str) {
     session.wait_for_text("ola joined");
     session.type_in("/open\n");
     let windows = session.wait_for_windows(2);
-    assert_eq!(windows[1].title, "chat 3");
+    assert!(windows[1].title.starts_with("chat 3"), "{windows:#?}");
     session.wait_for("place of its own", || {
         let [_, earlier, _, _] = desktop.geometry(&windows[0]);
         let [_, later, _, _] = desktop.geometry(&windows[1]);
@@ -243,7 +251,7 @@ fn big_letters_are_bigger(terminal: &str) {
         width
     };
     let (usual, big) = (width(&[]), width(&["--big"]));
-    assert!(big * 2 >= usual * 3, "{usual} pixels, and big ones {big}");
+    assert!(big * 3 >= usual * 4, "{usual} pixels, and big ones {big}");
 }
 
 #[test]
@@ -555,6 +563,20 @@ fn an_emulator_that_fails_once_is_tried_again() {
 }
 
 #[test]
+fn an_emulator_that_leaves_its_windows_to_another_process_will_do() {
+    let desktop = Desktop::new();
+    // As the wrapper that Debian's alternatives may have for gnome-terminal.
+    desktop.put_program("x-terminal-emulator", "setsid xterm \"$@\" &");
+    let mut session = start_three(&desktop, "x-terminal-emulator");
+    let windows = session.wait_for_members(&MEMBERS);
+    assert_eq!(windows[2].title, "chat 3: jan");
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    // What it has left is nobody's child here, and ends with its client.
+    session.wait_until_nothing_is_left();
+}
+
+#[test]
 fn a_session_under_nohup_outlives_a_hangup() {
     let desktop = Desktop::new();
     let script = "trap '' HUP; exec \"$0\" \"$@\"";
@@ -624,7 +646,7 @@ fn an_x_server_that_is_not_there_is_told() {
     assert_eq!(session.wait().0, 1, "{}", session.shown());
     session.wait_for_text("trying terminator");
     session.wait_for_text("trying xterm");
-    session.wait_for_text("chat 3 did not open: xterm ended (exit status: 1)");
+    session.wait_for_text("no window opened: xterm ended (exit status: 1)");
     session.wait_for_text("error: no window opened");
     session.assert_nothing_is_left();
 }

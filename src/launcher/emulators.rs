@@ -10,27 +10,69 @@ use super::tiling::{self, Place};
 use crate::cli::Terminal;
 
 /// Letters, in points: usual, and for a projector.
-pub(super) const POINTS: (f32, f32) = (11.0, 18.0);
+const POINTS: (f32, f32) = (11.0, 18.0);
 
 /// A row of the table: all that is particular about an emulator.
 #[derive(Debug)]
 pub(super) struct Emulator {
     pub(super) choice: Terminal,
-    /// The program, and the package that has it, which have the same name everywhere so far.
     pub(super) program: &'static str,
+    /// A package that has it; distributions that have one agree on its name so far.
+    package: &'static str,
     pub(super) needs: Needs,
-    /// A process that stands between us and the windows, where the program itself is only a messenger to it.
-    pub(super) helper: Option<Helper>,
-    /// Its arguments up to where the client's own begin.
-    pub(super) arguments: fn(&Look<'_>) -> Vec<OsString>,
+    pub(super) opens: Opens,
 }
 
+/// What has to be there, beside the program.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Needs {
+    /// X11 or Wayland.
+    Display,
+    /// Either of them, and a D-Bus session bus.
+    DisplayAndBus,
+    X11,
+    Wayland,
+}
+
+impl Needs {
+    /// Whether the display that it takes is there.
+    pub(super) fn has_display(self) -> bool {
+        let (x11, wayland) = (is_set("DISPLAY"), is_set("WAYLAND_DISPLAY"));
+        match self {
+            Self::Display | Self::DisplayAndBus => x11 || wayland,
+            Self::X11 => x11,
+            Self::Wayland => wayland,
+        }
+    }
+
+    /// What is not there, where something is not.
+    fn missing(self) -> Option<&'static str> {
+        let display = self.has_display();
+        match self {
+            Self::DisplayAndBus if display => (!has_bus()).then_some(
+                "a D-Bus session bus, and there is none; try `dbus-run-session` before the command, or another terminal",
+            ),
+            Self::Display | Self::DisplayAndBus => (!display).then_some(NO_DISPLAY),
+            Self::X11 => (!display).then_some("a display of X11, and DISPLAY is not set"),
+            Self::Wayland => (!display).then_some("a Wayland display, and WAYLAND_DISPLAY is not set"),
+        }
+    }
+}
+
+const NO_DISPLAY: &str = "a display, and neither DISPLAY nor WAYLAND_DISPLAY is set";
+
+/// Its arguments up to where the client's own begin.
+pub(super) type Arguments = fn(&Look<'_>) -> Vec<OsString>;
+
+/// Which process shows the client.
 #[derive(Debug)]
-pub(super) struct Needs {
-    /// X11. Otherwise Wayland will do.
-    pub(super) x11: bool,
-    /// A D-Bus session bus.
-    bus: bool,
+pub(super) enum Opens {
+    /// The program itself, which ends with its window.
+    Itself(Arguments),
+    /// One that stands between us and the windows; the program is a messenger to it, and ends with its window.
+    Through(Helper, Arguments),
+    /// Maybe another one: the program may end before its window comes.
+    Elsewhere(Arguments),
 }
 
 /// A server of windows that is ours alone, so that it ends with the session and no other window does.
@@ -57,15 +99,28 @@ pub(super) struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn points(&self) -> f32 {
-        if self.big { POINTS.1 } else { POINTS.0 }
+    /// Those arguments where letters are to be big: `option` with their size in points put in for `{}`.
+    fn if_big(&self, option: &[&str]) -> Vec<OsString> {
+        let points = POINTS.1.to_string();
+        let words = option.iter().map(|word| word.replace("{}", &points).into());
+        words.filter(|_| self.big).collect()
+    }
+
+    /// Columns and rows.
+    fn cells(&self) -> Option<(u32, u32)> {
+        Some(self.place?.cells(tiling::cell(points(self.big))))
+    }
+
+    /// `80x24`: columns and rows.
+    fn cell_size(&self) -> Option<String> {
+        let (columns, rows) = self.cells()?;
+        Some(format!("{columns}x{rows}"))
     }
 
     /// `80x24+0+100`: columns, rows and the place in pixels.
     fn cell_geometry(&self) -> Option<String> {
-        let place = self.place?;
-        let (columns, rows) = place.cells(tiling::cell(self.points()));
-        Some(format!("{columns}x{rows}+{}+{}", place.x, place.y))
+        let Place { x, y, .. } = self.place?;
+        Some(format!("{}+{x}+{y}", self.cell_size()?))
     }
 
     /// `800x600+0+100`: all in pixels.
@@ -75,81 +130,222 @@ impl Look<'_> {
     }
 }
 
+/// The size of letters, in points.
+pub(super) fn points(big: bool) -> f32 {
+    if big { POINTS.1 } else { POINTS.0 }
+}
+
 /// In the order in which `auto` tries them.
-pub(super) const EMULATORS: [Emulator; 3] = [
+pub(super) const EMULATORS: [Emulator; 11] = [
     Emulator {
         choice: Terminal::GnomeTerminal,
         program: "gnome-terminal",
-        needs: Needs {
-            x11: false,
-            bus: true,
-        },
-        helper: Some(Helper {
-            paths: &[
-                "/usr/libexec/gnome-terminal-server",
-                "/usr/lib/gnome-terminal/gnome-terminal-server",
-                "/usr/lib/gnome-terminal-server",
-            ],
-            arguments: |app| vec!["--app-id".into(), app.into()],
-            // A gnome-terminal that comes too early ends with an error and exit code 0, and one that comes in the very moment may
-            // leave an empty window. gdbus comes with GLib; where a distribution has split it off, there are the retries.
-            when_ready: r#"
+        package: "gnome-terminal",
+        needs: Needs::DisplayAndBus,
+        opens: Opens::Through(
+            Helper {
+                paths: &[
+                    "/usr/libexec/gnome-terminal-server",
+                    "/usr/lib/gnome-terminal/gnome-terminal-server",
+                    "/usr/lib/gnome-terminal-server",
+                ],
+                arguments: |app| vec!["--app-id".into(), app.into()],
+                // A gnome-terminal that comes too early ends with an error and exit code 0, and one that comes in the very moment may
+                // leave an empty window. gdbus comes with GLib; where a distribution has split it off, there are the retries.
+                when_ready: r#"
                 if command -v gdbus >/dev/null; then
                     gdbus wait --session --timeout 10 "$0" || exit
                 fi
                 exec "$@""#,
-        }),
-        arguments: |look| {
-            let mut arguments = words(&["--app-id", look.app, "--wait", "--hide-menubar"]);
-            arguments.extend(words(&["--title", look.title]));
-            if look.big {
-                arguments.extend(words(&["--zoom", "1.6"]));
-            }
-            if let Some(geometry) = look.cell_geometry() {
-                arguments.extend(words(&["--geometry", &geometry]));
-            }
-            arguments.push("--".into());
-            arguments
-        },
+            },
+            |look| {
+                [
+                    words(&["--app-id", look.app, "--wait", "--hide-menubar"]),
+                    words(&["--title", look.title]),
+                    look.if_big(&["--zoom", "1.6"]),
+                    option("--geometry", look.cell_geometry()),
+                    words(&["--"]),
+                ]
+                .concat()
+            },
+        ),
     },
     Emulator {
         choice: Terminal::Terminator,
         program: "terminator",
-        needs: Needs {
-            x11: false,
-            bus: false,
-        },
-        helper: None,
+        package: "terminator",
+        needs: Needs::Display,
         // Without -u the first terminator would open all windows, in its own process and environment.
-        arguments: |look| {
-            let mut arguments = words(&["-u", "-T", look.title, "-g"]);
-            arguments.push(look.config.into());
-            if let Some(geometry) = look.pixel_geometry() {
-                arguments.push(format!("--geometry={geometry}").into());
-            }
-            arguments.push("-x".into());
-            arguments
-        },
+        opens: Opens::Itself(|look| {
+            [
+                words(&["-u", "-T", look.title, "-g"]),
+                vec![look.config.into()],
+                option("--geometry", look.pixel_geometry()),
+                words(&["-x"]),
+            ]
+            .concat()
+        }),
     },
     Emulator {
         choice: Terminal::Xterm,
         program: "xterm",
-        needs: Needs {
-            x11: true,
-            bus: false,
-        },
-        helper: None,
+        package: "xterm",
+        needs: Needs::X11,
         // Without -fa it has no letters for much of Europe, let alone further.
-        arguments: |look| {
-            let points = look.points().to_string();
-            let mut arguments = words(&["+hold", "-fa", "Monospace", "-fs", &points]);
-            arguments.extend(words(&["-sl", "10000", "-T", look.title]));
-            if let Some(geometry) = look.cell_geometry() {
-                arguments.extend(words(&["-geometry", &geometry]));
-            }
-            arguments.push("-e".into());
-            arguments
-        },
+        opens: Opens::Itself(|look| {
+            let points = points(look.big).to_string();
+            [
+                words(&["+hold", "-fa", "Monospace", "-fs", &points]),
+                words(&["-sl", "10000", "-T", look.title]),
+                option("-geometry", look.cell_geometry()),
+                words(&["-e"]),
+            ]
+            .concat()
+        }),
+    },
+    Emulator {
+        choice: Terminal::Konsole,
+        program: "konsole",
+        package: "konsole",
+        needs: Needs::Display,
+        // Without --separate a konsole that is there already would open the window. It has its menu: what hides that here hides it in
+        // all later windows as well.
+        opens: Opens::Itself(|look| {
+            let title = format!("tabtitle={}", look.title);
+            [
+                words(&["--separate", "-p", &title]),
+                look.if_big(&["-p", "Font=Monospace,{}"]),
+                option("--geometry", look.pixel_geometry()),
+                words(&["-e"]),
+            ]
+            .concat()
+        }),
+    },
+    Emulator {
+        choice: Terminal::Xfce4Terminal,
+        program: "xfce4-terminal",
+        package: "xfce4-terminal",
+        needs: Needs::Display,
+        // Without --disable-server an xfce4-terminal that is there already would open the window.
+        opens: Opens::Itself(|look| {
+            [
+                words(&["--disable-server", "--hide-menubar", "--hide-toolbar"]),
+                words(&["--title", look.title]),
+                look.if_big(&["--font", "Monospace {}"]),
+                option("--geometry", look.cell_geometry()),
+                words(&["-x"]),
+            ]
+            .concat()
+        }),
+    },
+    Emulator {
+        choice: Terminal::Kitty,
+        program: "kitty",
+        package: "kitty",
+        needs: Needs::Display,
+        // Not every kitty can be told a place. Before one is closed by hand it would ask whether that is meant.
+        opens: Opens::Itself(|look| {
+            let size = look.cells().map_or_else(Vec::new, |(columns, rows)| {
+                let width = format!("initial_window_width={columns}c");
+                let height = format!("initial_window_height={rows}c");
+                words(&["-o", "remember_window_size=no", "-o", &width, "-o", &height])
+            });
+            [
+                words(&["--title", look.title, "-o", "confirm_os_window_close=0"]),
+                look.if_big(&["-o", "font_size={}"]),
+                size,
+                words(&["--"]),
+            ]
+            .concat()
+        }),
+    },
+    Emulator {
+        choice: Terminal::Alacritty,
+        program: "alacritty",
+        package: "alacritty",
+        needs: Needs::Display,
+        opens: Opens::Itself(|look| {
+            let (cells, x, y) = (
+                look.cells(),
+                look.place.map(|p| p.x),
+                look.place.map(|p| p.y),
+            );
+            let setting = |name, value: Option<u32>| {
+                option("-o", value.map(|value| format!("window.{name}={value}")))
+            };
+            [
+                words(&["--title", look.title]),
+                look.if_big(&["-o", "font.size={}"]),
+                setting("dimensions.columns", cells.map(|cells| cells.0)),
+                setting("dimensions.lines", cells.map(|cells| cells.1)),
+                setting("position.x", x),
+                setting("position.y", y),
+                words(&["-e"]),
+            ]
+            .concat()
+        }),
+    },
+    // The next three by their documentation.
+    Emulator {
+        choice: Terminal::Ptyxis,
+        program: "ptyxis",
+        package: "ptyxis",
+        needs: Needs::DisplayAndBus,
+        // Without --standalone a ptyxis that is there already would open the window. Nothing tells it a size or a place.
+        opens: Opens::Itself(|look| {
+            words(&["--standalone", "--new-window", "--title", look.title, "--"])
+        }),
+    },
+    Emulator {
+        choice: Terminal::Wezterm,
+        program: "wezterm",
+        package: "wezterm",
+        needs: Needs::Display,
+        // Without --always-new-process a wezterm that is there already would open the window. No option gives it a title.
+        opens: Opens::Itself(|look| {
+            let (cells, place) = (look.cells(), look.place);
+            let setting = |name, value: Option<u32>| {
+                option("--config", value.map(|value| format!("{name}={value}")))
+            };
+            [
+                words(&["--config", "exit_behavior='Close'"]),
+                words(&["--config", "window_close_confirmation='NeverPrompt'"]),
+                look.if_big(&["--config", "font_size={}"]),
+                setting("initial_cols", cells.map(|cells| cells.0)),
+                setting("initial_rows", cells.map(|cells| cells.1)),
+                words(&["start", "--always-new-process"]),
+                option(
+                    "--position",
+                    place.map(|place| format!("{},{}", place.x, place.y)),
+                ),
+                words(&["--"]),
+            ]
+            .concat()
+        }),
+    },
+    Emulator {
+        choice: Terminal::Foot,
+        program: "foot",
+        package: "foot",
+        needs: Needs::Wayland,
+        opens: Opens::Itself(|look| {
+            [
+                words(&["--title", look.title]),
+                look.if_big(&["--font", "monospace:size={}"]),
+                option("--window-size-chars", look.cell_size()),
+                words(&["--"]),
+            ]
+            .concat()
+        }),
+    },
+    Emulator {
+        choice: Terminal::XTerminalEmulator,
+        program: "x-terminal-emulator",
+        // Whichever it is, it comes with this name.
+        package: "xterm",
+        needs: Needs::Display,
+        // No more than this is known of it (Debian Policy, 11.8.3).
+        opens: Opens::Elsewhere(|look| words(&["-T", look.title, "-e"])),
     },
 ];
 
@@ -173,6 +369,11 @@ pub(super) fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
+/// An option with its value; nothing where there is no value.
+fn option(name: &str, value: Option<String>) -> Vec<OsString> {
+    value.map_or_else(Vec::new, |value| words(&[name, &value]))
+}
+
 /// An emulator that is there.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
@@ -189,25 +390,22 @@ impl Emulator {
     pub(super) fn find(&'static self) -> Result<Found> {
         let name = self.program;
         let Ok(program) = which::which(name) else {
-            bail!("{name} is not installed; try {}", install(name));
+            bail!("{name} is not installed; try {}", install(self.package));
         };
-        if !has_display(self.needs.x11) {
-            bail!("{name} needs a display, and {}", missing_display());
+        if let Some(missing) = self.needs.missing() {
+            bail!("{name} needs {missing}");
         }
-        if self.needs.bus && !has_bus() {
-            bail!(
-                "{name} needs a D-Bus session bus, and there is none; try `dbus-run-session` before the command, or another terminal"
-            );
-        }
-        let helper = match &self.helper {
-            None => None,
-            Some(helper) => match helper.paths.iter().find(|path| Path::new(path).exists()) {
-                Some(path) => Some(path.into()),
-                None => bail!(
-                    "{name} has no server at {}; try another terminal",
-                    helper.paths.join(" or ")
-                ),
-            },
+        let helper = match &self.opens {
+            Opens::Itself(_) | Opens::Elsewhere(_) => None,
+            Opens::Through(helper, _) => {
+                match helper.paths.iter().find(|path| Path::new(path).exists()) {
+                    Some(path) => Some(path.into()),
+                    None => bail!(
+                        "{name} has no server at {}; try another terminal",
+                        helper.paths.join(" or ")
+                    ),
+                }
+            }
         };
         Ok(Found {
             emulator: self,
@@ -215,14 +413,6 @@ impl Emulator {
             helper,
         })
     }
-}
-
-pub(super) fn has_display(x11: bool) -> bool {
-    is_set("DISPLAY") || (!x11 && is_set("WAYLAND_DISPLAY"))
-}
-
-pub(super) fn missing_display() -> &'static str {
-    "neither DISPLAY nor WAYLAND_DISPLAY is set"
 }
 
 fn has_bus() -> bool {
@@ -267,8 +457,15 @@ mod tests {
             config: Path::new("/config"),
         };
         for emulator in &EMULATORS {
-            let arguments = (emulator.arguments)(&look);
-            assert!(arguments.contains(&"chat 1".into()), "{arguments:?}");
+            let (Opens::Itself(arguments)
+            | Opens::Through(_, arguments)
+            | Opens::Elsewhere(arguments)) = emulator.opens;
+            let arguments = arguments(&look);
+            let has_title = arguments
+                .iter()
+                .any(|argument| argument.to_string_lossy().ends_with("chat 1"));
+            let takes_one = emulator.choice != Terminal::Wezterm;
+            assert_eq!(has_title, takes_one, "{arguments:?}");
             let last = arguments.last().unwrap();
             assert!(["--", "-x", "-e"].iter().any(|end| last == end), "{last:?}");
         }

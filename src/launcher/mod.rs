@@ -152,12 +152,12 @@ pub fn list_terminals() -> io::Result<()> {
                 let mark = if taken { "" } else { "  (auto takes this one)" };
                 taken = true;
                 format!(
-                    "{:<16}{}{mark}\n",
+                    "{:<20}{}{mark}\n",
                     emulator.program,
                     found.program.display()
                 )
             }
-            Err(error) => format!("{:<16}{error}\n", emulator.program),
+            Err(error) => format!("{:<20}{error}\n", emulator.program),
         };
         list.push_str(&line);
     }

@@ -461,7 +461,7 @@ impl<'a> Session<'a> {
                     shower.child.signal(Signal::TERM);
                 }
                 failure
-            } else if let Some(end) = ended {
+            } else if let Some(end) = ended.filter(|end| !opener.has_handed_over(end.status)) {
                 // On a busy machine one terminator of a hundred fails: it lists all processes, and stumbles over one that ends.
                 let try_again = opener.may_try_again(end.status) || std::mem::take(may_fail);
                 if try_again && now < *deadline && !self.stopping {

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -10,9 +11,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use anyhow::{Result, anyhow, bail};
 
 use super::child::Child;
-use super::emulators::{
-    EMULATORS, Found, Look, POINTS, has_display, missing_display, terminator_config, words,
-};
+use super::emulators::{EMULATORS, Found, Look, Needs, Opens, points, terminator_config, words};
 use super::tiling::{self, Place};
 use crate::cli::Terminal;
 use crate::os::Scratch;
@@ -30,7 +29,7 @@ pub(super) fn candidates(terminal: Terminal) -> Result<Vec<Found>> {
             .filter(|emulator| emulator.choice == terminal)
             .map(|emulator| {
                 emulator.find().map_err(|error| {
-                    if has_display(emulator.needs.x11) {
+                    if emulator.needs.has_display() {
                         error
                     } else {
                         anyhow!("{error}; {alone}")
@@ -46,10 +45,9 @@ pub(super) fn candidates(terminal: Terminal) -> Result<Vec<Found>> {
     if !found.is_empty() {
         return Ok(found);
     }
-    if !has_display(false) {
+    if !Needs::Display.has_display() {
         bail!(
-            "there is no display for the windows: {}; {alone}",
-            missing_display()
+            "there is no display for the windows: neither DISPLAY nor WAYLAND_DISPLAY is set; {alone}"
         );
     }
     let reasons: Vec<String> = EMULATORS
@@ -97,18 +95,22 @@ impl Shower {
     /// How it ended, where it has.
     pub(super) fn ended(&self) -> Option<ShowerEnd> {
         let status = self.child.ended()?;
-        let mut bytes = vec![0; 4096];
-        let file = self.complaints.file();
-        let length = file.metadata().map_or(0, |metadata| metadata.len());
-        let start = length.saturating_sub(bytes.len() as u64);
-        let count = file.read_at(&mut bytes, start).unwrap_or(0);
-        let said = String::from_utf8_lossy(&bytes[..count]);
-        let last = said.lines().rev().find(|line| !line.trim().is_empty());
-        let last_words = last.map_or_else(String::new, |line| {
-            format!(": {}", text::clean(line.trim()))
-        });
+        let last_words = last_line(self.complaints.file());
         Some(ShowerEnd { status, last_words })
     }
+}
+
+/// The last line of a file, as a reason to show; empty where there is none.
+fn last_line(file: &File) -> String {
+    let mut bytes = vec![0; 4096];
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let start = length.saturating_sub(bytes.len() as u64);
+    let count = file.read_at(&mut bytes, start).unwrap_or(0);
+    let said = String::from_utf8_lossy(&bytes[..count]);
+    let last = said.lines().rev().find(|line| !line.trim().is_empty());
+    last.map_or_else(String::new, |line| {
+        format!(": {}", text::clean(line.trim()))
+    })
 }
 
 impl Opener {
@@ -131,16 +133,15 @@ impl Opener {
 
     /// Places for `count` windows with these letters, where the size of the screen can be known.
     pub(super) fn places(&self, count: usize) -> Vec<Place> {
-        let points = if self.big { POINTS.1 } else { POINTS.0 };
         tiling::screen().map_or_else(Vec::new, |screen| {
-            tiling::tile(screen, tiling::cell(points), count)
+            tiling::tile(screen, tiling::cell(points(self.big)), count)
         })
     }
 
-    /// Starts what opens a window with `client` in it. `on_end` is called when that, or the helper, has ended.
+    /// Starts what opens a window with `client` in it. `on_end` is called when what was started, or the helper, has ended.
     ///
     /// # Errors
-    /// The program cannot be started, or there is no memory or thread for it.
+    /// The program cannot be started, there is no memory or thread for it.
     pub(super) fn open(
         &mut self,
         title: &str,
@@ -157,15 +158,17 @@ impl Opener {
             app: &self.app,
             config: self.config.path(),
         };
-        let mut arguments = (self.found.emulator.arguments)(&look);
+        let program = self.found.program.as_path();
+        let (program, mut arguments) = match &self.found.emulator.opens {
+            Opens::Itself(arguments) | Opens::Elsewhere(arguments) => (program, arguments(&look)),
+            Opens::Through(helper, arguments) => {
+                let mut script = words(&["-c", helper.when_ready, &self.app]);
+                script.push(program.into());
+                script.extend(arguments(&look));
+                (Path::new("/bin/sh"), script)
+            }
+        };
         arguments.extend_from_slice(client);
-        let mut program = self.found.program.as_path();
-        if let Some(helper) = &self.found.emulator.helper {
-            let mut script = words(&["-c", helper.when_ready, &self.app]);
-            script.push(program.into());
-            arguments.splice(0..0, script);
-            program = Path::new("/bin/sh");
-        }
         start(program, &arguments, environment, title, on_end)
     }
 
@@ -175,7 +178,9 @@ impl Opener {
         environment: &[(&str, OsString)],
         on_end: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
-        let (Some(path), Some(helper)) = (&self.found.helper, &self.found.emulator.helper) else {
+        let (Some(path), Opens::Through(helper, _)) =
+            (&self.found.helper, &self.found.emulator.opens)
+        else {
             return Ok(());
         };
         if self.helper().is_some_and(|helper| helper.ended().is_none()) {
@@ -190,6 +195,14 @@ impl Opener {
     /// by nothing but an error on stderr.
     pub(super) fn may_try_again(&self, status: ExitStatus) -> bool {
         self.helper.is_some() && status.success()
+    }
+
+    /// Whether a program that ended without a window may have left it to another process, from which it may still come.
+    pub(super) fn has_handed_over(&self, status: ExitStatus) -> bool {
+        match &self.found.emulator.opens {
+            Opens::Itself(_) | Opens::Through(..) => false,
+            Opens::Elsewhere(_) => status.success(),
+        }
     }
 
     /// Why no window can come any more, where the helper has failed.

@@ -212,21 +212,21 @@ impl Desktop {
         // Else what was marked before would still be there where nothing can be marked now.
         self.unmark();
         let [x, y, width, height] = self.geometry(window);
-        let (right, bottom) = (x + width - 40, y + height - 8);
+        // From the end to the beginning, above which some have a menu.
+        let (right, bottom) = ((x + width - 40).to_string(), (y + height - 8).to_string());
         let (x, y) = ((x + 3).to_string(), (y + 6).to_string());
-        let (right, bottom) = (right.to_string(), bottom.to_string());
         let drag = [
             "mousemove",
-            &x,
-            &y,
+            &right,
+            &bottom,
             "mousedown",
             "1",
             "mousemove",
-            &right,
-            &bottom,
+            &x,
+            &y,
             "mousemove",
-            &right,
-            &bottom,
+            &x,
+            &y,
             "mouseup",
             "1",
         ];
