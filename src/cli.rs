@@ -237,7 +237,7 @@ pub struct ClientArgs {
 /// Which terminal emulator opens the windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Terminal {
-    /// The first of those below that is installed and works.
+    /// The first of those below, down to x-terminal-emulator, that is installed and works.
     #[default]
     Auto,
     /// GNOME Terminal.
@@ -262,6 +262,8 @@ pub enum Terminal {
     Foot,
     /// What Debian's alternatives make of this name.
     XTerminalEmulator,
+    /// Panes of a tmux of its own, or of a new window of the tmux that it is started in.
+    Tmux,
     /// No windows: only say how to join.
     None,
 }
@@ -303,6 +305,10 @@ pub struct RunArgs {
     /// Time that a window has to show its client, in milliseconds; for tests
     #[arg(long, value_name = "MS", hide = true)]
     pub window_time: Option<u64>,
+
+    /// Name of the socket of a launcher that holds the terminal for this one; for chat-run
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub lifeline: Option<OsString>,
 
     /// The room.
     #[command(flatten)]

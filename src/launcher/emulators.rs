@@ -2,11 +2,13 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
 use super::tiling::{self, Place};
+use super::tmux;
 use crate::cli::Terminal;
 
 /// Letters, in points: usual, and for a projector.
@@ -32,6 +34,8 @@ pub(super) enum Needs {
     DisplayAndBus,
     X11,
     Wayland,
+    /// To stand on a terminal, or in tmux.
+    Terminal,
 }
 
 impl Needs {
@@ -42,6 +46,7 @@ impl Needs {
             Self::Display | Self::DisplayAndBus => x11 || wayland,
             Self::X11 => x11,
             Self::Wayland => wayland,
+            Self::Terminal => true,
         }
     }
 
@@ -55,6 +60,8 @@ impl Needs {
             Self::Display | Self::DisplayAndBus => (!display).then_some(NO_DISPLAY),
             Self::X11 => (!display).then_some("a display of X11, and DISPLAY is not set"),
             Self::Wayland => (!display).then_some("a Wayland display, and WAYLAND_DISPLAY is not set"),
+            Self::Terminal => (!tmux::is_inside() && !io::stdin().is_terminal())
+                .then_some("a terminal, and stdin is none"),
         }
     }
 }
@@ -73,6 +80,8 @@ pub(super) enum Opens {
     Through(Helper, Arguments),
     /// Maybe another one: the program may end before its window comes.
     Elsewhere(Arguments),
+    /// The tmux that we are in, in a pane.
+    Pane,
 }
 
 /// A server of windows that is ours alone, so that it ends with the session and no other window does.
@@ -136,7 +145,7 @@ pub(super) fn points(big: bool) -> f32 {
 }
 
 /// In the order in which `auto` tries them.
-pub(super) const EMULATORS: [Emulator; 11] = [
+pub(super) const EMULATORS: [Emulator; 12] = [
     Emulator {
         choice: Terminal::GnomeTerminal,
         program: "gnome-terminal",
@@ -347,6 +356,13 @@ pub(super) const EMULATORS: [Emulator; 11] = [
         // No more than this is known of it (Debian Policy, 11.8.3).
         opens: Opens::Elsewhere(|look| words(&["-T", look.title, "-e"])),
     },
+    Emulator {
+        choice: Terminal::Tmux,
+        program: "tmux",
+        package: "tmux",
+        needs: Needs::Terminal,
+        opens: Opens::Pane,
+    },
 ];
 
 /// The user's own settings might keep a window after its program has ended, and show a red bar. Windows without the keyboard are dimmed
@@ -383,6 +399,15 @@ pub(super) struct Found {
 }
 
 impl Emulator {
+    /// Whether `auto` may take it.
+    pub(super) fn is_automatic(&self) -> bool {
+        match self.opens {
+            Opens::Itself(_) | Opens::Through(..) | Opens::Elsewhere(_) => true,
+            // Nobody wants it unasked: it changes what all keys do.
+            Opens::Pane => false,
+        }
+    }
+
     /// Looks whether it can open windows here.
     ///
     /// # Errors
@@ -396,7 +421,7 @@ impl Emulator {
             bail!("{name} needs {missing}");
         }
         let helper = match &self.opens {
-            Opens::Itself(_) | Opens::Elsewhere(_) => None,
+            Opens::Itself(_) | Opens::Elsewhere(_) | Opens::Pane => None,
             Opens::Through(helper, _) => {
                 match helper.paths.iter().find(|path| Path::new(path).exists()) {
                     Some(path) => Some(path.into()),
@@ -459,7 +484,10 @@ mod tests {
         for emulator in &EMULATORS {
             let (Opens::Itself(arguments)
             | Opens::Through(_, arguments)
-            | Opens::Elsewhere(arguments)) = emulator.opens;
+            | Opens::Elsewhere(arguments)) = emulator.opens
+            else {
+                continue;
+            };
             let arguments = arguments(&look);
             let has_title = arguments
                 .iter()

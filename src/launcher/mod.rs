@@ -7,9 +7,11 @@
 //!     └───── starts ── emulator ── opens a window with ──┘
 //! ```
 //!
-//! One thread decides, the one that called [`run`]; all others bring it facts: `server`, `chat 1`, … wait for the end of a child, `log` copies the server's
-//! log, `lifeline` waits for the clients, `console` for what is typed, and `ctrl-c` for signals. `output` writes to the terminal, so
-//! that one that blocks or is gone holds up nothing else.
+//! In the place of an emulator there may be a tmux; outside of any, one of our own is made first (`tmux/own.rs`).
+//!
+//! One thread decides, the one that called [`run`]; all others bring it facts: `server`, `chat 1`, … wait for the end of a child, `log` and
+//! `errors` copy what the server says, `lifeline` waits for the clients, `console` for what is typed, and `ctrl-c` for signals. `output`
+//! writes to the terminal, so that one that blocks or is gone holds up nothing else.
 
 mod child;
 mod console;
@@ -18,15 +20,19 @@ mod output;
 mod server;
 mod session;
 mod tiling;
+mod tmux;
 mod windows;
 
 use std::env;
+use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
+use self::tmux::own;
 use crate::cli::{RoomArgs, RunArgs, Terminal};
 use crate::listen::{self, Target};
 use crate::os;
@@ -43,6 +49,8 @@ pub struct Config {
     members: Vec<Identity>,
     big: bool,
     window_time: Duration,
+    /// The lifeline of the launcher that holds the terminal, where this one runs in a tmux that was made for it.
+    lifeline: Option<OsString>,
     room: RoomArgs,
 }
 
@@ -89,6 +97,7 @@ impl TryFrom<RunArgs> for Config {
             members,
             big: args.big,
             window_time: args.window_time.map_or(WINDOW_TIME, Duration::from_millis),
+            lifeline: args.lifeline,
             room: args.room,
         })
     }
@@ -129,14 +138,26 @@ fn find_program(name: &str) -> Result<PathBuf> {
 /// Something that a session needs is missing, no window opened, or the server ended by itself. Nothing is left running in any case.
 pub fn run(config: &Config) -> Result<()> {
     os::keep_ignored_hangup();
+    match &config.lifeline {
+        None => start(config, None),
+        Some(name) => own::take_seat(name, |last_words| start(config, Some(last_words))),
+    }
+}
+
+/// Runs a session whose last words also go to a file, or leads to one that does.
+fn start(config: &Config, last_words: Option<File>) -> Result<()> {
     let programs = Programs::find()?;
     listen::check(&Target::from(&config.room), config.room.port())?;
-    let emulators = if config.clients == 0 {
+    let in_tmux = config.terminal == Terminal::Tmux;
+    let emulators = if config.clients == 0 && !in_tmux {
         Vec::new()
     } else {
         windows::candidates(config.terminal)?
     };
-    session::run(config, programs, emulators)
+    match &emulators[..] {
+        [tmux] if in_tmux && !tmux::is_inside() => own::run(&tmux.program),
+        _ => session::run(config, programs, emulators, last_words),
+    }
 }
 
 /// Shows which terminal emulators are found, which one `auto` takes, and why others cannot be had.
@@ -149,8 +170,9 @@ pub fn list_terminals() -> io::Result<()> {
     for emulator in &emulators::EMULATORS {
         let line = match emulator.find() {
             Ok(found) => {
-                let mark = if taken { "" } else { "  (auto takes this one)" };
-                taken = true;
+                let takes = emulator.is_automatic() && !taken;
+                let mark = if takes { "  (auto takes this one)" } else { "" };
+                taken |= takes;
                 format!(
                     "{:<20}{}{mark}\n",
                     emulator.program,

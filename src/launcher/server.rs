@@ -54,18 +54,32 @@ impl Server {
         command
             .args(arguments)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         if let Some(password) = &room.password {
             command.env("CHAT_PASSWORD", password);
         }
-        let take =
-            |process: &mut std::process::Child| (process.stdin.take(), process.stdout.take());
-        let (child, (console, log)) = Child::start(command, "server", take, on_end)
+        let take = |process: &mut std::process::Child| {
+            let errors = process.stderr.take();
+            (process.stdin.take(), process.stdout.take(), errors)
+        };
+        let (child, (console, log, errors)) = Child::start(command, "server", take, on_end)
             .with_context(|| format!("cannot start {}", program.display()))?;
         let server = Self { child, console };
         if let Some(console) = &server.console {
             // A server that does not read its console must not hold up the session.
             rustix::io::ioctl_fionbio(console, true).context("cannot set up the console")?;
+        }
+        if let Some(errors) = errors {
+            let output = output.clone();
+            thread::Builder::new()
+                .name("errors".into())
+                .spawn(move || {
+                    for line in BufReader::new(errors).split(b'\n').map_while(Result::ok) {
+                        output.warn(&String::from_utf8_lossy(&line));
+                    }
+                })
+                .context("cannot start a thread for the server's errors")?;
         }
         if let Some(log) = log {
             // It ends with the server, whose end closes the pipe.

@@ -5,6 +5,7 @@ mod stop;
 mod window;
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -88,9 +89,16 @@ struct Session<'a> {
 }
 
 /// Runs a session whose checks are done, until all that belongs to it has ended.
-pub(super) fn run(config: &Config, programs: Programs, emulators: Vec<Found>) -> Result<()> {
+///
+/// The last lines that it says also go to `last_words`.
+pub(super) fn run(
+    config: &Config,
+    programs: Programs,
+    emulators: Vec<Found>,
+    last_words: Option<File>,
+) -> Result<()> {
     let began = Instant::now();
-    let (output, shown) = Output::start().context("cannot start a thread")?;
+    let (output, shown) = Output::start(last_words).context("cannot start a thread")?;
     let result = Session::start(config, &programs, output.clone()).and_then(|mut session| {
         let result = session.run(emulators);
         session.stop();
@@ -296,7 +304,7 @@ impl<'a> Session<'a> {
         let ended = self.sender.clone();
         let on_end = move || drop(ended.send(Event::ChildEnded));
         match opener.open(&window.title, window.place, &client, &environment, on_end) {
-            Ok(shower) => window.shower = Some(shower),
+            Ok(shower) => window.shower = shower,
             Err(error) => {
                 let reason = format!("cannot start {}: {error}", opener.name());
                 self.fail(index, reason);

@@ -13,6 +13,7 @@ use anyhow::{Result, anyhow, bail};
 use super::child::Child;
 use super::emulators::{EMULATORS, Found, Look, Needs, Opens, points, terminator_config, words};
 use super::tiling::{self, Place};
+use super::tmux;
 use crate::cli::Terminal;
 use crate::os::Scratch;
 use crate::protocol::text;
@@ -38,8 +39,8 @@ pub(super) fn candidates(terminal: Terminal) -> Result<Vec<Found>> {
             })
             .collect();
     }
-    let found: Vec<Found> = EMULATORS
-        .iter()
+    let automatic = || EMULATORS.iter().filter(|emulator| emulator.is_automatic());
+    let found: Vec<Found> = automatic()
         .filter_map(|emulator| emulator.find().ok())
         .collect();
     if !found.is_empty() {
@@ -50,8 +51,7 @@ pub(super) fn candidates(terminal: Terminal) -> Result<Vec<Found>> {
             "there is no display for the windows: neither DISPLAY nor WAYLAND_DISPLAY is set; {alone}"
         );
     }
-    let reasons: Vec<String> = EMULATORS
-        .iter()
+    let reasons: Vec<String> = automatic()
         .filter_map(|emulator| emulator.find().err())
         .map(|error| format!("\n  {error}"))
         .collect();
@@ -69,6 +69,7 @@ pub(super) struct Opener {
     app: String,
     config: Scratch,
     helper: Option<Shower>,
+    panes: tmux::Panes,
 }
 
 /// A process that shows a window, or has it shown.
@@ -101,7 +102,7 @@ impl Shower {
 }
 
 /// The last line of a file, as a reason to show; empty where there is none.
-fn last_line(file: &File) -> String {
+pub(super) fn last_line(file: &File) -> String {
     let mut bytes = vec![0; 4096];
     let length = file.metadata().map_or(0, |metadata| metadata.len());
     let start = length.saturating_sub(bytes.len() as u64);
@@ -124,6 +125,7 @@ impl Opener {
             big,
             app,
             helper: None,
+            panes: tmux::Panes::default(),
         })
     }
 
@@ -138,10 +140,10 @@ impl Opener {
         })
     }
 
-    /// Starts what opens a window with `client` in it. `on_end` is called when what was started, or the helper, has ended.
+    /// Starts what opens a window with `client` in it, or opens a pane of tmux. `on_end` is called when what was started, or the helper, has ended.
     ///
     /// # Errors
-    /// The program cannot be started, there is no memory or thread for it.
+    /// The program cannot be started, there is no memory or thread for it, or tmux has none for a pane.
     pub(super) fn open(
         &mut self,
         title: &str,
@@ -149,7 +151,7 @@ impl Opener {
         client: &[OsString],
         environment: &[(&str, OsString)],
         on_end: impl Fn() + Clone + Send + 'static,
-    ) -> io::Result<Shower> {
+    ) -> io::Result<Option<Shower>> {
         self.start_helper(environment, on_end.clone())?;
         let look = Look {
             title,
@@ -167,9 +169,13 @@ impl Opener {
                 script.extend(arguments(&look));
                 (Path::new("/bin/sh"), script)
             }
+            Opens::Pane => {
+                self.panes.open(program, title, client, environment)?;
+                return Ok(None);
+            }
         };
         arguments.extend_from_slice(client);
-        start(program, &arguments, environment, title, on_end)
+        start(program, &arguments, environment, title, on_end).map(Some)
     }
 
     /// Starts the helper where there is to be one that runs: it may end when its last window closes.
@@ -200,7 +206,7 @@ impl Opener {
     /// Whether a program that ended without a window may have left it to another process, from which it may still come.
     pub(super) fn has_handed_over(&self, status: ExitStatus) -> bool {
         match &self.found.emulator.opens {
-            Opens::Itself(_) | Opens::Through(..) => false,
+            Opens::Itself(_) | Opens::Through(..) | Opens::Pane => false,
             Opens::Elsewhere(_) => status.success(),
         }
     }
@@ -245,7 +251,7 @@ fn start(
 }
 
 /// What mends a locale that is not UTF-8, in which gnome-terminal does not start and xterm shows no `ł`.
-fn utf8_locale() -> Option<(&'static str, &'static str)> {
+pub(super) fn utf8_locale() -> Option<(&'static str, &'static str)> {
     let (variable, value) = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
         .find_map(|name| Some((name, env::var_os(name).filter(|value| !value.is_empty())?)))

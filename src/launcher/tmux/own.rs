@@ -1,0 +1,320 @@
+//! A tmux of our own, for a session that is started outside of any.
+//!
+//! ```text
+//! chat-run ── starts, on its terminal ── tmux, attached ── socket ── tmux, the server
+//!    │                                                                  │ panes
+//!    └── lifeline; signals ── chat-run: the session ── chat-client … ───┘
+//! ```
+//!
+//! Two launchers, each a simple one: the one that was called only holds the terminal, and waits; the other one runs in tmux's first pane
+//! as it would in any terminal, with the console, the log and Ctrl+C, and opens the panes beside its own. So a session ends here in the
+//! same way as everywhere, and what is left is to end tmux, and to say on the outer terminal what the session said last.
+
+use std::env;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, getpid, kill_process, test_kill_process};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use crate::launcher::windows::{last_line, utf8_locale};
+use crate::lifeline::{self, End, Held};
+use crate::os::Scratch;
+
+/// What a folder's name begins with that a tmux of our own has its socket in.
+const PREFIX: &str = "chat-run-tmux-";
+
+/// Names of the files in it.
+const SOCKET: &str = "socket";
+const CONFIGURATION: &str = "tmux.conf";
+const LAST_WORDS: &str = "last-words";
+
+/// Stands between the last words and the error after which they were said, if any.
+const ERROR: u8 = 0;
+
+/// Time that a session has to end; it takes 2.5 s at most itself.
+const SESSION_TIME: Duration = Duration::from_secs(5);
+
+/// Time that tmux has to let go of the terminal when it has ended.
+const LET_GO_TIME: Duration = Duration::from_secs(1);
+
+/// Leaves the alternate screen, bracketed paste and the keypad's other mode, and shows the cursor in the usual colours.
+const NORMAL_SCREEN: &str = "\x1b[?1049l\x1b[?2004l\x1b[?1l\x1b>\x1b[?25h\x1b[0m";
+
+/// How it looks, and keys that one would have to know tmux for. No mouse: marking and copying stay the terminal's.
+const SETTINGS: &str = "\
+set -g default-terminal screen-256color
+set -g history-limit 10000
+set -g escape-time 20
+set -g status-style bg=default
+set -g status-left ''
+set -g status-right 'F6: next pane   F2: enlarge   Ctrl+B PgUp: scroll   Ctrl+C in the server: end '
+set -g status-right-length 90
+set -g pane-border-status top
+set -g pane-border-format ' #{?pane_active,*,} #{pane_title} '
+bind -n F6 select-pane -t :.+
+bind -n S-F6 select-pane -t :.-
+bind -n F2 resize-pane -Z
+";
+
+/// What the outer launcher's threads tell.
+enum Event {
+    /// SIGINT, SIGTERM or SIGHUP came.
+    Interrupt,
+    /// tmux has let go of the terminal: it was told to detach, it was killed, or all panes are closed.
+    LetGo,
+    /// The session has begun or ended.
+    Lifeline(lifeline::Event),
+}
+
+/// The folder of a tmux of our own, with its server. Dropping it ends the server with all that runs there, and removes the folder.
+struct Own<'a> {
+    tmux: &'a Path,
+    folder: PathBuf,
+}
+
+/// Runs a session in a tmux of our own, by the program `tmux`, on this terminal.
+///
+/// # Errors
+/// That of the session; or tmux cannot be had on this terminal.
+pub(in crate::launcher) fn run(tmux: &Path) -> Result<()> {
+    let own = Own::new(tmux).context("cannot make a folder for tmux's socket")?;
+    let (sender, events) = mpsc::channel();
+    let interrupts = sender.clone();
+    ctrlc::set_handler(move || drop(interrupts.send(Event::Interrupt)))
+        .context("cannot handle signals")?;
+    let lives = sender.clone();
+    let lifeline = lifeline::Listener::start(move |event| drop(lives.send(Event::Lifeline(event))))
+        .context("cannot listen for the session that is started")?;
+    let complaints = Scratch::new("tmux", b"").context("cannot make a temporary file for tmux")?;
+    let before = tcgetattr(io::stdin()).ok();
+    own.attach(&lifeline.name_for(0), &complaints, move || {
+        drop(sender.send(Event::LetGo))
+    })
+    .with_context(|| format!("cannot start {}", tmux.display()))?;
+
+    let mut session: Option<Held> = None;
+    let (mut asked, mut let_go) = (false, false);
+    loop {
+        let event = if asked || let_go {
+            events.recv_timeout(SESSION_TIME).ok()
+        } else {
+            events.recv().ok()
+        };
+        match event {
+            Some(Event::Lifeline(lifeline::Event::Hello { client, .. })) => {
+                session = Some(client);
+            }
+            Some(Event::Lifeline(lifeline::Event::Ended { .. })) => break,
+            Some(Event::Interrupt) => {
+                asked = true;
+                let Some(session) = &session else { break };
+                // It does as in any terminal.
+                session.signal(Signal::INT);
+            }
+            Some(Event::LetGo) if session.is_none() => break,
+            Some(Event::LetGo) => {
+                // The session's terminal goes with that, if it has not yet, and one SIGHUP is enough for it.
+                end_server(tmux, &own.folder);
+                let_go = true;
+            }
+            // It took too long.
+            None => {
+                if let Some(session) = &session {
+                    session.signal(Signal::KILL);
+                }
+                break;
+            }
+        }
+    }
+    let last_words = own.last_words();
+    drop(own);
+    while !let_go {
+        match events.recv_timeout(LET_GO_TIME) {
+            Ok(Event::LetGo) => let_go = true,
+            Ok(Event::Interrupt | Event::Lifeline(_)) => {}
+            Err(_) => break,
+        }
+    }
+    if let Some(before) = before {
+        give_back(&before);
+    }
+    match last_words {
+        Some((said, error)) => {
+            // A terminal that is gone is no reason to fail.
+            let _ = io::stdout().write_all(&said);
+            if error.is_empty() {
+                Ok(())
+            } else {
+                Err(anyhow!(error))
+            }
+        }
+        None if asked => Ok(()),
+        None if session.is_some() => bail!("the session in tmux was ended by force"),
+        None => {
+            let end = last_line(complaints.file());
+            bail!("tmux shows no session{end}; try another terminal with `-t`")
+        }
+    }
+}
+
+impl<'a> Own<'a> {
+    fn new(tmux: &'a Path) -> io::Result<Self> {
+        sweep();
+        let random = getrandom::u64().map_err(io::Error::other)?;
+        let name = format!("{PREFIX}{}-{random:016x}", std::process::id());
+        let folder = env::temp_dir().join(name);
+        DirBuilder::new().mode(0o700).create(&folder)?;
+        let own = Self { tmux, folder };
+        fs::write(own.folder.join(CONFIGURATION), SETTINGS)?;
+        Ok(own)
+    }
+
+    /// Starts tmux on our terminal, with the session's launcher in its first pane. A thread called `tmux` waits until it lets go, and calls `on_end`.
+    fn attach(
+        &self,
+        lifeline: &OsStr,
+        complaints: &Scratch,
+        on_end: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        let mut command = Command::new(self.tmux);
+        command.arg("-S").arg(self.folder.join(SOCKET));
+        command.arg("-f").arg(self.folder.join(CONFIGURATION));
+        command.args(["new-session", "-n", "chat", "--"]);
+        command.arg(super::escape(env::current_exe()?.as_os_str()));
+        command.arg("--lifeline").arg(lifeline);
+        command.args(
+            env::args_os()
+                .skip(1)
+                .map(|argument| super::escape(&argument)),
+        );
+        command.args([";", "select-pane", "-T", "server"]);
+        // What it says when it lets go is of no interest: it writes to the terminal by way of stdin.
+        command
+            .stdout(Stdio::null())
+            .stderr(complaints.file().try_clone()?);
+        let mut process = command.envs(utf8_locale()).spawn()?;
+        thread::Builder::new().name("tmux".into()).spawn(move || {
+            let _ = process.wait();
+            on_end();
+        })?;
+        Ok(())
+    }
+
+    /// What the session said last, and the error it ended with, empty where there was none. `None` where it came to no end of its own.
+    fn last_words(&self) -> Option<(Vec<u8>, String)> {
+        let all = fs::read(self.folder.join(LAST_WORDS)).ok()?;
+        let end = all.iter().rposition(|&byte| byte == ERROR)?;
+        let error = String::from_utf8_lossy(&all[end + 1..]).into_owned();
+        Some((all[..end].to_vec(), error))
+    }
+}
+
+impl Drop for Own<'_> {
+    fn drop(&mut self) {
+        close(self.tmux, &self.folder);
+    }
+}
+
+/// Ends the tmux that has its socket in `folder`, where it still runs, with all that runs there.
+fn end_server(tmux: &Path, folder: &Path) {
+    let mut command = Command::new(tmux);
+    command.arg("-S").arg(folder.join(SOCKET));
+    command.arg("kill-server").stdin(Stdio::null());
+    // It fails where there is none any more.
+    let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+}
+
+/// Ends the tmux that has its socket in `folder`, and removes the folder.
+fn close(tmux: &Path, folder: &Path) {
+    end_server(tmux, folder);
+    let _ = fs::remove_dir_all(folder);
+}
+
+/// Puts our terminal right where tmux has not: its server does that, unless it was killed.
+fn give_back(before: &Termios) {
+    let stdin = io::stdin();
+    if tcgetattr(&stdin).is_ok_and(|now| now.local_modes != before.local_modes) {
+        let _ = tcsetattr(&stdin, OptionalActions::Now, before);
+        let _ = io::stdout().write_all(NORMAL_SCREEN.as_bytes());
+    }
+}
+
+/// Removes what launchers have left that are there no more: two that were killed in the same moment.
+fn sweep() {
+    let entries = fs::read_dir(env::temp_dir())
+        .into_iter()
+        .flatten()
+        .flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let pid = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok())
+            .and_then(Pid::from_raw);
+        if pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH)) {
+            // Where that fails it is another user's.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// The folder of the tmux that this process runs in, where that is one of ours.
+pub(super) fn folder() -> Option<PathBuf> {
+    // SOCKET,PID,SESSION
+    let variable = env::var("TMUX").ok()?;
+    let socket = variable.rsplitn(3, ',').nth(2)?;
+    let folder = Path::new(socket).parent()?;
+    let name = folder.file_name()?.to_str()?;
+    name.starts_with(PREFIX).then(|| folder.to_owned())
+}
+
+/// Does `work`, which is to run a session, in a pane of a tmux that the launcher with the lifeline `name` has made for it. What the session
+/// says last goes to the file that `work` is given.
+///
+/// # Errors
+/// Those of `work`, which that launcher is told; it is gone; or there is no such tmux.
+pub(in crate::launcher) fn take_seat(
+    name: &OsStr,
+    work: impl FnOnce(File) -> Result<()>,
+) -> Result<()> {
+    let folder = folder().context("there is no tmux of chat-run's around this")?;
+    let gone = Arc::new(AtomicBool::new(false));
+    let is_gone = Arc::clone(&gone);
+    let seat = lifeline::hold(name, move |end| {
+        is_gone.store(end == End::Gone, Ordering::SeqCst);
+        // The session handles that as it does in any terminal.
+        let _ = kill_process(getpid(), Signal::TERM);
+    });
+    let result = match &seat {
+        Ok(_) => {
+            let mut last_words = File::create(folder.join(LAST_WORDS))?;
+            let result = last_words.try_clone().map_err(Into::into).and_then(work);
+            let error = result
+                .as_ref()
+                .err()
+                .map_or_else(String::new, |error| format!("{error:#}"));
+            let _ = last_words.write_all(&[&[ERROR], error.as_bytes()].concat());
+            result
+        }
+        Err(error) => Err(anyhow!(
+            "the launcher that holds the terminal is gone: {error}"
+        )),
+    };
+    // Nobody else is there to do that.
+    if seat.is_err() || gone.load(Ordering::SeqCst) {
+        close(&which::which("tmux")?, &folder);
+    }
+    result
+}

@@ -1,0 +1,460 @@
+//! Sessions in tmux: in one of their own, and in a window of the one that they are started in. A tmux of the test's plays the terminal.
+
+#![cfg(target_os = "linux")]
+// Clippy knows only functions marked as tests; all that is here is called by them.
+#![allow(clippy::unwrap_used)]
+
+mod support {
+    pub(crate) mod wait;
+}
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use support::wait::{DEADLINE, wait_at_most};
+
+/// Variable by which everything that a test has started is told from all else on the machine.
+const MARK: &str = "CHAT_TEST_MARK";
+
+const THREE: &str = "-p 0 --names ala,ola,jan";
+
+/// A process that a test has started, directly or not.
+#[derive(Debug)]
+struct Process {
+    pid: i32,
+    arguments: Vec<String>,
+}
+
+/// A shell in a terminal.
+struct Terminal {
+    folder: TempDir,
+    /// What runs before any session: the terminal itself and the shell.
+    before: Vec<i32>,
+}
+
+impl Terminal {
+    /// One in which nothing tells of a tmux.
+    fn plain() -> Self {
+        Self::start("unset TMUX TMUX_PANE; exec sh")
+    }
+
+    /// One that is a pane of the user's tmux.
+    fn in_tmux() -> Self {
+        Self::start("exec sh")
+    }
+
+    fn start(shell: &str) -> Self {
+        let mut terminal = Self {
+            folder: TempDir::new().unwrap(),
+            before: Vec::new(),
+        };
+        fs::create_dir(terminal.temporary()).unwrap();
+        terminal.tmux(&[
+            "new-session",
+            "-d",
+            "-x",
+            "170",
+            "-y",
+            "50",
+            "--",
+            "sh",
+            "-c",
+            shell,
+        ]);
+        terminal.wait_for("prompt", || terminal.screen().contains('$').then_some(()));
+        terminal.before = terminal
+            .running()
+            .iter()
+            .map(|process| process.pid)
+            .collect();
+        terminal
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.folder.path().join("tmp")
+    }
+
+    /// Has the tmux that plays the terminal do something.
+    fn tmux(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("tmux");
+        command.arg("-S").arg(self.folder.path().join("terminal"));
+        command.args(["-f", "/dev/null"]).args(arguments);
+        command
+            .env_clear()
+            .env("PATH", std::env::var("PATH").unwrap());
+        command
+            .env("HOME", self.folder.path())
+            .env("LANG", "C.UTF-8");
+        command.env("PS1", "$ ").env("TMPDIR", self.temporary());
+        command.env(MARK, self.folder.path());
+        let output = command.output().expect("tmux; `./run.sh test` installs it");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// What the terminal shows.
+    fn screen(&self) -> String {
+        self.tmux(&["capture-pane", "-p", "-t", "0:0"])
+    }
+
+    fn type_line(&self, line: &str) {
+        self.tmux(&["send-keys", "-t", "0:0", "-l", line]);
+        self.press(&["Enter"]);
+    }
+
+    fn press(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys", "-t", "0:0"], keys].concat());
+    }
+
+    /// Starts `chat-run`, and waits for the session.
+    fn run(&self, arguments: &str, members: &[&str]) {
+        self.type_line(r"printf '\033[2J\033[H'");
+        // What an earlier one has left on the screen is not to be taken for this one's.
+        self.wait_for("clear screen", || {
+            (!self.screen().contains("code=")).then_some(())
+        });
+        let program = env!("CARGO_BIN_EXE_chat-run");
+        self.type_line(&format!("{program} {arguments}; echo code=$?"));
+        for name in members {
+            self.wait_for_text(&format!("{name} joined"));
+        }
+    }
+
+    fn wait_for<T>(&self, what: &str, answer: impl FnMut() -> Option<T>) -> T {
+        let captured = || format!("{}\n{:#?}", self.screen(), self.left());
+        wait_at_most(DEADLINE, what, captured, answer)
+    }
+
+    fn wait_for_text(&self, text: &str) {
+        self.wait_for(text, || self.screen().contains(text).then_some(()));
+    }
+
+    /// Waits for the end of `chat-run`, of which nothing must be left, and gives what the shell shows then.
+    fn end(&self, code: i32) -> String {
+        self.wait_for_text(&format!("code={code}"));
+        self.wait_for("clean end", || self.left().is_empty().then_some(()));
+        self.screen()
+    }
+
+    /// Everything that a session has started or made and that is there still.
+    fn left(&self) -> Vec<String> {
+        let processes = self.running().into_iter();
+        let processes = processes.filter(|process| !self.before.contains(&process.pid));
+        let files = fs::read_dir(self.temporary()).unwrap().flatten();
+        processes
+            .map(|process| format!("{process:?}"))
+            .chain(files.map(|file| format!("{}", file.path().display())))
+            .collect()
+    }
+
+    fn running(&self) -> Vec<Process> {
+        let mark = format!("{MARK}={}", self.folder.path().display());
+        let is_marked = |pid: i32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment
+                .split(|&byte| byte == 0)
+                .any(|variable| variable == mark.as_bytes())
+        };
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.filter(|&pid| is_marked(pid))
+            .filter_map(|pid| {
+                let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+                let arguments = line.split_terminator('\0').map(Into::into).collect();
+                Some(Process { pid, arguments })
+            })
+            .filter(|process| !process.arguments.is_empty())
+            .collect()
+    }
+
+    /// The process that runs `program`, with `--lifeline` or without.
+    fn process(&self, program: &str, lifeline: bool) -> i32 {
+        self.wait_for(program, || {
+            let all = self.running();
+            let mut those = all.iter().filter(|process| {
+                Path::new(&process.arguments[0]).ends_with(program)
+                    && process.arguments.iter().any(|a| a == "--lifeline") == lifeline
+            });
+            those.next().map(|process| process.pid)
+        })
+    }
+
+    /// The server of the session's own tmux.
+    fn tmux_server(&self) -> i32 {
+        let session = self.process("chat-run", true);
+        let status = fs::read_to_string(format!("/proc/{session}/status")).unwrap();
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        parent.unwrap().trim().parse().unwrap()
+    }
+
+    /// The names of the user's windows.
+    fn windows(&self) -> Vec<String> {
+        let list = self.tmux(&["list-windows", "-F", "#{window_name}"]);
+        list.lines().map(Into::into).collect()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // What a failed test has left, and the terminal itself.
+        for process in self.running() {
+            send(process.pid, Signal::KILL);
+        }
+    }
+}
+
+/// Sends a signal to one process, which may have ended.
+fn send(pid: i32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
+}
+
+#[test]
+fn a_tmux_of_its_own_shows_the_log_and_every_client() {
+    let terminal = Terminal::plain();
+    terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
+    for title in [
+        "* server",
+        "chat 1: ala",
+        "chat 2: ola",
+        "chat 3: jan",
+        "F6: next pane",
+    ] {
+        terminal.wait_for_text(title);
+    }
+    terminal.press(&["F6"]);
+    terminal.wait_for_text("* chat 1: ala");
+    terminal.type_line("hello from the first one");
+    terminal.wait_for("line in the log and in both other panes", || {
+        let screen = terminal.screen();
+        (screen.matches("ala: hello from the first one").count() == 3).then_some(())
+    });
+    // There it ends that client alone.
+    terminal.press(&["C-c"]);
+    terminal.wait_for_text("ala left");
+    terminal.wait_for("smaller number of panes", || {
+        (!terminal.screen().contains("chat 1: ala")).then_some(())
+    });
+    terminal.wait_for_text("chat 2: ola");
+    // The keyboard goes back to where it was.
+    terminal.wait_for_text("* server");
+    terminal.type_line("/open ewa");
+    terminal.wait_for_text("ewa joined");
+    terminal.press(&["C-c"]);
+    let shown = terminal.end(0);
+    assert!(shown.contains("the room is closed: "), "{shown}");
+    assert!(shown.contains("4 joined, 1 message"), "{shown}");
+    assert!(!shown.contains("chat 2"), "{shown}");
+}
+
+/// Starts three clients in a tmux of their own, ends that by `how`, and gives what the shell shows in the end.
+fn ended_by(code: i32, how: impl FnOnce(&Terminal)) -> String {
+    let terminal = Terminal::plain();
+    terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
+    how(&terminal);
+    terminal.end(code)
+}
+
+fn ended_by_signal(lifeline: bool, signal: Signal, code: i32) -> String {
+    ended_by(code, |terminal| {
+        send(terminal.process("chat-run", lifeline), signal)
+    })
+}
+
+const SUMMARY: &str = "3 joined, 0 messages";
+
+#[test]
+fn detaching_ends_all_of_it() {
+    let shown = ended_by(0, |terminal| terminal.press(&["C-b", "d"]));
+    assert!(shown.contains(SUMMARY), "{shown}");
+}
+
+#[test]
+fn quit_on_the_console_ends_all_of_it() {
+    let shown = ended_by(0, |terminal| terminal.type_line("/quit"));
+    assert!(shown.contains(SUMMARY), "{shown}");
+}
+
+#[test]
+fn a_signal_to_either_launcher_ends_all_of_it() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        for lifeline in [false, true] {
+            let shown = ended_by_signal(lifeline, signal, 0);
+            assert!(shown.contains(SUMMARY), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn sigkill_of_the_launcher_that_was_called_ends_all_of_it() {
+    let terminal = Terminal::plain();
+    terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
+    send(terminal.process("chat-run", false), Signal::KILL);
+    terminal.wait_for("clean end", || terminal.left().is_empty().then_some(()));
+    // What the shell said of it came before tmux gave the terminal back.
+    terminal.type_line("echo back");
+    terminal.wait_for("terminal", || {
+        let screen = terminal.screen();
+        screen.lines().any(|line| line == "back").then_some(())
+    });
+}
+
+#[test]
+fn sigkill_of_the_launcher_in_tmux_ends_all_of_it() {
+    let shown = ended_by_signal(true, Signal::KILL, 1);
+    assert!(
+        shown.contains("error: the session in tmux was ended by force"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_tmux_that_ends_or_is_killed_ends_all_of_it() {
+    for signal in [Signal::TERM, Signal::KILL] {
+        let shown = ended_by(0, |terminal| send(terminal.tmux_server(), signal));
+        assert!(shown.contains(SUMMARY), "{shown}");
+        assert!(
+            !shown.contains("chat 2"),
+            "it did not wait for a client:\n{shown}"
+        );
+    }
+}
+
+#[test]
+fn a_terminal_that_is_closed_ends_all_of_it() {
+    let terminal = Terminal::plain();
+    terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
+    terminal.tmux(&["kill-server"]);
+    wait_at_most(
+        DEADLINE,
+        "clean end",
+        || format!("{:#?}", terminal.left()),
+        || terminal.left().is_empty().then_some(()),
+    );
+}
+
+#[test]
+fn a_server_that_is_killed_ends_all_of_it_and_says_so() {
+    let shown = ended_by(1, |terminal| {
+        send(terminal.process("chat-server", true), Signal::KILL);
+    });
+    assert!(
+        shown.contains("error: the server ended by itself (signal: 9 (SIGKILL))"),
+        "{shown}"
+    );
+    assert!(shown.contains("the session is closed: "), "{shown}");
+}
+
+#[test]
+fn what_two_launchers_have_left_that_were_killed_at_once_goes_with_the_next_start() {
+    let terminal = Terminal::plain();
+    terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
+    let both = [false, true].map(|lifeline| terminal.process("chat-run", lifeline));
+    for pid in both {
+        send(pid, Signal::STOP);
+    }
+    for pid in both {
+        send(pid, Signal::KILL);
+    }
+    terminal.wait_for("end of all processes", || {
+        (terminal.left().len() == 1).then_some(())
+    });
+    terminal.run("-p 0 -c 1 --names ala -t tmux", &["ala"]);
+    terminal.press(&["C-c"]);
+    terminal.end(0);
+}
+
+#[test]
+fn panes_that_would_be_too_small_go_to_another_window() {
+    let terminal = Terminal::plain();
+    terminal.run("-p 0 -c 30 -t tmux", &[]);
+    // 170 by 50 cells take 4 by 4 panes, and 5 by 4.
+    terminal.wait_for_text("1:chat");
+    terminal.wait_for("list of 30 clients", || {
+        let all = terminal.running();
+        let clients = all
+            .iter()
+            .filter(|process| process.arguments[0].ends_with("chat-client"));
+        (clients.count() == 30).then_some(())
+    });
+    terminal.press(&["C-c"]);
+    let shown = terminal.end(0);
+    assert!(!shown.contains("did not open"), "{shown}");
+}
+
+#[test]
+fn inside_a_tmux_the_clients_get_a_new_window_of_it() {
+    let terminal = Terminal::in_tmux();
+    // It is not to matter here.
+    terminal.tmux(&["set-option", "-g", "remain-on-exit", "on"]);
+    for (end, code) in [
+        (None, 0),
+        (Some(Signal::TERM), 0),
+        (Some(Signal::KILL), 137),
+    ] {
+        terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
+        assert_eq!(terminal.windows()[1..], ["chat"]);
+        terminal.wait_for("titles", || {
+            let panes = terminal.tmux(&["list-panes", "-t", "0:1", "-F", "#{pane_title}"]);
+            let titles = ["chat 1: ala", "chat 2: ola", "chat 3: jan"];
+            panes.lines().eq(titles).then_some(())
+        });
+        terminal.tmux(&["send-keys", "-t", "0:1.0", "hello", "Enter"]);
+        terminal.wait_for_text("ala: hello");
+        match end {
+            None => terminal.press(&["C-c"]),
+            Some(signal) => send(terminal.process("chat-run", false), signal),
+        }
+        terminal.end(code);
+        terminal.wait_for("end of the window", || {
+            (terminal.windows().len() == 1).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_password_reaches_the_clients_and_shows_nowhere() {
+    for terminal in [Terminal::plain(), Terminal::in_tmux()] {
+        terminal.type_line("export CHAT_PASSWORD=\"it's se-cret;\"");
+        terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
+        for process in terminal.running() {
+            let shown = process
+                .arguments
+                .iter()
+                .any(|argument| argument.contains("se-cret"));
+            assert!(!shown, "{process:?}");
+        }
+        terminal.press(&["C-c"]);
+        terminal.end(0);
+    }
+}
+
+#[test]
+fn what_fails_is_said_on_the_terminal_and_leaves_nothing() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let terminal = Terminal::plain();
+    for (arguments, reason) in [
+        (format!("-t tmux -p {port}"), format!("port {port} ")),
+        (
+            "-t tmux -p 0 </dev/null".into(),
+            "tmux needs a terminal, and stdin is none".into(),
+        ),
+        (
+            "-t tmux -p 0 --history /nowhere/room".into(),
+            "error: the server did not start".into(),
+        ),
+    ] {
+        terminal.run(&arguments, &[]);
+        let shown = terminal.end(1);
+        assert!(shown.contains(&reason), "{shown}");
+    }
+    terminal.type_line("export TERM=nonsense");
+    terminal.run("-t tmux -p 0", &[]);
+    terminal.wait_for_text("error: tmux shows no session: ");
+    terminal.wait_for_text("nonsense; try another terminal");
+    terminal.end(1);
+}
