@@ -12,6 +12,8 @@ fn main() -> ExitCode {
     let args = RunArgs::parse();
     let result = if args.list_terminals {
         launcher::list_terminals().map_err(Into::into)
+    } else if args.keep_terminal {
+        launcher::keep_terminal().map_err(Into::into)
     } else {
         match Config::try_from(args) {
             Ok(config) => launcher::run(&config),

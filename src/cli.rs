@@ -237,7 +237,7 @@ pub struct ClientArgs {
 /// Which terminal emulator opens the windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Terminal {
-    /// The first of those below, down to x-terminal-emulator, that is installed and works.
+    /// The first of those below, down to x-terminal-emulator, that is installed and works; else panes.
     #[default]
     Auto,
     /// GNOME Terminal.
@@ -264,6 +264,8 @@ pub enum Terminal {
     XTerminalEmulator,
     /// Panes of a tmux of its own, or of a new window of the tmux that it is started in.
     Tmux,
+    /// Built-in panes, in this terminal.
+    Panes,
     /// No windows: only say how to join.
     None,
 }
@@ -297,6 +299,10 @@ pub struct RunArgs {
     /// Letters for a projector
     #[arg(long)]
     pub big: bool,
+
+    /// Wait for the launcher's end, and give its terminal back; for chat-run
+    #[arg(long, hide = true)]
+    pub keep_terminal: bool,
 
     /// Show which terminal emulators are found and which one `auto` takes, and end
     #[arg(long)]

@@ -32,6 +32,18 @@ impl Child {
     ) -> io::Result<(Self, P)> {
         let mut process = command.process_group(0).spawn()?;
         let pipes = take(&mut process);
+        Ok((Self::watch(process, name, on_end)?, pipes))
+    }
+
+    /// Takes over a process that leads its own group, as [`Child::start`]. Where that fails, it is killed.
+    ///
+    /// # Errors
+    /// No thread is to be had.
+    pub(super) fn watch(
+        mut process: std::process::Child,
+        name: &str,
+        on_end: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let pid = Pid::from_child(&process);
         let ended = Arc::new(Mutex::new(None));
         let waiter = {
@@ -47,7 +59,7 @@ impl Child {
         match waiter {
             Ok(waiter) => {
                 let waiter = Some(waiter);
-                Ok((Self { pid, ended, waiter }, pipes))
+                Ok(Self { pid, ended, waiter })
             }
             Err(error) => {
                 // Nobody waits for it, so the number is still its own.

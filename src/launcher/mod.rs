@@ -9,14 +9,17 @@
 //!
 //! In the place of an emulator there may be a tmux; outside of any, one of our own is made first (`tmux/own.rs`).
 //!
-//! One thread decides, the one that called [`run`]; all others bring it facts: `server`, `chat 1`, … wait for the end of a child, `log` and
-//! `errors` copy what the server says, `lifeline` waits for the clients, `console` for what is typed, and `ctrl-c` for signals. `output`
-//! writes to the terminal, so that one that blocks or is gone holds up nothing else.
+//! One thread decides, the one that called [`run`]; all others bring it facts: `server`, `chat 1`, … wait for the end of a child, `log` copies
+//! what the server says, `lifeline` waits for the clients, `console` for what is typed, and `ctrl-c` for signals. `output`
+//! writes to the terminal, so that one that blocks or is gone holds up nothing else. Built-in panes have threads of their own, and take the
+//! terminal: then `output` writes into the server's.
 
 mod child;
 mod console;
 mod emulators;
+mod opener;
 mod output;
+mod panes;
 mod server;
 mod session;
 mod tiling;
@@ -32,6 +35,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
+use self::opener::Way;
 use self::tmux::own;
 use crate::cli::{RoomArgs, RunArgs, Terminal};
 use crate::listen::{self, Target};
@@ -148,16 +152,25 @@ pub fn run(config: &Config) -> Result<()> {
 fn start(config: &Config, last_words: Option<File>) -> Result<()> {
     let programs = Programs::find()?;
     listen::check(&Target::from(&config.room), config.room.port())?;
+    // Without clients, panes are for whoever asks for them by name.
     let in_tmux = config.terminal == Terminal::Tmux;
-    let emulators = if config.clients == 0 && !in_tmux {
+    let ways = if config.clients == 0 && !in_tmux && config.terminal != Terminal::Panes {
         Vec::new()
     } else {
-        windows::candidates(config.terminal)?
+        opener::ways(config.terminal)?
     };
-    match &emulators[..] {
-        [tmux] if in_tmux && !tmux::is_inside() => own::run(&tmux.program),
-        _ => session::run(config, programs, emulators, last_words),
+    match &ways[..] {
+        [Way::Windows(tmux)] if in_tmux && !tmux::is_inside() => own::run(&tmux.program),
+        _ => session::run(config, programs, ways, last_words),
     }
+}
+
+/// Stands by to give the terminal on stdout back when the launcher cannot: what `chat-run` does for itself, with its socket on stdin.
+///
+/// # Errors
+/// Stdin is not that socket, or stdout no terminal.
+pub fn keep_terminal() -> io::Result<()> {
+    panes::keep()
 }
 
 /// Shows which terminal emulators are found, which one `auto` takes, and why others cannot be had.
@@ -183,6 +196,12 @@ pub fn list_terminals() -> io::Result<()> {
         };
         list.push_str(&line);
     }
+    let panes = match panes::check() {
+        Ok(()) if taken => "built in".to_owned(),
+        Ok(()) => "built in  (auto takes this one)".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    list.push_str(&format!("{:<16}{panes}\n", "panes"));
     io::stdout().write_all(list.as_bytes())
 }
 

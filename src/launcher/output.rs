@@ -1,10 +1,13 @@
-//! The launcher's own terminal: written to by one thread, so that a terminal that blocks or is gone holds up nothing else.
+//! What the launcher shows: on its own terminal, written to by one thread, so that one that blocks or is gone holds up nothing else; or in a pane.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use super::panes::Log;
 
 /// Pieces that may wait for the terminal. A piece is a line of the launcher's, or up to 8 KiB of the server's log.
 const WAITING: usize = 256;
@@ -13,15 +16,35 @@ const WAITING: usize = 256;
 const LAST_LINES: usize = 10;
 const LAST_BYTES: usize = 16 * 1024;
 
+#[derive(Clone)]
 enum Piece {
     Out(Vec<u8>),
     Err(Vec<u8>),
 }
 
-/// Where to put what the terminal is to show.
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Out(bytes) | Self::Err(bytes) => bytes,
+        }
+    }
+}
+
+/// Where pieces go.
+enum Place {
+    Terminal,
+    /// Nowhere yet: panes are about to take the terminal.
+    Held(Vec<Piece>),
+    /// The server's pane; beside it, what is to stand on the terminal when the panes are gone.
+    Pane(Log, Vec<Piece>),
+}
+
+/// Where to put what is to be shown.
 #[derive(Clone)]
 pub(super) struct Output {
     pieces: SyncSender<Piece>,
+    /// Never held while something is written to the terminal.
+    place: Arc<Mutex<Place>>,
 }
 
 /// Tells when all was shown.
@@ -31,19 +54,28 @@ pub(super) struct Shown {
 
 impl Output {
     /// Starts the thread, called `output`. It ends when every [`Output`] is dropped and all was shown; where the terminal blocks it ends with the
-    /// process. The last lines of all are written to `last_words` as well, when it ends.
+    /// process. With `held`, nothing is shown before [`Output::move_to_pane`] or [`Output::move_to_terminal`]. The last lines of all that was
+    /// shown are written to `last_words` as well, when it ends.
     ///
     /// # Errors
     /// No thread is to be had.
-    pub(super) fn start(last_words: Option<File>) -> io::Result<(Self, Shown)> {
+    pub(super) fn start(held: bool, last_words: Option<File>) -> io::Result<(Self, Shown)> {
         let (pieces, waiting) = mpsc::sync_channel(WAITING);
         let (finished, done) = mpsc::channel::<()>();
+        let place = Arc::new(Mutex::new(match held {
+            true => Place::Held(Vec::new()),
+            false => Place::Terminal,
+        }));
+        let places = Arc::clone(&place);
         thread::Builder::new()
             .name("output".into())
             .spawn(move || {
                 let _finished = finished;
                 let mut last = Vec::new();
                 for piece in waiting {
+                    let Some(piece) = put(&mut lock(&places), piece) else {
+                        continue;
+                    };
                     // A terminal that is gone is no reason to end: the session has its own.
                     let _ = match &piece {
                         Piece::Out(bytes) => show(&mut io::stdout().lock(), bytes),
@@ -57,26 +89,56 @@ impl Output {
                     let _ = file.write_all(&last_lines(&last).concat());
                 }
             })?;
-        Ok((Self { pieces }, Shown { done }))
+        Ok((Self { pieces, place }, Shown { done }))
     }
 
     /// Shows a line on stdout. Never blocks: it is lost where the terminal does, and too much is waiting already.
     pub(super) fn say(&self, line: &str) {
-        let _ = self
-            .pieces
-            .try_send(Piece::Out(format!("{line}\n").into_bytes()));
+        self.post(Piece::Out(format!("{line}\n").into_bytes()));
     }
 
     /// Shows a line on stderr, as [`Output::say`].
     pub(super) fn warn(&self, line: &str) {
-        let _ = self
-            .pieces
-            .try_send(Piece::Err(format!("{line}\n").into_bytes()));
+        self.post(Piece::Err(format!("{line}\n").into_bytes()));
+    }
+
+    /// Shows a line on stdout, as [`Output::say`], that is to stay when panes are gone.
+    pub(super) fn conclude(&self, line: &str) {
+        if let Place::Pane(_, kept) = &mut *lock(&self.place) {
+            kept.push(Piece::Out(format!("{line}\n").into_bytes()));
+        }
+        self.say(line);
     }
 
     /// Shows bytes on stdout. Blocks while too much is waiting.
     pub(super) fn pass_on(&self, bytes: Vec<u8>) {
         let _ = self.pieces.send(Piece::Out(bytes));
+    }
+
+    /// Shows everything in the server's pane from now on, and what was held.
+    pub(super) fn move_to_pane(&self, log: Log) {
+        let mut place = lock(&self.place);
+        if let Place::Held(pieces) = &*place {
+            for piece in pieces {
+                log.show(piece.bytes());
+            }
+        }
+        *place = Place::Pane(log, Vec::new());
+    }
+
+    /// Shows everything on the terminal from now on, and what was held or is to stay there. The panes must be gone.
+    pub(super) fn move_to_terminal(&self) {
+        let kept = match std::mem::replace(&mut *lock(&self.place), Place::Terminal) {
+            Place::Terminal => Vec::new(),
+            Place::Held(pieces) | Place::Pane(_, pieces) => pieces,
+        };
+        for piece in kept {
+            self.post(piece);
+        }
+    }
+
+    fn post(&self, piece: Piece) {
+        let _ = self.pieces.try_send(piece);
     }
 }
 
@@ -87,6 +149,23 @@ impl Shown {
             Ok(()) | Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {}
         }
     }
+}
+
+/// Puts a piece where it goes; gives it back where that is the terminal.
+fn put(place: &mut Place, piece: Piece) -> Option<Piece> {
+    match place {
+        Place::Terminal => return Some(piece),
+        // As many as the terminal might have waiting; more does not come before the panes do.
+        Place::Held(pieces) if pieces.len() < WAITING => pieces.push(piece),
+        Place::Held(_) => {}
+        Place::Pane(log, _) => log.show(piece.bytes()),
+    }
+    None
+}
+
+/// Each place is whole, whatever thread failed.
+fn lock(place: &Mutex<Place>) -> MutexGuard<'_, Place> {
+    place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn show(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {

@@ -18,6 +18,12 @@ use crate::style;
 /// What the server's first line begins with; the rest of it is the address.
 const READY: &str = "listening on ";
 
+/// What its last line begins with: the summary. No line of the log that a member can be in does: those begin with the time.
+const CLOSED: &[u8] = b"the room is closed: ";
+
+/// What a line begins with that tells how many are online (OSC 2, which no member can send); the number and the line's end follow.
+const ONLINE: &[u8] = b"\x1b]2;online ";
+
 /// Longest first line that is looked at, in bytes.
 const MAX_READY: u64 = 256;
 
@@ -30,7 +36,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts `program` with the options of `room`, and copies its log to `output`. `on_ready` is called with the address that it listens
-    /// on, `on_end` when it has ended; both in threads of their own.
+    /// on, `on_online` with how many are online whenever that changes, `on_end` when it has ended; all in threads of their own.
     ///
     /// # Errors
     /// The program cannot be started, or no thread is to be had.
@@ -39,6 +45,7 @@ impl Server {
         room: &RoomArgs,
         output: Output,
         on_ready: impl FnOnce(SocketAddr) + Send + 'static,
+        on_online: impl Fn(usize) + Send + 'static,
         on_end: impl FnOnce() + Send + 'static,
     ) -> Result<Self> {
         // The server's stdout is a pipe, ours may be a terminal.
@@ -55,38 +62,43 @@ impl Server {
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // The terminal may come to be one that is drawn on.
             .stderr(Stdio::piped());
         if let Some(password) = &room.password {
             command.env("CHAT_PASSWORD", password);
         }
         let take = |process: &mut std::process::Child| {
-            let errors = process.stderr.take();
-            (process.stdin.take(), process.stdout.take(), errors)
+            let streams = (process.stdout.take(), process.stderr.take());
+            (process.stdin.take(), streams)
         };
-        let (child, (console, log, errors)) = Child::start(command, "server", take, on_end)
-            .with_context(|| format!("cannot start {}", program.display()))?;
+        let (child, (console, (log, complaints))) =
+            Child::start(command, "server", take, on_end)
+                .with_context(|| format!("cannot start {}", program.display()))?;
         let server = Self { child, console };
         if let Some(console) = &server.console {
             // A server that does not read its console must not hold up the session.
             rustix::io::ioctl_fionbio(console, true).context("cannot set up the console")?;
         }
-        if let Some(errors) = errors {
+        // Both threads end with the server, whose end closes the pipes.
+        let log_thread = || thread::Builder::new().name("log".into());
+        const NO_THREAD: &str = "cannot start a thread for the server's log";
+        if let Some(complaints) = complaints {
             let output = output.clone();
-            thread::Builder::new()
-                .name("errors".into())
+            log_thread()
                 .spawn(move || {
-                    for line in BufReader::new(errors).split(b'\n').map_while(Result::ok) {
+                    for line in BufReader::new(complaints)
+                        .split(b'\n')
+                        .map_while(Result::ok)
+                    {
                         output.warn(&String::from_utf8_lossy(&line));
                     }
                 })
-                .context("cannot start a thread for the server's errors")?;
+                .context(NO_THREAD)?;
         }
         if let Some(log) = log {
-            // It ends with the server, whose end closes the pipe.
-            thread::Builder::new()
-                .name("log".into())
-                .spawn(move || drop(copy_log(log, &output, on_ready)))
-                .context("cannot start a thread for the server's log")?;
+            log_thread()
+                .spawn(move || drop(copy_log(log, &output, on_ready, on_online)))
+                .context(NO_THREAD)?;
         }
         Ok(server)
     }
@@ -124,6 +136,7 @@ fn copy_log(
     log: ChildStdout,
     output: &Output,
     on_ready: impl FnOnce(SocketAddr),
+    on_online: impl Fn(usize),
 ) -> io::Result<()> {
     let mut log = BufReader::new(log);
     let mut line = Vec::new();
@@ -146,7 +159,26 @@ fn copy_log(
         log.consume(count);
         if let Some(end) = memchr::memrchr(b'\n', &line) {
             let rest = line.split_off(end + 1);
-            output.pass_on(std::mem::replace(&mut line, rest));
+            let lines = std::mem::replace(&mut line, rest);
+            pass_on(&lines, output, &on_online);
         }
     }
+}
+
+/// Shows lines of the log, but for those that are for the launcher.
+fn pass_on(lines: &[u8], output: &Output, on_online: impl Fn(usize)) {
+    let mut shown = Vec::with_capacity(lines.len());
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        if let Some(count) = line.strip_prefix(ONLINE) {
+            let count = str::from_utf8(count).unwrap_or_default();
+            let count = count.trim_end_matches(['\n', '\x07']).parse();
+            count.into_iter().for_each(&on_online);
+        } else if line.starts_with(CLOSED) {
+            output.pass_on(std::mem::take(&mut shown));
+            output.conclude(String::from_utf8_lossy(line).trim_end());
+        } else {
+            shown.extend_from_slice(line);
+        }
+    }
+    output.pass_on(shown);
 }

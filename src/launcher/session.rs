@@ -19,11 +19,12 @@ use rustix::process::Signal;
 use self::window::{State, Window};
 use super::child::Child;
 use super::console::Console;
-use super::emulators::Found;
+use super::opener::{self, Opener, Wanted, Way};
 use super::output::Output;
+use super::panes::{Happening, Look, Panes};
 use super::server::Server;
 use super::tiling::{self, Place};
-use super::windows::{self, Opener, Shower};
+use super::windows::{self, Shower};
 use super::{Config, Programs};
 use crate::cli::{Color, Terminal};
 use crate::lifeline::{self, Held};
@@ -51,6 +52,12 @@ enum Event {
     Lifeline(lifeline::Event),
     /// A line was typed in our terminal.
     Typed(Vec<u8>),
+    /// So many members are online.
+    Online(usize),
+    /// A client that has left its pane is to be started again.
+    Again(usize),
+    /// The terminal that the panes are on has failed.
+    PanesFailed,
 }
 
 /// Why a session ends.
@@ -61,6 +68,8 @@ enum End {
     ServerEnded(ExitStatus),
     /// Not one window opened.
     NoWindow,
+    /// The panes cannot be shown any longer.
+    PanesFailed,
 }
 
 struct Session<'a> {
@@ -73,6 +82,9 @@ struct Session<'a> {
     server: Server,
     /// Where the clients connect to; known once the server listens.
     address: Option<SocketAddr>,
+    online: usize,
+    /// Reads our terminal, as long as there are no panes on it.
+    console: Option<Console>,
     opener: Option<Opener>,
     windows: Vec<Window>,
     next_id: usize,
@@ -94,13 +106,14 @@ struct Session<'a> {
 pub(super) fn run(
     config: &Config,
     programs: Programs,
-    emulators: Vec<Found>,
+    ways: Vec<Way>,
     last_words: Option<File>,
 ) -> Result<()> {
     let began = Instant::now();
-    let (output, shown) = Output::start(last_words).context("cannot start a thread")?;
+    let held = matches!(ways.first(), Some(Way::Panes));
+    let (output, shown) = Output::start(held, last_words).context("cannot start a thread")?;
     let result = Session::start(config, &programs, output.clone()).and_then(|mut session| {
-        let result = session.run(emulators);
+        let result = session.run(ways);
         session.stop();
         if session.server_was_killed() {
             session.output.say(&format!(
@@ -110,6 +123,7 @@ pub(super) fn run(
         }
         result
     });
+    output.move_to_terminal();
     drop(output);
     shown.wait(LAST_LINES);
     result
@@ -128,12 +142,13 @@ impl<'a> Session<'a> {
         let hello = tell(&sender);
         let lifeline = lifeline::Listener::start(move |event| hello(Event::Lifeline(event)))
             .context("cannot listen for the clients that are started")?;
-        let (listening, ended) = (tell(&sender), tell(&sender));
+        let (listening, online, ended) = (tell(&sender), tell(&sender), tell(&sender));
         let server = Server::start(
             &programs.server,
             &config.room,
             output.clone(),
             move |address| listening(Event::Listening(address)),
+            move |count| online(Event::Online(count)),
             move || ended(Event::ChildEnded),
         )?;
         Ok(Self {
@@ -145,6 +160,8 @@ impl<'a> Session<'a> {
             lifeline,
             server,
             address: None,
+            online: 0,
+            console: None,
             opener: None,
             windows: Vec::new(),
             next_id: 1,
@@ -160,21 +177,28 @@ impl<'a> Session<'a> {
     }
 
     /// Up to the moment when the session is to end.
-    fn run(&mut self, emulators: Vec<Found>) -> Result<()> {
+    fn run(&mut self, ways: Vec<Way>) -> Result<()> {
         self.wait_until_listening()?;
-        let typed = self.sender.clone();
-        let _console = Console::start(move |line| drop(typed.send(Event::Typed(line))))
-            .context("cannot read the terminal")?;
+        if !matches!(ways.first(), Some(Way::Panes)) {
+            let typed = self.sender.clone();
+            let console = Console::start(move |line| drop(typed.send(Event::Typed(line))))
+                .context("cannot read the terminal")?;
+            self.console = Some(console);
+        }
         if self.end.is_none() {
             self.say_how_to_join();
-            self.open_windows(emulators)?;
+            self.open_windows(ways)?;
         }
         self.pump(None, |session| session.end.is_some());
+        self.console = None;
         match self.end {
             None | Some(End::Asked) => Ok(()),
             Some(End::ServerEnded(status)) => Err(anyhow!("the server ended by itself ({status})")),
             Some(End::NoWindow) => Err(anyhow!(
                 "no window opened; try another terminal with `-t`, or `-t none` and `chat-client` in terminals of your own"
+            )),
+            Some(End::PanesFailed) => Err(anyhow!(
+                "the panes cannot be shown any longer; try another terminal, or `-t none`"
             )),
         }
     }
@@ -190,17 +214,17 @@ impl<'a> Session<'a> {
                 "the server does not listen after {} s",
                 SERVER_TIME.as_secs()
             ),
-            None | Some(End::Asked | End::NoWindow) => Ok(()),
+            None | Some(End::Asked | End::NoWindow | End::PanesFailed) => Ok(()),
         }
     }
 
-    /// Opens the windows with the first emulator whose first window opens.
-    fn open_windows(&mut self, emulators: Vec<Found>) -> Result<()> {
-        let mut emulators = emulators.into_iter().peekable();
-        while let Some(emulator) = emulators.next() {
-            self.use_emulator(emulator)?;
+    /// Opens the windows in the first way in which the first one opens.
+    fn open_windows(&mut self, ways: Vec<Way>) -> Result<()> {
+        let mut ways = ways.into_iter().peekable();
+        while let Some(way) = ways.next() {
+            self.use_way(way)?;
             // With no other choice there is nothing to be learnt from the first one.
-            self.trying = emulators.peek().is_some();
+            self.trying = ways.peek().is_some();
             if !self.trying {
                 self.open_up_to(self.config.clients);
                 return Ok(());
@@ -217,19 +241,61 @@ impl<'a> Session<'a> {
                 self.open_up_to(self.config.clients);
                 return Ok(());
             };
-            let next = emulators.peek().map_or("", |next| next.emulator.program);
+            let next = ways.peek().map_or("", Way::name);
             self.output
                 .warn(&format!("no window opened: {reason}; trying {next}"));
         }
         Ok(())
     }
 
-    fn use_emulator(&mut self, emulator: Found) -> Result<()> {
-        let opener = Opener::new(emulator, self.config.big)
-            .context("cannot make a temporary file for the windows")?;
+    fn use_way(&mut self, way: Way) -> Result<()> {
+        let opener = match way {
+            Way::Windows(found) => windows::Opener::new(found, self.config.big)
+                .map(Opener::Windows)
+                .context("cannot make a temporary file for the windows")?,
+            Way::Panes => Opener::Panes(self.take_terminal()?),
+        };
         self.places = opener.places(self.config.clients);
         self.opener = Some(opener);
         Ok(())
+    }
+
+    /// Puts panes on our terminal, with all that we show in one of them.
+    fn take_terminal(&mut self) -> Result<Panes> {
+        // It would read what is typed for the panes.
+        let said = self.console.take().is_some();
+        let look = Look {
+            coloured: style::is_coloured(self.config.room.color),
+            unicode: windows::utf8_locale().is_none(),
+        };
+        let sender = self.sender.clone();
+        let panes = Panes::start(look, self.config.clients, move |happening| {
+            // Nobody listens any more once the session is over.
+            let _ = sender.send(match happening {
+                Happening::Interrupt => Event::Interrupt,
+                Happening::Typed(line) => Event::Typed(line),
+                Happening::Again(window) => Event::Again(window),
+                Happening::Failed => Event::PanesFailed,
+            });
+        })
+        .context("cannot show panes on this terminal")?;
+        self.output.move_to_pane(panes.log());
+        if said {
+            // It was on the terminal, and is covered now.
+            self.say_how_to_join();
+        }
+        if let Some(address) = self.address {
+            panes.set_server(address, self.online);
+        }
+        Ok(panes)
+    }
+
+    /// Gives our terminal back, if panes were on it.
+    fn leave_panes(&mut self) {
+        if let Some(Opener::Panes(_)) = self.opener {
+            self.opener = None;
+            self.output.move_to_terminal();
+        }
     }
 
     fn open_up_to(&mut self, count: usize) {
@@ -303,8 +369,21 @@ impl<'a> Session<'a> {
         }
         let ended = self.sender.clone();
         let on_end = move || drop(ended.send(Event::ChildEnded));
-        match opener.open(&window.title, window.place, &client, &environment, on_end) {
-            Ok(shower) => window.shower = shower,
+        let wanted = Wanted {
+            id: window.id,
+            title: &window.title,
+            place: window.place,
+            member: window.member.as_ref(),
+            program: &client,
+            environment: &environment,
+        };
+        match opener.open(&wanted, on_end) {
+            Ok(shower) => {
+                window.shower = shower;
+                if opener.shows_at_once() {
+                    window.state = State::Opened;
+                }
+            }
             Err(error) => {
                 let reason = format!("cannot start {}: {error}", opener.name());
                 self.fail(index, reason);
@@ -369,6 +448,16 @@ impl<'a> Session<'a> {
                 }
             }
             Event::Typed(line) => self.type_in(&line),
+            Event::Online(count) => {
+                self.online = count;
+                if let (Some(Opener::Panes(panes)), Some(address)) = (&self.opener, self.address) {
+                    panes.set_server(address, count);
+                }
+            }
+            Event::Again(id) => self.start_again(id),
+            Event::PanesFailed => {
+                self.end.get_or_insert(End::PanesFailed);
+            }
         }
     }
 
@@ -384,6 +473,18 @@ impl<'a> Session<'a> {
                 window.client = Some(client);
             }
             Some(_) | None => client.quit(),
+        }
+    }
+
+    /// Starts a client again that has left its pane.
+    fn start_again(&mut self, id: usize) {
+        let window = self.windows.iter().position(|window| window.id == id);
+        if let Some(index) = window
+            && !self.stopping
+            && self.windows[index].client.is_none()
+            && self.windows[index].shower.is_none()
+        {
+            self.start_emulator(index);
         }
     }
 
@@ -414,13 +515,13 @@ impl<'a> Session<'a> {
         };
         let opened = member.map_err(anyhow::Error::msg).and_then(|member| {
             if self.opener.is_none() {
-                let emulators = windows::candidates(self.config.terminal)?;
-                let Some(first) = emulators.into_iter().next() else {
+                let ways = opener::ways(self.config.terminal)?;
+                let Some(first) = ways.into_iter().next() else {
                     let none = Terminal::None.to_possible_value();
                     let none = none.as_ref().map_or("", |value| value.get_name());
                     bail!("there are no windows with `-t {none}`; use `chat-client` in a terminal of your own");
                 };
-                self.use_emulator(first)?;
+                self.use_way(first)?;
             }
             self.open(member);
             Ok(())

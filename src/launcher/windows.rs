@@ -75,7 +75,8 @@ pub(super) struct Opener {
 /// A process that shows a window, or has it shown.
 pub(super) struct Shower {
     pub(super) child: Child,
-    complaints: Scratch,
+    /// What it writes to stderr, where that is not shown anyway.
+    complaints: Option<Scratch>,
 }
 
 /// How such a process ended.
@@ -93,10 +94,18 @@ impl ShowerEnd {
 }
 
 impl Shower {
+    /// One whose stderr is shown.
+    pub(super) fn of(child: Child) -> Self {
+        let complaints = None;
+        Self { child, complaints }
+    }
+
     /// How it ended, where it has.
     pub(super) fn ended(&self) -> Option<ShowerEnd> {
         let status = self.child.ended()?;
-        let last_words = last_line(self.complaints.file());
+        let complaints = self.complaints.as_ref();
+        let last_words =
+            complaints.map_or_else(String::new, |complaints| last_line(complaints.file()));
         Some(ShowerEnd { status, last_words })
     }
 }
@@ -247,6 +256,7 @@ fn start(
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .envs(utf8_locale());
     let (child, ()) = Child::start(command, thread, |_| (), on_end)?;
+    let complaints = Some(complaints);
     Ok(Shower { child, complaints })
 }
 

@@ -127,6 +127,15 @@ pub fn allow_hangup() {
     let _ = SigSet::from(Signal::SIGHUP).thread_unblock();
 }
 
+/// Lets this process write to its terminal, and set it, also while another job is in the foreground, which would otherwise stop it (`SIGTTOU`).
+#[cfg(unix)]
+pub fn allow_terminal_output() {
+    use nix::sys::signal::{SigSet, Signal};
+
+    // As above: it cannot fail.
+    let _ = SigSet::from(Signal::SIGTTOU).thread_block();
+}
+
 /// There is no SIGHUP here.
 #[cfg(not(unix))]
 pub fn keep_ignored_hangup() {}

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use termcolor::{BufferedStandardStream, Color, ColorChoice, WriteColor};
 
-use crate::protocol::event::{Answer, Record};
+use crate::protocol::event::{Answer, Event, Record};
 use crate::protocol::text::Text;
 use crate::style;
 
@@ -61,6 +61,8 @@ struct State {
     waiting: Vec<(Timestamp, Entry)>,
     /// Lines that came when too many were waiting.
     lost: u64,
+    /// Members who are here, as far as the log has been told.
+    online: usize,
     closing: bool,
     over: bool,
 }
@@ -73,6 +75,16 @@ impl Shared {
 
 impl State {
     fn push(&mut self, time: Timestamp, entry: Entry) {
+        if let Entry::Record(record) = &entry {
+            match record.event {
+                Event::Joined(_) => self.online += 1,
+                Event::Left { .. } => self.online = self.online.saturating_sub(1),
+                Event::Message { .. }
+                | Event::Renamed { .. }
+                | Event::Server { .. }
+                | Event::Shutdown => {}
+            }
+        }
         if self.waiting.len() < MAX_WAITING {
             self.waiting.push((time, entry));
         } else {
@@ -82,8 +94,9 @@ impl State {
 }
 
 impl Log {
-    /// Begins to print to stdout.
-    pub(super) fn start(coloured: bool) -> Result<Self> {
+    /// Begins to print to stdout. A launcher is told how many are online, whenever that changes, in a line of its own: `ESC ] 2 ; online N BEL`, which no member
+    /// can forge.
+    pub(super) fn start(coloured: bool, to_launcher: bool) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let printing = Arc::clone(&shared);
         let choice = if coloured {
@@ -93,7 +106,7 @@ impl Log {
         };
         let thread = thread::Builder::new()
             .name("log".into())
-            .spawn(move || print(&printing, choice))
+            .spawn(move || print(&printing, choice, to_launcher))
             .context("cannot start a thread: end other programs, or raise `ulimit -u`")?;
         Ok(Self { shared, thread })
     }
@@ -138,10 +151,11 @@ impl Log {
     }
 }
 
-fn print(shared: &Shared, choice: ColorChoice) {
+fn print(shared: &Shared, choice: ColorChoice, to_launcher: bool) {
     let mut clock = Clock::new();
     let mut out = BufferedStandardStream::stdout(choice);
     let mut entries = Vec::new();
+    let mut told = 0;
     loop {
         let waited = shared.changed.wait_while(shared.lock(), |state| {
             state.waiting.is_empty() && !state.closing
@@ -154,6 +168,7 @@ fn print(shared: &Shared, choice: ColorChoice) {
         }
         std::mem::swap(&mut state.waiting, &mut entries);
         let lost = std::mem::take(&mut state.lost);
+        let online = state.online;
         drop(state);
         for (time, entry) in entries.drain(..) {
             // Into memory; an error is seen at the flush.
@@ -162,6 +177,10 @@ fn print(shared: &Shared, choice: ColorChoice) {
         if lost > 0 {
             let text = format!("{lost} lines not shown: this terminal does not keep up\n");
             let _ = style::paint(&mut out, Color::Yellow, &text);
+        }
+        if to_launcher && online != told {
+            let _ = writeln!(out, "\x1b]2;online {online}\x07");
+            told = online;
         }
         // A terminal that is gone is no reason to end: the room goes on.
         let _ = out.flush();

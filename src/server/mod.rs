@@ -118,7 +118,7 @@ pub fn run(config: Config) -> Result<()> {
             },
         ),
     };
-    let log = Log::start(config.coloured)?;
+    let log = Log::start(config.coloured, config.lifeline)?;
     let (max_members, max_strangers, warning) = seats(config.max_clients);
     announce(&config, &listeners, &log)?;
     if loaded.torn > 0 {

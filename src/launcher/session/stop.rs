@@ -17,6 +17,16 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
 impl Session<'_> {
     /// Ends all that belongs to the session, in steps, and says what it waits for. Another signal goes to the next step at once.
     pub(super) fn stop(&mut self) {
+        self.end_all();
+        self.leave_panes();
+        if !self.all_gone() {
+            let mut left = self.clients_and_windows();
+            left.extend(self.server_if_there());
+            self.output.warn(&format!("cannot end {}", left.join(", ")));
+        }
+    }
+
+    fn end_all(&mut self) {
         self.stopping = true;
         self.server.close();
         for window in &mut self.windows {
@@ -44,11 +54,6 @@ impl Session<'_> {
             self.signal_all(signal);
         }
         self.pump(Some(Instant::now() + GIVE_UP_AFTER), Self::all_gone);
-        if !self.all_gone() {
-            let mut left = self.clients_and_windows();
-            left.extend(self.server_if_there());
-            self.output.warn(&format!("cannot end {}", left.join(", ")));
-        }
     }
 
     fn say_what_it_waits_for(&self, signal: Signal) {

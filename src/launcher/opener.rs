@@ -1,0 +1,189 @@
+//! What shows the clients: windows of a terminal emulator, or panes on the launcher's own terminal.
+
+use std::ffi::OsString;
+use std::io;
+use std::process::ExitStatus;
+
+use anyhow::Result;
+
+use super::child::Child;
+use super::emulators::Found;
+use super::panes::{self, Panes};
+use super::tiling::Place;
+use super::windows::{self, Shower};
+use crate::cli::Terminal;
+use crate::protocol::request::Identity;
+
+/// A way to show clients that can be tried.
+#[derive(Clone, Debug)]
+pub(super) enum Way {
+    Windows(Found),
+    Panes,
+}
+
+impl Way {
+    /// What it is called.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Windows(found) => found.emulator.program,
+            Self::Panes => PANES,
+        }
+    }
+}
+
+/// The ways to show clients in `terminal`, best first.
+///
+/// # Errors
+/// There is none: says why, and what to try.
+pub(super) fn ways(terminal: Terminal) -> Result<Vec<Way>> {
+    let windows = || windows::candidates(terminal);
+    let mut ways: Vec<Way> = Vec::new();
+    match terminal {
+        Terminal::Panes => {
+            panes::check()?;
+            ways.push(Way::Panes);
+        }
+        Terminal::Auto => {
+            let found = windows();
+            if panes::check().is_err() || found.is_ok() {
+                ways.extend(found?.into_iter().map(Way::Windows));
+            }
+            if panes::check().is_ok() {
+                ways.push(Way::Panes);
+            }
+        }
+        Terminal::GnomeTerminal
+        | Terminal::Terminator
+        | Terminal::Xterm
+        | Terminal::Konsole
+        | Terminal::Xfce4Terminal
+        | Terminal::Kitty
+        | Terminal::Alacritty
+        | Terminal::Ptyxis
+        | Terminal::Wezterm
+        | Terminal::Foot
+        | Terminal::XTerminalEmulator
+        | Terminal::Tmux
+        | Terminal::None => {
+            ways.extend(windows()?.into_iter().map(Way::Windows));
+        }
+    }
+    Ok(ways)
+}
+
+/// What panes are called, where emulators have their names.
+const PANES: &str = "panes";
+
+/// Shows clients in one of the ways.
+pub(super) enum Opener {
+    Windows(windows::Opener),
+    Panes(Panes),
+}
+
+/// A client's window, as it is asked for.
+pub(super) struct Wanted<'a> {
+    /// The window's number in the session: another one for each.
+    pub(super) id: usize,
+    /// `chat 1`, and the client's name where it has one that every emulator can show.
+    pub(super) title: &'a str,
+    pub(super) place: Option<Place>,
+    pub(super) member: Option<&'a Identity>,
+    pub(super) program: &'a [OsString],
+    pub(super) environment: &'a [(&'a str, OsString)],
+}
+
+impl Opener {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Windows(opener) => opener.name(),
+            Self::Panes(_) => PANES,
+        }
+    }
+
+    /// Places for `count` windows, where the system lets them be chosen.
+    pub(super) fn places(&self, count: usize) -> Vec<Place> {
+        match self {
+            Self::Windows(opener) => opener.places(count),
+            Self::Panes(_) => Vec::new(),
+        }
+    }
+
+    /// Starts what shows a client. `on_end` is called when it has ended.
+    ///
+    /// # Errors
+    /// The program cannot be started, or there is no memory, terminal or thread for it.
+    pub(super) fn open(
+        &mut self,
+        wanted: &Wanted<'_>,
+        on_end: impl Fn() + Clone + Send + 'static,
+    ) -> io::Result<Option<Shower>> {
+        let Wanted {
+            id,
+            title,
+            place,
+            member,
+            program,
+            environment,
+        } = *wanted;
+        match self {
+            Self::Windows(opener) => opener.open(title, place, program, environment, on_end),
+            Self::Panes(panes) => {
+                let number = title.split(':').next().unwrap_or(title);
+                let title = member.map_or_else(
+                    || number.to_owned(),
+                    |member| format!("{number} · {}", member.name),
+                );
+                let child = panes.open(id, title, program, environment, on_end)?;
+                Ok(Some(Shower::of(child)))
+            }
+        }
+    }
+
+    /// Whether a client is shown as soon as its program runs. A window shows it when the client says so.
+    pub(super) fn shows_at_once(&self) -> bool {
+        match self {
+            Self::Windows(_) => false,
+            Self::Panes(_) => true,
+        }
+    }
+
+    /// As [`windows::Opener::may_try_again`].
+    pub(super) fn may_try_again(&self, status: ExitStatus) -> bool {
+        match self {
+            Self::Windows(opener) => opener.may_try_again(status),
+            Self::Panes(_) => false,
+        }
+    }
+
+    /// As [`windows::Opener::has_handed_over`].
+    pub(super) fn has_handed_over(&self, status: ExitStatus) -> bool {
+        match self {
+            Self::Windows(opener) => opener.has_handed_over(status),
+            Self::Panes(_) => false,
+        }
+    }
+
+    /// As [`windows::Opener::failure`].
+    pub(super) fn failure(&self) -> Option<String> {
+        match self {
+            Self::Windows(opener) => opener.failure(),
+            Self::Panes(_) => None,
+        }
+    }
+
+    /// As [`windows::Opener::helper`].
+    pub(super) fn helper(&self) -> Option<&Child> {
+        match self {
+            Self::Windows(opener) => opener.helper(),
+            Self::Panes(_) => None,
+        }
+    }
+
+    /// As [`windows::Opener::into_helper`].
+    pub(super) fn into_helper(self) -> Option<Child> {
+        match self {
+            Self::Windows(opener) => opener.into_helper(),
+            Self::Panes(_) => None,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What a frame looks like: panes with their titles, the status line, and the list of keys.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Position, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::symbols::border;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Clear, Padding, Paragraph, Widget};
+
+use super::layout::{self, Tile};
+use super::pane::Pane;
+use super::state::{SERVER, State};
+use super::{Look, keys};
+
+/// Of the focused pane. It can be read on a dark and on a light background.
+const ACCENT: Color = Color::Indexed(33);
+
+/// A frame where the locale has nothing but ASCII.
+const ASCII: border::Set = border::Set {
+    top_left: "+",
+    top_right: "+",
+    bottom_left: "+",
+    bottom_right: "+",
+    vertical_left: "|",
+    vertical_right: "|",
+    horizontal_top: "-",
+    horizontal_bottom: "-",
+};
+
+/// The same, of the focused pane.
+const ASCII_FOCUSED: border::Set = border::Set {
+    top_left: "#",
+    top_right: "#",
+    bottom_left: "#",
+    bottom_right: "#",
+    vertical_left: "#",
+    vertical_right: "#",
+    horizontal_top: "=",
+    horizontal_bottom: "=",
+};
+
+impl Look {
+    /// Text of ours as it can be shown here.
+    fn text(self, text: &str) -> String {
+        if self.unicode {
+            return text.to_owned();
+        }
+        let mut plain = text.to_owned();
+        for (mark, ascii) in [("▶", ">"), ("·", "-"), ("↑", "^"), ("•", "*"), ("…", "..")]
+        {
+            plain = plain.replace(mark, ascii);
+        }
+        plain
+    }
+
+    fn frame(self, is_focused: bool) -> border::Set<'static> {
+        match (self.unicode, is_focused) {
+            (true, true) => border::THICK,
+            (true, false) => border::ROUNDED,
+            (false, true) => ASCII_FOCUSED,
+            (false, false) => ASCII,
+        }
+    }
+}
+
+/// Draws all of it; gives where the cursor is, where it is to be seen. Every pane has the size of its place.
+pub(super) fn draw(state: &mut State, buffer: &mut Buffer) -> Option<Position> {
+    let (area, status) = layout::split(*buffer.area());
+    let tiles = state.tiles(area);
+    let mut cursor = None;
+    for tile in &tiles {
+        let in_pane = draw_pane(state, *tile, buffer);
+        if tile.pane == state.focus {
+            cursor = in_pane;
+        }
+    }
+    draw_status(state, &tiles, status, buffer);
+    if state.help {
+        draw_help(state.look, area, buffer);
+        cursor = None;
+    }
+    if !state.look.coloured {
+        for cell in &mut buffer.content {
+            (cell.fg, cell.bg) = (Color::Reset, Color::Reset);
+        }
+    }
+    cursor
+}
+
+fn draw_pane(state: &State, tile: Tile, buffer: &mut Buffer) -> Option<Position> {
+    let look = state.look;
+    let is_focused = tile.pane == state.focus;
+    let pane = state.panes.get(tile.pane)?;
+    let mut inner = layout::inside(tile.area);
+    let mut inside = pane.lock();
+    if inner != tile.area {
+        let style = if is_focused {
+            Style::new().fg(ACCENT).add_modifier(Modifier::BOLD)
+        } else {
+            Style::new().add_modifier(Modifier::DIM)
+        };
+        let mark = if is_focused { "▶ " } else { "" };
+        let title = pane.title(&inside).replace(" - ", " · ");
+        let title = look.text(&format!(" {mark}{title} "));
+        let title_style = if is_focused { style } else { Style::new() };
+        let mut block = Block::bordered()
+            .border_set(look.frame(is_focused))
+            .border_style(style)
+            .title(Span::styled(title, title_style));
+        let scrolled = inside.emulation.scrolled();
+        if scrolled > 0 {
+            let note = look.text(&format!(" ↑ {scrolled} "));
+            block = block.title(Line::styled(note, title_style).right_aligned());
+        }
+        block.render(tile.area, buffer);
+    }
+    let mut typed_at = None;
+    if tile.pane == SERVER {
+        let (log, line) = layout::log_and_line(inner);
+        inner = log;
+        typed_at = draw_line(state, line, buffer);
+    }
+    let cursor = inside.emulation.draw(inner, buffer);
+    if tile.pane == SERVER {
+        typed_at
+    } else {
+        cursor
+    }
+}
+
+/// The line that is typed in the server's pane; gives the cursor's place.
+fn draw_line(state: &State, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    const PROMPT: &str = "> ";
+
+    let width = area.width.checked_sub(PROMPT.len() as u16 + 1)?;
+    if area.is_empty() {
+        return None;
+    }
+    let (text, column) = state.line.show(width);
+    let line = Line::from(vec![
+        Span::styled(PROMPT, Style::new().add_modifier(Modifier::DIM)),
+        Span::raw(text),
+    ]);
+    line.render(area, buffer);
+    Some(Position {
+        x: area.x + PROMPT.len() as u16 + column,
+        y: area.y,
+    })
+}
+
+/// The keys, as many as there is room for, and the panes that are not shown.
+fn draw_status(state: &State, tiles: &[Tile], area: Rect, buffer: &mut Buffer) {
+    let hidden = hidden(state, tiles, usize::from(area.width) / 3);
+    let is_scrolled = state
+        .panes
+        .get(state.focus)
+        .is_some_and(|pane| pane.lock().emulation.scrolled() > 0);
+    let end = if is_scrolled { "last line" } else { "" };
+    let zoom = if state.zoomed { "all panes" } else { "enlarge" };
+    // In the order in which they stand, each with its rank among those that are to have room.
+    let mut items = vec![
+        (4, "Alt+1…9", "pane"),
+        (5, "F6", "next"),
+        (2, "F2", zoom),
+        (6, "PgUp PgDn", "scroll"),
+        (1, "End", end),
+        (0, "F1", "keys"),
+        (3, "Ctrl+C", "end"),
+    ];
+    items.retain(|(_, _, what)| !what.is_empty());
+    let line = loop {
+        let mut spans = Vec::new();
+        for (_, key, what) in &items {
+            spans.push(Span::styled(
+                look_key(state.look, key),
+                Style::new().add_modifier(Modifier::BOLD),
+            ));
+            spans.push(Span::styled(
+                format!(" {what} "),
+                Style::new().add_modifier(Modifier::DIM),
+            ));
+        }
+        let line = Line::from(spans);
+        if line.width() + hidden.chars().count() <= usize::from(area.width) || items.len() == 1 {
+            break line;
+        }
+        let last = items.iter().map(|(rank, _, _)| *rank).max();
+        items.retain(|(rank, _, _)| Some(*rank) != last);
+    };
+    line.render(area, buffer);
+    Line::raw(hidden).right_aligned().render(area, buffer);
+}
+
+fn look_key(look: Look, key: &str) -> String {
+    format!(" {}", look.text(key))
+}
+
+/// The panes that are not shown, by their numbers, with a mark at those in which something new came; shorter where that is too long.
+fn hidden(state: &State, tiles: &[Tile], room: usize) -> String {
+    let is_hidden = |pane: &usize| tiles.iter().all(|tile| tile.pane != *pane);
+    let is_new = |pane: &Pane| pane.lock().emulation.is_unseen();
+    let hidden: Vec<(usize, bool)> = (0..state.panes.len())
+        .filter(is_hidden)
+        .map(|pane| (pane, is_new(&state.panes[pane])))
+        .collect();
+    if hidden.is_empty() {
+        return String::new();
+    }
+    let names = hidden.iter().map(|(pane, is_new)| {
+        let mark = if *is_new { "•" } else { "" };
+        match *pane {
+            SERVER => format!(" server{mark}"),
+            pane => format!(" {pane}{mark}"),
+        }
+    });
+    let all = format!("more:{} ", names.collect::<String>());
+    if all.chars().count() <= room {
+        return state.look.text(&all);
+    }
+    let new = hidden.iter().filter(|(_, is_new)| *is_new).count();
+    let mark = if new > 0 {
+        format!(" {new}•")
+    } else {
+        String::new()
+    };
+    state.look.text(&format!("+{}{mark} ", hidden.len()))
+}
+
+fn draw_help(look: Look, area: Rect, buffer: &mut Buffer) {
+    let rows = keys::HELP.map(|(key, what)| (look.text(key), what));
+    let column = rows
+        .iter()
+        .map(|(key, _)| key.chars().count())
+        .max()
+        .unwrap_or(0);
+    let lines: Vec<Line<'_>> = rows
+        .iter()
+        .map(|(key, what)| {
+            Line::from(vec![
+                Span::styled(
+                    format!("{key:<column$}"),
+                    Style::new().add_modifier(Modifier::BOLD),
+                ),
+                Span::raw(format!("   {what}")),
+            ])
+        })
+        .collect();
+    let width = lines.iter().map(Line::width).max().unwrap_or(0) as u16 + 6;
+    let height = lines.len() as u16 + 4;
+    let area = area.centered(
+        ratatui::layout::Constraint::Length(width),
+        ratatui::layout::Constraint::Length(height),
+    );
+    Clear.render(area, buffer);
+    let block = Block::bordered()
+        .border_set(look.frame(true))
+        .border_style(Style::new().fg(ACCENT))
+        .title(Line::styled(" keys ", Style::new().add_modifier(Modifier::BOLD)).centered())
+        .title_bottom(
+            Line::styled(
+                " any key closes this ",
+                Style::new().add_modifier(Modifier::DIM),
+            )
+            .centered(),
+        )
+        .padding(Padding::symmetric(2, 1));
+    Paragraph::new(lines).block(block).render(area, buffer);
+}

@@ -1,0 +1,92 @@
+//! A process that gives the terminal back when the launcher cannot any more: killed by SIGKILL, or crashed.
+//!
+//! It is `chat-run` itself with a hidden option, started before the terminal is taken. It remembers the terminal's modes, says so, and waits at a
+//! socket: a byte from the launcher means that all is in order, an end without one that the launcher is gone.
+
+use std::env;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::{Mode, OFlags};
+use rustix::termios::{OptionalActions, OutputModes, tcgetattr, tcsetattr};
+
+use super::outer;
+use crate::os;
+
+/// Time that a terminal that takes nothing has to take what gives it back.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 2,
+    tv_nsec: 0,
+};
+
+/// The process, as the launcher holds it. When this is dropped it gives the terminal back.
+pub(super) struct Keeper {
+    process: Child,
+    socket: UnixStream,
+}
+
+impl Keeper {
+    /// Starts it, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not get ready.
+    pub(super) fn start() -> io::Result<Self> {
+        let (mut socket, other) = UnixStream::pair()?;
+        let process = Command::new(env::current_exe()?)
+            .arg("--keep-terminal")
+            .stdin(OwnedFd::from(other))
+            .stdout(Stdio::inherit())
+            .stderr(Stdio::null())
+            // Ctrl+C on another terminal of the session, or a signal to the group, is not for it.
+            .process_group(0)
+            .spawn()?;
+        let keeper = Self {
+            process,
+            socket: socket.try_clone()?,
+        };
+        socket.read_exact(&mut [0])?;
+        Ok(keeper)
+    }
+
+    /// Ends it: the terminal was given back.
+    pub(super) fn dismiss(mut self) {
+        // Where this fails, it has ended already.
+        let _ = self.socket.write_all(b"x");
+        let _ = self.process.wait();
+    }
+}
+
+/// Is the process: waits for the launcher's end, and puts the terminal on stdout right where the launcher did not.
+///
+/// # Errors
+/// Stdin is not the launcher's socket, or stdout no terminal.
+pub(in crate::launcher) fn keep() -> io::Result<()> {
+    // A job in the background would be stopped when it sets modes.
+    os::allow_terminal_output();
+    let stdout = io::stdout();
+    let before = tcgetattr(&stdout)?;
+    rustix::io::write(rustix::stdio::stdin(), b"x")?;
+    if io::stdin().read(&mut [0])? > 0 {
+        return Ok(());
+    }
+    // Where output is processed, somebody else has set the modes by now: a shell that goes on.
+    let now = tcgetattr(&stdout)?;
+    if now.output_modes.contains(OutputModes::OPOST) {
+        return Ok(());
+    }
+    tcsetattr(&stdout, OptionalActions::Now, &before)?;
+    // Opened anew, so that a terminal that takes nothing does not hold this up, and a shell does not inherit that.
+    let name = rustix::termios::ttyname(&stdout, Vec::new())?;
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let terminal = rustix::fs::open(name, flags, Mode::empty())?;
+    rustix::event::poll(
+        &mut [PollFd::new(&terminal, PollFlags::OUT)],
+        Some(&PATIENCE),
+    )?;
+    rustix::io::write(terminal, &outer::leaving())?;
+    Ok(())
+}

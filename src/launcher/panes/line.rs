@@ -1,0 +1,146 @@
+//! The line that is typed in the server's pane: edited as in a shell, with what was typed before.
+
+use std::collections::VecDeque;
+
+use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+use tui_input::backend::crossterm::EventHandler;
+use tui_input::{Input, InputRequest};
+
+/// Lines that can be had back.
+const MAX_KEPT: usize = 100;
+
+/// The line.
+#[derive(Default)]
+pub(super) struct Line {
+    input: Input,
+    /// What was typed before, oldest first.
+    kept: VecDeque<String>,
+    /// Which of them is shown, counted from the last; none is at 0.
+    back: usize,
+    /// What was being typed when the first of them was shown.
+    draft: String,
+}
+
+impl Line {
+    /// Takes a key; gives the line where that ends it.
+    pub(super) fn key(&mut self, key: KeyEvent) -> Option<String> {
+        match (key.code, key.modifiers) {
+            (KeyCode::Enter, _) => return Some(self.finish()),
+            (KeyCode::Up, KeyModifiers::NONE) => self.recall(self.back + 1),
+            (KeyCode::Down, KeyModifiers::NONE) => self.recall(self.back.saturating_sub(1)),
+            _ => drop(self.input.handle_event(&Event::Key(key))),
+        }
+        None
+    }
+
+    /// Takes what was pasted; gives the lines that it ends.
+    pub(super) fn paste(&mut self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for c in text.replace("\r\n", "\n").chars() {
+            match c {
+                '\n' | '\r' => lines.push(self.finish()),
+                c if c.is_control() => {}
+                c => drop(self.input.handle(InputRequest::InsertChar(c))),
+            }
+        }
+        lines
+    }
+
+    /// The part of it that fits in `width` columns with the cursor in it, and the cursor's column.
+    pub(super) fn show(&self, width: u16) -> (&str, u16) {
+        // The cursor may stand behind the last character.
+        let hidden = self
+            .input
+            .visual_scroll(usize::from(width).saturating_sub(1));
+        let mut columns = 0;
+        let start = self.input.value().char_indices().find(|(_, c)| {
+            let is_shown = columns >= hidden;
+            columns += ratatui::text::Span::raw(c.to_string()).width();
+            is_shown
+        });
+        let start = start.map_or(self.input.value().len(), |(start, _)| start);
+        let column = self.input.visual_cursor().saturating_sub(hidden);
+        (
+            &self.input.value()[start..],
+            u16::try_from(column).unwrap_or(width),
+        )
+    }
+
+    fn finish(&mut self) -> String {
+        let line = self.input.value_and_reset();
+        self.back = 0;
+        if !line.trim().is_empty() && self.kept.back() != Some(&line) {
+            self.kept.push_back(line.clone());
+            if self.kept.len() > MAX_KEPT {
+                self.kept.pop_front();
+            }
+        }
+        line
+    }
+
+    fn recall(&mut self, back: usize) {
+        if back > self.kept.len() {
+            return;
+        }
+        if self.back == 0 {
+            self.draft = self.input.value().to_owned();
+        }
+        self.back = back;
+        let line = match back {
+            0 => self.draft.clone(),
+            back => self.kept[self.kept.len() - back].clone(),
+        };
+        self.input = Input::new(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(line: &mut Line, keys: &[KeyCode]) -> Vec<String> {
+        let events = keys.iter().map(|code| KeyEvent::from(*code));
+        events.filter_map(|key| line.key(key)).collect()
+    }
+
+    fn letters(text: &str) -> Vec<KeyCode> {
+        text.chars().map(KeyCode::Char).collect()
+    }
+
+    #[test]
+    fn a_line_is_edited_and_ends_with_enter() {
+        let mut line = Line::default();
+        typed(&mut line, &letters("/sy hi"));
+        typed(&mut line, &[KeyCode::Home, KeyCode::Right, KeyCode::Right]);
+        typed(&mut line, &letters("a"));
+        assert_eq!(line.show(20), ("/say hi", 3));
+        assert_eq!(typed(&mut line, &[KeyCode::Enter]), ["/say hi"]);
+        assert_eq!(line.show(20), ("", 0));
+    }
+
+    #[test]
+    fn what_was_typed_before_comes_back_and_the_draft_too() {
+        let mut line = Line::default();
+        assert_eq!(line.paste("one\ntwo\nthr"), ["one", "two"]);
+        for (key, shown) in [
+            (KeyCode::Up, "two"),
+            (KeyCode::Up, "one"),
+            (KeyCode::Up, "one"),
+            (KeyCode::Down, "two"),
+            (KeyCode::Down, "thr"),
+            (KeyCode::Down, "thr"),
+        ] {
+            typed(&mut line, &[key]);
+            assert_eq!(line.show(20).0, shown);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_shown_around_the_cursor() {
+        let mut line = Line::default();
+        line.paste("0123456789日本語");
+        assert_eq!(line.show(8), ("9日本語", 7));
+        typed(&mut line, &[KeyCode::Home]);
+        assert_eq!(line.show(8), ("0123456789日本語", 0));
+    }
+}

@@ -1,0 +1,287 @@
+//! The built-in panes: the server's log and every client on one terminal, with nothing else to install.
+//!
+//! ```text
+//!   keys ──▶ State: panes, focus, zoom ──▶ a pane's writer ──▶ pseudo-terminal ──▶ chat-client
+//!               │                                                                     │
+//!               ▼                     Wake                                            ▼
+//!   screen ◀── draw ◀──────────────────────────── a pane's reader, emulation ◀── pseudo-terminal
+//! ```
+//!
+//! The thread `draw` alone writes to the terminal, at most 60 times a second, and sleeps while nothing changes. `keys` reads the terminal. Each client
+//! has two threads called `pane`: one reads what it writes into the emulation of its terminal, the other writes what is typed for it. So a terminal that takes nothing
+//! holds up `draw`, and a client that reads nothing its own writer, and neither of them anything else.
+//!
+//! The locks: the state's, and in it a pane's; [`wake`] has one that is never held while another is taken.
+
+mod draw;
+mod emulation;
+mod keeper;
+mod keys;
+mod layout;
+mod line;
+mod outer;
+mod pane;
+mod state;
+mod wake;
+
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ratatui::backend::{Backend, CrosstermBackend};
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::cursor::{Hide, MoveTo, Show};
+use ratatui::crossterm::event::{self, KeyEventKind};
+use ratatui::crossterm::queue;
+use ratatui::crossterm::terminal::{self, Clear, ClearType};
+use ratatui::layout::{Position, Rect};
+
+use self::keeper::Keeper;
+use self::outer::Outer;
+use self::pane::Inside;
+use self::state::{SERVER, State};
+use self::wake::Wake;
+use super::child::Child;
+
+pub(super) use self::keeper::keep;
+pub(super) use self::outer::check;
+
+/// Time that the terminal has to take its last frame before it is given back all the same.
+const LAST_FRAME: Duration = Duration::from_millis(300);
+
+/// What the terminal can show.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) coloured: bool,
+    /// Whether there is more than ASCII.
+    pub(super) unicode: bool,
+}
+
+/// What the session is told.
+pub(super) enum Happening {
+    /// Ctrl+C.
+    Interrupt,
+    /// A line for the server's console, with its ending.
+    Typed(Vec<u8>),
+    /// The client of this window has left, and is to be started again.
+    Again(usize),
+    /// The terminal cannot be drawn on any more.
+    Failed,
+}
+
+/// The panes, on a terminal that is theirs until this is dropped.
+pub(super) struct Panes {
+    shared: Arc<Shared>,
+    ended: Receiver<()>,
+    /// Stands by until the terminal was given back.
+    keeper: Option<Keeper>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Arc<Wake>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Panes {
+    /// Takes the terminal, with room for `clients`. `on_happening` is called in the threads of the panes, and must not wait for them.
+    ///
+    /// # Errors
+    /// The terminal is gone, or no process or thread is to be had.
+    pub(super) fn start(
+        look: Look,
+        clients: usize,
+        on_happening: impl Fn(Happening) + Clone + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let keeper = Keeper::start()?;
+        let wake = Arc::new(Wake::default());
+        let (on_panic, woken) = (on_happening.clone(), Arc::clone(&wake));
+        let outer = Outer::take(move || {
+            woken.end();
+            on_panic(Happening::Failed);
+        })?;
+        let size = terminal::size()?;
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::new(look, size, clients)),
+            wake,
+        });
+        shared.wake.at_once();
+        let (end, ended) = mpsc::channel();
+        let (drawn, failed) = (Arc::clone(&shared), on_happening.clone());
+        thread::Builder::new().name("draw".into()).spawn(move || {
+            if draw(&drawn, outer).is_err() {
+                failed(Happening::Failed);
+            }
+            drop(end);
+        })?;
+        let panes = Self {
+            shared: Arc::clone(&shared),
+            ended,
+            keeper: Some(keeper),
+        };
+        // Not joined: nothing ends a read of a terminal but the end of the process.
+        thread::Builder::new()
+            .name("keys".into())
+            .spawn(move || read_keys(&shared, on_happening))?;
+        Ok(panes)
+    }
+
+    /// Opens a pane for the client of `window`, or starts another one in the pane that it has had. `on_end` is called when it has ended.
+    ///
+    /// # Errors
+    /// There is no terminal for it, it cannot be started, or there is no thread.
+    pub(super) fn open(
+        &self,
+        window: usize,
+        title: String,
+        program: &[OsString],
+        environment: &[(&str, OsString)],
+        on_end: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Child> {
+        let wake = &self.shared.wake;
+        let child = self
+            .shared
+            .lock()
+            .open(window, title, program, environment, wake, on_end);
+        wake.at_once();
+        child
+    }
+
+    /// A way to show something in the server's pane.
+    pub(super) fn log(&self) -> Log {
+        Log {
+            inside: self.shared.lock().panes[SERVER].inside(),
+            wake: Arc::clone(&self.shared.wake),
+        }
+    }
+
+    /// Says in its title what the server is.
+    pub(super) fn set_server(&self, address: SocketAddr, online: usize) {
+        let title = format!("server {address} · {online} online");
+        self.shared.lock().panes[SERVER].set_title(title);
+        self.shared.wake.changed();
+    }
+}
+
+impl Drop for Panes {
+    fn drop(&mut self) {
+        self.shared.wake.end();
+        match self.ended.recv_timeout(LAST_FRAME) {
+            // The thread has dropped its end, and given the terminal back before.
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                if let Some(keeper) = self.keeper.take() {
+                    keeper.dismiss();
+                }
+            }
+            // The terminal takes nothing. The thread ends with the process, and the keeper does what it can.
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// Shows something in the server's pane.
+#[derive(Clone)]
+pub(super) struct Log {
+    inside: Arc<Mutex<Inside>>,
+    wake: Arc<Wake>,
+}
+
+impl Log {
+    /// Shows whole lines. Never waits for the terminal.
+    pub(super) fn show(&self, lines: &[u8]) {
+        let mut bytes = Vec::with_capacity(lines.len() + 64);
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            match line.strip_suffix(b"\n") {
+                Some(line) => bytes.extend([line, b"\r\n"].concat()),
+                None => bytes.extend_from_slice(line),
+            }
+        }
+        pane::lock(&self.inside).emulation.process(&bytes);
+        self.wake.changed();
+    }
+}
+
+/// Reads the terminal until it is gone.
+fn read_keys(shared: &Shared, on_happening: impl Fn(Happening)) {
+    while let Ok(event) = event::read() {
+        let happenings = match event {
+            event::Event::Key(key) if key.kind != KeyEventKind::Release => {
+                shared.lock().key(key).into_iter().collect()
+            }
+            event::Event::Paste(text) => shared.lock().paste(&text),
+            event::Event::Resize(columns, rows) => {
+                shared.lock().size = (columns, rows);
+                Vec::new()
+            }
+            event::Event::Key(_)
+            | event::Event::FocusGained
+            | event::Event::FocusLost
+            | event::Event::Mouse(_) => {
+                continue;
+            }
+        };
+        happenings.into_iter().for_each(&on_happening);
+        shared.wake.at_once();
+    }
+}
+
+/// Draws until the end, and gives the terminal back.
+///
+/// # Errors
+/// The terminal is gone.
+fn draw(shared: &Shared, mut outer: Outer) -> io::Result<()> {
+    let mut shown = Buffer::empty(Rect::ZERO);
+    let mut shown_cursor = None;
+    let mut last = Instant::now();
+    while shared.wake.wait(last) {
+        last = Instant::now();
+        let (next, cursor) = {
+            let mut state = shared.lock();
+            state.fit();
+            let (columns, rows) = state.size;
+            let mut next = Buffer::empty(Rect::new(0, 0, columns, rows));
+            let cursor = draw::draw(&mut state, &mut next);
+            (next, cursor)
+        };
+        let frame = changes(&mut shown, next, shown_cursor, cursor)?;
+        shown_cursor = cursor;
+        if !frame.is_empty() {
+            outer.show(&frame)?;
+        }
+    }
+    Ok(())
+}
+
+/// What makes the terminal show `next` where it shows `shown`, which becomes `next`; empty where that is the same.
+fn changes(
+    shown: &mut Buffer,
+    next: Buffer,
+    shown_cursor: Option<Position>,
+    cursor: Option<Position>,
+) -> io::Result<Vec<u8>> {
+    let mut frame = Vec::new();
+    if shown.area() != next.area() {
+        queue!(frame, Clear(ClearType::All))?;
+        *shown = Buffer::empty(*next.area());
+    }
+    let cells = shown.diff(&next);
+    if cells.is_empty() && frame.is_empty() && shown_cursor == cursor {
+        return Ok(frame);
+    }
+    queue!(frame, Hide)?;
+    CrosstermBackend::new(&mut frame).draw(cells.into_iter())?;
+    if let Some(Position { x, y }) = cursor {
+        queue!(frame, MoveTo(x, y), Show)?;
+    }
+    *shown = next;
+    Ok(frame)
+}

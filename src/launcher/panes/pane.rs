@@ -1,0 +1,226 @@
+//! One pane: a terminal of its own, and the program that runs in it, if it has one.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use portable_pty::{CommandBuilder, MasterPty, PtyPair, PtySize, native_pty_system};
+
+use super::emulation::Emulation;
+use super::wake::Wake;
+use crate::launcher::child::Child;
+use crate::protocol::text;
+
+/// Keys and pastes that may wait for a program that does not read.
+const WAITING: usize = 256;
+
+/// What a pane shows when its program has ended.
+const LEFT: &[u8] = b"\x1b[1mleft; Enter starts it again\x1b[m\x1b[?25l";
+
+/// What is in a pane, as its reader and who draws it share it. Nobody waits for anything while holding its lock.
+pub(super) struct Inside {
+    pub(super) emulation: Emulation,
+    /// Whether the program is there. The server's pane has none.
+    pub(super) runs: bool,
+}
+
+/// A pane.
+pub(super) struct Pane {
+    /// What it is called until its program gives it another title.
+    title: String,
+    inside: Arc<Mutex<Inside>>,
+    client: Option<Client>,
+    size: (u16, u16),
+}
+
+/// The program's side of a client's pane.
+struct Client {
+    /// The window's number in the session.
+    window: usize,
+    terminal: Box<dyn MasterPty + Send>,
+    keys: SyncSender<Vec<u8>>,
+}
+
+impl Pane {
+    /// A pane without a program, with so many columns and rows inside.
+    pub(super) fn new(title: String, size: (u16, u16)) -> Self {
+        let inside = Inside {
+            emulation: Emulation::new(size.0, size.1),
+            runs: false,
+        };
+        Self {
+            title,
+            inside: Arc::new(Mutex::new(inside)),
+            client: None,
+            size,
+        }
+    }
+
+    /// Starts `program` in this pane, also where one has ended in it. `window` is what the session calls it.
+    ///
+    /// # Errors
+    /// There is no terminal for it, it cannot be started, or there is no thread.
+    pub(super) fn start(
+        &mut self,
+        window: usize,
+        program: &[OsString],
+        environment: &[(&str, OsString)],
+        wake: &Arc<Wake>,
+        on_end: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Child> {
+        let PtyPair { master, slave } = native_pty_system()
+            .openpty(pty_size(self.size))
+            .map_err(io::Error::other)?;
+        let mut command = CommandBuilder::from_argv(program.to_vec());
+        // It would start in the user's home.
+        command.cwd(env::current_dir()?);
+        command.env("TERM", "xterm-256color");
+        // What says which terminal this is, or how large, is not true of the pane.
+        for variable in ["COLORTERM", "COLUMNS", "LINES", "TERM_PROGRAM", "TMUX"] {
+            command.env_remove(variable);
+        }
+        for (name, value) in environment {
+            command.env(name, value);
+        }
+        let reader = master.try_clone_reader().map_err(io::Error::other)?;
+        let writer = master.take_writer().map_err(io::Error::other)?;
+        let (keys, typed) = mpsc::sync_channel(WAITING);
+        let name = format!("pane {window}");
+        {
+            let mut inside = self.lock();
+            inside.runs = true;
+            inside.emulation.reset();
+        }
+        // Neither is joined: both end with the program, which closes its side of the terminal.
+        thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || type_keys(writer, &typed))?;
+        let (inside, wake, answers) = (self.inside(), Arc::clone(wake), keys.clone());
+        thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || read(reader, &inside, &answers, &wake))?;
+        let process: Box<dyn portable_pty::Child> =
+            slave.spawn_command(command).map_err(io::Error::other)?;
+        let process = process
+            .downcast::<std::process::Child>()
+            .map_err(|_| io::Error::other("not a process of this system"))?;
+        let child = Child::watch(*process, &name, on_end)?;
+        self.client = Some(Client {
+            window,
+            terminal: master,
+            keys,
+        });
+        Ok(child)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inside> {
+        lock(&self.inside)
+    }
+
+    /// What the session calls its window; the server's has none.
+    pub(super) fn window(&self) -> Option<usize> {
+        self.client.as_ref().map(|client| client.window)
+    }
+
+    pub(super) fn set_title(&mut self, title: String) {
+        self.title = title;
+    }
+
+    /// What it is called: by its program, as windows are, else as it was opened.
+    pub(super) fn title(&self, inside: &Inside) -> String {
+        inside
+            .emulation
+            .title()
+            .map_or_else(|| self.title.clone(), |title| text::clean(title).into())
+    }
+
+    /// A way to write in it for what is no program.
+    pub(super) fn inside(&self) -> Arc<Mutex<Inside>> {
+        Arc::clone(&self.inside)
+    }
+
+    /// Gives it this many columns and rows inside.
+    pub(super) fn resize(&mut self, size: (u16, u16)) {
+        if self.size == size {
+            return;
+        }
+        self.size = size;
+        self.lock().emulation.resize(size.0, size.1);
+        if let Some(client) = &self.client {
+            // It fails where the program has ended.
+            let _ = client.terminal.resize(pty_size(size));
+        }
+    }
+
+    /// Sends the program what was typed. A program that has not read for long loses it.
+    pub(super) fn send(&self, bytes: Vec<u8>) {
+        if let Some(client) = &self.client
+            && !bytes.is_empty()
+        {
+            let _ = client.keys.try_send(bytes);
+        }
+    }
+
+    /// Tells the program, if it wants to know, that it has the focus now, or no longer.
+    pub(super) fn focus(&self, gained: bool) {
+        if self.lock().emulation.wants_focus() {
+            let report = if gained { b"\x1b[I" } else { b"\x1b[O" };
+            self.send(report.to_vec());
+        }
+    }
+}
+
+pub(super) fn lock(inside: &Mutex<Inside>) -> MutexGuard<'_, Inside> {
+    // What a thread that failed has left can still be drawn.
+    inside.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn pty_size((cols, rows): (u16, u16)) -> PtySize {
+    PtySize {
+        rows,
+        cols,
+        ..PtySize::default()
+    }
+}
+
+/// Writes what is typed; a program that does not read holds up this thread alone.
+fn type_keys(mut writer: Box<dyn Write + Send>, typed: &Receiver<Vec<u8>>) {
+    for bytes in typed {
+        if writer.write_all(&bytes).is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads what the program writes, until it has ended.
+fn read(
+    mut reader: Box<dyn Read + Send>,
+    inside: &Mutex<Inside>,
+    answers: &SyncSender<Vec<u8>>,
+    wake: &Wake,
+) {
+    let mut buffer = [0; 8192];
+    loop {
+        let count = match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => break,
+        };
+        let answer = lock(inside).emulation.process(&buffer[..count]);
+        wake.changed();
+        if !answer.is_empty() {
+            let _ = answers.try_send(answer);
+        }
+    }
+    {
+        let mut inside = lock(inside);
+        inside.runs = false;
+        inside.emulation.reset();
+        inside.emulation.process(LEFT);
+    }
+    wake.changed();
+}

@@ -1,0 +1,202 @@
+//! All that is on the screen, and what keys do to it.
+
+use std::ffi::OsString;
+use std::io;
+use std::sync::Arc;
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent};
+use ratatui::layout::Rect;
+
+use super::keys::{self, Action};
+use super::layout::{self, Tile};
+use super::line::Line;
+use super::pane::Pane;
+use super::wake::Wake;
+use super::{Happening, Look};
+use crate::launcher::child::Child;
+
+/// The server's pane is the first one.
+pub(super) const SERVER: usize = 0;
+
+/// The panes, and how they are shown.
+pub(super) struct State {
+    pub(super) look: Look,
+    /// The screen's columns and rows.
+    pub(super) size: (u16, u16),
+    /// How many panes there is to be room for: those that are there, and those that are about to be opened.
+    places: usize,
+    pub(super) panes: Vec<Pane>,
+    pub(super) focus: usize,
+    pub(super) zoomed: bool,
+    pub(super) help: bool,
+    /// What is typed in the server's pane.
+    pub(super) line: Line,
+}
+
+impl State {
+    /// The server's pane, and room for those of `clients`.
+    pub(super) fn new(look: Look, size: (u16, u16), clients: usize) -> Self {
+        let mut state = Self {
+            look,
+            size,
+            places: 1 + clients,
+            panes: Vec::new(),
+            focus: SERVER,
+            zoomed: false,
+            help: false,
+            line: Line::default(),
+        };
+        let size = state.size_of(SERVER);
+        state.panes.push(Pane::new("server".into(), size));
+        state
+    }
+
+    /// Where the panes are that are shown.
+    pub(super) fn tiles(&self, area: Rect) -> Vec<Tile> {
+        layout::arrange(self.places, area, self.focus, self.zoomed)
+    }
+
+    /// Gives every pane that is shown the size of its place.
+    pub(super) fn fit(&mut self) {
+        let (area, _) = layout::split(self.screen());
+        for tile in self.tiles(area) {
+            let size = content(tile);
+            if let Some(pane) = self.panes.get_mut(tile.pane) {
+                pane.resize(size);
+            }
+        }
+    }
+
+    fn screen(&self) -> Rect {
+        Rect::new(0, 0, self.size.0, self.size.1)
+    }
+
+    /// The columns and rows that there will be in a pane when it is shown.
+    fn size_of(&self, pane: usize) -> (u16, u16) {
+        let (area, _) = layout::split(self.screen());
+        let tiles = layout::arrange(self.places, area, pane, self.zoomed);
+        let tile = tiles.into_iter().find(|tile| tile.pane == pane);
+        tile.map_or((0, 0), content)
+    }
+
+    /// Starts a client in the pane of its window, or in a new one.
+    ///
+    /// # Errors
+    /// As [`Pane::start`].
+    pub(super) fn open(
+        &mut self,
+        window: usize,
+        title: String,
+        program: &[OsString],
+        environment: &[(&str, OsString)],
+        wake: &Arc<Wake>,
+        on_end: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Child> {
+        let known = self
+            .panes
+            .iter()
+            .position(|pane| pane.window() == Some(window));
+        if let Some(pane) = known {
+            return self.panes[pane].start(window, program, environment, wake, on_end);
+        }
+        let new = self.panes.len();
+        // One more than was planned is one that somebody has asked for just now.
+        let is_extra = new >= self.places;
+        self.places = self.places.max(new + 1);
+        let mut pane = Pane::new(title, self.size_of(new));
+        let child = pane.start(window, program, environment, wake, on_end)?;
+        self.panes.push(pane);
+        if is_extra || (new == 1 && self.focus == SERVER) {
+            self.focus_on(new);
+        }
+        Ok(child)
+    }
+
+    fn focus_on(&mut self, pane: usize) {
+        if pane == self.focus || pane >= self.panes.len() {
+            return;
+        }
+        self.panes[self.focus].focus(false);
+        self.focus = pane;
+        self.panes[self.focus].focus(true);
+    }
+
+    /// Does what a key is for; gives what is the session's business.
+    pub(super) fn key(&mut self, key: KeyEvent) -> Option<Happening> {
+        let action = keys::action(key);
+        if std::mem::take(&mut self.help) && action != Action::End {
+            return None;
+        }
+        let count = self.panes.len();
+        match action {
+            Action::End => return Some(Happening::Interrupt),
+            Action::Focus(pane) => self.focus_on(pane),
+            Action::Next => self.focus_on((self.focus + 1) % count),
+            Action::Previous => self.focus_on((self.focus + count - 1) % count),
+            Action::Zoom => self.zoomed = !self.zoomed,
+            Action::Back => self.panes[self.focus].lock().emulation.scroll(1),
+            Action::Forth => self.panes[self.focus].lock().emulation.scroll(-1),
+            Action::Bottom if self.panes[self.focus].lock().emulation.scrolled() > 0 => {
+                self.panes[self.focus].lock().emulation.scroll_to_end();
+            }
+            Action::Help => self.help = true,
+            Action::Bottom | Action::Pass => return self.pass(key),
+        }
+        None
+    }
+
+    /// Hands a key to what is in the focused pane.
+    fn pass(&mut self, key: KeyEvent) -> Option<Happening> {
+        let pane = &self.panes[self.focus];
+        let mut inside = pane.lock();
+        inside.emulation.scroll_to_end();
+        let application = inside.emulation.screen().application_cursor();
+        let runs = inside.runs;
+        drop(inside);
+        match pane.window() {
+            None => {
+                let line = self.line.key(key)?;
+                Some(self.typed(line))
+            }
+            Some(window) if !runs => {
+                (key.code == KeyCode::Enter).then_some(Happening::Again(window))
+            }
+            Some(_) => {
+                pane.send(keys::encode(key, application));
+                None
+            }
+        }
+    }
+
+    /// Hands what was pasted to what is in the focused pane; gives what is the session's business.
+    pub(super) fn paste(&mut self, text: &str) -> Vec<Happening> {
+        let pane = &self.panes[self.focus];
+        let mut inside = pane.lock();
+        inside.emulation.scroll_to_end();
+        let bracketed = inside.emulation.screen().bracketed_paste();
+        drop(inside);
+        if pane.window().is_some() {
+            pane.send(keys::encode_paste(text, bracketed));
+            return Vec::new();
+        }
+        let lines = self.line.paste(text);
+        lines.into_iter().map(|line| self.typed(line)).collect()
+    }
+
+    /// A line for the server's console, which shows in the log as it would on a terminal.
+    fn typed(&mut self, line: String) -> Happening {
+        let shown = crate::protocol::text::clean(&line);
+        let echo = format!("\x1b[2m> {shown}\x1b[m\r\n");
+        self.panes[SERVER].lock().emulation.process(echo.as_bytes());
+        Happening::Typed(format!("{line}\n").into_bytes())
+    }
+}
+
+/// The columns and rows in a pane, without its frame and what is typed in the server's.
+fn content(tile: Tile) -> (u16, u16) {
+    let mut inside = layout::inside(tile.area);
+    if tile.pane == SERVER {
+        inside = layout::log_and_line(inside).0;
+    }
+    (inside.width, inside.height)
+}
