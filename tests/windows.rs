@@ -637,17 +637,23 @@ fn a_terminal_that_is_held_holds_up_nothing() {
 }
 
 #[test]
-fn an_x_server_that_is_not_there_is_told() {
+fn where_no_emulator_works_the_session_is_shown_in_panes() {
     let desktop = Desktop::new();
-    let mut session = Session::start_with(&desktop, &["-p", "0"], |command| {
-        command.env("DISPLAY", ":123456");
-    });
+    let mut session = Session::start_with(
+        &desktop,
+        &["-p", "0", "--names", "ala,ola,jan"],
+        |command| command.env("DISPLAY", ":123456"),
+    );
     session.port();
-    assert_eq!(session.wait().0, 1, "{}", session.shown());
     session.wait_for_text("trying terminator");
     session.wait_for_text("trying xterm");
     session.wait_for_text("no window opened: xterm ended (exit status: 1)");
-    session.wait_for_text("error: no window opened");
+    for name in MEMBERS {
+        session.process("chat-client", name);
+    }
+    session.wait_for_text("▶ chat 1 · ala");
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
     session.assert_nothing_is_left();
 }
 

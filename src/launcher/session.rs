@@ -481,9 +481,10 @@ impl<'a> Session<'a> {
         let window = self.windows.iter().position(|window| window.id == id);
         if let Some(index) = window
             && !self.stopping
-            && self.windows[index].client.is_none()
             && self.windows[index].shower.is_none()
         {
+            // What its lifeline has to tell may come later.
+            self.windows[index].client = None;
             self.start_emulator(index);
         }
     }

@@ -227,7 +227,7 @@ fn hidden(state: &State, tiles: &[Tile], room: usize) -> String {
 }
 
 fn draw_help(look: Look, area: Rect, buffer: &mut Buffer) {
-    let rows = keys::HELP.map(|(key, what)| (look.text(key), what));
+    let rows = keys::HELP.map(|(key, what)| (look.text(key), look.text(what)));
     let column = rows
         .iter()
         .map(|(key, _)| key.chars().count())

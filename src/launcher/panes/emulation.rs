@@ -9,8 +9,8 @@ use tui_term::widget::{Cursor, PseudoTerminal};
 /// Lines that have gone out of the top and can be scrolled to. A line takes 32 bytes for each of its cells.
 const SCROLLBACK: usize = 5000;
 
-/// The smallest screen that the emulation can have: a wide character needs two columns.
-const SMALLEST: (u16, u16) = (2, 1);
+/// The smallest screen that the emulation can have: a wide character needs two columns, and in a single row a line that goes on makes it panic.
+const SMALLEST: (u16, u16) = (2, 2);
 
 /// A terminal's emulation.
 pub(super) struct Emulation {

@@ -99,15 +99,23 @@ impl Pane {
             .name(name.clone())
             .spawn(move || type_keys(writer, &typed))?;
         let (inside, wake, answers) = (self.inside(), Arc::clone(wake), keys.clone());
-        thread::Builder::new()
-            .name(name.clone())
-            .spawn(move || read(reader, &inside, &answers, &wake))?;
+        let (end, ended) = mpsc::channel::<()>();
+        thread::Builder::new().name(name.clone()).spawn(move || {
+            read(reader, &inside, &answers, &wake);
+            // Who starts it again must know already that it has ended.
+            let _ = ended.recv();
+            say_that_it_left(&inside);
+            wake.changed();
+        })?;
         let process: Box<dyn portable_pty::Child> =
             slave.spawn_command(command).map_err(io::Error::other)?;
         let process = process
             .downcast::<std::process::Child>()
             .map_err(|_| io::Error::other("not a process of this system"))?;
-        let child = Child::watch(*process, &name, on_end)?;
+        let child = Child::watch(*process, &name, move || {
+            on_end();
+            drop(end);
+        })?;
         self.client = Some(Client {
             window,
             terminal: master,
@@ -216,11 +224,11 @@ fn read(
             let _ = answers.try_send(answer);
         }
     }
-    {
-        let mut inside = lock(inside);
-        inside.runs = false;
-        inside.emulation.reset();
-        inside.emulation.process(LEFT);
-    }
-    wake.changed();
+}
+
+fn say_that_it_left(inside: &Mutex<Inside>) {
+    let mut inside = lock(inside);
+    inside.runs = false;
+    inside.emulation.reset();
+    inside.emulation.process(LEFT);
 }
