@@ -132,7 +132,7 @@ impl Scripted {
         printf 'the room is closed: 5 s, 3 joined, 1 message\n'"#;
 
     const CLIENT: &str = r#"
-        shift 4
+        shift 6
         printf 'this is %s\n' "${2:-nobody}"
         printf 'a line that is longer than the pane: one two three four five six seven eight nine ten\n'
         printf 'żółw 日本語のテキストは幅が広い日本語のテキストは幅が広い e\314\201\n'
@@ -160,7 +160,10 @@ fn four_panes_share_a_small_terminal() {
     screen.expect_screen(include_str!("screens/panes-80x24.txt"), str::to_owned);
     screen.type_keys(CTRL_C);
     assert_eq!(screen.end().exit_code(), 0);
-    screen.expect_screen("the room is closed: 5 s, 3 joined, 1 message", str::to_owned);
+    screen.expect_screen(
+        "the room is closed: 5 s, 3 joined, 1 message",
+        str::to_owned,
+    );
 }
 
 #[test]
@@ -414,12 +417,12 @@ fn a_server_that_is_killed_ends_the_session() {
 
 #[test]
 fn clients_that_do_not_react_are_waited_for_by_name_and_killed() {
-    let folder = with_client("trap '' TERM HUP INT; while :; do sleep 60; done");
+    let folder = with_client("trap '' TERM HUP INT; echo ready; while :; do sleep 60; done");
     let mut screen = Screen::start(&scripted(&folder, &["--names", "ala"]), 120, 24);
-    screen.expect("chat 1 · ala");
+    screen.expect("ready");
     let port = port(&screen);
     screen.type_keys(CTRL_C);
-    screen.expect("waiting for the window chat 1: ala (pid ");
+    screen.expect("waiting for the window chat 1 - ala (pid ");
     assert_eq!(screen.end().exit_code(), 0);
     expect_nothing_left(port);
 }

@@ -128,7 +128,7 @@ impl Opener {
         match self {
             Self::Windows(opener) => opener.open(title, place, program, environment, on_end),
             Self::Panes(panes) => {
-                let number = title.split(':').next().unwrap_or(title);
+                let number = title.split(" - ").next().unwrap_or(title);
                 let title = member.map_or_else(
                     || number.to_owned(),
                     |member| format!("{number} · {}", member.name),

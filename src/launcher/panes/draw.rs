@@ -102,7 +102,8 @@ fn draw_pane(state: &State, tile: Tile, buffer: &mut Buffer) -> Option<Position>
         let mark = if is_focused { "▶ " } else { "" };
         let title = pane.title(&inside).replace(" - ", " · ");
         let title = look.text(&format!(" {mark}{title} "));
-        let title_style = if is_focused { style } else { Style::new() };
+        // The title is read, the frame is not.
+        let title_style = style.remove_modifier(Modifier::DIM);
         let mut block = Block::bordered()
             .border_set(look.frame(is_focused))
             .border_style(style)

@@ -15,7 +15,7 @@ const SMALLEST: (u16, u16) = (2, 2);
 /// A terminal's emulation.
 pub(super) struct Emulation {
     parser: Parser<Asked>,
-    /// Whether something came since this was last drawn.
+    /// Whether a line came since this was last drawn.
     unseen: bool,
 }
 
@@ -25,6 +25,12 @@ struct Asked {
     answers: Vec<u8>,
     title: Option<String>,
     focus_reports: bool,
+    has_focus: bool,
+}
+
+/// What a terminal says when it has got the focus, and when it has lost it.
+fn focus_report(has_focus: bool) -> &'static str {
+    if has_focus { "\x1b[I" } else { "\x1b[O" }
 }
 
 impl Callbacks for Asked {
@@ -57,10 +63,15 @@ impl Callbacks for Asked {
             (Some(b'?'), Some(b'$'), mode, 'p') => format!("\x1b[?{mode};0$y"),
             (None, None, 18, 't') => format!("\x1b[8;{rows};{columns}t"),
             (Some(b'?'), None, _, 'h' | 'l') => {
-                if params.contains(&&[1004][..]) {
-                    self.focus_reports = end == 'h';
+                if !params.contains(&&[1004][..]) {
+                    return;
                 }
-                return;
+                self.focus_reports = end == 'h';
+                if !self.focus_reports {
+                    return;
+                }
+                // Or a program would take it for granted until it changes.
+                focus_report(self.has_focus).into()
             }
             _ => return,
         };
@@ -79,7 +90,7 @@ impl Emulation {
     /// Takes what the program has written; gives what its terminal answers.
     pub(super) fn process(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.parser.process(bytes);
-        self.unseen = true;
+        self.unseen |= memchr::memchr(b'\n', bytes).is_some();
         std::mem::take(&mut self.parser.callbacks_mut().answers)
     }
 
@@ -114,12 +125,14 @@ impl Emulation {
         self.parser.callbacks().title.as_deref()
     }
 
-    /// Whether the program wants to know when it has the focus.
-    pub(super) fn wants_focus(&self) -> bool {
-        self.parser.callbacks().focus_reports
+    /// It has the focus now, or no longer: gives what the program is told, if it wants to know.
+    pub(super) fn focus(&mut self, has_focus: bool) -> Option<&'static str> {
+        let asked = self.parser.callbacks_mut();
+        asked.has_focus = has_focus;
+        asked.focus_reports.then(|| focus_report(has_focus))
     }
 
-    /// Whether something came since it was last drawn.
+    /// Whether a line came since it was last drawn.
     pub(super) fn is_unseen(&self) -> bool {
         self.unseen
     }
@@ -320,6 +333,7 @@ mod tests {
             ("\x1b[>c", "\x1b[>1;0;0c"),
             ("\x1b[?2026$p", "\x1b[?2026;0$y"),
             ("\x1b[18t", "\x1b[8;4;10t"),
+            ("\x1b[?1004h", "\x1b[O"),
             ("hello", ""),
         ] {
             let answered = Emulation::new(10, 4).process(asked.as_bytes());

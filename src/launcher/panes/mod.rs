@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::cursor::{Hide, MoveTo, Show};
-use ratatui::crossterm::event::{self, KeyEventKind};
+use ratatui::crossterm::event::{self, Event as Input, KeyEventKind};
 use ratatui::crossterm::queue;
 use ratatui::crossterm::terminal::{self, Clear, ClearType};
 use ratatui::layout::{Position, Rect};
@@ -43,7 +43,7 @@ use ratatui::layout::{Position, Rect};
 use self::keeper::Keeper;
 use self::outer::Outer;
 use self::pane::Inside;
-use self::state::{SERVER, State};
+use self::state::{Effect, SERVER, State};
 use self::wake::Wake;
 use super::child::Child;
 
@@ -213,23 +213,30 @@ impl Log {
 /// Reads the terminal until it is gone.
 fn read_keys(shared: &Shared, on_happening: impl Fn(Happening)) {
     while let Ok(event) = event::read() {
-        let happenings = match event {
-            event::Event::Key(key) if key.kind != KeyEventKind::Release => {
-                shared.lock().key(key).into_iter().collect()
+        match event {
+            Input::Key(key) if key.kind != KeyEventKind::Release => {
+                let effect = shared.lock().key(key);
+                match effect {
+                    Effect::Seen => {}
+                    Effect::Passed => {
+                        shared.wake.expect();
+                        continue;
+                    }
+                    Effect::Session(happening) => on_happening(happening),
+                }
             }
-            event::Event::Paste(text) => shared.lock().paste(&text),
-            event::Event::Resize(columns, rows) => {
-                shared.lock().size = (columns, rows);
-                Vec::new()
+            Input::Paste(text) => {
+                let happenings = shared.lock().paste(&text);
+                happenings.into_iter().for_each(&on_happening);
             }
-            event::Event::Key(_)
-            | event::Event::FocusGained
-            | event::Event::FocusLost
-            | event::Event::Mouse(_) => {
+            Input::Resize(columns, rows) => shared.lock().size = (columns, rows),
+            Input::FocusGained | Input::FocusLost => {
+                let state = shared.lock();
+                state.panes[state.focus].focus(event == Input::FocusGained);
                 continue;
             }
-        };
-        happenings.into_iter().for_each(&on_happening);
+            Input::Key(_) | Input::Mouse(_) => continue,
+        }
         shared.wake.at_once();
     }
 }

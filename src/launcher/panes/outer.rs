@@ -8,13 +8,21 @@ use std::panic;
 
 use anyhow::{Result, bail};
 use ratatui::crossterm::cursor::Show;
-use ratatui::crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use ratatui::crossterm::event::{
+    DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange,
+};
 use ratatui::crossterm::queue;
-use ratatui::crossterm::style::ResetColor;
+use ratatui::crossterm::style::{Print, ResetColor};
 use ratatui::crossterm::terminal::{
     self, BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
     LeaveAlternateScreen,
 };
+
+/// Makes xterm send Escape and the digit for Alt+1, not `±`, and remembers how it was (XTSAVE; `metaSendsEscape` and `altSendsEscape`). Others do so anyway.
+const ALT_AS_ESCAPE: &str = "\x1b[?1036;1039s\x1b[?1036;1039h";
+
+/// Has it as it was (XTRESTORE).
+const ALT_AS_BEFORE: &str = "\x1b[?1036;1039r";
 
 /// Checks that this program stands on a terminal that panes can be drawn on.
 ///
@@ -58,6 +66,8 @@ impl Outer {
             bytes,
             EnterAlternateScreen,
             EnableBracketedPaste,
+            EnableFocusChange,
+            Print(ALT_AS_ESCAPE),
             Clear(ClearType::All)
         )?;
         let taken = out.write_all(&bytes);
@@ -100,6 +110,8 @@ pub(super) fn leaving() -> Vec<u8> {
     let _ = queue!(
         bytes,
         EndSynchronizedUpdate,
+        Print(ALT_AS_BEFORE),
+        DisableFocusChange,
         DisableBracketedPaste,
         ResetColor,
         LeaveAlternateScreen,

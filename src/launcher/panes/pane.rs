@@ -174,9 +174,9 @@ impl Pane {
 
     /// Tells the program, if it wants to know, that it has the focus now, or no longer.
     pub(super) fn focus(&self, gained: bool) {
-        if self.lock().emulation.wants_focus() {
-            let report = if gained { b"\x1b[I" } else { b"\x1b[O" };
-            self.send(report.to_vec());
+        let report = self.lock().emulation.focus(gained);
+        if let Some(report) = report {
+            self.send(report.into());
         }
     }
 }

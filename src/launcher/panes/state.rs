@@ -18,6 +18,16 @@ use crate::launcher::child::Child;
 /// The server's pane is the first one.
 pub(super) const SERVER: usize = 0;
 
+/// What a key has led to.
+pub(super) enum Effect {
+    /// Something else is to be seen.
+    Seen,
+    /// A program got it, and will show what it makes of it.
+    Passed,
+    /// Something that is the session's business.
+    Session(Happening),
+}
+
 /// The panes, and how they are shown.
 pub(super) struct State {
     pub(super) look: Look,
@@ -121,15 +131,15 @@ impl State {
         self.panes[self.focus].focus(true);
     }
 
-    /// Does what a key is for; gives what is the session's business.
-    pub(super) fn key(&mut self, key: KeyEvent) -> Option<Happening> {
+    /// Does what a key is for.
+    pub(super) fn key(&mut self, key: KeyEvent) -> Effect {
         let action = keys::action(key);
         if std::mem::take(&mut self.help) && action != Action::End {
-            return None;
+            return Effect::Seen;
         }
         let count = self.panes.len();
         match action {
-            Action::End => return Some(Happening::Interrupt),
+            Action::End => return Effect::Session(Happening::Interrupt),
             Action::Focus(pane) => self.focus_on(pane),
             Action::Next => self.focus_on((self.focus + 1) % count),
             Action::Previous => self.focus_on((self.focus + count - 1) % count),
@@ -142,11 +152,11 @@ impl State {
             Action::Help => self.help = true,
             Action::Bottom | Action::Pass => return self.pass(key),
         }
-        None
+        Effect::Seen
     }
 
     /// Hands a key to what is in the focused pane.
-    fn pass(&mut self, key: KeyEvent) -> Option<Happening> {
+    fn pass(&mut self, key: KeyEvent) -> Effect {
         let pane = &self.panes[self.focus];
         let mut inside = pane.lock();
         inside.emulation.scroll_to_end();
@@ -154,16 +164,16 @@ impl State {
         let runs = inside.runs;
         drop(inside);
         match pane.window() {
-            None => {
-                let line = self.line.key(key)?;
-                Some(self.typed(line))
-            }
-            Some(window) if !runs => {
-                (key.code == KeyCode::Enter).then_some(Happening::Again(window))
+            None => match self.line.key(key) {
+                Some(line) => Effect::Session(self.typed(line)),
+                None => Effect::Seen,
+            },
+            Some(window) if !runs && key.code == KeyCode::Enter => {
+                Effect::Session(Happening::Again(window))
             }
             Some(_) => {
                 pane.send(keys::encode(key, application));
-                None
+                Effect::Passed
             }
         }
     }

@@ -41,6 +41,11 @@ impl Wake {
         self.tell(|state| (state.changed, state.urgent) = (true, true));
     }
 
+    /// What is new next, somebody waits for: a program is about to show what was typed.
+    pub(super) fn expect(&self) {
+        self.lock().urgent = true;
+    }
+
     /// Nothing is to be drawn any more.
     pub(super) fn end(&self) {
         self.tell(|state| state.ended = true);
