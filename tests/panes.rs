@@ -478,7 +478,7 @@ fn terminals_of_every_size_show_what_fits() {
             screen.wait("the panes", |text| {
                 let frames = text.matches(['┏', '╭']).count();
                 let hidden = 17 - frames;
-                let are_all_there = hidden == 0 || text.contains(&format!("+{hidden} "));
+                let are_all_there = hidden == 0 || text.contains(&format!("+{hidden}"));
                 (frames == shown && are_all_there).then_some(())
             });
             screen.expect(" F1 keys");

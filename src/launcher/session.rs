@@ -1,6 +1,7 @@
 //! A session: the order in which things start and stop.
 
 mod joining;
+mod panes;
 mod stop;
 mod window;
 
@@ -21,7 +22,6 @@ use super::child::Child;
 use super::console::Console;
 use super::opener::{self, Opener, Wanted, Way};
 use super::output::Output;
-use super::panes::{Happening, Look, Panes};
 use super::server::Server;
 use super::tiling::{self, Place};
 use super::windows::{self, Shower};
@@ -260,44 +260,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Puts panes on our terminal, with all that we show in one of them.
-    fn take_terminal(&mut self) -> Result<Panes> {
-        // It would read what is typed for the panes.
-        let said = self.console.take().is_some();
-        let look = Look {
-            coloured: style::is_coloured(self.config.room.color),
-            unicode: windows::utf8_locale().is_none(),
-        };
-        let sender = self.sender.clone();
-        let panes = Panes::start(look, self.config.clients, move |happening| {
-            // Nobody listens any more once the session is over.
-            let _ = sender.send(match happening {
-                Happening::Interrupt => Event::Interrupt,
-                Happening::Typed(line) => Event::Typed(line),
-                Happening::Again(window) => Event::Again(window),
-                Happening::Failed => Event::PanesFailed,
-            });
-        })
-        .context("cannot show panes on this terminal")?;
-        self.output.move_to_pane(panes.log());
-        if said {
-            // It was on the terminal, and is covered now.
-            self.say_how_to_join();
-        }
-        if let Some(address) = self.address {
-            panes.set_server(address, self.online);
-        }
-        Ok(panes)
-    }
-
-    /// Gives our terminal back, if panes were on it.
-    fn leave_panes(&mut self) {
-        if let Some(Opener::Panes(_)) = self.opener {
-            self.opener = None;
-            self.output.move_to_terminal();
-        }
-    }
-
     fn open_up_to(&mut self, count: usize) {
         for number in self.windows.len()..count {
             self.open(self.config.members.get(number).cloned());
@@ -473,19 +435,6 @@ impl<'a> Session<'a> {
                 window.client = Some(client);
             }
             Some(_) | None => client.quit(),
-        }
-    }
-
-    /// Starts a client again that has left its pane.
-    fn start_again(&mut self, id: usize) {
-        let window = self.windows.iter().position(|window| window.id == id);
-        if let Some(index) = window
-            && !self.stopping
-            && self.windows[index].shower.is_none()
-        {
-            // What its lifeline has to tell may come later.
-            self.windows[index].client = None;
-            self.start_emulator(index);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The benchmark itself: its options, and in which order things are measured.
 
+mod frames;
 mod irc;
 mod limit;
 mod load;
@@ -18,6 +19,7 @@ use anyhow::{Context, Result};
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 
+use self::frames::FRAMES;
 use self::measure::{MEASURES, Measure};
 use self::peers::Peer;
 use self::report::{Extra, Report, median};
@@ -66,7 +68,7 @@ struct Options {
 fn keys() -> impl Iterator<Item = &'static str> {
     let measures = MEASURES.iter().map(|measure| measure.key);
     let small = SMALL.iter().map(|small| small.key);
-    measures.chain(small).chain([BUILD])
+    measures.chain(small).chain([FRAMES, BUILD])
 }
 
 impl Options {
@@ -129,6 +131,19 @@ pub(super) fn main() -> Result<()> {
         match time(small, options.rounds) {
             Ok(extra) => report.add_extra(extra)?,
             Err(error) => report.note(format!("{}: {error:#}", small.what)),
+        }
+    }
+    if options.wants(FRAMES) {
+        progress("the panes of a busy room");
+        let measured = frames::measure();
+        progress("");
+        match measured {
+            Ok(extras) => {
+                for extra in extras {
+                    report.add_extra(extra)?;
+                }
+            }
+            Err(error) => report.note(format!("panes: {error:#}")),
         }
     }
     if options.wants(BUILD) {

@@ -132,6 +132,11 @@ impl Emulation {
         asked.focus_reports.then(|| focus_report(has_focus))
     }
 
+    /// Whether it has the focus.
+    pub(super) fn has_focus(&self) -> bool {
+        self.parser.callbacks().has_focus
+    }
+
     /// Whether a line came since it was last drawn.
     pub(super) fn is_unseen(&self) -> bool {
         self.unseen

@@ -218,8 +218,15 @@ fn read(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => break,
         };
-        let answer = lock(inside).emulation.process(&buffer[..count]);
-        wake.changed();
+        let (answer, has_focus) = {
+            let emulation = &mut lock(inside).emulation;
+            (emulation.process(&buffer[..count]), emulation.has_focus())
+        };
+        if has_focus {
+            wake.changed_in_focus();
+        } else {
+            wake.changed();
+        }
         if !answer.is_empty() {
             let _ = answers.try_send(answer);
         }

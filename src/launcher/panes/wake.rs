@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 /// Least time between two frames, unless somebody has typed.
 const FRAME: Duration = Duration::from_millis(16);
 
+/// How long after a key a program may show what it makes of it, and have that drawn at once.
+const ANSWER: Duration = Duration::from_millis(50);
+
 /// What there is to do for who draws.
 #[derive(Default)]
 pub(super) struct Wake {
@@ -18,6 +21,8 @@ pub(super) struct Wake {
 struct State {
     changed: bool,
     urgent: bool,
+    /// Until when a program that has got a key may answer.
+    answer_until: Option<Instant>,
     ended: bool,
 }
 
@@ -41,9 +46,19 @@ impl Wake {
         self.tell(|state| (state.changed, state.urgent) = (true, true));
     }
 
-    /// What is new next, somebody waits for: a program is about to show what was typed.
+    /// The focused program has got a key, and is about to show it.
     pub(super) fn expect(&self) {
-        self.lock().urgent = true;
+        self.lock().answer_until = Some(Instant::now() + ANSWER);
+    }
+
+    /// The focused program has something new to see, for somebody who waits for it if it has just got a key.
+    pub(super) fn changed_in_focus(&self) {
+        self.tell(|state| {
+            state.changed = true;
+            state.urgent |= state
+                .answer_until
+                .is_some_and(|until| Instant::now() < until);
+        });
     }
 
     /// Nothing is to be drawn any more.

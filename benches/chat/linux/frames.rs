@@ -1,0 +1,221 @@
+//! The built-in panes while the room is busy: frames a second, and how long a key takes to the screen, beside tmux with the same session.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use memchr::memmem;
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+use super::measure::Unit;
+use super::peers::{Peer, Server, free_address};
+use super::report::{Extra, median};
+
+/// The name of [`measure`] on the command line.
+pub(super) const FRAMES: &str = "frames";
+
+const LAUNCHER: &str = env!("CARGO_BIN_EXE_chat-run");
+const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
+
+/// Messages that come at once, and how often: 5,000 a second.
+const BATCH: usize = 50;
+const BATCH_TIME: Duration = Duration::from_millis(10);
+
+/// Keys that are typed for a value, and the time between two.
+const KEYS: usize = 20;
+const KEY_TIME: Duration = Duration::from_millis(60);
+
+/// How long frames are counted.
+const COUNTED: Duration = Duration::from_secs(3);
+
+/// How long anything of this may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What every frame of the panes begins with (a synchronised update).
+const FRAME: &[u8] = b"\x1b[?2026h";
+
+/// Three clients in a terminal of 120 columns and 40 rows. With tmux a fourth one stands where the panes show the server's log.
+pub(super) fn measure() -> Result<Vec<Extra>> {
+    let address = free_address()?;
+    let mut panes = CommandBuilder::new(LAUNCHER);
+    let port = address.port().to_string();
+    panes.args(["-t", "panes", "--rate", "0", "-p", &port]);
+    panes.args(["--names", "ala,ola,ula"]);
+    let mut terminal = Terminal::start(panes)?;
+    terminal.wait("ala", 0)?;
+    let flood = Flood::start(address)?;
+    let ours = terminal.key_to_screen()?;
+    let frames = terminal.frames_per_second();
+    drop((flood, terminal));
+
+    let theirs = tmux();
+    let bare = theirs.as_ref().ok().map(|theirs| ("tmux", *theirs));
+    Ok(vec![
+        Extra {
+            what: "panes, frames under 5,000 messages/s",
+            ours: frames,
+            bare: None,
+            unit: Unit::PerSecond,
+        },
+        Extra {
+            what: "panes, key to screen meanwhile",
+            ours,
+            bare,
+            unit: Unit::Seconds,
+        },
+    ])
+}
+
+/// From a key to the screen with tmux.
+fn tmux() -> Result<f64> {
+    let server = Server::start(Peer::Plain)?;
+    let port = server.address.port().to_string();
+    let socket = format!("chat-bench-{port}");
+    let mut command = CommandBuilder::new("tmux");
+    command.args(["-L", &socket, "-f", "/dev/null", "new-session"]);
+    for (index, name) in ["log", "ala", "ola", "ula"].into_iter().enumerate() {
+        if index > 0 {
+            command.args([";", "split-window"]);
+        }
+        command.args([CLIENT, "127.0.0.1", &port, "-n", name]);
+        command.args([";", "select-layout", "tiled"]);
+    }
+    command.args([";", "set", "status", "off"]);
+    let mut terminal = Terminal::start(command)?;
+    let measured = terminal.wait("ula", 0).and_then(|()| {
+        let _flood = Flood::start(server.address)?;
+        terminal.key_to_screen()
+    });
+    Command::new("tmux")
+        .args(["-L", &socket, "kill-server"])
+        .status()?;
+    measured
+}
+
+/// Somebody who talks without a pause, until this is dropped.
+struct Flood {
+    socket: TcpStream,
+}
+
+impl Flood {
+    fn start(address: SocketAddr) -> Result<Self> {
+        let begin = Instant::now();
+        let socket = loop {
+            match TcpStream::connect(address) {
+                Ok(socket) => break socket,
+                Err(error) if begin.elapsed() > PATIENCE => return Err(error.into()),
+                Err(_) => thread::sleep(BATCH_TIME),
+            }
+        };
+        let (mut reader, mut writer) = (socket.try_clone()?, socket.try_clone()?);
+        writer.write_all(b"flood\n")?;
+        thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+        thread::spawn(move || {
+            let batch = "a message of the flood, as long as most are\n".repeat(BATCH);
+            let mut next = Instant::now();
+            while writer.write_all(batch.as_bytes()).is_ok() {
+                next += BATCH_TIME;
+                thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+        });
+        Ok(Self { socket })
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        // The server has closed it where this fails.
+        let _ = self.socket.shutdown(std::net::Shutdown::Both);
+    }
+}
+
+/// A terminal, and all that was written to it.
+struct Terminal {
+    child: Box<dyn Child + Send + Sync>,
+    keyboard: Box<dyn Write + Send>,
+    seen: Arc<Mutex<Vec<u8>>>,
+    _terminal: Box<dyn MasterPty + Send>,
+}
+
+impl Terminal {
+    fn start(mut command: CommandBuilder) -> Result<Self> {
+        let size = PtySize {
+            rows: 40,
+            cols: 120,
+            ..PtySize::default()
+        };
+        command.env("TERM", "xterm-256color");
+        command.env("LC_ALL", "C.UTF-8");
+        command.env_remove("TMUX");
+        let pty = native_pty_system().openpty(size)?;
+        let child = pty.slave.spawn_command(command)?;
+        let mut reader = pty.master.try_clone_reader()?;
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&seen);
+        thread::spawn(move || {
+            let mut buffer = [0; 65536];
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                let mut seen = into.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.extend_from_slice(&buffer[..count]);
+            }
+        });
+        Ok(Self {
+            child,
+            keyboard: pty.master.take_writer()?,
+            seen,
+            _terminal: pty.master,
+        })
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
+        look(&self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits until `text` has been written behind `from`.
+    fn wait(&self, text: &str, from: usize) -> Result<()> {
+        let begin = Instant::now();
+        while self.look(|seen| memmem::find(&seen[from..], text.as_bytes()).is_none()) {
+            if begin.elapsed() > PATIENCE {
+                bail!("`{text}` did not come");
+            }
+            thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
+    }
+
+    /// The median time from a key to its letter, of which there are none in what else is shown.
+    fn key_to_screen(&mut self) -> Result<f64> {
+        let mut times = Vec::new();
+        for key in ["Q", "Z"].into_iter().cycle().take(KEYS) {
+            thread::sleep(KEY_TIME);
+            let from = self.look(<[u8]>::len);
+            let begin = Instant::now();
+            self.keyboard.write_all(key.as_bytes())?;
+            self.wait(key, from)?;
+            times.push(begin.elapsed().as_secs_f64());
+        }
+        median(times).context("no keys")
+    }
+
+    fn frames_per_second(&self) -> f64 {
+        let from = self.look(<[u8]>::len);
+        let begin = Instant::now();
+        thread::sleep(COUNTED);
+        let count = self.look(|seen| memmem::find_iter(&seen[from..], FRAME).count());
+        #[expect(clippy::cast_precision_loss, reason = "some hundred frames")]
+        let frames = count as f64;
+        frames / begin.elapsed().as_secs_f64()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It has ended by itself where this fails. The server and the clients end with the launcher.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
