@@ -288,6 +288,11 @@ fn a_paste_of_several_lines_is_shown_and_sent_as_text_by_enter() {
     ala.type_keys("/msg ola \x1b[200~one\ntwo\x1b[201~\r");
     ala.expect("! a command is one line");
     ala.type_keys("\x15\x7f\x15");
+    // Where a slash has become the first by an erasure, it is a command's, but for that of a paste of several lines.
+    ala.type_keys(" /msg ola aside\x01\x04\r");
+    ola.expect("[ala] aside");
+    ala.type_keys("\x1b[200~x\n/nick ela\x1b[201~\x01\x1b[D\x1b[D\x1b[3~\x1b[3~\r");
+    ola.expect("ala: /nick ela");
     ala.type_keys("the end\r");
     ola.expect("ala: the end");
 }

@@ -40,8 +40,8 @@ pub(super) struct Editor {
     label: String,
     purpose: Purpose,
     buffer: Buffer,
-    /// The slash at its beginning was typed, and not pasted: it may be a command.
-    is_command: bool,
+    /// It begins with a paste of several lines, which are text, whatever they begin with.
+    is_text: bool,
     /// What was cut last, for Ctrl+Y.
     cut: String,
     history: History,
@@ -87,7 +87,7 @@ impl Editor {
             label: label.into(),
             purpose,
             buffer: Buffer::default(),
-            is_command: false,
+            is_text: false,
             cut: String::new(),
             place: history.len(),
             history,
@@ -104,14 +104,14 @@ impl Editor {
 
     /// Whether a slash at its beginning makes it a command.
     pub(super) fn is_command(&self) -> bool {
-        self.is_command && self.text().starts_with('/')
+        !self.is_text && self.text().starts_with('/')
     }
 
     /// Takes the line, which is in the history from now on.
     pub(super) fn take(&mut self) -> String {
         let text = std::mem::take(&mut self.buffer).text().to_owned();
         self.history.push(&text);
-        self.is_command = false;
+        self.is_text = false;
         self.place = self.history.len();
         text
     }
@@ -127,9 +127,7 @@ impl Editor {
             Purpose::Answer | Purpose::Password => " ",
         };
         let text = lines.collect::<Vec<_>>().join(ending);
-        if self.buffer.before().is_empty() && !text.is_empty() {
-            self.is_command = text.starts_with('/') && !text.contains('\n');
-        }
+        self.is_text |= self.buffer.before().is_empty() && text.contains('\n');
         self.buffer.insert(&text);
     }
 
@@ -215,9 +213,7 @@ impl Editor {
     }
 
     fn insert(&mut self, text: &str) {
-        if self.buffer.before().is_empty() {
-            self.is_command = text.starts_with('/');
-        }
+        self.is_text &= !self.buffer.before().is_empty();
         self.buffer.insert(text);
     }
 
@@ -235,9 +231,7 @@ impl Editor {
 
     fn erased(&mut self, to: To) -> String {
         let erased = self.buffer.cut(to);
-        if self.buffer.text().is_empty() {
-            self.is_command = false;
-        }
+        self.is_text &= !self.buffer.text().is_empty();
         erased
     }
 
@@ -262,8 +256,7 @@ impl Editor {
         } else {
             Buffer::new(self.history.line(place))
         };
-        // What was pasted and sent as text is not a command when it comes again.
-        self.is_command = !self.text().contains('\n');
+        self.is_text = self.text().contains('\n');
     }
 
     /// Does what a key is for in a search; `false` where the key ends the search, and is to do what it does elsewhere.

@@ -16,8 +16,8 @@
 //! in a chat sends what it reads itself. What is posted to the main thread, by these, by signals and by the launcher's lifeline, waits in a
 //! queue with a limit, so that a terminal that takes nothing holds back the server.
 //!
-//! What there is to see: [`look`] says how it looks, [`screen`] where it goes, [`editor`] what a key does to the line that is being
-//! typed; [`window`] has them all. Where there is no such terminal, [`view`] writes lines.
+//! What there is to see: `look.rs` says how it looks, `screen.rs` where it goes, `editor.rs` what a key does to the line that is being
+//! typed; `window.rs` has them all. Where there is no such terminal, `view.rs` writes lines.
 
 mod buffer;
 mod chat;
