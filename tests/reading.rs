@@ -263,6 +263,10 @@ fn the_client_stops_like_a_shells_job_and_goes_on() {
     screen.type_keys("fg\r");
     screen.expect("ola: while it was stopped");
     screen.expect("> begun");
+    wait_until("the client has the terminal again", || {
+        let is_taken = screen.look(vt100::Screen::bracketed_paste);
+        (is_taken && !screen.modes().contains("ICANON")).then_some(())
+    });
     screen.type_keys(" and ended\r");
     ola.expect("ala: begun and ended");
     screen.type_keys("/quit\r");

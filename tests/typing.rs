@@ -311,6 +311,7 @@ fn keys_edit_the_line_as_in_a_shell() {
         ("one two\x01\x1bfX", "oneX two"),
         ("one two\x1b[1;5DX", "one Xtwo"),
         ("one two\x17three", "one three"),
+        ("one two \x17three", "one three"),
         ("one two\x1b\x7fX", "one X"),
         ("one two\x15three \x19", "three one two"),
         ("one two\x01\x0bX\x19", "Xone two"),
