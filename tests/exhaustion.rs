@@ -1,0 +1,272 @@
+//! What the server does where something has run out: descriptors, threads, seats, memory, patience.
+
+#![cfg(target_os = "linux")] // Limits are set by prlimit, and usage is read from /proc.
+
+#[path = "support/faults.rs"]
+mod faults;
+mod support;
+
+use std::io::Write;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use faults::Faults;
+use support::{Client, GREETING, Server, after, chat_server, json, wait_until};
+
+impl Server {
+    /// The number behind a field of its `/proc/PID/status`.
+    fn status(&self, field: &str) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let value = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let number = value.and_then(|value| value.split_whitespace().next());
+        number
+            .and_then(|number| number.parse().ok())
+            .expect("a number")
+    }
+
+    /// Does something to it, and fails where that takes it more memory than so many KiB at any time.
+    #[track_caller]
+    fn takes_at_most<T>(&self, limit: u64, what: impl FnOnce() -> T) -> T {
+        let before = self.status("VmRSS");
+        let done = what();
+        let most = self.status("VmHWM") - before;
+        assert!(most < limit, "it took {most} KiB");
+        done
+    }
+
+    fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        open.expect("it runs").count()
+    }
+
+    /// Processor time that it has used so far.
+    fn used(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
+        // Behind the name, which may have anything in it: utime and stime are fields 14 and 15 (proc_pid_stat(5)).
+        let (_, fields) = stat.rsplit_once(") ").expect("a name");
+        let ticks: u64 = fields
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse::<u64>().expect("a number"))
+            .sum();
+        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+    }
+
+    fn limit_descriptors(&self, limit: usize) {
+        let limits = [
+            format!("--pid={}", self.pid()),
+            format!("--nofile={limit}:"),
+        ];
+        assert!(
+            Command::new("prlimit")
+                .args(limits)
+                .status()
+                .expect("prlimit is there")
+                .success()
+        );
+    }
+}
+
+#[test]
+fn without_descriptors_it_waits_without_spinning_says_so_now_and_then_and_recovers() {
+    let server = Server::start(&[]);
+    let mut members: Vec<Client> = (0..10)
+        .map(|number| server.join(&format!("m{number}")))
+        .collect();
+    let enough = server.descriptors();
+    server.limit_descriptors(enough);
+    let mut waiting = server.connect();
+    waiting.send("late");
+    let complaint = "! nobody can connect: Too many open files";
+    server.expect_log(complaint);
+    let (before, began) = (server.used(), Instant::now());
+    wait_until("it complains once more", || {
+        let said = server.program.stdout().matches(complaint).count();
+        (said > 1).then(|| assert_eq!(said, 2, "it is told twice"))
+    });
+    let share = (server.used() - before).as_secs_f64() / began.elapsed().as_secs_f64();
+    assert!(share < 0.05, "{share} of a processor, for nothing");
+    // Those who are here chat on meanwhile.
+    members[0].send("hi");
+    members[1].skip_to("m0: hi");
+    members.truncate(2);
+    waiting.expect(GREETING);
+    waiting.expect_start("* welcome, late: ");
+    server.stop();
+}
+
+#[test]
+fn without_a_thread_a_client_is_told_and_the_others_go_on() {
+    let faults = Faults::new();
+    let server = faults.server(chat_server(&["-p", "0"]));
+    let (mut ala, mut ola) = (server.join("ala"), server.join("ola"));
+    ala.expect("* ola joined");
+    faults.begin("pthread_create");
+    for _ in 0..4 {
+        let mut refused = server.connect();
+        // What it has sent already does not cost it the answer.
+        refused.send_bytes(&b"name\n".repeat(100));
+        refused.expect("! the server has no thread left: try again later");
+        refused.expect_end();
+    }
+    let complaint = " cannot be served: Resource temporarily unavailable";
+    server.expect_log(complaint);
+    ala.send("hi");
+    ola.expect("ala: hi");
+    faults.end("pthread_create");
+    server.join("late");
+    ala.expect("* late joined");
+    server.stop();
+}
+
+#[test]
+fn a_thousand_silent_connections_keep_nobody_out() {
+    let server = Server::start(&[]);
+    // Some 20 KiB for each of those that have a seat.
+    let silent = server.takes_at_most(20 * 1024, || {
+        let silent: Vec<Client> = (0..1000).map(|_| server.connect()).collect();
+        let mut ala = server.join("ala");
+        ala.send("/online");
+        ala.expect("* 1 online: ala");
+        silent
+    });
+    wait_until("who came too early for a seat is gone", || {
+        (server.status("Threads") < 530).then_some(())
+    });
+    drop(silent);
+    server.stop();
+}
+
+#[test]
+fn a_name_that_comes_byte_by_byte_has_no_more_time_than_another() {
+    let server = Server::start(&["--login-time", "1000"]);
+    let mut slow = server.greeted();
+    let socket = slow.socket().try_clone().expect("a descriptor");
+    let dripping = thread::spawn(move || {
+        // Until the connection is over, which it is in any case when the test is.
+        while (&socket).write_all(b"a").is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    slow.expect("! no name within 1 s: connect again when you have one");
+    slow.expect_end();
+    // The server reads on for a second, so that its reason arrives.
+    dripping.join().expect("it does not panic");
+}
+
+#[test]
+fn ten_thousand_connects_and_closes_leave_nothing_behind() {
+    let server = Server::start(&[]);
+    let mut ala = server.join("ala");
+    let (descriptors, threads) = (server.descriptors(), server.status("Threads"));
+    server.takes_at_most(20 * 1024, || {
+        for number in 0..10_000 {
+            let client = server.connect();
+            // Most break off, so that no port has to wait.
+            if number % 10 > 0 {
+                client.reset();
+            }
+        }
+        wait_until("their threads and descriptors are gone", || {
+            let is_left = server.descriptors() > descriptors || server.status("Threads") > threads;
+            (!is_left).then_some(())
+        });
+    });
+    ala.send("/online");
+    ala.expect("* 1 online: ala");
+    server.stop();
+}
+
+#[test]
+fn lines_that_never_end_are_not_kept() {
+    const MEMBERS: usize = 100;
+    let server = Server::start(&[]);
+    let mut clients: Vec<Client> = (0..MEMBERS)
+        .map(|number| server.join(&format!("m{number}")))
+        .collect();
+    // Two buffers of the longest read each, and not 60 KiB more.
+    server.takes_at_most(MEMBERS as u64 * 48, || {
+        for client in &mut clients {
+            client.send_bytes(&[b'x'; 60 * 1024]);
+        }
+        for client in &mut clients {
+            client.send("");
+            client.skip_to("! that line is too long: it may have 1024 bytes, send it in parts");
+        }
+    });
+}
+
+#[test]
+fn a_member_without_progress_is_cut_and_one_that_reads_slowly_gets_everything() {
+    // More than the kernel takes, and less than a member may be behind.
+    const LINES: usize = 300;
+    let server = Server::start_as(after(
+        "ulimit -n 256",
+        &chat_server(&["-p", "0", "--rate", "0"]),
+    ));
+    let mut stuck = join_narrow(&server, "stuck");
+    let mut slow = join_narrow(&server, "slow");
+    let mut speaker = server.join_json_live("speaker");
+    let began_with = server.status("VmRSS");
+    let mut said = 0;
+    // Until both have a thread of their own that writes to them.
+    while server
+        .threads()
+        .iter()
+        .filter(|name| name.starts_with("w:"))
+        .count()
+        < 2
+    {
+        for _ in 0..LINES {
+            speaker.send(&format!("{said:01000}"));
+            speaker.expect_json(json!({"type": "message"}));
+            said += 1;
+        }
+    }
+    stuck.expect_all(&["* slow joined", "* speaker joined"]);
+    slow.expect("* speaker joined");
+    let mut heard = 0;
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let left = scope.spawn(|| {
+            speaker.expect_json(json!({"type": "left", "name": "stuck", "reason": "too slow"}))
+        });
+        // It takes a little now and then, for longer than the other one takes nothing.
+        while !left.is_finished() && began.elapsed() < support::DEADLINE {
+            slow.expect(&format!("speaker: {heard:01000}"));
+            heard += 1;
+            thread::sleep(Duration::from_millis(50));
+        }
+        left.join().expect("the stuck one is cut");
+    });
+    assert!(heard < said, "it was slow");
+    for number in heard..said {
+        slow.expect(&format!("speaker: {number:01000}"));
+    }
+    slow.expect("* stuck left (too slow)");
+    let took = server.status("VmHWM") - began_with;
+    assert!(took < 10 * 1024, "it took {took} KiB");
+}
+
+/// A member that the kernel takes little for, when it does not read.
+fn join_narrow(server: &Server, name: &str) -> Client {
+    use socket2::{Domain, Socket, Type};
+
+    let socket =
+        Socket::new(Domain::for_address(server.address), Type::STREAM, None).expect("a socket");
+    // Before it connects, since that is when the window is agreed on.
+    socket
+        .set_recv_buffer_size(4096)
+        .expect("the size is allowed");
+    socket.connect(&server.address.into()).expect("it listens");
+    let mut client = Client::over(socket.into()).called(name);
+    client.send(name);
+    client.expect(GREETING);
+    client.expect_start("* welcome, ");
+    client
+}

@@ -1,0 +1,62 @@
+// Makes calls of a program fail as they do on a machine that runs out of something: to be preloaded (ld.so(8)).
+//
+// A call fails as long as the folder that the variable FAULTS names has a file of its name, and leaves a byte in NAME.calls
+// each time.
+
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef ssize_t (*write_call)(int, const void *, size_t);
+
+static int fails(const char *name) {
+    char path[4096];
+    const char *folder = getenv("FAULTS");
+    if (folder == NULL) {
+        return 0;
+    }
+    snprintf(path, sizeof path, "%s/%s.calls", folder, name);
+    int calls = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    if (calls >= 0) {
+        write_call real = (write_call)dlsym(RTLD_NEXT, "write");
+        if (real(calls, ".", 1) < 1) {
+            abort();
+        }
+        close(calls);
+    }
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, F_OK) == 0;
+}
+
+// No thread to be had.
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
+    int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = dlsym(RTLD_NEXT, "pthread_create");
+    return fails("pthread_create") ? EAGAIN : real(thread, attributes, start, argument);
+}
+
+// A disk that does not take what the kernel has taken already.
+int fdatasync(int file) {
+    int (*real)(int) = dlsym(RTLD_NEXT, "fdatasync");
+    if (fails("fdatasync")) {
+        errno = EIO;
+        return -1;
+    }
+    return real(file);
+}
+
+// A file system that became read-only. Pipes, terminals and sockets go on.
+ssize_t write(int file, const void *bytes, size_t count) {
+    write_call real = (write_call)dlsym(RTLD_NEXT, "write");
+    struct stat status;
+    if (fstat(file, &status) == 0 && S_ISREG(status.st_mode) && fails("write")) {
+        errno = EROFS;
+        return -1;
+    }
+    return real(file, bytes, count);
+}

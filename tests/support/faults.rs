@@ -1,0 +1,57 @@
+//! A library that makes calls of a server fail, as they do on a machine that has run out of something.
+
+#![allow(
+    dead_code,
+    reason = "each test file is a crate of its own, and none uses all of this"
+)]
+
+use std::fs;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::{Server, run};
+
+/// The calls that fail, and how often each was made.
+pub(crate) struct Faults(TempDir);
+
+impl Faults {
+    /// Builds the library, with the C compiler that Rust links by.
+    #[track_caller]
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder for temporary files");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"]);
+        compiler.arg(folder.path().join("faults.so"));
+        compiler.arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/support/faults.c"
+        ));
+        run(compiler).expect_code(0);
+        Self(folder)
+    }
+
+    /// A server in which calls can be made to fail.
+    #[track_caller]
+    pub(crate) fn server(&self, mut command: Command) -> Server {
+        command.env("FAULTS", self.0.path());
+        command.env("LD_PRELOAD", self.0.path().join("faults.so"));
+        Server::start_as(command)
+    }
+
+    /// From now on this call fails.
+    pub(crate) fn begin(&self, call: &str) {
+        fs::write(self.0.path().join(call), "").expect("a file can be made");
+    }
+
+    /// It does not fail any more.
+    pub(crate) fn end(&self, call: &str) {
+        fs::remove_file(self.0.path().join(call)).expect("it has begun");
+    }
+
+    /// How often it was made.
+    pub(crate) fn calls(&self, call: &str) -> u64 {
+        let calls = self.0.path().join(format!("{call}.calls"));
+        fs::metadata(calls).map_or(0, |calls| calls.len())
+    }
+}
