@@ -6,9 +6,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
-use std::thread;
 
-use support::{Client, Exit, Server, Value, after, chat_server, json, run, wait_until};
+use support::{Client, Exit, Server, Value, after, chat_server, json, run};
 use tempfile::TempDir;
 
 /// A folder with a history file in it, or a place for one.
@@ -301,61 +300,6 @@ fn what_a_member_is_sent_is_in_the_file_already() {
     }
 }
 
-#[test]
-fn after_a_kill_all_that_anybody_saw_is_in_the_file_once_and_in_order() {
-    const SPEAKERS: usize = 3;
-    let history = History::new();
-    let server = history.server(&["--rate", "0"]);
-    let speakers: Vec<Client> = (0..SPEAKERS)
-        .map(|number| server.join_json(&format!("m{number}")))
-        .collect();
-    let (seen, exit) = thread::scope(|scope| {
-        let seeing: Vec<_> = speakers
-            .into_iter()
-            .map(|mut client| {
-                scope.spawn(move || {
-                    let mut seen: Vec<Value> = Vec::new();
-                    let mut number = 0;
-                    // Half a line, or a broken connection, is how a kill looks from here.
-                    while let Some(event) = client.json_or_broken() {
-                        if event["type"] != "message" || event["id"] == client.welcome["id"] {
-                            number += 1;
-                            client.send_if_possible(&format!("{number}"));
-                        }
-                        seen.push(event);
-                    }
-                    seen
-                })
-            })
-            .collect();
-        wait_until("enough was said", || {
-            (history.read().len() > 200_000).then_some(())
-        });
-        let exit = server.kill();
-        let seen: Vec<Vec<Value>> = seeing
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect();
-        (seen, exit)
-    });
-    assert_eq!(exit.status.code(), None, "killed");
-    // The kill may have torn the last line; a restart cuts it.
-    history.server(&[]).stop();
-    let kept = history.events();
-    let seqs = kept.iter().map(|event| event["seq"].as_u64().unwrap());
-    assert!(
-        seqs.eq(1..=kept.len() as u64),
-        "each event once and in order"
-    );
-    for seen in seen {
-        assert!(seen.len() > 100, "it saw {}", seen.len());
-        for event in &seen {
-            let seq = event["seq"].as_u64().unwrap();
-            assert_eq!(kept[seq as usize - 1], *event);
-        }
-    }
-}
-
 /// A server whose file may have so many bytes; its limit can be lifted later.
 fn server_with_little_space(history: &History, bytes: u64, args: &[&str]) -> Server {
     let arg = history.arg();
@@ -485,19 +429,4 @@ fn numbers_of_missing_events_are_not_given_again() {
     let history = History::of(&format!("{ONE}{}\n", r#"{"type":"missing","count":7}"#));
     let server = history.server(&[]);
     assert_eq!(server.join_json("ola").welcome["seq"], 9);
-}
-
-impl Client {
-    /// The next event; `None` where the connection is over, however it ended.
-    fn json_or_broken(&mut self) -> Option<Value> {
-        let line = self.line_or_broken()?;
-        Some(serde_json::from_str(&line).expect("a whole line is JSON"))
-    }
-
-    /// Sends a line to a server that may be gone.
-    fn send_if_possible(&mut self, line: &str) {
-        use std::io::Write;
-        // What happened is seen by the next read.
-        let _ = self.socket().write_all(format!("{line}\n").as_bytes());
-    }
 }
