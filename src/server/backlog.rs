@@ -212,6 +212,35 @@ mod tests {
         assert_eq!(taken, MAX_BACKLOG / list.len());
     }
 
+    /// A socket, and its peer that reads nothing.
+    fn unread() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (socket, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_member_that_has_left_and_does_not_take_the_rest_in_time_is_given_up() {
+        let (socket, _peer) = unread();
+        let backlog = Backlog::new(&[IoSlice::new(&vec![b'x'; 64 * 1024 * 1024])], 0);
+        assert!(backlog.close());
+        assert!(backlog.lock().closing.unwrap() <= Instant::now() + FAREWELL);
+        // Its time is over although it takes something now.
+        backlog.lock().closing = Some(Instant::now());
+        assert!(matches!(backlog.write(&socket), Written::Stalled));
+        assert!(!backlog.lock().queue.is_empty());
+    }
+
+    #[test]
+    fn a_last_line_is_left_to_the_writer_thread_only_where_that_will_send_it() {
+        let (socket, _peer) = unread();
+        let backlog = Backlog::new(&[IoSlice::new(b"one\ntwo\n")], 0);
+        assert!(matches!(backlog.cut(b"why\n"), Cutting::Later));
+        assert_eq!(backlog.lock().queue, b"one\nwhy\n");
+        assert!(matches!(backlog.write(&socket), Written::Closed));
+        assert!(matches!(backlog.cut(b"why\n"), Cutting::CaughtUp));
+    }
+
     #[test]
     fn nothing_is_sent_after_lines_that_the_writer_thread_gave_up() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
