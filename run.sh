@@ -20,6 +20,7 @@ Builds what is not built, and starts a chat: a server in this terminal, and a wi
 Usage: ./run.sh [OPTIONS OF chat-run]    start a session, as ./run.sh -c 3 -p 8080
        ./run.sh test [OPTIONS OF cargo test]
                                          install what the tests need, and run them all
+       ./run.sh soak MINUTES             let members come and go for so long, and tell what was lost
        ./run.sh bench [OPTIONS OF cargo bench]
                                          run the benchmarks
        ./run.sh --help                   this, and the options of chat-run
@@ -170,6 +171,18 @@ test)
     # All of them, also after a file with a test that fails.
     exec cargo test --locked --no-fail-fast "$@"
     ;;
+soak)
+    minutes=${2-}
+    case $minutes in
+    '' | *[!0-9.]*)
+        say "error: for how many minutes? as in \`./run.sh soak 10\`"
+        exit 2
+        ;;
+    esac
+    check_tools
+    cd "$root"
+    SOAK_MINUTES=$minutes exec cargo test --release --locked --test soak -- --nocapture
+    ;;
 bench)
     shift
     check_tools
@@ -180,7 +193,7 @@ bench)
     run_session "$@"
     ;;
 *[!0-9]*)
-    say "error: run.sh has no command \`$1\`: there are \`test\`, \`bench\` and \`--help\`, and chat-run takes a port or options, as in \`./run.sh -c 3\`"
+    say "error: run.sh has no command \`$1\`: there are \`test\`, \`soak\`, \`bench\` and \`--help\`, and chat-run takes a port or options, as in \`./run.sh -c 3\`"
     exit 2
     ;;
 *)
