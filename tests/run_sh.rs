@@ -156,11 +156,31 @@ fn a_word_that_is_no_command_is_refused_before_any_build() {
         let run = clone.run_sh(&[word]);
         assert_eq!(run.code, Some(2), "{run:?}");
         assert_eq!(run.stdout, "");
-        for known in [word, "`test`", "`bench`", "`--help`"] {
+        for known in [word, "`test`", "`soak`", "`bench`", "`--help`"] {
             assert!(run.stderr.contains(known), "{run:?}");
         }
         assert_eq!(clone.calls(), "");
     }
+}
+
+#[test]
+fn a_soak_takes_its_minutes() {
+    for arguments in [&["soak"][..], &["soak", "long"]] {
+        let clone = Clone::new();
+        let run = clone.run_sh(arguments);
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert!(run.stderr.contains("./run.sh soak 10"), "{run:?}");
+        assert_eq!(clone.calls(), "");
+    }
+    let clone = Clone::new();
+    clone.run_sh(&["soak", "0.5"]);
+    assert!(
+        clone
+            .calls()
+            .contains("test --release --locked --test soak"),
+        "{}",
+        clone.calls()
+    );
 }
 
 #[test]
