@@ -218,15 +218,15 @@ fn a_tmux_of_its_own_shows_the_log_and_every_client() {
     terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
     for title in [
         "* server",
-        "chat 1: ala",
-        "chat 2: ola",
-        "chat 3: jan",
+        "chat 1 - ala",
+        "chat 2 - ola",
+        "chat 3 - jan",
         "F6: next pane",
     ] {
         terminal.wait_for_text(title);
     }
     terminal.press(&["F6"]);
-    terminal.wait_for_text("* chat 1: ala");
+    terminal.wait_for_text("* chat 1 - ala");
     terminal.type_line("hello from the first one");
     terminal.wait_for("line in the log and in both other panes", || {
         let screen = terminal.screen();
@@ -236,9 +236,9 @@ fn a_tmux_of_its_own_shows_the_log_and_every_client() {
     terminal.press(&["C-c"]);
     terminal.wait_for_text("ala left");
     terminal.wait_for("smaller number of panes", || {
-        (!terminal.screen().contains("chat 1: ala")).then_some(())
+        (!terminal.screen().contains("chat 1 - ala")).then_some(())
     });
-    terminal.wait_for_text("chat 2: ola");
+    terminal.wait_for_text("chat 2 - ola");
     // The keyboard goes back to where it was.
     terminal.wait_for_text("* server");
     terminal.type_line("/open ewa");
@@ -399,7 +399,7 @@ fn inside_a_tmux_the_clients_get_a_new_window_of_it() {
         assert_eq!(terminal.windows()[1..], ["chat"]);
         terminal.wait_for("titles", || {
             let panes = terminal.tmux(&["list-panes", "-t", "0:1", "-F", "#{pane_title}"]);
-            let titles = ["chat 1: ala", "chat 2: ola", "chat 3: jan"];
+            let titles = ["chat 1 - ala", "chat 2 - ola", "chat 3 - jan"];
             panes.lines().eq(titles).then_some(())
         });
         terminal.tmux(&["send-keys", "-t", "0:1.0", "hello", "Enter"]);

@@ -569,7 +569,7 @@ fn an_emulator_that_leaves_its_windows_to_another_process_will_do() {
     desktop.put_program("x-terminal-emulator", "setsid xterm \"$@\" &");
     let mut session = start_three(&desktop, "x-terminal-emulator");
     let windows = session.wait_for_members(&MEMBERS);
-    assert_eq!(windows[2].title, "chat 3: jan");
+    assert_eq!(windows[2].title, "chat 3 - jan");
     session.ctrl_c();
     assert_eq!(session.wait().0, 0, "{}", session.shown());
     // What it has left is nobody's child here, and ends with its client.

@@ -220,9 +220,9 @@ pub(super) const EMULATORS: [Emulator; 12] = [
         // Without --separate a konsole that is there already would open the window. It has its menu: what hides that here hides it in
         // all later windows as well.
         opens: Opens::Itself(|look| {
-            let title = format!("tabtitle={}", look.title);
             [
-                words(&["--separate", "-p", &title]),
+                // What runs in it says its title.
+                words(&["--separate", "-p", "tabtitle=%w"]),
                 look.if_big(&["-p", "Font=Monospace,{}"]),
                 option("--geometry", look.pixel_geometry()),
                 words(&["-e"]),
@@ -252,7 +252,8 @@ pub(super) const EMULATORS: [Emulator; 12] = [
         program: "kitty",
         package: "kitty",
         needs: Needs::Display,
-        // Not every kitty can be told a place. Before one is closed by hand it would ask whether that is meant.
+        // Not every kitty can be told a place. A title would stay whatever the client says, and closing
+        // it would ask whether that is meant.
         opens: Opens::Itself(|look| {
             let size = look.cells().map_or_else(Vec::new, |(columns, rows)| {
                 let width = format!("initial_window_width={columns}c");
@@ -260,7 +261,7 @@ pub(super) const EMULATORS: [Emulator; 12] = [
                 words(&["-o", "remember_window_size=no", "-o", &width, "-o", &height])
             });
             [
-                words(&["--title", look.title, "-o", "confirm_os_window_close=0"]),
+                words(&["-o", "confirm_os_window_close=0"]),
                 look.if_big(&["-o", "font_size={}"]),
                 size,
                 words(&["--"]),
@@ -473,7 +474,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_puts_the_title_before_the_program() {
+    fn every_row_ends_where_the_program_begins() {
         let look = Look {
             title: "chat 1",
             place: None,
@@ -489,11 +490,6 @@ mod tests {
                 continue;
             };
             let arguments = arguments(&look);
-            let has_title = arguments
-                .iter()
-                .any(|argument| argument.to_string_lossy().ends_with("chat 1"));
-            let takes_one = emulator.choice != Terminal::Wezterm;
-            assert_eq!(has_title, takes_one, "{arguments:?}");
             let last = arguments.last().unwrap();
             assert!(["--", "-x", "-e"].iter().any(|end| last == end), "{last:?}");
         }
