@@ -3,26 +3,12 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::Result;
 use chat_run::cli::RunArgs;
-use chat_run::launcher::{self, Config};
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 
 fn main() -> ExitCode {
-    let args = RunArgs::parse();
-    let result = if args.list_terminals {
-        launcher::list_terminals().map_err(Into::into)
-    } else if args.keep_terminal {
-        launcher::keep_terminal().map_err(Into::into)
-    } else {
-        match Config::try_from(args) {
-            Ok(config) => launcher::run(&config),
-            Err(usage) => RunArgs::command()
-                .error(ErrorKind::ValueValidation, usage)
-                .exit(),
-        }
-    };
-    match result {
+    match run(RunArgs::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // A terminal that is gone cannot be told.
@@ -30,4 +16,29 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[cfg(unix)]
+fn run(args: RunArgs) -> Result<()> {
+    use chat_run::launcher::{self, Config};
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    if args.list_terminals {
+        return Ok(launcher::list_terminals()?);
+    }
+    if args.keep_terminal {
+        return Ok(launcher::keep_terminal()?);
+    }
+    match Config::try_from(args) {
+        Ok(config) => launcher::run(&config),
+        Err(usage) => RunArgs::command()
+            .error(ErrorKind::ValueValidation, usage)
+            .exit(),
+    }
+}
+
+#[cfg(not(unix))]
+fn run(_args: RunArgs) -> Result<()> {
+    anyhow::bail!("chat-run is for Unix; start chat-server, and chat-client in other terminals")
 }

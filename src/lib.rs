@@ -54,7 +54,9 @@
 
 pub mod cli;
 pub mod client;
+#[cfg(unix)]
 pub mod launcher;
+#[cfg_attr(not(unix), path = "lifeline/elsewhere.rs")]
 pub mod lifeline;
 pub mod listen;
 pub mod os;

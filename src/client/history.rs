@@ -3,10 +3,10 @@
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use super::command;
+use crate::os;
 use crate::protocol::text::clean;
 
 /// Lines that are remembered.
@@ -28,12 +28,8 @@ fn folder() -> Option<PathBuf> {
 /// A file in it, for its owner alone.
 fn open(name: &str, options: &mut OpenOptions) -> Option<File> {
     let folder = folder()?;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .ok()?;
-    options.mode(0o600).open(folder.join(name)).ok()
+    os::create_private_folder(&folder).ok()?;
+    os::private(options).open(folder.join(name)).ok()
 }
 
 /// The name, with its group, that was taken last.

@@ -14,6 +14,7 @@ use super::editor::Rows;
 use super::look::Line;
 use super::terminal;
 use super::wrap;
+use crate::os;
 
 /// Time between two drawings, at least: 60 a second.
 const FRAME: Duration = Duration::from_millis(16);
@@ -209,7 +210,7 @@ impl Screen {
         self.drawn.push(wrap::width(&rows.before));
         self.is_stale = false;
         self.drawn_at = Some(Instant::now());
-        terminal::write(out.as_bytes())
+        os::write_past_std(out.as_bytes())
     }
 
     /// Draws what has come and takes the line away, so that the cursor stands below the conversation.
@@ -222,7 +223,7 @@ impl Screen {
         }
         let out = self.signals() + &self.erasing() + &std::mem::take(&mut self.pending);
         self.forget();
-        terminal::write(out.as_bytes())
+        os::write_past_std(out.as_bytes())
     }
 
     /// What the terminal is sent that shows nothing.

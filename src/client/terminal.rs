@@ -7,10 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use crossterm::{event, terminal};
-use rustix::event::{PollFd, PollFlags};
-use rustix::process::{Signal, getpid, kill_process};
 
 use super::Happening;
+use crate::os;
 
 /// Bracketed paste and reports of focus on; the title put aside (xterm's control sequences, `Ps = 22`).
 const TAKE: &str = "\x1b[?2004h\x1b[?1004h\x1b[22;2t";
@@ -46,7 +45,7 @@ pub(super) fn take() -> io::Result<Taken> {
 fn set_modes() -> io::Result<()> {
     terminal::enable_raw_mode()?;
     TAKEN.store(true, Ordering::SeqCst);
-    write(TAKE.as_bytes())
+    os::write_past_std(TAKE.as_bytes())
 }
 
 /// Gives the terminal back as it was before [`take`]; nothing where that was not called. From any thread, and in a panic.
@@ -59,7 +58,7 @@ pub(super) fn give_back() {
     let _ = thread::Builder::new()
         .name("give-back".into())
         .spawn(move || {
-            let _ = write(GIVE_BACK.as_bytes());
+            let _ = os::write_past_std(GIVE_BACK.as_bytes());
             let _ = done.send(());
         });
     let _ = written.recv_timeout(GIVE_BACK_TIME);
@@ -67,32 +66,15 @@ pub(super) fn give_back() {
     let _ = terminal::disable_raw_mode();
 }
 
-/// Stops the process, as Ctrl+Z does in a shell, until it is continued; then takes the terminal again.
-///
-/// To be called from the main thread, which the kernel prefers for a signal (signal(7)), so that it has stopped when this goes on.
+/// Stops the process, as Ctrl+Z does in a shell, until it is continued; then takes the terminal again. To be called from the main
+/// thread, as [`os::suspend`].
 ///
 /// # Errors
 /// As [`take`].
 pub(super) fn suspend() -> io::Result<()> {
     give_back();
-    // Where nobody could continue it, as in a window of its own, the kernel does not stop it (setpgid(2), orphaned groups).
-    kill_process(getpid(), Signal::TSTP)?;
+    os::suspend()?;
     set_modes()
-}
-
-/// Writes all of `bytes`, past std's lock, which a thread may hold that waits for the terminal.
-///
-/// # Errors
-/// The terminal is gone.
-pub(super) fn write(mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::write(rustix::stdio::stdout(), bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 /// Columns and rows.
@@ -116,11 +98,9 @@ pub(super) fn start_keys(post: SyncSender<Happening>) -> io::Result<()> {
     thread::Builder::new()
         .name("hang-up".into())
         .spawn(move || {
-            // Of nothing that is asked for, only the end is told (poll(2), `POLLHUP`).
-            let stdin = io::stdin();
-            let mut waits = [PollFd::new(&stdin, PollFlags::empty())];
-            while let Err(rustix::io::Errno::INTR) = rustix::event::poll(&mut waits, None) {}
-            let _ = gone.send(Happening::NoKeys);
+            if os::wait_until_gone() {
+                let _ = gone.send(Happening::NoKeys);
+            }
         })?;
     thread::Builder::new()
         .name("keys".into())

@@ -16,7 +16,10 @@ pub use socket::*;
 mod terminal;
 pub use terminal::*;
 
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 
 /// Bytes of a thread's name that Linux keeps (prctl(2), `PR_SET_NAME`).
 const THREAD_NAME: usize = 15;
@@ -26,6 +29,24 @@ pub fn thread_name(prefix: &str, name: &str) -> String {
     let mut all = format!("{prefix}{name}");
     all.truncate(all.floor_char_boundary(THREAD_NAME));
     all
+}
+
+/// Has a file that these options make belong to its owner alone; where there are no modes, to whom its folder belongs.
+pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+/// Makes a folder, and those that it is in, where they are not there, as [`private`] makes files.
+///
+/// # Errors
+/// What the system says.
+pub fn create_private_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
 }
 
 /// Raises the number of descriptors that this process may have as far as that is allowed, and tells it; `None` where there is no

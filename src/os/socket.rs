@@ -34,7 +34,10 @@ pub fn keep_alive<'s>(socket: impl Into<SockRef<'s>>) {
 #[cfg(unix)]
 pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     let parts = &parts[..parts.len().min(MAX_SLICES)];
-    let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
+    let flags = rustix::net::SendFlags::DONTWAIT;
+    // There std sets as much for each socket (SO_NOSIGPIPE).
+    #[cfg(not(target_vendor = "apple"))]
+    let flags = flags | rustix::net::SendFlags::NOSIGNAL;
     // A flag of the call: the thread that reads the same socket goes on waiting in its reads.
     let flags = flags.bits() as _;
     match parts {

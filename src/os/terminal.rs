@@ -1,10 +1,12 @@
-//! What a terminal can do: not to show what is typed.
+//! What a terminal can do: not to show what is typed, be written to past std, be gone.
 
 #[cfg(unix)]
 mod unix {
     use std::io;
     use std::sync::{Mutex, PoisonError};
 
+    use rustix::event::{PollFd, PollFlags};
+    use rustix::process::{Signal, getpid, kill_process};
     use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
     /// How the terminal was before typing was hidden. One for the process, so that any thread that ends it can put it right.
@@ -44,6 +46,41 @@ mod unix {
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
         }
     }
+
+    /// Stops this process, as Ctrl+Z does in a shell, until it is continued.
+    ///
+    /// To be called from the main thread, which the kernel prefers for a signal (signal(7)), so that it has stopped when this goes on.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn suspend() -> io::Result<()> {
+        // Where nobody could continue it, as in a window of its own, the kernel does not stop it (setpgid(2), orphaned groups).
+        Ok(kill_process(getpid(), Signal::TSTP)?)
+    }
+
+    /// Writes all of `bytes` to stdout, past std's lock, which a thread may hold that waits for the terminal.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn write_past_std(mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match rustix::io::write(rustix::stdio::stdout(), bytes) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the terminal on stdin is gone, which a read would not tell; true when it is, false where that cannot be known.
+    pub fn wait_until_gone() -> bool {
+        // Of nothing that is asked for, only the end is told (poll(2), `POLLHUP`).
+        let stdin = io::stdin();
+        let mut waits = [PollFd::new(&stdin, PollFlags::empty())];
+        while let Err(rustix::io::Errno::INTR) = rustix::event::poll(&mut waits, None) {}
+        true
+    }
 }
 
 #[cfg(unix)]
@@ -51,7 +88,7 @@ pub use unix::*;
 
 #[cfg(not(unix))]
 mod elsewhere {
-    use std::io;
+    use std::io::{self, Write};
 
     /// Nothing is hidden here.
     #[derive(Debug)]
@@ -67,6 +104,29 @@ mod elsewhere {
 
     /// There is nothing to give back here.
     pub fn show_typing() {}
+
+    /// Nothing stops a process here.
+    ///
+    /// # Errors
+    /// None.
+    pub fn suspend() -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Writes all of `bytes` to stdout.
+    ///
+    /// # Errors
+    /// Those of stdout.
+    pub fn write_past_std(bytes: &[u8]) -> io::Result<()> {
+        let mut stdout = io::stdout();
+        stdout.write_all(bytes)?;
+        stdout.flush()
+    }
+
+    /// Not to be known here: false.
+    pub fn wait_until_gone() -> bool {
+        false
+    }
 }
 
 #[cfg(not(unix))]

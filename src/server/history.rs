@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::past::Past;
+use crate::os;
 use crate::protocol::event::{Event, Received, Record};
 
 /// Bytes that wait while the file cannot be written. Of what comes after them only the number is kept.
@@ -86,8 +87,7 @@ impl History {
         let shown = path.display();
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        os::private(&mut options);
         let mut file = options.open(path).with_context(|| {
             format!("cannot open the history file {shown}: name a file that can be written, or leave --history out")
         })?;
