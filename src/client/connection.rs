@@ -1,13 +1,13 @@
 //! The way to a server: connecting, logging in, and a thread that receives.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 
 use super::Happening;
 use super::target::Target;
@@ -164,10 +164,19 @@ fn run(login: &Login, post: &SyncSender<Happening>) {
 
 fn connect(target: &Target) -> Result<(TcpStream, SocketAddr)> {
     let Target { host, port } = target;
-    let addresses = (host.as_str(), *port)
-        .to_socket_addrs()
-        .with_context(|| format!("cannot find the address of `{host}`: check the name"))?;
-    connect_to_any(addresses)
+    let addresses: Vec<SocketAddr> = match (host.as_str(), *port).to_socket_addrs() {
+        Ok(addresses) => addresses.collect(),
+        // It is this machine, also where no table says so (RFC 6761, 6.3).
+        Err(_) if host == "localhost" => vec![
+            (Ipv6Addr::LOCALHOST, *port).into(),
+            (Ipv4Addr::LOCALHOST, *port).into(),
+        ],
+        Err(error) => {
+            let reason = format!("cannot find the address of `{host}`: check the name");
+            return Err(Error::new(error).context(reason));
+        }
+    };
+    connect_to_any(addresses.into_iter())
 }
 
 /// A connection to the first address that takes one.
