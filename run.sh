@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what is not built and starts a session; runs the tests and the benchmarks. `./run.sh --help` says more.
+# Builds what is not built and starts a session; runs the tests and the benchmarks; makes one file to copy. `./run.sh --help` says more.
 set -euo pipefail
 cd_back=$PWD
 # Through a symlink, as in ~/bin, Cargo.toml stands where the link leads. Not every readlink can tell that.
@@ -23,6 +23,8 @@ Usage: ./run.sh [OPTIONS OF chat-run]    start a session, as ./run.sh -c 3 -p 80
        ./run.sh soak MINUTES             let members come and go for so long, and tell what was lost
        ./run.sh bench [OPTIONS OF cargo bench]
                                          run the benchmarks
+       ./run.sh dist [FOLDER]            make one file of programs, completions and man pages that runs on any
+                                         Linux of this processor, in FOLDER or here
        ./run.sh --help                   this, and the options of chat-run
 
 END
@@ -151,6 +153,40 @@ run_session() {
     exec "$target/release/chat-run" "$@"
 }
 
+# Makes a tar of all that is to be installed, in folder $1. The same files give the same tar: their order, owner and time are set.
+make_dist() {
+    [ "$(uname -s)" = Linux ] || fail "only for Linux programs can be made that need nothing else; here, install them by \`cargo install --path .\`"
+    tar --version 2>/dev/null | grep -q GNU || fail "this takes GNU tar; install it with
+  $(install_hint tar tar tar tar)"
+    local arch version target name programs stage time
+    arch=$(uname -m)
+    target=$arch-unknown-linux-musl
+    version=$(sed -n 's/^version *= *"\(.*\)"/\1/p' "$root/Cargo.toml")
+    name=chat-run-$version-$arch-linux
+    cd "$root"
+    if ! [ -d "$(rustc --print target-libdir --target "$target")" ]; then
+        command -v rustup >/dev/null || fail "this Rust cannot build for $target, and there is no rustup to get what it lacks; install that as
+  https://rustup.rs says"
+        rustup target add "$target" >&2 || fail "could not get what builds for $target"
+    fi
+    say "building, which takes a minute or two"
+    cargo build --release --locked --quiet --target "$target" || fail "the build failed; what is above says why"
+    programs=$(target_folder)/$target/release
+    stage=$(mktemp -d)
+    # shellcheck disable=SC2064 # The folder is known now, and not when the shell ends.
+    trap "rm -rf '$stage'" EXIT
+    mkdir -p "$stage/$name/bin"
+    cp "$programs"/chat-{run,server,client} "$stage/$name/bin/"
+    cp README.md LICENSE "$stage/$name/"
+    cargo run --quiet --locked --package pages -- "$stage/$name/share" ||
+        fail "could not make the man pages; what is above says why"
+    time=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
+    tar --create --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime="@$time" -C "$stage" "$name" |
+        gzip -n9 >"$stage/tar.gz"
+    mv "$stage/tar.gz" "$1/$name.tar.gz"
+    echo "$1/$name.tar.gz"
+}
+
 # Where cargo builds, which an environment or a user's configuration may change.
 target_folder() {
     (cd "$root" && cargo metadata --format-version 1 --no-deps --locked) |
@@ -189,11 +225,16 @@ bench)
     cd "$root"
     exec cargo bench --locked "$@"
     ;;
+dist)
+    folder=$(cd -- "${2:-.}" && pwd) || fail "there is no folder $2"
+    check_tools
+    make_dist "$folder"
+    ;;
 -*)
     run_session "$@"
     ;;
 *[!0-9]*)
-    say "error: run.sh has no command \`$1\`: there are \`test\`, \`soak\`, \`bench\` and \`--help\`, and chat-run takes a port or options, as in \`./run.sh -c 3\`"
+    say "error: run.sh has no command \`$1\`: there are \`test\`, \`soak\`, \`bench\`, \`dist\` and \`--help\`, and chat-run takes a port or options, as in \`./run.sh -c 3\`"
     exit 2
     ;;
 *)

@@ -156,7 +156,7 @@ fn a_word_that_is_no_command_is_refused_before_any_build() {
         let run = clone.run_sh(&[word]);
         assert_eq!(run.code, Some(2), "{run:?}");
         assert_eq!(run.stdout, "");
-        for known in [word, "`test`", "`soak`", "`bench`", "`--help`"] {
+        for known in [word, "`test`", "`soak`", "`bench`", "`dist`", "`--help`"] {
             assert!(run.stderr.contains(known), "{run:?}");
         }
         assert_eq!(clone.calls(), "");

@@ -125,8 +125,11 @@ impl Programs {
 
 /// Finds a program beside our own, else on PATH.
 fn find_program(name: &str) -> Result<PathBuf> {
+    // Without /proc nothing but the name by which we were called tells where we are; one without a slash does not.
+    let called = || env::args_os().next().map(PathBuf::from);
     let beside = env::current_exe()
         .ok()
+        .or_else(|| called().filter(|own| own.components().count() > 1))
         .map(|own| own.with_file_name(name))
         .filter(|path| path.is_file());
     beside.or_else(|| which::which(name).ok()).ok_or_else(|| {
