@@ -336,17 +336,20 @@ impl Window {
         self.screen.draw(&rows, self.status.as_deref())
     }
 
-    /// As `chat 1 - ala (3)`; none before there is a name.
+    /// As `chat 1 - ala (3)`, and `chat 1` while the name is asked for.
     fn title(&self) -> Option<String> {
         // Not every terminal can show more in a title.
         let ascii = |c: char| if c.is_ascii_graphic() { c } else { '?' };
         let name: String = self.name.chars().map(ascii).collect();
-        let number = self.number.map(|number| format!(" {number}"));
-        let title = format!("chat{} - {name}", number.unwrap_or_default());
+        let chat = match self.number {
+            Some(number) => format!("chat {number}"),
+            None => "chat".into(),
+        };
         match self.unread {
-            _ if name.is_empty() => None,
-            None | Some(0) => Some(title),
-            Some(unread) => Some(format!("{title} ({unread})")),
+            // A name that was given is on its way.
+            _ if name.is_empty() => self.question.as_ref().map(|_| chat),
+            None | Some(0) => Some(format!("{chat} - {name}")),
+            Some(unread) => Some(format!("{chat} - {name} ({unread})")),
         }
     }
 }
