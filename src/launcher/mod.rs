@@ -204,7 +204,7 @@ pub fn list_terminals() -> io::Result<()> {
         Ok(()) => "built in  (auto takes this one)".to_owned(),
         Err(error) => error.to_string(),
     };
-    list.push_str(&format!("{:<16}{panes}\n", "panes"));
+    list.push_str(&format!("{:<20}{panes}\n", "panes"));
     io::stdout().write_all(list.as_bytes())
 }
 
