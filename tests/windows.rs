@@ -127,8 +127,8 @@ fn ctrl_c_ends_all_of_it(terminal: &str) {
     assert_eq!(code, 0, "{}", session.shown());
     assert!(session.shown().contains("the room is closed: "));
     assert!(session.shown().contains("3 joined, 0 messages"));
-    // On a busy machine others take longer to draw their last frame.
-    if terminal == "xterm" {
+    // kitty takes more than a third of a second to end, where a processor draws for it, and on a busy machine more than half of one.
+    if terminal != "kitty" {
         assert!(
             !session.shown().contains("waiting for"),
             "{}",
