@@ -391,3 +391,17 @@ fn the_name_that_was_taken_last_is_offered_and_taken_by_enter() {
     ala.type_keys("\r");
     ola.expect("* ala (3ID12) joined");
 }
+
+#[test]
+fn the_name_that_was_taken_last_is_offered_in_one_window_of_a_session() {
+    let server = Server::start(&[]);
+    let state = tempfile::tempdir().unwrap();
+    let mut ala = ala_with_state(&server, &state, &[]);
+    ala.expect("name, and group if you like:");
+    ala.type_keys("ala\r");
+    ala.expect("* welcome, ala");
+    let first = ala_with_state(&server, &state, &["--window", "1"]);
+    first.expect("name, and group if you like [ala]:");
+    let second = ala_with_state(&server, &state, &["--window", "2"]);
+    second.expect("name, and group if you like:");
+}

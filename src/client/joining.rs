@@ -23,7 +23,9 @@ pub(super) struct Joined {
 impl Client {
     /// Who wants to join, and where.
     pub(super) fn first_login(&mut self, name: Option<String>) -> Result<Login, Stop> {
-        let offered = if name.is_none() && self.is_interactive {
+        // Of the windows of a session one at most can have it.
+        let may_be_free = self.config.window.is_none_or(|number| number == 1);
+        let offered = if name.is_none() && self.is_interactive && may_be_free {
             history::last_name()
         } else {
             None
