@@ -538,7 +538,7 @@ fn auto_takes_panes_where_there_is_no_display() {
     list.arg("--list-terminals");
     let mut screen = Screen::start(&list, 120, 24);
     assert!(screen.end().success());
-    screen.expect("panes           built in  (auto takes this one)");
+    screen.expect("panes               built in  (auto takes this one)");
 }
 
 #[test]
