@@ -12,7 +12,7 @@ use support::{Program, Server, Signal, program, run, wait_until};
 const PORT: &str = "9999";
 
 /// Commands that other tests run, such as a session in windows, and those that take too long: the tests themselves, the benchmark.
-const ELSEWHERE: [&str; 2] = ["./run.sh -c 3 -p 8080", "./run.sh test"];
+const ELSEWHERE: [&str; 3] = ["./run.sh -c 3 -p 8080", "./run.sh test", "./run.sh bench"];
 
 /// A command of a `console` block with the output that stands under it.
 struct Example {
