@@ -6,15 +6,12 @@
     reason = "as in tests, which these functions are parts of"
 )]
 
-#[path = "support/window.rs"]
-mod client;
-#[path = "support/screen.rs"]
-mod screen;
 mod support;
+#[path = "support/window.rs"]
+mod window;
 
-use client::{ala, at_ten, chat_client};
-use screen::Screen;
 use support::{Server, program, wait_until};
+use window::{Screen, ala, at_ten, chat_client};
 
 // Reading.
 

@@ -5,34 +5,24 @@
 #![allow(clippy::unwrap_used)]
 
 mod support {
+    pub(crate) mod place;
     pub(crate) mod wait;
 }
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 
+use support::place::{MARK, Place, Process};
 use support::wait::{DEADLINE, wait_at_most};
-
-/// Variable by which everything that a test has started is told from all else on the machine.
-const MARK: &str = "CHAT_TEST_MARK";
 
 const THREE: &str = "-p 0 --names ala,ola,jan";
 
-/// A process that a test has started, directly or not.
-#[derive(Debug)]
-struct Process {
-    pid: i32,
-    arguments: Vec<String>,
-}
-
 /// A shell in a terminal.
 struct Terminal {
-    folder: TempDir,
+    place: Place,
     /// What runs before any session: the terminal itself and the shell.
     before: Vec<i32>,
 }
@@ -50,10 +40,9 @@ impl Terminal {
 
     fn start(shell: &str) -> Self {
         let mut terminal = Self {
-            folder: TempDir::new().unwrap(),
+            place: Place::new(),
             before: Vec::new(),
         };
-        fs::create_dir(terminal.temporary()).unwrap();
         terminal.tmux(&[
             "new-session",
             "-d",
@@ -75,23 +64,21 @@ impl Terminal {
         terminal
     }
 
-    fn temporary(&self) -> PathBuf {
-        self.folder.path().join("tmp")
-    }
-
     /// Has the tmux that plays the terminal do something.
     fn tmux(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("tmux");
-        command.arg("-S").arg(self.folder.path().join("terminal"));
+        command.arg("-S").arg(self.place.path("terminal"));
         command.args(["-f", "/dev/null"]).args(arguments);
         command
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap());
         command
-            .env("HOME", self.folder.path())
+            .env("HOME", self.place.mark())
             .env("LANG", "C.UTF-8");
-        command.env("PS1", "$ ").env("TMPDIR", self.temporary());
-        command.env(MARK, self.folder.path());
+        command
+            .env("PS1", "$ ")
+            .env("TMPDIR", self.place.temporary());
+        command.env(MARK, self.place.mark());
         let output = command.output().expect("tmux; `./run.sh test` installs it");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
@@ -142,33 +129,11 @@ impl Terminal {
 
     /// Everything that a session has started or made and that is there still.
     fn left(&self) -> Vec<String> {
-        let processes = self.running().into_iter();
-        let processes = processes.filter(|process| !self.before.contains(&process.pid));
-        let files = fs::read_dir(self.temporary()).unwrap().flatten();
-        processes
-            .map(|process| format!("{process:?}"))
-            .chain(files.map(|file| format!("{}", file.path().display())))
-            .collect()
+        self.place.left(&self.before)
     }
 
     fn running(&self) -> Vec<Process> {
-        let mark = format!("{MARK}={}", self.folder.path().display());
-        let is_marked = |pid: i32| {
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment
-                .split(|&byte| byte == 0)
-                .any(|variable| variable == mark.as_bytes())
-        };
-        let entries = fs::read_dir("/proc").unwrap().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|&pid| is_marked(pid))
-            .filter_map(|pid| {
-                let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
-                let arguments = line.split_terminator('\0').map(Into::into).collect();
-                Some(Process { pid, arguments })
-            })
-            .filter(|process| !process.arguments.is_empty())
-            .collect()
+        self.place.running()
     }
 
     /// The process that runs `program`, with `--lifeline` or without.
@@ -176,7 +141,7 @@ impl Terminal {
         self.wait_for(program, || {
             let all = self.running();
             let mut those = all.iter().filter(|process| {
-                Path::new(&process.arguments[0]).ends_with(program)
+                process.is(program)
                     && process.arguments.iter().any(|a| a == "--lifeline") == lifeline
             });
             those.next().map(|process| process.pid)
@@ -195,15 +160,6 @@ impl Terminal {
     fn windows(&self) -> Vec<String> {
         let list = self.tmux(&["list-windows", "-F", "#{window_name}"]);
         list.lines().map(Into::into).collect()
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        // What a failed test has left, and the terminal itself.
-        for process in self.running() {
-            send(process.pid, Signal::KILL);
-        }
     }
 }
 

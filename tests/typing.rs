@@ -6,17 +6,14 @@
     reason = "as in tests, which these functions are parts of"
 )]
 
-#[path = "support/window.rs"]
-mod client;
-#[path = "support/screen.rs"]
-mod screen;
 mod support;
+#[path = "support/window.rs"]
+mod window;
 
 use std::time::{Duration, Instant};
 
-use client::{ala, at_ten, chat_client};
-use screen::Screen;
 use support::{Client, Server, wait_until};
+use window::{Screen, ala, at_ten, chat_client};
 
 /// All lines that went into the scrollback and those on the screen, without those that show nothing.
 fn all_rows(screen: &Screen) -> Vec<String> {

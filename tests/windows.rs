@@ -6,6 +6,7 @@
 
 mod support {
     pub(crate) mod desktop;
+    pub(crate) mod place;
     pub(crate) mod session;
     pub(crate) mod wait;
 }

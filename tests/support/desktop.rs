@@ -6,16 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use tempfile::TempDir;
-
+pub(crate) use super::place::Process;
+use super::place::{MARK, Place};
 use super::wait::{DEADLINE, wait_at_most};
-
-/// Variable by which everything that a test has started is told from all else on the machine.
-const MARK: &str = "CHAT_TEST_MARK";
 
 /// See the top. Dropping it ends all of it.
 pub(crate) struct Desktop {
-    folder: TempDir,
+    place: Place,
     display: String,
     bus: String,
     processes: Vec<Child>,
@@ -28,29 +25,15 @@ pub(crate) struct Window {
     pub(crate) title: String,
 }
 
-/// A process that a test has started, directly or not.
-#[derive(Debug, Clone)]
-pub(crate) struct Process {
-    pub(crate) pid: i32,
-    pub(crate) arguments: Vec<String>,
-}
-
-impl Process {
-    /// Whether it runs `program`.
-    pub(crate) fn is(&self, program: &str) -> bool {
-        Path::new(&self.arguments[0]).ends_with(program)
-    }
-}
-
 impl Desktop {
     pub(crate) fn new() -> Self {
         let mut desktop = Self {
-            folder: TempDir::new().unwrap(),
+            place: Place::new(),
             display: String::new(),
             bus: String::new(),
             processes: Vec::new(),
         };
-        for folder in ["home", "run", "tmp", "bin"] {
+        for folder in ["home", "run", "bin"] {
             fs::create_dir(desktop.path(folder)).unwrap();
         }
         fs::set_permissions(desktop.path("run"), fs::Permissions::from_mode(0o700)).unwrap();
@@ -102,12 +85,12 @@ impl Desktop {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.place.path(name)
     }
 
     /// The temporary folder of what runs here.
     pub(crate) fn temporary(&self) -> PathBuf {
-        self.path("tmp")
+        self.place.temporary()
     }
 
     /// A folder that is first on PATH here.
@@ -132,7 +115,7 @@ impl Desktop {
             ("GSETTINGS_BACKEND", "memory".into()),
             ("HOME", text(self.path("home"))),
             ("LANG", "C.UTF-8".into()),
-            (MARK, text(self.folder.path().into())),
+            (MARK, text(self.place.mark().into())),
             ("NO_AT_BRIDGE", "1".into()),
             ("PATH", format!("{}:{path}", text(self.programs()))),
             ("TERM", "xterm".into()),
@@ -277,37 +260,14 @@ impl Desktop {
 
     /// Everything that was started here and still runs.
     pub(crate) fn running(&self) -> Vec<Process> {
-        let mark = format!("{MARK}={}", self.folder.path().display());
-        let is_marked = |pid: i32| {
-            fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
-                environment
-                    .split(|&byte| byte == 0)
-                    .any(|variable| variable == mark.as_bytes())
-            })
-        };
-        fs::read_dir("/proc")
-            .unwrap()
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter(|&pid| is_marked(pid))
-            .filter_map(|pid| {
-                let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
-                let arguments = line.split_terminator('\0').map(Into::into).collect();
-                Some(Process { pid, arguments })
-            })
-            .filter(|process| !process.arguments.is_empty())
-            .collect()
+        self.place.running()
     }
 }
 
 impl Drop for Desktop {
     fn drop(&mut self) {
         // What a failed test has left.
-        for process in self.running() {
-            if let Some(pid) = rustix::process::Pid::from_raw(process.pid) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-        }
+        self.place.end_all();
         // Clients before what they use. X servers and openbox take their files with them on SIGTERM.
         for mut process in self.processes.drain(..).rev() {
             let pid = rustix::process::Pid::from_child(&process);

@@ -1,8 +1,12 @@
 //! The client on a terminal of any size, and its screen without what differs in every run.
 
+#[path = "screen.rs"]
+mod screen;
+
 use std::process::Command;
 
-use crate::screen::Screen;
+pub(crate) use screen::Screen;
+
 use crate::support::{Server, program};
 
 /// A command that runs `chat-client` against this server.
