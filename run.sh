@@ -83,6 +83,7 @@ Xvfb xvfb
 dbus-daemon dbus
 gdbus libglib2.0-bin
 import imagemagick
+ip iproute2
 nc netcat-openbsd
 openbox openbox
 python3 python3
@@ -217,7 +218,7 @@ soak)
     esac
     check_tools
     cd "$root"
-    SOAK_MINUTES=$minutes exec cargo test --release --locked --test soak -- --nocapture
+    SOAK_MINUTES=$minutes exec cargo test --release --locked --test soak --test ghosts -- --nocapture
     ;;
 bench)
     shift

@@ -232,6 +232,10 @@ pub struct ClientArgs {
     /// Number of the launcher's window, for the title; for chat-run
     #[arg(long, value_name = "N", hide = true)]
     pub window: Option<usize>,
+
+    /// Time that the server has to answer what was said, in milliseconds; for tests
+    #[arg(long, value_name = "MS", hide = true)]
+    pub answer_time: Option<u64>,
 }
 
 /// Which terminal emulator opens the windows.

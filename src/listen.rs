@@ -2,8 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
-#[cfg(target_os = "linux")]
-use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -18,10 +16,6 @@ const BACKLOG: i32 = 4096;
 /// fast: what the kernel would take in for it is neither delivered nor forgotten when it goes. Set on the listener, which hands it
 /// on, because the window is agreed on while connecting (tcp(7)).
 const RECEIVE_BUFFER: usize = 32 * 1024;
-
-/// What was sent to a peer and not acknowledged for so long breaks the connection (tcp(7), `TCP_USER_TIMEOUT`).
-#[cfg(target_os = "linux")]
-const USER_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Free ports that are tried with port 0, where a name has several addresses and each must have the same one.
 const FREE_PORT_TRIES: u32 = 16;
@@ -72,8 +66,9 @@ fn set_options(listener: &Socket) {
     os::keep_alive(listener);
     // Where one cannot be set, the connections work without it.
     let _ = listener.set_tcp_nodelay(true);
+    // Keepalive asks nothing while something is waiting to be acknowledged (tcp(7), `TCP_USER_TIMEOUT`).
     #[cfg(target_os = "linux")]
-    let _ = listener.set_tcp_user_timeout(Some(USER_TIMEOUT));
+    let _ = listener.set_tcp_user_timeout(Some(os::GIVEN_UP_AFTER));
 }
 
 /// Fails as [`listen`] would now, without becoming reachable even for a moment.
@@ -237,6 +232,8 @@ fn refusal(address: SocketAddr, error: io::Error) -> Error {
 mod tests {
     use std::io::Read;
     use std::net::TcpStream;
+    #[cfg(target_os = "linux")]
+    use std::time::Duration;
 
     use super::*;
 

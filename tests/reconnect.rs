@@ -180,6 +180,27 @@ fn who_was_kicked_does_not_come_back_by_itself() {
 }
 
 #[test]
+fn a_server_that_does_not_answer_what_was_said_is_lost_and_one_that_only_takes_its_time_is_not() {
+    let fake = FakeServer::new();
+    let arguments = [&fake.address(), "-n", "ala", "--answer-time", "500"];
+    let mut ala = Screen::start(&chat_client(&arguments), 70, 12);
+    let mut server = let_in(&fake, &ala);
+    ala.type_keys("hi\r");
+    server.expect("hi");
+    for seq in 4..14 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        server.send(&message(seq, 3, "ola", &format!("number {seq}"), ""));
+        ala.expect(&format!("ola: number {seq}"));
+    }
+    assert!(!ala.text().contains("lost"), "{}", ala.text());
+    ala.expect("! the connection is lost (no answer in time): trying again");
+    let mut server = fake.accept();
+    server.expect("/resume t0 13");
+    server.send(&welcome("r", 13, ""));
+    ala.expect("! this was not sent: hi");
+}
+
+#[test]
 fn a_dumb_terminal_comes_back_too() {
     let fake = FakeServer::new();
     let mut command = chat_client(&[&fake.address(), "-n", "ala"]);

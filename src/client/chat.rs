@@ -1,5 +1,6 @@
 //! A member's time in the room: what comes is shown, what is entered is sent.
 
+use std::io;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -106,7 +107,13 @@ impl Client {
     fn converse(&mut self, stay: &mut Stay, room: &mut Room) -> Result<(), Stop> {
         let mut tell_left = (!self.is_interactive).then(|| Instant::now() + LEFT_TIME);
         loop {
-            let Some(happening) = self.next_until(tell_left)? else {
+            let waits_since = stay.outgoing.as_ref().and_then(Outgoing::waits_since);
+            let answer_by = waits_since.map(|since| since + self.config.answer_time);
+            let next = tell_left.into_iter().chain(answer_by).min();
+            let Some(happening) = self.next_until(next)? else {
+                if answer_by.is_some_and(|by| by <= Instant::now()) {
+                    return stay.end(End::Lost(io::ErrorKind::TimedOut.into()));
+                }
                 self.tell_left(stay);
                 tell_left = Some(Instant::now() + LEFT_TIME);
                 continue;

@@ -235,7 +235,7 @@ enum Incoming {
 impl Receiving {
     fn new(socket: TcpStream, address: SocketAddr) -> Self {
         // No TCP_USER_TIMEOUT, as the server has: a server that slows this client down takes nothing for minutes, and is
-        // there all the same.
+        // there all the same. Where something was said, this client waits for the answer.
         os::keep_alive(&socket);
         // A line that is typed is sent at once. Where it cannot be set, it is sent a little later.
         let _ = socket.set_nodelay(true);

@@ -92,6 +92,8 @@ pub struct Config {
     pub lifeline: Option<OsString>,
     /// The number of the launcher's window, for the title.
     pub window: Option<usize>,
+    /// Time that the server has to answer what was said.
+    pub answer_time: Duration,
 }
 
 impl TryFrom<ClientArgs> for Config {
@@ -116,6 +118,9 @@ impl TryFrom<ClientArgs> for Config {
             reconnects: !args.no_reconnect,
             lifeline: args.lifeline.filter(|name| !name.is_empty()),
             window: args.window,
+            answer_time: args
+                .answer_time
+                .map_or(os::GIVEN_UP_AFTER, Duration::from_millis),
         })
     }
 }

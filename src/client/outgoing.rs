@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use super::connection::Connection;
 use crate::protocol::event::{Answer, Event, MemberId, Received};
@@ -20,6 +21,8 @@ pub(super) struct Outgoing {
     unheard: VecDeque<Said>,
     /// How many of them were said over an earlier connection.
     old: usize,
+    /// When the server was last heard, or something said to which it was to answer.
+    last: Instant,
 }
 
 /// Something said that the server has not answered yet.
@@ -50,6 +53,7 @@ impl Outgoing {
             thread,
             old: unheard.len(),
             unheard,
+            last: Instant::now(),
         })
     }
 
@@ -70,6 +74,9 @@ impl Outgoing {
         if self.lines.try_send(line).is_err() {
             return false;
         }
+        if self.unheard.is_empty() {
+            self.last = Instant::now();
+        }
         let said = said.map(|(text, is_private)| Said { text, is_private });
         self.unheard.extend(said);
         true
@@ -77,6 +84,7 @@ impl Outgoing {
 
     /// Learns what has arrived: the server answers in the order in which it was sent. `is_own` tells who this client is, or was.
     pub(super) fn hear(&mut self, received: &Received, is_own: impl Fn(MemberId) -> bool) {
+        self.last = Instant::now();
         let is_it: &dyn Fn(&Said) -> bool = match received {
             Received::Record(record, _) => match &record.event {
                 Event::Message { id, text, .. } if is_own(*id) => {
@@ -105,6 +113,12 @@ impl Outgoing {
             self.unheard.drain(..=at);
             self.old = self.old.saturating_sub(at + 1);
         }
+    }
+
+    /// Since when the server has been silent, although it has to answer something that was said. One that slows this client down is
+    /// not silent: it answers line by line.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        (!self.unheard.is_empty()).then_some(self.last)
     }
 
     /// What was said over an earlier connection and has not come back, now that it would have.

@@ -15,6 +15,11 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
+/// Time after which such a peer is given up: after this much silence, or where what it was sent is not acknowledged for so long.
+pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(
+    KEEPALIVE.as_secs() + KEEPALIVE_RETRIES as u64 * KEEPALIVE_INTERVAL.as_secs(),
+);
+
 /// Lets a connection whose peer has vanished without a word break, instead of standing for ever. What a listener accepts has
 /// the option of the listener.
 pub fn keep_alive<'s>(socket: impl Into<SockRef<'s>>) {

@@ -1,4 +1,4 @@
-//! A library that makes calls of a server fail, as they do on a machine that has run out of something.
+//! A library that makes calls of a program fail, as they do on a machine that has run out of something, or time pass faster for it.
 
 #![allow(
     dead_code,
@@ -37,6 +37,12 @@ impl Faults {
         command.env("FAULTS", self.0.path());
         command.env("LD_PRELOAD", self.0.path().join("faults.so"));
         Server::start_as(command)
+    }
+
+    /// Has the connections of what `command` starts find out so many times as fast as usual that their peers have vanished.
+    pub(crate) fn hasten(&self, command: &mut Command, haste: u32) {
+        command.env("HASTE", haste.to_string());
+        command.env("LD_PRELOAD", self.0.path().join("faults.so"));
     }
 
     /// From now on this call fails.

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything; a machine that is busy with other tests gets its time.
+#[allow(dead_code, reason = "not each test file waits that long")]
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Asks until there is an answer, and gives it.
