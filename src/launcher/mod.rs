@@ -125,11 +125,7 @@ impl Programs {
 
 /// Finds a program beside our own, else on PATH.
 fn find_program(name: &str) -> Result<PathBuf> {
-    // Without /proc nothing but the name by which we were called tells where we are; one without a slash does not.
-    let called = || env::args_os().next().map(PathBuf::from);
-    let beside = env::current_exe()
-        .ok()
-        .or_else(|| called().filter(|own| own.components().count() > 1))
+    let beside = own_program()
         .map(|own| own.with_file_name(name))
         .filter(|path| path.is_file());
     beside.or_else(|| which::which(name).ok()).ok_or_else(|| {
@@ -138,6 +134,12 @@ fn find_program(name: &str) -> Result<PathBuf> {
 }
 
 /// Runs a session until it is ended: by SIGINT, SIGTERM, SIGHUP, `/quit` on the console, or the server's end.
+/// Our own program. Where there is no /proc, nothing but the name by which we were called tells where it is.
+fn own_program() -> Option<PathBuf> {
+    let called = || which::which(env::args_os().next()?).ok();
+    env::current_exe().ok().or_else(called)
+}
+
 ///
 /// To be called in the main thread, before any other is started. It writes to stdout and stderr, and reads stdin.
 ///

@@ -46,7 +46,7 @@ impl Panes {
         client: &[OsString],
         environment: &[(&str, OsString)],
     ) -> io::Result<()> {
-        let environment = Scratch::new("environment", &exports(environment))?;
+        let environment = Scratch::new(&exports(environment))?;
         let mut command: Vec<OsString> = ["-d", "-P", "-F", "#{pane_id} #{window_id}", "--"]
             .map(OsString::from)
             .into();

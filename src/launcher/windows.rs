@@ -129,7 +129,7 @@ impl Opener {
     pub(super) fn new(found: Found, big: bool) -> io::Result<Self> {
         let app = format!("org.chatrun.S{}", std::process::id());
         Ok(Self {
-            config: Scratch::new("terminator", terminator_config(big).as_bytes())?,
+            config: Scratch::new(terminator_config(big).as_bytes())?,
             found,
             big,
             app,
@@ -246,7 +246,7 @@ fn start(
     on_end: impl FnOnce() + Send + 'static,
 ) -> io::Result<Shower> {
     // Emulators grumble about much that is of no interest, unless no window comes of it.
-    let complaints = Scratch::new("stderr", b"")?;
+    let complaints = Scratch::new(b"")?;
     let mut command = Command::new(program);
     command
         .args(arguments)

@@ -14,18 +14,16 @@ pub fn port_holder(_port: u16) -> Option<String> {
 #[cfg(unix)]
 mod unix {
     use std::ffi::OsStr;
-    use std::fs::{self, File, OpenOptions};
-    use std::io::{self, Write};
+    use std::fs;
+    use std::io;
     use std::os::fd::BorrowedFd;
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    use std::os::unix::fs::DirBuilderExt;
     use std::os::unix::net::{UnixListener, UnixStream};
-    use std::path::{Path, PathBuf};
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::path::PathBuf;
 
     use rustix::process::{Pid, Signal};
 
-    /// What the temporary folder has from us begins so, and goes on with our process's number and `-`.
-    const PREFIX: &str = "chat-run-";
+    use crate::os::scratch::PREFIX;
 
     /// A process that need not be our child. Its number may come to mean another one once it has ended.
     #[derive(Debug)]
@@ -60,51 +58,6 @@ mod unix {
         /// What becomes readable when it has ended: nothing here, the end of its socket has to do.
         pub fn end(&self) -> Option<BorrowedFd<'_>> {
             None
-        }
-    }
-
-    /// A temporary file, removed when this object goes. A SIGKILL leaves it behind, until [`listen_locally`] is next called.
-    #[derive(Debug)]
-    pub struct Scratch {
-        file: File,
-        path: PathBuf,
-    }
-
-    impl Scratch {
-        /// Makes one that holds `contents`, with this process's number, `name` and a count in its own name.
-        ///
-        /// # Errors
-        /// The temporary folder cannot be written to.
-        pub fn new(name: &str, contents: &[u8]) -> io::Result<Self> {
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let file_name = format!("{PREFIX}{}-{name}-{number}", std::process::id());
-            let path = std::env::temp_dir().join(file_name);
-            let mut file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)?;
-            let written = file.write_all(contents);
-            let scratch = Self { file, path };
-            written.map(|()| scratch)
-        }
-
-        /// A path by which other processes of this user can open it, while this object lives.
-        pub fn path(&self) -> &Path {
-            &self.path
-        }
-
-        /// The file itself.
-        pub fn file(&self) -> &File {
-            &self.file
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_file(&self.path);
         }
     }
 

@@ -1,17 +1,14 @@
-//! Linux: pidfds, peers of a socket, files without a name, abstract sockets, `/proc`.
+//! Linux: pidfds, peers of a socket, abstract sockets, `/proc`.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
 
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::FDTarget;
-use rustix::fs::MemfdFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 /// A process that need not be our child, held so that its number cannot come to mean another one: a pidfd (pidfd_open(2)).
@@ -51,40 +48,6 @@ impl Process {
     /// What becomes readable when it has ended, and not before. `None` where there is no such thing: then the end of its socket has to do.
     pub fn end(&self) -> Option<BorrowedFd<'_>> {
         Some(self.fd.as_fd())
-    }
-}
-
-/// A file that is in no folder, and gone with this process however that ends: a memfd (memfd_create(2)).
-#[derive(Debug)]
-pub struct Scratch {
-    file: File,
-    path: PathBuf,
-}
-
-impl Scratch {
-    /// Makes one that holds `contents`. `_name` is what it would be called in a folder.
-    ///
-    /// # Errors
-    /// No memory, or no file descriptor.
-    pub fn new(_name: &str, contents: &[u8]) -> io::Result<Self> {
-        let fd = rustix::fs::memfd_create("chat-run", MemfdFlags::CLOEXEC)?;
-        let mut file = File::from(fd);
-        file.write_all(contents)?;
-        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-        Ok(Self {
-            file,
-            path: path.into(),
-        })
-    }
-
-    /// A path by which other processes of this user can open it, while this object lives.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The file itself.
-    pub fn file(&self) -> &File {
-        &self.file
     }
 }
 

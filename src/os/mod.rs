@@ -10,6 +10,11 @@ mod elsewhere;
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::*;
 
+#[cfg(unix)]
+mod scratch;
+#[cfg(unix)]
+pub use scratch::Scratch;
+
 mod socket;
 pub use socket::*;
 

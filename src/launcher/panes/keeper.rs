@@ -3,7 +3,6 @@
 //! It is `chat-run` itself with a hidden option, started before the terminal is taken. It remembers the terminal's modes, says so, and waits at a
 //! socket: a byte from the launcher means that all is in order, an end without one that the launcher is gone.
 
-use std::env;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -15,6 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, OutputModes, tcgetattr, tcsetattr};
 
 use super::outer;
+use crate::launcher::own_program;
 use crate::os;
 
 /// Time that a terminal that takes nothing has to take what gives it back.
@@ -36,7 +36,8 @@ impl Keeper {
     /// It cannot be started, or does not get ready.
     pub(super) fn start() -> io::Result<Self> {
         let (mut socket, other) = UnixStream::pair()?;
-        let process = Command::new(env::current_exe()?)
+        let own = own_program().ok_or(io::ErrorKind::NotFound)?;
+        let process = Command::new(own)
             .arg("--keep-terminal")
             .stdin(OwnedFd::from(other))
             .stdout(Stdio::inherit())
@@ -79,8 +80,11 @@ pub(in crate::launcher) fn keep() -> io::Result<()> {
         return Ok(());
     }
     tcsetattr(&stdout, OptionalActions::Now, &before)?;
-    // Opened anew, so that a terminal that takes nothing does not hold this up, and a shell does not inherit that.
-    let name = rustix::termios::ttyname(&stdout, Vec::new())?;
+    // Opened anew, so that a terminal that takes nothing does not hold this up, and a shell does not inherit that. Without /proc it has
+    // no name.
+    let Ok(name) = rustix::termios::ttyname(&stdout, Vec::new()) else {
+        return stdout.lock().write_all(&outer::leaving());
+    };
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let terminal = rustix::fs::open(name, flags, Mode::empty())?;
     rustix::event::poll(

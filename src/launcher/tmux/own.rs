@@ -32,6 +32,7 @@ use crate::launcher::windows::{last_line, utf8_locale};
 use crate::lifeline::{self, End, Held};
 use crate::os::Scratch;
 
+use crate::launcher::own_program;
 /// What a folder's name begins with that a tmux of our own has its socket in.
 const PREFIX: &str = "chat-run-tmux-";
 
@@ -97,7 +98,7 @@ pub(in crate::launcher) fn run(tmux: &Path) -> Result<()> {
     let lives = sender.clone();
     let lifeline = lifeline::Listener::start(move |event| drop(lives.send(Event::Lifeline(event))))
         .context("cannot listen for the session that is started")?;
-    let complaints = Scratch::new("tmux", b"").context("cannot make a temporary file for tmux")?;
+    let complaints = Scratch::new(b"").context("cannot make a temporary file for tmux")?;
     let before = tcgetattr(io::stdin()).ok();
     own.attach(&lifeline.name_for(0), &complaints, move || {
         drop(sender.send(Event::LetGo))
@@ -192,7 +193,8 @@ impl<'a> Own<'a> {
         command.arg("-S").arg(self.folder.join(SOCKET));
         command.arg("-f").arg(self.folder.join(CONFIGURATION));
         command.args(["new-session", "-n", "chat", "--"]);
-        command.arg(super::escape(env::current_exe()?.as_os_str()));
+        let own = own_program().ok_or(io::ErrorKind::NotFound)?;
+        command.arg(super::escape(own.as_os_str()));
         command.arg("--lifeline").arg(lifeline);
         command.args(
             env::args_os()
