@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
-    os::keep_ignored_hangup();
+    os::settle_signals();
     let config = Config::try_from(ClientArgs::parse()).unwrap_or_else(|error| {
         ClientArgs::command()
             .error(ErrorKind::ValueValidation, error)

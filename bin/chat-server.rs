@@ -12,7 +12,7 @@ use chat_run::{os, style};
 use clap::Parser;
 
 fn main() -> ExitCode {
-    os::keep_ignored_hangup();
+    os::settle_signals();
     match server::run(config(ServerArgs::parse())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -33,7 +33,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 
 use self::opener::Way;
 use self::tmux::own;
@@ -146,7 +146,8 @@ fn own_program() -> Option<PathBuf> {
 /// # Errors
 /// Something that a session needs is missing, no window opened, or the server ended by itself. Nothing is left running in any case.
 pub fn run(config: &Config) -> Result<()> {
-    os::keep_ignored_hangup();
+    os::settle_signals();
+    os::hear_of_children().context("cannot handle signals")?;
     match &config.lifeline {
         None => start(config, None),
         Some(name) => own::take_seat(name, |last_words| start(config, Some(last_words))),

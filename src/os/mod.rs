@@ -130,21 +130,34 @@ pub fn addresses() -> Vec<IpAddr> {
     Vec::new()
 }
 
-/// Keeps a SIGHUP that was ignored when this program started (`nohup`) from ending it, although `ctrlc` is going to handle the signal.
+/// Lets signals through that the parent had blocked, which programs inherit, but keeps a SIGHUP that was ignored when this program started
+/// (`nohup`) from ending it, although `ctrlc` is going to handle the signal.
 ///
 /// To be called first in `main`: it blocks the signal in this thread, and threads inherit that when they start. To ignore it
 /// again would take `unsafe`.
 #[cfg(unix)]
-pub fn keep_ignored_hangup() {
+pub fn settle_signals() {
     use nix::sys::signal::{SigSet, Signal};
 
+    let mut blocked = SigSet::empty();
     if hangup_is_ignored() {
-        // It cannot fail for a signal that exists; if it did, SIGHUP would end the program, as without `nohup`.
-        let _ = SigSet::from(Signal::SIGHUP).thread_block();
+        blocked.add(Signal::SIGHUP);
     }
+    // It cannot fail for a signal that exists; if it did, SIGHUP would end the program, as without `nohup`.
+    let _ = blocked.thread_set_mask();
 }
 
-/// Lets SIGHUP through again where a parent had it blocked by [`keep_ignored_hangup`]: what is blocked is inherited by programs, too.
+/// Lets this process hear how its children end, where its parent ignored SIGCHLD: that is inherited, and then nobody is told (wait(2), `ECHILD`).
+///
+/// # Errors
+/// What sigaction(2) says.
+#[cfg(unix)]
+pub fn hear_of_children() -> io::Result<()> {
+    // Nobody asks the flag: a handler is all that is needed, and can be had without `unsafe`.
+    signal_hook::flag::register(signal_hook::consts::SIGCHLD, Default::default()).map(drop)
+}
+
+/// Lets SIGHUP through again where [`settle_signals`] has it blocked, or a parent did by that.
 #[cfg(unix)]
 pub fn allow_hangup() {
     use nix::sys::signal::{SigSet, Signal};
@@ -164,7 +177,7 @@ pub fn allow_terminal_output() {
 
 /// There is no SIGHUP here.
 #[cfg(not(unix))]
-pub fn keep_ignored_hangup() {}
+pub fn settle_signals() {}
 
 #[cfg(all(test, unix))]
 mod tests {
