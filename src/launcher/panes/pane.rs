@@ -1,6 +1,5 @@
 //! One pane: a terminal of its own, and the program that runs in it, if it has one.
 
-use std::env;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -75,8 +74,8 @@ impl Pane {
             .openpty(pty_size(self.size))
             .map_err(io::Error::other)?;
         let mut command = CommandBuilder::from_argv(program.to_vec());
-        // It would start in the user's home.
-        command.cwd(env::current_dir()?);
+        // It would start in the user's home. A folder that is not there any more has no name, and will do all the same.
+        command.cwd(".");
         command.env("TERM", "xterm-256color");
         // What says which terminal this is, or how large, is not true of the pane.
         for variable in ["COLORTERM", "COLUMNS", "LINES", "TERM_PROGRAM", "TMUX"] {

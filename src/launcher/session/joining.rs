@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use super::Session;
 use crate::os;
@@ -58,11 +60,56 @@ impl Session<'_> {
         if on_path {
             return "chat-client".into();
         }
-        let text = program.display().to_string();
-        if text.contains(|c: char| c.is_whitespace() || "'\"\\$`&;()<>|*?".contains(c)) {
+        quoted(program)
+    }
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
+    match path.to_str() {
+        Some(text) if text.chars().all(is_plain) => text.into(),
+        Some(text) if !text.contains(char::is_control) => {
             format!("'{}'", text.replace('\'', r"'\''"))
-        } else {
-            text
+        }
+        // It is no text, or would do something to the terminal.
+        Some(_) | None => {
+            let mut quoted = String::from("$'");
+            for &byte in path.as_os_str().as_bytes() {
+                match byte {
+                    b'\'' | b'\\' | ..b' ' | 0x7f.. => {
+                        // Writing to a String does not fail.
+                        let _ = write!(quoted, "\\{byte:03o}");
+                    }
+                    _ => quoted.push(char::from(byte)),
+                }
+            }
+            quoted + "'"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_any_path_as_it_is() {
+        for path in [
+            &b"/usr/bin/chat-client"[..],
+            b"/{1,2}/[x]*",
+            b"/a b/{1,2}/[x]/it's \"$(x)`;&|<>*?~#!\\",
+            "/żółw/e\u{301}".as_bytes(),
+            b"/line\nline\t\x1b[31m'\\7",
+            b"/\xff\x80 7",
+        ] {
+            let path = Path::new(OsStr::from_bytes(path));
+            let script = format!("printf %s {}", quoted(path));
+            let printed = Command::new("bash").args(["-c", &script]).output().unwrap();
+            assert_eq!(printed.stdout, path.as_os_str().as_bytes(), "{script}");
         }
     }
 }

@@ -14,6 +14,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -275,9 +276,12 @@ fn sweep() {
 /// The folder of the tmux that this process runs in, where that is one of ours.
 pub(super) fn folder() -> Option<PathBuf> {
     // SOCKET,PID,SESSION
-    let variable = env::var("TMUX").ok()?;
-    let socket = variable.rsplitn(3, ',').nth(2)?;
-    let folder = Path::new(socket).parent()?;
+    let variable = env::var_os("TMUX")?;
+    let socket = variable
+        .as_bytes()
+        .rsplitn(3, |&byte| byte == b',')
+        .nth(2)?;
+    let folder = Path::new(OsStr::from_bytes(socket)).parent()?;
     let name = folder.file_name()?.to_str()?;
     name.starts_with(PREFIX).then(|| folder.to_owned())
 }
