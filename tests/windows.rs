@@ -664,10 +664,16 @@ fn where_no_emulator_works_the_session_is_shown_in_panes() {
 #[test]
 fn a_locale_without_utf8_does_not_keep_windows_from_opening() {
     let desktop = Desktop::new();
-    for terminal in ["gnome-terminal", "xterm"] {
+    for (terminal, locale) in [
+        ("gnome-terminal", "C"),
+        ("xterm", "C"),
+        // That is UTF-8, but not there.
+        ("gnome-terminal", "xx_YY.UTF-8"),
+        ("xterm", "xx_YY.UTF-8"),
+    ] {
         let arguments = ["-p", "0", "-t", terminal, "--names", "żółw", "-c", "1"];
         let mut session = Session::start_with(&desktop, &arguments, |command| {
-            command.env("LC_ALL", "C");
+            command.env("LC_ALL", locale);
         });
         let windows = session.wait_for_members(&["żółw"]);
         session.wait_for("letters", || {

@@ -5,8 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
 
 use anyhow::{Result, anyhow, bail};
 
@@ -260,13 +262,11 @@ fn start(
     Ok(Shower { child, complaints })
 }
 
-/// What mends a locale that is not UTF-8, in which gnome-terminal does not start and xterm shows no `ł`.
+/// What mends a locale that is not UTF-8, or not there, in which gnome-terminal does not start and xterm shows no `ł`.
 pub(super) fn utf8_locale() -> Option<(&'static str, &'static str)> {
-    let (variable, value) = ["LC_ALL", "LC_CTYPE", "LANG"]
-        .into_iter()
-        .find_map(|name| Some((name, env::var_os(name).filter(|value| !value.is_empty())?)))
-        .unwrap_or(("LANG", OsString::new()));
-    if is_utf8(&value) {
+    static IS_THERE: LazyLock<bool> = LazyLock::new(locale_is_there);
+    let (variable, value) = locale();
+    if is_utf8(&value) && *IS_THERE {
         return None;
     }
     // LC_ALL goes before LC_CTYPE, and that before LANG (locale(7)).
@@ -276,6 +276,31 @@ pub(super) fn utf8_locale() -> Option<(&'static str, &'static str)> {
         "LC_CTYPE"
     };
     Some((mend, "C.UTF-8"))
+}
+
+/// Whether the locale that is asked for is UTF-8.
+pub(super) fn wants_utf8() -> bool {
+    is_utf8(&locale().1)
+}
+
+/// The locale of letters that is asked for, and by which variable.
+fn locale() -> (&'static str, OsString) {
+    ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(|name| Some((name, env::var_os(name).filter(|value| !value.is_empty())?)))
+        .unwrap_or(("LANG", OsString::new()))
+}
+
+/// Whether programs get the UTF-8 that is asked for. One gets a locale by ssh, for instance, that is not installed.
+fn locale_is_there() -> bool {
+    let mut locale = Command::new("locale");
+    locale.arg("charmap").process_group(0).stdin(Stdio::null());
+    let output = locale
+        .output()
+        .ok()
+        .filter(|output| output.status.success());
+    // Where nobody can tell, it is believed.
+    output.is_none_or(|output| output.stdout.trim_ascii() == b"UTF-8")
 }
 
 fn is_utf8(locale: &OsStr) -> bool {

@@ -14,7 +14,7 @@ impl Session<'_> {
         let said = self.console.take().is_some();
         let look = Look {
             coloured: style::is_coloured(self.config.room.color),
-            unicode: windows::utf8_locale().is_none(),
+            unicode: windows::wants_utf8(),
         };
         let sender = self.sender.clone();
         let panes = Panes::start(look, self.config.clients, move |happening| {
