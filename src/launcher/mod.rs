@@ -34,6 +34,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use rustix::io::Errno;
 
 use self::opener::Way;
 use self::tmux::own;
@@ -133,13 +134,13 @@ fn find_program(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// Runs a session until it is ended: by SIGINT, SIGTERM, SIGHUP, `/quit` on the console, or the server's end.
 /// Our own program. Where there is no /proc, nothing but the name by which we were called tells where it is.
 fn own_program() -> Option<PathBuf> {
     let called = || which::which(env::args_os().next()?).ok();
     env::current_exe().ok().or_else(called)
 }
 
+/// Runs a session until it is ended: by SIGINT, SIGTERM, SIGHUP, `/quit` on the console, or the server's end.
 ///
 /// To be called in the main thread, before any other is started. It writes to stdout and stderr, and reads stdin.
 ///
@@ -149,9 +150,23 @@ pub fn run(config: &Config) -> Result<()> {
     os::settle_signals();
     os::hear_of_children().context("cannot handle signals")?;
     match &config.lifeline {
-        None => start(config, None),
-        Some(name) => own::take_seat(name, |last_words| start(config, Some(last_words))),
+        None => start(config, None).map_err(advise),
+        Some(name) => own::take_seat(name, |last_words| {
+            start(config, Some(last_words)).map_err(advise)
+        }),
     }
+}
+
+/// Says what to try where the system has too little of something.
+fn advise(error: anyhow::Error) -> anyhow::Error {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    let advice = match causes.find_map(|cause: &io::Error| Errno::from_io_error(cause)) {
+        Some(Errno::MFILE | Errno::NFILE) => "raise `ulimit -n`",
+        Some(Errno::AGAIN) => "end other programs, or raise `ulimit -u`",
+        Some(Errno::TOOBIG) => "make the environment smaller",
+        _ => return error,
+    };
+    anyhow!("{error:#}; {advice}")
 }
 
 /// Runs a session whose last words also go to a file, or leads to one that does.

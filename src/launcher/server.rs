@@ -131,6 +131,13 @@ impl Server {
     }
 }
 
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Where it was not to be had in whole, or does not end.
+        self.kill();
+    }
+}
+
 /// Copies whole lines, so that a line of the launcher's never lands inside one of the server's.
 fn copy_log(
     log: ChildStdout,

@@ -210,7 +210,7 @@ impl Log {
     }
 }
 
-/// Reads the terminal until it is gone.
+/// Reads the terminal until that fails: without keys there would be no way to end the session.
 fn read_keys(shared: &Shared, on_happening: impl Fn(Happening)) {
     while let Ok(event) = event::read() {
         match event {
@@ -239,6 +239,7 @@ fn read_keys(shared: &Shared, on_happening: impl Fn(Happening)) {
         }
         shared.wake.at_once();
     }
+    on_happening(Happening::Failed);
 }
 
 /// Draws until the end, and gives the terminal back.
