@@ -58,13 +58,8 @@ pub struct Lifeline {
 /// The launcher is gone already, or `name` is none of its names. The client was started for a session that is over, and should end
 /// at once, without waiting for anybody.
 pub fn hold(name: &OsStr, on_end: impl FnOnce(End) + Send + 'static) -> io::Result<Lifeline> {
-    // The window is not what `nohup` was meant for: its end must reach the client.
-    os::allow_hangup();
     let (socket_name, window) = split_name(name).ok_or(io::ErrorKind::InvalidInput)?;
     let mut socket = os::connect_locally(OsStr::new(socket_name))?;
-    let hello = format!("{window} {}\n", std::process::id());
-    socket.write_all(hello.as_bytes())?;
-
     let let_go = Arc::new(AtomicBool::new(false));
     let reader = {
         let mut lines = BufReader::new(socket.try_clone()?);
@@ -82,6 +77,9 @@ pub fn hold(name: &OsStr, on_end: impl FnOnce(End) + Send + 'static) -> io::Resu
                 }
             })?
     };
+    // Not before there is nothing left that could fail.
+    let hello = format!("{window} {}\n", std::process::id());
+    socket.write_all(hello.as_bytes())?;
     Ok(Lifeline {
         socket,
         let_go,

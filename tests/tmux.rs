@@ -410,7 +410,7 @@ fn what_fails_is_said_on_the_terminal_and_leaves_nothing() {
     }
     terminal.type_line("export TERM=nonsense");
     terminal.run("-t tmux -p 0", &[]);
-    terminal.wait_for_text("error: tmux shows no session: ");
-    terminal.wait_for_text("nonsense; try another terminal");
+    terminal.wait_for_text("error: tmux did not begin the session: ");
+    terminal.wait_for_text("nonsense; try again");
     terminal.end(1);
 }

@@ -255,6 +255,8 @@ impl Client {
         let lifeline = match &config.lifeline {
             None => None,
             Some(name) => {
+                // The window is not what `nohup` was meant for: its end must reach the client.
+                os::allow_hangup();
                 let leaving = leaving.clone();
                 let lifeline = lifeline::hold(name, move |_| leaving.ask());
                 Some(lifeline.context("the session that this client belongs to is over")?)

@@ -181,7 +181,9 @@ fn start(config: &Config, last_words: Option<File>) -> Result<()> {
         opener::ways(config.terminal)?
     };
     match &ways[..] {
-        [Way::Windows(tmux)] if in_tmux && !tmux::is_inside() => own::run(&tmux.program),
+        [Way::Windows(tmux)] if in_tmux && !tmux::is_inside() => {
+            own::run(&tmux.program, config.window_time)
+        }
         _ => session::run(config, programs, ways, last_words),
     }
 }

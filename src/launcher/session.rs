@@ -28,6 +28,7 @@ use super::windows::{self, Shower};
 use super::{Config, Programs};
 use crate::cli::{Color, Terminal};
 use crate::lifeline::{self, Held};
+use crate::os;
 use crate::protocol::request::Identity;
 use crate::style;
 
@@ -36,6 +37,12 @@ const SERVER_TIME: Duration = Duration::from_secs(60);
 
 /// Time that the terminal has to take the last lines.
 const LAST_LINES: Duration = Duration::from_millis(300);
+
+/// Time in which a signal that has come is told.
+const INTERRUPT_TIME: Duration = Duration::from_millis(20);
+
+/// Who wakes up so much too late was stopped for a while.
+const STOPPED: Duration = Duration::from_millis(500);
 
 /// Pause before a window is tried again whose helper was not ready.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
@@ -113,7 +120,10 @@ pub(super) fn run(
     let held = matches!(ways.first(), Some(Way::Panes));
     let (output, shown) = Output::start(held, last_words).context("cannot start a thread")?;
     let result = Session::start(config, &programs, output.clone()).and_then(|mut session| {
-        let result = session.run(ways);
+        let result = session.run(ways).or_else(|error| {
+            let asked = session.is_interrupted();
+            if asked { Ok(()) } else { Err(error) }
+        });
         session.stop();
         if session.server_was_killed() {
             session.output.say(&format!(
@@ -139,6 +149,8 @@ impl<'a> Session<'a> {
         };
         let interrupt = tell(&sender);
         ctrlc::set_handler(move || interrupt(Event::Interrupt)).context("cannot handle signals")?;
+        // In tmux they were held until now.
+        os::settle_signals();
         let hello = tell(&sender);
         let lifeline = lifeline::Listener::start(move |event| hello(Event::Lifeline(event)))
             .context("cannot listen for the clients that are started")?;
@@ -201,6 +213,14 @@ impl<'a> Session<'a> {
                 "the panes cannot be shown any longer; try another terminal, or `-t none`"
             )),
         }
+    }
+
+    /// Whether Ctrl+C is behind a failure: until a process that is started has left our group, it reaches that as well.
+    fn is_interrupted(&mut self) -> bool {
+        self.pump(Some(Instant::now() + INTERRUPT_TIME), |session| {
+            session.interrupts > 0
+        });
+        self.interrupts > 0
     }
 
     fn wait_until_listening(&mut self) -> Result<()> {
@@ -374,6 +394,12 @@ impl<'a> Session<'a> {
                     .ok(),
                 None => self.events.recv().ok(),
             };
+            if next.is_some_and(|next| next.elapsed() > STOPPED) {
+                // Nobody could have heard of the windows meanwhile.
+                for window in &mut self.windows {
+                    window.give_time(self.config.window_time);
+                }
+            }
             if let Some(event) = event {
                 self.handle(event);
             }

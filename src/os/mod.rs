@@ -147,6 +147,18 @@ pub fn settle_signals() {
     let _ = blocked.thread_set_mask();
 }
 
+/// Keeps signals that ask this process to end waiting until [`settle_signals`]: to be called in the main thread before it starts others.
+#[cfg(unix)]
+pub fn hold_signals() {
+    use nix::sys::signal::{SigSet, Signal};
+
+    let asking: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
+        .into_iter()
+        .collect();
+    // As above: it cannot fail.
+    let _ = asking.thread_block();
+}
+
 /// Lets this process hear how its children end, where its parent ignored SIGCHLD: that is inherited, and then nobody is told (wait(2), `ECHILD`).
 ///
 /// # Errors

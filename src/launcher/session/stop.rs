@@ -33,11 +33,9 @@ impl Session<'_> {
             if let State::Opening { retry, .. } = &mut window.state {
                 *retry = None;
             }
-            match (&window.client, &window.shower) {
-                (Some(client), _) => client.quit(),
-                // Its client may be just about to start. It will find the lifeline, and be told to quit.
-                (None, Some(shower)) => shower.child.signal(Signal::TERM),
-                (None, None) => {}
+            // One that is still to come is told when it says hello: an emulator that was ended while it starts would leave files.
+            if let Some(client) = &window.client {
+                client.quit();
             }
         }
         self.look_at_helper();

@@ -1,6 +1,6 @@
 //! One window of a session.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Held, Identity, Place, Shower};
 
@@ -37,6 +37,13 @@ impl Window {
         match self.state {
             State::Opening { .. } => false,
             State::Opened | State::Failed(_) => true,
+        }
+    }
+
+    /// Lets it have this time from now on, where it is still opening.
+    pub(super) fn give_time(&mut self, time: Duration) {
+        if let State::Opening { deadline, .. } = &mut self.state {
+            *deadline = Instant::now() + time;
         }
     }
 

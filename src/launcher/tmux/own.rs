@@ -16,24 +16,27 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::SocketAddr;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpid, kill_process, test_kill_process};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use crate::launcher::own_program;
 use crate::launcher::windows::{last_line, utf8_locale};
 use crate::lifeline::{self, End, Held};
-use crate::os::Scratch;
+use crate::os::{self, Scratch};
 
-use crate::launcher::own_program;
 /// What a folder's name begins with that a tmux of our own has its socket in.
 const PREFIX: &str = "chat-run-tmux-";
 
@@ -44,6 +47,9 @@ const LAST_WORDS: &str = "last-words";
 
 /// Stands between the last words and the error after which they were said, if any.
 const ERROR: u8 = 0;
+
+/// Descriptors that a tmux may have at least: with a dozen its server was seen to turn for ever, out of reach.
+const LEAST_DESCRIPTORS: u64 = 64;
 
 /// Time that a session has to end; it takes 2.5 s at most itself.
 const SESSION_TIME: Duration = Duration::from_secs(5);
@@ -74,8 +80,9 @@ bind -n F2 resize-pane -Z
 enum Event {
     /// SIGINT, SIGTERM or SIGHUP came.
     Interrupt,
-    /// tmux has let go of the terminal: it was told to detach, it was killed, or all panes are closed.
-    LetGo,
+    /// tmux has let go of the terminal: it was told to detach, it was killed, or all panes are closed. Whether that was by Ctrl+C, which it
+    /// gets as well until it has taken the terminal.
+    LetGo { by_interrupt: bool },
     /// The session has begun or ended.
     Lifeline(lifeline::Event),
 }
@@ -86,47 +93,73 @@ struct Own<'a> {
     folder: PathBuf,
 }
 
-/// Runs a session in a tmux of our own, by the program `tmux`, on this terminal.
+/// Runs a session in a tmux of our own, by the program `tmux`, on this terminal. It has `begin_time` to begin.
 ///
 /// # Errors
 /// That of the session; or tmux cannot be had on this terminal.
-pub(in crate::launcher) fn run(tmux: &Path) -> Result<()> {
-    let own = Own::new(tmux).context("cannot make a folder for tmux's socket")?;
+pub(in crate::launcher) fn run(tmux: &Path, begin_time: Duration) -> Result<()> {
+    if let Some(limit) = os::raise_descriptor_limit().filter(|limit| *limit < LEAST_DESCRIPTORS) {
+        bail!(
+            "{limit} descriptors are too few for tmux; raise `ulimit -n`, or try another terminal with `-t`"
+        );
+    }
     let (sender, events) = mpsc::channel();
     let interrupts = sender.clone();
+    // Before there is anything that would be left.
     ctrlc::set_handler(move || drop(interrupts.send(Event::Interrupt)))
         .context("cannot handle signals")?;
+    // All that is made here is for this user, who must be able to read it.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    let own = Own::new(tmux).with_context(|| {
+        format!(
+            "cannot make a folder for tmux's socket in {}; set TMPDIR to another one",
+            env::temp_dir().display()
+        )
+    })?;
     let lives = sender.clone();
     let lifeline = lifeline::Listener::start(move |event| drop(lives.send(Event::Lifeline(event))))
         .context("cannot listen for the session that is started")?;
     let complaints = Scratch::new(b"").context("cannot make a temporary file for tmux")?;
     let before = tcgetattr(io::stdin()).ok();
-    own.attach(&lifeline.name_for(0), &complaints, move || {
-        drop(sender.send(Event::LetGo))
-    })
-    .with_context(|| format!("cannot start {}", tmux.display()))?;
+    let client = own
+        .attach(&lifeline.name_for(0), &complaints, move |by_interrupt| {
+            drop(sender.send(Event::LetGo { by_interrupt }))
+        })
+        .with_context(|| format!("cannot start {}", tmux.display()))?;
 
     let mut session: Option<Held> = None;
     let (mut asked, mut let_go) = (false, false);
+    let deadline = Instant::now() + begin_time;
     loop {
         let event = if asked || let_go {
             events.recv_timeout(SESSION_TIME).ok()
+        } else if session.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            events.recv_timeout(left).ok()
         } else {
             events.recv().ok()
         };
         match event {
             Some(Event::Lifeline(lifeline::Event::Hello { client, .. })) => {
+                if asked {
+                    client.signal(Signal::INT);
+                }
                 session = Some(client);
             }
             Some(Event::Lifeline(lifeline::Event::Ended { .. })) => break,
             Some(Event::Interrupt) => {
                 asked = true;
-                let Some(session) = &session else { break };
-                // It does as in any terminal.
-                session.signal(Signal::INT);
+                // It does as in any terminal. One that is still to come is told when it does: to end a tmux that is only starting
+                // would leave it.
+                if let Some(session) = &session {
+                    session.signal(Signal::INT);
+                }
             }
-            Some(Event::LetGo) if session.is_none() => break,
-            Some(Event::LetGo) => {
+            Some(Event::LetGo { by_interrupt }) if session.is_none() => {
+                (asked, let_go) = (asked || by_interrupt, true);
+                break;
+            }
+            Some(Event::LetGo { .. }) => {
                 // The session's terminal goes with that, if it has not yet, and one SIGHUP is enough for it.
                 end_server(tmux, &own.folder);
                 let_go = true;
@@ -142,11 +175,16 @@ pub(in crate::launcher) fn run(tmux: &Path) -> Result<()> {
     }
     let last_words = own.last_words();
     drop(own);
+    let mut killed = false;
     while !let_go {
         match events.recv_timeout(LET_GO_TIME) {
-            Ok(Event::LetGo) => let_go = true,
+            Ok(Event::LetGo { .. }) => let_go = true,
             Ok(Event::Interrupt | Event::Lifeline(_)) => {}
-            Err(_) => break,
+            Err(_) if killed => break,
+            Err(_) => {
+                let _ = kill_process(client, Signal::KILL);
+                killed = true;
+            }
         }
     }
     if let Some(before) = before {
@@ -166,7 +204,7 @@ pub(in crate::launcher) fn run(tmux: &Path) -> Result<()> {
         None if session.is_some() => bail!("the session in tmux was ended by force"),
         None => {
             let end = last_line(complaints.file());
-            bail!("tmux shows no session{end}; try another terminal with `-t`")
+            bail!("tmux did not begin the session{end}; try again, or another terminal with `-t`")
         }
     }
 }
@@ -177,6 +215,8 @@ impl<'a> Own<'a> {
         let random = getrandom::u64().map_err(io::Error::other)?;
         let name = format!("{PREFIX}{}-{random:016x}", std::process::id());
         let folder = env::temp_dir().join(name);
+        // It may be too long a name for a socket.
+        SocketAddr::from_pathname(folder.join(SOCKET))?;
         DirBuilder::new().mode(0o700).create(&folder)?;
         let own = Self { tmux, folder };
         fs::write(own.folder.join(CONFIGURATION), SETTINGS)?;
@@ -188,8 +228,8 @@ impl<'a> Own<'a> {
         &self,
         lifeline: &OsStr,
         complaints: &Scratch,
-        on_end: impl FnOnce() + Send + 'static,
-    ) -> io::Result<()> {
+        on_end: impl FnOnce(bool) + Send + 'static,
+    ) -> io::Result<Pid> {
         let mut command = Command::new(self.tmux);
         command.arg("-S").arg(self.folder.join(SOCKET));
         command.arg("-f").arg(self.folder.join(CONFIGURATION));
@@ -208,11 +248,12 @@ impl<'a> Own<'a> {
             .stdout(Stdio::null())
             .stderr(complaints.file().try_clone()?);
         let mut process = command.envs(utf8_locale()).spawn()?;
+        let pid = Pid::from_child(&process);
         thread::Builder::new().name("tmux".into()).spawn(move || {
-            let _ = process.wait();
-            on_end();
+            let status = process.wait();
+            on_end(status.is_ok_and(|status| status.signal() == Some(Signal::INT.as_raw())));
         })?;
-        Ok(())
+        Ok(pid)
     }
 
     /// What the session said last, and the error it ended with, empty where there was none. `None` where it came to no end of its own.
@@ -234,7 +275,11 @@ impl Drop for Own<'_> {
 fn end_server(tmux: &Path, folder: &Path) {
     let mut command = Command::new(tmux);
     command.arg("-S").arg(folder.join(SOCKET));
-    command.arg("kill-server").stdin(Stdio::null());
+    // A second Ctrl+C is not for it.
+    command
+        .arg("kill-server")
+        .process_group(0)
+        .stdin(Stdio::null());
     // It fails where there is none any more.
     let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
@@ -296,6 +341,8 @@ pub(in crate::launcher) fn take_seat(
     work: impl FnOnce(File) -> Result<()>,
 ) -> Result<()> {
     let folder = folder().context("there is no tmux of chat-run's around this")?;
+    // The tmux that ends below takes this process with it, which Ctrl+C would end before anybody knows why.
+    os::hold_signals();
     let gone = Arc::new(AtomicBool::new(false));
     let is_gone = Arc::clone(&gone);
     let seat = lifeline::hold(name, move |end| {
