@@ -1,129 +1,20 @@
-//! What everything looks like on the client's screen, without the screen: lines with their colours, to be cut into rows.
+//! What everything looks like on the client's screen, without the screen: which lines there are for what happens.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use termcolor::{Buffer, Color, ColorSpec, WriteColor};
+use termcolor::{ColorSpec, WriteColor};
 
+use super::comings::{Coming, Comings};
 use super::command;
 use super::conversation::Conversation;
+use super::line::Line;
 use super::wrap;
 use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
 use crate::protocol::text::{Text, clean};
 use crate::style;
-
-/// Longest line of several comings and goings, in bytes.
-const MAX_COMINGS: usize = 400;
-
-/// Time between comings and goings that are drawn as one line, at most, in seconds.
-const COMINGS_TIME: i64 = 300;
-
-/// A line of the screen, with its colours.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Line {
-    text: String,
-    /// From which byte on which style holds.
-    styles: Vec<(usize, ColorSpec)>,
-    /// Columns that the rows after the first stand in.
-    indent: usize,
-    is_dim: bool,
-    /// It may still change: another one may come that says it again and more.
-    pub(super) is_open: bool,
-    /// It says what the open line before it says, and more.
-    pub(super) replaces: bool,
-}
-
-impl Line {
-    /// Text without colours.
-    pub(super) fn plain(text: &str) -> Self {
-        line(|line| line.write_all(clean(text).as_bytes()), 2)
-    }
-
-    /// Its rows on a screen of so many columns, as text.
-    pub(super) fn rows(&self, columns: usize) -> Vec<String> {
-        self.painted(columns, &mut Buffer::no_color())
-    }
-
-    /// Its rows, each with its colours where `buffer` takes them.
-    pub(super) fn painted(&self, columns: usize, buffer: &mut Buffer) -> Vec<String> {
-        let indent = self.indent.min(columns / 3);
-        let mut rows = Vec::new();
-        for (index, row) in wrap::at_words(&self.text, columns, indent)
-            .into_iter()
-            .enumerate()
-        {
-            buffer.clear();
-            // Writing into memory does not fail.
-            let _ = self.paint(row.start, row.end, buffer);
-            let painted = String::from_utf8_lossy(buffer.as_slice());
-            let indent = if index == 0 { 0 } else { indent };
-            rows.push(format!("{:indent$}{painted}", ""));
-        }
-        rows
-    }
-
-    fn paint(&self, start: usize, end: usize, out: &mut Buffer) -> io::Result<()> {
-        let end = start + self.text[start..end].trim_end().len();
-        let ends = self.styles.iter().skip(1).map(|(from, _)| *from);
-        for ((from, style), until) in self.styles.iter().zip(ends.chain([self.text.len()])) {
-            let (from, until) = ((*from).max(start), until.min(end));
-            if from >= until {
-                continue;
-            }
-            let mut style = style.clone();
-            if self.is_dim {
-                style.set_dimmed(true);
-            }
-            if style.is_none() {
-                out.write_all(&self.text.as_bytes()[from..until])?;
-            } else {
-                out.set_color(&style)?;
-                out.write_all(&self.text.as_bytes()[from..until])?;
-                out.reset()?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Takes what is written, with the colours that are set meanwhile.
-impl Write for Line {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.styles.is_empty() {
-            self.styles.push((0, ColorSpec::new()));
-        }
-        self.text.push_str(&String::from_utf8_lossy(bytes));
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl WriteColor for Line {
-    fn supports_color(&self) -> bool {
-        true
-    }
-
-    fn set_color(&mut self, style: &ColorSpec) -> io::Result<()> {
-        self.styles.push((self.text.len(), style.clone()));
-        Ok(())
-    }
-
-    fn reset(&mut self) -> io::Result<()> {
-        self.set_color(&ColorSpec::new())
-    }
-}
-
-/// Some who came or went, one after the other.
-struct Comings {
-    first: Timestamp,
-    parts: Vec<(Color, String)>,
-    length: usize,
-}
 
 /// How the conversation becomes lines.
 pub(super) struct Look {
@@ -163,14 +54,14 @@ impl Look {
     /// Something that the client says by itself.
     pub(super) fn notice(&mut self, text: &str) -> Line {
         self.comings = None;
-        line(|line| write!(line, "* {}", clean(text)), 2)
+        Line::new(2, |line| write!(line, "* {}", clean(text)))
     }
 
     /// Why something is not done.
     pub(super) fn refusal(&mut self, reason: &impl Display) -> Line {
         self.comings = None;
         let error = Answer::Error(Text::new(&reason.to_string()));
-        line(|line| style::paint_answer(line, &error), 2)
+        Line::new(2, |line| style::paint_answer(line, &error))
     }
 
     /// What happened in the room, but for the client's own coming and going, which its welcomes tell.
@@ -190,12 +81,12 @@ impl Look {
             Event::Joined(Listed { name, group, .. }) => {
                 let group = group.as_ref().map(|group| format!(" ({group})"));
                 let who = format!("{name}{}", group.unwrap_or_default());
-                self.coming(record.time, Color::Green, &who)
+                self.coming(record.time, Coming::Joined, &who)
             }
             Event::Left { name, reason, .. } => {
                 let reason = reason.as_ref().map(|reason| format!(" ({reason})"));
                 let who = format!("{name}{}", reason.unwrap_or_default());
-                self.coming(record.time, Color::Red, &who)
+                self.coming(record.time, Coming::Left, &who)
             }
             Event::Message { from, text, .. } => {
                 let is_call = self.calls(&record.event) && !replay;
@@ -279,7 +170,7 @@ impl Look {
 
     fn rule(&mut self, text: &str) -> Line {
         self.comings = None;
-        let mut line = line(|line| write!(line, "--- {text} ---"), 0);
+        let mut line = Line::new(0, |line| write!(line, "--- {text} ---"));
         line.is_dim = true;
         line
     }
@@ -311,13 +202,10 @@ impl Look {
             false => String::new(),
         };
         let indent = indent + clock.len();
-        line(
-            |line| {
-                line.write_all(clock.as_bytes())?;
-                write(line)
-            },
-            indent,
-        )
+        Line::new(indent, |line| {
+            line.write_all(clock.as_bytes())?;
+            write(line)
+        })
     }
 
     fn private(
@@ -337,36 +225,13 @@ impl Look {
     }
 
     /// Somebody came or went: all who did, where nothing else was shown since.
-    fn coming(&mut self, time: Timestamp, color: Color, who: &str) -> Line {
-        let goes_on = self.comings.take().filter(|comings| {
-            comings.length + who.len() < MAX_COMINGS
-                && time.as_second() - comings.first.as_second() < COMINGS_TIME
-        });
+    fn coming(&mut self, time: Timestamp, coming: Coming, who: &str) -> Line {
+        let before = self.comings.take();
+        let goes_on = before.filter(|comings| comings.has_room(time, who));
         let replaces = goes_on.is_some();
-        let mut comings = goes_on.unwrap_or(Comings {
-            first: time,
-            parts: Vec::new(),
-            length: 0,
-        });
-        comings.length += who.len();
-        match comings.parts.last_mut() {
-            Some((last, names)) if *last == color => {
-                names.push_str(", ");
-                names.push_str(who);
-            }
-            Some(_) | None => comings.parts.push((color, who.to_owned())),
-        }
-        let mut line = self.clocked(comings.first, 2, |line| {
-            for (index, (color, names)) in comings.parts.iter().enumerate() {
-                let sign = if index == 0 { "* " } else { "; " };
-                let did = match color {
-                    Color::Green => "joined",
-                    _ => "left",
-                };
-                style::paint(line, *color, &format!("{sign}{names} {did}"))?;
-            }
-            Ok(())
-        });
+        let mut comings = goes_on.unwrap_or_else(|| Comings::new(time));
+        comings.add(coming, who);
+        let mut line = self.clocked(comings.first, 2, |line| comings.paint(line));
         (line.is_open, line.replaces) = (true, replaces);
         self.comings = Some(comings);
         line
@@ -383,19 +248,16 @@ impl Look {
             |member: &Listed| wrap::width(member.name.as_str()) + wrap::width(&group(member));
         let cell = members.iter().map(wide).max().unwrap_or_default() + 2;
         for row in members.chunks((columns.saturating_sub(2) / cell).max(1)) {
-            lines.push(line(
-                |line| {
-                    line.write_all(b"  ")?;
-                    for member in row {
-                        style::paint_name(line, &member.name)?;
-                        let rest = group(member);
-                        let blanks = cell - wide(member);
-                        write!(line, "{rest}{:blanks$}", "")?;
-                    }
-                    Ok(())
-                },
-                4,
-            ));
+            lines.push(Line::new(4, |line| {
+                line.write_all(b"  ")?;
+                for member in row {
+                    style::paint_name(line, &member.name)?;
+                    let rest = group(member);
+                    let blanks = cell - wide(member);
+                    write!(line, "{rest}{:blanks$}", "")?;
+                }
+                Ok(())
+            }));
         }
         // A server may send anything.
         match count.saturating_sub(members.len()) {
@@ -406,18 +268,10 @@ impl Look {
     }
 }
 
-fn line(write: impl FnOnce(&mut Line) -> io::Result<()>, indent: usize) -> Line {
-    let mut line = Line {
-        indent,
-        ..Line::default()
-    };
-    // Writing into memory does not fail.
-    let _ = write(&mut line);
-    line
-}
-
 #[cfg(test)]
 mod tests {
+    use termcolor::Buffer;
+
     use super::*;
     use crate::protocol::event::Received;
 

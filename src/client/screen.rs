@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use termcolor::Buffer;
 
 use super::editor::Rows;
-use super::look::Line;
+use super::line::Line;
 use super::terminal;
 use super::wrap;
 use crate::os;

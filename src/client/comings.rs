@@ -1,0 +1,80 @@
+//! Those who came and went one after the other, as one line.
+
+use std::io;
+
+use jiff::Timestamp;
+use termcolor::{Color, WriteColor};
+
+use crate::style;
+
+/// Longest line of several, in bytes.
+const MAX_LENGTH: usize = 400;
+
+/// Time between the first and the last, at most, in seconds.
+const MAX_TIME: i64 = 300;
+
+/// What somebody did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coming {
+    Joined,
+    Left,
+}
+
+impl Coming {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::Left => "left",
+        }
+    }
+
+    fn color(self) -> Color {
+        match self {
+            Self::Joined => Color::Green,
+            Self::Left => Color::Red,
+        }
+    }
+}
+
+/// Some who came or went.
+pub(super) struct Comings {
+    pub(super) first: Timestamp,
+    /// Names, together where they did the same.
+    parts: Vec<(Coming, String)>,
+    length: usize,
+}
+
+impl Comings {
+    pub(super) fn new(first: Timestamp) -> Self {
+        Self {
+            first,
+            parts: Vec::new(),
+            length: 0,
+        }
+    }
+
+    /// Whether this one, too, is for this line.
+    pub(super) fn has_room(&self, time: Timestamp, who: &str) -> bool {
+        self.length + who.len() < MAX_LENGTH && time.as_second() - self.first.as_second() < MAX_TIME
+    }
+
+    pub(super) fn add(&mut self, coming: Coming, who: &str) {
+        self.length += who.len();
+        match self.parts.last_mut() {
+            Some((last, names)) if *last == coming => {
+                names.push_str(", ");
+                names.push_str(who);
+            }
+            Some(_) | None => self.parts.push((coming, who.to_owned())),
+        }
+    }
+
+    pub(super) fn paint(&self, out: &mut dyn WriteColor) -> io::Result<()> {
+        for (index, (coming, names)) in self.parts.iter().enumerate() {
+            let sign = if index == 0 { "* " } else { "; " };
+            let text = format!("{sign}{names} {}", coming.as_str());
+            style::paint(out, coming.color(), &text)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! A line of the client's screen, with its colours, and the rows that it is cut into.
+
+use std::io::{self, Write};
+
+use termcolor::{Buffer, ColorSpec, WriteColor};
+
+use super::wrap;
+use crate::protocol::text::clean;
+
+/// A line of the screen, with its colours.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Line {
+    text: String,
+    /// From which byte on which style holds.
+    styles: Vec<(usize, ColorSpec)>,
+    /// Columns that the rows after the first stand in.
+    indent: usize,
+    pub(super) is_dim: bool,
+    /// It may still change: another one may come that says it again and more.
+    pub(super) is_open: bool,
+    /// It says what the open line before it says, and more.
+    pub(super) replaces: bool,
+}
+
+impl Line {
+    /// What `write` writes, its rows after the first standing in `indent` columns.
+    pub(super) fn new(indent: usize, write: impl FnOnce(&mut Self) -> io::Result<()>) -> Self {
+        let mut line = Self {
+            indent,
+            ..Self::default()
+        };
+        // Writing into memory does not fail.
+        let _ = write(&mut line);
+        line
+    }
+
+    /// Text without colours.
+    pub(super) fn plain(text: &str) -> Self {
+        Self::new(2, |line| line.write_all(clean(text).as_bytes()))
+    }
+
+    /// Its rows on a screen of so many columns, as text.
+    pub(super) fn rows(&self, columns: usize) -> Vec<String> {
+        self.painted(columns, &mut Buffer::no_color())
+    }
+
+    /// Its rows, each with its colours where `buffer` takes them.
+    pub(super) fn painted(&self, columns: usize, buffer: &mut Buffer) -> Vec<String> {
+        let indent = self.indent.min(columns / 3);
+        let mut rows = Vec::new();
+        for (index, row) in wrap::at_words(&self.text, columns, indent)
+            .into_iter()
+            .enumerate()
+        {
+            buffer.clear();
+            // Writing into memory does not fail.
+            let _ = self.paint(row.start, row.end, buffer);
+            let painted = String::from_utf8_lossy(buffer.as_slice());
+            let indent = if index == 0 { 0 } else { indent };
+            rows.push(format!("{:indent$}{painted}", ""));
+        }
+        rows
+    }
+
+    fn paint(&self, start: usize, end: usize, out: &mut Buffer) -> io::Result<()> {
+        let end = start + self.text[start..end].trim_end().len();
+        let ends = self.styles.iter().skip(1).map(|(from, _)| *from);
+        for ((from, style), until) in self.styles.iter().zip(ends.chain([self.text.len()])) {
+            let (from, until) = ((*from).max(start), until.min(end));
+            if from >= until {
+                continue;
+            }
+            let mut style = style.clone();
+            if self.is_dim {
+                style.set_dimmed(true);
+            }
+            if style.is_none() {
+                out.write_all(&self.text.as_bytes()[from..until])?;
+            } else {
+                out.set_color(&style)?;
+                out.write_all(&self.text.as_bytes()[from..until])?;
+                out.reset()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes what is written, with the colours that are set meanwhile.
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.styles.is_empty() {
+            self.styles.push((0, ColorSpec::new()));
+        }
+        self.text.push_str(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl WriteColor for Line {
+    fn supports_color(&self) -> bool {
+        true
+    }
+
+    fn set_color(&mut self, style: &ColorSpec) -> io::Result<()> {
+        self.styles.push((self.text.len(), style.clone()));
+        Ok(())
+    }
+
+    fn reset(&mut self) -> io::Result<()> {
+        self.set_color(&ColorSpec::new())
+    }
+}
