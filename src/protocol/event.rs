@@ -3,9 +3,10 @@
 use std::convert::Infallible;
 use std::fmt::{self, Display};
 use std::io::Write;
+use std::marker::PhantomData;
 
 use jiff::Timestamp;
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::limits::{MAX_EVENT_LINE, MAX_LISTED};
@@ -498,11 +499,23 @@ struct Json {
     text: Option<Text>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     count: Option<usize>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Option::is_none"
+    )]
     online: Option<Vec<Listed>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Option::is_none"
+    )]
     members: Option<Vec<Listed>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "list",
+        skip_serializing_if = "Option::is_none"
+    )]
     lines: Option<Vec<Text>>,
     #[serde(default, skip_serializing_if = "is_zero")]
     missing: u64,
@@ -515,6 +528,35 @@ impl Json {
         // Writing text and numbers into memory does not fail.
         let _ = serde_json::to_writer(&mut *out, self);
         out.push(b'\n');
+    }
+}
+
+/// Reads a list, of which it keeps as much as a server lists: a line of nothing but commas would take hundreds of times its length in memory.
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    deserializer.deserialize_seq(List(PhantomData)).map(Some)
+}
+
+struct List<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Vec<T>, A::Error> {
+        let mut kept = Vec::new();
+        while let Some(one) = all.next_element()? {
+            kept.push(one);
+            if kept.len() == MAX_LISTED {
+                while all.next_element::<IgnoredAny>()?.is_some() {}
+                break;
+            }
+        }
+        Ok(kept)
     }
 }
 
