@@ -39,6 +39,11 @@ impl Line {
         Self::new(2, |line| line.write_all(clean(text).as_bytes()))
     }
 
+    /// How long its text is, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
     /// Its rows on a screen of so many columns, as text.
     pub(super) fn rows(&self, columns: usize) -> Vec<String> {
         self.painted(columns, &mut Buffer::no_color())

@@ -22,6 +22,9 @@ const FRAME: Duration = Duration::from_millis(16);
 /// Lines that are kept to be drawn again after a change of size, which no screen has more of.
 const MAX_RECENT: usize = 500;
 
+/// Bytes in them, at most, which no screen has more of either. A hostile server makes each line as long as it may be.
+const MAX_RECENT_BYTES: usize = 1024 * 1024;
+
 /// Begin and end of what a terminal is to show at once (DEC private mode 2026); with the cursor hidden meanwhile for those that
 /// do not know it.
 const BEGIN: &str = "\x1b[?2026h\x1b[?25l";
@@ -37,6 +40,7 @@ pub(super) struct Screen {
     /// The last line, where it may still change: it is drawn with the line that is being typed.
     open: Option<Line>,
     recent: VecDeque<Line>,
+    recent_bytes: usize,
     /// Columns of each row that was drawn last, down to the one with the cursor; nothing where nothing is drawn.
     drawn: Vec<usize>,
     /// All that the screen shows has to be drawn anew.
@@ -62,6 +66,7 @@ impl Screen {
             pending: String::new(),
             open: None,
             recent: VecDeque::new(),
+            recent_bytes: 0,
             drawn: Vec::new(),
             is_lost: false,
             is_stale: true,
@@ -96,10 +101,12 @@ impl Screen {
             self.pending += &row;
             self.pending += "\r\n";
         }
-        if self.recent.len() == MAX_RECENT {
-            self.recent.pop_front();
-        }
+        self.recent_bytes += line.len();
         self.recent.push_back(line);
+        while self.recent.len() > MAX_RECENT || self.recent_bytes > MAX_RECENT_BYTES {
+            let oldest = self.recent.pop_front();
+            self.recent_bytes -= oldest.map_or(0, |line| line.len());
+        }
     }
 
     /// Something that shows in the line's rows has changed.
@@ -148,6 +155,7 @@ impl Screen {
     pub(super) fn clear(&mut self) {
         self.open = None;
         self.recent.clear();
+        self.recent_bytes = 0;
         self.redraw();
     }
 
