@@ -3,6 +3,14 @@
 use std::collections::HashMap;
 
 use crate::protocol::event::{Event, Listed, MemberId, Welcome};
+use crate::protocol::limits::MAX_NAME_BYTES;
+use crate::protocol::text::Text;
+
+/// Members that are known, at most: no room has more. A hostile server tells of as many as it likes.
+const MAX_MEMBERS: usize = 20_000;
+
+/// Names that are not to be heard, at most. Each new name of somebody ignored is one more.
+const MAX_IGNORED: usize = 1000;
 
 /// The members that this client knows of.
 #[derive(Default)]
@@ -20,36 +28,43 @@ impl Roster {
         let before = std::mem::take(&mut self.members);
         for Listed { id, name, .. } in &welcome.online {
             let spoke = before.get(id).map_or(0, |(_, spoke)| *spoke);
-            self.members.insert(*id, (name.as_str().to_owned(), spoke));
+            self.learn(*id, name, spoke);
+        }
+    }
+
+    /// Keeps a name, if it can be one.
+    fn learn(&mut self, id: MemberId, name: &Text, spoke: u64) {
+        let has_room = self.members.len() < MAX_MEMBERS || self.members.contains_key(&id);
+        if has_room && name.as_str().len() <= MAX_NAME_BYTES {
+            self.members.insert(id, (name.as_str().to_owned(), spoke));
         }
     }
 
     /// Learns from what happens now, not in the past.
     pub(super) fn follow(&mut self, event: &Event) {
         match event {
-            Event::Message { id, from, .. } => self.heard(*id, from.as_str()),
-            Event::Joined(Listed { id, name, .. }) => {
-                self.members.insert(*id, (name.as_str().to_owned(), 0));
-            }
+            Event::Message { id, from, .. } => self.heard(*id, from),
+            Event::Joined(Listed { id, name, .. }) => self.learn(*id, name, 0),
             Event::Left { id, .. } => {
                 self.members.remove(id);
             }
             Event::Renamed { id, from, to } => {
-                let ignored = self.is_ignored(from.as_str());
-                if ignored && !self.is_ignored(to.as_str()) {
+                let has_room =
+                    self.ignored.len() < MAX_IGNORED && to.as_str().len() <= MAX_NAME_BYTES;
+                if has_room && self.is_ignored(from.as_str()) && !self.is_ignored(to.as_str()) {
                     self.ignored.push(to.as_str().to_lowercase());
                 }
                 let spoke = self.members.get(id).map_or(0, |(_, spoke)| *spoke);
-                self.members.insert(*id, (to.as_str().to_owned(), spoke));
+                self.learn(*id, to, spoke);
             }
             Event::Server { .. } | Event::Shutdown => {}
         }
     }
 
     /// Somebody said something, in public or in private.
-    pub(super) fn heard(&mut self, id: MemberId, name: &str) {
+    pub(super) fn heard(&mut self, id: MemberId, name: &Text) {
         self.messages += 1;
-        self.members.insert(id, (name.to_owned(), self.messages));
+        self.learn(id, name, self.messages);
     }
 
     /// The names of all but `own`, those who spoke last first, then in the order of the alphabet.

@@ -253,7 +253,7 @@ impl Window {
             }
             Received::Answer(answer) => {
                 if let Answer::PrivateFrom { id, from, .. } = answer {
-                    self.roster.heard(*id, from.as_str());
+                    self.roster.heard(*id, from);
                     if self.roster.is_ignored(from.as_str()) {
                         return;
                     }
