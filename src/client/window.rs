@@ -17,7 +17,7 @@ use super::roster::Roster;
 use super::screen::Screen;
 use super::terminal::{self, Taken};
 use crate::protocol::event::{Answer, Event, MemberId, Received, Welcome};
-use crate::protocol::limits::MAX_LINE;
+use crate::protocol::limits::{MAX_LINE, MAX_NAME_CHARS};
 use crate::protocol::line::LineError;
 
 /// What stands before the line.
@@ -341,7 +341,7 @@ impl Window {
     fn title(&self) -> Option<String> {
         // Not every terminal can show more in a title.
         let ascii = |c: char| if c.is_ascii_graphic() { c } else { '?' };
-        let name: String = self.name.chars().map(ascii).collect();
+        let name: String = self.name.chars().take(MAX_NAME_CHARS).map(ascii).collect();
         let chat = match self.number {
             Some(number) => format!("chat {number}"),
             None => "chat".into(),
