@@ -27,6 +27,9 @@ const WELCOME_TIME: Duration = Duration::from_secs(15);
 /// Time that a server has, after it refused, to answer or to close. One that does neither lets the user try again.
 const REFUSED_TIME: Duration = Duration::from_secs(1);
 
+/// Longest reason why a line is no event, in characters.
+const MAX_REASON: usize = 200;
+
 /// Bytes of one read.
 const READ: usize = 16 * 1024;
 
@@ -403,7 +406,9 @@ fn asks_for_password(greeting: &str) -> bool {
 
 /// What to show for a line that is no event.
 fn nonsense(error: &impl std::fmt::Display) -> Received {
-    let text = format!("the server sent something that is no event: {error}");
+    // The reason quotes what was sent.
+    let reason: String = error.to_string().chars().take(MAX_REASON).collect();
+    let text = format!("the server sent something that is no event: {reason}");
     Received::Answer(Answer::Error(Text::new(&text)))
 }
 
