@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 
 use helpers::{FakeServer, chat_client};
 use screen::Screen;
-use support::{Client, Server, chat_server};
+use support::{Client, Server, chat_server, wait_until};
 
 /// A client that wants to be `ala` here.
 #[track_caller]
@@ -139,6 +139,56 @@ fn it_tries_less_often_each_time_and_ctrl_c_gives_up() {
     }
     ala.type_keys("\x03");
     assert_eq!(ala.end().exit_code(), 0);
+}
+
+#[test]
+fn a_server_that_lets_one_in_and_closes_at_once_is_tried_less_often_each_time() {
+    let fake = FakeServer::new();
+    let mut ala = ala(&fake.address());
+    drop(let_in(&fake, &ala));
+    for seconds in [1, 2, 4] {
+        ala.expect(&format!("not connected: trying again in {seconds} s"));
+        if seconds < 4 {
+            let mut server = fake.accept();
+            server.expect("/resume t0 3");
+            server.send(&welcome("r", 0, ""));
+        }
+    }
+    ala.type_keys("\x03");
+    assert_eq!(ala.end().exit_code(), 0);
+}
+
+#[test]
+fn nonsense_in_place_of_a_coming_back_is_tried_less_often_each_time() {
+    let fake = FakeServer::new();
+    let mut ala = ala(&fake.address());
+    drop(let_in(&fake, &ala));
+    for (seconds, answer) in [
+        (
+            1,
+            &b"{\"type\":\"welcome\",\"seq\":-1}\n\xff\xfe\x1b[2J\n"[..],
+        ),
+        (2, b"{\"type\":\"message\",\"seq\":1}\n{{{{\n\x9b2J"),
+    ] {
+        ala.expect(&format!("not connected: trying again in {seconds} s"));
+        let mut server = fake.accept();
+        server.expect("/resume t0 3");
+        server.send_bytes(answer);
+    }
+    ala.expect("not connected: trying again in 4 s");
+    ala.type_keys("kept");
+    let mut server = fake.accept();
+    server.expect("/resume t0 3");
+    server.send(&welcome("r", 0, ""));
+    ala.expect("* connected again as ala");
+    ala.expect("> kept");
+    ala.type_keys("\r");
+    server.expect("kept");
+    ala.type_keys("\x03");
+    assert_eq!(ala.end().exit_code(), 0);
+    wait_until("the terminal is as it was", || {
+        ala.bytes().ends_with(b"\x1b[?25h").then_some(())
+    });
 }
 
 #[test]

@@ -312,7 +312,7 @@ impl Client {
                 Err(Stop::ShutDown) if reconnects => "the server has shut down".into(),
                 over => return over,
             };
-            joined = self.come_back(&lost, &mut login, &room)?;
+            joined = self.come_back(&lost, &mut login, &mut room)?;
         }
     }
 

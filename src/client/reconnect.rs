@@ -13,7 +13,7 @@ use crate::protocol::text::Text;
 /// Time before the first attempt; it doubles with each one that fails.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Time between two attempts, at most.
+/// Time between two attempts, at most. A connection that has lasted for as long is no attempt any more.
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What a client knows of the room that it is in, over all its connections.
@@ -29,6 +29,10 @@ pub(super) struct Room {
     before: u64,
     /// The last one that is the past to a client that has just come.
     present: Option<u64>,
+    /// When the client came, or came back.
+    entered: Option<Instant>,
+    /// Attempts since a connection has lasted.
+    attempts: u32,
     /// What was said and has not come back.
     pub(super) unheard: VecDeque<Said>,
 }
@@ -50,6 +54,7 @@ impl Room {
         self.id = Some(welcome.room.clone());
         self.token = welcome.token.clone();
         self.present = Some(welcome.seq);
+        self.entered = Some(Instant::now());
         if is_other {
             (self.own, self.last) = (Vec::new(), 0);
         }
@@ -78,6 +83,17 @@ impl Room {
             .is_some()
     }
 
+    /// How long to wait before the next attempt.
+    fn pause(&mut self) -> Duration {
+        let entered = self.entered.take();
+        if entered.is_some_and(|at| at.elapsed() >= LAST_PAUSE) {
+            self.attempts = 0;
+        }
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.attempts));
+        self.attempts += 1;
+        pause.min(LAST_PAUSE)
+    }
+
     fn resume(&self) -> Option<Resume> {
         let token = self.token.clone()?;
         Some(Resume {
@@ -93,13 +109,13 @@ impl Client {
         &mut self,
         lost: &str,
         login: &mut Login,
-        room: &Room,
+        room: &mut Room,
     ) -> Result<Joined, Stop> {
         self.front
             .refuse(&format!("{lost}: trying again, Ctrl+C gives up"));
         login.resume = room.resume();
-        let mut pause = FIRST_PAUSE;
         loop {
+            let pause = room.pause();
             let seconds = pause.as_secs();
             self.front
                 .status(Some(format!("not connected: trying again in {seconds} s")));
@@ -109,7 +125,6 @@ impl Client {
                 self.front.status(None);
                 return Ok(joined);
             }
-            pause = (pause * 2).min(LAST_PAUSE);
         }
     }
 
