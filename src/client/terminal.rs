@@ -115,3 +115,54 @@ pub(super) fn start_keys(post: SyncSender<Happening>) -> io::Result<()> {
         })
         .map(drop)
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::env;
+    use std::io::Read;
+
+    use portable_pty::{CommandBuilder, PtyPair, PtySize, native_pty_system};
+
+    use super::*;
+
+    /// In the environment of the program that panics: these tests, once more, on a terminal of their own.
+    const ON_A_TERMINAL: &str = "CHAT_TEST_ON_A_TERMINAL";
+
+    const THIS: &str =
+        "client::terminal::tests::a_thread_that_panics_gives_the_terminal_back_and_ends_the_client";
+
+    #[test]
+    fn a_thread_that_panics_gives_the_terminal_back_and_ends_the_client() {
+        if env::var_os(ON_A_TERMINAL).is_some() {
+            super::super::end_on_panic();
+            let _hidden = os::hide_typing().unwrap();
+            let _taken = take().unwrap();
+            let thread = thread::Builder::new().name("receive".into());
+            let ended = thread.spawn(|| panic!("as any thread may")).unwrap().join();
+            unreachable!("it has ended the process: {ended:?}");
+        }
+        let PtyPair { master, slave } = native_pty_system().openpty(PtySize::default()).unwrap();
+        let modes = || format!("{:?}", master.get_termios());
+        let before = modes();
+        let mut program = CommandBuilder::new(env::current_exe().unwrap());
+        program.args(["--exact", "--nocapture", THIS]);
+        program.env(ON_A_TERMINAL, "");
+        let mut child = slave.spawn_command(program).unwrap();
+        let mut reader = master.try_clone_reader().unwrap();
+        let shown = thread::spawn(move || {
+            let mut shown = Vec::new();
+            // A terminal that nobody holds any more fails instead of ending.
+            let _ = reader.read_to_end(&mut shown);
+            String::from_utf8_lossy(&shown).into_owned()
+        });
+        let status = child.wait().unwrap();
+        let after = modes();
+        drop(slave);
+        let shown = shown.join().unwrap();
+        assert_eq!(status.exit_code(), 101, "{shown}");
+        assert_eq!(after, before, "{shown}");
+        let (_, given_back) = shown.split_once(TAKE).unwrap();
+        let (_, report) = given_back.split_once(GIVE_BACK).unwrap();
+        assert!(report.contains("as any thread may"), "{shown}");
+    }
+}
