@@ -104,7 +104,9 @@ fn a_name_in_a_line_stands_out_and_rings_until_the_bell_is_off() {
         assert!(!screen.cell(1, 12).unwrap().bold());
         assert!(screen.cell(2, 12).unwrap().bold());
     });
-    ala.type_keys("/bell off\r");
+    ala.type_keys("/bell off");
+    ala.expect("> /bell off");
+    ala.type_keys("\r");
     ala.expect_gone("/bell");
     ola.send("hi ala again");
     ala.expect("ola: hi ala again");
