@@ -4,6 +4,8 @@
 // Clippy knows only functions marked as tests; all that is here is called by them.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/hostile.rs"]
+mod hostile;
 #[path = "support/screen.rs"]
 mod screen;
 mod support;
@@ -539,6 +541,59 @@ fn auto_takes_panes_where_there_is_no_display() {
     let mut screen = Screen::start(&list, 120, 24);
     assert!(screen.end().success());
     screen.expect("panes               built in  (auto takes this one)");
+}
+
+/// Where the sides and corners of the frames stand.
+fn frames(screen: &Screen) -> Vec<(usize, usize)> {
+    screen.look(|screen| {
+        let (rows, columns) = screen.size();
+        let all = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
+        let is_frame = |&(row, column): &(u16, u16)| {
+            let cell = screen.cell(row, column).unwrap();
+            cell.has_contents() && "│┃╭╮╰╯┏┓┗┛".contains(cell.contents())
+        };
+        all.filter(is_frame)
+            .map(|(row, column)| (row.into(), column.into()))
+            .collect()
+    })
+}
+
+#[test]
+fn what_members_send_stays_in_the_panes_as_text() {
+    let screen = start(&["--rate", "0", "--names", "ala,ola"], 170, 60);
+    let mut socket = TcpStream::connect(("127.0.0.1", port(&screen))).unwrap();
+    writeln!(socket, "eve").unwrap();
+    screen.expect("· 3 online");
+    let (before, asked) = (frames(&screen), screen.asked());
+    for (number, messages) in hostile::messages().chunks(10).enumerate() {
+        for (sent, _) in messages {
+            writeln!(socket, "{sent}").unwrap();
+        }
+        // In the panes of both clients, and in the server's.
+        let end = format!("eve: end {number}.");
+        writeln!(socket, "end {number}.").unwrap();
+        screen.wait(&end, |text| (text.matches(&end).count() == 3).then_some(()));
+        let text = screen.text();
+        for (_, arrives) in messages {
+            let shown = format!("eve: {}", arrives.replace('\u{fffd}', "").trim_end());
+            assert!(text.matches(&shown).count() >= 3, "{shown:?} in:\n{text}");
+        }
+        assert_eq!(frames(&screen), before, "{text}");
+        assert_eq!(screen.asked(), asked, "{text}");
+    }
+}
+
+#[test]
+fn a_title_that_a_program_gives_its_pane_is_text() {
+    let script = r"
+        printf '\033]2;chat 9 - \302\233[2J\342\200\256x\342\200\213\361y\033\\'
+        printf 'ready\n'
+        exec cat";
+    let folder = with_client(script);
+    let screen = Screen::start(&scripted(&folder, &["-c", "1"]), 80, 24);
+    screen.expect("ready");
+    screen.expect("▶ chat 9 · [2Jxy");
+    assert!(!String::from_utf8_lossy(&screen.bytes()).contains(['\u{9b}', '\u{202e}', '\u{200b}']));
 }
 
 #[test]

@@ -5,6 +5,9 @@
     reason = "each test file is a crate of its own, and none uses all of this"
 )]
 
+mod emulation;
+
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,18 +18,18 @@ use portable_pty::{
     Child, CommandBuilder, ExitStatus, MasterPty, PtyPair, PtySize, native_pty_system,
 };
 
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use emulation::{Emulation, controls, expect_window};
+
 /// Long enough for a machine that does a lot else; a test that passes never waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How often a screen is looked at again.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Lines that have gone out of the top of the screen, and are kept.
-const SCROLLBACK: usize = 10_000;
-
 /// What the emulation and the reader share.
 struct Seen {
-    emulation: vt100::Parser,
+    emulation: Emulation,
     bytes: Vec<u8>,
 }
 
@@ -62,7 +65,7 @@ impl Screen {
             .expect("a terminal");
         let child = slave.spawn_command(builder).expect("it starts");
         let seen = Arc::new(Mutex::new(Seen {
-            emulation: vt100::Parser::new(rows, columns, SCROLLBACK),
+            emulation: Emulation::new(columns, rows),
             bytes: Vec::new(),
         }));
         let mut reader = master.try_clone_reader().expect("a reader");
@@ -71,7 +74,7 @@ impl Screen {
             let mut buffer = [0; 8192];
             while let Ok(count @ 1..) = reader.read(&mut buffer) {
                 let mut seen = into.lock().unwrap_or_else(PoisonError::into_inner);
-                seen.emulation.process(&buffer[..count]);
+                seen.emulation.write(&buffer[..count]);
                 seen.bytes.extend_from_slice(&buffer[..count]);
             }
         });
@@ -105,7 +108,7 @@ impl Screen {
     #[track_caller]
     pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
         // The emulation first: what the program draws for the new size is not to meet the old one.
-        self.seen().emulation.screen_mut().set_size(rows, columns);
+        self.seen().emulation.resize(columns, rows);
         self.terminal
             .resize(size(columns, rows))
             .expect("the terminal is there");
@@ -113,14 +116,7 @@ impl Screen {
 
     /// What stands on the screen, a line for each row, without blanks at their ends.
     pub(crate) fn text(&self) -> String {
-        let seen = self.seen();
-        let screen = seen.emulation.screen();
-        let columns = screen.size().1;
-        let rows: Vec<String> = screen
-            .rows(0, columns)
-            .map(|row| row.trim_end().to_owned())
-            .collect();
-        rows.join("\n")
+        self.seen().emulation.text()
     }
 
     /// Everything that was written to the terminal, as it came.
@@ -131,6 +127,11 @@ impl Screen {
     /// Asks the emulation itself: for colours, the cursor, modes.
     pub(crate) fn look<T>(&self, ask: impl FnOnce(&vt100::Screen) -> T) -> T {
         ask(self.seen().emulation.screen())
+    }
+
+    /// What the terminal was asked for besides to show something, each thing once.
+    pub(crate) fn asked(&self) -> BTreeSet<String> {
+        self.seen().emulation.asked().clone()
     }
 
     /// The modes of the terminal line, as `stty -g` would have them.
