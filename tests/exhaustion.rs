@@ -7,12 +7,12 @@ mod faults;
 mod support;
 
 use std::io::Write;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use faults::Faults;
-use support::{Client, GREETING, Server, after, chat_server, json, wait_until};
+use support::{Client, GREETING, Server, after, chat_server, json, run, wait_until};
 
 impl Server {
     /// The number behind a field of its `/proc/PID/status`.
@@ -122,6 +122,40 @@ fn without_a_thread_a_client_is_told_and_the_others_go_on() {
     server.join("late");
     ala.expect("* late joined");
     server.stop();
+}
+
+#[test]
+fn a_server_that_cannot_have_one_of_its_threads_says_what_to_try_and_does_not_start() {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let history = folder.path().join("room.jsonl");
+    let history = history.to_str().expect("a path in UTF-8");
+    let all = {
+        let server = Server::start_with_console(&["--history", history]);
+        // The last that it starts.
+        wait_until("it accepts", || {
+            let threads = server.threads();
+            threads
+                .contains(&"accept".to_owned())
+                .then_some(threads.len() - 1)
+        })
+    };
+    let command = || {
+        let mut command = chat_server(&["-p", "0", "--lifeline", "--history", history]);
+        command.stdin(Stdio::piped());
+        command
+    };
+    for count in 0..all {
+        let faults = Faults::new();
+        faults.begin_after("pthread_create", count);
+        run(faults.in_command(command()))
+            .expect_code(1)
+            .expect_stderr("raise `ulimit -u`");
+    }
+    let faults = Faults::new();
+    faults.begin_after("pthread_create", all);
+    let server = faults.server(command());
+    let mut refused = server.connect();
+    refused.expect("! the server has no thread left: try again later");
 }
 
 #[test]

@@ -13,7 +13,8 @@ use super::joining::Joined;
 use super::outgoing::{Outgoing, Said};
 use super::reconnect::Room;
 use super::window::Entered;
-use super::{Client, Happening, Lost, NO_THREAD, Stop};
+use super::{Client, Happening, Lost, Stop};
+use crate::os;
 use crate::protocol::event::{Answer, Event, MemberId, Received, Record};
 
 /// Time that a server has to close the connection of a user who leaves.
@@ -95,7 +96,7 @@ impl Client {
             Front::Window(_) => {
                 let outgoing =
                     Outgoing::start(connection.clone(), std::mem::take(&mut room.unheard))
-                        .map_err(|error| Stop::Failed(Error::new(error).context(NO_THREAD)))?;
+                        .map_err(|error| Stop::Failed(Error::new(error).context(os::NO_THREAD)))?;
                 stay.outgoing = Some(outgoing);
             }
         }

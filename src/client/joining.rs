@@ -8,7 +8,7 @@ use super::connection::{self, Attempt, Connection, Login, Refusal};
 use super::editor::Purpose;
 use super::front::Front;
 use super::input::{self, Ask, Typed};
-use super::{Client, Happening, NO_THREAD, Stop, history};
+use super::{Client, Happening, Stop, history};
 use crate::os;
 use crate::protocol::event::Welcome;
 use crate::protocol::request::Identity;
@@ -64,7 +64,7 @@ impl Client {
     /// Tries once. Where something else has to be asked for, it has been, and `login` has it.
     pub(super) fn try_to_join(&mut self, login: &mut Login) -> Result<Tried, Stop> {
         let receiver = connection::start(login.clone(), self.leaving.post.clone())
-            .map_err(|error| Stop::Failed(Error::new(error).context(NO_THREAD)))?;
+            .map_err(|error| Stop::Failed(Error::new(error).context(os::NO_THREAD)))?;
         match self.attempt()? {
             Attempt::In(welcome, connection) => {
                 return Ok(Tried::In(Box::new(Joined {

@@ -73,8 +73,6 @@ const MAX_WAITING: usize = 16;
 /// Time after which a client that was told to leave ends without more ado: its terminal takes nothing.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-const NO_THREAD: &str = "cannot start a thread: end other programs, or raise `ulimit -u`";
-
 /// What a client is to be like.
 #[derive(Debug)]
 pub struct Config {
@@ -269,7 +267,7 @@ impl Client {
         let said = Arc::default();
         Ok(Self {
             is_interactive: io::stdin().is_terminal(),
-            front: Front::open(&config, post, Arc::clone(&said)).context(NO_THREAD)?,
+            front: Front::open(&config, post, Arc::clone(&said)).context(os::NO_THREAD)?,
             config,
             happenings,
             leaving,

@@ -29,6 +29,9 @@ use std::path::Path;
 /// Bytes of a thread's name that Linux keeps (prctl(2), `PR_SET_NAME`).
 const THREAD_NAME: usize = 15;
 
+/// What an error of starting a thread means, and what to try.
+pub const NO_THREAD: &str = "cannot start a thread: end other programs, or raise `ulimit -u`";
+
 /// A thread's name, like `c:ala`: what fits, cut between two characters.
 pub fn thread_name(prefix: &str, name: &str) -> String {
     let mut all = format!("{prefix}{name}");

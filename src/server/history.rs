@@ -129,7 +129,8 @@ impl History {
             let (sync, file) = (Arc::clone(&sync), file.try_clone()?);
             thread::Builder::new()
                 .name("sync".into())
-                .spawn(move || sync.run(&file))?
+                .spawn(move || sync.run(&file))
+                .context(os::NO_THREAD)?
         };
         let history = Self {
             file,

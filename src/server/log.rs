@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use termcolor::{BufferedStandardStream, Color, ColorChoice, WriteColor};
 
+use crate::os;
 use crate::protocol::event::{Answer, Event, Record};
 use crate::protocol::text::Text;
 use crate::style;
@@ -107,7 +108,7 @@ impl Log {
         let thread = thread::Builder::new()
             .name("log".into())
             .spawn(move || print(&printing, choice, to_launcher))
-            .context("cannot start a thread: end other programs, or raise `ulimit -u`")?;
+            .context(os::NO_THREAD)?;
         Ok(Self { shared, thread })
     }
 

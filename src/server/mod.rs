@@ -146,7 +146,7 @@ pub fn run(config: Config) -> Result<()> {
         rate: config.rate,
         login_time: config.login_time,
     };
-    console::start(config.lifeline, happenings)?;
+    console::start(config.lifeline, happenings).context(os::NO_THREAD)?;
     serve(&shared, &listeners, &happened, past, history)?;
 
     let totals = shared.room.totals();
@@ -199,7 +199,7 @@ fn serve(
         stop.stop(listeners);
         shared.strangers.close();
         shared.room.close();
-        started.context("cannot start a thread: end other programs, or raise `ulimit -u`")
+        started.context(os::NO_THREAD)
     })
 }
 
@@ -227,7 +227,9 @@ fn handle_signals(happenings: Sender<Happening>) -> Result<()> {
         // The receiver is gone where the server is ending already.
         let _ = happenings.send(Happening::Stop);
     })
-    .context("cannot handle signals")
+    .context(
+        "cannot handle signals, which takes a thread: end other programs, or raise `ulimit -u`",
+    )
 }
 
 /// Tells that the server can be reached, and by whom. The first line is for programs as well.

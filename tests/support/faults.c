@@ -1,7 +1,7 @@
 // Makes calls of a program fail as they do on a machine that runs out of something: to be preloaded (ld.so(8)).
 //
-// A call fails as long as the folder that the variable FAULTS names has a file of its name, and leaves a byte in NAME.calls
-// each time.
+// A call fails as long as the folder that the variable FAULTS names has a file of its name, but for as many as that file has bytes,
+// counted from the program's first. Each leaves a byte in NAME.calls.
 //
 // The variable HASTE says how many times as fast as usual a connection finds out that its peer has vanished.
 
@@ -27,16 +27,19 @@ static int fails(const char *name) {
         return 0;
     }
     snprintf(path, sizeof path, "%s/%s.calls", folder, name);
+    off_t made = 0;
     int calls = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (calls >= 0) {
         write_call real = (write_call)dlsym(RTLD_NEXT, "write");
         if (real(calls, ".", 1) < 1) {
             abort();
         }
+        made = lseek(calls, 0, SEEK_CUR);
         close(calls);
     }
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    return access(path, F_OK) == 0;
+    struct stat file;
+    return stat(path, &file) == 0 && made > file.st_size;
 }
 
 // No thread to be had.

@@ -31,12 +31,17 @@ impl Faults {
         Self(folder)
     }
 
-    /// A server in which calls can be made to fail.
-    #[track_caller]
-    pub(crate) fn server(&self, mut command: Command) -> Server {
+    /// `command`, in which calls can be made to fail.
+    pub(crate) fn in_command(&self, mut command: Command) -> Command {
         command.env("FAULTS", self.0.path());
         command.env("LD_PRELOAD", self.0.path().join("faults.so"));
-        Server::start_as(command)
+        command
+    }
+
+    /// A server in which calls can be made to fail.
+    #[track_caller]
+    pub(crate) fn server(&self, command: Command) -> Server {
+        Server::start_as(self.in_command(command))
     }
 
     /// Has the connections of what `command` starts find out so many times as fast as usual that their peers have vanished.
@@ -47,7 +52,12 @@ impl Faults {
 
     /// From now on this call fails.
     pub(crate) fn begin(&self, call: &str) {
-        fs::write(self.0.path().join(call), "").expect("a file can be made");
+        self.begin_after(call, 0);
+    }
+
+    /// From now on this call fails, but for the first `count` of all.
+    pub(crate) fn begin_after(&self, call: &str, count: usize) {
+        fs::write(self.0.path().join(call), vec![b'.'; count]).expect("a file can be made");
     }
 
     /// It does not fail any more.
