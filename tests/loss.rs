@@ -7,12 +7,13 @@ mod faults;
 mod support;
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 
 use faults::Faults;
-use support::{Client, Server, Signal, Value, chat_server, json, run, wait_until};
+use support::{Client, Server, Signal, Value, after, chat_server, json, program, run, wait_until};
 use tempfile::TempDir;
 
 /// A folder with a history file in it.
@@ -27,7 +28,7 @@ impl Room {
         self.0.path().join("room.jsonl")
     }
 
-    fn command(&self) -> std::process::Command {
+    fn command(&self) -> Command {
         let path = self.path();
         let path = path.to_str().expect("a path in UTF-8");
         chat_server(&["-p", "0", "--rate", "0", "--history", path])
@@ -51,6 +52,39 @@ impl Room {
             .map(|line| serde_json::from_str(line).expect("JSON"))
             .collect()
     }
+}
+
+/// `command` in a world of its own, where the folder of `room` is a file system of so many KiB in memory; none where the system
+/// lets nobody do that.
+fn on_a_small_disk(room: &Room, kib: u32, command: &Command) -> Option<Command> {
+    let mut command_with_disk = program("unshare");
+    command_with_disk.arg("--mount");
+    // Where only root may do that, one that is root to itself alone does.
+    if !rustix::process::geteuid().is_root() {
+        command_with_disk.arg("--map-root-user");
+    }
+    let folder = room.0.path().display();
+    let mount = after(
+        &format!("mount -t tmpfs -o size={kib}k tmpfs {folder}"),
+        command,
+    );
+    let mut probe = Command::new(command_with_disk.get_program());
+    probe.args(command_with_disk.get_args());
+    probe.args(["mount", "-t", "tmpfs", "tmpfs", "/tmp"]);
+    let can = run(probe);
+    if !can.status.success() {
+        // Past the test harness, which shows nothing of a test that passes.
+        let _ = writeln!(
+            io::stderr(),
+            "NOT TESTED: a disk that is full, since no file system can be mounted here: {}",
+            can.stderr
+        );
+        return None;
+    }
+    command_with_disk
+        .arg(mount.get_program())
+        .args(mount.get_args());
+    Some(command_with_disk)
 }
 
 /// Says something again and again, as soon as the last of it has come back, and gives all events that it saw until the
@@ -249,6 +283,60 @@ fn a_file_system_that_becomes_read_only_and_writable_again_loses_nothing() {
         .map(|event| event["seq"].as_u64().expect("a number"));
     assert!(seqs.eq(1..=kept.len() as u64), "{kept:#?}");
     assert!(kept.iter().any(|event| event["text"] == "while"));
+}
+
+#[test]
+fn a_disk_that_is_full_has_whole_lines_alone_and_all_of_them_when_there_is_room_again() {
+    const KIB: u32 = 64;
+    let room = Room::new();
+    let Some(command) = on_a_small_disk(&room, KIB, &room.command()) else {
+        return;
+    };
+    let server = Server::start_as(command);
+    // What is in its world is seen from here by its process.
+    let folder = format!("/proc/{}/root{}", server.pid(), room.0.path().display());
+    let kept = || -> Vec<Value> {
+        let text = fs::read_to_string(format!("{folder}/room.jsonl")).expect("it can be read");
+        assert!(text.ends_with('\n'), "whole lines: {text:?}");
+        let lines = text.lines().skip(1);
+        lines
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
+    };
+    let mut ala = server.join_json_live("ala");
+    let filler = format!("{folder}/filler");
+    let full = fs::write(&filler, vec![0; KIB as usize * 1024]).expect_err("it is too much");
+    assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+    let failed = "the history cannot be written: No space left on device (os error 28); the chat goes on without it";
+    let mut said = 0;
+    // What is left of the file's last block takes some.
+    loop {
+        ala.send(&format!("{said} {}", "x".repeat(900)));
+        said += 1;
+        if ala.json()["text"] == failed {
+            break;
+        }
+        assert!(said < 1000, "it is never full");
+    }
+    let before = kept().len();
+    ala.send("while");
+    while ala.json()["text"] != "while" {}
+    assert_eq!(kept().len(), before, "the disk is full");
+    fs::remove_file(filler).expect("it was written");
+    while ala.json()["text"] != "the history is written again" {}
+    ala.send("after");
+    while ala.json()["text"] != "after" {}
+    let kept = kept();
+    let seqs = kept
+        .iter()
+        .map(|event| event["seq"].as_u64().expect("a number"));
+    assert!(seqs.eq(1..=kept.len() as u64), "{kept:#?}");
+    let texts = kept
+        .iter()
+        .filter(|event| event["type"] == "message")
+        .count();
+    assert_eq!(texts, said + 2, "each message once");
+    server.stop();
 }
 
 #[test]
