@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use support::{Client, GREETING, Server, Value, json};
+use support::{Client, GREETING, Server, Value, json, wait_until};
 
 impl Server {
     /// Who comes back with this token and has the events up to `after`. It has read its welcome, and no more.
@@ -429,17 +429,25 @@ fn a_member_that_comes_back_again_and_again_sees_each_event_once_and_in_order() 
     const SPEAKERS: usize = 3;
     const TIMES: usize = 300;
     let server = Server::start(&["--rate", "0"]);
-    let over = AtomicBool::new(false);
+    let (over, seen_by_ala) = (AtomicBool::new(false), AtomicU64::new(0));
     let token = server.join_json("ala").token();
     let last = thread::scope(|scope| {
         for number in 0..SPEAKERS {
-            let (server, over) = (&server, &over);
+            let (server, over, seen_by_ala) = (&server, &over, &seen_by_ala);
             scope.spawn(move || {
                 let mut speaker = server.join_json(&format!("speaker{number}"));
-                // Slowed by its own echo, so that a thousand events last longer than a coming back.
                 while !over.load(Ordering::Relaxed) {
                     speaker.send("hi");
-                    while speaker.json()["id"] != speaker.welcome["id"] {}
+                    let echo = loop {
+                        let event = speaker.json();
+                        if event["id"] == speaker.welcome["id"] {
+                            break event["seq"].as_u64().unwrap();
+                        }
+                    };
+                    wait_until("the server will not forget what ala has not seen", || {
+                        let is_near = echo < seen_by_ala.load(Ordering::Relaxed) + 500;
+                        (is_near || over.load(Ordering::Relaxed)).then_some(())
+                    });
                 }
             });
         }
@@ -466,6 +474,7 @@ fn a_member_that_comes_back_again_and_again_sees_each_event_once_and_in_order() 
                 assert_eq!(event["seq"], seen + 1, "{event}");
                 assert_eq!(event["replay"] == true, seen < welcomed, "{event}");
                 seen += 1;
+                seen_by_ala.store(seen, Ordering::Relaxed);
             }
             match time % 3 {
                 // It is there for the server, and nobody reads it.

@@ -769,6 +769,12 @@ fn join_a_room_that_talks(replay: &str) -> Vec<Heard> {
                 while !client.line_is_message(&id, &last) {}
             });
         }
+        // There is more to be told by then than is told to some.
+        let mut first = server.join("first");
+        for _ in 0..60 {
+            first.line();
+        }
+        drop(first);
         let joining: Vec<_> = (0..JOINING)
             .map(|thread| {
                 let (server, to_join) = (&server, &to_join);

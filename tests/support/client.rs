@@ -12,7 +12,8 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, kill_process};
 use rustix::termios::{LocalModes, Termios, tcgetattr};
 
-use crate::support::{Capture, Client, Program, Server, Signal, program, wait_until};
+use super::support::proxy::Proxy;
+use super::support::{Capture, Client, Program, Server, Signal, program, taking_apart, wait_until};
 
 /// What lets a client in, as member 7, `ala`.
 pub(crate) const WELCOME: &str = r#"{"type":"welcome","room":"r","token":"t","id":7,"name":"ala","count":1,"online":[{"id":7,"name":"ala"}],"seq":0}"#;
@@ -49,15 +50,24 @@ pub(crate) fn at_ten(text: &str) -> String {
 }
 
 /// A server that a test plays.
-pub(crate) struct FakeServer(TcpListener);
+pub(crate) struct FakeServer {
+    listener: TcpListener,
+    proxy: Option<Proxy>,
+}
 
 impl FakeServer {
     pub(crate) fn new() -> Self {
-        Self(TcpListener::bind("127.0.0.1:0").unwrap())
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = taking_apart(listener.local_addr().unwrap());
+        Self { listener, proxy }
     }
 
     pub(crate) fn address(&self) -> String {
-        self.0.local_addr().unwrap().to_string()
+        let address = match &self.proxy {
+            Some(proxy) => proxy.address(),
+            None => self.listener.local_addr().unwrap(),
+        };
+        address.to_string()
     }
 
     /// A client in a pipe that joins as `ala`.
@@ -67,17 +77,17 @@ impl FakeServer {
 
     /// Whether somebody waits to be let in.
     pub(crate) fn is_called(&self) -> bool {
-        self.0.set_nonblocking(true).unwrap();
-        let called = self.0.accept().is_ok();
-        self.0.set_nonblocking(false).unwrap();
+        self.listener.set_nonblocking(true).unwrap();
+        let called = self.listener.accept().is_ok();
+        self.listener.set_nonblocking(false).unwrap();
         called
     }
 
     /// The next connection.
     #[track_caller]
     pub(crate) fn accept(&self) -> Client {
-        self.0.set_nonblocking(true).unwrap();
-        let socket = wait_until("a client has connected", || self.0.accept().ok()).0;
+        self.listener.set_nonblocking(true).unwrap();
+        let socket = wait_until("a client has connected", || self.listener.accept().ok()).0;
         socket.set_nonblocking(false).unwrap();
         Client::over(socket).called("the server")
     }

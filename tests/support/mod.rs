@@ -12,6 +12,8 @@
     reason = "the transcript of a test that failed; the test harness shows it with that test"
 )]
 
+pub(crate) mod proxy;
+
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
@@ -20,6 +22,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use self::proxy::{Plan, Proxy};
 pub(crate) use rustix::process::Signal;
 use rustix::process::{Pid, kill_process};
 pub(crate) use serde_json::{Value, json};
@@ -480,8 +483,17 @@ impl Drop for Program {
 /// A `chat-server` that is listening on a port of its own.
 pub(crate) struct Server {
     pub(crate) program: Program,
-    /// Where it says that it listens.
+    /// Where it is to be joined.
     pub(crate) address: SocketAddr,
+    _proxy: Option<Proxy>,
+}
+
+/// What stands before every server in the tests that are run once more byte by byte, and before none in all others.
+#[track_caller]
+pub(crate) fn taking_apart(server: SocketAddr) -> Option<Proxy> {
+    // The one crate that has those tests.
+    let is_byte_by_byte = env!("CARGO_CRATE_NAME") == "byte_by_byte";
+    is_byte_by_byte.then(|| Proxy::start(server, Vec::new(), Plan::apart()))
 }
 
 impl Server {
@@ -509,8 +521,13 @@ impl Server {
         let address = line
             .strip_prefix("listening on ")
             .and_then(|address| address.parse().ok());
-        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
-        Self { program, address }
+        let address: SocketAddr = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        let proxy = taking_apart(address);
+        Self {
+            program,
+            address: proxy.as_ref().map_or(address, Proxy::address),
+            _proxy: proxy,
+        }
     }
 
     /// Its port.
@@ -545,22 +562,13 @@ impl Server {
     /// A member that gets plain lines, `who` being `NAME [GROUP]`. It has read its welcome, and no more.
     #[track_caller]
     pub(crate) fn join(&self, who: &str) -> Client {
-        let mut client = self.connect().called(who);
-        // Who speaks first is greeted at once.
-        client.send(who);
-        client.expect(GREETING);
-        client.expect_start("* welcome, ");
-        client
+        self.connect().join(who)
     }
 
     /// A member that gets JSON lines. It has read its welcome, and no more: the past and its own joining follow.
     #[track_caller]
     pub(crate) fn join_json(&self, who: &str) -> Client {
-        let mut client = self.connect().called(who);
-        client.send(&format!("/json {who}"));
-        client.expect(GREETING);
-        client.welcome = client.expect_json(json!({"type": "welcome"}));
-        client
+        self.connect().join_json(who)
     }
 
     /// A member that gets JSON lines, and has read its own joining. For rooms without a past.
@@ -649,6 +657,27 @@ impl Client {
             broken: false,
             welcome: Value::Null,
         }
+    }
+
+    /// Logs in, as [`Server::join`] does.
+    #[track_caller]
+    pub(crate) fn join(self, who: &str) -> Self {
+        let mut client = self.called(who);
+        // Who speaks first is greeted at once.
+        client.send(who);
+        client.expect(GREETING);
+        client.expect_start("* welcome, ");
+        client
+    }
+
+    /// Logs in, as [`Server::join_json`] does.
+    #[track_caller]
+    pub(crate) fn join_json(self, who: &str) -> Self {
+        let mut client = self.called(who);
+        client.send(&format!("/json {who}"));
+        client.expect(GREETING);
+        client.welcome = client.expect_json(json!({"type": "welcome"}));
+        client
     }
 
     /// The same, under this name in a failed test's output.
