@@ -224,6 +224,20 @@ fn a_damaged_line_is_named_and_the_file_is_left_as_it_is() {
 }
 
 #[test]
+fn what_a_damaged_line_says_does_not_control_the_operators_terminal() {
+    let history = History::of(&format!(
+        "{ONE}{}\n",
+        r#"{"type":"\u001b]0;title\u0007\u202e"}"#
+    ));
+    let exit = history.failing_server().expect_stderr(":4: ");
+    let said = exit.stderr.trim_end();
+    assert!(
+        !said.contains(|c: char| c.is_control() || c == '\u{202e}'),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn a_damaged_line_that_is_not_utf8_is_named() {
     let history = History::new();
     let mut damaged = ONE.as_bytes().to_vec();

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::past::Past;
 use crate::os;
 use crate::protocol::event::{Event, Received, Record};
+use crate::protocol::text::clean;
 
 /// Bytes that wait while the file cannot be written. Of what comes after them only the number is kept.
 const MAX_WAITING: usize = 1024 * 1024;
@@ -254,9 +255,12 @@ fn load(file: &File, path: &Path, past: &mut Past) -> Result<(Loaded, u64)> {
         };
         length += line.len() as u64 + 1;
         read.map_err(|error| {
+            // It may quote the line.
+            let error = format!("{error:#}");
             anyhow!(
-                "{}:{number}: {error:#}: mend that line, or start with another history file",
-                path.display()
+                "{}:{number}: {}: mend that line, or start with another history file",
+                path.display(),
+                clean(&error)
             )
         })?;
     }
