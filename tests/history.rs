@@ -212,6 +212,16 @@ fn a_damaged_line_is_named_and_the_file_is_left_as_it_is() {
         (format!("{ONE}{{\"type\":\"error\",\"text\":\"x\"}}\n"), 4),
         (format!("{ONE}{{\"type\":\"unheard of\"}}\n"), 4),
         (format!("{ONE}\u{0}\u{0}\u{0}\n"), 4),
+        // Behind these there is no number for the next event, or the next member.
+        (ONE.replace("\"seq\":2", "\"seq\":18446744073709551615"), 3),
+        (
+            ONE.replace("\"id\":3,\"name\"", "\"id\":18446744073709551615,\"name\""),
+            2,
+        ),
+        (
+            format!("{ONE}{{\"type\":\"missing\",\"count\":18446744073709551613}}\n"),
+            4,
+        ),
         ("Dear diary,\ntoday".into(), 1),
         ("Dear diary, today".into(), 1),
         ("{}\n".into(), 1),

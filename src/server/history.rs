@@ -22,6 +22,9 @@ const MAX_WAITING: usize = 1024 * 1024;
 /// does not keep the disk busy.
 const SYNC_PAUSE: Duration = Duration::from_millis(500);
 
+/// Highest number of an event, and of a member, in a file. No room comes to it, and there are as many behind it.
+const MAX_NUMBER: u64 = u64::MAX / 2;
+
 /// What a history file says that is neither an event of the room nor its past.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -52,6 +55,16 @@ pub(super) struct Loaded {
     pub(super) last_id: u64,
     /// How many bytes of a torn last line were cut off.
     pub(super) torn: u64,
+}
+
+impl Loaded {
+    fn go_on(&mut self, last_seq: u64, last_id: u64) -> Result<()> {
+        if last_seq.max(last_id) > MAX_NUMBER {
+            bail!("a number that no room comes to");
+        }
+        (self.last_seq, self.last_id) = (last_seq, last_id);
+        Ok(())
+    }
 }
 
 /// A change in whether the file can be written, to be told to members and operator once.
@@ -297,9 +310,8 @@ fn record(line: &[u8], loaded: &mut Loaded, past: &mut Past) -> Result<()> {
             return match serde_json::from_str(line)? {
                 Mark::Missing { count } => {
                     // Members have seen the numbers, and each event may have been a new member's joining.
-                    loaded.last_seq = loaded.last_seq.saturating_add(count);
-                    loaded.last_id = loaded.last_id.saturating_add(count);
-                    Ok(())
+                    let last_seq = loaded.last_seq.saturating_add(count);
+                    loaded.go_on(last_seq, loaded.last_id.saturating_add(count))
                 }
                 Mark::Room { .. } => Err(anyhow!("a second room begins")),
             };
@@ -309,8 +321,7 @@ fn record(line: &[u8], loaded: &mut Loaded, past: &mut Past) -> Result<()> {
     if record.seq <= loaded.last_seq {
         bail!("event {} after event {}", record.seq, loaded.last_seq);
     }
-    loaded.last_seq = record.seq;
-    loaded.last_id = loaded.last_id.max(highest_id(&record));
+    loaded.go_on(record.seq, loaded.last_id.max(highest_id(&record)))?;
     past.push(Arc::new(record));
     Ok(())
 }
