@@ -7,16 +7,14 @@
 mod client;
 #[path = "support/hostile.rs"]
 mod hostile;
-#[path = "support/screen.rs"]
-mod screen;
 mod support;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use client::screen::{Emulation, Screen, controls, expect_window};
 use client::{at_ten, chat_client};
 use hostile::{HOSTILE, NAMES, assert_text, messages};
-use screen::{Emulation, Screen, controls, expect_window};
 use support::{Client, GREETING, Program, Server, Value, chat_server, json};
 
 /// Wide enough for each message in one row, and high enough for all of them four times.

@@ -1,7 +1,7 @@
 //! The client on a terminal of any size, and its screen without what differs in every run.
 
 #[path = "screen.rs"]
-mod screen;
+pub(crate) mod screen;
 
 use std::process::Command;
 
