@@ -244,6 +244,26 @@ fn a_pane_is_enlarged_and_the_others_tell_what_is_new_in_them() {
 }
 
 #[test]
+fn a_clients_bell_is_heard_and_marks_its_pane_until_that_has_the_focus() {
+    let mut screen = start(&["--names", "ala,ola,jan"], 80, 24);
+    let bells = |screen: &Screen| memchr::memchr_iter(7, &screen.bytes()).count();
+    screen.type_keys("hi ola\r");
+    screen.expect("! chat 2 · ola");
+    wait_until("the bell", || (bells(&screen) == 1).then_some(()));
+    screen.type_keys("\x1b2");
+    screen.expect("▶ chat 2 · ola");
+    screen.type_keys(F2);
+    screen.expect_gone("chat 1");
+    screen.type_keys("hi jan\r");
+    screen.expect(" 3!");
+    wait_until("one more", || (bells(&screen) == 2).then_some(()));
+    screen.type_keys("\x1b3");
+    screen.expect("▶ chat 3 · jan");
+    screen.expect_gone("3!");
+    assert_eq!(bells(&screen), 2);
+}
+
+#[test]
 fn help_shows_all_keys_until_the_next_one() {
     let mut screen = start(&["--names", "ala"], 80, 24);
     screen.type_keys(F1);

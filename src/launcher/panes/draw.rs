@@ -99,11 +99,18 @@ fn draw_pane(state: &State, tile: Tile, buffer: &mut Buffer) -> Option<Position>
         } else {
             Style::new().add_modifier(Modifier::DIM)
         };
-        let mark = if is_focused { "▶ " } else { "" };
+        let mark = match (is_focused, inside.calls) {
+            (true, _) => "▶ ",
+            (false, true) => "! ",
+            (false, false) => "",
+        };
         let title = pane.title(&inside).replace(" - ", " · ");
         let title = look.text(&format!(" {mark}{title} "));
         // The title is read, the frame is not.
-        let title_style = style.remove_modifier(Modifier::DIM);
+        let mut title_style = style.remove_modifier(Modifier::DIM);
+        if inside.calls {
+            title_style = title_style.fg(Color::Yellow).add_modifier(Modifier::BOLD);
+        }
         let mut block = Block::bordered()
             .border_set(look.frame(is_focused))
             .border_style(style)
@@ -196,35 +203,40 @@ fn look_key(look: Look, key: &str) -> String {
     format!(" {}", look.text(key))
 }
 
-/// The panes that are not shown, by their numbers, with a mark at those in which something new came; shorter where that is too long.
+/// What a hidden pane is marked with: it calls, something new came in it, or neither.
+fn mark(pane: &Pane) -> &'static str {
+    let inside = pane.lock();
+    match (inside.calls, inside.emulation.is_unseen()) {
+        (true, _) => "!",
+        (false, true) => "•",
+        (false, false) => "",
+    }
+}
+
+/// The panes that are not shown, by their numbers, with their marks; shorter where that is too long.
 fn hidden(state: &State, tiles: &[Tile], room: usize) -> String {
     let is_hidden = |pane: &usize| tiles.iter().all(|tile| tile.pane != *pane);
-    let is_new = |pane: &Pane| pane.lock().emulation.is_unseen();
-    let hidden: Vec<(usize, bool)> = (0..state.panes.len())
+    let hidden: Vec<(usize, &str)> = (0..state.panes.len())
         .filter(is_hidden)
-        .map(|pane| (pane, is_new(&state.panes[pane])))
+        .map(|pane| (pane, mark(&state.panes[pane])))
         .collect();
     if hidden.is_empty() {
         return String::new();
     }
-    let names = hidden.iter().map(|(pane, is_new)| {
-        let mark = if *is_new { "•" } else { "" };
-        match *pane {
-            SERVER => format!(" server{mark}"),
-            pane => format!(" {pane}{mark}"),
-        }
+    let names = hidden.iter().map(|(pane, mark)| match *pane {
+        SERVER => format!(" server{mark}"),
+        pane => format!(" {pane}{mark}"),
     });
     let all = format!("more:{} ", names.collect::<String>());
     if all.chars().count() <= room {
         return state.look.text(&all);
     }
-    let new = hidden.iter().filter(|(_, is_new)| *is_new).count();
-    let mark = if new > 0 {
-        format!(" {new}•")
-    } else {
-        String::new()
+    let count = |mark| match hidden.iter().filter(|pane| pane.1 == mark).count() {
+        0 => String::new(),
+        count => format!(" {count}{mark}"),
     };
-    state.look.text(&format!("+{}{mark} ", hidden.len()))
+    let marks = count("!") + &count("•");
+    state.look.text(&format!("+{}{marks} ", hidden.len()))
 }
 
 fn draw_help(look: Look, area: Rect, buffer: &mut Buffer) {

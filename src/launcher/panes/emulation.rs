@@ -24,6 +24,8 @@ pub(super) struct Emulation {
 struct Asked {
     answers: Vec<u8>,
     title: Option<String>,
+    /// Whether it rang the bell since somebody asked.
+    rang: bool,
     focus_reports: bool,
     has_focus: bool,
 }
@@ -34,6 +36,10 @@ fn focus_report(has_focus: bool) -> &'static str {
 }
 
 impl Callbacks for Asked {
+    fn audible_bell(&mut self, _: &mut Screen) {
+        self.rang = true;
+    }
+
     fn set_window_title(&mut self, _: &mut Screen, title: &[u8]) {
         self.title = Some(String::from_utf8_lossy(title).into_owned());
     }
@@ -123,6 +129,11 @@ impl Emulation {
     /// The title that the program has set, as it came.
     pub(super) fn title(&self) -> Option<&str> {
         self.parser.callbacks().title.as_deref()
+    }
+
+    /// Whether the program rang the bell since this was last asked.
+    pub(super) fn take_bell(&mut self) -> bool {
+        std::mem::take(&mut self.parser.callbacks_mut().rang)
     }
 
     /// It has the focus now, or no longer: gives what the program is told, if it wants to know.

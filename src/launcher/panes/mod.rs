@@ -53,6 +53,9 @@ pub(super) use self::outer::check;
 /// Time that the terminal has to take its last frame before it is given back all the same.
 const LAST_FRAME: Duration = Duration::from_millis(300);
 
+/// Makes a terminal ring.
+const BELL: u8 = 0x07;
+
 /// What the terminal can show.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
@@ -252,16 +255,21 @@ fn draw(shared: &Shared, mut outer: Outer) -> io::Result<()> {
     let mut last = Instant::now();
     while shared.wake.wait(last) {
         last = Instant::now();
-        let (next, cursor) = {
+        let (next, cursor, rang) = {
             let mut state = shared.lock();
             state.fit();
+            let rang = state.hear_bells();
             let (columns, rows) = state.size;
             let mut next = Buffer::empty(Rect::new(0, 0, columns, rows));
             let cursor = draw::draw(&mut state, &mut next);
-            (next, cursor)
+            (next, cursor, rang)
         };
-        let frame = changes(&mut shown, next, shown_cursor, cursor)?;
+        let mut frame = changes(&mut shown, next, shown_cursor, cursor)?;
         shown_cursor = cursor;
+        if rang {
+            // However often it did since the last frame.
+            frame.push(BELL);
+        }
         if !frame.is_empty() {
             outer.show(&frame)?;
         }

@@ -24,6 +24,8 @@ pub(super) struct Inside {
     pub(super) emulation: Emulation,
     /// Whether the program is there. The server's pane has none.
     pub(super) runs: bool,
+    /// Whether it rang the bell while another pane had the focus, and has not had it since.
+    pub(super) calls: bool,
 }
 
 /// A pane.
@@ -49,6 +51,7 @@ impl Pane {
         let inside = Inside {
             emulation: Emulation::new(size.0, size.1),
             runs: false,
+            calls: false,
         };
         Self {
             title,

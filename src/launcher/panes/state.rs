@@ -77,6 +77,18 @@ impl State {
         }
     }
 
+    /// Whether a pane rang the bell since this was last asked. It is marked until it has the focus.
+    pub(super) fn hear_bells(&mut self) -> bool {
+        let mut rang = false;
+        for (index, pane) in self.panes.iter().enumerate() {
+            let mut inside = pane.lock();
+            let rings = inside.emulation.take_bell();
+            inside.calls = (inside.calls || rings) && index != self.focus;
+            rang |= rings;
+        }
+        rang
+    }
+
     fn screen(&self) -> Rect {
         Rect::new(0, 0, self.size.0, self.size.1)
     }
