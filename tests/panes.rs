@@ -342,6 +342,22 @@ fn the_servers_pane_takes_its_consoles_lines() {
 }
 
 #[test]
+fn several_lines_pasted_in_the_servers_pane_are_not_taken_and_one_waits_for_enter() {
+    let mut screen = start(&["--names", "ala"], 120, 40);
+    screen.type_keys("\x1b0\x1b[200~/say one\r/quit\r\x1b[201~");
+    screen.expect("! a paste of 2 lines was not taken");
+    screen.type_keys("\x1b[200~/say hello\r\x1b[201~");
+    screen.expect("> /say hello");
+    screen.type_keys(" all\r");
+    screen.expect("* the server: hello all");
+    assert!(
+        !screen.text().contains("the server: one"),
+        "{}",
+        screen.text()
+    );
+}
+
+#[test]
 fn a_session_without_clients_has_the_servers_pane() {
     let mut screen = Screen::start(&panes(&["-c", "0"]), 80, 24);
     screen.expect("▶ server 127.0.0.1:");

@@ -33,17 +33,20 @@ impl Line {
         None
     }
 
-    /// Takes what was pasted; gives the lines that it ends.
-    pub(super) fn paste(&mut self, text: &str) -> Vec<String> {
-        let mut lines = Vec::new();
-        for c in text.replace("\r\n", "\n").chars() {
-            match c {
-                '\n' | '\r' => lines.push(self.finish()),
-                c if c.is_control() => {}
-                c => drop(self.input.handle(InputRequest::InsertChar(c))),
-            }
+    /// Takes what was pasted, to be looked at and ended by Enter.
+    ///
+    /// # Errors
+    /// There are so many lines in it, and it was not taken: a text from elsewhere may have a command in any of them.
+    pub(super) fn paste(&mut self, text: &str) -> Result<(), usize> {
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        let text = text.trim_end_matches('\n');
+        if text.contains('\n') {
+            return Err(text.lines().count());
         }
-        lines
+        for c in text.chars().filter(|c| !c.is_control()) {
+            self.input.handle(InputRequest::InsertChar(c));
+        }
+        Ok(())
     }
 
     /// The part of it that fits in `width` columns with the cursor in it, and the cursor's column.
@@ -121,7 +124,11 @@ mod tests {
     #[test]
     fn what_was_typed_before_comes_back_and_the_draft_too() {
         let mut line = Line::default();
-        assert_eq!(line.paste("one\ntwo\nthr"), ["one", "two"]);
+        typed(&mut line, &letters("one"));
+        typed(&mut line, &[KeyCode::Enter]);
+        typed(&mut line, &letters("two"));
+        typed(&mut line, &[KeyCode::Enter]);
+        typed(&mut line, &letters("thr"));
         for (key, shown) in [
             (KeyCode::Up, "two"),
             (KeyCode::Up, "one"),
@@ -136,9 +143,20 @@ mod tests {
     }
 
     #[test]
+    fn a_pasted_line_waits_for_enter_and_several_are_not_taken() {
+        let mut line = Line::default();
+        assert_eq!(line.paste("/say o\tne\r\n"), Ok(()));
+        assert_eq!(line.show(20).0, "/say one");
+        for text in ["x\n/quit", "x\r/quit\r", "x\r\n/quit"] {
+            assert_eq!(line.paste(text), Err(2), "{text:?}");
+        }
+        assert_eq!(line.show(20).0, "/say one");
+    }
+
+    #[test]
     fn a_line_that_is_too_long_is_shown_around_the_cursor() {
         let mut line = Line::default();
-        line.paste("0123456789日本語");
+        line.paste("0123456789日本語").unwrap();
         assert_eq!(line.show(8), ("9日本語", 7));
         typed(&mut line, &[KeyCode::Home]);
         assert_eq!(line.show(8), ("0123456789日本語", 0));

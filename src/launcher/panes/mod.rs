@@ -228,10 +228,7 @@ fn read_keys(shared: &Shared, on_happening: impl Fn(Happening)) {
                     Effect::Session(happening) => on_happening(happening),
                 }
             }
-            Input::Paste(text) => {
-                let happenings = shared.lock().paste(&text);
-                happenings.into_iter().for_each(&on_happening);
-            }
+            Input::Paste(text) => shared.lock().paste(&text),
             Input::Resize(columns, rows) => shared.lock().size = (columns, rows),
             Input::FocusGained | Input::FocusLost => {
                 let state = shared.lock();

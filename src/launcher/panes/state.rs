@@ -190,8 +190,8 @@ impl State {
         }
     }
 
-    /// Hands what was pasted to what is in the focused pane; gives what is the session's business.
-    pub(super) fn paste(&mut self, text: &str) -> Vec<Happening> {
+    /// Hands what was pasted to what is in the focused pane.
+    pub(super) fn paste(&mut self, text: &str) {
         let pane = &self.panes[self.focus];
         let mut inside = pane.lock();
         inside.emulation.scroll_to_end();
@@ -199,10 +199,12 @@ impl State {
         drop(inside);
         if pane.window().is_some() {
             pane.send(keys::encode_paste(text, bracketed));
-            return Vec::new();
+        } else if let Err(lines) = self.line.paste(text) {
+            let note = format!(
+                "\x1b[33m! a paste of {lines} lines was not taken; paste one line at a time here\x1b[m\r\n"
+            );
+            self.panes[SERVER].lock().emulation.process(note.as_bytes());
         }
-        let lines = self.line.paste(text);
-        lines.into_iter().map(|line| self.typed(line)).collect()
     }
 
     /// A line for the server's console, which shows in the log as it would on a terminal.
