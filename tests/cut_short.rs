@@ -20,7 +20,7 @@ use std::time::Duration;
 use helpers::chat_client;
 use screen::Screen;
 use support::proxy::{Plan, Proxy, Step};
-use support::{GREETING, Program, Server, json};
+use support::{GREETING, Program, Server};
 
 /// The first of two bytes of a letter, with what is before it.
 const HALF: &[u8] = b"za\xc5";
@@ -121,26 +121,6 @@ fn a_line_without_its_end_counts_where_the_input_ends_and_half_a_letter_is_refus
     // The other direction goes on to the end.
     ala.expect("! that line is not UTF-8: set your terminal to UTF-8");
     ala.expect_end();
-}
-
-#[test]
-fn what_is_held_up_on_its_way_to_a_json_client_comes_whole_and_in_order() {
-    let server = Server::start(&[]);
-    let mut ola = server.join("ola");
-    let proxy = before(&server, Plan::down(HALF, Step::Stall));
-    let mut ala = proxy.connect().join_json("ala");
-    ola.expect("* ala joined");
-    ala.expect_json(json!({"type": "joined"}));
-    ola.send(WHOLE);
-    proxy.expect_stalled();
-    // It can send all the same, and nobody waits for it.
-    ala.send("meanwhile");
-    ola.expect("ala: meanwhile");
-    ola.send("after");
-    proxy.go_on();
-    for text in [WHOLE, "meanwhile", "after"] {
-        ala.expect_json(json!({"type": "message", "text": text}));
-    }
 }
 
 #[test]
