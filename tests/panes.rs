@@ -600,7 +600,13 @@ fn what_members_send_stays_in_the_panes_as_text() {
     let mut socket = TcpStream::connect(("127.0.0.1", port(&screen))).unwrap();
     writeln!(socket, "eve").unwrap();
     screen.expect("· 3 online");
-    let (before, asked) = (frames(&screen), screen.asked());
+    // A client's own name in a line rings.
+    let all_but_the_bell = || {
+        let mut asked = screen.asked();
+        asked.remove("bell");
+        asked
+    };
+    let (before, asked) = (frames(&screen), all_but_the_bell());
     for (number, messages) in hostile::messages().chunks(10).enumerate() {
         for (sent, _) in messages {
             writeln!(socket, "{sent}").unwrap();
@@ -615,7 +621,7 @@ fn what_members_send_stays_in_the_panes_as_text() {
             assert!(text.matches(&shown).count() >= 3, "{shown:?} in:\n{text}");
         }
         assert_eq!(frames(&screen), before, "{text}");
-        assert_eq!(screen.asked(), asked, "{text}");
+        assert_eq!(all_but_the_bell(), asked, "{text}");
     }
 }
 
