@@ -21,6 +21,7 @@ Usage: ./run.sh [OPTIONS OF chat-run]    start a session, as ./run.sh -c 3 -p 80
        ./run.sh test [OPTIONS OF cargo test]
                                          install what the tests need, and run them all
        ./run.sh soak MINUTES             let members come and go for so long, and tell what was lost
+       ./run.sh fuzz MINUTES             feed the protocol, the client and the history with bytes that nobody thought of
        ./run.sh bench [OPTIONS OF cargo bench]
                                          run the benchmarks
        ./run.sh dist [FOLDER]            make one file of programs, completions and man pages that runs on any
@@ -80,6 +81,7 @@ or, without root, one that comes in a folder, such as conda's: conda install -c 
 test_needs() {
     cat <<'END'
 Xvfb xvfb
+c++ g++
 dbus-daemon dbus
 gdbus libglib2.0-bin
 import imagemagick
@@ -188,6 +190,26 @@ make_dist() {
     echo "$1/$name.tar.gz"
 }
 
+# Feeds each target of fuzz/ with what is kept there, and then, for $1 seconds, with what libFuzzer makes of that; what that finds
+# goes to folder $2. Stops at the first input that a target fails with.
+fuzz() {
+    command -v c++ >/dev/null || fail "there is no C++ compiler (c++), which libFuzzer needs; install it with
+  $(install_hint g++ gcc-c++ gcc g++)"
+    cd "$root/fuzz"
+    say "building what is fuzzed"
+    cargo build --release --locked --quiet || fail "the build of fuzz/ failed; what is above says why"
+    local file target
+    for file in fuzz_targets/*.rs; do
+        target=$(basename "$file" .rs)
+        say "fuzzing: $target, for $1 s"
+        mkdir -p "$2/$target" artifacts
+        # An input that takes over 10 s, or 512 MB, is one that a target fails with.
+        cargo run --release --locked --quiet --bin "$target" -- -max_total_time="$1" -timeout=10 -rss_limit_mb=512 \
+            -dict=words.dict -verbosity=0 -print_final_stats=1 -artifact_prefix="artifacts/$target-" \
+            "$2/$target" "corpus/$target" || fail "$target fails; keep the input that is named above in fuzz/corpus/$target"
+    done
+}
+
 # Where cargo builds, which an environment or a user's configuration may change.
 target_folder() {
     (cd "$root" && cargo metadata --format-version 1 --no-deps --locked) |
@@ -205,20 +227,33 @@ test)
     check_tools
     prepare_tests
     cd "$root"
+    status=0
     # All of them, also after a file with a test that fails.
-    exec cargo test --locked --no-fail-fast "$@"
+    cargo test --locked --no-fail-fast "$@" || status=$?
+    # Who names tests wants those.
+    if [ $# -eq 0 ]; then
+        found=$(mktemp -d)
+        (fuzz 3 "$found") || status=1
+        rm -rf "$found"
+    fi
+    exit "$status"
     ;;
-soak)
+soak | fuzz)
     minutes=${2-}
     case $minutes in
     '' | *[!0-9.]*)
-        say "error: for how many minutes? as in \`./run.sh soak 10\`"
+        say "error: for how many minutes? as in \`./run.sh $1 10\`"
         exit 2
         ;;
     esac
     check_tools
     cd "$root"
-    SOAK_MINUTES=$minutes exec cargo test --release --locked --test soak --test ghosts -- --nocapture
+    if [ "$1" = fuzz ]; then
+        targets=$(find fuzz/fuzz_targets -name '*.rs' | wc -l)
+        fuzz "$(awk "BEGIN { print int($minutes * 60 / $targets) + 1 }")" found
+    else
+        SOAK_MINUTES=$minutes exec cargo test --release --locked --test soak --test ghosts -- --nocapture
+    fi
     ;;
 bench)
     shift
@@ -235,7 +270,7 @@ dist)
     run_session "$@"
     ;;
 *[!0-9]*)
-    say "error: run.sh has no command \`$1\`: there are \`test\`, \`soak\`, \`bench\`, \`dist\` and \`--help\`, and chat-run takes a port or options, as in \`./run.sh -c 3\`"
+    say "error: run.sh has no command \`$1\`: there are \`test\`, \`soak\`, \`fuzz\`, \`bench\`, \`dist\` and \`--help\`, and chat-run takes a port or options, as in \`./run.sh -c 3\`"
     exit 2
     ;;
 *)

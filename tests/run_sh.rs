@@ -27,8 +27,9 @@ esac
 "#;
 
 /// What `./run.sh test` would install where it is missing, which no test is to do.
-const NEEDED: [&str; 19] = [
+const NEEDED: [&str; 20] = [
     "Xvfb",
+    "c++",
     "dbus-daemon",
     "gdbus",
     "import",
@@ -49,6 +50,9 @@ const NEEDED: [&str; 19] = [
     "alacritty",
 ];
 
+/// What there is to be fuzzed.
+const TARGETS: [&str; 2] = ["first", "second"];
+
 /// A clone in which nothing is built.
 struct Clone {
     folder: TempDir,
@@ -65,6 +69,11 @@ impl Clone {
         }
         for file in ["run.sh", "Cargo.toml"] {
             fs::copy(package.join(file), clone.path("clone").join(file)).unwrap();
+        }
+        let targets = clone.path("clone").join("fuzz/fuzz_targets");
+        fs::create_dir_all(&targets).unwrap();
+        for target in TARGETS {
+            fs::write(targets.join(target).with_extension("rs"), "").unwrap();
         }
         clone.put_program("cargo", CARGO);
         clone.put_program("rustc", "echo 'rustc 999.0.0 (of a test)'");
@@ -156,7 +165,9 @@ fn a_word_that_is_no_command_is_refused_before_any_build() {
         let run = clone.run_sh(&[word]);
         assert_eq!(run.code, Some(2), "{run:?}");
         assert_eq!(run.stdout, "");
-        for known in [word, "`test`", "`soak`", "`bench`", "`dist`", "`--help`"] {
+        for known in [
+            word, "`test`", "`soak`", "`fuzz`", "`bench`", "`dist`", "`--help`",
+        ] {
             assert!(run.stderr.contains(known), "{run:?}");
         }
         assert_eq!(clone.calls(), "");
@@ -164,12 +175,18 @@ fn a_word_that_is_no_command_is_refused_before_any_build() {
 }
 
 #[test]
-fn a_soak_takes_its_minutes() {
-    for arguments in [&["soak"][..], &["soak", "long"]] {
+fn a_soak_and_fuzzing_take_their_minutes() {
+    for arguments in [
+        &["soak"][..],
+        &["soak", "long"],
+        &["fuzz"],
+        &["fuzz", "1 h"],
+    ] {
         let clone = Clone::new();
         let run = clone.run_sh(arguments);
         assert_eq!(run.code, Some(2), "{run:?}");
-        assert!(run.stderr.contains("./run.sh soak 10"), "{run:?}");
+        let example = format!("./run.sh {} 10", arguments[0]);
+        assert!(run.stderr.contains(&example), "{run:?}");
         assert_eq!(clone.calls(), "");
     }
     let clone = Clone::new();
@@ -180,6 +197,30 @@ fn a_soak_takes_its_minutes() {
             .contains("test --release --locked --test soak"),
         "{}",
         clone.calls()
+    );
+}
+
+#[test]
+fn minutes_of_fuzzing_are_shared_by_the_targets() {
+    let clone = Clone::new();
+    let run = clone.run_sh(&["fuzz", "0.5"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    for target in TARGETS {
+        let time = format!("--bin {target} -- -max_total_time=16 ");
+        assert!(clone.calls().contains(&time), "{}", clone.calls());
+    }
+}
+
+#[test]
+fn an_input_that_a_target_fails_with_fails_the_tests() {
+    let clone = Clone::new();
+    clone.put_program("cargo", &format!("{CARGO}\n[ \"$1\" != run ] || exit 77"));
+    let run = clone.run_sh(&["test"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(
+        run.stderr
+            .contains("first fails; keep the input that is named above in fuzz/corpus/first"),
+        "{run:?}"
     );
 }
 
@@ -198,6 +239,26 @@ fn test_runs_all_tests_even_where_one_fails() {
     assert!(calls.contains(": test "), "{calls}");
     assert!(calls.contains(" --no-fail-fast "), "{calls}");
     assert!(calls.contains(" --test room\n"), "{calls}");
+    assert!(
+        !calls.contains(": run "),
+        "who names tests wants those: {calls}"
+    );
+}
+
+#[test]
+fn with_all_tests_each_target_is_fuzzed_for_some_seconds_from_what_is_kept() {
+    let clone = Clone::new();
+    let run = clone.run_sh(&["test"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let calls = clone.calls();
+    for target in TARGETS {
+        let call = calls
+            .lines()
+            .find(|call| call.contains(&format!("--bin {target} ")));
+        let call = call.unwrap_or_else(|| panic!("{calls}"));
+        assert!(call.contains("-max_total_time=3 "), "{call}");
+        assert!(call.ends_with(&format!(" corpus/{target}")), "{call}");
+    }
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! Whatever a server sends, the client's screen shows text and nothing else, and what it read is what it would write.
+
+#![no_main]
+
+// What the client makes of events is no part of the library's surface; its files are compiled here, and what they are tested with is not
+// all of them.
+use chat_run::{protocol, style};
+#[allow(dead_code)]
+#[path = "../../src/client/command.rs"]
+mod command;
+#[allow(dead_code)]
+#[path = "../../src/client/conversation.rs"]
+mod conversation;
+#[allow(dead_code)]
+#[path = "../../src/client/look.rs"]
+mod look;
+#[allow(dead_code)]
+#[path = "../../src/client/wrap.rs"]
+mod wrap;
+
+use chat_run::protocol::event::{Answer, Received};
+use chat_run::protocol::limits::MAX_SERVER_LINE;
+use chat_run::protocol::line::Lines;
+use chat_run_fuzz::assert_shown;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use libfuzzer_sys::fuzz_target;
+use look::{Line, Look};
+use termcolor::Buffer;
+
+/// Columns of screens.
+const SCREENS: [usize; 3] = [1, 20, 100];
+
+fuzz_target!(|input: &[u8]| {
+    let mut look = Look::new(TimeZone::UTC, Timestamp::UNIX_EPOCH);
+    let mut lines = Lines::new(MAX_SERVER_LINE);
+    lines.push(input);
+    lines.push(b"\n");
+    while let Some(line) = lines.next_line() {
+        let Ok(line) = line else { continue };
+        match Received::decode(line) {
+            Ok(received) => {
+                assert_read(&received);
+                show(&mut look, &received);
+            }
+            Err(error) => assert_painted(&look.refusal(&error)),
+        }
+    }
+    look.end_past().iter().for_each(assert_painted);
+});
+
+/// What was read is read again from what it is written as. Plain text of it is text.
+fn assert_read(received: &Received) {
+    let mut out = Vec::new();
+    let plain = match received {
+        Received::Record(record, replay) => {
+            record.write_json(*replay, &mut out);
+            record.event.to_string()
+        }
+        Received::Answer(answer) => {
+            answer.write_json(&mut out);
+            answer.to_string()
+        }
+        Received::Unknown => return,
+    };
+    plain.split('\n').for_each(assert_shown);
+    let written = String::from_utf8(out).expect("UTF-8");
+    let again = Received::decode(&written).expect("what it wrote");
+    let mut out = Vec::new();
+    match &again {
+        Received::Record(record, replay) => record.write_json(*replay, &mut out),
+        Received::Answer(answer) => answer.write_json(&mut out),
+        Received::Unknown => panic!("it was known before: {written:?}"),
+    }
+    assert_eq!(String::from_utf8(out).expect("UTF-8"), written);
+}
+
+fn show(look: &mut Look, received: &Received) {
+    let lines = match received {
+        Received::Record(record, replay) => look.record(record, *replay),
+        Received::Answer(Answer::Welcome(welcome)) => vec![look.welcome(welcome)],
+        Received::Answer(answer) => look.answer(answer, SCREENS[1]),
+        Received::Unknown => return,
+    };
+    lines.iter().for_each(assert_painted);
+}
+
+fn assert_painted(line: &Line) {
+    for columns in SCREENS {
+        for row in line.painted(columns, &mut Buffer::ansi()) {
+            assert_shown(&without_colours(&row));
+        }
+    }
+}
+
+/// `row` without the sequences that set colours, ESC `[` … `m`.
+fn without_colours(row: &str) -> String {
+    let mut parts = row.split("\x1b[");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (colour, rest) = part.split_once('m').expect("it ends so");
+        assert!(
+            colour
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b';')
+        );
+        text += rest;
+    }
+    text
+}

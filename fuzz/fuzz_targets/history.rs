@@ -1,0 +1,85 @@
+//! Whatever is in a history file, a server either refuses it, says which line, and leaves it alone, or goes on behind its whole lines.
+
+#![no_main]
+
+// What reads the file is no part of the library's surface; it is compiled here.
+use chat_run::{os, protocol};
+#[allow(dead_code)]
+#[path = "../../src/server/history.rs"]
+mod history;
+#[allow(dead_code)]
+#[path = "../../src/server/past.rs"]
+mod past;
+
+use std::fs;
+
+use chat_run::os::Scratch;
+use chat_run::protocol::event::{Event, Record};
+use chat_run::protocol::request::Format;
+use chat_run::protocol::text::Text;
+use chat_run_fuzz::assert_shown;
+use history::History;
+use jiff::Timestamp;
+use libfuzzer_sys::fuzz_target;
+use past::{Past, Span};
+
+/// The room that a file is to name that names none.
+const NEW: &str = "0123456789abcdef";
+
+fuzz_target!(|input: &[u8]| {
+    let file = Scratch::new("history", input).expect("memory");
+    let content = || fs::read(file.path()).expect("it is there");
+
+    let mut past = Past::new(usize::MAX);
+    let (mut history, loaded) = match History::open(file.path(), NEW.into(), &mut past) {
+        Ok(opened) => opened,
+        Err(error) => {
+            let place = format!("{}:", file.path().display());
+            let error = format!("{error:#}");
+            assert!(error.starts_with(&place), "{error}");
+            assert_shown(&error);
+            assert_eq!(content(), input, "it is left as it is");
+            return;
+        }
+    };
+    assert_past(&past);
+    let whole = input.len() - usize::try_from(loaded.torn).expect("a length");
+    assert!(!input[whole..].contains(&b'\n'));
+
+    let mut said = Vec::new();
+    let Some(seq) = loaded.last_seq.checked_add(1) else {
+        panic!("there is no number for the next event");
+    };
+    let record = Record {
+        seq,
+        time: Timestamp::UNIX_EPOCH,
+        event: Event::Server {
+            text: Text::new("hi"),
+        },
+    };
+    record.write_json(false, &mut said);
+    assert!(history.append(&said, 1).is_none());
+    history.close().expect("it can be written");
+    let written = content();
+    assert!(written.starts_with(&input[..whole]) && written.ends_with(&said));
+
+    let mut past = Past::new(usize::MAX);
+    let (history, again) = History::open(file.path(), "another".into(), &mut past)
+        .unwrap_or_else(|error| panic!("its own file: {error:#}"));
+    assert_eq!((again.room, again.torn), (loaded.room, 0));
+    assert_eq!((again.last_seq, again.last_id), (seq, loaded.last_id));
+    assert_past(&past);
+    history.close().expect("it can be written");
+    assert_eq!(content(), written);
+});
+
+/// What a newcomer is shown is text.
+fn assert_past(past: &Past) {
+    let span = Span { after: 0, since: 0 };
+    for format in [Format::Plain, Format::Json] {
+        let mut shown = Vec::new();
+        past.write(span, format, &mut shown);
+        let shown = String::from_utf8(shown).expect("UTF-8");
+        shown.lines().for_each(assert_shown);
+    }
+}

@@ -1,0 +1,69 @@
+//! Whatever a stranger sends leads to a name that is fit to be shown, to a command, to nothing, or to a refusal that is.
+
+#![no_main]
+
+use chat_run::protocol::limits::MAX_LINE;
+use chat_run::protocol::line::Lines;
+use chat_run::protocol::request::{Format, Identity, Login};
+use chat_run::protocol::text::Text;
+use chat_run_fuzz::{assert_group, assert_name, assert_refusal, assert_shown};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let mut lines = Lines::new(MAX_LINE);
+    lines.push(input);
+    while let Some(line) = lines.next_line() {
+        match line {
+            Ok(line) => log_in(line),
+            Err(error) => assert_refusal(&error),
+        }
+    }
+    if let Some(Ok(line)) = lines.last_line() {
+        log_in(line);
+    }
+});
+
+fn log_in(line: &str) {
+    match Login::parse(line) {
+        // Blanks around it are none of the name, also those that text would show by a stand-in.
+        Login::Nothing => assert!(!Text::new(line.trim()).is_visible()),
+        Login::Enter(_, words) => match Identity::parse(words) {
+            Ok(identity) => enter(&identity),
+            Err(error) => assert_refusal(&error),
+        },
+        Login::Resume(Some((token, seq))) => {
+            let again = format!("/resume {token} {seq}");
+            assert_eq!(Login::parse(&again), Login::Resume(Some((token, seq))));
+        }
+        Login::Resume(None) | Login::Help(_) | Login::Quit => assert_is_command(line),
+        Login::Pass(password) => {
+            assert_is_command(line);
+            assert_eq!(password, password.trim());
+        }
+        Login::Unknown(word) => {
+            assert_is_command(line);
+            assert_shown(word.as_str());
+            assert!(word.as_str().len() < 300, "{word:?}");
+        }
+        Login::Http => assert!(line.contains("HTTP/1.")),
+    }
+}
+
+fn assert_is_command(line: &str) {
+    assert!(line.trim().starts_with('/'), "{line:?}");
+}
+
+/// What a client sends to be let in under this name lets it in under this name.
+fn enter(identity: &Identity) {
+    assert_name(&identity.name);
+    let mut words = identity.name.to_string();
+    if let Some(group) = &identity.group {
+        assert_group(group);
+        words += &format!(" {group}");
+    }
+    assert_eq!(Login::parse(&words), Login::Enter(None, &words));
+    let json = format!("/json {words}");
+    let format = Some(Format::Json);
+    assert_eq!(Login::parse(&json), Login::Enter(format, &words));
+    assert_eq!(Identity::parse(&words).ok().as_ref(), Some(identity));
+}

@@ -1,0 +1,76 @@
+//! What holds for everything that may reach a screen, said without a look at how it is kept.
+
+use chat_run::protocol::limits::{MAX_GROUP_CHARS, MAX_NAME_BYTES, MAX_NAME_CHARS};
+use chat_run::protocol::name::{Group, Name};
+use chat_run::protocol::text::clean;
+
+/// One line of text: nothing in it controls a terminal, or hides or reorders what stands around it.
+#[track_caller]
+pub fn assert_shown(line: &str) {
+    let is_hostile = |c: char| {
+        c.is_control()
+            || matches!(
+                c,
+                '\u{61c}'
+                    | '\u{ad}'
+                    | '\u{200b}'
+                    | '\u{200e}'..='\u{200f}'
+                    | '\u{2028}'..='\u{202e}'
+                    | '\u{2066}'..='\u{2069}'
+                    | '\u{feff}'
+                    | '\u{fff9}'..='\u{fffb}'
+                    | '\u{e0000}'..='\u{e007f}'
+            )
+    };
+    assert!(!line.contains(is_hostile), "{line:?}");
+    assert_eq!(clean(line), line, "cleaned again it is another");
+}
+
+/// Longest refusal, in bytes: what was typed is in it twice, 96 bytes of it, each of which may become a stand-in of three.
+const MAX_REFUSAL: usize = 700;
+
+/// A refusal: short, and fit to be shown.
+#[track_caller]
+pub fn assert_refusal(error: &impl std::fmt::Display) {
+    let shown = error.to_string();
+    assert_shown(&shown);
+    assert!(!shown.is_empty() && shown.len() < MAX_REFUSAL, "{shown:?}");
+}
+
+/// A name as it may stand before a message: no line of another sort begins so, and it is the same when it is read again.
+#[track_caller]
+pub fn assert_name(name: &Name) {
+    let shown = name.as_str();
+    assert_shown(shown);
+    assert!(
+        (1..=MAX_NAME_CHARS).contains(&shown.chars().count()) && shown.len() <= MAX_NAME_BYTES,
+        "{shown:?}"
+    );
+    assert!(
+        !shown.starts_with(|c: char| c.is_ascii_punctuation()),
+        "{shown:?}"
+    );
+    assert!(
+        !shown.contains(|c: char| c.is_whitespace() || ":*![]()/{\"".contains(c)),
+        "{shown:?}"
+    );
+    let again = Name::new(shown).expect("a name is a name");
+    assert_eq!(again, *name);
+    assert!(again.is_same(name));
+}
+
+/// A group as it may stand in brackets.
+#[track_caller]
+pub fn assert_group(group: &Group) {
+    let shown = group.as_str();
+    assert_shown(shown);
+    assert!(
+        (1..=MAX_GROUP_CHARS).contains(&shown.chars().count()) && shown.len() <= MAX_NAME_BYTES,
+        "{shown:?}"
+    );
+    assert!(
+        !shown.contains(|c: char| c.is_whitespace() || ":*![](){\"".contains(c)),
+        "{shown:?}"
+    );
+    assert_eq!(Group::new(shown).as_ref(), Ok(group));
+}
