@@ -149,8 +149,10 @@ impl<'a> Session<'a> {
         };
         let interrupt = tell(&sender);
         ctrlc::set_handler(move || interrupt(Event::Interrupt)).context("cannot handle signals")?;
-        // In tmux they were held until now.
-        os::settle_signals();
+        if config.lifeline.is_some() {
+            // In a tmux of our own they were held until now.
+            os::release_signals();
+        }
         let hello = tell(&sender);
         let lifeline = lifeline::Listener::start(move |event| hello(Event::Lifeline(event)))
             .context("cannot listen for the clients that are started")?;

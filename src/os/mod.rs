@@ -134,7 +134,7 @@ pub fn addresses() -> Vec<IpAddr> {
 }
 
 /// Lets signals through that the parent had blocked, which programs inherit, but keeps a SIGHUP that was ignored when this program started
-/// (`nohup`) from ending it, although `ctrlc` is going to handle the signal.
+/// (`nohup`) from ending it, although `ctrlc` is going to handle the signal. Nor is one let through that a parent has blocked for that reason.
 ///
 /// To be called first in `main`: it blocks the signal in this thread, and threads inherit that when they start. To ignore it
 /// again would take `unsafe`.
@@ -142,24 +142,36 @@ pub fn addresses() -> Vec<IpAddr> {
 pub fn settle_signals() {
     use nix::sys::signal::{SigSet, Signal};
 
-    let mut blocked = SigSet::empty();
+    let (mut others, hangup) = (SigSet::all(), SigSet::from(Signal::SIGHUP));
+    others.remove(Signal::SIGHUP);
+    // Neither can fail for signals that exist; if one did, SIGHUP would end the program, as without `nohup`.
+    let _ = others.thread_unblock();
     if hangup_is_ignored() {
-        blocked.add(Signal::SIGHUP);
+        let _ = hangup.thread_block();
     }
-    // It cannot fail for a signal that exists; if it did, SIGHUP would end the program, as without `nohup`.
-    let _ = blocked.thread_set_mask();
 }
 
-/// Keeps signals that ask this process to end waiting until [`settle_signals`]: to be called in the main thread before it starts others.
+/// Keeps signals that ask this process to end waiting until [`release_signals`]. To be called in the main thread before it starts others.
 #[cfg(unix)]
 pub fn hold_signals() {
-    use nix::sys::signal::{SigSet, Signal};
-
-    let asking: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
-        .into_iter()
-        .collect();
     // As above: it cannot fail.
-    let _ = asking.thread_block();
+    let _ = asking_signals().thread_block();
+}
+
+/// Lets the signals of [`hold_signals`] come.
+#[cfg(unix)]
+pub fn release_signals() {
+    // As above: it cannot fail.
+    let _ = asking_signals().thread_unblock();
+}
+
+#[cfg(unix)]
+fn asking_signals() -> nix::sys::signal::SigSet {
+    use nix::sys::signal::Signal;
+
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
+        .into_iter()
+        .collect()
 }
 
 /// Lets this process hear how its children end, where its parent ignored SIGCHLD: that is inherited, and then nobody is told (wait(2), `ECHILD`).
