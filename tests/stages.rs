@@ -124,6 +124,8 @@ impl Round {
             _ if code == by_signal => {
                 is_killed || !written.contains("listening") && !written.contains('\x1b')
             }
+            // A second one ends a server at once.
+            1 if command[0] == env!("CARGO_BIN_EXE_chat-server") => self.how == How::CtrlC(2),
             // It reached a pane of tmux before a program of ours was in it.
             1 => {
                 matches!(self.how, How::CtrlC(_))
