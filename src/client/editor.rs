@@ -7,8 +7,8 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use super::buffer::{Buffer, To};
 use super::completion;
 use super::history::History;
-use super::wrap;
 use crate::protocol::text::clean;
+use crate::wrap;
 
 /// What a key asks of the window, besides changing the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use termcolor::{Buffer, ColorSpec, WriteColor};
 
-use super::wrap;
 use crate::protocol::text::clean;
+use crate::wrap;
 
 /// A line of the screen, with its colours.
 #[derive(Clone, Debug, Default)]

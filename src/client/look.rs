@@ -11,10 +11,10 @@ use super::comings::{Coming, Comings};
 use super::command;
 use super::conversation::Conversation;
 use super::line::Line;
-use super::wrap;
 use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
 use crate::protocol::text::{Text, clean};
 use crate::style;
+use crate::wrap;
 
 /// How the conversation becomes lines.
 pub(super) struct Look {

@@ -41,7 +41,6 @@ mod target;
 mod terminal;
 mod view;
 mod window;
-mod wrap;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};

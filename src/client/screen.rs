@@ -13,8 +13,8 @@ use termcolor::Buffer;
 use super::editor::Rows;
 use super::line::Line;
 use super::terminal;
-use super::wrap;
 use crate::os;
+use crate::wrap;
 
 /// Time between two drawings, at least: 60 a second.
 const FRAME: Duration = Duration::from_millis(16);

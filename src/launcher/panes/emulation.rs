@@ -7,7 +7,7 @@ use tui_term::vt100::{Callbacks, Cell, Color, Parser, Screen};
 use tui_term::widget::{Cursor, PseudoTerminal};
 
 /// Lines that have gone out of the top and can be scrolled to. A line takes 32 bytes for each of its cells.
-const SCROLLBACK: usize = 5000;
+pub(super) const SCROLLBACK: usize = 5000;
 
 /// The smallest screen that the emulation can have: a wide character needs two columns, and in a single row a line that goes on makes it panic.
 const SMALLEST: (u16, u16) = (2, 2);
@@ -116,8 +116,13 @@ impl Emulation {
             return;
         }
         let written = rewrite(self.parser.screen_mut());
+        self.show_alone(columns, rows, &written);
+    }
+
+    /// Shows `written` and nothing else, on a screen of this size.
+    pub(super) fn show_alone(&mut self, columns: u16, rows: u16, written: &[u8]) {
         let mut fresh = parser(columns, rows, Asked::default());
-        fresh.process(&written);
+        fresh.process(written);
         // The parser itself stays: a sequence of which only the beginning has come goes on in it.
         std::mem::swap(self.parser.screen_mut(), fresh.screen_mut());
     }

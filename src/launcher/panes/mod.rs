@@ -19,6 +19,7 @@ mod keeper;
 mod keys;
 mod layout;
 mod line;
+mod lines;
 mod outer;
 mod pane;
 mod state;
@@ -201,14 +202,7 @@ pub(super) struct Log {
 impl Log {
     /// Shows whole lines. Never waits for the terminal.
     pub(super) fn show(&self, lines: &[u8]) {
-        let mut bytes = Vec::with_capacity(lines.len() + 64);
-        for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            match line.strip_suffix(b"\n") {
-                Some(line) => bytes.extend([line, b"\r\n"].concat()),
-                None => bytes.extend_from_slice(line),
-            }
-        }
-        pane::lock(&self.inside).emulation.process(&bytes);
+        pane::lock(&self.inside).show(lines);
         self.wake.changed();
     }
 }

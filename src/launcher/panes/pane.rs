@@ -9,6 +9,7 @@ use std::thread;
 use portable_pty::{CommandBuilder, MasterPty, PtyPair, PtySize, native_pty_system};
 
 use super::emulation::Emulation;
+use super::lines::Lines;
 use super::wake::Wake;
 use crate::launcher::child::Child;
 use crate::protocol::text;
@@ -26,6 +27,17 @@ pub(super) struct Inside {
     pub(super) runs: bool,
     /// Whether it rang the bell while another pane had the focus, and has not had it since.
     pub(super) calls: bool,
+    /// What was shown in the server's pane; a program shows what it likes.
+    lines: Lines,
+}
+
+impl Inside {
+    /// Shows whole lines of ours, cut at words.
+    pub(super) fn show(&mut self, lines: &[u8]) {
+        let columns = self.emulation.screen().size().1;
+        let rows = self.lines.add(lines, columns.into());
+        self.emulation.process(&rows);
+    }
 }
 
 /// A pane.
@@ -52,6 +64,7 @@ impl Pane {
             emulation: Emulation::new(size.0, size.1),
             runs: false,
             calls: false,
+            lines: Lines::default(),
         };
         Self {
             title,
@@ -158,10 +171,15 @@ impl Pane {
             return;
         }
         self.size = size;
-        self.lock().emulation.resize(size.0, size.1);
+        let (columns, rows) = size;
+        let mut inside = self.lock();
         if let Some(client) = &self.client {
+            inside.emulation.resize(columns, rows);
             // It fails where the program has ended.
             let _ = client.terminal.resize(pty_size(size));
+        } else {
+            let lines = inside.lines.all(columns.max(1).into());
+            inside.emulation.show_alone(columns, rows, &lines);
         }
     }
 

@@ -201,17 +201,17 @@ impl State {
             pane.send(keys::encode_paste(text, bracketed));
         } else if let Err(lines) = self.line.paste(text) {
             let note = format!(
-                "\x1b[33m! a paste of {lines} lines was not taken; paste one line at a time here\x1b[m\r\n"
+                "\x1b[33m! a paste of {lines} lines was not taken; paste one line at a time here\x1b[m\n"
             );
-            self.panes[SERVER].lock().emulation.process(note.as_bytes());
+            self.panes[SERVER].lock().show(note.as_bytes());
         }
     }
 
     /// A line for the server's console, which shows in the log as it would on a terminal.
     fn typed(&mut self, line: String) -> Happening {
         let shown = crate::protocol::text::clean(&line);
-        let echo = format!("\x1b[2m> {shown}\x1b[m\r\n");
-        self.panes[SERVER].lock().emulation.process(echo.as_bytes());
+        let echo = format!("\x1b[2m> {shown}\x1b[m\n");
+        self.panes[SERVER].lock().show(echo.as_bytes());
         Happening::Typed(format!("{line}\n").into_bytes())
     }
 }

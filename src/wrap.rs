@@ -7,7 +7,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Columns that `text` takes at most. Terminals do not agree on an emoji of several characters: some draw one picture, others
 /// each part.
-pub(super) fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     if text.is_ascii() {
         return text.len();
     }
@@ -23,7 +23,7 @@ pub(super) fn width(text: &str) -> usize {
 /// its characters, but for a link, which is left to the terminal: only a whole one can be clicked.
 ///
 /// `indent` must be less than `columns`.
-pub(super) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<usize>> {
+pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<usize>> {
     let mut rows = Vec::new();
     let (mut start, mut used, mut room) = (0, 0, columns);
     let mut at = 0;
@@ -59,7 +59,7 @@ fn is_link(word: &str) -> bool {
 }
 
 /// Cuts `text`, one line, at its characters into rows of `columns`.
-pub(super) fn at_characters(text: &str, columns: usize) -> Vec<Range<usize>> {
+pub(crate) fn at_characters(text: &str, columns: usize) -> Vec<Range<usize>> {
     let mut rows = Vec::new();
     let (mut start, mut used) = (0, 0);
     for (at, grapheme) in text.grapheme_indices(true) {
