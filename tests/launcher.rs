@@ -217,7 +217,7 @@ fn what_is_typed_goes_to_the_server() {
     session.line("hello from the operator");
     session.type_in("/help\n");
     let open = session.line("/open");
-    assert!(open.starts_with("* /open or "), "{open}");
+    assert!(open.starts_with("* /open [NAME]: "), "{open}");
     let kick = session.line("/kick");
     assert!(kick.starts_with("* /kick "), "{kick}");
     session.type_in("/quit\n");

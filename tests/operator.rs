@@ -212,10 +212,7 @@ fn the_console_speaks_kicks_and_lists() {
     server.expect_log("* ala left (kicked)");
     server.type_line("");
     for (line, answer) in [
-        (
-            "/help",
-            "* /kick NAME or /kick NAME REASON: end somebody's connection",
-        ),
+        ("/help", "* /kick NAME [REASON]: disconnect NAME"),
         ("/kick jan", "! jan is not here"),
         ("/kick", "! type /kick NAME"),
         ("/say", "! type /say TEXT"),

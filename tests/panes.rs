@@ -342,6 +342,24 @@ fn the_servers_pane_takes_its_consoles_lines() {
 }
 
 #[test]
+fn the_consoles_help_is_seen_as_a_whole_on_a_small_terminal() {
+    let mut screen = start(&["--names", "ala,ola,jan"], 80, 24);
+    screen.type_keys("\x1b0/help\r");
+    screen.wait("the whole list", |text| {
+        let rows = text
+            .lines()
+            .map(|line| line.split(['┃', '│']).nth(1).unwrap_or("").trim_end());
+        let list: Vec<&str> = rows
+            .skip_while(|row| *row != "> /help")
+            .skip(1)
+            .take(6)
+            .collect();
+        let is_whole = list.iter().all(|row| row.starts_with("* /"));
+        (list.len() == 6 && is_whole).then_some(())
+    });
+}
+
+#[test]
 fn several_lines_pasted_in_the_servers_pane_are_not_taken_and_one_waits_for_enter() {
     let mut screen = start(&["--names", "ala"], 120, 40);
     screen.type_keys("\x1b0\x1b[200~/say one\r/quit\r\x1b[201~");

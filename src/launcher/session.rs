@@ -476,8 +476,7 @@ impl<'a> Session<'a> {
         self.quit_typed |= command == "/quit" || command == "/exit";
         if command == "/help" || command == "/?" {
             // Before the server's list, the end of which is not known here, and in its form.
-            self.output
-                .say("* /open or /open NAME or /open NAME GROUP: open one more client's window");
+            self.output.say("* /open [NAME]: open one more client");
         }
         if !self.server.type_in(line) {
             self.output

@@ -12,12 +12,13 @@ use crate::protocol::name::Name;
 use crate::protocol::request::{self, RequestError};
 use crate::protocol::text::Text;
 
+/// Each fits in a pane of 40 columns, so that all of it is seen in a small one.
 const HELP: [&str; 5] = [
-    "/say TEXT: say something to everybody, as the server",
-    "/kick NAME or /kick NAME REASON: end somebody's connection",
+    "/say TEXT: speak to everybody",
+    "/kick NAME [REASON]: disconnect NAME",
     "/online: who is here",
     "/help: this list",
-    "/quit: end the server (Ctrl+C does the same)",
+    "/quit: end the server, like Ctrl+C",
 ];
 
 /// What a command leads to.

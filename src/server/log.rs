@@ -220,7 +220,8 @@ fn write_entry(
     time: Timestamp,
     entry: &Entry,
 ) -> io::Result<()> {
-    if !matches!(entry, Entry::Plain(_)) {
+    // A list of commands has several lines, and is nothing that has happened.
+    if !matches!(entry, Entry::Plain(_) | Entry::Answer(Answer::Help(_))) {
         write!(out, "{} ", clock.show(time))?;
     }
     match entry {
