@@ -264,6 +264,16 @@ fn a_clients_bell_is_heard_and_marks_its_pane_until_that_has_the_focus() {
 }
 
 #[test]
+fn a_narrow_panes_title_loses_parts_and_not_letters() {
+    let mut screen = start(&["--names", "ala,Konstantynopolitanka"], 80, 20);
+    let port = port(&screen);
+    screen.expect(&format!("╭ server 127.0.0.1:{port} · 2 online ─"));
+    screen.resize(100, 20);
+    screen.expect(&format!("╭ server :{port} · 2 online ─"));
+    screen.expect("╭ chat 2 · Konstantynopolitanka ─╮");
+}
+
+#[test]
 fn help_shows_all_keys_until_the_next_one() {
     let mut screen = start(&["--names", "ala"], 80, 24);
     screen.type_keys(F1);
@@ -284,7 +294,7 @@ fn a_pane_scrolls_five_thousand_lines_back() {
     screen.type_keys(PAGE_UP);
     screen.expect("↑ 9");
     screen.expect_gone("line 6000.");
-    screen.expect("End last line");
+    screen.expect("End: last line");
     screen.type_keys(PAGE_DOWN);
     screen.expect("line 6000.");
     screen.type_keys(&PAGE_UP.repeat(600));
@@ -557,7 +567,7 @@ fn without_utf8_the_frames_are_ascii_and_without_colour_there_is_none() {
     let mut screen = Screen::start(&command, 80, 24);
     screen.expect("# > chat 1 - ala ====");
     screen.expect("+ chat 2 - ola ----");
-    screen.expect("Alt+1..9 pane");
+    screen.expect("Alt+1..9 chat");
     screen.type_keys(F1);
     screen.expect("any key closes this");
     let text = screen.text();

@@ -11,6 +11,10 @@ use super::layout::{self, Tile};
 use super::pane::Pane;
 use super::state::{SERVER, State};
 use super::{Look, keys};
+use crate::wrap;
+
+/// From so many columns on, a pane says in words how to get back to its last line.
+const WIDE: u16 = 60;
 
 /// Of the focused pane. It can be read on a dark and on a light background.
 const ACCENT: Color = Color::Indexed(33);
@@ -104,7 +108,16 @@ fn draw_pane(state: &State, tile: Tile, buffer: &mut Buffer) -> Option<Position>
             (false, true) => "! ",
             (false, false) => "",
         };
-        let title = pane.title(&inside).replace(" - ", " · ");
+        let scrolled = inside.emulation.scrolled();
+        let note = match (scrolled, tile.area.width) {
+            (0, _) => String::new(),
+            (_, WIDE..) => format!(" ↑ {scrolled} · End: last line "),
+            (_, _) => format!(" ↑ {scrolled} · End "),
+        };
+        // Beside the corners, and a blank at each end.
+        let taken = 4 + wrap::width(mark) + wrap::width(&note);
+        let room = usize::from(tile.area.width).saturating_sub(taken);
+        let title = shortened(pane.titles(&inside), room);
         let title = look.text(&format!(" {mark}{title} "));
         // The title is read, the frame is not.
         let mut title_style = style.remove_modifier(Modifier::DIM);
@@ -115,9 +128,8 @@ fn draw_pane(state: &State, tile: Tile, buffer: &mut Buffer) -> Option<Position>
             .border_set(look.frame(is_focused))
             .border_style(style)
             .title(Span::styled(title, title_style));
-        let scrolled = inside.emulation.scrolled();
-        if scrolled > 0 {
-            let note = look.text(&format!(" ↑ {scrolled} "));
+        if !note.is_empty() {
+            let note = look.text(&note);
             block = block.title(Line::styled(note, title_style).right_aligned());
         }
         block.render(tile.area, buffer);
@@ -134,6 +146,18 @@ fn draw_pane(state: &State, tile: Tile, buffer: &mut Buffer) -> Option<Position>
     } else {
         cursor
     }
+}
+
+/// The longest of these titles, which stand in that order, that fits in so many columns; or the beginning of the shortest.
+fn shortened(titles: Vec<String>, room: usize) -> String {
+    let fitting = titles.iter().find(|title| wrap::width(title) <= room);
+    if let Some(title) = fitting {
+        return title.clone();
+    }
+    let shortest = titles.last().map_or("", String::as_str);
+    let rows = wrap::at_characters(shortest, room.saturating_sub(1).max(1));
+    let start = rows.first().map_or(0, |row| row.end);
+    format!("{}…", &shortest[..start])
 }
 
 /// The line that is typed in the server's pane; gives the cursor's place.
@@ -156,26 +180,21 @@ fn draw_line(state: &State, area: Rect, buffer: &mut Buffer) -> Option<Position>
     })
 }
 
-/// The keys, as many as there is room for, and the panes that are not shown.
+/// The keys, as many as there is room for, and the panes that are not shown. Which keys are there depends on the width and on which panes are
+/// shown alone, so that none comes and goes.
 fn draw_status(state: &State, tiles: &[Tile], area: Rect, buffer: &mut Buffer) {
-    let hidden = hidden(state, tiles, usize::from(area.width) / 3);
-    let is_scrolled = state
-        .panes
-        .get(state.focus)
-        .is_some_and(|pane| pane.lock().emulation.scrolled() > 0);
-    let end = if is_scrolled { "last line" } else { "" };
-    let zoom = if state.zoomed { "all panes" } else { "enlarge" };
+    let width = usize::from(area.width);
+    let (hidden, widest) = hidden(state, tiles, width / 3);
     // In the order in which they stand, each with its rank among those that are to have room.
     let mut items = vec![
-        (4, "Alt+1…9", "pane"),
-        (5, "F6", "next"),
-        (2, "F2", zoom),
-        (6, "PgUp PgDn", "scroll"),
-        (1, "End", end),
+        (3, "Alt+1…9", "chat"),
+        (5, "Alt+0", "server"),
+        (4, "F6", "next"),
+        (2, "F2", "zoom"),
+        (6, "PgUp", "scroll"),
         (0, "F1", "keys"),
-        (3, "Ctrl+C", "end"),
+        (1, "Ctrl+C", "end"),
     ];
-    items.retain(|(_, _, what)| !what.is_empty());
     let line = loop {
         let mut spans = Vec::new();
         for (_, key, what) in &items {
@@ -189,7 +208,7 @@ fn draw_status(state: &State, tiles: &[Tile], area: Rect, buffer: &mut Buffer) {
             ));
         }
         let line = Line::from(spans);
-        if line.width() + hidden.chars().count() <= usize::from(area.width) || items.len() == 1 {
+        if line.width() + widest <= width || items.len() == 1 {
             break line;
         }
         let last = items.iter().map(|(rank, _, _)| *rank).max();
@@ -213,30 +232,39 @@ fn mark(pane: &Pane) -> &'static str {
     }
 }
 
-/// The panes that are not shown, by their numbers, with their marks; shorter where that is too long.
-fn hidden(state: &State, tiles: &[Tile], room: usize) -> String {
+/// The panes that are not shown, by their numbers, with their marks, or how many they are where that is longer than `room`; and how many columns that takes
+/// at most, whatever comes in.
+fn hidden(state: &State, tiles: &[Tile], room: usize) -> (String, usize) {
     let is_hidden = |pane: &usize| tiles.iter().all(|tile| tile.pane != *pane);
     let hidden: Vec<(usize, &str)> = (0..state.panes.len())
         .filter(is_hidden)
         .map(|pane| (pane, mark(&state.panes[pane])))
         .collect();
     if hidden.is_empty() {
-        return String::new();
+        return (String::new(), 0);
     }
-    let names = hidden.iter().map(|(pane, mark)| match *pane {
-        SERVER => format!(" server{mark}"),
-        pane => format!(" {pane}{mark}"),
-    });
-    let all = format!("more:{} ", names.collect::<String>());
-    if all.chars().count() <= room {
-        return state.look.text(&all);
+    let name = |pane| match pane {
+        SERVER => "server".to_owned(),
+        pane => pane.to_string(),
+    };
+    let names: Vec<String> = hidden.iter().map(|(pane, _)| name(*pane)).collect();
+    // A blank before each, and maybe a mark behind it.
+    let widest = "more: ".len() + names.iter().map(|name| name.len() + 2).sum::<usize>();
+    if widest <= room {
+        let marked = names.iter().zip(&hidden);
+        let marked: String = marked
+            .map(|(name, (_, mark))| format!(" {name}{mark}"))
+            .collect();
+        return (state.look.text(&format!("more:{marked} ")), widest);
     }
     let count = |mark| match hidden.iter().filter(|pane| pane.1 == mark).count() {
         0 => String::new(),
         count => format!(" {count}{mark}"),
     };
+    let all = hidden.len();
+    let widest = format!("+{all} {all}! {all}* ").len();
     let marks = count("!") + &count("•");
-    state.look.text(&format!("+{}{marks} ", hidden.len()))
+    (state.look.text(&format!("+{all}{marks} ")), widest)
 }
 
 fn draw_help(look: Look, area: Rect, buffer: &mut Buffer) {

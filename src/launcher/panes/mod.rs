@@ -170,8 +170,13 @@ impl Panes {
 
     /// Says in its title what the server is.
     pub(super) fn set_server(&self, address: SocketAddr, online: usize) {
-        let title = format!("server {address} · {online} online");
-        self.shared.lock().panes[SERVER].set_title(title);
+        let titles = vec![
+            format!("server {address} · {online} online"),
+            format!("server :{} · {online} online", address.port()),
+            format!("server · {online} online"),
+            "server".into(),
+        ];
+        self.shared.lock().panes[SERVER].set_titles(titles);
         self.shared.wake.changed();
     }
 }

@@ -42,8 +42,8 @@ impl Inside {
 
 /// A pane.
 pub(super) struct Pane {
-    /// What it is called until its program gives it another title.
-    title: String,
+    /// What it is called until its program gives it another title, in forms that stand as [`Pane::titles`] gives them.
+    titles: Vec<String>,
     inside: Arc<Mutex<Inside>>,
     client: Option<Client>,
     size: (u16, u16),
@@ -67,7 +67,7 @@ impl Pane {
             lines: Lines::default(),
         };
         Self {
-            title,
+            titles: vec![title],
             inside: Arc::new(Mutex::new(inside)),
             client: None,
             size,
@@ -148,16 +148,20 @@ impl Pane {
         self.client.as_ref().map(|client| client.window)
     }
 
-    pub(super) fn set_title(&mut self, title: String) {
-        self.title = title;
+    /// Gives it a title, in forms from the longest to the shortest.
+    pub(super) fn set_titles(&mut self, titles: Vec<String>) {
+        self.titles = titles;
     }
 
-    /// What it is called: by its program, as windows are, else as it was opened.
-    pub(super) fn title(&self, inside: &Inside) -> String {
-        inside
-            .emulation
-            .title()
-            .map_or_else(|| self.title.clone(), |title| text::clean(title).into())
+    /// What it is called: by its program, as windows are, else as it was opened. In forms from the longest to the shortest.
+    pub(super) fn titles(&self, inside: &Inside) -> Vec<String> {
+        let Some(title) = inside.emulation.title() else {
+            return self.titles.clone();
+        };
+        let title = text::clean(title).replace(" - ", " · ");
+        // How many are online stands at the end: `chat 1 - ala (3)`.
+        let without_count = title.rsplit_once(" (").map(|(name, _)| name.to_owned());
+        std::iter::once(title).chain(without_count).collect()
     }
 
     /// A way to write in it for what is no program.
