@@ -352,6 +352,17 @@ fn the_servers_pane_takes_its_consoles_lines() {
 }
 
 #[test]
+fn tab_completes_what_is_typed_in_the_servers_pane() {
+    let mut screen = start(&["--names", "ala,ola"], 100, 40);
+    screen.type_keys("\x1b0/k\t\t");
+    screen.expect("> /kick");
+    screen.type_keys("o\t");
+    screen.expect("> /kick ola");
+    screen.type_keys("\r");
+    screen.expect("* ola left (kicked)");
+}
+
+#[test]
 fn the_consoles_help_is_seen_as_a_whole_on_a_small_terminal() {
     let mut screen = start(&["--names", "ala,ola,jan"], 80, 24);
     screen.type_keys("\x1b0/help\r");

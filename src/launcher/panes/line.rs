@@ -19,11 +19,17 @@ pub(super) struct Line {
     back: usize,
     /// What was being typed when the first of them was shown.
     draft: String,
+    /// What Tab goes through, until another key; the next one comes first.
+    completions: VecDeque<String>,
 }
+
+/// The console's commands.
+const COMMANDS: [&str; 6] = ["/help", "/kick", "/online", "/open", "/quit", "/say"];
 
 impl Line {
     /// Takes a key; gives the line where that ends it.
     pub(super) fn key(&mut self, key: KeyEvent) -> Option<String> {
+        self.completions.clear();
         match (key.code, key.modifiers) {
             (KeyCode::Enter, _) => return Some(self.finish()),
             (KeyCode::Up, KeyModifiers::NONE) => self.recall(self.back + 1),
@@ -31,6 +37,17 @@ impl Line {
             _ => drop(self.input.handle_event(&Event::Key(key))),
         }
         None
+    }
+
+    /// Completes a command, or one of `names` after `/kick`, at the end of the line; where there are several, each time with the next one.
+    pub(super) fn complete(&mut self, names: &[String]) {
+        if self.completions.is_empty() {
+            self.completions = completions(self.input.value(), names);
+        }
+        if let Some(line) = self.completions.pop_front() {
+            self.input = Input::new(line.clone());
+            self.completions.push_back(line);
+        }
     }
 
     /// Takes what was pasted, to be looked at and ended by Enter.
@@ -97,6 +114,22 @@ impl Line {
     }
 }
 
+/// What a line may become.
+fn completions(line: &str, names: &[String]) -> VecDeque<String> {
+    let typed = line.to_lowercase();
+    let commands = COMMANDS.iter().map(|command| format!("{command} "));
+    let kicks = names.iter().map(|name| format!("/kick {name} "));
+    commands
+        .chain(kicks)
+        .filter(|whole| {
+            let blanks = |text: &str| text.matches(' ').count();
+            // One word at a time, which ends with the blank that is added.
+            let is_next = blanks(whole) == blanks(&typed) + 1;
+            !typed.is_empty() && is_next && whole.to_lowercase().starts_with(&typed)
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +172,28 @@ mod tests {
         ] {
             typed(&mut line, &[key]);
             assert_eq!(line.show(20).0, shown);
+        }
+    }
+
+    #[test]
+    fn tab_completes_commands_and_names_to_kick() {
+        let names = ["ola", "Olek", "jan"].map(String::from);
+        for (before, completed) in [
+            ("/k", &["/kick ", "/kick "][..]),
+            ("/O", &["/online ", "/open ", "/online "]),
+            ("/kick ol", &["/kick ola ", "/kick Olek ", "/kick ola "]),
+            ("/KICK ", &["/kick ola ", "/kick Olek ", "/kick jan "]),
+            ("", &[""]),
+            ("/kick ola ", &["/kick ola "]),
+            ("/say o", &["/say o"]),
+            ("/x", &["/x"]),
+        ] {
+            let mut line = Line::default();
+            typed(&mut line, &letters(before));
+            for completed in completed {
+                line.complete(&names);
+                assert_eq!(line.show(40).0, *completed, "{before:?}");
+            }
         }
     }
 

@@ -159,9 +159,17 @@ impl Pane {
             return self.titles.clone();
         };
         let title = text::clean(title).replace(" - ", " · ");
-        // How many are online stands at the end: `chat 1 - ala (3)`.
+        // How many lines nobody has read stands at the end: `chat 1 - ala (3)`.
         let without_count = title.rsplit_once(" (").map(|(name, _)| name.to_owned());
         std::iter::once(title).chain(without_count).collect()
+    }
+
+    /// The name of the member who is in it, where its title, which is ASCII, can tell it.
+    pub(super) fn name(&self) -> Option<String> {
+        let titles = self.titles(&self.lock());
+        let (_, name) = titles.last()?.split_once(" · ")?;
+        let is_whole = self.client.is_some() && !name.contains('?');
+        is_whole.then(|| name.to_owned())
     }
 
     /// A way to write in it for what is no program.

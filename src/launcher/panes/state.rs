@@ -176,6 +176,11 @@ impl State {
         let runs = inside.runs;
         drop(inside);
         match pane.window() {
+            None if key.code == KeyCode::Tab => {
+                let names: Vec<String> = self.panes.iter().filter_map(Pane::name).collect();
+                self.line.complete(&names);
+                Effect::Seen
+            }
             None => match self.line.key(key) {
                 Some(line) => Effect::Session(self.typed(line)),
                 None => Effect::Seen,
