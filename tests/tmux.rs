@@ -344,6 +344,7 @@ fn panes_that_would_be_too_small_go_to_another_window() {
 #[test]
 fn inside_a_tmux_the_clients_get_a_new_window_of_it() {
     let terminal = Terminal::in_tmux();
+    terminal.tmux(&["set-option", "-g", "prefix", "C-a"]);
     // It is not to matter here.
     terminal.tmux(&["set-option", "-g", "remain-on-exit", "on"]);
     for (end, code) in [
@@ -353,6 +354,7 @@ fn inside_a_tmux_the_clients_get_a_new_window_of_it() {
     ] {
         terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
         assert_eq!(terminal.windows()[1..], ["chat"]);
+        terminal.wait_for_text("the clients are in tmux's window 1, \"chat\": Ctrl+A 1");
         terminal.wait_for("titles", || {
             let panes = terminal.tmux(&["list-panes", "-t", "0:1", "-F", "#{pane_title}"]);
             let titles = ["chat 1 - ala", "chat 2 - ola", "chat 3 - jan"];

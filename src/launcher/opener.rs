@@ -147,6 +147,14 @@ impl Opener {
         }
     }
 
+    /// What the user is to be told of where the last client is shown.
+    pub(super) fn take_note(&mut self) -> Option<String> {
+        match self {
+            Self::Windows(opener) => opener.take_note(),
+            Self::Panes(_) => None,
+        }
+    }
+
     /// As [`windows::Opener::may_try_again`].
     pub(super) fn may_try_again(&self, status: ExitStatus) -> bool {
         match self {

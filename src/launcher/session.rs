@@ -364,6 +364,9 @@ impl<'a> Session<'a> {
         match opener.open(&wanted, on_end) {
             Ok(shower) => {
                 window.shower = shower;
+                if let Some(note) = opener.take_note() {
+                    self.output.say(&note);
+                }
                 if opener.shows_at_once() {
                     window.state = State::Opened;
                 }

@@ -29,6 +29,8 @@ pub(super) fn is_inside() -> bool {
 pub(super) struct Panes {
     /// The window that got the last one.
     window: Option<String>,
+    /// Where the user finds the window that was opened last, until that is told.
+    note: Option<String>,
     /// What their clients read when they start.
     environments: Vec<Scratch>,
 }
@@ -47,9 +49,15 @@ impl Panes {
         environment: &[(&str, OsString)],
     ) -> io::Result<()> {
         let environment = Scratch::new(&exports(environment))?;
-        let mut command: Vec<OsString> = ["-d", "-P", "-F", "#{pane_id} #{window_id}", "--"]
-            .map(OsString::from)
-            .into();
+        let mut command: Vec<OsString> = [
+            "-d",
+            "-P",
+            "-F",
+            "#{pane_id} #{window_id} #{window_index}",
+            "--",
+        ]
+        .map(OsString::from)
+        .into();
         command.extend(["/bin/sh", "-c", SCRIPT].map(OsString::from));
         command.push(environment.path().into());
         command.extend(client.iter().map(|argument| escape(argument)));
@@ -66,9 +74,12 @@ impl Panes {
         };
         how.extend(command);
         let ids = tell(tmux, &how)?;
-        let (pane, window) = ids
-            .split_once(' ')
-            .ok_or_else(|| io::Error::other("tmux did not say where the pane is"))?;
+        let [pane, window, index] = ids.split(' ').collect::<Vec<_>>()[..] else {
+            return Err(io::Error::other("tmux did not say where the pane is"));
+        };
+        if self.window.as_deref() != Some(window) && own::folder().is_none() {
+            self.note = Some(way_to(tmux, index));
+        }
         let look = [
             &["select-pane", "-t", pane, "-T", title, ";"][..],
             // The user's own settings might keep a pane after its program has ended.
@@ -94,6 +105,24 @@ impl Panes {
         self.window = Some(window.to_owned());
         Ok(())
     }
+
+    /// Where the clients are, if that is another window than before, of a tmux that is the user's.
+    pub(super) fn take_note(&mut self) -> Option<String> {
+        self.note.take()
+    }
+}
+
+/// How the user gets to the window of this index, with keys as they are set unless told otherwise.
+fn way_to(tmux: &Path, index: &str) -> String {
+    let asked = ["show-options", "-gv", "prefix"].map(OsString::from);
+    let prefix = tell(tmux, &asked).unwrap_or_default();
+    let prefix = match prefix.strip_prefix("C-") {
+        Some(key) => format!("Ctrl+{}", key.to_uppercase()),
+        None => prefix,
+    };
+    // Beyond 9 there is no key for a window, but a list of them.
+    let key = if index.len() == 1 { index } else { "w" };
+    format!("the clients are in tmux's window {index}, \"chat\": {prefix} {key}")
 }
 
 /// The window of `place`, a window or a pane, if it is still there and one more pane in it would be big enough.

@@ -229,6 +229,11 @@ impl Opener {
         (!end.status.success()).then(|| end.reason(&name))
     }
 
+    /// As [`tmux::Panes::take_note`].
+    pub(super) fn take_note(&mut self) -> Option<String> {
+        self.panes.take_note()
+    }
+
     /// The helper, where there is one.
     pub(super) fn helper(&self) -> Option<&Child> {
         self.helper.as_ref().map(|helper| &helper.child)
