@@ -604,6 +604,12 @@ fn where_panes_cannot_be_drawn_it_says_what_they_need() {
 }
 
 #[test]
+fn panes_say_that_their_letters_are_the_terminals() {
+    let screen = start(&["--big", "--names", "ala"], 120, 40);
+    screen.expect("--big has no effect with panes: make the letters");
+}
+
+#[test]
 fn auto_takes_panes_where_there_is_no_display() {
     let command = chat_run_in(programs(), &["--names", "ala,ola,jan"]);
     let mut screen = Screen::start(&command, 80, 24);

@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 use anyhow::Result;
 
 use super::child::Child;
-use super::emulators::Found;
+use super::emulators::{Found, Opens};
 use super::panes::{self, Panes};
 use super::tiling::Place;
 use super::windows::{self, Shower};
@@ -27,6 +27,17 @@ impl Way {
         match self {
             Self::Windows(found) => found.emulator.program,
             Self::Panes => PANES,
+        }
+    }
+
+    /// Whether it can have letters of another size than they have here.
+    pub(super) fn sets_letters(&self) -> bool {
+        match self {
+            Self::Panes => false,
+            Self::Windows(found) => match found.emulator.opens {
+                Opens::Itself(_) | Opens::Through(..) => true,
+                Opens::Elsewhere(_) | Opens::Pane => false,
+            },
         }
     }
 }

@@ -271,6 +271,12 @@ impl<'a> Session<'a> {
     }
 
     fn use_way(&mut self, way: Way) -> Result<()> {
+        if self.config.big && !way.sets_letters() {
+            let name = way.name();
+            self.output.warn(&format!(
+                "--big has no effect with {name}: make the letters of the terminal larger"
+            ));
+        }
         let opener = match way {
             Way::Windows(found) => windows::Opener::new(found, self.config.big)
                 .map(Opener::Windows)
