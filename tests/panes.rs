@@ -601,6 +601,16 @@ fn where_panes_cannot_be_drawn_it_says_what_they_need() {
     let mut screen = Screen::start(&command, 160, 24);
     assert_eq!(screen.end().exit_code(), 1);
     screen.expect("TERM is `dumb`; set TERM");
+    let mut command = chat_run_in(programs(), &[]);
+    command.env("TERM", "dumb").env_remove("TMUX");
+    let mut screen = Screen::start(&command, 400, 24);
+    assert_eq!(screen.end().exit_code(), 1);
+    for reason in [
+        "neither DISPLAY nor WAYLAND_DISPLAY is set; panes need",
+        "and TERM is `dumb`; set TERM to what it is; `-t tmux` needs the same; `-t none` starts",
+    ] {
+        screen.expect(reason);
+    }
 }
 
 #[test]

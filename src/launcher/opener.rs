@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::io;
 use std::process::ExitStatus;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::child::Child;
 use super::emulators::{Found, Opens};
 use super::panes::{self, Panes};
 use super::tiling::Place;
-use super::windows::{self, Shower};
+use super::tmux;
+use super::windows::{self, ALONE, Shower};
 use crate::cli::Terminal;
 use crate::protocol::request::Identity;
 
@@ -54,15 +55,20 @@ pub(super) fn ways(terminal: Terminal) -> Result<Vec<Way>> {
             panes::check()?;
             ways.push(Way::Panes);
         }
-        Terminal::Auto => {
-            let found = windows();
-            if panes::check().is_err() || found.is_ok() {
-                ways.extend(found?.into_iter().map(Way::Windows));
+        Terminal::Auto => match (windows(), panes::check()) {
+            (Err(no_windows), Err(no_panes)) => {
+                let tmux = if tmux::is_inside() {
+                    "`-t tmux` shows the clients in this tmux"
+                } else {
+                    "`-t tmux` needs the same"
+                };
+                bail!("{no_windows}; {no_panes}; {tmux}; {ALONE}");
             }
-            if panes::check().is_ok() {
-                ways.push(Way::Panes);
+            (found, check) => {
+                ways.extend(found.into_iter().flatten().map(Way::Windows));
+                ways.extend(check.is_ok().then_some(Way::Panes));
             }
-        }
+        },
         Terminal::GnomeTerminal
         | Terminal::Terminator
         | Terminal::Xterm

@@ -20,12 +20,15 @@ use crate::cli::Terminal;
 use crate::os::Scratch;
 use crate::protocol::text;
 
+/// What works everywhere.
+pub(super) const ALONE: &str =
+    "`-t none` starts the server alone, to be joined from other terminals";
+
 /// The emulators that may open the windows, best first.
 ///
 /// # Errors
-/// There is none: says why, and what to try.
+/// There is none: says why.
 pub(super) fn candidates(terminal: Terminal) -> Result<Vec<Found>> {
-    let alone = "`-t none` starts the server alone, to be joined from other terminals";
     if terminal != Terminal::Auto {
         return EMULATORS
             .iter()
@@ -35,7 +38,7 @@ pub(super) fn candidates(terminal: Terminal) -> Result<Vec<Found>> {
                     if emulator.needs.has_display() {
                         error
                     } else {
-                        anyhow!("{error}; {alone}")
+                        anyhow!("{error}; {ALONE}")
                     }
                 })
             })
@@ -49,16 +52,14 @@ pub(super) fn candidates(terminal: Terminal) -> Result<Vec<Found>> {
         return Ok(found);
     }
     if !Needs::Display.has_display() {
-        bail!(
-            "there is no display for the windows: neither DISPLAY nor WAYLAND_DISPLAY is set; {alone}"
-        );
+        bail!("there is no display for the windows: neither DISPLAY nor WAYLAND_DISPLAY is set");
     }
     let reasons: Vec<String> = automatic()
         .filter_map(|emulator| emulator.find().err())
         .map(|error| format!("\n  {error}"))
         .collect();
     Err(anyhow!(
-        "there is no terminal emulator for the windows; {alone}{}",
+        "there is no terminal emulator for the windows:{}",
         reasons.concat()
     ))
 }
