@@ -466,3 +466,25 @@ fn terminals_are_listed_with_the_one_that_auto_takes() {
     );
     assert!(lines[2].ends_with("/xterm"), "{list}");
 }
+
+#[test]
+fn the_list_tells_what_is_installed_what_a_distribution_lacks_and_that_auto_finds_nothing() {
+    let bin = TempDir::new().unwrap();
+    for program in ["xterm", "apt-get"] {
+        symlink("/bin/false", bin.path().join(program)).unwrap();
+    }
+    let mut command = chat_run(&["--list-terminals"]);
+    command.env("PATH", bin.path());
+    let output = command.output().unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "xterm               installed; xterm needs a display of X11",
+        "konsole             konsole is not installed; try `sudo apt-get install konsole`",
+        "ptyxis              ptyxis is not installed; newer distributions",
+        "wezterm             wezterm is not installed; the project WezTerm",
+        "auto finds nothing that works here, and ends with an error; `-t none`",
+    ] {
+        let is_there = list.lines().any(|listed| listed.starts_with(line));
+        assert!(is_there, "{line:?} in\n{list}");
+    }
+}

@@ -19,10 +19,20 @@ const POINTS: (f32, f32) = (11.0, 18.0);
 pub(super) struct Emulator {
     pub(super) choice: Terminal,
     pub(super) program: &'static str,
-    /// A package that has it; distributions that have one agree on its name so far.
-    package: &'static str,
+    package: Package,
     pub(super) needs: Needs,
     pub(super) opens: Opens,
+}
+
+/// What has the program.
+#[derive(Clone, Copy, Debug)]
+enum Package {
+    /// A package of this name; distributions agree on it so far.
+    Common(&'static str),
+    /// The same, but only newer distributions have it, and Debian 12 has not.
+    Newer(&'static str),
+    /// Packages of the project of this name, and of few distributions.
+    Project(&'static str),
 }
 
 /// What has to be there, beside the program.
@@ -61,7 +71,7 @@ impl Needs {
             Self::X11 => (!display).then_some("a display of X11, and DISPLAY is not set"),
             Self::Wayland => (!display).then_some("a Wayland display, and WAYLAND_DISPLAY is not set"),
             Self::Terminal => (!tmux::is_inside() && !io::stdin().is_terminal())
-                .then_some("a terminal, and stdin is none"),
+                .then_some("a terminal, and stdin is none; start it in one, without a pipe"),
         }
     }
 }
@@ -149,7 +159,7 @@ pub(super) const EMULATORS: [Emulator; 12] = [
     Emulator {
         choice: Terminal::GnomeTerminal,
         program: "gnome-terminal",
-        package: "gnome-terminal",
+        package: Package::Common("gnome-terminal"),
         needs: Needs::DisplayAndBus,
         opens: Opens::Through(
             Helper {
@@ -182,7 +192,7 @@ pub(super) const EMULATORS: [Emulator; 12] = [
     Emulator {
         choice: Terminal::Terminator,
         program: "terminator",
-        package: "terminator",
+        package: Package::Common("terminator"),
         needs: Needs::Display,
         // Without -u the first terminator would open all windows, in its own process and environment.
         opens: Opens::Itself(|look| {
@@ -198,7 +208,7 @@ pub(super) const EMULATORS: [Emulator; 12] = [
     Emulator {
         choice: Terminal::Xterm,
         program: "xterm",
-        package: "xterm",
+        package: Package::Common("xterm"),
         needs: Needs::X11,
         // Without -fa it has no letters for much of Europe, let alone further.
         opens: Opens::Itself(|look| {
@@ -215,7 +225,7 @@ pub(super) const EMULATORS: [Emulator; 12] = [
     Emulator {
         choice: Terminal::Konsole,
         program: "konsole",
-        package: "konsole",
+        package: Package::Common("konsole"),
         needs: Needs::Display,
         // Without --separate a konsole that is there already would open the window. It has its menu: what hides that here hides it in
         // all later windows as well.
@@ -233,7 +243,7 @@ pub(super) const EMULATORS: [Emulator; 12] = [
     Emulator {
         choice: Terminal::Xfce4Terminal,
         program: "xfce4-terminal",
-        package: "xfce4-terminal",
+        package: Package::Common("xfce4-terminal"),
         needs: Needs::Display,
         // Without --disable-server an xfce4-terminal that is there already would open the window.
         opens: Opens::Itself(|look| {
@@ -250,7 +260,7 @@ pub(super) const EMULATORS: [Emulator; 12] = [
     Emulator {
         choice: Terminal::Kitty,
         program: "kitty",
-        package: "kitty",
+        package: Package::Common("kitty"),
         needs: Needs::Display,
         // Not every kitty can be told a place. A title would stay whatever the client says, and closing
         // it would ask whether that is meant.
@@ -272,7 +282,7 @@ pub(super) const EMULATORS: [Emulator; 12] = [
     Emulator {
         choice: Terminal::Alacritty,
         program: "alacritty",
-        package: "alacritty",
+        package: Package::Common("alacritty"),
         needs: Needs::Display,
         opens: Opens::Itself(|look| {
             let (cells, x, y) = (
@@ -299,7 +309,7 @@ pub(super) const EMULATORS: [Emulator; 12] = [
     Emulator {
         choice: Terminal::Ptyxis,
         program: "ptyxis",
-        package: "ptyxis",
+        package: Package::Newer("ptyxis"),
         needs: Needs::DisplayAndBus,
         // Without --standalone a ptyxis that is there already would open the window. Nothing tells it a size or a place.
         opens: Opens::Itself(|look| {
@@ -309,7 +319,7 @@ pub(super) const EMULATORS: [Emulator; 12] = [
     Emulator {
         choice: Terminal::Wezterm,
         program: "wezterm",
-        package: "wezterm",
+        package: Package::Project("WezTerm"),
         needs: Needs::Display,
         // Without --always-new-process a wezterm that is there already would open the window. No option gives it a title.
         opens: Opens::Itself(|look| {
@@ -336,7 +346,7 @@ pub(super) const EMULATORS: [Emulator; 12] = [
     Emulator {
         choice: Terminal::Foot,
         program: "foot",
-        package: "foot",
+        package: Package::Common("foot"),
         needs: Needs::Wayland,
         opens: Opens::Itself(|look| {
             [
@@ -352,7 +362,7 @@ pub(super) const EMULATORS: [Emulator; 12] = [
         choice: Terminal::XTerminalEmulator,
         program: "x-terminal-emulator",
         // Whichever it is, it comes with this name.
-        package: "xterm",
+        package: Package::Common("xterm"),
         needs: Needs::Display,
         // No more than this is known of it (Debian Policy, 11.8.3).
         opens: Opens::Elsewhere(|look| words(&["-T", look.title, "-e"])),
@@ -360,7 +370,7 @@ pub(super) const EMULATORS: [Emulator; 12] = [
     Emulator {
         choice: Terminal::Tmux,
         program: "tmux",
-        package: "tmux",
+        package: Package::Common("tmux"),
         needs: Needs::Terminal,
         opens: Opens::Pane,
     },
@@ -409,6 +419,11 @@ impl Emulator {
         }
     }
 
+    /// Whether its program is there, whatever else may be missing.
+    pub(super) fn is_installed(&self) -> bool {
+        which::which(self.program).is_ok()
+    }
+
     /// Looks whether it can open windows here.
     ///
     /// # Errors
@@ -416,7 +431,7 @@ impl Emulator {
     pub(super) fn find(&'static self) -> Result<Found> {
         let name = self.program;
         let Ok(program) = which::which(name) else {
-            bail!("{name} is not installed; try {}", install(self.package));
+            bail!("{name} is not installed; {}", self.package.advice());
         };
         if let Some(missing) = self.needs.missing() {
             bail!("{name} needs {missing}");
@@ -451,22 +466,29 @@ fn is_set(variable: &str) -> bool {
     env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
-/// How to install a package, by the package manager that is found.
-fn install(package: &str) -> String {
-    const MANAGERS: [(&str, &str); 5] = [
-        ("apt-get", "apt-get install"),
-        ("dnf", "dnf install"),
-        ("pacman", "pacman -S"),
-        ("zypper", "zypper install"),
-        ("apk", "apk add"),
-    ];
-    MANAGERS
-        .iter()
-        .find(|(program, _)| which::which(program).is_ok())
-        .map_or_else(
-            || format!("installing the package {package}"),
-            |(_, command)| format!("`sudo {command} {package}`"),
-        )
+impl Package {
+    /// How to get it, by the package manager that is found.
+    fn advice(self) -> String {
+        const MANAGERS: [(&str, &str); 5] = [
+            ("apt-get", "apt-get install"),
+            ("dnf", "dnf install"),
+            ("pacman", "pacman -S"),
+            ("zypper", "zypper install"),
+            ("apk", "apk add"),
+        ];
+        let package = match self {
+            Self::Common(package) => package,
+            Self::Newer(package) => return format!("newer distributions have a package {package}"),
+            Self::Project(project) => return format!("the project {project} has packages of it"),
+        };
+        MANAGERS
+            .iter()
+            .find(|(program, _)| which::which(program).is_ok())
+            .map_or_else(
+                || format!("try installing the package {package}"),
+                |(_, command)| format!("try `sudo {command} {package}`"),
+            )
+    }
 }
 
 #[cfg(test)]

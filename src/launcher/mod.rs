@@ -38,6 +38,7 @@ use rustix::io::Errno;
 
 use self::opener::Way;
 use self::tmux::own;
+use self::windows::ALONE;
 use crate::cli::{RoomArgs, RunArgs, Terminal};
 use crate::listen::{self, Target};
 use crate::os;
@@ -215,14 +216,24 @@ pub fn list_terminals() -> io::Result<()> {
                     found.program.display()
                 )
             }
-            Err(error) => format!("{:<20}{error}\n", emulator.program),
+            Err(error) => {
+                let installed = if emulator.is_installed() {
+                    "installed; "
+                } else {
+                    ""
+                };
+                format!("{:<20}{installed}{error}\n", emulator.program)
+            }
         };
         list.push_str(&line);
     }
     let panes = match panes::check() {
         Ok(()) if taken => "built in".to_owned(),
         Ok(()) => "built in  (auto takes this one)".to_owned(),
-        Err(error) => error.to_string(),
+        Err(error) if taken => error.to_string(),
+        Err(error) => format!(
+            "{error}\n\nauto finds nothing that works here, and ends with an error; {ALONE}"
+        ),
     };
     list.push_str(&format!("{:<20}{panes}\n", "panes"));
     io::stdout().write_all(list.as_bytes())
