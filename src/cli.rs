@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -59,6 +60,16 @@ impl std::fmt::Display for Replay {
 fn port(text: &str) -> Result<u16, &'static str> {
     text.parse()
         .map_err(|_| "a port is a number from 0 to 65535")
+}
+
+/// Reads a port that can be connected to.
+///
+/// # Errors
+/// As [`port`].
+fn port_to_join(text: &str) -> Result<u16, &'static str> {
+    text.parse()
+        .map(NonZero::<u16>::get)
+        .map_err(|_| "a port is a number from 1 to 65535")
 }
 
 /// What a room is like: the options that `chat-server` and `chat-run` share.
@@ -198,11 +209,11 @@ pub struct ClientArgs {
     pub host: Option<String>,
 
     /// Port to join [default: 9999]
-    #[arg(value_name = "PORT", conflicts_with = "port", value_parser = port)]
+    #[arg(value_name = "PORT", conflicts_with = "port", value_parser = port_to_join)]
     pub lone_port: Option<u16>,
 
     /// Port to join [default: 9999]
-    #[arg(short, long, value_name = "PORT", value_parser = port, allow_negative_numbers = true)]
+    #[arg(short, long, value_name = "PORT", value_parser = port_to_join, allow_negative_numbers = true)]
     pub port: Option<u16>,
 
     /// Name to join with, instead of being asked
@@ -350,5 +361,24 @@ impl RunArgs {
                 names.join(", ")
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_to_join_is_never_zero_and_one_to_listen_on_may_be() {
+        assert!(RunArgs::try_parse_from(["chat-run", "-p", "0"]).is_ok());
+        for arguments in [&["-p", "0"][..], &["localhost", "0"], &["-p", "65536"]] {
+            let arguments = ["chat-client"].iter().chain(arguments);
+            let error = ClientArgs::try_parse_from(arguments).unwrap_err();
+            let said = error.to_string();
+            assert!(
+                said.contains("a port is a number from 1 to 65535"),
+                "{said}"
+            );
+        }
     }
 }

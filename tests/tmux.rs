@@ -301,7 +301,7 @@ fn a_server_that_is_killed_ends_all_of_it_and_says_so() {
         shown.contains("error: the server ended by itself (signal: 9 (SIGKILL))"),
         "{shown}"
     );
-    assert!(shown.contains("the session is closed: "), "{shown}");
+    assert!(shown.contains("the room is closed: "), "{shown}");
 }
 
 #[test]

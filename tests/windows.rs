@@ -204,7 +204,7 @@ fn a_server_that_is_killed_ends_the_session(terminal: &str) {
     assert_eq!(session.wait().0, 1, "{}", session.shown());
     session.assert_nothing_is_left();
     session.wait_for_text("error: the server ended by itself (signal: 9 (SIGKILL))");
-    session.wait_for_text("the session is closed: ");
+    session.wait_for_text("the room is closed: ");
 }
 
 fn one_more_client_can_be_opened(terminal: &str) {

@@ -127,7 +127,7 @@ pub(super) fn run(
         session.stop();
         if session.server_was_killed() {
             session.output.say(&format!(
-                "the session is closed: {}",
+                "the room is closed: {}",
                 style::in_words(began.elapsed())
             ));
         }

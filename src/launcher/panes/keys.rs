@@ -31,7 +31,7 @@ pub(super) const HELP: [(&str, &str); 9] = [
     ("F2", "enlarge the pane, and back"),
     ("PageUp, PageDown", "scroll the pane"),
     ("End", "back to its last line"),
-    ("Enter", "start a client that has left again"),
+    ("Enter", "start again a client that has left"),
     ("F1", "this list"),
     ("Ctrl+C", "end the session"),
 ];
