@@ -374,6 +374,7 @@ fn strangers_are_never_announced() {
     refused.send("ALA");
     refused.expect_start("! ");
     drop(refused);
+    server.expect_log("is gone, without a name: the name ALA is taken");
     let mut left = server.greeted();
     left.send("/quit");
     left.expect_end();

@@ -34,8 +34,8 @@ pub(super) enum Entry {
     Connected(SocketAddr),
     /// The member of this name came back.
     Returned(SocketAddr, Text),
-    /// Somebody is gone who never had a name.
-    Disconnected(SocketAddr),
+    /// Somebody is gone who never had a name; with what was said last against it, if anything.
+    Disconnected(SocketAddr, Option<Text>),
     /// What the operator is told, without a time.
     Plain(String),
     /// An answer to the operator's command.
@@ -114,7 +114,12 @@ impl Log {
 
     /// Shows `entry`, or counts it where the terminal does not keep up.
     pub(super) fn post(&self, entry: Entry) {
-        self.shared.lock().push(Timestamp::now(), entry);
+        let mut state = self.shared.lock();
+        // Under the lock, so that the times stand in order: what the room has recorded comes here a little later than it happened, and something else
+        // may have come before.
+        let now = Timestamp::now();
+        state.push(now, entry);
+        drop(state);
         self.shared.changed.notify_all();
     }
 
@@ -125,8 +130,9 @@ impl Log {
             return;
         }
         let mut state = self.shared.lock();
+        let now = Timestamp::now();
         for record in records.drain(..) {
-            state.push(record.time, Entry::Record(record));
+            state.push(now, Entry::Record(record));
         }
     }
 
@@ -228,7 +234,12 @@ fn write_entry(
         Entry::Record(record) => style::paint_event(out, &record.event)?,
         Entry::Connected(peer) => write!(out, "{} connected", Peer(peer))?,
         Entry::Returned(peer, name) => write!(out, "{} is {name}, who came back", Peer(peer))?,
-        Entry::Disconnected(peer) => write!(out, "{} is gone, without a name", Peer(peer))?,
+        Entry::Disconnected(peer, reason) => {
+            write!(out, "{} is gone, without a name", Peer(peer))?;
+            if let Some(reason) = reason {
+                write!(out, ": {reason}")?;
+            }
+        }
         Entry::Plain(text) => out.write_all(text.as_bytes())?,
         Entry::Answer(error @ Answer::Error(_)) => {
             style::paint(out, Color::Yellow, &error.to_string())?;
@@ -245,5 +256,31 @@ struct Peer<'a>(&'a SocketAddr);
 impl Display for Peer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         SocketAddr::new(self.0.ip().to_canonical(), self.0.port()).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn times_stand_in_the_order_of_the_lines() {
+        let shared = Arc::new(Shared::default());
+        let log = Log {
+            shared: Arc::clone(&shared),
+            thread: thread::spawn(|| {}),
+        };
+        let before = Timestamp::try_from(SystemTime::now() - Duration::from_secs(2)).unwrap();
+        let record = Record {
+            seq: 1,
+            time: before,
+            event: Event::Shutdown,
+        };
+        log.post(Entry::Plain("a line".into()));
+        log.queue(&mut vec![Arc::new(record)]);
+        let state = shared.lock();
+        assert!(state.waiting.is_sorted_by_key(|(time, _)| *time));
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Stranger<'a> {
     /// It gave the password, or there is none.
     trusted: bool,
     tries: u32,
+    /// What it was told last that was wrong.
+    refused: Option<Text>,
 }
 
 /// A stranger that has become a member.
@@ -88,11 +90,15 @@ impl<'a> Stranger<'a> {
             format: Format::Plain,
             trusted: shared.password.is_none(),
             tries: 0,
+            refused: None,
         }
     }
 
     /// Talks to the stranger until it is a member, or gone. What it sent after its name stays in its lines.
-    pub(super) fn log_in(mut self) -> Option<Admitted> {
+    ///
+    /// # Errors
+    /// It is gone; what was wrong, if it was told that something was.
+    pub(super) fn log_in(mut self) -> Result<Admitted, Option<Text>> {
         if !os::wait_readable(self.socket, SPEAKS_FIRST).unwrap_or_default() {
             self.greet();
         }
@@ -111,7 +117,7 @@ impl<'a> Stranger<'a> {
                 Step::Stay => {}
                 Step::In(link, name) => {
                     let (format, input_over) = (self.format, self.input_over);
-                    return Some(Admitted {
+                    return Ok(Admitted {
                         link,
                         name,
                         format,
@@ -120,7 +126,7 @@ impl<'a> Stranger<'a> {
                 }
                 Step::Out(end) => {
                     self.end(end);
-                    return None;
+                    return Err(self.refused);
                 }
             }
         }
@@ -145,7 +151,9 @@ impl<'a> Stranger<'a> {
     }
 
     fn say_error(&mut self, error: &impl std::fmt::Display) {
-        self.say(&Answer::Error(Text::new(&error.to_string())));
+        let text = Text::new(&error.to_string());
+        self.refused = Some(text.clone());
+        self.say(&Answer::Error(text));
     }
 
     /// Sends what a socket's buffer takes many times over; who does not read that is not served.

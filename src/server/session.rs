@@ -32,14 +32,14 @@ pub(super) fn serve(shared: &Shared, socket: Arc<TcpStream>, peer: SocketAddr) {
     let mut lines = Lines::new(MAX_LINE);
     let admitted = Stranger::new(shared, &socket, &mut lines).log_in();
     match admitted {
-        Some(admitted) => {
+        Ok(admitted) => {
             if !admitted.link.is_first() {
                 let name = admitted.name.clone();
                 shared.log.post(Entry::Returned(peer, name));
             }
             Session::new(shared, socket, lines, admitted).run();
         }
-        None => shared.log.post(Entry::Disconnected(peer)),
+        Err(reason) => shared.log.post(Entry::Disconnected(peer, reason)),
     }
     shared.linger.closed();
 }
