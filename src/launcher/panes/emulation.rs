@@ -185,6 +185,9 @@ impl Emulation {
         PseudoTerminal::new(screen)
             .cursor(Cursor::default().visibility(false))
             .render(area, buffer);
+        for position in area.positions() {
+            stand_alone(&mut buffer[position]);
+        }
         if screen.hide_cursor() || screen.scrollback() > 0 {
             return None;
         }
@@ -194,6 +197,19 @@ impl Emulation {
             y: area.y + row,
         };
         area.contains(position).then_some(position)
+    }
+}
+
+/// Takes out of a cell what makes some terminals draw it together with the next one, or wider than it is here: a joiner behind it, and the wish for a picture. The
+/// characters of an emoji that is made of several have cells of their own here, so each is drawn by itself everywhere.
+fn stand_alone(cell: &mut ratatui::buffer::Cell) {
+    const JOINER: char = '\u{200d}';
+    const AS_PICTURE: char = '\u{fe0f}';
+
+    let symbol = cell.symbol();
+    if !symbol.is_ascii() && symbol.contains([JOINER, AS_PICTURE]) {
+        let alone = symbol.replace([JOINER, AS_PICTURE], "");
+        cell.set_symbol(&alone);
     }
 }
 
@@ -420,6 +436,20 @@ mod tests {
         emulation.resize(20, 4);
         emulation.process(b"1mb");
         assert_eq!(text(&emulation), "ab");
+    }
+
+    #[test]
+    fn each_part_of_an_emoji_is_drawn_in_the_cells_that_it_has_here() {
+        let mut emulation = Emulation::new(12, 2);
+        emulation.process("👩\u{200d}👩\u{200d}👧|❤\u{fe0f}|e\u{301}|".as_bytes());
+        let area = Rect::new(0, 0, 12, 1);
+        let mut buffer = Buffer::empty(area);
+        emulation.draw(area, &mut buffer);
+        let row: Vec<&str> = buffer.content.iter().map(|cell| cell.symbol()).collect();
+        let cells = [
+            "👩", " ", "👩", " ", "👧", " ", "|", "❤", "|", "e\u{301}", "|", " ",
+        ];
+        assert_eq!(row, cells);
     }
 
     #[test]
