@@ -474,6 +474,27 @@ fn a_launcher_that_is_killed_or_crashes_gives_the_terminal_back_all_the_same() {
 }
 
 #[test]
+fn a_keeper_that_is_killed_is_not_left_as_a_zombie_and_the_session_goes_on() {
+    let mut screen = after_a_line(&panes(&["--names", "ala"]));
+    let modes = screen.modes();
+    screen.expect("1 online");
+    let children = format!("/proc/{0}/task/{0}/children", screen.pid());
+    let children = fs::read_to_string(children).unwrap();
+    let keeper = children.split_whitespace().find(|pid| {
+        fs::read_to_string(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|arguments| arguments.contains("--keep-terminal"))
+    });
+    let keeper: i32 = keeper.unwrap().parse().unwrap();
+    rustix::process::kill_process(Pid::from_raw(keeper).unwrap(), Signal::KILL).unwrap();
+    wait_until("it is reaped", || {
+        (!Path::new(&format!("/proc/{keeper}")).exists()).then_some(())
+    });
+    screen.type_keys(CTRL_C);
+    assert_eq!(screen.end().exit_code(), 0);
+    expect_given_back(&screen, &modes);
+}
+
+#[test]
 fn a_server_that_is_killed_ends_the_session() {
     let mut screen = after_a_line(&panes(&["--names", "ala,ola,jan"]));
     let modes = screen.modes();

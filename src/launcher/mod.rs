@@ -9,7 +9,7 @@
 //!
 //! In the place of an emulator there may be a tmux; outside of any, one of our own is made first (`tmux/own.rs`).
 //!
-//! One thread decides, the one that called [`run`]; all others bring it facts: `server`, `chat 1`, … wait for the end of a child, `log` copies
+//! One thread decides, the one that called [`run`]; all others bring it facts: `server`, `chat 1`, … and `keeper` wait for the end of a child, `log` copies
 //! what the server says, `lifeline` waits for the clients, `console` for what is typed, and `ctrl-c` for signals. `output`
 //! writes to the terminal, so that one that blocks or is gone holds up nothing else. Built-in panes have threads of their own, and take the
 //! terminal: then `output` writes into the server's.

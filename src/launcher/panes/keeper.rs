@@ -7,13 +7,15 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, OutputModes, tcgetattr, tcsetattr};
 
 use super::outer;
+use crate::launcher::child::Child;
 use crate::launcher::own_program;
 use crate::os;
 
@@ -25,7 +27,9 @@ const PATIENCE: Timespec = Timespec {
 
 /// The process, as the launcher holds it. When this is dropped it gives the terminal back.
 pub(super) struct Keeper {
-    process: Child,
+    /// Reaped whenever it ends, also if somebody kills it.
+    _process: Child,
+    ended: Receiver<()>,
     socket: UnixStream,
 }
 
@@ -45,8 +49,10 @@ impl Keeper {
             // Ctrl+C on another terminal of the session, or a signal to the group, is not for it.
             .process_group(0)
             .spawn()?;
+        let (end, ended) = mpsc::channel();
         let keeper = Self {
-            process,
+            _process: Child::watch(process, "keeper", move || drop(end))?,
+            ended,
             socket: socket.try_clone()?,
         };
         socket.read_exact(&mut [0])?;
@@ -57,7 +63,7 @@ impl Keeper {
     pub(super) fn dismiss(mut self) {
         // Where this fails, it has ended already.
         let _ = self.socket.write_all(b"x");
-        let _ = self.process.wait();
+        let _ = self.ended.recv();
     }
 }
 
