@@ -735,3 +735,37 @@ fn a_flood_is_drawn_and_keys_are_felt_meanwhile() {
     assert_eq!(screen.end().exit_code(), 0);
     sender.join().unwrap();
 }
+
+#[test]
+fn every_key_of_a_burst_arrives_in_order() {
+    // The client reads only when all of it was typed.
+    let folder = with_client(
+        "stty raw -echo; echo ready; until [ -e \"$0.go\" ]; do sleep 0.02; done; exec cat > \"$0.got\"",
+    );
+    let mut screen = Screen::start(&scripted(&folder, &["-c", "1"]), 80, 24);
+    screen.expect("ready");
+    let typed: String = (0..4000).map(|line| format!("line {line}\r")).collect();
+    screen.type_keys(&typed);
+    // What is done with a key after them shows that they have all come.
+    screen.type_keys("\x1b0");
+    screen.expect("▶ server");
+    fs::write(folder.path().join("chat-client.go"), "").unwrap();
+    let got = folder.path().join("chat-client.got");
+    wait_until("all of it", || {
+        (fs::read(&got).unwrap_or_default().len() >= typed.len()).then_some(())
+    });
+    assert!(fs::read_to_string(&got).unwrap() == typed);
+}
+
+#[test]
+fn what_a_client_that_is_stopped_cannot_take_is_refused_with_a_sign_and_ctrl_c_ends_all() {
+    let folder = with_client("stty raw -echo; echo ready; kill -STOP $$; exec cat > /dev/null");
+    let mut screen = Screen::start(&scripted(&folder, &["-c", "1"]), 80, 24);
+    screen.expect("ready");
+    screen.type_keys(&format!("\x1b[200~{}\x1b[201~", "x".repeat(700_000)));
+    screen.type_keys(&format!("\x1b[200~{}\x1b[201~", "y".repeat(700_000)));
+    screen.type_keys(&format!("\x1b[200~{}\x1b[201~", "z".repeat(700_000)));
+    screen.expect("does not read: keys are not taken");
+    screen.type_keys(CTRL_C);
+    assert_eq!(screen.end().exit_code(), 0);
+}

@@ -132,6 +132,10 @@ fn draw_pane(state: &State, tile: Tile, buffer: &mut Buffer) -> Option<Position>
             let note = look.text(&note);
             block = block.title(Line::styled(note, title_style).right_aligned());
         }
+        if pane.refuses() {
+            let note = " does not read: keys are not taken ";
+            block = block.title_bottom(Span::styled(note, title_style));
+        }
         block.render(tile.area, buffer);
     }
     let mut typed_at = None;

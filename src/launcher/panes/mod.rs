@@ -23,6 +23,7 @@ mod lines;
 mod outer;
 mod pane;
 mod state;
+mod typed;
 mod wake;
 
 use std::ffi::OsString;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -10,12 +10,10 @@ use portable_pty::{CommandBuilder, MasterPty, PtyPair, PtySize, native_pty_syste
 
 use super::emulation::Emulation;
 use super::lines::Lines;
+use super::typed::Typed;
 use super::wake::Wake;
 use crate::launcher::child::Child;
 use crate::protocol::text;
-
-/// Keys and pastes that may wait for a program that does not read.
-const WAITING: usize = 256;
 
 /// What a pane shows when its program has ended.
 const LEFT: &[u8] = b"\x1b[1mleft; Enter starts it again\x1b[m\x1b[?25l";
@@ -54,7 +52,7 @@ struct Client {
     /// The window's number in the session.
     window: usize,
     terminal: Box<dyn MasterPty + Send>,
-    keys: SyncSender<Vec<u8>>,
+    typed: Arc<Typed>,
 }
 
 impl Pane {
@@ -102,26 +100,28 @@ impl Pane {
         }
         let reader = master.try_clone_reader().map_err(io::Error::other)?;
         let writer = master.take_writer().map_err(io::Error::other)?;
-        let (keys, typed) = mpsc::sync_channel(WAITING);
+        let typed = Arc::new(Typed::default());
         let name = format!("pane {window}");
         {
             let mut inside = self.lock();
             inside.runs = true;
             inside.emulation.reset();
         }
+        let waiting = Arc::clone(&typed);
         // Neither is joined: both end with the program, which closes its side of the terminal.
-        thread::Builder::new()
-            .name(name.clone())
-            .spawn(move || type_keys(writer, &typed))?;
-        let (inside, wake, answers) = (self.inside(), Arc::clone(wake), keys.clone());
+        let (inside, wake, answers) = (self.inside(), Arc::clone(wake), Arc::clone(&typed));
         let (end, ended) = mpsc::channel::<()>();
         thread::Builder::new().name(name.clone()).spawn(move || {
             read(reader, &inside, &answers, &wake);
+            answers.end();
             // Who starts it again must know already that it has ended.
             let _ = ended.recv();
             say_that_it_left(&inside);
             wake.changed();
         })?;
+        thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || write(writer, &waiting))?;
         let process: Box<dyn portable_pty::Child> =
             slave.spawn_command(command).map_err(io::Error::other)?;
         let process = process
@@ -134,7 +134,7 @@ impl Pane {
         self.client = Some(Client {
             window,
             terminal: master,
-            keys,
+            typed,
         });
         Ok(child)
     }
@@ -195,20 +195,25 @@ impl Pane {
         }
     }
 
-    /// Sends the program what was typed. A program that has not read for long loses it.
-    pub(super) fn send(&self, bytes: Vec<u8>) {
-        if let Some(client) = &self.client
-            && !bytes.is_empty()
-        {
-            let _ = client.keys.try_send(bytes);
+    /// Sends the program what was typed, as [`Typed::push`] takes it.
+    pub(super) fn send(&self, bytes: &[u8]) {
+        if let Some(client) = &self.client {
+            client.typed.push(bytes);
         }
+    }
+
+    /// Whether what was typed last is not going to reach the program.
+    pub(super) fn refuses(&self) -> bool {
+        self.client
+            .as_ref()
+            .is_some_and(|client| client.typed.refuses())
     }
 
     /// Tells the program, if it wants to know, that it has the focus now, or no longer.
     pub(super) fn focus(&self, gained: bool) {
         let report = self.lock().emulation.focus(gained);
         if let Some(report) = report {
-            self.send(report.into());
+            self.send(report.as_bytes());
         }
     }
 }
@@ -226,9 +231,9 @@ fn pty_size((cols, rows): (u16, u16)) -> PtySize {
     }
 }
 
-/// Writes what is typed; a program that does not read holds up this thread alone.
-fn type_keys(mut writer: Box<dyn Write + Send>, typed: &Receiver<Vec<u8>>) {
-    for bytes in typed {
+/// Writes what is typed, all at once that has come meanwhile; a program that does not read holds up this thread alone.
+fn write(mut writer: Box<dyn Write + Send>, typed: &Typed) {
+    while let Some(bytes) = typed.take() {
         if writer.write_all(&bytes).is_err() {
             return;
         }
@@ -236,12 +241,7 @@ fn type_keys(mut writer: Box<dyn Write + Send>, typed: &Receiver<Vec<u8>>) {
 }
 
 /// Reads what the program writes, until it has ended.
-fn read(
-    mut reader: Box<dyn Read + Send>,
-    inside: &Mutex<Inside>,
-    answers: &SyncSender<Vec<u8>>,
-    wake: &Wake,
-) {
+fn read(mut reader: Box<dyn Read + Send>, inside: &Mutex<Inside>, answers: &Typed, wake: &Wake) {
     let mut buffer = [0; 8192];
     loop {
         let count = match reader.read(&mut buffer) {
@@ -260,7 +260,7 @@ fn read(
             wake.changed();
         }
         if !answer.is_empty() {
-            let _ = answers.try_send(answer);
+            answers.push(&answer);
         }
     }
 }

@@ -189,8 +189,13 @@ impl State {
                 Effect::Session(Happening::Again(window))
             }
             Some(_) => {
-                pane.send(keys::encode(key, application));
-                Effect::Passed
+                pane.send(&keys::encode(key, application));
+                // A program that does not read shows nothing of it.
+                if pane.refuses() {
+                    Effect::Seen
+                } else {
+                    Effect::Passed
+                }
             }
         }
     }
@@ -203,7 +208,7 @@ impl State {
         let bracketed = inside.emulation.screen().bracketed_paste();
         drop(inside);
         if pane.window().is_some() {
-            pane.send(keys::encode_paste(text, bracketed));
+            pane.send(&keys::encode_paste(text, bracketed));
         } else if let Err(lines) = self.line.paste(text) {
             let note = format!(
                 "\x1b[33m! a paste of {lines} lines was not taken; paste one line at a time here\x1b[m\n"
