@@ -7,14 +7,13 @@ use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use super::server::MAX_TYPED;
+
 /// How often a launcher in the background looks whether it has come to the foreground.
 const BACKGROUND_PAUSE: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
-
-/// Longest line, in bytes, ending included: what a pipe takes as a whole or not at all (PIPE_BUF, pipe(7)).
-const MAX_TYPED: usize = 4096;
 
 /// A thread called `console` that reads stdin. Dropping it stops the thread.
 pub(super) struct Console {
@@ -80,8 +79,8 @@ fn read_lines(stopped: &UnixStream, on_line: impl Fn(Vec<u8>)) -> io::Result<()>
             return Ok(());
         }
         for &byte in bytes {
-            // What is beyond the limit is cut off; no console line is that long.
-            if byte == b'\n' || line.len() < MAX_TYPED - 1 {
+            // What is beyond the limit is cut off, and what is left is longer than the server takes.
+            if byte == b'\n' || line.len() < MAX_TYPED {
                 line.push(byte);
             }
             if byte == b'\n' {

@@ -24,6 +24,9 @@ const CLOSED: &[u8] = b"the room is closed: ";
 /// What a line begins with that tells how many are online (OSC 2, which no member can send); the number and the line's end follow.
 const ONLINE: &[u8] = b"\x1b]2;online ";
 
+/// Longest line that its console is handed, in bytes, ending included: what a pipe takes as a whole or not at all (PIPE_BUF, pipe(7)).
+pub(super) const MAX_TYPED: usize = 4096;
+
 /// Longest first line that is looked at, in bytes.
 const MAX_READY: u64 = 256;
 
@@ -103,11 +106,14 @@ impl Server {
         Ok(server)
     }
 
-    /// Hands a line to the server's console. `false` where the server has not read for so long that there is no room for it, or has ended.
+    /// Hands a line of at most [`MAX_TYPED`] to the server's console, whole or not at all. `false` where the server has not read for so long that there
+    /// is no room for it, or has ended.
     pub(super) fn type_in(&mut self, line: &[u8]) -> bool {
-        self.console
-            .as_mut()
-            .is_some_and(|console| console.write_all(line).is_ok())
+        line.len() <= MAX_TYPED
+            && self
+                .console
+                .as_mut()
+                .is_some_and(|console| console.write_all(line).is_ok())
     }
 
     /// Asks the server to shut down.

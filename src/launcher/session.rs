@@ -22,7 +22,7 @@ use super::child::Child;
 use super::console::Console;
 use super::opener::{self, Opener, Wanted, Way};
 use super::output::Output;
-use super::server::Server;
+use super::server::{MAX_TYPED, Server};
 use super::tiling::{self, Place};
 use super::windows::{self, Shower};
 use super::{Config, Programs};
@@ -476,6 +476,13 @@ impl<'a> Session<'a> {
     }
 
     fn type_in(&mut self, line: &[u8]) {
+        if line.len() > MAX_TYPED {
+            let most = MAX_TYPED - 1;
+            self.output.warn(&format!(
+                "a line was not taken: it has more than {most} bytes; shorten it"
+            ));
+            return;
+        }
         let text = String::from_utf8_lossy(line);
         let mut words = text.trim().splitn(2, char::is_whitespace);
         let command = words.next().unwrap_or_default().to_ascii_lowercase();
