@@ -1,13 +1,43 @@
 //! The line that is typed in the server's pane: edited as in a shell, with what was typed before.
 
 use std::collections::VecDeque;
+use std::fmt::{self, Display, Formatter};
 
 use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler;
-use tui_input::{Input, InputRequest};
+
+use crate::launcher::server::MAX_TYPED;
 
 /// Lines that can be had back.
 const MAX_KEPT: usize = 100;
+
+/// Longest line, in bytes, without its ending.
+const MAX_LINE: usize = MAX_TYPED - 1;
+
+/// Why something was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// A paste of so many lines: a text from elsewhere may have a command in any of them.
+    Lines(usize),
+    /// The line would be longer than [`MAX_LINE`].
+    TooLong,
+}
+
+impl Display for Refusal {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lines(lines) => write!(
+                f,
+                "a paste of {lines} lines was not taken; paste one line at a time here"
+            ),
+            Self::TooLong => write!(
+                f,
+                "what came last was not taken; a line here has at most {MAX_LINE} bytes"
+            ),
+        }
+    }
+}
 
 /// The line.
 #[derive(Default)]
@@ -21,6 +51,8 @@ pub(super) struct Line {
     draft: String,
     /// What Tab goes through, until another key; the next one comes first.
     completions: VecDeque<String>,
+    /// Its end was not taken: Enter must not send a part of it.
+    is_cut: bool,
 }
 
 /// The console's commands.
@@ -28,15 +60,28 @@ const COMMANDS: [&str; 6] = ["/help", "/kick", "/online", "/open", "/quit", "/sa
 
 impl Line {
     /// Takes a key; gives the line where that ends it.
-    pub(super) fn key(&mut self, key: KeyEvent) -> Option<String> {
+    ///
+    /// # Errors
+    /// There is no room for it; that is told once, and the next Enter does nothing.
+    pub(super) fn key(&mut self, key: KeyEvent) -> Result<Option<String>, Refusal> {
+        let was_cut = std::mem::take(&mut self.is_cut);
         self.completions.clear();
         match (key.code, key.modifiers) {
-            (KeyCode::Enter, _) => return Some(self.finish()),
+            (KeyCode::Enter, _) if was_cut => {}
+            (KeyCode::Enter, _) => return Ok(Some(self.finish())),
+            (KeyCode::Char(c), KeyModifiers::NONE | KeyModifiers::SHIFT)
+                if self.input.value().len() + c.len_utf8() > MAX_LINE =>
+            {
+                self.is_cut = true;
+                if !was_cut {
+                    return Err(Refusal::TooLong);
+                }
+            }
             (KeyCode::Up, KeyModifiers::NONE) => self.recall(self.back + 1),
             (KeyCode::Down, KeyModifiers::NONE) => self.recall(self.back.saturating_sub(1)),
             _ => drop(self.input.handle_event(&Event::Key(key))),
         }
-        None
+        Ok(None)
     }
 
     /// Completes a command, or one of `names` after `/kick`, at the end of the line; where there are several, each time with the next one.
@@ -53,16 +98,24 @@ impl Line {
     /// Takes what was pasted, to be looked at and ended by Enter.
     ///
     /// # Errors
-    /// There are so many lines in it, and it was not taken: a text from elsewhere may have a command in any of them.
-    pub(super) fn paste(&mut self, text: &str) -> Result<(), usize> {
+    /// All of it was not taken.
+    pub(super) fn paste(&mut self, text: &str) -> Result<(), Refusal> {
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
         let text = text.trim_end_matches('\n');
         if text.contains('\n') {
-            return Err(text.lines().count());
+            return Err(Refusal::Lines(text.lines().count()));
         }
-        for c in text.chars().filter(|c| !c.is_control()) {
-            self.input.handle(InputRequest::InsertChar(c));
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        let before = self.input.value();
+        if before.len() + text.len() > MAX_LINE {
+            return Err(Refusal::TooLong);
         }
+        // The cursor counts characters.
+        let cursor = self.input.cursor();
+        let at = before.char_indices().nth(cursor);
+        let at = at.map_or(before.len(), |(at, _)| at);
+        let line = [&before[..at], &text, &before[at..]].concat();
+        self.input = Input::new(line).with_cursor(cursor + text.chars().count());
         Ok(())
     }
 
@@ -136,7 +189,9 @@ mod tests {
 
     fn typed(line: &mut Line, keys: &[KeyCode]) -> Vec<String> {
         let events = keys.iter().map(|code| KeyEvent::from(*code));
-        events.filter_map(|key| line.key(key)).collect()
+        events
+            .filter_map(|key| line.key(key).unwrap_or_default())
+            .collect()
     }
 
     fn letters(text: &str) -> Vec<KeyCode> {
@@ -203,9 +258,34 @@ mod tests {
         assert_eq!(line.paste("/say o\tne\r\n"), Ok(()));
         assert_eq!(line.show(20).0, "/say one");
         for text in ["x\n/quit", "x\r/quit\r", "x\r\n/quit"] {
-            assert_eq!(line.paste(text), Err(2), "{text:?}");
+            assert_eq!(line.paste(text), Err(Refusal::Lines(2)), "{text:?}");
         }
         assert_eq!(line.show(20).0, "/say one");
+    }
+
+    #[test]
+    fn a_paste_goes_where_the_cursor_is_and_one_that_is_too_long_is_not_taken() {
+        let mut line = Line::default();
+        assert_eq!(line.paste("żć"), Ok(()));
+        typed(&mut line, &[KeyCode::Left]);
+        assert_eq!(line.paste("日本"), Ok(()));
+        assert_eq!(line.show(20), ("ż日本ć", 5));
+        assert_eq!(line.paste(&"x".repeat(MAX_LINE)), Err(Refusal::TooLong));
+        assert_eq!(line.show(20).0, "ż日本ć");
+    }
+
+    #[test]
+    fn a_line_that_was_typed_too_long_is_told_once_and_not_ended_by_its_enter() {
+        let mut line = Line::default();
+        assert_eq!(line.paste(&"x".repeat(MAX_LINE)), Ok(()));
+        let mut key = |code| line.key(KeyEvent::from(code));
+        assert_eq!(key(KeyCode::Char('y')), Err(Refusal::TooLong));
+        assert_eq!(key(KeyCode::Char('y')), Ok(None));
+        assert_eq!(key(KeyCode::Enter), Ok(None));
+        assert_eq!(key(KeyCode::Backspace), Ok(None));
+        assert_eq!(key(KeyCode::Char('y')), Ok(None));
+        let line = key(KeyCode::Enter).unwrap().unwrap();
+        assert_eq!(line, format!("{}y", "x".repeat(MAX_LINE - 1)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use ratatui::layout::Rect;
 
 use super::keys::{self, Action};
 use super::layout::{self, Tile};
-use super::line::Line;
+use super::line::{Line, Refusal};
 use super::pane::Pane;
 use super::wake::Wake;
 use super::{Happening, Look};
@@ -182,8 +182,12 @@ impl State {
                 Effect::Seen
             }
             None => match self.line.key(key) {
-                Some(line) => Effect::Session(self.typed(line)),
-                None => Effect::Seen,
+                Ok(Some(line)) => Effect::Session(self.typed(line)),
+                Ok(None) => Effect::Seen,
+                Err(refusal) => {
+                    self.refuse(&refusal);
+                    Effect::Seen
+                }
             },
             Some(window) if !runs && key.code == KeyCode::Enter => {
                 Effect::Session(Happening::Again(window))
@@ -209,12 +213,15 @@ impl State {
         drop(inside);
         if pane.window().is_some() {
             pane.send(&keys::encode_paste(text, bracketed));
-        } else if let Err(lines) = self.line.paste(text) {
-            let note = format!(
-                "\x1b[33m! a paste of {lines} lines was not taken; paste one line at a time here\x1b[m\n"
-            );
-            self.panes[SERVER].lock().show(note.as_bytes());
+        } else if let Err(refusal) = self.line.paste(text) {
+            self.refuse(&refusal);
         }
+    }
+
+    /// Says why the line has not taken something.
+    fn refuse(&self, refusal: &Refusal) {
+        let note = format!("\x1b[33m! {refusal}\x1b[m\n");
+        self.panes[SERVER].lock().show(note.as_bytes());
     }
 
     /// A line for the server's console, which shows in the log as it would on a terminal.
