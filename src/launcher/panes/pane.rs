@@ -51,7 +51,8 @@ pub(super) struct Pane {
 struct Client {
     /// The window's number in the session.
     window: usize,
-    terminal: Box<dyn MasterPty + Send>,
+    /// Until the program has ended, which may be long before it is started again.
+    terminal: Option<Box<dyn MasterPty + Send>>,
     typed: Arc<Typed>,
 }
 
@@ -133,7 +134,7 @@ impl Pane {
         })?;
         self.client = Some(Client {
             window,
-            terminal: master,
+            terminal: Some(master),
             typed,
         });
         Ok(child)
@@ -187,11 +188,22 @@ impl Pane {
         let mut inside = self.lock();
         if let Some(client) = &self.client {
             inside.emulation.resize(columns, rows);
-            // It fails where the program has ended.
-            let _ = client.terminal.resize(pty_size(size));
+            if let Some(terminal) = &client.terminal {
+                // It fails where the program has ended.
+                let _ = terminal.resize(pty_size(size));
+            }
         } else {
             let lines = inside.lines.all(columns.max(1).into());
             inside.emulation.show_alone(columns, rows, &lines);
+        }
+    }
+
+    /// Closes the terminal of a program that has ended.
+    pub(super) fn close_ended(&mut self) {
+        if let Some(client) = &mut self.client
+            && !lock(&self.inside).runs
+        {
+            client.terminal = None;
         }
     }
 

@@ -66,8 +66,9 @@ impl State {
         layout::arrange(self.places, area, self.focus, self.zoomed)
     }
 
-    /// Gives every pane that is shown the size of its place.
+    /// Gives every pane that is shown the size of its place, and no pane a terminal that nobody has.
     pub(super) fn fit(&mut self) {
+        self.panes.iter_mut().for_each(Pane::close_ended);
         let (area, _) = layout::split(self.screen());
         for tile in self.tiles(area) {
             let size = content(tile);
