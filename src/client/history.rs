@@ -25,11 +25,11 @@ fn folder() -> Option<PathBuf> {
     Some(state.join("chat-run"))
 }
 
-/// A file in it, for its owner alone.
+/// A file in it, for its owner alone. What is no file there is left alone.
 fn open(name: &str, options: &mut OpenOptions) -> Option<File> {
     let folder = folder()?;
     os::create_private_folder(&folder).ok()?;
-    os::private(options).open(folder.join(name)).ok()
+    os::open_regular(os::private(options), &folder.join(name)).ok()
 }
 
 /// The name, with its group, that was taken last.

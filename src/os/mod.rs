@@ -21,7 +21,7 @@ pub use socket::*;
 mod terminal;
 pub use terminal::*;
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -44,6 +44,23 @@ pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
+}
+
+/// Opens a file as these options say, without waiting.
+///
+/// # Errors
+/// What the system says; `InvalidInput` where it is no regular file: a pipe that nobody writes into would never end.
+pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        let flag = rustix::fs::OFlags::NONBLOCK.bits() as i32;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, flag);
+    }
+    let file = options.open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 /// Makes a folder, and those that it is in, where they are not there, as [`private`] makes files.
