@@ -10,6 +10,9 @@ use super::history::History;
 use crate::protocol::text::clean;
 use crate::wrap;
 
+/// Longest text, in bytes: a paste of 64 of the longest lines. All of it is looked at with each key.
+const MAX_TEXT: usize = 64 * 1024;
+
 /// What a key asks of the window, besides changing the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
@@ -21,6 +24,8 @@ pub(super) enum Wish {
     Clear,
     /// To stop, as a shell's job.
     Suspend,
+    /// To hear that there is no room for more.
+    Full,
 }
 
 /// What a line is typed for.
@@ -51,6 +56,8 @@ pub(super) struct Editor {
     draft: Buffer,
     search: Option<Search>,
     choice: Option<Choice>,
+    /// What came last was not taken, and that was told.
+    is_full: bool,
 }
 
 /// A search through the history, by Ctrl+R.
@@ -94,6 +101,7 @@ impl Editor {
             draft: Buffer::default(),
             search: None,
             choice: None,
+            is_full: false,
         }
     }
 
@@ -116,9 +124,12 @@ impl Editor {
         text
     }
 
-    /// Takes what was pasted.
-    pub(super) fn paste(&mut self, text: &str) {
+    /// Takes what was pasted, all of it or nothing.
+    pub(super) fn paste(&mut self, text: &str) -> Option<Wish> {
         self.end_modes();
+        if !self.has_room(text) {
+            return Some(Wish::Full);
+        }
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
         // The line's own end is what Enter is for.
         let lines = text.trim_end_matches('\n').split('\n').map(clean);
@@ -129,6 +140,11 @@ impl Editor {
         let text = lines.collect::<Vec<_>>().join(ending);
         self.is_text |= self.buffer.before().is_empty() && text.contains('\n');
         self.buffer.insert(&text);
+        None
+    }
+
+    fn has_room(&self, text: &str) -> bool {
+        self.text().len() + text.len() <= MAX_TEXT
     }
 
     /// Does what a key is for. `names` are those whom Tab completes, the likeliest first.
@@ -185,7 +201,7 @@ impl Editor {
             (KeyCode::Char('k'), true, _) => self.cut(To::End),
             (KeyCode::Char('y'), true, _) => {
                 let text = self.cut.clone();
-                self.insert(&text);
+                return self.insert(&text);
             }
             (KeyCode::Char('t'), true, _) => self.buffer.swap(),
 
@@ -203,7 +219,7 @@ impl Editor {
                 // A mark is seen with what it stands on; what cannot be seen is not sent either.
                 let seen = format!("{}{c}", self.buffer.before());
                 if clean(&seen).ends_with(c) {
-                    self.insert(c.encode_utf8(&mut [0; 4]));
+                    return self.insert(c.encode_utf8(&mut [0; 4]));
                 }
             }
             // Keys that do nothing here.
@@ -212,9 +228,15 @@ impl Editor {
         None
     }
 
-    fn insert(&mut self, text: &str) {
+    fn insert(&mut self, text: &str) -> Option<Wish> {
+        if !self.has_room(text) {
+            // Once, however much is typed on.
+            return (!std::mem::replace(&mut self.is_full, true)).then_some(Wish::Full);
+        }
+        self.is_full = false;
         self.is_text &= !self.buffer.before().is_empty();
         self.buffer.insert(text);
+        None
     }
 
     /// Cuts, so that Ctrl+Y brings it back.

@@ -23,6 +23,9 @@ use crate::protocol::line::LineError;
 /// What stands before the line.
 const LABEL: &str = "> ";
 
+/// Why something is not taken.
+const FULL: &str = "what came last was not taken: a line and a paste have at most 64 KiB together";
+
 /// The window, with the terminal taken for it.
 pub(super) struct Window {
     screen: Screen,
@@ -120,11 +123,14 @@ impl Window {
                     Some(Wish::Leave) => return Ok(Wanted::Leave),
                     Some(Wish::Clear) => self.screen.clear(),
                     Some(Wish::Suspend) => self.suspend()?,
+                    Some(Wish::Full) => self.refuse(&FULL),
                 }
             }
             Input::Paste(text) => {
                 let editor = self.question.as_mut().unwrap_or(&mut self.editor);
-                editor.paste(&text);
+                if editor.paste(&text).is_some() {
+                    self.refuse(&FULL);
+                }
             }
             Input::Resize(columns, rows) => {
                 self.screen.resize(columns.into(), rows.into());
