@@ -54,6 +54,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod keyboard;
 #[cfg(unix)]
 pub mod launcher;
 #[cfg_attr(not(unix), path = "lifeline/elsewhere.rs")]

@@ -6,9 +6,10 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 use std::time::Duration;
 
-use crossterm::{event, terminal};
+use crossterm::terminal;
 
 use super::Happening;
+use crate::keyboard::Keyboard;
 use crate::os;
 
 /// Bracketed paste and reports of focus on; the title put aside (xterm's control sequences, `Ps = 22`).
@@ -92,8 +93,9 @@ pub(super) fn size() -> (usize, usize) {
 /// They are not joined: nothing ends a read of a terminal but the end of the process.
 ///
 /// # Errors
-/// No thread is to be had.
+/// No thread or no socket is to be had.
 pub(super) fn start_keys(post: SyncSender<Happening>) -> io::Result<()> {
+    let mut keyboard = Keyboard::open()?;
     let gone = post.clone();
     thread::Builder::new()
         .name("hang-up".into())
@@ -106,7 +108,9 @@ pub(super) fn start_keys(post: SyncSender<Happening>) -> io::Result<()> {
         .name("keys".into())
         .spawn(move || {
             loop {
-                let happening = event::read().map_or(Happening::NoKeys, Happening::Terminal);
+                let happening = keyboard
+                    .read()
+                    .map_or(Happening::NoKeys, Happening::Terminal);
                 let is_over = matches!(happening, Happening::NoKeys);
                 if post.send(happening).is_err() || is_over {
                     return;

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::cursor::{Hide, MoveTo, Show};
-use ratatui::crossterm::event::{self, Event as Input, KeyEventKind};
+use ratatui::crossterm::event::{Event as Input, KeyEventKind};
 use ratatui::crossterm::queue;
 use ratatui::crossterm::terminal::{self, Clear, ClearType};
 use ratatui::layout::{Position, Rect};
@@ -48,6 +48,7 @@ use self::pane::Inside;
 use self::state::{Effect, SERVER, State};
 use self::wake::Wake;
 use super::child::Child;
+use crate::keyboard::Keyboard;
 
 pub(super) use self::keeper::keep;
 pub(super) use self::outer::check;
@@ -114,6 +115,8 @@ impl Panes {
             woken.end();
             on_panic(Happening::Failed);
         })?;
+        // Before the size is asked for, so that no change of it is missed.
+        let keyboard = Keyboard::open()?;
         let size = terminal::size()?;
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(look, size, clients)),
@@ -136,7 +139,7 @@ impl Panes {
         // Not joined: nothing ends a read of a terminal but the end of the process.
         thread::Builder::new()
             .name("keys".into())
-            .spawn(move || read_keys(&shared, on_happening))?;
+            .spawn(move || read_keys(keyboard, &shared, on_happening))?;
         Ok(panes)
     }
 
@@ -214,8 +217,8 @@ impl Log {
 }
 
 /// Reads the terminal until that fails: without keys there would be no way to end the session.
-fn read_keys(shared: &Shared, on_happening: impl Fn(Happening)) {
-    while let Ok(event) = event::read() {
+fn read_keys(mut keyboard: Keyboard, shared: &Shared, on_happening: impl Fn(Happening)) {
+    while let Ok(event) = keyboard.read() {
         match event {
             Input::Key(key) if key.kind != KeyEventKind::Release => {
                 let effect = shared.lock().key(key);

@@ -1,0 +1,475 @@
+//! What the bytes mean that a terminal sends: keys, pastes, whether it has the focus. Pure: no terminal, no clock.
+//!
+//! Whatever comes, Ctrl+C is found in it, and what is no key is dropped: a terminal's late answer, or half a sequence. Sources: ECMA-48, 5.4, and
+//! xterm's control sequences.
+
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
+
+/// Longest paste that is kept, in bytes; of a longer one this much and a byte, so that who gets it sees that it is longer.
+pub const MAX_PASTE: usize = 1024 * 1024;
+
+/// Longest answer that is waited for, in bytes. No key sends as much.
+const MAX_ANSWER: usize = 4096;
+
+const ESCAPE: u8 = 0x1b;
+const CTRL_C: u8 = 0x03;
+const PASTE_END: &[u8] = b"\x1b[201~";
+
+/// Takes bytes as they come, and gives what they mean.
+#[derive(Debug, Default)]
+pub struct Parser {
+    bytes: Vec<u8>,
+    /// What came of a paste whose end has not come.
+    paste: Option<Vec<u8>>,
+    /// Nothing more has come for so long that what is there is all.
+    is_late: bool,
+}
+
+/// What stands at the beginning of the bytes, and how many of them it takes.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// More has to come.
+    Wait,
+    /// Nothing that means something here.
+    Skip(usize),
+    Is(Event, usize),
+    /// The beginning of a paste.
+    Paste(usize),
+}
+
+impl Parser {
+    /// Takes what has come.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.is_late = false;
+    }
+
+    /// Whether it is of use to call [`Parser::give_up`] when nothing comes for a while.
+    pub fn is_amid(&self) -> bool {
+        !self.bytes.is_empty() && self.paste.is_none()
+    }
+
+    /// What has come is all of it: a lone Escape is the key.
+    pub fn give_up(&mut self) {
+        self.is_late = true;
+    }
+
+    fn take(&mut self, count: usize) {
+        self.bytes.drain(..count);
+    }
+
+    /// Takes what there is of a paste; gives the whole when its end is there. Ctrl+C, which terminals do not paste, ends one whose end never comes.
+    fn pasted(&mut self) -> Option<Event> {
+        let paste = self.paste.as_mut()?;
+        let end = memchr::memmem::find(&self.bytes, PASTE_END);
+        // The end's beginning may be there.
+        let rest = self.bytes.len().saturating_sub(PASTE_END.len() - 1);
+        let until = end.unwrap_or(rest);
+        if let Some(stop) = memchr::memchr(CTRL_C, &self.bytes[..end.unwrap_or(self.bytes.len())]) {
+            self.paste = None;
+            self.take(stop);
+            return None;
+        }
+        let room = (MAX_PASTE + 1).saturating_sub(paste.len());
+        paste.extend_from_slice(&self.bytes[..until.min(room)]);
+        let whole = end.and_then(|_| self.paste.take());
+        self.take(until + end.map_or(0, |_| PASTE_END.len()));
+        whole.map(|paste| Event::Paste(String::from_utf8_lossy(&paste).into_owned()))
+    }
+}
+
+impl Iterator for Parser {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        loop {
+            if self.paste.is_some() {
+                let pasted = self.pasted();
+                if pasted.is_some() || self.paste.is_some() {
+                    return pasted;
+                }
+            }
+            match step(&self.bytes, self.is_late) {
+                Step::Wait => return None,
+                Step::Skip(count) => self.take(count),
+                Step::Is(event, count) => {
+                    self.take(count);
+                    return Some(event);
+                }
+                Step::Paste(count) => {
+                    self.take(count);
+                    self.paste = Some(Vec::new());
+                }
+            }
+        }
+    }
+}
+
+fn key(code: KeyCode, modifiers: KeyModifiers) -> Event {
+    Event::Key(KeyEvent::new(code, modifiers))
+}
+
+fn step(bytes: &[u8], is_late: bool) -> Step {
+    match *bytes {
+        [] => Step::Wait,
+        [ESCAPE] if !is_late => Step::Wait,
+        [ESCAPE] | [ESCAPE, ESCAPE | CTRL_C, ..] => {
+            Step::Is(key(KeyCode::Esc, KeyModifiers::NONE), 1)
+        }
+        [ESCAPE, b'[', ref rest @ ..] => sequence(rest, is_late),
+        [ESCAPE, b'O', ref rest @ ..] => match rest.first() {
+            None if is_late => with_alt(&bytes[1..], is_late),
+            None => Step::Wait,
+            Some(letter) => match lettered(*letter) {
+                Some(code) => Step::Is(key(code, KeyModifiers::NONE), 3),
+                None => with_alt(&bytes[1..], is_late),
+            },
+        },
+        // DCS, SOS, OSC, PM, APC: answers, or keys with Alt.
+        [ESCAPE, b'P' | b'X' | b']' | b'^' | b'_', ref rest @ ..] => {
+            let end = rest.iter().position(u8::is_ascii_control);
+            match end.map(|end| (end, &rest[end..])) {
+                Some((end, [0x07, ..])) => Step::Skip(2 + end + 1),
+                Some((end, [ESCAPE, b'\\', ..])) => Step::Skip(2 + end + 2),
+                None | Some((_, [ESCAPE])) if !is_late && rest.len() < MAX_ANSWER => Step::Wait,
+                None | Some(_) => with_alt(&bytes[1..], is_late),
+            }
+        }
+        [ESCAPE, ..] => with_alt(&bytes[1..], is_late),
+        _ => plain(bytes, is_late),
+    }
+}
+
+/// What `bytes` are after an Escape that belongs to them.
+fn with_alt(bytes: &[u8], is_late: bool) -> Step {
+    match plain(bytes, is_late) {
+        Step::Is(Event::Key(mut key), count) => {
+            key.modifiers |= KeyModifiers::ALT;
+            Step::Is(Event::Key(key), count + 1)
+        }
+        Step::Skip(count) => Step::Skip(count + 1),
+        step @ (Step::Wait | Step::Is(..) | Step::Paste(_)) => step,
+    }
+}
+
+/// A character, or a control. There is at least one byte.
+fn plain(bytes: &[u8], is_late: bool) -> Step {
+    const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
+
+    let head = &bytes[..bytes.len().min(4)];
+    let valid = match str::from_utf8(head) {
+        Ok(valid) => valid,
+        Err(error) if error.valid_up_to() > 0 => {
+            // That much is valid.
+            str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(error) => match error.error_len() {
+            Some(count) => return Step::Skip(count),
+            None if is_late => return Step::Skip(head.len()),
+            None => return Step::Wait,
+        },
+    };
+    let Some(c) = valid.chars().next() else {
+        return Step::Wait;
+    };
+    Step::Is(
+        match c {
+            '\r' => key(KeyCode::Enter, KeyModifiers::NONE),
+            '\t' => key(KeyCode::Tab, KeyModifiers::NONE),
+            '\x7f' => key(KeyCode::Backspace, KeyModifiers::NONE),
+            '\0' => key(KeyCode::Char(' '), CONTROL),
+            '\x01'..='\x1a' => key(KeyCode::Char(shifted(c, b'a' - 1)), CONTROL),
+            '\x1c'..='\x1f' => key(KeyCode::Char(shifted(c, b'4' - 0x1c)), CONTROL),
+            c => character(c, KeyModifiers::NONE),
+        },
+        c.len_utf8(),
+    )
+}
+
+fn shifted(control: char, by: u8) -> char {
+    char::from(control as u8 + by)
+}
+
+fn character(c: char, mut modifiers: KeyModifiers) -> Event {
+    modifiers.set(
+        KeyModifiers::SHIFT,
+        c.is_uppercase() || modifiers.contains(KeyModifiers::SHIFT),
+    );
+    key(KeyCode::Char(c), modifiers)
+}
+
+/// What `rest` is after `ESC [` (CSI).
+fn sequence(rest: &[u8], is_late: bool) -> Step {
+    const BEGIN: usize = 2;
+
+    let body = rest
+        .iter()
+        .take_while(|byte| matches!(byte, 0x20..=0x3f))
+        .count();
+    let whole = BEGIN + body + 1;
+    match rest.get(body) {
+        None if is_late && body == 0 => Step::Is(key(KeyCode::Char('['), KeyModifiers::ALT), BEGIN),
+        None if is_late || body > MAX_ANSWER => Step::Skip(BEGIN + body),
+        None => Step::Wait,
+        // F1 to F5 of Linux's console.
+        Some(b'[') if body == 0 => match rest.get(1) {
+            Some(letter @ b'A'..=b'E') => Step::Is(
+                key(KeyCode::F(letter - b'@'), KeyModifiers::NONE),
+                whole + 1,
+            ),
+            None if !is_late => Step::Wait,
+            None | Some(_) => Step::Skip(whole),
+        },
+        Some(end @ 0x40..=0x7e) => {
+            let end = *end;
+            let numbers: Option<Vec<u32>> = str::from_utf8(&rest[..body])
+                .ok()
+                .and_then(|body| body.split(';').map(number).collect());
+            match numbers.as_deref() {
+                // No key's sequence has anything but numbers.
+                None => Step::Skip(whole),
+                Some([200, ..]) if end == b'~' => Step::Paste(whole),
+                Some(numbers) => match meaning(numbers, body == 0, end) {
+                    Some(event) => Step::Is(event, whole),
+                    None => Step::Skip(whole),
+                },
+            }
+        }
+        // It is broken off, and something else begins.
+        Some(_) => Step::Skip(BEGIN + body),
+    }
+}
+
+/// A number, which is 1 where it is left out; what follows a colon adds to it.
+fn number(text: &str) -> Option<u32> {
+    match text.split(':').next()? {
+        "" => Some(1),
+        text => text.parse().ok(),
+    }
+}
+
+/// What a sequence of keys means, by its numbers and its last byte.
+fn meaning(numbers: &[u32], is_bare: bool, end: u8) -> Option<Event> {
+    let first = *numbers.first()?;
+    let mut modifiers = KeyModifiers::NONE;
+    let held = numbers.get(1).map_or(0, |number| number.saturating_sub(1));
+    for (bit, modifier) in [
+        (1, KeyModifiers::SHIFT),
+        (2, KeyModifiers::ALT),
+        (4, KeyModifiers::CONTROL),
+    ] {
+        modifiers.set(modifier, held & bit != 0);
+    }
+    let code = match end {
+        b'I' if is_bare => return Some(Event::FocusGained),
+        b'O' if is_bare => return Some(Event::FocusLost),
+        b'Z' => {
+            modifiers |= KeyModifiers::SHIFT;
+            KeyCode::BackTab
+        }
+        b'~' => match u8::try_from(first).ok()? {
+            1 | 7 => KeyCode::Home,
+            2 => KeyCode::Insert,
+            3 => KeyCode::Delete,
+            4 | 8 => KeyCode::End,
+            5 => KeyCode::PageUp,
+            6 => KeyCode::PageDown,
+            number @ 11..=15 => KeyCode::F(number - 10),
+            number @ 17..=21 => KeyCode::F(number - 11),
+            number @ 23..=26 => KeyCode::F(number - 12),
+            number @ 28..=29 => KeyCode::F(number - 13),
+            number @ 31..=34 => KeyCode::F(number - 14),
+            _ => return None,
+        },
+        b'u' => match char::from_u32(first)? {
+            '\r' => KeyCode::Enter,
+            '\t' => KeyCode::Tab,
+            '\x1b' => KeyCode::Esc,
+            '\x7f' => KeyCode::Backspace,
+            c => return Some(character(c, modifiers)),
+        },
+        // What comes with `R` is where the cursor is, and not F3.
+        b'R' => return None,
+        letter if first == 1 => lettered(letter)?,
+        _ => return None,
+    };
+    Some(key(code, modifiers))
+}
+
+/// The keys that a letter stands for, after `ESC [` and after `ESC O`.
+fn lettered(letter: u8) -> Option<KeyCode> {
+    Some(match letter {
+        b'A' => KeyCode::Up,
+        b'B' => KeyCode::Down,
+        b'C' => KeyCode::Right,
+        b'D' => KeyCode::Left,
+        b'F' => KeyCode::End,
+        b'H' => KeyCode::Home,
+        b'P' => KeyCode::F(1),
+        b'Q' => KeyCode::F(2),
+        b'R' => KeyCode::F(3),
+        b'S' => KeyCode::F(4),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: KeyModifiers = KeyModifiers::NONE;
+    const ALT: KeyModifiers = KeyModifiers::ALT;
+    const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
+
+    fn typed(text: &str) -> Vec<Event> {
+        text.chars().map(|c| key(KeyCode::Char(c), NONE)).collect()
+    }
+
+    /// What comes of `bytes` that come at once, and what else when nothing follows.
+    fn events(bytes: &[u8]) -> (Vec<Event>, Vec<Event>) {
+        let mut parser = Parser::default();
+        parser.push(bytes);
+        let at_once = parser.by_ref().collect();
+        if parser.is_amid() {
+            parser.give_up();
+        }
+        (at_once, parser.collect())
+    }
+
+    #[test]
+    fn bytes_are_keys_as_terminals_send_them() {
+        for (bytes, code, modifiers) in [
+            ("a", KeyCode::Char('a'), NONE),
+            ("A", KeyCode::Char('A'), KeyModifiers::SHIFT),
+            ("ż", KeyCode::Char('ż'), NONE),
+            ("日", KeyCode::Char('日'), NONE),
+            ("\r", KeyCode::Enter, NONE),
+            ("\n", KeyCode::Char('j'), CONTROL),
+            ("\t", KeyCode::Tab, NONE),
+            ("\x7f", KeyCode::Backspace, NONE),
+            ("\x08", KeyCode::Char('h'), CONTROL),
+            ("\0", KeyCode::Char(' '), CONTROL),
+            ("\x03", KeyCode::Char('c'), CONTROL),
+            ("\x1c", KeyCode::Char('4'), CONTROL),
+            ("\x1bb", KeyCode::Char('b'), ALT),
+            ("\x1bż", KeyCode::Char('ż'), ALT),
+            ("\x1b\x7f", KeyCode::Backspace, ALT),
+            ("\x1b\x02", KeyCode::Char('b'), CONTROL | ALT),
+            ("\x1b[A", KeyCode::Up, NONE),
+            ("\x1bOA", KeyCode::Up, NONE),
+            ("\x1b[1;5D", KeyCode::Left, CONTROL),
+            ("\x1b[H", KeyCode::Home, NONE),
+            ("\x1b[4~", KeyCode::End, NONE),
+            ("\x1b[3;3~", KeyCode::Delete, ALT),
+            ("\x1b[Z", KeyCode::BackTab, KeyModifiers::SHIFT),
+            ("\x1bOP", KeyCode::F(1), NONE),
+            ("\x1b[[B", KeyCode::F(2), NONE),
+            ("\x1b[17;2~", KeyCode::F(6), KeyModifiers::SHIFT),
+            ("\x1b[24~", KeyCode::F(12), NONE),
+            ("\x1b[32~", KeyCode::F(18), NONE),
+            ("\x1b[99;5u", KeyCode::Char('c'), CONTROL),
+        ] {
+            let expected = (vec![key(code, modifiers)], Vec::new());
+            assert_eq!(events(bytes.as_bytes()), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_comes_in_pieces_is_what_it_is_in_one() {
+        let all = "żó日\x1b[1;5D\x1bOP\x1b[200~one\ntwo\x1b[201~\x1b[?2026;0$yx\x1b[I\x1b]11;rgb:0/0/0\x1b\\y";
+        let (expected, _) = events(all.as_bytes());
+        let mut parser = Parser::default();
+        let mut found = Vec::new();
+        for byte in all.as_bytes() {
+            parser.push(&[*byte]);
+            found.extend(parser.by_ref());
+        }
+        assert_eq!(found, expected);
+        assert!(found.contains(&Event::Paste("one\ntwo".into())));
+        assert!(found.contains(&Event::FocusGained));
+        assert_eq!(found.len(), 9, "{found:?}");
+    }
+
+    #[test]
+    fn answers_that_nobody_asked_for_are_dropped() {
+        for answer in [
+            "\x1b[?2026;0$y",
+            "\x1b[?1;1R",
+            "\x1b[24;80R",
+            "\x1b[?62;22c",
+            "\x1b[?999u",
+            "\x1b[99999999999999999999A",
+            "\x1b]11;rgb:0000/0000/0000\x07",
+            "\x1b]11;rgb:0000/0000/0000\x1b\\",
+            "\x1bP1+r544e=78\x1b\\",
+        ] {
+            let all = format!("a{answer}b");
+            assert_eq!(events(all.as_bytes()).0, typed("ab"), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_stands_before_ctrl_c() {
+        let ctrl_c = key(KeyCode::Char('c'), CONTROL);
+        for before in [
+            "\x1b",
+            "\x1b[",
+            "\x1b[?",
+            "\x1b[?2026;0$",
+            "\x1b[[",
+            "\x1bO",
+            "\x1b]",
+            "\x1b]11;rgb",
+            "\x1bP1+r",
+            "\x1b[200~",
+            "\x1b[200~abc\x1b[20",
+        ] {
+            let (at_once, later) = events(format!("{before}\x03").as_bytes());
+            assert_eq!(at_once.last(), Some(&ctrl_c), "{before:?}");
+            assert_eq!(later, []);
+        }
+        let (at_once, _) = events(b"\xc5\x03");
+        assert_eq!(at_once, [ctrl_c]);
+    }
+
+    #[test]
+    fn what_begins_and_does_not_go_on_is_a_key_or_nothing() {
+        for (bytes, expected) in [
+            ("\x1b", vec![key(KeyCode::Esc, NONE)]),
+            ("\x1b[", vec![key(KeyCode::Char('['), ALT)]),
+            ("\x1b]", vec![key(KeyCode::Char(']'), ALT)]),
+            ("\x1b[?2026;0", vec![]),
+        ] {
+            assert_eq!(events(bytes.as_bytes()), (vec![], expected), "{bytes:?}");
+        }
+        assert_eq!(events(b"\xe6\x97"), (vec![], vec![]));
+        assert_eq!(events(b"\xff\xfea").0, typed("a"));
+    }
+
+    #[test]
+    fn a_paste_has_a_limit_that_shows() {
+        let mut parser = Parser::default();
+        parser.push(b"\x1b[200~");
+        for _ in 0..3 {
+            parser.push(&vec![b'x'; MAX_PASTE / 2]);
+            assert_eq!(parser.next(), None);
+        }
+        parser.push(b"\x1b[201~y");
+        match parser.next() {
+            Some(Event::Paste(text)) => assert_eq!(text.len(), MAX_PASTE + 1),
+            event => panic!("{event:?}"),
+        }
+        assert_eq!(parser.collect::<Vec<_>>(), typed("y"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_came_before_the_third_ctrl_c_is_one(bytes: Vec<u8>) {
+            let mut parser = Parser::default();
+            parser.push(&bytes);
+            parser.push(&[CTRL_C; 3]);
+            let last = parser.last();
+            assert_eq!(last, Some(key(KeyCode::Char('c'), CONTROL)));
+        }
+    }
+}
