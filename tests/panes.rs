@@ -234,6 +234,7 @@ fn a_pane_is_enlarged_and_the_others_tell_what_is_new_in_them() {
     let width = screen.text().lines().next().unwrap().chars().count();
     assert_eq!(width, 80, "{}", screen.text());
     screen.type_keys("hi\r");
+    screen.expect(" ala: hi");
     screen.expect("more: server• 2• 3•");
     screen.type_keys("\x1b2");
     screen.expect("ala: hi");
@@ -336,6 +337,21 @@ fn a_client_that_has_left_is_started_again_by_enter() {
     screen.expect("ala: back again");
     screen.type_keys(CTRL_C);
     assert_eq!(screen.end().exit_code(), 0);
+}
+
+#[test]
+fn a_client_wraps_the_conversation_anew_for_the_size_of_its_pane() {
+    const WHOLE: &str = " ala: a message of more words than a quarter of the screen has room for ";
+    let mut screen = start(&["--names", "ala,ola,jan"], 80, 24);
+    screen.type_keys("a message of more words than a quarter of the screen has room for\r");
+    screen.expect("room for ");
+    assert!(!screen.text().contains(WHOLE), "{}", screen.text());
+    screen.type_keys(F2);
+    screen.expect(WHOLE);
+    assert_eq!(screen.text().matches("ala: a message").count(), 1);
+    screen.type_keys(F2);
+    screen.expect_gone(WHOLE);
+    screen.expect("           ");
 }
 
 #[test]

@@ -416,3 +416,35 @@ fn what_fails_is_said_on_the_terminal_and_leaves_nothing() {
     terminal.wait_for_text("nonsense; try again");
     terminal.end(1);
 }
+
+#[test]
+fn a_client_leaves_nothing_of_its_line_in_the_scrollback() {
+    let terminal = Terminal::plain();
+    // It asks for the name before it connects.
+    terminal.type_line(&format!(
+        "{} 127.0.0.1 1",
+        env!("CARGO_BIN_EXE_chat-client")
+    ));
+    terminal.wait_for_text("name, and group");
+    terminal.press(&["C-l"]);
+    terminal.wait_for("an empty screen", || {
+        terminal.screen().starts_with("name").then_some(())
+    });
+    for (typed, shown) in [("a", ": a"), ("b", ": ab"), ("c", ": abc")] {
+        terminal.press(&[typed]);
+        terminal.wait_for_text(shown);
+    }
+    for (columns, rows) in [("41", "12"), ("100", "20")] {
+        terminal.tmux(&["resize-window", "-t", "0:0", "-x", columns, "-y", rows]);
+        // The key comes after the change, and so what it does is drawn for the new size.
+        let before = terminal.screen().trim_end().to_owned();
+        terminal.press(&["x"]);
+        terminal.wait_for_text(&format!("{before}x"));
+    }
+    let all = terminal.tmux(&["capture-pane", "-p", "-S", "-", "-t", "0:0"]);
+    assert_eq!(all.matches("name, and group").count(), 1, "{all}");
+    terminal.press(&["C-c"]);
+    terminal.wait_for("the shell", || {
+        terminal.screen().contains("$").then_some(())
+    });
+}

@@ -201,6 +201,58 @@ ow got narrow, and more
 }
 
 #[test]
+fn after_a_resize_the_conversation_stands_whole_and_once_and_is_wrapped_for_the_new_width() {
+    const WIDE: &str = "
+* welcome, ala: 2 online; /help lists the commands
+10:00 ola: message 1 has more words than a narrow window has room for in a row
+10:00 ola: message 2 has more words than a narrow window has room for in a row
+10:00 ola: message 3 has more words than a narrow window has room for in a row
+> half a line";
+    const NARROW: &str = "
+* welcome, ala: 2 online; /help lists the
+  commands
+10:00 ola: message 1 has more words than
+           a narrow window has room for
+           in a row
+10:00 ola: message 2 has more words than
+           a narrow window has room for
+           in a row
+10:00 ola: message 3 has more words than
+           a narrow window has room for
+           in a row
+> half a line";
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server, 80, 24);
+    ola.expect("* ala joined");
+    for n in 1..=3 {
+        ola.send(&format!(
+            "message {n} has more words than a narrow window has room for in a row"
+        ));
+    }
+    ala.type_keys("half a line");
+    for (columns, rows, screen) in [
+        (80, 24, WIDE),
+        (41, 12, NARROW),
+        (100, 20, WIDE),
+        (120, 30, WIDE),
+        (80, 24, WIDE),
+        (120, 30, WIDE),
+    ] {
+        ala.resize(columns, rows);
+        ala.expect_screen(screen, at_ten);
+    }
+    // As many as a mouse makes.
+    for columns in (41..=80).rev().chain(41..=100).chain((41..=100).rev()) {
+        ala.resize(columns, 12);
+    }
+    ala.expect_screen(NARROW, at_ten);
+    assert_eq!(all_rows(&ala).len(), 12);
+    ala.type_keys("\r");
+    ola.expect("ala: half a line");
+}
+
+#[test]
 fn completions_to_choose_from_stand_below_the_line_and_stay_while_lines_come_in() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");

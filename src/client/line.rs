@@ -45,6 +45,7 @@ impl Line {
     }
 
     /// Its rows on a screen of so many columns, as text.
+    #[cfg(test)]
     pub(super) fn rows(&self, columns: usize) -> Vec<String> {
         self.painted(columns, &mut Buffer::no_color())
     }

@@ -2,7 +2,8 @@
 //!
 //! The terminal is asked nothing, and nothing needs to be known of where the cursor is: all is drawn relative to the row that it
 //! was left in. What comes in is put above the line by drawing the line anew below it, in one write for all that came since the last
-//! one, [`FRAME`] ago at least.
+//! one, [`FRAME`] ago at least. Where the terminal has, or had, another size, it may have broken rows, cut them, or moved them: all that is
+//! to be seen is then drawn anew.
 
 use std::collections::VecDeque;
 use std::io;
@@ -30,19 +31,23 @@ const MAX_RECENT_BYTES: usize = 1024 * 1024;
 const BEGIN: &str = "\x1b[?2026h\x1b[?25l";
 const END: &str = "\x1b[?25h\x1b[?2026l";
 
+/// Erases the row with the cursor, which is at its beginning, and all rows below. Done in one, it would make tmux keep a screen that is erased
+/// from its first character on in the scrollback.
+const ERASE: &str = "\x1b[K\x1b[C\x1b[J\r";
+
 /// The screen below the terminal's scrollback.
 pub(super) struct Screen {
     columns: usize,
     rows: usize,
     paint: Buffer,
-    /// Rows that are to be put above the line.
-    pending: String,
+    /// Lines that are to be put above the line; they become rows when they are drawn, for the size that the terminal has then.
+    pending: Vec<Line>,
     /// The last line, where it may still change: it is drawn with the line that is being typed.
     open: Option<Line>,
     recent: VecDeque<Line>,
     recent_bytes: usize,
-    /// Columns of each row that was drawn last, down to the one with the cursor; nothing where nothing is drawn.
-    drawn: Vec<usize>,
+    /// Rows that were drawn last, down to the one with the cursor; none where nothing is drawn.
+    drawn: usize,
     /// All that the screen shows has to be drawn anew.
     is_lost: bool,
     is_stale: bool,
@@ -63,11 +68,11 @@ impl Screen {
                 true => Buffer::ansi(),
                 false => Buffer::no_color(),
             },
-            pending: String::new(),
+            pending: Vec::new(),
             open: None,
             recent: VecDeque::new(),
             recent_bytes: 0,
-            drawn: Vec::new(),
+            drawn: 0,
             is_lost: false,
             is_stale: true,
             drawn_at: None,
@@ -87,25 +92,12 @@ impl Screen {
         if let Some(open) = self.open.take()
             && !line.replaces
         {
-            self.close(open);
+            self.pending.push(open);
         }
         if line.is_open {
             self.open = Some(line);
         } else {
-            self.close(line);
-        }
-    }
-
-    fn close(&mut self, line: Line) {
-        for row in line.painted(self.columns, &mut self.paint) {
-            self.pending += &row;
-            self.pending += "\r\n";
-        }
-        self.recent_bytes += line.len();
-        self.recent.push_back(line);
-        while self.recent.len() > MAX_RECENT || self.recent_bytes > MAX_RECENT_BYTES {
-            let oldest = self.recent.pop_front();
-            self.recent_bytes -= oldest.map_or(0, |line| line.len());
+            self.pending.push(line);
         }
     }
 
@@ -128,32 +120,31 @@ impl Screen {
         }
     }
 
-    /// The terminal has another size.
-    pub(super) fn resize(&mut self, columns: usize, rows: usize) {
-        // Some terminals break rows that have become too long, some cut them; and where it has become lower, some keep the upper rows.
-        // In either case it is not known where the line stands.
-        let is_broken = self.drawn.iter().any(|wide| *wide > columns);
-        let is_lower = rows < self.rows && self.filled(columns) >= rows;
-        self.is_lost |= is_broken || is_lower;
-        (self.columns, self.rows) = (columns, rows);
-        self.is_stale = true;
+    /// The terminal has another size, or had for a moment. A burst of changes is drawn once.
+    pub(super) fn resize(&mut self) {
+        if !self.is_lost {
+            self.drawn_at = Some(Instant::now());
+        }
+        self.redraw();
     }
 
-    /// How many rows the conversation takes, as far as it matters.
-    fn filled(&self, columns: usize) -> usize {
-        let mut filled = self.drawn.len();
-        for line in self.recent.iter().rev() {
-            if filled >= self.rows {
-                break;
-            }
-            filled += line.rows(columns).len();
+    /// Learns which size the terminal has, to be called before it is drawn for it; `false` where that has just changed, so that what tells of it
+    /// is still on its way, and another change perhaps, too.
+    pub(super) fn is_as_large_as_it_was(&mut self) -> bool {
+        let size = terminal::size();
+        if size == (self.columns, self.rows) {
+            return true;
         }
-        filled
+        (self.columns, self.rows) = size;
+        let was_lost = self.is_lost;
+        self.resize();
+        was_lost
     }
 
     /// Empties the screen; what has scrolled out of it stays.
     pub(super) fn clear(&mut self) {
         self.open = None;
+        self.pending.clear();
         self.recent.clear();
         self.recent_bytes = 0;
         self.redraw();
@@ -162,12 +153,6 @@ impl Screen {
     /// Draws all anew, as after another program had the terminal.
     pub(super) fn redraw(&mut self) {
         self.is_lost = true;
-        self.is_stale = true;
-    }
-
-    /// Forgets what is drawn: the cursor stands in an empty row.
-    pub(super) fn forget(&mut self) {
-        self.drawn.clear();
         self.is_stale = true;
     }
 
@@ -195,12 +180,17 @@ impl Screen {
 
         let mut out = self.signals();
         out += BEGIN;
-        out += &self.erasing();
-        out += &std::mem::take(&mut self.pending);
+        let new = self.new_rows();
         if std::mem::take(&mut self.is_lost) {
-            out += "\x1b[H\x1b[J";
-            out += &self.last_rows(self.rows.saturating_sub(area.len()));
+            out += "\x1b[H";
+            out += ERASE;
+            let room = self.rows.saturating_sub(area.len() + new.len());
+            out += &self.last_rows(room);
+        } else {
+            out += &self.erasing();
         }
+        out += &lines(&new);
+        self.keep_recent();
         out += &area.join("\r\n");
         // Where the cursor stands after a text is for the terminal to say, so that is drawn once more.
         let below = area.len() - 1 - above;
@@ -213,9 +203,7 @@ impl Screen {
         }
         out += END;
 
-        area.truncate(above);
-        self.drawn = area.iter().map(|row| painted_width(row)).collect();
-        self.drawn.push(wrap::width(&rows.before));
+        self.drawn = above + 1;
         self.is_stale = false;
         self.drawn_at = Some(Instant::now());
         os::write_past_std(out.as_bytes())
@@ -226,11 +214,11 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn leave(&mut self) -> io::Result<()> {
-        if let Some(open) = self.open.take() {
-            self.close(open);
-        }
-        let out = self.signals() + &self.erasing() + &std::mem::take(&mut self.pending);
-        self.forget();
+        self.pending.extend(self.open.take());
+        let out = self.signals() + &self.erasing() + &lines(&self.new_rows());
+        self.keep_recent();
+        self.drawn = 0;
+        self.is_stale = true;
         os::write_past_std(out.as_bytes())
     }
 
@@ -249,9 +237,28 @@ impl Screen {
 
     /// What takes the cursor to the first row that was drawn, and erases from there on.
     fn erasing(&self) -> String {
-        match self.drawn.len() {
-            0 | 1 => "\r\x1b[J".into(),
-            rows => format!("\r\x1b[{}A\x1b[J", rows - 1),
+        match self.drawn {
+            0 | 1 => format!("\r{ERASE}"),
+            rows => format!("\r\x1b[{}A{ERASE}", rows - 1),
+        }
+    }
+
+    /// The rows of the lines that have come since the last drawing.
+    fn new_rows(&mut self) -> Vec<String> {
+        let paint = &mut self.paint;
+        let painted = |line: &Line| line.painted(self.columns, paint);
+        self.pending.iter().flat_map(painted).collect()
+    }
+
+    /// Keeps what has been drawn, as far as it may have to be drawn again.
+    fn keep_recent(&mut self) {
+        for line in self.pending.drain(..) {
+            self.recent_bytes += line.len();
+            self.recent.push_back(line);
+            while self.recent.len() > MAX_RECENT || self.recent_bytes > MAX_RECENT_BYTES {
+                let oldest = self.recent.pop_front();
+                self.recent_bytes -= oldest.map_or(0, |line| line.len());
+            }
         }
     }
 
@@ -265,7 +272,7 @@ impl Screen {
         rows
     }
 
-    /// The last rows of the conversation, at most so many.
+    /// The last rows of what was drawn of the conversation before, at most so many.
     fn last_rows(&mut self, most: usize) -> String {
         let mut rows: VecDeque<String> = VecDeque::new();
         for line in self.recent.iter().rev() {
@@ -280,8 +287,8 @@ impl Screen {
                 break;
             }
         }
-        let rows = rows.iter().skip(rows.len().saturating_sub(most));
-        rows.map(|row| format!("{row}\r\n")).collect()
+        rows.drain(..rows.len().saturating_sub(most));
+        lines(rows.make_contiguous())
     }
 
     /// As much of a text as one row has room for.
@@ -292,10 +299,7 @@ impl Screen {
     }
 }
 
-/// Columns of a row that may have colours in it.
-fn painted_width(row: &str) -> usize {
-    let mut parts = row.split('\x1b');
-    let first = parts.next().map_or(0, wrap::width);
-    let others = parts.filter_map(|part| part.split_once('m'));
-    first + others.map(|(_, text)| wrap::width(text)).sum::<usize>()
+/// Rows as they are written, each with its end.
+fn lines(rows: &[String]) -> String {
+    rows.iter().map(|row| format!("{row}\r\n")).collect()
 }

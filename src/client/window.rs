@@ -132,9 +132,7 @@ impl Window {
                     self.refuse(&FULL);
                 }
             }
-            Input::Resize(columns, rows) => {
-                self.screen.resize(columns.into(), rows.into());
-            }
+            Input::Resize(..) => self.screen.resize(),
             Input::FocusGained => self.unread = None,
             Input::FocusLost => self.unread = Some(0),
             Input::Mouse(_) => {}
@@ -144,11 +142,7 @@ impl Window {
 
     fn suspend(&mut self) -> io::Result<()> {
         self.screen.leave()?;
-        terminal::suspend()?;
-        let (columns, rows) = terminal::size();
-        self.screen.resize(columns, rows);
-        self.screen.forget();
-        Ok(())
+        terminal::suspend()
     }
 
     /// What the line that the user has entered is; it is done here where it is for the window alone. A line that cannot be sent stays to
@@ -335,6 +329,9 @@ impl Window {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn draw(&mut self) -> io::Result<()> {
+        if !self.screen.is_as_large_as_it_was() {
+            return Ok(());
+        }
         if let Some(title) = self.title() {
             self.screen.title(title);
         }

@@ -169,9 +169,12 @@ const WINDOW: &[&str] = &[
     "\n",
     // The bell, for who is called or told something in private.
     "\x07",
-    // Colours, up, erasing below.
+    // Colours, up, home, erasing the row and what is below.
     "\x1b[m",
     "\x1b[A",
+    "\x1b[H",
+    "\x1b[K",
+    "\x1b[C",
     "\x1b[J",
     // The cursor hidden, and everything held, while it draws.
     "\x1b[?25l",
