@@ -156,6 +156,37 @@ jan: to be seen
     ala.expect("/time on, /time off");
 }
 
+#[test]
+fn comings_that_have_no_room_on_a_low_screen_show_that_they_began_before() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let ala = ala(&server, 38, 5);
+    ola.expect("* ala joined");
+    let _members = ["first", "second", "third", "fourth", "fifth"].map(|name| {
+        let member = server.join(name);
+        ola.expect(&format!("* {name} joined"));
+        member
+    });
+    ala.expect_screen(
+        "
+* welcome, ala: 2 online; /help lists
+  the commands
+…       fifth joined
+>",
+        at_ten,
+    );
+    ola.send("hi");
+    ala.expect_screen(
+        "
+  the commands
+10:00 * first, second, third, fourth,
+        fifth joined
+10:00 ola: hi
+>",
+        at_ten,
+    );
+}
+
 // The terminal.
 
 #[test]

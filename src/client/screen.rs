@@ -262,13 +262,18 @@ impl Screen {
         }
     }
 
-    /// The rows of the line that may still change, its last ones where they would fill the screen.
+    /// The rows of the line that may still change; where they would fill the screen, its last ones, after a `…`.
     fn open_rows(&mut self) -> Vec<String> {
         let Some(open) = &self.open else {
             return Vec::new();
         };
         let mut rows = open.painted(self.columns, &mut self.paint);
-        rows.drain(..rows.len().saturating_sub(self.rows / 3));
+        let above = rows.len().saturating_sub((self.rows / 3).max(1));
+        rows.drain(..above);
+        if let (1.., Some(first)) = (above, rows.first_mut()) {
+            // In place of its indent's first blank, if it has one.
+            *first = format!("…{}", first.strip_prefix(' ').unwrap_or(first));
+        }
         rows
     }
 
