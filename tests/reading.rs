@@ -284,6 +284,11 @@ fn the_client_stops_like_a_shells_job_and_goes_on() {
     ola.expect("* ala joined");
     screen.type_keys("begun");
     screen.expect("> begun");
+    let titles = |screen: &Screen| {
+        let bytes = String::from_utf8_lossy(&screen.bytes()).into_owned();
+        bytes.matches("\x1b]2;chat - ala\x07").count()
+    };
+    assert_eq!(titles(&screen), 1);
     screen.type_keys("\x1a");
     screen.expect("Stopped");
     assert!(!screen.look(vt100::Screen::bracketed_paste) || screen.text().contains('$'));
@@ -293,6 +298,9 @@ fn the_client_stops_like_a_shells_job_and_goes_on() {
     screen.type_keys("fg\r");
     screen.expect("ola: while it was stopped");
     screen.expect("> begun");
+    wait_until("the title is set again", || {
+        (titles(&screen) == 2).then_some(())
+    });
     wait_until("the client has the terminal again", || {
         let is_taken = screen.look(vt100::Screen::bracketed_paste);
         (is_taken && !screen.modes().contains("ICANON")).then_some(())

@@ -219,6 +219,8 @@ impl Screen {
         self.keep_recent();
         self.drawn = 0;
         self.is_stale = true;
+        // Whoever has the terminal meanwhile may give it another one.
+        self.title.clear();
         os::write_past_std(out.as_bytes())
     }
 
