@@ -92,6 +92,30 @@ fn a_client_comes_back_to_its_place_and_gets_what_it_missed_once() {
 }
 
 #[test]
+fn what_needs_no_connection_works_without_one() {
+    let fake = FakeServer::new();
+    let mut ala = ala(&fake.address());
+    drop(let_in(&fake, &ala));
+    drop(fake);
+    ala.expect("not connected: trying");
+    for (typed, shown) in [
+        ("/time off", "* lines begin without the time"),
+        ("/ignore ola", "* what ola says is not shown any more"),
+        ("/help", "* in this window:"),
+        (
+            "/online",
+            "! there is no connection yet: the line stays here",
+        ),
+    ] {
+        ala.type_keys(&format!("{typed}\r"));
+        ala.expect(shown);
+    }
+    ala.expect("> /online");
+    ala.type_keys("\x15/quit\r");
+    assert_eq!(ala.end().exit_code(), 0);
+}
+
+#[test]
 fn what_is_missing_and_what_was_not_said_is_told() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());

@@ -187,6 +187,7 @@ impl Client {
             Entered::Nothing => {}
             Entered::Leave => return true,
             Entered::Lines(lines) => {
+                window.take_line();
                 let count = lines.len();
                 let said = lines
                     .into_iter()

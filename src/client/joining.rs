@@ -206,7 +206,7 @@ impl Client {
         loop {
             match self.next()? {
                 Happening::Attempt(attempt) => return Ok(attempt),
-                Happening::Entered => self.keep_line(),
+                Happening::Entered => self.entered_alone()?,
                 // Nothing was asked of stdin, and nothing comes before the welcome.
                 Happening::Typed(_)
                 | Happening::Terminal(_)
@@ -218,10 +218,15 @@ impl Client {
         }
     }
 
-    /// Says why the line that was entered stays where it is.
-    pub(super) fn keep_line(&mut self) {
-        self.front
-            .refuse(&"there is no connection yet: the line stays here until there is");
+    /// Does what can be done with a line that was entered while there is no connection.
+    pub(super) fn entered_alone(&mut self) -> Result<(), Stop> {
+        // Only a window tells that something was entered.
+        if let Front::Window(window) = &mut self.front
+            && window.entered_alone()
+        {
+            return Err(Stop::Leave);
+        }
+        Ok(())
     }
 
     /// On a terminal, one can try again.

@@ -143,7 +143,7 @@ impl Client {
         let until = Instant::now() + pause;
         while let Some(happening) = self.next_until(Some(until))? {
             match happening {
-                Happening::Entered => self.keep_line(),
+                Happening::Entered => self.entered_alone()?,
                 // What was typed for the connection before, and the end of that.
                 Happening::Typed(_)
                 | Happening::Terminal(_)

@@ -19,6 +19,7 @@ use super::terminal::{self, Taken};
 use crate::protocol::event::{Answer, Event, MemberId, Received, Welcome};
 use crate::protocol::limits::{MAX_LINE, MAX_NAME_CHARS};
 use crate::protocol::line::LineError;
+use crate::protocol::request::{Format, Request};
 
 /// What stands before the line.
 const LABEL: &str = "> ";
@@ -62,7 +63,7 @@ pub(super) enum Wanted {
 pub(super) enum Entered {
     /// Nothing for the server.
     Nothing,
-    /// To be sent.
+    /// To be sent, and then taken out of the line by [`Window::take_line`].
     Lines(Vec<String>),
     /// The end.
     Leave,
@@ -172,7 +173,7 @@ impl Window {
                 }
                 None => {}
             }
-            return Entered::Lines(vec![self.editor.take()]);
+            return Entered::Lines(vec![text]);
         }
         if self.editor.is_command() {
             self.refuse(&"a command is one line: say the lines after it by themselves");
@@ -188,8 +189,42 @@ impl Window {
             self.refuse(&LineError::TooLong);
             return Entered::Nothing;
         }
-        self.editor.take();
         Entered::Lines(lines)
+    }
+
+    /// Takes the line away, which is in the history from now on.
+    pub(super) fn take_line(&mut self) {
+        self.editor.take();
+    }
+
+    /// Does what can be done with the line that the user has entered while there is no connection; `true` where that is to leave.
+    pub(super) fn entered_alone(&mut self) -> bool {
+        match self.entered() {
+            Entered::Nothing => {}
+            Entered::Leave => return true,
+            Entered::Lines(lines) => match Request::parse(&lines.join("\n"), Format::Json) {
+                Ok(Request::Nothing) => self.take_line(),
+                Ok(Request::Help(_)) => {
+                    self.take_line();
+                    self.notice(
+                        "the room's own commands need a connection; /quit and these do not",
+                    );
+                    self.received(&Received::Answer(Answer::Help(Vec::new())));
+                }
+                Ok(
+                    Request::Say(_)
+                    | Request::Msg(..)
+                    | Request::Reply(_)
+                    | Request::Rename(_)
+                    | Request::Online
+                    | Request::Quit,
+                )
+                | Err(_) => {
+                    self.refuse(&"there is no connection yet: the line stays here until there is")
+                }
+            },
+        }
+        false
     }
 
     fn do_command(&mut self, command: &Local<'_>) {
