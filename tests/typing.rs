@@ -421,6 +421,13 @@ fn what_was_typed_comes_back_by_arrows_and_search_also_in_the_next_session() {
     // Given up.
     ala.type_keys("draft\x12sec\x07!\r");
     ola.expect("ala: draft!");
+    ala.type_keys("other\x12sec\x03!\r");
+    ola.expect("ala: other!");
+    // Taken, to be changed.
+    ala.type_keys("\x12seco\x1b");
+    ala.expect("> second");
+    ala.type_keys("!\r");
+    ola.expect("ala: second!");
 }
 
 #[test]

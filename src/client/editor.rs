@@ -291,7 +291,8 @@ impl Editor {
                 let before = self.place;
                 self.find(before);
             }
-            (KeyCode::Char('g'), true) | (KeyCode::Esc, _) => {
+            (KeyCode::Esc, _) => self.search = None,
+            (KeyCode::Char('c' | 'g'), true) => {
                 self.buffer = std::mem::take(&mut search.before);
                 self.place = self.history.len();
                 self.search = None;
