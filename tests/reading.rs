@@ -107,7 +107,7 @@ fn a_name_in_a_line_stands_out_and_rings_until_the_bell_is_off() {
     ala.type_keys("/bell off");
     ala.expect("> /bell off");
     ala.type_keys("\r");
-    ala.expect_gone("/bell");
+    ala.expect("* the bell does not ring any more");
     ola.send("hi ala again");
     ala.expect("ola: hi ala again");
     assert_eq!(rings(&ala), before + 1);
@@ -118,7 +118,7 @@ fn the_windows_own_commands_work() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola 3ID12");
     let mut jan = server.join("jan");
-    let mut ala = ala(&server, 60, 12);
+    let mut ala = ala(&server, 60, 14);
     ala.type_keys("/time off\r/ignore Ola\r");
     ala.expect("* what Ola says is not shown any more");
     ola.skip_to("* ala joined");
@@ -134,6 +134,7 @@ fn the_windows_own_commands_work() {
     ala.expect_screen(
         "
 * welcome, ala: 3 online; /help lists the commands
+* lines begin without the time; /time on shows it again
 * what Ola says is not shown any more; /ignore Ola shows it
   again
 * ola is now ula
@@ -154,6 +155,25 @@ jan: to be seen
     ala.type_keys("/help\r");
     ala.expect("* in this window:");
     ala.expect("/time on, /time off");
+}
+
+#[test]
+fn a_command_of_the_window_tells_what_it_did_and_a_wrong_one_does_not_stay_in_the_line() {
+    let server = Server::start(&[]);
+    let mut ala = ala(&server, 70, 12);
+    ala.type_keys("/time\r/bell off\r/ignore Ala\r/ignore bob\r/ignore bob\r");
+    ala.expect_screen(
+        "
+* welcome, ala: 1 online; /help lists the commands
+! type /time on or /time off
+* the bell does not ring any more; /bell on lets it ring again
+! Ala is you: your own lines are always shown
+* no bob is here now; what bob says will not be shown; /ignore bob
+  undoes that
+* what bob says is shown again
+>",
+        at_ten,
+    );
 }
 
 #[test]

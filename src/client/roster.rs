@@ -79,6 +79,13 @@ impl Roster {
         members.into_iter().map(|(_, name)| name).collect()
     }
 
+    /// Whether somebody of this name is here, as far as it is known.
+    pub(super) fn has(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        let mut names = self.members.values();
+        names.any(|(other, _)| other.to_lowercase() == name)
+    }
+
     pub(super) fn is_ignored(&self, name: &str) -> bool {
         self.ignored.contains(&name.to_lowercase())
     }

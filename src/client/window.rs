@@ -147,7 +147,7 @@ impl Window {
     }
 
     /// What the line that the user has entered is; it is done here where it is for the window alone. A line that cannot be sent stays to
-    /// be edited.
+    /// be edited, but for a command's that is no use as it is.
     pub(super) fn entered(&mut self) -> Entered {
         let text = self.editor.text().to_owned();
         let lines: Vec<&str> = text.split('\n').collect();
@@ -164,6 +164,7 @@ impl Window {
             match Local::parse(line) {
                 Some(Err(usage)) => {
                     self.refuse(&usage);
+                    self.editor.take();
                     return Entered::Nothing;
                 }
                 Some(Ok(command)) => {
@@ -230,12 +231,30 @@ impl Window {
     fn do_command(&mut self, command: &Local<'_>) {
         match *command {
             Local::Clear => self.screen.clear(),
-            Local::Time(on) => self.look.has_times = on,
-            Local::Bell(on) => self.rings = on,
+            Local::Time(on) => {
+                self.look.has_times = on;
+                self.notice(match on {
+                    true => "lines begin with the time",
+                    false => "lines begin without the time; /time on shows it again",
+                });
+            }
+            Local::Bell(on) => {
+                self.rings = on;
+                self.notice(match on {
+                    true => "the bell rings when somebody says your name",
+                    false => "the bell does not ring any more; /bell on lets it ring again",
+                });
+            }
+            Local::Ignore(Some(name)) if name.to_lowercase() == self.name.to_lowercase() => {
+                self.refuse(&format!("{name} is you: your own lines are always shown"));
+            }
             Local::Ignore(Some(name)) => {
                 let said = match self.roster.ignore(name) {
-                    true => format!(
+                    true if self.roster.has(name) => format!(
                         "what {name} says is not shown any more; /ignore {name} shows it again"
+                    ),
+                    true => format!(
+                        "no {name} is here now; what {name} says will not be shown; /ignore {name} undoes that"
                     ),
                     false => format!("what {name} says is shown again"),
                 };
