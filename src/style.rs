@@ -38,6 +38,17 @@ fn has_colours(term: &str) -> bool {
 /// green of a join, the red of a leave nor the yellow of an error.
 const NAME_COLORS: [u8; 12] = [33, 38, 44, 68, 98, 103, 133, 135, 139, 168, 170, 173];
 
+/// What has failed, where the background is not known: a dark orange, with a contrast of 4.7 to white and of 4.5 to black (WCAG 2).
+const ERROR_COLOR: Color = Color::Ansi256(130);
+
+/// How text looks that need not be read: in a grey, chosen as [`ERROR_COLOR`], 4.5 and 4.6. What a terminal makes of dimmed black on white (SGR 2)
+/// is black with some.
+pub fn quiet() -> ColorSpec {
+    let mut grey = ColorSpec::new();
+    grey.set_fg(Some(Color::Ansi256(243)));
+    grey
+}
+
 /// The colour of a name: the same wherever and whenever it is shown.
 fn name_color(name: &str) -> Color {
     // FNV-1a, which unlike std's hasher is the same in every run.
@@ -75,7 +86,7 @@ pub fn paint_answer(out: &mut dyn WriteColor, answer: &Answer) -> io::Result<()>
     match answer {
         Answer::PrivateFrom { from, text, .. } => paint_private(out, "[", from, text),
         Answer::PrivateTo { to, text, .. } => paint_private(out, "[to ", to, text),
-        Answer::Error(_) => paint(out, Color::Yellow, &answer.to_string()),
+        Answer::Error(_) => paint(out, ERROR_COLOR, &answer.to_string()),
         Answer::Welcome(_)
         | Answer::PastBegins(_)
         | Answer::PastEnds

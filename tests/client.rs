@@ -742,7 +742,7 @@ fn two_terminals_talk() {
     ola.type_line("/msg ala psst");
     ala.expect("\x1b[35m] psst");
     ala.type_line("/nonsense");
-    ala.expect("\x1b[33m! unknown command /nonsense");
+    ala.expect("\x1b[38;5;130m! unknown command /nonsense");
     ola.type_line("exit");
     ala.expect("\x1b[31m* ola left");
     let screen = ola.exit(0);

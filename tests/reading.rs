@@ -16,7 +16,7 @@ use window::{Screen, ala, at_ten, chat_client};
 // Reading.
 
 #[test]
-fn the_past_is_dim_with_a_line_under_it_and_comings_are_drawn_together() {
+fn the_past_is_grey_with_a_line_under_it_and_comings_are_drawn_together() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     ola.send("before");
@@ -39,7 +39,8 @@ fn the_past_is_dim_with_a_line_under_it_and_comings_are_drawn_together() {
         at_ten,
     );
     ala.look(|screen| {
-        assert!(screen.cell(1, 12).unwrap().dim());
+        let grey = vt100::Color::Idx(243);
+        assert_eq!(screen.cell(1, 12).unwrap().fgcolor(), grey);
         let green = vt100::Color::Idx(2);
         let red = vt100::Color::Idx(1);
         assert_eq!(screen.cell(3, 8).unwrap().fgcolor(), green);

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use termcolor::{Buffer, ColorSpec, WriteColor};
 
 use crate::protocol::text::clean;
+use crate::style;
 use crate::wrap;
 
 /// A line of the screen, with its colours.
@@ -76,10 +77,10 @@ impl Line {
             if from >= until {
                 continue;
             }
-            let mut style = style.clone();
-            if self.is_dim {
-                style.set_dimmed(true);
-            }
+            let style = match self.is_dim && style.is_none() {
+                true => style::quiet(),
+                false => style.clone(),
+            };
             if style.is_none() {
                 out.write_all(&self.text.as_bytes()[from..until])?;
             } else {

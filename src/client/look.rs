@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use termcolor::{ColorSpec, WriteColor};
+use termcolor::WriteColor;
 
 use super::comings::{Coming, Comings};
 use super::command;
@@ -218,7 +218,7 @@ impl Look {
         let mut lines: Vec<Line> = self.day(time).into_iter().collect();
         lines.push(self.timed(time, indent, |line| {
             style::paint_answer(line, answer)?;
-            line.set_color(ColorSpec::new().set_dimmed(true))?;
+            line.set_color(&style::quiet())?;
             line.write_all(mark.as_bytes())
         }));
         lines
