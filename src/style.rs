@@ -41,6 +41,9 @@ const NAME_COLORS: [u8; 12] = [33, 38, 44, 68, 98, 103, 133, 135, 139, 168, 170,
 /// What has failed, where the background is not known: a dark orange, with a contrast of 4.7 to white and of 4.5 to black (WCAG 2).
 const ERROR_COLOR: Color = Color::Ansi256(130);
 
+/// What the server says, chosen as [`ERROR_COLOR`]: a teal, 4.4 and 4.8.
+const SERVER_COLOR: Color = Color::Ansi256(30);
+
 /// How text looks that need not be read: in a grey, chosen as [`ERROR_COLOR`], 4.5 and 4.6. What a terminal makes of dimmed black on white (SGR 2)
 /// is black with some.
 pub fn quiet() -> ColorSpec {
@@ -78,6 +81,13 @@ pub fn paint_call(out: &mut dyn WriteColor, from: &Text, text: &Text) -> io::Res
     write!(out, "{from}")?;
     out.set_color(&bold)?;
     write!(out, ": {text}")?;
+    out.reset()
+}
+
+/// Writes what the server says so that it stands out from all else, also without colour.
+pub fn paint_said(out: &mut dyn WriteColor, text: &Text) -> io::Result<()> {
+    out.set_color(ColorSpec::new().set_bold(true).set_fg(Some(SERVER_COLOR)))?;
+    write!(out, "*** the server: {text}")?;
     out.reset()
 }
 

@@ -358,7 +358,7 @@ fn a_client_wraps_the_conversation_anew_for_the_size_of_its_pane() {
 fn the_servers_pane_takes_its_consoles_lines() {
     let mut screen = start(&["--names", "ala"], 120, 40);
     screen.type_keys("\x1b0/say hello all\r");
-    screen.expect("* the server: hello all");
+    screen.expect("*** the server: hello all");
     screen.type_keys("/open ola\r");
     screen.expect("▶ chat 2 · ola");
     screen.expect("2 online");

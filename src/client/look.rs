@@ -98,11 +98,12 @@ impl Look {
                     }
                 })
             }
-            Event::Renamed { .. } | Event::Server { .. } | Event::Shutdown => {
-                self.timed(record.time, 2, |line| {
-                    style::paint_event(line, &record.event)
-                })
+            Event::Server { text } => {
+                self.timed(record.time, 4, |line| style::paint_said(line, text))
             }
+            Event::Renamed { .. } | Event::Shutdown => self.timed(record.time, 2, |line| {
+                style::paint_event(line, &record.event)
+            }),
         };
         self.conversation.follow(&record.event);
         line.is_dim = replay;
