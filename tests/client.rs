@@ -655,15 +655,15 @@ fn a_terminal_is_asked_again_where_a_name_is_refused() {
     let _ola = server.join("ola");
     let mut ala = Terminal::start(&[&server.address.to_string()]);
     for (name, refusal) in [
+        ("", "! a name is missing: type your name"),
         ("!ala", "! a name begins with a letter or digit: try ala"),
         ("Ola", "! the name Ola is taken: try Ola2"),
-        ("", "! a name is missing: type your name"),
     ] {
-        ala.expect("name, and group if you like: ");
+        ala.expect("name, and group if you like");
         ala.type_line(name);
         ala.expect(refusal);
     }
-    ala.expect("name, and group if you like: ");
+    ala.expect("name, and group if you like [Ola2]: ");
     ala.type_line("ala 3ID12");
     ala.expect("* welcome, ala: 2 online; /help lists the commands");
     server.expect_log("* ala (3ID12) joined");
@@ -675,7 +675,7 @@ fn a_given_name_that_is_refused_is_asked_for_on_a_terminal() {
     let _ola = server.join("ola");
     let mut ala = Terminal::start(&[&server.address.to_string(), "-n", "ola"]);
     ala.expect("! the name ola is taken: try ola2");
-    ala.expect("name, and group if you like: ");
+    ala.expect("name, and group if you like [ola2]: ");
     ala.type_line("ala");
     ala.expect("welcome, ala");
 }

@@ -449,6 +449,20 @@ fn the_name_that_was_taken_last_is_offered_and_taken_by_enter() {
 }
 
 #[test]
+fn the_free_name_that_a_refusal_tells_is_offered_and_taken_by_enter() {
+    let server = Server::start(&[]);
+    let state = tempfile::tempdir().unwrap();
+    let mut jan = server.join("jan");
+    let mut other = ala_with_state(&server, &state, &[]);
+    other.expect("name, and group if you like:");
+    other.type_keys("jan 3ID12\r");
+    other.expect("! the name jan is taken: try jan2");
+    other.expect("name, and group if you like [jan2 3ID12]:");
+    other.type_keys("\r");
+    jan.expect("* jan2 (3ID12) joined");
+}
+
+#[test]
 fn the_name_that_was_taken_last_is_offered_in_one_window_of_a_session() {
     let server = Server::start(&[]);
     let state = tempfile::tempdir().unwrap();

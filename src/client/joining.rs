@@ -11,6 +11,7 @@ use super::input::{self, Ask, Typed};
 use super::{Client, Happening, Stop, history};
 use crate::os;
 use crate::protocol::event::Welcome;
+use crate::protocol::name::Name;
 use crate::protocol::request::Identity;
 
 /// What a client has that is a member.
@@ -41,11 +42,7 @@ impl Client {
     /// Remembers a name that was asked for.
     pub(super) fn keep_name(&self, login: &Login) {
         if self.is_interactive && self.has_asked_name {
-            let Identity { name, group } = &login.identity;
-            history::keep_name(&match group {
-                Some(group) => format!("{name} {group}"),
-                None => name.to_string(),
-            });
+            history::keep_name(&login.identity.to_string());
         }
     }
 
@@ -78,7 +75,12 @@ impl Client {
             Attempt::Refused(Refusal::Resume) => login.resume = None,
             Attempt::Refused(Refusal::Name(reason)) => {
                 self.refused(&reason)?;
-                login.identity = self.identity(None, None)?;
+                let offered = suggested(reason.as_str()).map(|name| Identity {
+                    name,
+                    group: login.identity.group.clone(),
+                });
+                let offered = offered.map(|identity| identity.to_string());
+                login.identity = self.identity(None, offered)?;
             }
             Attempt::Refused(Refusal::NoPassword) => {
                 if !self.is_interactive {
@@ -133,7 +135,10 @@ impl Client {
                     let group = group.or_else(|| self.config.group.clone());
                     return Ok(Identity { name, group });
                 }
-                Err(error) => self.refused(&error)?,
+                Err(error) => {
+                    self.refused(&error)?;
+                    offered = suggested(&error.to_string()).map(|name| name.to_string());
+                }
             }
         }
     }
@@ -252,6 +257,12 @@ impl Client {
             }
         }
     }
+}
+
+/// The name to try that the reason of a refusal ends with, if it does.
+fn suggested(reason: &str) -> Option<Name> {
+    let (_, name) = reason.rsplit_once(": try ")?;
+    Name::new(name).ok()
 }
 
 /// How one attempt to join ended.

@@ -93,6 +93,15 @@ pub struct Identity {
     pub group: Option<Group>,
 }
 
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.group {
+            Some(group) => write!(f, "{} {group}", self.name),
+            None => self.name.fmt(f),
+        }
+    }
+}
+
 /// Why somebody cannot be who they say.
 #[derive(Debug)]
 pub enum IdentityError {
