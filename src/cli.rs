@@ -244,6 +244,10 @@ pub struct ClientArgs {
     #[arg(long, value_name = "N", hide = true)]
     pub window: Option<usize>,
 
+    /// Shown in a launcher's pane, which stays when the client has ended; for chat-run
+    #[arg(long, hide = true)]
+    pub in_pane: bool,
+
     /// Time that the server has to answer what was said, in milliseconds; for tests
     #[arg(long, value_name = "MS", hide = true)]
     pub answer_time: Option<u64>,

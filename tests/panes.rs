@@ -340,6 +340,14 @@ fn a_client_that_has_left_is_started_again_by_enter() {
 }
 
 #[test]
+fn a_client_that_was_kicked_leaves_its_pane_at_once() {
+    let mut screen = start(&["--names", "ala"], 80, 24);
+    screen.type_keys("\x1b0/kick ala too loud\r");
+    screen.expect("left; Enter starts it again");
+    assert!(!screen.text().contains("press Enter"), "{}", screen.text());
+}
+
+#[test]
 fn a_client_wraps_the_conversation_anew_for_the_size_of_its_pane() {
     const WHOLE: &str = " ala: a message of more words than a quarter of the screen has room for ";
     let mut screen = start(&["--names", "ala,ola,jan"], 80, 24);

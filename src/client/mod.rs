@@ -91,6 +91,8 @@ pub struct Config {
     pub lifeline: Option<OsString>,
     /// The number of the launcher's window, for the title.
     pub window: Option<usize>,
+    /// It is shown in a launcher's pane, which stays when the client has ended.
+    pub in_pane: bool,
     /// Time that the server has to answer what was said.
     pub answer_time: Duration,
 }
@@ -117,6 +119,7 @@ impl TryFrom<ClientArgs> for Config {
             reconnects: !args.no_reconnect,
             lifeline: args.lifeline.filter(|name| !name.is_empty()),
             window: args.window,
+            in_pane: args.in_pane,
             answer_time: args
                 .answer_time
                 .map_or(os::GIVEN_UP_AFTER, Duration::from_millis),
@@ -289,7 +292,7 @@ impl Client {
 
     fn fail(&mut self, error: &str) -> ExitCode {
         self.front.fail(&error);
-        if self.lifeline.is_some() {
+        if self.lifeline.is_some() && !self.config.in_pane {
             self.keep_window();
         }
         ExitCode::FAILURE

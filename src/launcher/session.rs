@@ -345,7 +345,7 @@ impl<'a> Session<'a> {
         };
         let window = &mut self.windows[index];
         let lifeline = self.lifeline.name_for(window.id);
-        let client = client_command(
+        let mut client = client_command(
             self.client_program,
             address,
             &lifeline,
@@ -353,6 +353,9 @@ impl<'a> Session<'a> {
             window.member.as_ref(),
             self.config.room.color,
         );
+        if matches!(opener, Opener::Panes(_)) {
+            client.push("--in-pane".into());
+        }
         let mut environment = vec![(lifeline::VARIABLE, lifeline)];
         if let Some(password) = &self.config.room.password {
             environment.push(("CHAT_PASSWORD", password.into()));
