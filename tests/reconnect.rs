@@ -154,6 +154,21 @@ fn a_place_that_is_gone_is_taken_anew_and_another_room_is_told() {
 }
 
 #[test]
+fn a_room_whose_numbers_went_back_is_taken_for_another_and_all_of_it_is_shown() {
+    let fake = FakeServer::new();
+    let ala = ala(&fake.address());
+    drop(let_in(&fake, &ala));
+    let mut server = fake.accept();
+    server.expect("/resume t0 3");
+    server.send(&welcome("r", 2, ""));
+    server.send(&message(1, 3, "ola", "known", REPLAY));
+    server.send(&message(3, 3, "ola", "new", ""));
+    ala.expect("! the server does not know all of the room any more");
+    ala.expect("ola: known");
+    ala.expect("ola: new");
+}
+
+#[test]
 fn it_tries_less_often_each_time_and_ctrl_c_gives_up() {
     let server = Server::start(&[]);
     let mut ala = ala(&server.address.to_string());

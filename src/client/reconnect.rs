@@ -50,7 +50,10 @@ impl Room {
 
     /// Learns that the client is a member; what a user has to know of that who was one before.
     pub(super) fn enter(&mut self, welcome: &Welcome) -> Option<String> {
-        let is_other = self.id.as_ref().is_some_and(|id| *id != welcome.room);
+        let has_changed = self.id.as_ref().is_some_and(|id| *id != welcome.room);
+        // A room whose numbers went back gives them again to other events, as where a copy of its history was put in its place.
+        let went_back = welcome.seq < self.last;
+        let is_other = has_changed || went_back;
         self.id = Some(welcome.room.clone());
         self.token = welcome.token.clone();
         self.present = Some(welcome.seq);
@@ -61,7 +64,8 @@ impl Room {
         self.before = self.last;
         self.own.push(welcome.id);
         match welcome.missing {
-            _ if is_other => Some("this is another room than before".into()),
+            _ if has_changed => Some("this is another room than before".into()),
+            _ if went_back => Some("the server does not know all of the room any more: what it still knows comes again".into()),
             0 => None,
             1 => Some("1 line is missing here: the server has forgotten it".into()),
             missing => Some(format!(
