@@ -197,7 +197,8 @@ fuzz() {
   $(install_hint g++ gcc-c++ gcc g++)"
     cd "$root/fuzz"
     say "building what is fuzzed"
-    cargo build --release --locked --quiet || fail "the build of fuzz/ failed; what is above says why"
+    cargo build --release --locked --quiet || fail "the build of fuzz/ failed; what is above says why (after a change of
+  Cargo.toml, \`cargo metadata\` in fuzz/ brings its lock file up to date)"
     local file target
     for file in fuzz_targets/*.rs; do
         target=$(basename "$file" .rs)

@@ -6,11 +6,17 @@
 // all of them.
 use chat_run::{protocol, style};
 #[allow(dead_code)]
+#[path = "../../src/client/comings.rs"]
+mod comings;
+#[allow(dead_code)]
 #[path = "../../src/client/command.rs"]
 mod command;
 #[allow(dead_code)]
 #[path = "../../src/client/conversation.rs"]
 mod conversation;
+#[allow(dead_code)]
+#[path = "../../src/client/line.rs"]
+mod line;
 #[allow(dead_code)]
 #[path = "../../src/client/look.rs"]
 mod look;
@@ -25,7 +31,8 @@ use chat_run_fuzz::assert_shown;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
-use look::{Line, Look};
+use line::Line;
+use look::Look;
 use termcolor::Buffer;
 
 /// Columns of screens.
