@@ -27,7 +27,7 @@ use past::{Past, Span};
 const NEW: &str = "0123456789abcdef";
 
 fuzz_target!(|input: &[u8]| {
-    let file = Scratch::new("history", input).expect("memory");
+    let file = Scratch::new(input).expect("memory");
     let content = || fs::read(file.path()).expect("it is there");
 
     let mut past = Past::new(usize::MAX);
