@@ -120,7 +120,8 @@ pub(super) fn start_keys(post: SyncSender<Happening>) -> io::Result<()> {
         .map(drop)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::env;
     use std::io::Read;
@@ -129,28 +130,38 @@ mod tests {
 
     use super::*;
 
-    /// In the environment of the program that panics: these tests, once more, on a terminal of their own.
-    const ON_A_TERMINAL: &str = "CHAT_TEST_ON_A_TERMINAL";
+    /// In the environment of the program that panics: these tests, once more, on a terminal of their own. Its value is what has changed that.
+    const CHANGED_BY: &str = "CHAT_TEST_CHANGED_BY";
 
     const THIS: &str =
         "client::terminal::tests::a_thread_that_panics_gives_the_terminal_back_and_ends_the_client";
 
     #[test]
     fn a_thread_that_panics_gives_the_terminal_back_and_ends_the_client() {
-        if env::var_os(ON_A_TERMINAL).is_some() {
+        if let Ok(by) = env::var(CHANGED_BY) {
             super::super::end_on_panic();
-            let _hidden = os::hide_typing().unwrap();
-            let _taken = take().unwrap();
+            let _taken = (by == "window").then(|| take().unwrap());
+            let _hidden = (by == "password").then(|| os::hide_typing().unwrap());
             let thread = thread::Builder::new().name("receive".into());
             let ended = thread.spawn(|| panic!("as any thread may")).unwrap().join();
             unreachable!("it has ended the process: {ended:?}");
         }
+        let shown = panic_on_a_terminal("window");
+        let (_, rest) = shown.split_once(TAKE).unwrap();
+        let (_, report) = rest.split_once(GIVE_BACK).unwrap();
+        assert!(report.contains("as any thread may"), "{shown}");
+        let shown = panic_on_a_terminal("password");
+        assert!(shown.contains("as any thread may"), "{shown}");
+    }
+
+    /// What a program shows that panics after its terminal was changed, which is as it was before.
+    fn panic_on_a_terminal(changed_by: &str) -> String {
         let PtyPair { master, slave } = native_pty_system().openpty(PtySize::default()).unwrap();
         let modes = || format!("{:?}", master.get_termios());
         let before = modes();
         let mut program = CommandBuilder::new(env::current_exe().unwrap());
         program.args(["--exact", "--nocapture", THIS]);
-        program.env(ON_A_TERMINAL, "");
+        program.env(CHANGED_BY, changed_by);
         let mut child = slave.spawn_command(program).unwrap();
         let mut reader = master.try_clone_reader().unwrap();
         let shown = thread::spawn(move || {
@@ -165,8 +176,6 @@ mod tests {
         let shown = shown.join().unwrap();
         assert_eq!(status.exit_code(), 101, "{shown}");
         assert_eq!(after, before, "{shown}");
-        let (_, given_back) = shown.split_once(TAKE).unwrap();
-        let (_, report) = given_back.split_once(GIVE_BACK).unwrap();
-        assert!(report.contains("as any thread may"), "{shown}");
+        shown
     }
 }
