@@ -16,9 +16,10 @@ use super::place::{MARK, Place};
 use super::screen::Screen;
 use super::wait::wait_at_most;
 
-/// Waits for Enter, runs what it is given as a job in the foreground, tells its exit code, and goes on for as long as it is looked at.
+/// Waits for Enter, runs what it is given as a job in the foreground, writes its exit code to the file `$0`, and goes on for as long as it is
+/// looked at. The terminal may be one that does not wait: tmux makes it so, until it has ended.
 const SCRIPT: &str =
-    r#"trap : INT; printf ready; read -r enter; "$@"; printf 'code=%s.' "$?"; exec cat"#;
+    r#"trap : INT; printf ready; read -r enter; "$@"; echo "$?" >"$0"; exec sleep 600"#;
 
 /// What a program may take until it has ended with all that it has started: five times what the longest end takes.
 const END_TIME: Duration = Duration::from_secs(10);
@@ -38,7 +39,10 @@ impl Shell {
         let place = Place::new();
         fs::create_dir(place.path("home")).unwrap();
         let mut shell = Command::new("sh");
-        shell.args(["-mc", SCRIPT, "sh"]).args(command);
+        shell
+            .args(["-mc", SCRIPT])
+            .arg(place.path("code"))
+            .args(command);
         shell.current_dir(place.mark());
         for variable in [
             "CHAT_LIFELINE",
@@ -94,9 +98,8 @@ impl Shell {
 
     /// The exit code of the command, when it has ended; that of one that was ended by a signal is 128 and the signal's number.
     pub(crate) fn code(&self) -> Option<i32> {
-        let written = self.written();
-        let (_, code) = written.rsplit_once("code=")?;
-        code.split_once('.')?.0.parse().ok()
+        let code = fs::read_to_string(self.place.path("code")).ok()?;
+        code.strip_suffix('\n')?.parse().ok()
     }
 
     /// Waits until the command has ended and nothing is left of it, and gives the exit code.
