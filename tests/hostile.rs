@@ -127,7 +127,9 @@ impl<'a> Hostile<'a> {
         let written = shell.written();
         assert!(!written.contains("panicked"), "{self:?}: {written}");
         assert!(!written.contains("Traceback"), "{self:?}: {written}");
-        if code == 0 {
+        // On a busy machine it may be ended before it handles signals.
+        let by_interrupt = 128 + Signal::INT.as_raw();
+        if code == 0 || self.is_scarce && works && code == by_interrupt {
             return Outcome::Works;
         }
         assert!(
