@@ -42,6 +42,7 @@ pub(super) struct Screen {
     paint: Buffer,
     /// Lines that are to be put above the line; they become rows when they are drawn, for the size that the terminal has then.
     pending: Vec<Line>,
+    pending_bytes: usize,
     /// The last line, where it may still change: it is drawn with the line that is being typed.
     open: Option<Line>,
     recent: VecDeque<Line>,
@@ -69,6 +70,7 @@ impl Screen {
                 false => Buffer::no_color(),
             },
             pending: Vec::new(),
+            pending_bytes: 0,
             open: None,
             recent: VecDeque::new(),
             recent_bytes: 0,
@@ -92,13 +94,18 @@ impl Screen {
         if let Some(open) = self.open.take()
             && !line.replaces
         {
-            self.pending.push(open);
+            self.close(open);
         }
         if line.is_open {
             self.open = Some(line);
         } else {
-            self.pending.push(line);
+            self.close(line);
         }
+    }
+
+    fn close(&mut self, line: Line) {
+        self.pending_bytes += line.len();
+        self.pending.push(line);
     }
 
     /// Something that shows in the line's rows has changed.
@@ -145,6 +152,7 @@ impl Screen {
     pub(super) fn clear(&mut self) {
         self.open = None;
         self.pending.clear();
+        self.pending_bytes = 0;
         self.recent.clear();
         self.recent_bytes = 0;
         self.redraw();
@@ -158,7 +166,11 @@ impl Screen {
 
     /// How long it may still wait with drawing; `None` where there is nothing to draw.
     pub(super) fn wait(&self) -> Option<Duration> {
-        let since = self.drawn_at.map_or(FRAME, |at| at.elapsed());
+        // No more is put off than is kept afterwards.
+        let since = match self.drawn_at {
+            Some(at) if self.pending_bytes <= MAX_RECENT_BYTES => at.elapsed(),
+            Some(_) | None => FRAME,
+        };
         self.is_stale.then(|| FRAME.saturating_sub(since))
     }
 
@@ -184,12 +196,12 @@ impl Screen {
         if std::mem::take(&mut self.is_lost) {
             out += "\x1b[H";
             out += ERASE;
-            let room = self.rows.saturating_sub(area.len() + new.len());
-            out += &self.last_rows(room);
+            let taken = area.len() + new.matches('\n').count();
+            out += &self.last_rows(self.rows.saturating_sub(taken));
         } else {
             out += &self.erasing();
         }
-        out += &lines(&new);
+        out += &new;
         self.keep_recent();
         out += &area.join("\r\n");
         // Where the cursor stands after a text is for the terminal to say, so that is drawn once more.
@@ -214,8 +226,10 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn leave(&mut self) -> io::Result<()> {
-        self.pending.extend(self.open.take());
-        let out = self.signals() + &self.erasing() + &lines(&self.new_rows());
+        if let Some(open) = self.open.take() {
+            self.close(open);
+        }
+        let out = self.signals() + &self.erasing() + &self.new_rows();
         self.keep_recent();
         self.drawn = 0;
         self.is_stale = true;
@@ -246,14 +260,15 @@ impl Screen {
     }
 
     /// The rows of the lines that have come since the last drawing.
-    fn new_rows(&mut self) -> Vec<String> {
+    fn new_rows(&mut self) -> String {
         let paint = &mut self.paint;
-        let painted = |line: &Line| line.painted(self.columns, paint);
-        self.pending.iter().flat_map(painted).collect()
+        let painted = |line: &Line| lines(&line.painted(self.columns, paint));
+        self.pending.iter().map(painted).collect()
     }
 
     /// Keeps what has been drawn, as far as it may have to be drawn again.
     fn keep_recent(&mut self) {
+        self.pending_bytes = 0;
         for line in self.pending.drain(..) {
             self.recent_bytes += line.len();
             self.recent.push_back(line);
