@@ -488,3 +488,35 @@ fn the_list_tells_what_is_installed_what_a_distribution_lacks_and_that_auto_find
         assert!(is_there, "{line:?} in\n{list}");
     }
 }
+
+#[test]
+fn every_line_of_a_pipe_reaches_the_server_but_one_that_is_too_long() {
+    const LINES: usize = 30_000;
+
+    let mut session = Session::start(&["-p", "0", "-t", "none", "--rate", "0"]);
+    let mut member = TcpStream::connect(("127.0.0.1", session.port())).unwrap();
+    member.set_read_timeout(Some(DEADLINE)).unwrap();
+    member.write_all(b"ala\n").unwrap();
+    session.line("ala joined");
+    // Much more than there is room for on the way, and faster than anybody types.
+    let mut console = session.console.take().unwrap();
+    let typing = thread::spawn(move || {
+        let mut lines: Vec<String> = (0..LINES)
+            .map(|line| format!("/say line {line} {}\n", "x".repeat(60)))
+            .collect();
+        lines.insert(LINES / 2, format!("/say {}\n", "y".repeat(90_000)));
+        console.write_all(lines.concat().as_bytes()).unwrap();
+        console
+    });
+    let mut lines = BufReader::new(member).lines().map_while(Result::ok);
+    let is_said = |line: &String| line.starts_with("* the server: ");
+    for line in 0..LINES {
+        let said = lines.by_ref().find(is_said).unwrap_or_default();
+        let wanted = format!("* the server: line {line} x");
+        assert!(said.starts_with(&wanted), "{wanted}: {said}");
+    }
+    drop(typing.join().unwrap());
+    session.line("a line was not taken: it has more than 4095 bytes");
+    session.signal(Signal::TERM);
+    assert_eq!(session.end(), Some(0));
+}

@@ -1,7 +1,8 @@
 //! What is typed in the launcher's terminal, line by line.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
 
@@ -22,20 +23,31 @@ pub(super) struct Console {
 }
 
 impl Console {
-    /// Calls `on_line` with each line, its ending included, until the end of input.
+    /// Calls `on_line` with each line, its ending included, until the end of input; with the next one after [`Console::taken`]. Where stdin is no
+    /// terminal, it also waits until there is room in `pipe`, which the lines go into: nobody is there to type one again.
     ///
     /// # Errors
     /// No socket or no thread is to be had.
-    pub(super) fn start(on_line: impl Fn(Vec<u8>) + Send + 'static) -> io::Result<Self> {
+    pub(super) fn start(
+        pipe: Option<OwnedFd>,
+        on_line: impl Fn(Vec<u8>) + Send + 'static,
+    ) -> io::Result<Self> {
+        let pipe = pipe.filter(|_| !io::stdin().is_terminal());
         let (stop, stopped) = UnixStream::pair()?;
         let reader = thread::Builder::new()
             .name("console".into())
             // What was typed is for the server; an input that fails is like one that ends.
-            .spawn(move || drop(read_lines(&stopped, on_line)))?;
+            .spawn(move || drop(read_lines(&stopped, pipe.as_ref(), on_line)))?;
         Ok(Self {
             stop,
             reader: Some(reader),
         })
+    }
+
+    /// The last line was handled.
+    pub(super) fn taken(&self) {
+        // It fails where the thread has ended, which reads no more lines.
+        let _ = (&self.stop).write_all(b"x");
     }
 }
 
@@ -48,7 +60,11 @@ impl Drop for Console {
     }
 }
 
-fn read_lines(stopped: &UnixStream, on_line: impl Fn(Vec<u8>)) -> io::Result<()> {
+fn read_lines(
+    stopped: &UnixStream,
+    pipe: Option<&OwnedFd>,
+    on_line: impl Fn(Vec<u8>),
+) -> io::Result<()> {
     let mut input = io::stdin().lock();
     let mut line = Vec::new();
     loop {
@@ -74,7 +90,7 @@ fn read_lines(stopped: &UnixStream, on_line: impl Fn(Vec<u8>)) -> io::Result<()>
         if bytes.is_empty() {
             if !line.is_empty() {
                 line.push(b'\n');
-                on_line(line);
+                hand_over(line, stopped, pipe, &on_line)?;
             }
             return Ok(());
         }
@@ -83,13 +99,38 @@ fn read_lines(stopped: &UnixStream, on_line: impl Fn(Vec<u8>)) -> io::Result<()>
             if byte == b'\n' || line.len() < MAX_TYPED {
                 line.push(byte);
             }
-            if byte == b'\n' {
-                on_line(std::mem::take(&mut line));
+            if byte == b'\n' && !hand_over(std::mem::take(&mut line), stopped, pipe, &on_line)? {
+                return Ok(());
             }
         }
         let count = bytes.len();
         input.consume(count);
     }
+}
+
+/// Gives a line away, and waits until it was taken; `false` where the thread is to end.
+fn hand_over(
+    line: Vec<u8>,
+    mut stopped: &UnixStream,
+    pipe: Option<&OwnedFd>,
+    on_line: impl Fn(Vec<u8>),
+) -> io::Result<bool> {
+    if let Some(pipe) = pipe {
+        let mut waits = [
+            PollFd::new(stopped, PollFlags::IN),
+            PollFd::new(pipe, PollFlags::OUT),
+        ];
+        while let Err(error) = rustix::event::poll(&mut waits, None) {
+            if error != rustix::io::Errno::INTR {
+                return Err(error.into());
+            }
+        }
+        if !waits[0].revents().is_empty() {
+            return Ok(false);
+        }
+    }
+    on_line(line);
+    Ok(stopped.read(&mut [0])? > 0)
 }
 
 /// Whether reading is allowed: a job in the background that reads from its terminal is stopped (SIGTTIN), and the session would hang.

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
@@ -114,6 +115,12 @@ impl Server {
                 .console
                 .as_mut()
                 .is_some_and(|console| console.write_all(line).is_ok())
+    }
+
+    /// Its console once more, to see whether there is room in it; as long as that is open, the server does not shut down by [`Server::close`].
+    pub(super) fn console(&self) -> Option<OwnedFd> {
+        let console = self.console.as_ref()?;
+        console.as_fd().try_clone_to_owned().ok()
     }
 
     /// Asks the server to shut down.

@@ -195,8 +195,10 @@ impl<'a> Session<'a> {
         self.wait_until_listening()?;
         if !matches!(ways.first(), Some(Way::Panes)) {
             let typed = self.sender.clone();
-            let console = Console::start(move |line| drop(typed.send(Event::Typed(line))))
-                .context("cannot read the terminal")?;
+            let console = Console::start(self.server.console(), move |line| {
+                drop(typed.send(Event::Typed(line)));
+            })
+            .context("cannot read the terminal")?;
             self.console = Some(console);
         }
         if self.end.is_none() {
@@ -204,7 +206,6 @@ impl<'a> Session<'a> {
             self.open_windows(ways)?;
         }
         self.pump(None, |session| session.end.is_some());
-        self.console = None;
         match self.end {
             None | Some(End::Asked) => Ok(()),
             Some(End::ServerEnded(status)) => Err(anyhow!("the server ended by itself ({status})")),
@@ -449,7 +450,12 @@ impl<'a> Session<'a> {
                     }
                 }
             }
-            Event::Typed(line) => self.type_in(&line),
+            Event::Typed(line) => {
+                self.type_in(&line);
+                if let Some(console) = &self.console {
+                    console.taken();
+                }
+            }
             Event::Online(count) => {
                 self.online = count;
                 if let (Some(Opener::Panes(panes)), Some(address)) = (&self.opener, self.address) {

@@ -28,6 +28,8 @@ impl Session<'_> {
 
     fn end_all(&mut self) {
         self.stopping = true;
+        // It has the server's console open as well.
+        self.console = None;
         self.server.close();
         for window in &mut self.windows {
             if let State::Opening { retry, .. } = &mut window.state {
