@@ -794,3 +794,63 @@ fn what_a_client_that_is_stopped_cannot_take_is_refused_with_a_sign_and_ctrl_c_e
     screen.type_keys(CTRL_C);
     assert_eq!(screen.end().exit_code(), 0);
 }
+
+#[test]
+fn a_line_that_is_too_long_for_the_server_is_not_taken_and_holds_nothing_up() {
+    let mut screen = start(&["--names", "ala"], 120, 40);
+    screen.type_keys(&format!(
+        "\x1b0\x1b[200~/say {}\x1b[201~",
+        "x".repeat(300_000)
+    ));
+    screen.expect("! what came last was not taken");
+    screen.type_keys("/say short\r");
+    screen.expect("* the server: short");
+    screen.type_keys(&format!("/say {}\r", "y".repeat(5000)));
+    screen.type_keys(CTRL_C);
+    assert_eq!(screen.end().exit_code(), 0);
+    assert!(
+        !screen.text().contains("the server: y"),
+        "{}",
+        screen.text()
+    );
+}
+
+#[test]
+fn ctrl_c_ends_the_session_whatever_the_terminal_sent_before() {
+    for before in ["\x1b[?2026;0$y", "\x1b[?1;1R", "\x1b[?", "\x1b[200~abc"] {
+        let mut screen = start(&["--names", "ala"], 100, 30);
+        screen.type_keys(before);
+        if !before.ends_with("abc") {
+            screen.type_keys("\rhello\r");
+            screen.expect("ala: hello");
+        }
+        screen.type_keys(CTRL_C);
+        assert_eq!(screen.end().exit_code(), 0, "{before:?}");
+    }
+}
+
+#[test]
+fn a_client_that_has_left_its_pane_keeps_no_descriptor_and_no_thread() {
+    let folder = with_client("read -r line");
+    let mut screen = Screen::start(&scripted(&folder, &["-c", "1"]), 80, 24);
+    screen.expect("▶ chat 1");
+    let launcher = i32::try_from(screen.pid()).unwrap();
+    let held = || {
+        let process = procfs::process::Process::new(launcher).unwrap();
+        let threads = process.stat().unwrap().num_threads;
+        (process.fd_count().unwrap(), threads)
+    };
+    let running = held();
+    screen.type_keys("\r");
+    screen.expect("left; Enter starts it again");
+    let left = wait_until("fewer than it had running", || {
+        let (descriptors, threads) = held();
+        (descriptors < running.0 && threads < running.1).then_some(held())
+    });
+    for number in 2..5 {
+        screen.type_keys("\x1b0/open\r");
+        screen.expect(&format!("▶ chat {number}"));
+        screen.type_keys("\r");
+        wait_until("as before", || (held() == left).then_some(()));
+    }
+}

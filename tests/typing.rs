@@ -475,3 +475,69 @@ fn the_name_that_was_taken_last_is_offered_in_one_window_of_a_session() {
     let second = ala_with_state(&server, &state, &["--window", "2"]);
     second.expect("name, and group if you like:");
 }
+
+#[test]
+fn a_pipe_in_the_place_of_what_is_kept_is_left_alone() {
+    for (file, args) in [("history", &["-n", "ala"][..]), ("name", &[])] {
+        let server = Server::start(&[]);
+        let state = tempfile::tempdir().unwrap();
+        let folder = state.path().join("chat-run");
+        std::fs::create_dir(&folder).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(folder.join(file))
+            .status();
+        assert!(made.unwrap().success());
+        let mut ala = ala_with_state(&server, &state, args);
+        if args.is_empty() {
+            ala.expect("name, and group if you like:");
+            ala.type_keys("ala\r");
+        }
+        ala.expect("welcome, ala");
+        ala.type_keys("\x03");
+        assert_eq!(ala.end().exit_code(), 0, "{file}");
+    }
+}
+
+#[test]
+fn what_is_too_much_for_a_line_is_told_once_and_a_paste_of_64_kib_is_sent() {
+    let server = Server::start(&["--rate", "0"]);
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server, 60, 10);
+    ola.expect("* ala joined");
+    ala.type_keys(&format!("\x1b[200~{}\x1b[201~", "🇵🇱".repeat(60_000)));
+    ala.expect("! what came last was not taken");
+    let lines: Vec<String> = (0..600)
+        .map(|line| format!("{line:03} {}", "x".repeat(100)))
+        .collect();
+    ala.type_keys(&format!("\x1b[200~{}\x1b[201~\r", lines.join("\n")));
+    for line in &lines {
+        ola.expect(&format!("ala: {line}"));
+    }
+    ala.expect("ala: 599");
+    let told = |ala: &Screen| all_rows(ala).join("\n").matches("! what came last").count();
+    let before = told(&ala);
+    ala.type_keys(&format!("\x1b[200~{}\x1b[201~", "y".repeat(65_500)));
+    ala.type_keys(&"y".repeat(100));
+    wait_until("one more", || (told(&ala) == before + 1).then_some(()));
+    ala.type_keys("\x15the end\r");
+    ola.expect("ala: the end");
+    assert_eq!(told(&ala), before + 1);
+}
+
+#[test]
+fn no_answer_of_a_terminal_stands_before_a_key() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    for before in ["\x1b[?2026;0$y", "\x1b[?1;1R", "\x1b[?", "\x1b[200~abc"] {
+        let mut ala = ala(&server, 60, 10);
+        ola.expect("* ala joined");
+        ala.type_keys(before);
+        if !before.ends_with("abc") {
+            ala.type_keys("\rhello\r");
+            ola.expect("ala: hello");
+        }
+        ala.type_keys("\x03");
+        assert_eq!(ala.end().exit_code(), 0, "{before:?}");
+        ola.expect("* ala left");
+    }
+}
