@@ -12,8 +12,8 @@
 //!
 //! [`protocol`] is pure: no sockets, no threads, no clock. [`server`], [`client`] and [`launcher`] stand on it and do not
 //! know each other. What more than one of them needs, each in a module of its own: [`cli`] (command lines), [`listen`]
-//! (listening sockets), [`lifeline`] (between launcher and clients), [`style`] (colours), `wrap` (rows of text), [`os`] (what
-//! is not the same everywhere).
+//! (listening sockets), [`lifeline`] (between launcher and clients), [`keyboard`] (what is typed on a terminal), [`style`]
+//! (colours), `wrap` (rows of text), [`os`] (what is not the same everywhere).
 //!
 //! # The server's threads
 //!
