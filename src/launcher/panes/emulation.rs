@@ -207,7 +207,9 @@ fn stand_alone(cell: &mut ratatui::buffer::Cell) {
     const AS_PICTURE: char = '\u{fe0f}';
 
     let symbol = cell.symbol();
-    if !symbol.is_ascii() && symbol.contains([JOINER, AS_PICTURE]) {
+    // Between letters a joiner is a part of how they are written.
+    let is_letter = symbol.starts_with(|c: char| c.is_ascii() || c.is_alphabetic());
+    if !is_letter && symbol.contains([JOINER, AS_PICTURE]) {
         let alone = symbol.replace([JOINER, AS_PICTURE], "");
         cell.set_symbol(&alone);
     }
@@ -441,13 +443,24 @@ mod tests {
     #[test]
     fn each_part_of_an_emoji_is_drawn_in_the_cells_that_it_has_here() {
         let mut emulation = Emulation::new(12, 2);
-        emulation.process("👩\u{200d}👩\u{200d}👧|❤\u{fe0f}|e\u{301}|".as_bytes());
+        emulation.process("👩\u{200d}👩\u{200d}👧|❤\u{fe0f}|क\u{200d}|".as_bytes());
         let area = Rect::new(0, 0, 12, 1);
         let mut buffer = Buffer::empty(area);
         emulation.draw(area, &mut buffer);
         let row: Vec<&str> = buffer.content.iter().map(|cell| cell.symbol()).collect();
         let cells = [
-            "👩", " ", "👩", " ", "👧", " ", "|", "❤", "|", "e\u{301}", "|", " ",
+            "👩",
+            " ",
+            "👩",
+            " ",
+            "👧",
+            " ",
+            "|",
+            "❤",
+            "|",
+            "क\u{200d}",
+            "|",
+            " ",
         ];
         assert_eq!(row, cells);
     }
