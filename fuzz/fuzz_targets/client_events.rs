@@ -21,7 +21,7 @@ mod line;
 #[path = "../../src/client/look.rs"]
 mod look;
 #[allow(dead_code)]
-#[path = "../../src/client/wrap.rs"]
+#[path = "../../src/wrap.rs"]
 mod wrap;
 
 use chat_run::protocol::event::{Answer, Received};
