@@ -223,6 +223,10 @@ pub fn allow_terminal_output() {
 #[cfg(not(unix))]
 pub fn settle_signals() {}
 
+/// There is no SIGHUP here.
+#[cfg(not(unix))]
+pub fn allow_hangup() {}
+
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
