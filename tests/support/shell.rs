@@ -21,6 +21,9 @@ use super::wait::wait_at_most;
 const SCRIPT: &str =
     r#"trap : INT; printf ready; read -r enter; "$@"; echo "$?" >"$0"; exec sleep 600"#;
 
+/// Typed when all is over.
+const BEHIND: &str = "behind";
+
 /// What a program may take until it has ended with all that it has started: five times what the longest end takes.
 const END_TIME: Duration = Duration::from_secs(10);
 
@@ -109,13 +112,18 @@ impl Shell {
         code
     }
 
-    /// Waits until the terminal is as a shell expects it, with what was on it before.
-    pub(crate) fn expect_given_back(&self) {
+    /// Waits until the terminal is as a shell expects it, with what was on it before, and all that was written has been read.
+    pub(crate) fn expect_given_back(&mut self) {
         self.wait_for("terminal as it was", || {
             let is_plain = self.screen.look(|screen| {
                 !screen.alternate_screen() && !screen.bracketed_paste() && !screen.hide_cursor()
             });
             (is_plain && self.screen.modes() == self.modes).then_some(())
+        });
+        // The terminal shows what is typed behind what was written before.
+        self.screen.type_keys(BEHIND);
+        self.wait_for("what is typed", || {
+            self.written().ends_with(BEHIND).then_some(())
         });
     }
 
