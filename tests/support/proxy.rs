@@ -14,7 +14,7 @@ use super::{Client, DEADLINE};
 
 /// Bytes of one direction that [`Step::Apart`] sends alone. Some 10 µs each: who has more to say than this is a load, and its rest comes
 /// as it comes.
-const ALONE: usize = 2048;
+const ALONE: usize = 256;
 
 /// What is done to the bytes of one direction of a connection, one step after the other. What comes after the last step is passed
 /// on as it comes, and so is the end of the connection, also where it breaks.
