@@ -20,7 +20,7 @@ use crate::protocol::text::Text;
 /// How long a connection is given to speak first. An HTTP client does, and must not be greeted.
 const SPEAKS_FIRST: Duration = Duration::from_millis(20);
 
-/// Bytes of one read. On the stack, which every client's thread keeps.
+/// Bytes of one read. Not on the stack: what a client's thread has once used of that, it keeps.
 const READ: usize = 512;
 
 /// What an HTTP client is told.
@@ -163,7 +163,7 @@ impl<'a> Stranger<'a> {
     }
 
     fn next_line(&mut self) -> Result<Result<String, LineError>, End> {
-        let mut input = [0; READ];
+        let mut input = vec![0; READ];
         loop {
             if self.deaf {
                 return Err(End::Silent);
@@ -320,7 +320,7 @@ impl<'a> Stranger<'a> {
         // As for members, but here the thread that sends is the one that reads.
         let _ = self.socket.shutdown(Shutdown::Write);
         let deadline = Instant::now() + LINGER;
-        let mut input = [0; READ];
+        let mut input = vec![0; READ];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if !os::wait_readable(self.socket, left).unwrap_or_default() {

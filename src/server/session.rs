@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
             End::Lost => self.shared.room.leave(link, Some("connection lost")),
             End::Gone => {
                 // The peer reads its last line and closes; if it does not, `Linger` shuts the socket.
-                let mut input = [0; FIRST_READ];
+                let mut input = vec![0; FIRST_READ];
                 while !matches!((&*self.socket).read(&mut input), Ok(0) | Err(_)) {}
             }
         }
