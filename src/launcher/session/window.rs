@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Held, Identity, Place, Shower};
+use super::{Held, Place};
+use crate::launcher::windows::Shower;
+use crate::protocol::request::Identity;
 
 /// A window, from its start to its end.
 pub(super) struct Window {
