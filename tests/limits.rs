@@ -82,6 +82,31 @@ fn a_full_room_says_so_and_a_place_that_is_left_is_free() {
 }
 
 #[test]
+fn of_those_who_left_a_thousand_can_come_back() {
+    let server = Server::start(&["--replay", "0", "-m", "2"]);
+    let mut ola = server.join("ola");
+    let tokens: Vec<String> = (0..1001)
+        .map(|number| {
+            let member = server.join_json(&format!("m{number}"));
+            let token = member.token();
+            member.hang_up();
+            ola.skip_to(&format!("* m{number} left"));
+            token
+        })
+        .collect();
+    let mut stranger = server.greeted();
+    stranger.send(&format!("/resume {} 0", tokens[0]));
+    let unknown = "nobody can come back by that token: log in with /json NAME";
+    stranger.expect_json(json!({"type": "error", "text": unknown}));
+    for number in [1, 1000] {
+        let back = server.resume(&tokens[number], 0);
+        assert_eq!(back.welcome["name"], format!("m{number}"));
+        back.hang_up();
+        ola.skip_to(&format!("* m{number} left"));
+    }
+}
+
+#[test]
 fn a_client_that_sends_too_fast_is_slowed_down_and_loses_nothing() {
     const LINES: usize = 65;
     // A burst of 50, and then 5 a second.

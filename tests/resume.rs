@@ -2,35 +2,9 @@
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-
-use support::{Client, GREETING, Server, Value, json, wait_until};
-
-impl Server {
-    /// Who comes back with this token and has the events up to `after`. It has read its welcome, and no more.
-    #[track_caller]
-    fn resume(&self, token: &str, after: u64) -> Client {
-        let mut client = self.connect().called("who came back");
-        client.send(&format!("/resume {token} {after}"));
-        client.expect(GREETING);
-        client.welcome = client.expect_json(json!({"type": "welcome"}));
-        client
-    }
-}
+use support::{Client, Server, Value, json};
 
 impl Client {
-    fn token(&self) -> String {
-        self.welcome["token"].as_str().expect("a token").to_owned()
-    }
-
-    /// Leaves in a way that is none of `/quit`'s: its token is good still.
-    #[track_caller]
-    fn hang_up(mut self) {
-        self.finish_sending();
-        self.lines_to_end();
-    }
-
     /// The next line is an error with this text.
     #[track_caller]
     fn expect_error(&mut self, text: &str) {
@@ -361,30 +335,6 @@ fn a_token_shows_nothing_of_the_time_before_that_a_newcomer_would_not_see() {
 }
 
 #[test]
-fn of_those_who_left_a_thousand_can_come_back() {
-    let server = Server::start(&["--replay", "0", "-m", "2"]);
-    let mut ola = server.join("ola");
-    let tokens: Vec<String> = (0..1001)
-        .map(|number| {
-            let member = server.join_json(&format!("m{number}"));
-            let token = member.token();
-            member.hang_up();
-            ola.skip_to(&format!("* m{number} left"));
-            token
-        })
-        .collect();
-    let mut stranger = server.greeted();
-    stranger.send(&format!("/resume {} 0", tokens[0]));
-    stranger.expect_error(UNKNOWN);
-    for number in [1, 1000] {
-        let back = server.resume(&tokens[number], 0);
-        assert_eq!(back.welcome["name"], format!("m{number}"));
-        back.hang_up();
-        ola.skip_to(&format!("* m{number} left"));
-    }
-}
-
-#[test]
 fn a_member_that_was_cut_for_being_too_slow_comes_back_to_where_it_was() {
     let server = Server::start(&["--rate", "0", "--replay", "all"]);
     let slow = server.join_json("slow");
@@ -413,77 +363,4 @@ fn a_member_that_was_cut_for_being_too_slow_comes_back_to_where_it_was() {
     let mut back = server.resume(&token, check(&Value::Null));
     assert_eq!(back.welcome.get("missing"), None, "all messages are known");
     while check(&back.json()) < back.welcome["seq"].as_u64().unwrap() + 1 {}
-}
-
-/// Says that it is over when it goes out of scope.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-#[test]
-fn a_member_that_comes_back_again_and_again_sees_each_event_once_and_in_order() {
-    const SPEAKERS: usize = 3;
-    const TIMES: usize = 300;
-    let server = Server::start(&["--rate", "0"]);
-    let (over, seen_by_ala) = (AtomicBool::new(false), AtomicU64::new(0));
-    let token = server.join_json("ala").token();
-    let last = thread::scope(|scope| {
-        for number in 0..SPEAKERS {
-            let (server, over, seen_by_ala) = (&server, &over, &seen_by_ala);
-            scope.spawn(move || {
-                let mut speaker = server.join_json(&format!("speaker{number}"));
-                while !over.load(Ordering::Relaxed) {
-                    speaker.send("hi");
-                    let echo = loop {
-                        let event = speaker.json();
-                        if event["id"] == speaker.welcome["id"] {
-                            break event["seq"].as_u64().unwrap();
-                        }
-                    };
-                    wait_until("the server will not forget what ala has not seen", || {
-                        let is_near = echo < seen_by_ala.load(Ordering::Relaxed) + 500;
-                        (is_near || over.load(Ordering::Relaxed)).then_some(())
-                    });
-                }
-            });
-        }
-        // Also where this fails.
-        let _over = Over(&over);
-        let mut seen = 0;
-        let mut held = Vec::new();
-        for time in 0..TIMES {
-            let mut ala = server.resume(&token, seen);
-            assert_eq!(
-                ala.welcome.get("missing"),
-                None,
-                "too much happened meanwhile"
-            );
-            let welcomed = ala.welcome["seq"].as_u64().unwrap();
-            // Some of the past alone, or some of what follows as well.
-            let enough = seen + (time as u64 * 7) % 50;
-            ala.send(&format!("time {time}"));
-            while seen < enough || time % 2 == 0 && seen <= welcomed {
-                let event = ala.json();
-                if event["type"] == "error" {
-                    panic!("{event}");
-                }
-                assert_eq!(event["seq"], seen + 1, "{event}");
-                assert_eq!(event["replay"] == true, seen < welcomed, "{event}");
-                seen += 1;
-                seen_by_ala.store(seen, Ordering::Relaxed);
-            }
-            match time % 3 {
-                // It is there for the server, and nobody reads it.
-                0 => held.push(ala),
-                1 => ala.reset(),
-                _ => drop(ala),
-            }
-        }
-        seen
-    });
-    assert!(last > 100, "only {last} events were seen");
 }

@@ -106,10 +106,7 @@ impl<'a> Member<'a> {
 
     /// Comes back after its connection broke, and gives whether what it had just said was said.
     fn come_back(&mut self, just_said: &str) -> bool {
-        let token = self.client.welcome["token"]
-            .as_str()
-            .expect("a token")
-            .to_owned();
+        let token = self.client.token();
         self.log_in(&format!("/resume {token} {}", self.seen));
         self.breaks += 1;
         let mut was_said = false;

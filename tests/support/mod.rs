@@ -580,6 +580,16 @@ impl Server {
         client
     }
 
+    /// Who comes back with this token and has the events up to `after`. It has read its welcome, and no more.
+    #[track_caller]
+    pub(crate) fn resume(&self, token: &str, after: u64) -> Client {
+        let mut client = self.connect().called("who came back");
+        client.send(&format!("/resume {token} {after}"));
+        client.expect(GREETING);
+        client.welcome = client.expect_json(json!({"type": "welcome"}));
+        client
+    }
+
     /// Waits until the operator was shown `part`, and gives that line.
     #[track_caller]
     pub(crate) fn expect_log(&self, part: &str) -> String {
@@ -686,6 +696,12 @@ impl Client {
         self
     }
 
+    /// What a JSON client can come back by.
+    #[track_caller]
+    pub(crate) fn token(&self) -> String {
+        self.welcome["token"].as_str().expect("a token").to_owned()
+    }
+
     /// Its socket.
     pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket
@@ -720,6 +736,13 @@ impl Client {
         self.socket
             .shutdown(Shutdown::Write)
             .expect("it is connected");
+    }
+
+    /// Leaves in a way that is none of `/quit`'s: its token is good still.
+    #[track_caller]
+    pub(crate) fn hang_up(mut self) {
+        self.finish_sending();
+        self.lines_to_end();
     }
 
     /// Breaks the connection, as a machine does that loses its power and comes back.
