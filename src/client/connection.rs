@@ -446,6 +446,19 @@ mod tests {
     }
 
     #[test]
+    fn of_what_is_no_event_two_hundred_characters_of_the_reason_are_shown() {
+        let long = format!(r#"{{"type":"online","count":"{}"}}"#, "ż".repeat(100_000));
+        let error = Received::decode(&long).unwrap_err();
+        assert!(error.to_string().len() > 200_000, "the reason quotes it");
+        let Received::Answer(Answer::Error(told)) = nonsense(&error) else {
+            panic!("it is an error")
+        };
+        let reason = "the server sent something that is no event: ";
+        let quoted = told.as_str().strip_prefix(reason).unwrap();
+        assert_eq!(quoted.chars().count(), 200);
+    }
+
+    #[test]
     fn a_greeting_tells_whether_a_password_is_wanted() {
         assert!(asks_for_password(
             "* chat-server 1.0: type /pass PASSWORD, then your name"

@@ -106,3 +106,41 @@ impl Roster {
         &self.ignored
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn renamed(from: &str, to: &str) -> Event {
+        Event::Renamed {
+            id: MemberId(3),
+            from: Text::new(from),
+            to: Text::new(to),
+        }
+    }
+
+    #[test]
+    fn who_is_ignored_is_so_by_a_thousand_names_and_no_more_are_kept() {
+        let mut roster = Roster::default();
+        roster.ignore("ola");
+        let names: Vec<String> = (1..=MAX_IGNORED).map(|n| format!("Ola{n}")).collect();
+        let mut from = "ola";
+        for to in &names {
+            roster.follow(&renamed(from, to));
+            from = to;
+        }
+        assert!(roster.is_ignored("ola") && roster.is_ignored("ola999"));
+        assert!(!roster.is_ignored("ola1000"));
+        assert_eq!(roster.ignored().len(), 1000);
+    }
+
+    #[test]
+    fn a_name_that_is_longer_than_any_is_not_kept() {
+        let mut roster = Roster::default();
+        roster.ignore("ola");
+        let long = "o".repeat(MAX_NAME_BYTES + 1);
+        roster.follow(&renamed("ola", &long));
+        assert_eq!(roster.ignored(), ["ola"]);
+        assert!(!roster.has(&long));
+    }
+}
