@@ -59,14 +59,46 @@ fn expect_taken(eve: &mut Client) {
     eve.skip_to(UNKNOWN);
 }
 
+/// Members that get plain lines and JSON lines, and one who has something to say.
+#[track_caller]
+fn ala_jan_and_eve(server: &Server) -> [Client; 3] {
+    let mut ala = server.join("ala");
+    let mut jan = server.join_json_live("jan");
+    let eve = server.join("eve");
+    ala.expect_all(&["* jan joined", "* eve joined"]);
+    jan.expect_json(json!({"type": "joined"}));
+    [ala, jan, eve]
+}
+
+/// The next lines are these, as netcat's screen shows them, too.
+#[track_caller]
+fn expect_lines(client: &mut Client, expected: &[String]) {
+    let got: Vec<String> = expected.iter().map(|_| client.line()).collect();
+    assert_eq!(got, expected);
+    netcat(&got).expect_only(expected.iter().map(String::as_str));
+}
+
+/// The next event of a JSON client, which came as text.
+#[track_caller]
+fn event(jan: &mut Client) -> Value {
+    let line = jan.line();
+    assert_text(&line);
+    serde_json::from_str(&line).expect("it is JSON")
+}
+
+/// The next events of a JSON client are all messages, as they arrive.
+#[track_caller]
+fn expect_messages(jan: &mut Client) {
+    for (_, arrives) in messages() {
+        let message = event(jan);
+        assert_eq!(message["text"], arrives, "in {message}");
+    }
+}
+
 #[test]
 fn what_is_said_comes_to_a_socket_as_text_however_it_was_cut_into_packets() {
     let server = Server::start(&["--rate", "0"]);
-    let mut ala = server.join("ala");
-    let mut jan = server.join_json_live("jan");
-    let mut eve = server.join("eve");
-    ala.expect_all(&["* jan joined", "* eve joined"]);
-    jan.expect_json(json!({"type": "joined"}));
+    let [mut ala, mut jan, mut eve] = ala_jan_and_eve(&server);
     for in_pieces in [false, true] {
         for (sent, _) in messages() {
             if in_pieces {
@@ -77,43 +109,21 @@ fn what_is_said_comes_to_a_socket_as_text_however_it_was_cut_into_packets() {
                 eve.send(&sent);
             }
         }
-        let expected = lines("eve: ");
-        let got: Vec<String> = expected.iter().map(|_| ala.line()).collect();
-        assert_eq!(got, expected);
-        netcat(&got).expect_only(expected.iter().map(String::as_str));
-        for (_, arrives) in messages() {
-            let line = jan.line();
-            assert_text(&line);
-            let message: Value = serde_json::from_str(&line).expect("it is JSON");
-            assert_eq!(message["text"], arrives, "in {line}");
-        }
+        expect_lines(&mut ala, &lines("eve: "));
+        expect_messages(&mut jan);
     }
 }
 
 #[test]
 fn what_is_said_in_private_is_text_on_both_sides() {
     let server = Server::start(&["--rate", "0"]);
-    let mut ala = server.join("ala");
-    let mut jan = server.join_json_live("jan");
-    let mut eve = server.join("eve");
-    ala.expect_all(&["* jan joined", "* eve joined"]);
-    jan.expect_json(json!({"type": "joined"}));
+    let [mut ala, mut jan, mut eve] = ala_jan_and_eve(&server);
     say_all(&mut eve, "/msg ala ");
     say_all(&mut eve, "/msg jan ");
-    for (client, expected) in [
-        (&mut ala, lines("[eve] ")),
-        (&mut eve, [lines("[to ala] "), lines("[to jan] ")].concat()),
-    ] {
-        let got: Vec<String> = expected.iter().map(|_| client.line()).collect();
-        assert_eq!(got, expected);
-        netcat(&got).expect_only(expected.iter().map(String::as_str));
-    }
-    for (_, arrives) in messages() {
-        let line = jan.line();
-        assert_text(&line);
-        let message: Value = serde_json::from_str(&line).expect("it is JSON");
-        assert_eq!(message["text"], arrives, "in {line}");
-    }
+    expect_lines(&mut ala, &lines("[eve] "));
+    let sent = [lines("[to ala] "), lines("[to jan] ")].concat();
+    expect_lines(&mut eve, &sent);
+    expect_messages(&mut jan);
 }
 
 #[test]
@@ -140,20 +150,16 @@ fn what_was_said_is_text_when_it_is_shown_again_and_in_the_history() {
         }
         let server = server.get_or_insert_with(|| Server::start(&args));
         let mut ala = server.join("ala");
-        let got: Vec<String> = expected.iter().map(|_| ala.line()).collect();
-        assert_eq!(got, expected);
-        netcat(&got).expect_only(expected.iter().map(String::as_str));
+        expect_lines(&mut ala, &expected);
         let mut jan = server.join_json("jan");
         let mut texts = messages()
             .into_iter()
             .map(|(_, arrives)| arrives)
             .peekable();
         while let Some(text) = texts.peek() {
-            let line = jan.line();
-            assert_text(&line);
-            let event: Value = serde_json::from_str(&line).expect("it is JSON");
+            let event = event(&mut jan);
             if event["type"] == "message" {
-                assert_eq!(event["text"], *text, "in {line}");
+                assert_eq!(event["text"], *text, "in {event}");
                 texts.next();
             }
         }
@@ -253,9 +259,7 @@ fn no_name_and_no_group_brings_anything_but_text() {
             .for_each(|line| assert_text(line));
         server.expect_log(&joined);
         loop {
-            let line = jan.line();
-            assert_text(&line);
-            let event: Value = serde_json::from_str(&line).expect("it is JSON");
+            let event = event(&mut jan);
             if event["name"] == *name && event["group"] == *group {
                 break;
             }
