@@ -37,21 +37,27 @@ pub fn assert_refusal(error: &impl std::fmt::Display) {
     assert!(!shown.is_empty() && shown.len() < MAX_REFUSAL, "{shown:?}");
 }
 
+/// A word of at most so many characters, with none in it that have a meaning where it stands.
+#[track_caller]
+fn assert_word(shown: &str, most: usize, meaning: &str) {
+    assert_shown(shown);
+    assert!(
+        (1..=most).contains(&shown.chars().count()) && shown.len() <= MAX_NAME_BYTES,
+        "{shown:?}"
+    );
+    assert!(
+        !shown.contains(|c: char| c.is_whitespace() || meaning.contains(c)),
+        "{shown:?}"
+    );
+}
+
 /// A name as it may stand before a message: no line of another sort begins so, and it is the same when it is read again.
 #[track_caller]
 pub fn assert_name(name: &Name) {
     let shown = name.as_str();
-    assert_shown(shown);
-    assert!(
-        (1..=MAX_NAME_CHARS).contains(&shown.chars().count()) && shown.len() <= MAX_NAME_BYTES,
-        "{shown:?}"
-    );
+    assert_word(shown, MAX_NAME_CHARS, ":*![]()/{\"");
     assert!(
         !shown.starts_with(|c: char| c.is_ascii_punctuation()),
-        "{shown:?}"
-    );
-    assert!(
-        !shown.contains(|c: char| c.is_whitespace() || ":*![]()/{\"".contains(c)),
         "{shown:?}"
     );
     let again = Name::new(shown).expect("a name is a name");
@@ -63,14 +69,6 @@ pub fn assert_name(name: &Name) {
 #[track_caller]
 pub fn assert_group(group: &Group) {
     let shown = group.as_str();
-    assert_shown(shown);
-    assert!(
-        (1..=MAX_GROUP_CHARS).contains(&shown.chars().count()) && shown.len() <= MAX_NAME_BYTES,
-        "{shown:?}"
-    );
-    assert!(
-        !shown.contains(|c: char| c.is_whitespace() || ":*![](){\"".contains(c)),
-        "{shown:?}"
-    );
+    assert_word(shown, MAX_GROUP_CHARS, ":*![](){\"");
     assert_eq!(Group::new(shown).as_ref(), Ok(group));
 }
