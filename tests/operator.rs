@@ -278,27 +278,32 @@ fn the_end_of_an_input_that_is_no_terminal_is_not_the_end_of_the_server() {
     server.stop();
 }
 
+/// Where a server listens that is on a terminal.
+#[track_caller]
+fn address_on(terminal: &mut Terminal) -> SocketAddr {
+    terminal.expect("listening on ");
+    terminal.expect("\r\n");
+    let text = terminal.text();
+    let mut lines = text.lines();
+    let address = lines.find_map(|line| line.strip_prefix("listening on "));
+    let address = address.expect("it was there");
+    address.parse().expect("an address")
+}
+
 #[test]
 fn on_a_terminal_it_takes_lines_and_ends_by_ctrl_c() {
-    let mut terminal = Terminal::start(&chat_server(&["-p", "0"]));
-    let line = terminal.expect("listening on ");
-    let address = line
-        .trim_end()
-        .strip_prefix("listening on ")
-        .unwrap()
-        .parse()
-        .unwrap();
-    let mut ala = join(address, "ala");
+    let mut terminal = Terminal::run(&chat_server(&["-p", "0"]));
+    let mut ala = join(address_on(&mut terminal), "ala");
     terminal.expect("\u{1b}[32m* ala joined");
-    terminal.type_keys(b"/say hi\r");
+    terminal.type_line("/say hi");
     ala.expect("* the server: hi");
-    terminal.type_keys(b"/say caf\xe9\r/online\r");
+    terminal.press(b"/say caf\xe9\r/online\r");
     ala.expect("* the server: caf\u{fffd}");
     terminal.expect("* 1 online: ala");
-    terminal.type_keys(b"\x03");
+    terminal.press(b"\x03");
     ala.expect("* the server is shutting down");
     ala.expect_end();
-    assert_eq!(terminal.exit_code(), 0);
+    terminal.exit(0);
 }
 
 #[test]
@@ -310,24 +315,13 @@ fn on_a_terminal_no_color_means_no_colour() {
     ] {
         let mut command = chat_server(&["-p", "0"]);
         command.env(name, value);
-        let mut terminal = Terminal::start(&command);
-        let line = terminal.expect("listening on ");
-        let address = line
-            .trim_end()
-            .strip_prefix("listening on ")
-            .unwrap()
-            .parse()
-            .unwrap();
-        let _ala = join(address, "ala");
+        let mut terminal = Terminal::run(&command);
+        let _ala = join(address_on(&mut terminal), "ala");
         terminal.expect("* ala joined");
-        terminal.type_keys(b"/quit\r");
-        assert_eq!(terminal.exit_code(), 0);
-        assert_eq!(
-            terminal.shown().contains("\u{1b}["),
-            coloured,
-            "{name}={value}: {:?}",
-            terminal.shown()
-        );
+        terminal.type_line("/quit");
+        let shown = terminal.exit(0);
+        let has_colours = shown.contains("\u{1b}[");
+        assert_eq!(has_colours, coloured, "{name}={value}: {shown:?}");
     }
 }
 

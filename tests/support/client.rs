@@ -1,19 +1,11 @@
 //! What the client's tests need besides: the client in a pipe and on a terminal, and a server that says what it is told to.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
-use std::thread::JoinHandle;
 
-use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
-use rustix::fs::OFlags;
-use rustix::process::{Pid, kill_process};
-use rustix::termios::{LocalModes, Termios, tcgetattr};
-
+pub(crate) use super::support::Terminal;
 use super::support::proxy::Proxy;
-use super::support::{Capture, Client, Program, Server, Signal, program, taking_apart, wait_until};
+use super::support::{Client, Program, Server, program, taking_apart, wait_until};
 
 /// What lets a client in, as member 7, `ala`.
 pub(crate) const WELCOME: &str = r#"{"type":"welcome","room":"r","token":"t","id":7,"name":"ala","count":1,"online":[{"id":7,"name":"ala"}],"seq":0}"#;
@@ -101,23 +93,8 @@ impl FakeServer {
     }
 }
 
-/// A client on a terminal of its own, 24 lines of 100 columns. It is killed when this is dropped.
-pub(crate) struct Terminal {
-    child: Box<dyn portable_pty::Child + Send + Sync>,
-    /// Its end is the terminal's.
-    _master: Box<dyn MasterPty + Send>,
-    keyboard: Box<dyn Write + Send>,
-    /// Held open, as the modes of a terminal that nobody holds are forgotten.
-    line: Option<File>,
-    /// The modes that it was in before.
-    modes: String,
-    screen: Capture,
-    reader: Option<JoinHandle<()>>,
-    /// How much of the screen's text was expected already.
-    seen: usize,
-}
-
 impl Terminal {
+    /// Starts a client on a terminal.
     #[track_caller]
     pub(crate) fn start(args: &[&str]) -> Self {
         Self::start_with(args, &[])
@@ -126,115 +103,8 @@ impl Terminal {
     /// Starts it with these variables in its environment.
     #[track_caller]
     pub(crate) fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
-        let size = PtySize {
-            rows: 24,
-            cols: 100,
-            ..PtySize::default()
-        };
-        let pair = native_pty_system().openpty(size).unwrap();
-        let template = chat_client(args);
-        let mut command = CommandBuilder::new(template.get_program());
-        command.args(template.get_args());
-        for (name, value) in template.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            }
-        }
-        for (name, value) in environment {
-            command.env(name, value);
-        }
-        let line = OpenOptions::new()
-            .read(true)
-            .custom_flags(OFlags::NOCTTY.bits().cast_signed())
-            .open(pair.master.tty_name().unwrap())
-            .unwrap();
-        let modes = format!("{:?}", tcgetattr(&line).unwrap());
-        let child = pair.slave.spawn_command(command).unwrap();
-        let screen = Capture::default();
-        let reader = screen.start(pair.master.try_clone_reader().unwrap());
-        Self {
-            child,
-            keyboard: pair.master.take_writer().unwrap(),
-            _master: pair.master,
-            modes,
-            line: Some(line),
-            screen,
-            reader: Some(reader),
-            seen: 0,
-        }
-    }
-
-    /// Presses keys; `\r` is Enter.
-    #[track_caller]
-    pub(crate) fn press(&mut self, keys: &str) {
-        self.keyboard.write_all(keys.as_bytes()).unwrap();
-        self.keyboard.flush().unwrap();
-    }
-
-    #[track_caller]
-    pub(crate) fn type_line(&mut self, line: &str) {
-        self.press(&format!("{line}\r"));
-    }
-
-    /// Waits until `part` comes to the screen, after what was expected before.
-    #[track_caller]
-    pub(crate) fn expect(&mut self, part: &str) {
-        let seen = self.seen;
-        let what = format!("{part:?} on the screen after its first {seen} bytes");
-        self.seen = self.screen.wait(&what, |text| {
-            let rest = text.get(seen..)?;
-            rest.find(part).map(|at| seen + at + part.len())
-        });
-    }
-
-    /// All that came to the screen.
-    pub(crate) fn text(&self) -> String {
-        self.screen.text()
-    }
-
-    pub(crate) fn modes(&self) -> Termios {
-        tcgetattr(self.line.as_ref().unwrap()).unwrap()
-    }
-
-    /// Whether what is typed shows.
-    pub(crate) fn echoes(&self) -> bool {
-        self.modes().local_modes.contains(LocalModes::ECHO)
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) {
-        let pid = self
-            .child
-            .process_id()
-            .and_then(|pid| Pid::from_raw(pid.cast_signed()));
-        kill_process(pid.unwrap(), signal).unwrap();
-    }
-
-    /// Waits until the client has ended with this code, and gives all that came to the screen. The terminal is in the modes that it
-    /// was in before.
-    #[track_caller]
-    pub(crate) fn exit(mut self, code: u32) -> String {
-        let status = wait_until("the client has ended", || self.child.try_wait().unwrap());
-        assert_eq!(format!("{:?}", self.modes()), self.modes);
-        self.line = None;
-        // With nobody on the terminal, its reader ends.
-        self.reader.take().unwrap().join().unwrap();
-        assert_eq!(status.exit_code(), code, "{}", self.text());
-        self.text()
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-        if std::thread::panicking() {
-            #[expect(clippy::print_stderr, reason = "the screen of a test that failed")]
-            {
-                eprintln!("the screen:\n{}", self.text().escape_debug());
-            }
-        }
+        let mut command = chat_client(args);
+        command.envs(environment.iter().copied());
+        Self::run(&command)
     }
 }

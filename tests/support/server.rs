@@ -1,0 +1,159 @@
+//! A server that runs, and how clients come to it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Command, Stdio};
+
+use super::proxy::{Plan, Proxy};
+use super::{Client, Exit, GREETING, Program, Signal, chat_server, json};
+
+/// A `chat-server` that is listening on a port of its own.
+pub(crate) struct Server {
+    pub(crate) program: Program,
+    /// Where it is to be joined.
+    pub(crate) address: SocketAddr,
+    _proxy: Option<Proxy>,
+}
+
+/// What stands before every server in the tests that are run once more byte by byte, and before none in all others.
+#[track_caller]
+pub(crate) fn taking_apart(server: SocketAddr) -> Option<Proxy> {
+    // The one crate that has those tests.
+    let is_byte_by_byte = env!("CARGO_CRATE_NAME") == "byte_by_byte";
+    is_byte_by_byte.then(|| Proxy::start(server, Vec::new(), Plan::apart()))
+}
+
+impl Server {
+    /// Starts one on loopback, with these arguments besides.
+    #[track_caller]
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let mut command = chat_server(&["-p", "0"]);
+        command.args(args);
+        Self::start_as(command)
+    }
+
+    /// Starts one that takes its console's lines from a pipe, and ends with it.
+    #[track_caller]
+    pub(crate) fn start_with_console(args: &[&str]) -> Self {
+        let mut command = chat_server(&["-p", "0", "--lifeline"]);
+        command.args(args).stdin(Stdio::piped());
+        Self::start_as(command)
+    }
+
+    /// Starts `command`, which is to become a server.
+    #[track_caller]
+    pub(crate) fn start_as(command: Command) -> Self {
+        let program = Program::start(command);
+        let line = program.expect_stdout("listening on ");
+        let address = line
+            .strip_prefix("listening on ")
+            .and_then(|address| address.parse().ok());
+        let address: SocketAddr = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        let proxy = taking_apart(address);
+        Self {
+            program,
+            address: proxy.as_ref().map_or(address, Proxy::address),
+            _proxy: proxy,
+        }
+    }
+
+    /// Its port.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.program.pid()
+    }
+
+    /// A connection that has said nothing, and read nothing, yet.
+    #[track_caller]
+    pub(crate) fn connect(&self) -> Client {
+        match self.address {
+            SocketAddr::V6(address) if address.ip().is_unspecified() => {
+                Client::connect((Ipv4Addr::LOCALHOST, address.port()).into())
+            }
+            address => Client::connect(address),
+        }
+    }
+
+    /// A connection that was greeted.
+    #[track_caller]
+    pub(crate) fn greeted(&self) -> Client {
+        let mut client = self.connect();
+        client.expect(GREETING);
+        client
+    }
+
+    /// A member that gets plain lines, `who` being `NAME [GROUP]`. It has read its welcome, and no more.
+    #[track_caller]
+    pub(crate) fn join(&self, who: &str) -> Client {
+        self.connect().join(who)
+    }
+
+    /// A member that gets JSON lines. It has read its welcome, and no more: the past and its own joining follow.
+    #[track_caller]
+    pub(crate) fn join_json(&self, who: &str) -> Client {
+        self.connect().join_json(who)
+    }
+
+    /// A member that gets JSON lines, and has read its own joining. For rooms without a past.
+    #[track_caller]
+    pub(crate) fn join_json_live(&self, who: &str) -> Client {
+        let mut client = self.join_json(who);
+        let id = client.welcome["id"].clone();
+        client.expect_json(json!({"type": "joined", "id": id}));
+        client
+    }
+
+    /// Who comes back with this token and has the events up to `after`. It has read its welcome, and no more.
+    #[track_caller]
+    pub(crate) fn resume(&self, token: &str, after: u64) -> Client {
+        let mut client = self.connect().called("who came back");
+        client.send(&format!("/resume {token} {after}"));
+        client.expect(GREETING);
+        client.welcome = client.expect_json(json!({"type": "welcome"}));
+        client
+    }
+
+    /// Waits until the operator was shown `part`, and gives that line.
+    #[track_caller]
+    pub(crate) fn expect_log(&self, part: &str) -> String {
+        self.program.expect_stdout(part)
+    }
+
+    /// Types a line on its console.
+    #[track_caller]
+    pub(crate) fn type_line(&mut self, line: &str) {
+        self.program.type_line(line);
+    }
+
+    /// Ends it as SIGTERM does: it must exit with 0 and have written nothing to stderr.
+    #[track_caller]
+    pub(crate) fn stop(self) -> Exit {
+        self.program.signal(Signal::TERM);
+        let exit = self.program.exit().expect_code(0);
+        assert_eq!(exit.stderr, "");
+        exit
+    }
+
+    /// Ends it by SIGKILL.
+    #[track_caller]
+    pub(crate) fn kill(self) -> Exit {
+        self.program.kill()
+    }
+
+    /// The names of its threads, as `ps -L` shows them, in order.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
+        let mut names: Vec<String> = tasks
+            .flatten()
+            // One that has ended meanwhile has no name any more.
+            .filter_map(|task| std::fs::read(task.path().join("comm")).ok())
+            .map(|name| String::from_utf8_lossy(&name).trim_end().to_owned())
+            .collect();
+        names.sort();
+        names
+    }
+}
