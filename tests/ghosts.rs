@@ -158,15 +158,12 @@ impl Drop for Network {
     }
 }
 
-/// Waits until a fact that is to come in the time after `began` in which a peer is given up.
-fn wait_in_time<T>(
-    began: Instant,
-    what: &str,
-    captured: impl Fn() -> String,
-    mut fact: impl FnMut() -> Option<T>,
-) {
+/// Waits until `shown` has `part`, which is to come in the time after `began` in which a peer is given up.
+#[track_caller]
+fn expect_in_time(began: Instant, what: &str, part: &str, shown: impl Fn() -> String) {
     let left = given_up_after().saturating_sub(began.elapsed());
-    wait_at_most(left, what, captured, &mut fact);
+    let has_come = || shown().contains(part).then_some(());
+    wait_at_most(left, what, &shown, has_come);
     eprintln!("{what} after {:?}", began.elapsed());
 }
 
@@ -189,15 +186,8 @@ fn a_member_whose_network_vanishes_is_gone_in_time_and_its_name_is_free() {
         (&jan, &talking, "word of one to whom something was said"),
         (&ola, &silent, "word of one to whom nothing was said"),
     ] {
-        wait_in_time(
-            began,
-            what,
-            || member.stdout(),
-            || {
-                let left = member.stdout().contains("* ala left (connection lost)");
-                left.then_some(())
-            },
-        );
+        let left = "* ala left (connection lost)";
+        expect_in_time(began, what, left, || member.stdout());
         network.neighbour(server, "ala");
     }
 }
@@ -224,15 +214,8 @@ fn a_client_whose_network_vanishes_says_so_and_comes_back_with_the_line_that_is_
         (&silent, "word to one who says nothing"),
         (&talking, "word to one who says something"),
     ] {
-        wait_in_time(
-            began,
-            what,
-            || client.text(),
-            || {
-                let told = client.text().contains("trying again, Ctrl+C gives up");
-                told.then_some(())
-            },
-        );
+        let told = "trying again, Ctrl+C gives up";
+        expect_in_time(began, what, told, || client.text());
     }
     ola.type_line("are you there?");
     assert!(network.route(true));
