@@ -12,49 +12,28 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use faults::Faults;
-use support::{Client, GREETING, Server, after, chat_server, json, run, wait_until};
+use support::{Client, GREETING, Server, after, chat_server, json, memory, run, wait_until};
 
 impl Server {
-    /// The number behind a field of its `/proc/PID/status`.
-    fn status(&self, field: &str) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let value = status
-            .lines()
-            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        let number = value.and_then(|value| value.split_whitespace().next());
-        number
-            .and_then(|number| number.parse().ok())
-            .expect("a number")
-    }
-
     /// Does something to it, and fails where that takes it more memory than so many KiB at any time.
     #[track_caller]
     fn takes_at_most<T>(&self, limit: u64, what: impl FnOnce() -> T) -> T {
-        let before = self.status("VmRSS");
+        let (before, _) = memory(&self.process());
         let done = what();
-        let most = self.status("VmHWM") - before;
-        assert!(most < limit, "it took {most} KiB");
+        let (_, most) = memory(&self.process());
+        assert!(most - before < limit, "it took {} KiB", most - before);
         done
     }
 
     fn descriptors(&self) -> usize {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
-        open.expect("it runs").count()
+        self.process().fd_count().expect("it runs")
     }
 
     /// Processor time that it has used so far.
     fn used(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
-        // Behind the name, which may have anything in it: utime and stime are fields 14 and 15 (proc_pid_stat(5)).
-        let (_, fields) = stat.rsplit_once(") ").expect("a name");
-        let ticks: u64 = fields
-            .split(' ')
-            .skip(11)
-            .take(2)
-            .map(|ticks| ticks.parse::<u64>().expect("a number"))
-            .sum();
-        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+        let stat = self.process().stat().expect("it runs");
+        let ticks = stat.utime + stat.stime;
+        Duration::from_millis(ticks * 1000 / procfs::ticks_per_second())
     }
 
     fn limit_descriptors(&self, limit: usize) {
@@ -170,7 +149,7 @@ fn a_thousand_silent_connections_keep_nobody_out() {
         silent
     });
     wait_until("who came too early for a seat is gone", || {
-        (server.status("Threads") < 530).then_some(())
+        (server.threads().len() < 530).then_some(())
     });
     drop(silent);
     server.stop();
@@ -197,7 +176,7 @@ fn a_name_that_comes_byte_by_byte_has_no_more_time_than_another() {
 fn ten_thousand_connects_and_closes_leave_nothing_behind() {
     let server = Server::start(&[]);
     let mut ala = server.join("ala");
-    let (descriptors, threads) = (server.descriptors(), server.status("Threads"));
+    let (descriptors, threads) = (server.descriptors(), server.threads().len());
     server.takes_at_most(20 * 1024, || {
         for number in 0..10_000 {
             let client = server.connect();
@@ -207,7 +186,7 @@ fn ten_thousand_connects_and_closes_leave_nothing_behind() {
             }
         }
         wait_until("their threads and descriptors are gone", || {
-            let is_left = server.descriptors() > descriptors || server.status("Threads") > threads;
+            let is_left = server.descriptors() > descriptors || server.threads().len() > threads;
             (!is_left).then_some(())
         });
     });
@@ -243,10 +222,10 @@ fn a_member_without_progress_is_cut_and_one_that_reads_slowly_gets_everything() 
         "ulimit -n 256",
         &chat_server(&["-p", "0", "--rate", "0"]),
     ));
-    let mut stuck = join_narrow(&server, "stuck");
-    let mut slow = join_narrow(&server, "slow");
+    let mut stuck = server.join_narrow("stuck");
+    let mut slow = server.join_narrow("slow");
     let mut speaker = server.join_json_live("speaker");
-    let began_with = server.status("VmRSS");
+    let (began_with, _) = memory(&server.process());
     let mut said = 0;
     // Until both have a thread of their own that writes to them.
     while server
@@ -283,24 +262,6 @@ fn a_member_without_progress_is_cut_and_one_that_reads_slowly_gets_everything() 
         slow.expect(&format!("speaker: {number:01000}"));
     }
     slow.expect("* stuck left (too slow)");
-    let took = server.status("VmHWM") - began_with;
+    let took = memory(&server.process()).1 - began_with;
     assert!(took < 10 * 1024, "it took {took} KiB");
-}
-
-/// A member that the kernel takes little for, when it does not read.
-fn join_narrow(server: &Server, name: &str) -> Client {
-    use socket2::{Domain, Socket, Type};
-
-    let socket =
-        Socket::new(Domain::for_address(server.address), Type::STREAM, None).expect("a socket");
-    // Before it connects, since that is when the window is agreed on.
-    socket
-        .set_recv_buffer_size(4096)
-        .expect("the size is allowed");
-    socket.connect(&server.address.into()).expect("it listens");
-    let mut client = Client::over(socket.into()).called(name);
-    client.send(name);
-    client.expect(GREETING);
-    client.expect_start("* welcome, ");
-    client
 }

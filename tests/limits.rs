@@ -5,32 +5,9 @@
 mod support;
 
 use std::io::Write;
-use std::net::TcpStream;
 use std::thread;
 
-use socket2::{Domain, Socket, Type};
 use support::{Client, GREETING, Server, after, chat_server, json, wait_until};
-
-/// A connection that the kernel takes little for, when it is not read.
-fn connect_narrow(server: &Server) -> Client {
-    let socket =
-        Socket::new(Domain::for_address(server.address), Type::STREAM, None).expect("a socket");
-    // Before it connects, since that is when the window is agreed on.
-    socket
-        .set_recv_buffer_size(4096)
-        .expect("the size is allowed");
-    socket.connect(&server.address.into()).expect("it listens");
-    Client::over(TcpStream::from(socket))
-}
-
-/// A member that the kernel takes little for, when it does not read.
-fn join_narrow(server: &Server, name: &str) -> Client {
-    let mut client = connect_narrow(server).called(name);
-    client.send(name);
-    client.expect(GREETING);
-    client.expect_start("* welcome, ");
-    client
-}
 
 /// A line of 1,000 bytes with a number in it.
 fn long_line(number: usize) -> String {
@@ -49,7 +26,7 @@ fn say_long(speaker: &mut Client, numbers: std::ops::Range<usize>) {
 #[test]
 fn a_stranger_that_asks_without_end_and_reads_nothing_is_not_waited_for() {
     let server = Server::start(&[]);
-    let stranger = connect_narrow(&server);
+    let stranger = server.connect_narrow();
     let questions = "/help\n".repeat(1000);
     let mut socket = stranger.socket();
     // The server gives it up, and so breaks the connection.
@@ -173,7 +150,7 @@ fn a_client_that_is_cut_gets_the_reason_even_when_it_has_more_to_send() {
 fn a_stranger_that_is_refused_gets_the_reason_even_when_it_has_more_to_send() {
     const HELPS: usize = 200;
     let server = Server::start(&[]);
-    let mut stranger = connect_narrow(&server);
+    let mut stranger = server.connect_narrow();
     // The kernel holds back most of the answers when the connection ends, and has input that nobody reads.
     stranger.send_bytes("/help\n".repeat(HELPS).as_bytes());
     stranger.send_bytes("*\n".repeat(10_000).as_bytes());
@@ -306,7 +283,7 @@ fn less_than_64_kib_without_a_line_ending_is_a_line_that_is_too_long() {
 fn a_member_that_does_not_read_is_cut_with_a_reason_and_delays_nobody() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
-    let slow = join_narrow(&server, "slow");
+    let slow = server.join_narrow("slow");
     let mut speaker = server.join_json_live("speaker");
     ola.expect_all(&["* slow joined", "* speaker joined"]);
     let mut said = 0;
@@ -350,7 +327,7 @@ fn a_member_that_does_not_read_is_cut_with_a_reason_and_delays_nobody() {
 #[test]
 fn a_member_that_reads_late_but_in_time_misses_nothing() {
     let server = Server::start(&["--rate", "0"]);
-    let mut slow = join_narrow(&server, "slow");
+    let mut slow = server.join_narrow("slow");
     let mut speaker = server.join_json_live("speaker");
     slow.expect("* speaker joined");
     // More than the kernel takes, and less than a member may be behind.
@@ -391,7 +368,7 @@ fn a_long_past_does_not_cut_a_newcomer_that_reads_slowly() {
     }
     speaker.send("/online");
     speaker.expect("* 1 online: speaker");
-    let mut slow = join_narrow(&server, "slow");
+    let mut slow = server.join_narrow("slow");
     speaker.expect("* slow joined");
     wait_until("a thread writes to the slow one", || {
         has_writer(&server, "slow").then_some(())

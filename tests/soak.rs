@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::{Client, GREETING, Server, Value, json, wait_until};
+use support::{Client, GREETING, Server, Value, json, memory, wait_until};
 
 const MEMBERS: u64 = 8;
 
@@ -223,17 +223,9 @@ fn watch(mut watcher: Client) -> (u64, Counts) {
 
 /// What the server uses: memory in KiB, threads, descriptors.
 fn usage(server: &Server) -> (u64, usize, usize) {
-    let proc = format!("/proc/{}", server.pid());
-    let status = std::fs::read_to_string(format!("{proc}/status")).expect("it runs");
-    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let memory = memory.and_then(|memory| memory.trim().strip_suffix(" kB"));
-    let descriptors = std::fs::read_dir(format!("{proc}/fd"))
-        .expect("it runs")
-        .count();
-    let memory = memory
-        .and_then(|memory| memory.parse().ok())
-        .expect("a number");
-    (memory, server.threads().len(), descriptors)
+    let process = server.process();
+    let descriptors = process.fd_count().expect("it runs");
+    (memory(&process).0, server.threads().len(), descriptors)
 }
 
 #[test]

@@ -9,7 +9,6 @@ mod support {
     pub(crate) mod wait;
 }
 
-use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
 
@@ -151,9 +150,11 @@ impl Terminal {
     /// The server of the session's own tmux.
     fn tmux_server(&self) -> i32 {
         let session = self.process("chat-run", true);
-        let status = fs::read_to_string(format!("/proc/{session}/status")).unwrap();
-        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-        parent.unwrap().trim().parse().unwrap()
+        procfs::process::Process::new(session)
+            .unwrap()
+            .stat()
+            .unwrap()
+            .ppid
     }
 
     /// The names of the user's windows.

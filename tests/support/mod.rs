@@ -24,6 +24,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) use connection::Client;
+#[cfg(target_os = "linux")]
+pub(crate) use program::memory;
 pub(crate) use program::{
     Capture, Exit, Program, after, chat_server, hearing_hangups, program, run,
 };

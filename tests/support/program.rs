@@ -104,6 +104,15 @@ pub(crate) fn run(command: Command) -> Exit {
     Program::start(command).exit()
 }
 
+/// The memory that a process has, and the most that it has had so far, in KiB.
+#[cfg(target_os = "linux")]
+#[track_caller]
+pub(crate) fn memory(process: &procfs::process::Process) -> (u64, u64) {
+    let status = process.status().expect("it runs");
+    let now = status.vmrss.expect("it is no kernel's thread");
+    (now, status.vmhwm.expect("as above"))
+}
+
 /// A program that runs. It is killed when this is dropped.
 pub(crate) struct Program {
     child: Child,

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 
+use socket2::{Domain, Socket, Type};
+
 use super::proxy::{Plan, Proxy};
 use super::{Client, Exit, GREETING, Program, Signal, chat_server, json};
 
@@ -77,6 +79,19 @@ impl Server {
         }
     }
 
+    /// A connection that the kernel takes little for, when it is not read.
+    #[track_caller]
+    pub(crate) fn connect_narrow(&self) -> Client {
+        let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        // Before it connects, since that is when the window is agreed on.
+        socket
+            .set_recv_buffer_size(4096)
+            .expect("the size is allowed");
+        socket.connect(&self.address.into()).expect("it listens");
+        Client::over(socket.into())
+    }
+
     /// A connection that was greeted.
     #[track_caller]
     pub(crate) fn greeted(&self) -> Client {
@@ -89,6 +104,12 @@ impl Server {
     #[track_caller]
     pub(crate) fn join(&self, who: &str) -> Client {
         self.connect().join(who)
+    }
+
+    /// As [`Server::join`], by a connection that the kernel takes little for.
+    #[track_caller]
+    pub(crate) fn join_narrow(&self, who: &str) -> Client {
+        self.connect_narrow().join(who)
     }
 
     /// A member that gets JSON lines. It has read its welcome, and no more: the past and its own joining follow.
@@ -141,6 +162,12 @@ impl Server {
     #[track_caller]
     pub(crate) fn kill(self) -> Exit {
         self.program.kill()
+    }
+
+    /// What the system knows of it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn process(&self) -> procfs::process::Process {
+        procfs::process::Process::new(self.pid().cast_signed()).expect("it runs")
     }
 
     /// The names of its threads, as `ps -L` shows them, in order.

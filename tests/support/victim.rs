@@ -14,7 +14,7 @@ use portable_pty::{CommandBuilder, PtyPair, PtySize, native_pty_system};
 
 use crate::helpers::{FakeServer, Terminal, chat_client};
 use crate::screen::{Emulation, controls, expect_window};
-use crate::support::{Program, Signal, wait_until};
+use crate::support::{Program, Signal, memory, wait_until};
 
 /// A client, by what it stands on.
 pub(crate) enum Victim {
@@ -171,8 +171,6 @@ impl Drop for Unread {
 
 /// The most memory that a process has had so far, in KiB.
 pub(crate) fn most(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let number = most.and_then(|most| most.split_whitespace().next());
-    number.and_then(|number| number.parse().ok()).unwrap()
+    let process = procfs::process::Process::new(pid.cast_signed()).unwrap();
+    memory(&process).1
 }
