@@ -12,8 +12,6 @@ mod faults;
 #[path = "support/screen.rs"]
 mod screen;
 mod support;
-#[path = "support/wait.rs"]
-mod wait;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -22,8 +20,8 @@ use std::time::{Duration, Instant};
 use chat_run::os::GIVEN_UP_AFTER;
 use faults::Faults;
 use screen::Screen;
+use support::wait::wait_at_most;
 use support::{Program, Server, program};
-use wait::wait_at_most;
 
 /// The server's address, and that of the client.
 const SERVER: &str = "10.99.1.1";

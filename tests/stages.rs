@@ -14,8 +14,6 @@ mod screen;
 #[path = "support/shell.rs"]
 mod shell;
 mod support;
-#[path = "support/wait.rs"]
-mod wait;
 
 use std::ffi::OsString;
 use std::thread;
@@ -24,7 +22,7 @@ use std::time::Duration;
 use desktop::Desktop;
 use rustix::process::{Signal, kill_process};
 use shell::Shell;
-use support::Server;
+use support::{Server, wait};
 
 /// As many times are tried for each way to tell it, from none to the longest, each moved by chance by less than the next one is away.
 const TIMES: u32 = 16;

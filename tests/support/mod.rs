@@ -18,10 +18,9 @@ mod program;
 pub(crate) mod proxy;
 mod server;
 mod terminal;
+pub(crate) mod wait;
 
 use std::fmt::Write as _;
-use std::thread;
-use std::time::{Duration, Instant};
 
 pub(crate) use connection::Client;
 #[cfg(target_os = "linux")]
@@ -33,12 +32,7 @@ pub(crate) use rustix::process::Signal;
 pub(crate) use serde_json::{Value, json};
 pub(crate) use server::{Server, taking_apart};
 pub(crate) use terminal::Terminal;
-
-/// Long enough for a machine that does a lot else; a test that passes never waits for it.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
-
-/// How often [`wait_until`] looks again.
-const LOOK: Duration = Duration::from_millis(5);
+pub(crate) use wait::{DEADLINE, wait_until};
 
 /// How many lines of a transcript are printed, first and last: a load test says thousands.
 const SHOWN: usize = 40;
@@ -52,19 +46,6 @@ pub(crate) const GREETING: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     ": type your name"
 );
-
-/// Waits until `fact` gives something; fails with `what` when it does not in time.
-#[track_caller]
-pub(crate) fn wait_until<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = fact() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        thread::sleep(LOOK);
-    }
-}
 
 /// The beginning of a long line.
 fn cut(line: &str) -> String {

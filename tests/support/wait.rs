@@ -1,16 +1,35 @@
 //! Waiting for a fact, with a deadline.
 
+#![allow(
+    dead_code,
+    reason = "each test file is a crate of its own, and none uses all of this"
+)]
+
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything; a machine that is busy with other tests gets its time.
-#[allow(dead_code, reason = "not each test file waits that long")]
+/// Longest wait for anything: a machine that does a lot else gets its time. A test that passes never waits for it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How often it is looked again.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Waits until `fact` gives something; fails with `what` when it does not in time.
+#[track_caller]
+pub(crate) fn wait_until<T>(what: &str, fact: impl FnMut() -> Option<T>) -> T {
+    wait_at_most(
+        DEADLINE,
+        &format!("sign that {what}"),
+        || "nothing".into(),
+        fact,
+    )
+}
 
 /// Asks until there is an answer, and gives it.
 ///
 /// # Panics
 /// There is none within `deadline`; shows what was waited for, and what `captured` has.
+#[track_caller]
 pub(crate) fn wait_at_most<T>(
     deadline: Duration,
     what: &str,
@@ -27,6 +46,6 @@ pub(crate) fn wait_at_most<T>(
             "no {what} after {deadline:?}; captured:\n{}",
             captured()
         );
-        thread::sleep(Duration::from_millis(5));
+        thread::sleep(LOOK);
     }
 }
