@@ -173,7 +173,8 @@ make_dist() {
         rustup target add "$target" >&2 || fail "could not get what builds for $target"
     fi
     say "building, which takes a minute or two"
-    cargo build --release --locked --quiet --target "$target" || fail "the build failed; what is above says why"
+    cargo build --release --locked --quiet --target "$target" --package chat-run --package pages ||
+        fail "the build failed; what is above says why"
     programs=$(target_folder)/$target/release
     stage=$(mktemp -d)
     # shellcheck disable=SC2064 # The folder is known now, and not when the shell ends.
@@ -181,7 +182,7 @@ make_dist() {
     mkdir -p "$stage/$name/bin"
     cp "$programs"/chat-{run,server,client} "$stage/$name/bin/"
     cp README.md LICENSE "$stage/$name/"
-    cargo run --quiet --locked --package pages -- "$stage/$name/share" ||
+    "$programs/pages" "$stage/$name/share" ||
         fail "could not make the man pages; what is above says why"
     time=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
     tar --create --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime="@$time" -C "$stage" "$name" |
@@ -229,6 +230,8 @@ test)
     prepare_tests
     cd "$root"
     status=0
+    # Most of what they wait for is time, and not a processor.
+    export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}
     # All of them, also after a file with a test that fails.
     cargo test --locked --no-fail-fast "$@" || status=$?
     # Who names tests wants those.

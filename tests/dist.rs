@@ -13,9 +13,12 @@ use std::sync::OnceLock;
 use support::{Program, program, run};
 use tempfile::TempDir;
 
-/// Makes the file in `folder`.
+/// Makes the file in `folder`. Its programs are not optimized, which takes longest and is what tests/readme.rs has done.
 fn dist(folder: &Path) -> PathBuf {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/run.sh"));
+    for (setting, value) in [("OPT_LEVEL", "0"), ("LTO", "off"), ("CODEGEN_UNITS", "16")] {
+        command.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
+    }
     let output = command
         .arg("dist")
         .arg(folder)
