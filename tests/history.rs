@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -231,6 +231,55 @@ fn a_damaged_line_is_named_and_the_file_is_left_as_it_is() {
         history.failing_server().expect_stderr(&place);
         assert_eq!(history.read(), damaged, "untouched");
     }
+}
+
+#[test]
+fn a_line_is_as_long_as_an_event_may_be_or_damaged() {
+    const LONGEST: usize = 64 * 1024;
+    // Blanks at the end of a line mean nothing.
+    let padded = |length: usize| {
+        let message = ONE.lines().last().expect("it has lines");
+        let message = message.replace("\"seq\":2", "\"seq\":3");
+        let blanks = " ".repeat(length - message.len() - 1);
+        format!("{message}{blanks}\n")
+    };
+    let history = History::of(&format!("{ONE}{}", padded(LONGEST)));
+    assert_eq!(history.server(&[]).join_json("ola").welcome["seq"], 3);
+
+    let damaged = format!("{ONE}{}", padded(LONGEST + 1));
+    let history = History::of(&damaged);
+    let place = format!("{}:4: longer than any event", history.arg());
+    history.failing_server().expect_stderr(&place);
+    assert_eq!(history.read(), damaged, "untouched");
+}
+
+#[test]
+fn a_line_without_an_end_takes_no_memory() {
+    const TAIL: u64 = 64 * 1024 * 1024;
+    let history = History::of(ONE);
+    let options = OpenOptions::new().append(true).open(history.path());
+    let file = options.expect("it can be written");
+    // Nothing of it is on the disk: it is read as zeros.
+    file.set_len(ONE.len() as u64 + TAIL)
+        .expect("it can be long");
+    let server = history.server(&[]);
+    server.expect_log(&format!("was torn: its {TAIL} bytes were cut off"));
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid()));
+    if let Ok(status) = status {
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let most = most.and_then(|most| most.trim().strip_suffix(" kB"));
+        let kib: u64 = most.expect("it is told").parse().expect("a number");
+        assert!(kib < 32 * 1024, "{kib} KiB");
+    }
+    server.stop();
+    assert_eq!(history.events().len(), 3, "and the shutdown");
+
+    // What is not a history at all is not one that was torn.
+    let file = File::create(history.path()).expect("it can be written");
+    file.set_len(TAIL).expect("it can be long");
+    history
+        .failing_server()
+        .expect_stderr("this is no history file");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The history file: the room's events as JSON lines, written before anyone is sent them.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::past::Past;
 use crate::os;
 use crate::protocol::event::{Event, Received, Record};
+use crate::protocol::limits::MAX_EVENT_LINE;
 use crate::protocol::text::clean;
 
 /// Bytes that wait while the file cannot be written. Of what comes after them only the number is kept.
@@ -254,17 +255,18 @@ fn load(file: &File, path: &Path, past: &mut Past) -> Result<(Loaded, u64)> {
     let mut reader = BufReader::with_capacity(256 * 1024, file);
     let (mut line, mut number, mut length) = (Vec::new(), 0_u64, 0_u64);
     loop {
-        line.clear();
-        reader
-            .read_until(b'\n', &mut line)
+        let is_too_long = read_line(&mut reader, &mut line)
             .with_context(|| format!("cannot read the history file {}", path.display()))?;
         number += 1;
-        let read = match (line.pop_if(|byte| *byte == b'\n'), number) {
+        let is_whole = line.pop_if(|byte| *byte == b'\n').is_some();
+        let read = match (is_whole, number) {
+            (_, 1) if is_too_long => Err(no_history()),
             // Somebody's note of one line is not to be taken for a torn one.
-            (None, 1) if !line.is_empty() && !may_become_header(&line) => Err(no_history()),
-            (None, _) => return Ok((loaded, length)),
-            (Some(_), 1) => header(&line).map(|room| loaded.room = room),
-            (Some(_), _) => record(&line, &mut loaded, past),
+            (false, 1) if !line.is_empty() && !may_become_header(&line) => Err(no_history()),
+            (false, _) => return Ok((loaded, length)),
+            (true, _) if is_too_long => Err(anyhow!("longer than any event")),
+            (true, 1) => header(&line).map(|room| loaded.room = room),
+            (true, _) => record(&line, &mut loaded, past),
         };
         length += line.len() as u64 + 1;
         read.map_err(|error| {
@@ -276,6 +278,21 @@ fn load(file: &File, path: &Path, past: &mut Past) -> Result<(Loaded, u64)> {
                 clean(&error)
             )
         })?;
+    }
+}
+
+/// Reads a line, with its ending, where it has one, and whether it is too long; of such a line, only its end: a file that is damaged
+/// may be one line, of any size.
+fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    let mut is_too_long = false;
+    loop {
+        line.clear();
+        let mut piece = reader.by_ref().take(MAX_EVENT_LINE as u64);
+        let read = piece.read_until(b'\n', line)?;
+        if read < MAX_EVENT_LINE || line.ends_with(b"\n") {
+            return Ok(is_too_long);
+        }
+        is_too_long = true;
     }
 }
 
