@@ -10,6 +10,9 @@ mod history;
 #[allow(dead_code)]
 #[path = "../../src/server/past.rs"]
 mod past;
+#[allow(dead_code)]
+#[path = "../../src/server/sync.rs"]
+mod sync;
 
 use std::fs;
 

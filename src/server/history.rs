@@ -3,14 +3,13 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::past::Past;
+use super::sync::Sync;
 use crate::os;
 use crate::protocol::event::{Event, Received, Record};
 use crate::protocol::limits::MAX_EVENT_LINE;
@@ -18,10 +17,6 @@ use crate::protocol::text::clean;
 
 /// Bytes that wait while the file cannot be written. Of what comes after them only the number is kept.
 const MAX_WAITING: usize = 1024 * 1024;
-
-/// Least time between two syncs, so that events are on the disk within a second of happening and a busy room
-/// does not keep the disk busy.
-const SYNC_PAUSE: Duration = Duration::from_millis(500);
 
 /// Highest number of an event, and of a member, in a file. No room comes to it, and there are as many behind it.
 const MAX_NUMBER: u64 = u64::MAX / 2;
@@ -89,8 +84,7 @@ pub(super) struct History {
     /// Events that came when too much was waiting.
     missing: u64,
     failed: bool,
-    sync: Arc<Sync>,
-    syncer: thread::JoinHandle<()>,
+    sync: Sync,
 }
 
 impl History {
@@ -139,14 +133,7 @@ impl History {
             length = line.len() as u64;
             loaded.room = room;
         }
-        let sync = Arc::new(Sync::default());
-        let syncer = {
-            let (sync, file) = (Arc::clone(&sync), file.try_clone()?);
-            thread::Builder::new()
-                .name("sync".into())
-                .spawn(move || sync.run(&file))
-                .context(os::NO_THREAD)?
-        };
+        let sync = Sync::start(file.try_clone()?)?;
         let history = Self {
             file,
             length,
@@ -155,7 +142,6 @@ impl History {
             missing: 0,
             failed: false,
             sync,
-            syncer,
         };
         Ok((history, loaded))
     }
@@ -238,8 +224,6 @@ impl History {
     pub(super) fn close(mut self) -> io::Result<()> {
         let _ = self.retry();
         self.sync.stop();
-        // The thread runs nothing that panics; if it did, the sync below does its work.
-        let _ = self.syncer.join();
         self.file.sync_data()
     }
 }
@@ -348,70 +332,5 @@ fn highest_id(record: &Record) -> u64 {
         Event::Message { id, .. } | Event::Left { id, .. } | Event::Renamed { id, .. } => id.0,
         Event::Joined(member) => member.id.0,
         Event::Server { .. } | Event::Shutdown => 0,
-    }
-}
-
-/// What the delivery thread asks of the thread `sync`.
-///
-/// An fsync takes milliseconds to seconds, so it must not hold up delivery. One that fails is not tried again
-/// for the same data: the kernel may have dropped the pages (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
-#[derive(Default)]
-struct Sync {
-    /// Guards the three flags; held for no longer than it takes to set them.
-    state: Mutex<SyncState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct SyncState {
-    wanted: bool,
-    stopping: bool,
-    error: Option<io::Error>,
-}
-
-impl Sync {
-    fn lock(&self) -> MutexGuard<'_, SyncState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn request(&self) {
-        if !std::mem::replace(&mut self.lock().wanted, true) {
-            self.changed.notify_one();
-        }
-    }
-
-    fn stop(&self) {
-        self.lock().stopping = true;
-        self.changed.notify_one();
-    }
-
-    fn error(&self) -> Option<io::Error> {
-        self.lock().error.take()
-    }
-
-    fn run(&self, file: &File) {
-        let mut state = self.lock();
-        let mut failing = false;
-        while !state.stopping {
-            if std::mem::take(&mut state.wanted) {
-                drop(state);
-                let error = file.sync_data().err();
-                state = self.lock();
-                // A disk that goes on failing is no news.
-                let was_failing = std::mem::replace(&mut failing, error.is_some());
-                state.error = error.filter(|_| !was_failing).or(state.error.take());
-                let next = Instant::now() + SYNC_PAUSE;
-                while !state.stopping && Instant::now() < next {
-                    let left = next.saturating_duration_since(Instant::now());
-                    let woken = self.changed.wait_timeout(state, left);
-                    state = woken.unwrap_or_else(PoisonError::into_inner).0;
-                }
-            } else {
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-            }
-        }
     }
 }

@@ -17,6 +17,7 @@ mod room;
 mod round;
 mod session;
 mod strangers;
+mod sync;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
