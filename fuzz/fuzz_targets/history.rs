@@ -8,6 +8,9 @@ use chat_run::{os, protocol};
 #[path = "../../src/server/history.rs"]
 mod history;
 #[allow(dead_code)]
+#[path = "../../src/server/kept.rs"]
+mod kept;
+#[allow(dead_code)]
 #[path = "../../src/server/past.rs"]
 mod past;
 #[allow(dead_code)]

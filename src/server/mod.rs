@@ -5,6 +5,7 @@ mod backlog;
 mod console;
 mod delivery;
 mod history;
+mod kept;
 mod linger;
 mod log;
 mod login;
@@ -31,7 +32,8 @@ use anyhow::{Context, Result};
 
 use self::console::Outcome;
 use self::delivery::Delivery;
-use self::history::{History, Loaded};
+use self::history::History;
+use self::kept::Loaded;
 use self::linger::Linger;
 use self::log::{Entry, Log};
 use self::pace::Pace;
