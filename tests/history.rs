@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -33,6 +34,17 @@ impl History {
 
     fn arg(&self) -> String {
         self.path().to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    /// Where it may be moved.
+    fn other(&self) -> PathBuf {
+        self.folder.path().join("other.jsonl")
+    }
+
+    /// Does what another program may do.
+    fn change(&self, change: impl FnOnce(File) -> io::Result<()>) {
+        let file = OpenOptions::new().append(true).open(self.path());
+        change(file.expect("it is there")).expect("it can be changed");
     }
 
     fn write(&self, content: &str) {
@@ -257,11 +269,8 @@ fn a_line_is_as_long_as_an_event_may_be_or_damaged() {
 fn a_line_without_an_end_takes_no_memory() {
     const TAIL: u64 = 64 * 1024 * 1024;
     let history = History::of(ONE);
-    let options = OpenOptions::new().append(true).open(history.path());
-    let file = options.expect("it can be written");
     // Nothing of it is on the disk: it is read as zeros.
-    file.set_len(ONE.len() as u64 + TAIL)
-        .expect("it can be long");
+    history.change(|file| file.set_len(ONE.len() as u64 + TAIL));
     let server = history.server(&[]);
     server.expect_log(&format!("was torn: its {TAIL} bytes were cut off"));
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid()));
@@ -502,4 +511,120 @@ fn numbers_of_missing_events_are_not_given_again() {
     let history = History::of(&format!("{ONE}{}\n", r#"{"type":"missing","count":7}"#));
     let server = history.server(&[]);
     assert_eq!(server.join_json("ola").welcome["seq"], 9);
+}
+
+const ALTERED: &str = "another program has changed the history file";
+const MOVED: &str = "the history file was moved, replaced or deleted";
+
+#[test]
+fn what_another_program_does_to_the_file_is_told_once_and_the_chat_goes_on() {
+    type Meddling = fn(&History);
+    let meddlings: [(Meddling, &str); 6] = [
+        (
+            |history| fs::rename(history.path(), history.other()).unwrap(),
+            MOVED,
+        ),
+        (|history| fs::remove_file(history.path()).unwrap(), MOVED),
+        (
+            |history| {
+                fs::copy(history.path(), history.other()).unwrap();
+                fs::rename(history.other(), history.path()).unwrap();
+            },
+            MOVED,
+        ),
+        (|history| history.change(|file| file.set_len(0)), ALTERED),
+        (|history| history.change(|file| file.set_len(60)), ALTERED),
+        (
+            |history| history.change(|mut file| file.write_all(b"a note\n")),
+            ALTERED,
+        ),
+    ];
+    let rooms = meddlings.map(|(meddle, told)| {
+        let history = History::new();
+        let server = history.server(&[]);
+        let ala = server.join("ala");
+        meddle(&history);
+        (history, server, ala, meddle, told)
+    });
+    for (history, server, mut ala, meddle, told) in rooms {
+        // Without anybody's saying anything.
+        ala.expect_start(&format!("* the server: {told}"));
+        server.expect_log(&format!("! {told}"));
+        if told == ALTERED {
+            meddle(&history);
+        }
+        ala.send_bytes(b"hi\n/online\n");
+        ala.expect("* 1 online: ala");
+        drop(ala);
+        let said = server.stop().stdout;
+        assert_eq!(said.matches(&format!("! {told}")).count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn what_is_said_goes_to_the_file_where_it_was_moved() {
+    let history = History::new();
+    let server = history.server(&[]);
+    let mut ala = server.join("ala");
+    fs::rename(history.path(), history.other()).unwrap();
+    ala.expect_start(&format!("* the server: {MOVED}"));
+    ala.send_bytes(b"hi\n/online\n");
+    ala.expect("* 1 online: ala");
+    drop(ala);
+    server.stop();
+    fs::rename(history.other(), history.path()).unwrap();
+    let events = history.events();
+    let kinds = events.iter().map(|event| event["type"].as_str().unwrap());
+    assert!(
+        kinds.take(3).eq(["joined", "server", "message"]),
+        "{events:#?}"
+    );
+}
+
+#[test]
+fn in_a_file_that_was_emptied_the_room_goes_on() {
+    let history = History::new();
+    let server = history.server(&[]);
+    let mut ala = server.join_json_live("ala");
+    ala.send("before");
+    let before = ala.expect_json(json!({"type": "message"}));
+    history.change(|file| file.set_len(0));
+    ala.send("after");
+    skip_to_type(&mut ala, "message");
+    server.stop();
+    let last = skip_to_type(&mut ala, "shutdown")["seq"].as_u64().unwrap();
+    let events = history.events();
+    assert_eq!(
+        events[0],
+        json!({"type": "missing", "count": before["seq"]})
+    );
+    let seqs = events[1..]
+        .iter()
+        .map(|event| event["seq"].as_u64().unwrap());
+    assert!(seqs.eq(3..=last), "{events:#?}");
+
+    let server = history.server(&[]);
+    let ola = server.join_json("ola");
+    assert_eq!(ola.welcome["room"], ala.welcome["room"]);
+    assert_eq!(ola.welcome["seq"], last);
+    let id = |client: &Client| client.welcome["id"].as_u64().unwrap();
+    assert!(id(&ola) > id(&ala), "no id is given again");
+}
+
+#[test]
+fn a_file_that_was_cut_short_is_not_filled_up_where_it_cannot_be_written() {
+    let history = History::new();
+    let server = server_with_little_space(&history, 1000, &[]);
+    let mut ala = server.join("ala");
+    ala.send_bytes(format!("{}\n/online\n", "x".repeat(300)).as_bytes());
+    ala.expect("* 1 online: ala");
+    let header = history.read().find('\n').unwrap() as u64 + 1;
+    history.change(|file| file.set_len(header));
+    ala.send_bytes(format!("{}\n/online\n", "x".repeat(900)).as_bytes());
+    ala.skip_to("* 1 online: ala");
+    drop(ala);
+    server.stop();
+    for event in history.events() {
+        assert_ne!(event["type"], "joined", "it was cut off");
+    }
 }

@@ -21,7 +21,7 @@ pub use socket::*;
 mod terminal;
 pub use terminal::*;
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -61,6 +61,24 @@ pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> 
         true => Ok(file),
         false => Err(io::ErrorKind::InvalidInput.into()),
     }
+}
+
+/// Whether `path` leads to `file`: not where that was renamed, replaced or deleted. Where nobody can tell, it does.
+#[cfg(unix)]
+pub fn leads_to(path: &Path, file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    match (fs::metadata(path), file.metadata()) {
+        (Ok(there), Ok(here)) => (there.dev(), there.ino()) == (here.dev(), here.ino()),
+        (Err(error), _) => error.kind() != io::ErrorKind::NotFound,
+        (Ok(_), Err(_)) => true,
+    }
+}
+
+/// Whether `path` leads to a file: which one is not known here.
+#[cfg(not(unix))]
+pub fn leads_to(path: &Path, _file: &File) -> bool {
+    fs::exists(path).unwrap_or(true)
 }
 
 /// Makes a folder, and those that it is in, where they are not there, as [`private`] makes files.

@@ -15,7 +15,7 @@ use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use super::history::{Change, History};
+use super::history::{Change, History, LOOK};
 use super::log::Entry;
 use super::members::Link;
 use super::outlet::{Cut, Outlet};
@@ -25,9 +25,6 @@ use super::round::{Round, Script};
 use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
-
-/// How often a history that cannot be written is tried again.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Least time between two rounds that bring members nothing but comings and goings, while more of them come.
 const HOLD: Duration = Duration::from_millis(50);
@@ -104,10 +101,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         for socket in self.retired.iter().filter_map(Weak::upgrade) {
             self.shared.linger.add(socket);
         }
-        if let Some(Err(error)) = self.history.map(History::close) {
-            self.shared.log.post(Entry::Error(format!(
-                "the history is not safe on the disk: {error}"
-            )));
+        for change in self.history.map(History::close).into_iter().flatten() {
+            tell(self.shared, &change);
         }
     }
 
@@ -117,8 +112,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.notices_at
                 .saturating_duration_since(Instant::now())
                 .min(LULL)
-        } else if self.history.as_ref().is_some_and(History::is_waiting) {
-            RETRY
+        } else if self.history.is_some() {
+            LOOK
         } else {
             Duration::MAX
         }
@@ -270,24 +265,15 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         let Some(history) = &mut self.history else {
             return;
         };
-        let change = match self.round.records.len() {
-            0 if history.is_waiting() => history.retry(),
-            0 => None,
-            events => {
-                let lines = &self.round.json[self.round.written..];
-                self.round.written = self.round.json.len();
-                history.append(lines, events as u64)
-            }
-        };
-        let Some(change) = change else { return };
-        let said = match change {
-            Change::Failed(error) => {
-                format!("the history cannot be written: {error}; the chat goes on without it")
-            }
-            Change::Recovered => "the history is written again".into(),
-        };
-        self.shared.room.say(Text::new(&said));
-        self.shared.log.post(Entry::Error(said));
+        let events = self.round.records.len();
+        if events > 0 {
+            let lines = &self.round.json[self.round.written..];
+            self.round.written = self.round.json.len();
+            history.append(lines, events as u64);
+        }
+        for change in history.look() {
+            tell(self.shared, &change);
+        }
     }
 
     /// Sends to all members, or to those for whom there is something special, what has happened in this round.
@@ -344,4 +330,11 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
         Some(outlet)
     }
+}
+
+/// Tells members, as long as the room is open, and the operator.
+fn tell(shared: &Shared, change: &Change) {
+    let said = change.to_string();
+    shared.room.say(Text::new(&said));
+    shared.log.post(Entry::Error(said));
 }

@@ -1,8 +1,10 @@
 //! The history file: the room's events as JSON lines, written before anyone is sent them.
 
+use std::fmt::{self, Display, Formatter};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -11,30 +13,70 @@ use super::past::Past;
 use super::sync::Sync;
 use crate::os;
 
+/// How often the file is looked at, and tried again where it cannot be written.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
+
 /// Bytes that wait while the file cannot be written. Of what comes after them only the number is kept.
 const MAX_WAITING: usize = 1024 * 1024;
 
-/// A change in whether the file can be written, to be told to members and operator once.
+/// What members and operator are to be told about the file, when it begins and not as long as it lasts.
 #[derive(Debug)]
 pub(super) enum Change {
-    /// It cannot, since then.
+    /// It cannot be written, or put on the disk.
     Failed(io::Error),
-    /// It can again.
+    /// It can be written again.
     Recovered,
+    /// Another program has made it longer or shorter.
+    Altered,
+    /// Its path does not lead to it any more.
+    Moved,
+    /// At the end, what is in it may not be on the disk.
+    Unsafe(io::Error),
+}
+
+impl Display for Change {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => write!(
+                f,
+                "the history cannot be written: {error}; the chat goes on without it"
+            ),
+            Self::Recovered => f.write_str("the history is written again"),
+            Self::Altered => f.write_str(
+                "another program has changed the history file: what happens now is written at its end",
+            ),
+            Self::Moved => f.write_str(
+                "the history file was moved, replaced or deleted: what happens now is written to the old one; \
+                 move it back, or start the server again",
+            ),
+            Self::Unsafe(error) => write!(f, "the history is not safe on the disk: {error}"),
+        }
+    }
 }
 
 /// An open history file. Only the delivery thread writes it.
 pub(super) struct History {
     file: File,
+    path: PathBuf,
+    room: String,
     /// Length of the file up to the last whole line.
     length: u64,
     /// There may be half a line behind that.
     half_written: bool,
+    /// The number of the room's last event.
+    last_seq: u64,
+    /// Up to this one, events are in the file, or counted there as missing.
+    kept: u64,
     /// Lines to be written when that is possible again.
     waiting: Vec<u8>,
     /// Events that came when too much was waiting.
     missing: u64,
     failed: bool,
+    altered: bool,
+    moved: bool,
+    looked: Instant,
+    /// What is to be told.
+    changes: Vec<Change>,
     sync: Sync,
 }
 
@@ -48,7 +90,7 @@ impl History {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
         os::private(&mut options);
-        let mut file = options.open(path).with_context(|| {
+        let file = options.open(path).with_context(|| {
             format!("cannot open the history file {shown}: name a file that can be written, or leave --history out")
         })?;
         if !file.metadata()?.is_file() {
@@ -72,83 +114,49 @@ impl History {
             file.set_len(length)
                 .with_context(|| format!("cannot cut the torn last line off {shown}"))?;
         }
-        let mut length = length;
         if loaded.room.is_empty() {
             // A file that was there before, and empty, may be open to everybody.
             #[cfg(unix)]
             file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
                 .with_context(|| format!("cannot keep others from reading {shown}"))?;
-            let line = Mark::Room { room: room.clone() }.line();
-            file.write_all(&line)
-                .with_context(|| format!("cannot write the history file {shown}"))?;
-            length = line.len() as u64;
             loaded.room = room;
         }
-        let sync = Sync::start(file.try_clone()?)?;
-        let history = Self {
+        let mut history = Self {
+            sync: Sync::start(file.try_clone()?)?,
             file,
+            path: path.to_owned(),
+            room: loaded.room.clone(),
             length,
             half_written: false,
+            last_seq: loaded.last_seq,
+            kept: loaded.last_seq,
             waiting: Vec::new(),
             missing: 0,
             failed: false,
-            sync,
+            altered: false,
+            moved: false,
+            looked: Instant::now(),
+            changes: Vec::new(),
         };
+        history
+            .write(&[])
+            .with_context(|| format!("cannot write the history file {shown}"))?;
         Ok((history, loaded))
     }
 
-    /// Writes `events` whole lines, together with those that wait. When this returns they are with the kernel,
-    /// where a `kill -9` cannot reach them, or they wait.
-    pub(super) fn append(&mut self, lines: &[u8], events: u64) -> Option<Change> {
-        if self.failed || !self.waiting.is_empty() {
-            self.wait(lines, events);
-            return self.retry();
-        }
-        match self.write(lines) {
-            Ok(()) => self.sync.error().map(Change::Failed),
-            Err(error) => {
-                self.failed = true;
-                self.wait(lines, events);
-                Some(Change::Failed(error))
+    /// Writes the room's next `events`, whole lines. When this returns they are with the kernel, where a `kill -9`
+    /// cannot reach them, or they wait.
+    pub(super) fn append(&mut self, lines: &[u8], events: u64) {
+        self.last_seq += events;
+        if !self.failed {
+            match self.write(lines) {
+                Ok(()) => return,
+                Err(error) => {
+                    self.failed = true;
+                    self.changes.push(Change::Failed(error));
+                }
             }
         }
-    }
-
-    /// Whether something waits for [`History::retry`].
-    pub(super) fn is_waiting(&self) -> bool {
-        self.failed
-    }
-
-    /// Tries to write what waits. A recovery is told, another failure is not news.
-    pub(super) fn retry(&mut self) -> Option<Change> {
-        let mut lines = std::mem::take(&mut self.waiting);
-        if self.missing > 0 {
-            lines.extend(
-                Mark::Missing {
-                    count: self.missing,
-                }
-                .line(),
-            );
-        }
-        if self.write(&lines).is_ok() {
-            self.missing = 0;
-            return std::mem::take(&mut self.failed).then_some(Change::Recovered);
-        }
-        if self.missing > 0 {
-            lines.truncate(
-                lines.len()
-                    - Mark::Missing {
-                        count: self.missing,
-                    }
-                    .line()
-                    .len(),
-            );
-        }
-        self.waiting = lines;
-        None
-    }
-
-    fn wait(&mut self, lines: &[u8], events: u64) {
         if self.missing == 0 && self.waiting.len() + lines.len() <= MAX_WAITING {
             self.waiting.extend_from_slice(lines);
         } else {
@@ -156,11 +164,80 @@ impl History {
         }
     }
 
+    /// Gives what is to be told. Where it is [`LOOK`] since the last time, it tries to write what waits, and looks
+    /// whether the file is as it was left.
+    pub(super) fn look(&mut self) -> Vec<Change> {
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            // It was told, or will be when there is something to be written.
+            let _ = self.retry();
+            let moved = !os::leads_to(&self.path, &self.file);
+            if moved && !self.moved {
+                self.changes.push(Change::Moved);
+            }
+            self.moved = moved;
+        }
+        self.changes.extend(self.sync.error().map(Change::Failed));
+        std::mem::take(&mut self.changes)
+    }
+
+    fn retry(&mut self) -> io::Result<()> {
+        let mut lines = std::mem::take(&mut self.waiting);
+        let waiting = lines.len();
+        if self.missing > 0 {
+            let count = self.missing;
+            lines.extend(Mark::Missing { count }.line());
+        }
+        let written = self.write(&lines);
+        if written.is_err() {
+            lines.truncate(waiting);
+            self.waiting = lines;
+        } else {
+            self.missing = 0;
+            if std::mem::take(&mut self.failed) {
+                self.changes.push(Change::Recovered);
+            }
+        }
+        written
+    }
+
+    /// Writes whole lines, up to the room's last event.
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.settle()?;
+        if self.length == 0 {
+            let room = self.room.clone();
+            let mut begin = Mark::Room { room }.line();
+            // Where it was emptied, the room goes on without what was there.
+            if self.kept > 0 {
+                begin.extend(Mark::Missing { count: self.kept }.line());
+            }
+            self.put(&begin)?;
+        }
+        self.put(lines)?;
+        self.kept = self.last_seq;
+        Ok(())
+    }
+
+    /// Cuts half a line off, and looks whether another program has changed the file.
+    fn settle(&mut self) -> io::Result<()> {
+        let mut found = self.file.metadata()?.len();
         // Half a line would read as damage once another follows it. It may not have been possible to cut it.
-        if self.half_written {
+        if self.half_written && found > self.length {
             self.file.set_len(self.length)?;
-            self.half_written = false;
+            found = self.length;
+        }
+        self.half_written = false;
+        if found != self.length && !std::mem::replace(&mut self.altered, true) {
+            self.changes.push(Change::Altered);
+        }
+        // What another program has written is not ours to cut, and what it has cut is not to be filled with zeros.
+        self.length = found;
+        Ok(())
+    }
+
+    fn put(&mut self, lines: &[u8]) -> io::Result<()> {
+        if lines.is_empty() {
+            return Ok(());
         }
         if let Err(error) = self.file.write_all(lines) {
             self.half_written = self.file.set_len(self.length).is_err();
@@ -171,10 +248,38 @@ impl History {
         Ok(())
     }
 
-    /// Puts all on the disk and ends the thread `sync`.
-    pub(super) fn close(mut self) -> io::Result<()> {
+    /// Puts all on the disk and ends the thread `sync`. Gives what is to be told.
+    pub(super) fn close(mut self) -> Vec<Change> {
         let _ = self.retry();
         self.sync.stop();
-        self.file.sync_data()
+        let synced = self.file.sync_data();
+        self.changes.extend(synced.err().map(Change::Unsafe));
+        self.changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_move_is_told_each_time_that_it_happens_and_not_as_long_as_it_lasts() {
+        let folder = tempfile::tempdir().unwrap();
+        let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+        let (mut history, _) = History::open(&here, "room".into(), &mut Past::new(0)).unwrap();
+        let mut look = || {
+            history.looked -= LOOK;
+            history.look().len()
+        };
+        assert_eq!(look(), 0);
+        for _ in 0..2 {
+            fs::rename(&here, &there).unwrap();
+            assert_eq!((look(), look()), (1, 0));
+            fs::rename(&there, &here).unwrap();
+            assert_eq!(look(), 0);
+        }
+        assert!(history.close().is_empty());
     }
 }
