@@ -464,6 +464,40 @@ fn what_was_waiting_is_written_when_that_is_possible_again() {
 }
 
 #[test]
+fn what_was_waiting_is_written_at_the_end_where_that_is_possible() {
+    let history = History::new();
+    let server = server_with_little_space(&history, 500, &[]);
+    let mut ala = server.join_json_live("ala");
+    ala.send(&"x".repeat(500));
+    skip_to_type(&mut ala, "server");
+    lift_limit(&server);
+    let said = server.stop().stdout;
+    assert!(!said.contains("are not in the history"), "{said}");
+    let last = skip_to_type(&mut ala, "shutdown")["seq"].as_u64().unwrap();
+    let events = history.events();
+    let seqs = events.iter().map(|event| event["seq"].as_u64().unwrap());
+    assert!(seqs.eq(1..=last), "{events:#?}");
+}
+
+#[test]
+fn what_the_disk_did_not_take_is_told_at_the_end() {
+    let history = History::new();
+    let server = server_with_little_space(&history, 500, &[]);
+    let mut ala = server.join_json_live("ala");
+    for _ in 0..10 {
+        ala.send(&"x".repeat(100));
+    }
+    skip_to_type(&mut ala, "server");
+    let exit = server.stop();
+    let last = skip_to_type(&mut ala, "shutdown")["seq"].as_u64().unwrap();
+    let kept = history.events().last().unwrap()["seq"].as_u64().unwrap();
+    let count = last - kept;
+    exit.expect_stdout(&format!(
+        "! the last {count} events are not in the history: File too large"
+    ));
+}
+
+#[test]
 fn beyond_what_may_wait_the_number_of_missing_events_is_kept() {
     const MESSAGES: usize = 1500;
     let history = History::new();

@@ -30,6 +30,8 @@ pub(super) enum Change {
     Altered,
     /// Its path does not lead to it any more.
     Moved,
+    /// At the end, so many events are not in it.
+    Lost(u64, io::Error),
     /// At the end, what is in it may not be on the disk.
     Unsafe(io::Error),
 }
@@ -49,6 +51,9 @@ impl Display for Change {
                 "the history file was moved, replaced or deleted: what happens now is written to the old one; \
                  move it back, or start the server again",
             ),
+            Self::Lost(count, error) => {
+                write!(f, "the last {count} events are not in the history: {error}")
+            }
             Self::Unsafe(error) => write!(f, "the history is not safe on the disk: {error}"),
         }
     }
@@ -250,7 +255,12 @@ impl History {
 
     /// Puts all on the disk and ends the thread `sync`. Gives what is to be told.
     pub(super) fn close(mut self) -> Vec<Change> {
-        let _ = self.retry();
+        if let Err(error) = self.retry()
+            && self.kept < self.last_seq
+        {
+            let lost = self.last_seq - self.kept;
+            self.changes.push(Change::Lost(lost, error));
+        }
         self.sync.stop();
         let synced = self.file.sync_data();
         self.changes.extend(synced.err().map(Change::Unsafe));
