@@ -234,6 +234,10 @@ fn a_damaged_line_is_named_and_the_file_is_left_as_it_is() {
             format!("{ONE}{{\"type\":\"missing\",\"count\":18446744073709551613}}\n"),
             4,
         ),
+        (
+            ONE.replace("def\"", "def\",\"seq\":18446744073709551615"),
+            1,
+        ),
         ("Dear diary,\ntoday".into(), 1),
         ("Dear diary, today".into(), 1),
         ("{}\n".into(), 1),
@@ -538,6 +542,68 @@ fn beyond_what_may_wait_the_number_of_missing_events_is_kept() {
         last + 2,
         "json's joining, the shutdown, and nothing else"
     );
+}
+
+#[test]
+fn numbers_that_were_given_while_the_disk_was_full_are_not_given_again() {
+    let ends: [fn(Server) -> Exit; 2] = [Server::kill, Server::stop];
+    for end in ends {
+        let history = History::new();
+        let server = server_with_little_space(&history, 500, &[]);
+        let mut ala = server.join_json_live("ala");
+        for number in 0..10 {
+            ala.send(&format!("{number} {}", "x".repeat(100)));
+        }
+        let mut seen = loop {
+            let event = ala.json();
+            if event["text"]
+                .as_str()
+                .is_some_and(|text| text.starts_with("9 "))
+            {
+                break event["seq"].as_u64().unwrap();
+            }
+        };
+        end(server);
+        while let Some(line) = ala.line_or_broken() {
+            let event: Value = serde_json::from_str(&line).unwrap();
+            seen = event["seq"].as_u64().unwrap();
+        }
+        let kept = history.events().last().unwrap()["seq"].as_u64().unwrap();
+        assert!(kept < seen, "{kept}");
+
+        let server = history.server(&[]);
+        let lost = seen - kept;
+        server.expect_log(&format!(
+            "! the last {lost} events are not in the history: they could not be written"
+        ));
+        let ola = server.join_json("ola");
+        assert_eq!(ola.welcome["seq"], seen);
+        let id = |client: &Client| client.welcome["id"].as_u64().unwrap();
+        assert!(id(&ola) > id(&ala), "nor an id");
+        drop(ola);
+        server.stop();
+        let events = history.events();
+        let missing = events.iter().position(|event| event["count"] == lost);
+        let next = &events[missing.expect("it is recorded") + 1];
+        assert_eq!(next["seq"], seen + 1);
+
+        let server = history.server(&[]);
+        server.join("ala");
+        let said = server.stop().stdout;
+        assert!(!said.contains("are not in the history"), "{said}");
+    }
+}
+
+#[test]
+fn a_first_line_that_was_made_by_somebody_else_is_left_as_it_is() {
+    let history = History::of(ONE);
+    let server = server_with_little_space(&history, ONE.len() as u64, &[]);
+    let mut ala = server.join("ala");
+    ala.skip_to("* end of the past messages");
+    ala.expect_start(FAILED);
+    drop(ala);
+    server.stop();
+    assert_eq!(history.read(), ONE);
 }
 
 #[test]

@@ -322,8 +322,16 @@ fn a_disk_that_is_full_has_whole_lines_alone_and_all_of_them_when_there_is_room_
     }
     let before = kept().len();
     ala.send("while");
-    while ala.json()["text"] != "while" {}
+    let last = loop {
+        let event = ala.json();
+        if event["text"] == "while" {
+            break event["seq"].clone();
+        }
+    };
     assert_eq!(kept().len(), before, "the disk is full");
+    let text = fs::read_to_string(format!("{folder}/room.jsonl")).expect("it can be read");
+    let first: Value = serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(first["seq"], last, "its number is not given again");
     fs::remove_file(filler).expect("it was written");
     while ala.json()["text"] != "the history is written again" {}
     ala.send("after");

@@ -2,13 +2,13 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::kept::{Loaded, Mark, load};
+use super::kept::{FIRST_LINE, Loaded, Mark, header, load};
 use super::past::Past;
 use super::sync::Sync;
 use crate::os;
@@ -62,6 +62,8 @@ impl Display for Change {
 /// An open history file. Only the delivery thread writes it.
 pub(super) struct History {
     file: File,
+    /// The same, to change its first line in place; none where the system lets that nobody do.
+    first_line: Option<File>,
     path: PathBuf,
     room: String,
     /// Length of the file up to the last whole line.
@@ -129,6 +131,7 @@ impl History {
         let mut history = Self {
             sync: Sync::start(file.try_clone()?)?,
             file,
+            first_line: OpenOptions::new().read(true).write(true).open(path).ok(),
             path: path.to_owned(),
             room: loaded.room.clone(),
             length,
@@ -146,6 +149,10 @@ impl History {
         history
             .write(&[])
             .with_context(|| format!("cannot write the history file {shown}"))?;
+        if loaded.lost > 0 {
+            let count = loaded.lost;
+            history.append(&Mark::Missing { count }.line(), 0);
+        }
         Ok((history, loaded))
     }
 
@@ -167,6 +174,28 @@ impl History {
         } else {
             self.missing += events;
         }
+        // Where that fails as well, there is no way to keep the number.
+        let _ = self.keep_number();
+    }
+
+    /// Says in the first line which number was given last, so that it is not given again after a `kill -9`. That takes no room on
+    /// the disk: only few file systems that are full do not allow it.
+    fn keep_number(&self) -> io::Result<()> {
+        let Some(mut file) = self.first_line.as_ref() else {
+            return Ok(());
+        };
+        let mut old = [0; FIRST_LINE];
+        file.rewind()?;
+        file.read_exact(&mut old)?;
+        let (room, seq) = (self.room.clone(), Some(self.last_seq));
+        let new = Mark::Room { room, seq }.line();
+        // A file may have begun with a shorter line, or been changed.
+        if header(&old).is_ok_and(|(room, _)| room == self.room) && new.len() == old.len() {
+            file.rewind()?;
+            file.write_all(&new)?;
+            self.sync.request();
+        }
+        Ok(())
     }
 
     /// Gives what is to be told. Where it is [`LOOK`] since the last time, it tries to write what waits, and looks
@@ -211,7 +240,7 @@ impl History {
         self.settle()?;
         if self.length == 0 {
             let room = self.room.clone();
-            let mut begin = Mark::Room { room }.line();
+            let mut begin = Mark::Room { room, seq: None }.line();
             // Where it was emptied, the room goes on without what was there.
             if self.kept > 0 {
                 begin.extend(Mark::Missing { count: self.kept }.line());

@@ -16,12 +16,19 @@ use crate::protocol::text::clean;
 /// Highest number of an event, and of a member, in a file. No room comes to it, and there are as many behind it.
 const MAX_NUMBER: u64 = u64::MAX / 2;
 
+/// Bytes of the first line, its ending included: what is not needed is blank, so that the line can be changed in place.
+pub(super) const FIRST_LINE: usize = 80;
+
 /// What a history file says that is neither an event of the room nor its past.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(super) enum Mark {
-    /// The first line: which room this is.
-    Room { room: String },
+    /// The first line: which room this is, and the number of its last event, where the end of the file may lack some.
+    Room {
+        room: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seq: Option<u64>,
+    },
     /// So many events could not be written here.
     Missing { count: u64 },
 }
@@ -31,12 +38,16 @@ impl Mark {
         let mut line = Vec::new();
         // Writing text and numbers into memory does not fail.
         let _ = serde_json::to_writer(&mut line, self);
+        if let Self::Room { .. } = self {
+            line.resize(line.len().max(FIRST_LINE - 1), b' ');
+        }
         line.push(b'\n');
         line
     }
 }
 
 /// What a history file holds at start.
+#[derive(Default)]
 pub(super) struct Loaded {
     /// The room's id.
     pub(super) room: String,
@@ -44,6 +55,8 @@ pub(super) struct Loaded {
     pub(super) last_seq: u64,
     /// The highest id of a member.
     pub(super) last_id: u64,
+    /// How many events before that were never written.
+    pub(super) lost: u64,
     /// How many bytes of a torn last line were cut off.
     pub(super) torn: u64,
 }
@@ -56,18 +69,20 @@ impl Loaded {
         (self.last_seq, self.last_id) = (last_seq, last_id);
         Ok(())
     }
+
+    /// Members have seen the numbers of events that are missing, and each may have been a new member's joining.
+    fn skip(&mut self, count: u64) -> Result<()> {
+        let last_seq = self.last_seq.saturating_add(count);
+        self.go_on(last_seq, self.last_id.saturating_add(count))
+    }
 }
 
 /// Reads the file; an empty room id says that it names none yet. The length is that of its whole lines.
 pub(super) fn load(file: &File, path: &Path, past: &mut Past) -> Result<(Loaded, u64)> {
-    let mut loaded = Loaded {
-        room: String::new(),
-        last_seq: 0,
-        last_id: 0,
-        torn: 0,
-    };
+    let mut loaded = Loaded::default();
     let mut reader = BufReader::with_capacity(256 * 1024, file);
     let (mut line, mut number, mut length) = (Vec::new(), 0_u64, 0_u64);
+    let mut last_seq = 0_u64;
     loop {
         let is_too_long = read_line(&mut reader, &mut line)
             .with_context(|| format!("cannot read the history file {}", path.display()))?;
@@ -77,12 +92,16 @@ pub(super) fn load(file: &File, path: &Path, past: &mut Past) -> Result<(Loaded,
             (_, 1) if is_too_long => Err(no_history()),
             // Somebody's note of one line is not to be taken for a torn one.
             (false, 1) if !line.is_empty() && !may_become_header(&line) => Err(no_history()),
-            (false, _) => return Ok((loaded, length)),
+            (false, _) => {
+                // Where it fails, it is for what the first line says.
+                number = 1;
+                loaded.lost = last_seq.saturating_sub(loaded.last_seq);
+                loaded.skip(loaded.lost)
+            }
             (true, _) if is_too_long => Err(anyhow!("longer than any event")),
-            (true, 1) => header(&line).map(|room| loaded.room = room),
+            (true, 1) => header(&line).map(|(room, seq)| (loaded.room, last_seq) = (room, seq)),
             (true, _) => record(&line, &mut loaded, past),
         };
-        length += line.len() as u64 + 1;
         read.map_err(|error| {
             // It may quote the line.
             let error = format!("{error:#}");
@@ -92,6 +111,10 @@ pub(super) fn load(file: &File, path: &Path, past: &mut Past) -> Result<(Loaded,
                 clean(&error)
             )
         })?;
+        if !is_whole {
+            return Ok((loaded, length));
+        }
+        length += line.len() as u64 + 1;
     }
 }
 
@@ -110,9 +133,10 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> 
     }
 }
 
-fn header(line: &[u8]) -> Result<String> {
+/// The room's id, and the number of an event that it has had; 0 for none.
+pub(super) fn header(line: &[u8]) -> Result<(String, u64)> {
     match serde_json::from_slice(line) {
-        Ok(Mark::Room { room }) if !room.is_empty() => Ok(room),
+        Ok(Mark::Room { room, seq }) if !room.is_empty() => Ok((room, seq.unwrap_or(0))),
         Ok(Mark::Room { .. } | Mark::Missing { .. }) | Err(_) => Err(no_history()),
     }
 }
@@ -125,10 +149,11 @@ fn no_history() -> anyhow::Error {
 fn may_become_header(torn: &[u8]) -> bool {
     let header = Mark::Room {
         room: String::new(),
+        seq: None,
     }
     .line();
     // Up to where the room's id begins.
-    let known = header.len() - "\"}\n".len();
+    let known = header.trim_ascii_end().len() - "\"}".len();
     let compared = known.min(torn.len());
     torn[..compared] == header[..compared]
 }
@@ -139,11 +164,7 @@ fn record(line: &[u8], loaded: &mut Loaded, past: &mut Past) -> Result<()> {
         Received::Record(record, _) => record,
         Received::Unknown => {
             return match serde_json::from_str(line)? {
-                Mark::Missing { count } => {
-                    // Members have seen the numbers, and each event may have been a new member's joining.
-                    let last_seq = loaded.last_seq.saturating_add(count);
-                    loaded.go_on(last_seq, loaded.last_id.saturating_add(count))
-                }
+                Mark::Missing { count } => loaded.skip(count),
                 Mark::Room { .. } => Err(anyhow!("a second room begins")),
             };
         }

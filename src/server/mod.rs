@@ -115,9 +115,7 @@ pub fn run(config: Config) -> Result<()> {
             None,
             Loaded {
                 room: random_id()?,
-                last_seq: 0,
-                last_id: 0,
-                torn: 0,
+                ..Loaded::default()
             },
         ),
     };
@@ -128,6 +126,12 @@ pub fn run(config: Config) -> Result<()> {
         let torn = loaded.torn;
         log.post(Entry::Error(format!(
             "the history's last line was torn: its {torn} bytes were cut off"
+        )));
+    }
+    if loaded.lost > 0 {
+        let lost = loaded.lost;
+        log.post(Entry::Error(format!(
+            "the last {lost} events are not in the history: they could not be written"
         )));
     }
     if let Some(warning) = warning {
