@@ -114,6 +114,24 @@ pub fn raise_descriptor_limit() -> Option<u64> {
     None
 }
 
+/// How many threads this process can have before std ends it, since there is no mapping left for a thread's alternative stack:
+/// each takes four, its two stacks and what guards them (`vm.max_map_count`, proc_sys_vm(5)). `None` where no such limit is known.
+#[cfg(target_os = "linux")]
+pub fn max_threads() -> Option<usize> {
+    /// What is mapped beside.
+    const OTHER_MAPPINGS: usize = 1024;
+
+    let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
+    let maps: usize = maps.trim().parse().ok()?;
+    Some(maps.saturating_sub(OTHER_MAPPINGS) / 4)
+}
+
+/// Not known here.
+#[cfg(not(target_os = "linux"))]
+pub fn max_threads() -> Option<usize> {
+    None
+}
+
 /// Whether this process may read from the terminal behind `input`: one in the background would be stopped (`SIGTTIN`, credentials(7)).
 #[cfg(unix)]
 pub fn is_foreground(input: &impl std::os::fd::AsFd) -> bool {

@@ -32,6 +32,9 @@ pub const MAX_RECENT: usize = 1000;
 /// Wrong names, passwords and tokens that a connection may give before it is closed.
 pub const LOGIN_TRIES: u32 = 5;
 
+/// Lines that a connection may send before it has a name, of whatever kind.
+pub const LOGIN_LINES: u32 = 100;
+
 /// Time that a connection has to log in.
 pub const LOGIN_TIME: Duration = Duration::from_secs(60);
 

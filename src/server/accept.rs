@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
+use super::crowd::Served;
 use super::log::Entry;
 use super::{Shared, session};
 use crate::os;
@@ -66,12 +67,16 @@ pub(super) fn run<'scope, 'env>(
     let mut pause = FIRST_PAUSE;
     let mut complained: Option<Instant> = None;
     loop {
+        // Nobody is kept waiting by who has had their say.
+        let Some(place) = shared.crowd.next(|| shared.linger.hurry()) else {
+            return;
+        };
         let accepted = listener.accept();
         if stop.is_stopped() {
             return;
         }
         let started = match accepted {
-            Ok((socket, peer)) => start(shared, scope, socket, peer),
+            Ok((socket, peer)) => start(shared, scope, place, socket, peer),
             // The peer thought better of it.
             Err(error)
                 if matches!(
@@ -101,6 +106,7 @@ pub(super) fn run<'scope, 'env>(
 fn start<'scope, 'env>(
     shared: &'env Shared,
     scope: &'scope Scope<'scope, 'env>,
+    place: Served<'env>,
     socket: TcpStream,
     peer: SocketAddr,
 ) -> Result<(), String> {
@@ -108,6 +114,7 @@ fn start<'scope, 'env>(
     // The thread takes the socket with it, so where there is no thread this one says so to the client.
     let refused = Arc::clone(&socket);
     let serve = move || {
+        let _place = place;
         // What fails for one client ends that client.
         if catch_unwind(AssertUnwindSafe(|| session::serve(shared, socket, peer))).is_err() {
             shared.log.post(Entry::Error(format!(

@@ -15,6 +15,7 @@ use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::crowd::LEAVING;
 use super::history::{Change, History, LOOK};
 use super::log::Entry;
 use super::members::Link;
@@ -31,6 +32,9 @@ const HOLD: Duration = Duration::from_millis(50);
 
 /// Time without another event after which no more of them are waited for.
 const LULL: Duration = Duration::from_millis(3);
+
+/// Members that have left and take what came before, at once; of more, who left first is cut off. Half of those that have no seat.
+const MAX_RETIRED: usize = LEAVING / 2;
 
 /// Bytes for single members that are gathered before they are sent.
 const MAX_OWN: usize = 1024 * 1024;
@@ -74,7 +78,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
     pub(super) fn run(mut self) {
         let mut batch = Vec::new();
         while !self.round.closes {
-            self.shared.room.take(&mut batch, self.patience());
+            let (patience, past) = (self.patience(), self.past.bytes());
+            self.shared.room.take(&mut batch, patience, past);
             let is_lull = batch.is_empty();
             self.encode(batch.drain(..));
             self.write_history();
@@ -229,7 +234,9 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
         welcome.missing = self.past.missing(past);
         let mut own = self.round.write_own(format, &Answer::Welcome(welcome));
-        self.past.write(past, format, &mut self.round.own);
+        if !self.shared.room.is_superseded(outlet.link) {
+            self.past.write(past, format, &mut self.round.own);
+        }
         own.end = self.round.own.len();
         // Live begins where the past ends: a plain client does not get its own joining, a JSON client does.
         let live = match &record {
@@ -306,6 +313,11 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                     if let Some(socket) = outlet.close(self.shared) {
                         self.retired.retain(|socket| socket.strong_count() > 0);
                         self.retired.push(Arc::downgrade(&socket));
+                        if self.retired.len() > MAX_RETIRED {
+                            let longest = self.retired.remove(0).upgrade();
+                            // Its threads end with it; where it fails, they have ended.
+                            drop(longest.map(|socket| socket.shutdown(Shutdown::Both)));
+                        }
                     }
                 }
                 Err(Cut::TooSlow) => {

@@ -13,6 +13,12 @@ use std::time::{Duration, Instant};
 /// How long a peer has to read its last line and to close.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
+/// Wakes the client's thread, which may be blocked in a read.
+fn shut(socket: &TcpStream) {
+    // Where it fails, the peer has closed.
+    let _ = socket.shutdown(Shutdown::Both);
+}
+
 /// The connections that are about to end.
 #[derive(Default)]
 pub(super) struct Linger {
@@ -44,6 +50,17 @@ impl Linger {
         }
     }
 
+    /// Ends the connection that has had its time for longest.
+    pub(super) fn hurry(&self) {
+        let mut state = self.lock();
+        while let Some((_, socket)) = state.queue.pop_front() {
+            if let Some(socket) = socket.upgrade() {
+                shut(&socket);
+                return;
+            }
+        }
+    }
+
     /// Called by a client's thread once it holds its socket no more, so that nobody waits for that one.
     pub(super) fn closed(&self) {
         // Under the lock, or it could come between looking and waiting.
@@ -65,8 +82,7 @@ impl Linger {
             while let Some((deadline, socket)) = state.queue.front() {
                 match socket.upgrade() {
                     Some(_) if *deadline > now => break,
-                    // Wakes the client's thread, which may be blocked in a read.
-                    Some(socket) => drop(socket.shutdown(Shutdown::Both)),
+                    Some(socket) => shut(&socket),
                     None => {}
                 }
                 state.queue.pop_front();

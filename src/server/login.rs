@@ -12,7 +12,7 @@ use super::room::Room;
 use super::strangers::Seat;
 use crate::os;
 use crate::protocol::event::Answer;
-use crate::protocol::limits::{LOGIN_TRIES, MAX_UNENDED};
+use crate::protocol::limits::{LOGIN_LINES, LOGIN_TRIES, MAX_UNENDED};
 use crate::protocol::line::{LineError, Lines};
 use crate::protocol::request::{self, Format, Identity, Login};
 use crate::protocol::text::Text;
@@ -43,6 +43,7 @@ pub(super) struct Stranger<'a> {
     /// It gave the password, or there is none.
     trusted: bool,
     tries: u32,
+    lines_left: u32,
     /// What it was told last that was wrong.
     refused: Option<Text>,
 }
@@ -90,6 +91,7 @@ impl<'a> Stranger<'a> {
             format: Format::Plain,
             trusted: shared.password.is_none(),
             tries: 0,
+            lines_left: LOGIN_LINES,
             refused: None,
         }
     }
@@ -103,6 +105,12 @@ impl<'a> Stranger<'a> {
             self.greet();
         }
         loop {
+            let Some(lines_left) = self.lines_left.checked_sub(1) else {
+                let error = format!("{LOGIN_LINES} lines without a name: connect again");
+                self.end(End::Told(error));
+                return Err(self.refused);
+            };
+            self.lines_left = lines_left;
             let step = match self.next_line() {
                 Ok(line) => {
                     let login = line.as_deref().map(Login::parse);
@@ -319,6 +327,8 @@ impl<'a> Stranger<'a> {
         self.seat.leave();
         // As for members, but here the thread that sends is the one that reads.
         let _ = self.socket.shutdown(Shutdown::Write);
+        // Where threads are scarce, it has less time.
+        self.shared.linger.add(Arc::clone(self.socket));
         let deadline = Instant::now() + LINGER;
         let mut input = vec![0; READ];
         loop {

@@ -21,7 +21,7 @@ use crate::protocol::request::Identity;
 use crate::protocol::text::Text;
 
 /// How many of those who left can come back, in a room with fewer seats; in another, as many as there are seats. Of more,
-/// who joined first is forgotten first. Each takes some hundred bytes.
+/// who left first is forgotten first. Each takes some hundred bytes.
 const MIN_ABSENT: usize = 1000;
 
 /// The members, present and absent. The lock of the room guards it.
@@ -33,6 +33,9 @@ pub(super) struct Members {
     names: [HashMap<Box<str>, MemberId>; 2],
     /// Who left and may come back.
     absent: BTreeMap<MemberId, Member>,
+    /// Them again, in the order of leaving.
+    departures: BTreeMap<u64, MemberId>,
+    next_departure: u64,
     /// Whose each token is, of all who are here or absent.
     tokens: HashMap<Text, MemberId>,
     next_id: u64,
@@ -50,6 +53,8 @@ pub(super) struct Member {
     token: Option<Text>,
     /// The last event before its first joining.
     since: u64,
+    /// Where it stands among the departures, while it is absent.
+    departure: u64,
 }
 
 /// A member on one of its connections: who comes back keeps its id, and what its earlier connection still does is
@@ -115,6 +120,8 @@ impl Members {
             here: BTreeMap::new(),
             names: Default::default(),
             absent: BTreeMap::new(),
+            departures: BTreeMap::new(),
+            next_departure: 0,
             tokens: HashMap::new(),
             next_id: last_id + 1,
         }
@@ -158,6 +165,7 @@ impl Members {
             correspondent: None,
             token,
             since,
+            departure: 0,
         }))
     }
 
@@ -172,6 +180,7 @@ impl Members {
         let member = self.absent.get(&id).ok_or(Refusal::Unknown)?;
         self.check_seat(&member.name)?;
         let mut member = self.absent.remove(&id).ok_or(Refusal::Unknown)?;
+        self.departures.remove(&member.departure);
         member.link.number += 1;
         Ok(self.insert(member))
     }
@@ -195,14 +204,18 @@ impl Members {
 
     /// Takes a member out, and gives the name that is free now. Who `may_return` is remembered.
     pub(super) fn remove(&mut self, id: MemberId, may_return: bool) -> Option<Name> {
-        let member = self.here.remove(&id)?;
+        let mut member = self.here.remove(&id)?;
         let name = member.name.clone();
         self.release_name(&name);
         match &member.token {
             Some(_) if may_return => {
+                member.departure = self.next_departure;
+                self.next_departure += 1;
+                self.departures.insert(member.departure, id);
                 self.absent.insert(id, member);
                 if self.absent.len() > self.max.max(MIN_ABSENT)
-                    && let Some((_, forgotten)) = self.absent.pop_first()
+                    && let Some((_, first)) = self.departures.pop_first()
+                    && let Some(forgotten) = self.absent.remove(&first)
                     && let Some(token) = &forgotten.token
                 {
                     self.tokens.remove(token);

@@ -3,6 +3,7 @@
 mod accept;
 mod backlog;
 mod console;
+mod crowd;
 mod delivery;
 mod history;
 mod kept;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use self::console::Outcome;
+use self::crowd::{Crowd, LEAVING};
 use self::delivery::Delivery;
 use self::history::History;
 use self::kept::Loaded;
@@ -46,7 +48,7 @@ use crate::protocol::text::Text;
 use crate::style;
 
 /// Descriptors for everything but connections: standard streams, listeners, history.
-const OTHER_DESCRIPTORS: u64 = 32;
+const OTHER_DESCRIPTORS: usize = 32;
 
 /// What a server is to be like.
 #[derive(Debug)]
@@ -78,6 +80,7 @@ struct Shared {
     room: Room,
     pace: Pace,
     strangers: Strangers,
+    crowd: Crowd,
     linger: Linger,
     log: Log,
     password: Option<String>,
@@ -120,7 +123,8 @@ pub fn run(config: Config) -> Result<()> {
         ),
     };
     let log = Log::start(config.coloured, config.lifeline)?;
-    let (max_members, max_strangers, warning) = seats(config.max_clients);
+    let threads = os::max_threads().unwrap_or(usize::MAX);
+    let (max_members, max_strangers, warning) = seats(config.max_clients, threads);
     announce(&config, &listeners, &log)?;
     if loaded.torn > 0 {
         let torn = loaded.torn;
@@ -147,6 +151,7 @@ pub fn run(config: Config) -> Result<()> {
             loaded.last_id,
         ),
         strangers: Strangers::new(max_strangers),
+        crowd: Crowd::new(max_members + max_strangers, threads),
         linger: Linger::default(),
         log,
         password: config.password,
@@ -204,6 +209,7 @@ fn serve(
             operate(&shared.room, happened, &shared.log);
         }
         stop.stop(listeners);
+        shared.crowd.close();
         shared.strangers.close();
         shared.room.close();
         started.context(os::NO_THREAD)
@@ -286,22 +292,32 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     Ok(())
 }
 
-/// How many members and how many strangers there may be at once, with what is to be said where descriptors are too
+/// How many members and how many strangers there may be at once, with what is to be said where descriptors or threads are too
 /// few for all members.
-fn seats(max_clients: usize) -> (usize, usize, Option<String>) {
-    let wanted = (max_clients + MAX_STRANGERS) as u64 + OTHER_DESCRIPTORS;
-    let Some(limit) = os::raise_descriptor_limit().filter(|limit| *limit < wanted) else {
+fn seats(max_clients: usize, threads: usize) -> (usize, usize, Option<String>) {
+    let descriptors = os::raise_descriptor_limit().map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    });
+    let by_descriptors = descriptors.saturating_sub(OTHER_DESCRIPTORS);
+    // An eighth is for threads that write.
+    let by_threads = (threads - threads / 8).saturating_sub(LEAVING);
+    let connections = by_descriptors.min(by_threads);
+    if connections >= max_clients + MAX_STRANGERS {
         return (max_clients, MAX_STRANGERS, None);
-    };
-    let connections = usize::try_from(limit.saturating_sub(OTHER_DESCRIPTORS)).unwrap_or_default();
+    }
     // A quarter is for strangers, or nobody could even be told that the room is full.
     let strangers = connections
         .saturating_sub(max_clients)
         .max(connections / 4)
         .clamp(1, MAX_STRANGERS);
     let members = connections.saturating_sub(strangers).clamp(1, max_clients);
+    let (limit, what, mend) = if by_descriptors <= by_threads {
+        (descriptors, "descriptors", "`ulimit -n`")
+    } else {
+        (threads, "threads", "`sysctl vm.max_map_count`")
+    };
     let warning = (members < max_clients).then(|| {
-        format!("{limit} descriptors are enough for {members} members, not {max_clients}: raise `ulimit -n`")
+        format!("{limit} {what} are enough for {members} members, not {max_clients}: raise {mend}")
     });
     (members, strangers, warning)
 }

@@ -73,18 +73,24 @@ impl Outlet {
         scope: &'scope Scope<'scope, 'env>,
     ) -> Result<(), Cut> {
         let backlog = Arc::new(Backlog::new(rest, exempt));
+        let Some(place) = shared.crowd.writer() else {
+            return Err(Cut::TooSlow);
+        };
         let (queue, socket) = (Arc::clone(&backlog), Arc::clone(&self.socket));
         let link = self.link;
-        let write = move || match queue.write(&socket) {
-            Written::CaughtUp => {}
-            Written::Closed => finish(socket, shared),
-            Written::Stalled => {
-                shared.room.leave(link, Some("too slow"));
-                let _ = socket.shutdown(Shutdown::Both);
-            }
-            Written::Lost => {
-                shared.room.leave(link, Some("connection lost"));
-                let _ = socket.shutdown(Shutdown::Both);
+        let write = move || {
+            let _place = place;
+            match queue.write(&socket) {
+                Written::CaughtUp => {}
+                Written::Closed => finish(socket, shared),
+                Written::Stalled => {
+                    shared.room.leave(link, Some("too slow"));
+                    let _ = socket.shutdown(Shutdown::Both);
+                }
+                Written::Lost => {
+                    shared.room.leave(link, Some("connection lost"));
+                    let _ = socket.shutdown(Shutdown::Both);
+                }
             }
         };
         let builder = Builder::new().name(os::thread_name("w:", self.name.as_str()));

@@ -8,11 +8,33 @@ use crate::protocol::event::{Answer, Event, Record, write_plain};
 use crate::protocol::limits::MAX_RECENT;
 use crate::protocol::request::Format;
 
+/// What an entry costs beside its text: about what its name, number and time take when it is encoded.
+pub(super) const ENTRY: usize = 128;
+
+/// About how many bytes an event takes when it is encoded.
+pub(super) fn size(event: &Event) -> usize {
+    let text = match event {
+        Event::Message { text, .. } | Event::Server { text } => text.as_str().len(),
+        Event::Joined(_) | Event::Left { .. } | Event::Renamed { .. } | Event::Shutdown => 0,
+    };
+    ENTRY + text
+}
+
 /// The last messages of the room and what the server said, and the last events of any kind, each in order.
 pub(super) struct Past {
     messages: VecDeque<Arc<Record>>,
     limit: usize,
     recent: VecDeque<Arc<Record>>,
+    bytes: PastBytes,
+}
+
+/// About how many bytes of the past one is sent who comes, at most.
+#[derive(Clone, Copy, Default)]
+pub(super) struct PastBytes {
+    /// Who was never here: messages alone.
+    pub(super) of_newcomer: usize,
+    /// Who comes back, beside those: the last events.
+    pub(super) of_recent: usize,
 }
 
 /// Which part of the past somebody is to be shown.
@@ -32,6 +54,7 @@ impl Past {
             messages: VecDeque::new(),
             limit,
             recent: VecDeque::with_capacity(MAX_RECENT),
+            bytes: PastBytes::default(),
         }
     }
 
@@ -39,11 +62,27 @@ impl Past {
     pub(super) fn push(&mut self, record: Arc<Record>) {
         match record.event {
             Event::Message { .. } | Event::Server { .. } => {
-                push(&mut self.messages, self.limit, Arc::clone(&record));
+                let record = Arc::clone(&record);
+                push(
+                    &mut self.messages,
+                    self.limit,
+                    &mut self.bytes.of_newcomer,
+                    record,
+                );
             }
             Event::Joined(_) | Event::Left { .. } | Event::Renamed { .. } | Event::Shutdown => {}
         }
-        push(&mut self.recent, MAX_RECENT, record);
+        push(
+            &mut self.recent,
+            MAX_RECENT,
+            &mut self.bytes.of_recent,
+            record,
+        );
+    }
+
+    /// About how many bytes of it one is sent who comes.
+    pub(super) fn bytes(&self) -> PastBytes {
+        self.bytes
     }
 
     /// What is known of `span`: messages, as long as there is no more, and then all events.
@@ -90,12 +129,15 @@ impl Past {
     }
 }
 
-/// Keeps the last `limit`.
-fn push(records: &mut VecDeque<Arc<Record>>, limit: usize, record: Arc<Record>) {
-    if records.len() >= limit {
-        records.pop_front();
+/// Keeps the last `limit`, and counts their bytes.
+fn push(records: &mut VecDeque<Arc<Record>>, limit: usize, bytes: &mut usize, record: Arc<Record>) {
+    if records.len() >= limit
+        && let Some(oldest) = records.pop_front()
+    {
+        *bytes -= size(&oldest.event);
     }
     if limit > 0 {
+        *bytes += size(&record.event);
         records.push_back(record);
     }
 }

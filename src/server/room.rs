@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::members::{self, Arrival, Link, Members, Refusal};
-use super::past::Span;
+use super::past::{ENTRY, PastBytes, Span, size};
 use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::name::Name;
 use crate::protocol::request::{self, Format, Identity, Request, RequestError};
@@ -17,8 +17,9 @@ use crate::protocol::text::Text;
 /// member may be behind (`MAX_BACKLOG`), so that one round never cuts a member that has kept up.
 const MAX_PENDING: usize = 128 * 1024;
 
-/// What an entry costs beside its text: about what its name, number and time take when it is encoded.
-const ENTRY: usize = 128;
+/// The same for what those who come are to be sent of the past. They wait in a line of their own, so that it does not get longer
+/// for those who speak: a round takes no more than this and what one more is to be sent.
+const MAX_ENTERING: usize = 2 * 1024 * 1024;
 
 /// The room. Any thread may call any method; those that post on behalf of a client may wait for the
 /// delivery thread, and say so.
@@ -35,6 +36,8 @@ pub(super) struct Room {
     posted: Condvar,
     /// What was pending was taken.
     taken: Condvar,
+    /// The same, for those who come.
+    entrance: Condvar,
 }
 
 struct State {
@@ -42,6 +45,10 @@ struct State {
     next_seq: u64,
     pending: Vec<Posted>,
     pending_bytes: usize,
+    /// Bytes of the past for those who are pending.
+    entering: usize,
+    /// Bytes that one is to be sent of it.
+    past: PastBytes,
     closed: bool,
     joined: u64,
     messages: u64,
@@ -90,12 +97,15 @@ impl Room {
                 next_seq: last_seq + 1,
                 pending: Vec::new(),
                 pending_bytes: 0,
+                entering: 0,
+                past: PastBytes::default(),
                 closed: false,
                 joined: 0,
                 messages: 0,
             }),
             posted: Condvar::new(),
             taken: Condvar::new(),
+            entrance: Condvar::new(),
         }
     }
 
@@ -114,6 +124,17 @@ impl Room {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same for those who come, and until not too much of the past is pending.
+    fn lock_to_enter(&self) -> MutexGuard<'_, State> {
+        let is_full = |state: &mut State| {
+            (state.pending_bytes > MAX_PENDING || state.entering > MAX_ENTERING) && !state.closed
+        };
+        let waited = self.entrance.wait_while(self.lock(), is_full);
+        // One wakes the next, as long as there is space: not all have to wake for the few whom a round lets in.
+        self.entrance.notify_one();
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes a member of who stands behind `socket`. May wait for the delivery thread.
     pub(super) fn join(
         &self,
@@ -125,7 +146,7 @@ impl Room {
             Format::Plain => None,
             Format::Json => members::token(),
         };
-        let mut state = self.lock_with_space();
+        let mut state = self.lock_to_enter();
         if state.closed {
             return Err(Refusal::Closed);
         }
@@ -144,7 +165,7 @@ impl Room {
         after: u64,
         socket: &Arc<TcpStream>,
     ) -> Result<(Link, Text), Refusal> {
-        let mut state = self.lock_with_space();
+        let mut state = self.lock_to_enter();
         if state.closed {
             return Err(Refusal::Closed);
         }
@@ -164,6 +185,11 @@ impl Room {
         socket: &Arc<TcpStream>,
     ) -> Link {
         let Arrival { link, who, .. } = arrival;
+        let online = match format {
+            Format::Plain => Vec::new(),
+            Format::Json => state.members.list(),
+        };
+        let listed = online.len();
         let welcome = Box::new(Welcome {
             room: self.id.clone(),
             token: arrival.token,
@@ -171,10 +197,7 @@ impl Room {
             name: who.name.clone(),
             group: who.group.clone(),
             count: state.members.count(),
-            online: match format {
-                Format::Plain => Vec::new(),
-                Format::Json => state.members.list(),
-            },
+            online,
             seq: state.next_seq - 1,
             // The delivery thread has the past, and knows what is missing.
             missing: 0,
@@ -194,6 +217,15 @@ impl Room {
             socket: Arc::clone(socket),
             format,
         };
+        let PastBytes {
+            of_newcomer,
+            of_recent,
+        } = state.past;
+        state.entering += match link.is_first() {
+            true => of_newcomer,
+            false => of_newcomer + of_recent,
+        };
+        state.entering += listed * ENTRY;
         self.post(state, ENTRY, joined);
         link
     }
@@ -395,6 +427,13 @@ impl Room {
             state.closed = true;
         }
         self.taken.notify_all();
+        self.entrance.notify_all();
+    }
+
+    /// Whether the member of `link` has come back on a later connection, so that nobody reads what this one is sent.
+    pub(super) fn is_superseded(&self, link: Link) -> bool {
+        let state = self.lock();
+        state.members.get(link.id).is_some() && state.members.on(link).is_none()
     }
 
     /// What was counted since the start.
@@ -407,16 +446,21 @@ impl Room {
     }
 
     /// For the delivery thread: all that is pending, in order, into the empty `batch`. Waits until there is
-    /// something, `patience` at most.
-    pub(super) fn take(&self, batch: &mut Vec<Posted>, patience: Duration) {
-        let state = self.lock();
+    /// something, `patience` at most. It has so much of a `past`.
+    pub(super) fn take(&self, batch: &mut Vec<Posted>, patience: Duration, past: PastBytes) {
+        let mut state = self.lock();
+        state.past = past;
         let waited = self
             .posted
             .wait_timeout_while(state, patience, |state| state.pending.is_empty());
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut state.pending, batch);
-        if std::mem::take(&mut state.pending_bytes) > MAX_PENDING {
+        let was_full = std::mem::take(&mut state.pending_bytes) > MAX_PENDING;
+        if was_full {
             self.taken.notify_all();
+        }
+        if std::mem::take(&mut state.entering) > MAX_ENTERING || was_full {
+            self.entrance.notify_one();
         }
     }
 
@@ -430,12 +474,9 @@ impl Room {
     }
 
     fn post_event(&self, state: &mut State, event: Event) {
-        let bytes = match &event {
-            Event::Message { text, .. } | Event::Server { text } => text.as_str().len(),
-            Event::Joined(_) | Event::Left { .. } | Event::Renamed { .. } | Event::Shutdown => 0,
-        };
+        let bytes = size(&event);
         let record = state.record(event);
-        self.post(state, ENTRY + bytes, Posted::Event(record));
+        self.post(state, bytes, Posted::Event(record));
     }
 
     fn answer(&self, state: &mut State, id: MemberId, answer: Answer) {

@@ -1,0 +1,93 @@
+//! How many threads there may be for clients, with or without a name, and for those that end.
+//!
+//! Members and strangers have seats, but a connection is served before it has one, and still while it ends. Where those came
+//! without limit, the system would run out of what a thread takes, and std ends the process that finds no place for a
+//! thread's alternative stack (sigaltstack(2)).
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Connections that are served beside members and strangers with a seat: those that end, and those that wait to join.
+pub(super) const LEAVING: usize = 256;
+
+/// The threads that serve connections, and those that write to slow ones.
+pub(super) struct Crowd {
+    max_served: usize,
+    max_written: usize,
+    /// Guards how many there are; no other lock is taken while it is held.
+    state: Mutex<State>,
+    left: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    served: usize,
+    written: usize,
+    closed: bool,
+}
+
+/// The place of a thread that serves a connection; it is given back when this is dropped.
+pub(super) struct Served<'a>(&'a Crowd);
+
+/// The place of a thread that writes; it is given back when this is dropped.
+pub(super) struct Written<'a>(&'a Crowd);
+
+impl Crowd {
+    /// For so many connections that have a seat, and so many threads in all.
+    pub(super) fn new(seats: usize, threads: usize) -> Self {
+        let max_served = seats + LEAVING;
+        Self {
+            max_served,
+            max_written: threads.saturating_sub(max_served),
+            state: Mutex::default(),
+            left: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for the next connection; waits until there is one, after `make_room`. None at the server's end.
+    pub(super) fn next(&self, make_room: impl FnOnce()) -> Option<Served<'_>> {
+        let is_full = |state: &mut State| state.served >= self.max_served && !state.closed;
+        if is_full(&mut self.lock()) {
+            make_room();
+        }
+        let waited = self.left.wait_while(self.lock(), is_full);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.closed {
+            return None;
+        }
+        state.served += 1;
+        Some(Served(self))
+    }
+
+    /// A place for a thread that writes, where there is one.
+    pub(super) fn writer(&self) -> Option<Written<'_>> {
+        let mut state = self.lock();
+        let is_free = state.written < self.max_written;
+        is_free.then(|| {
+            state.written += 1;
+            Written(self)
+        })
+    }
+
+    /// Makes [`Crowd::next`] give nothing, at the server's end.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.left.notify_all();
+    }
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.0.lock().served -= 1;
+        self.0.left.notify_one();
+    }
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        self.0.lock().written -= 1;
+    }
+}
