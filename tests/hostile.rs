@@ -112,11 +112,18 @@ impl<'a> Hostile<'a> {
             "none" => "join from here:",
             _ => "ala joined",
         };
-        let begun = Instant::now();
+        let mut begun = None;
         let works = shell.wait_for(&format!("beginning or end of {self:?}"), || {
             let has_ended = shell.code().is_some();
-            let has_begun = shell.screen.text().contains(sign)
-                || self.is_scarce && begun.elapsed() > SCARCE_TIME;
+            // Before that, it is Python that has to be waited for.
+            if self.is_scarce
+                && begun.is_none()
+                && shell.place.running().iter().any(|one| one.is("chat-run"))
+            {
+                begun = Some(Instant::now());
+            }
+            let is_enough = begun.is_some_and(|begun: Instant| begun.elapsed() > SCARCE_TIME);
+            let has_begun = is_enough || shell.screen.text().contains(sign);
             (has_ended || has_begun).then_some(!has_ended)
         });
         if works {
