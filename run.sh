@@ -230,8 +230,6 @@ test)
     prepare_tests
     cd "$root"
     status=0
-    # Most of what they wait for is time, and not a processor.
-    export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(getconf _NPROCESSORS_ONLN)))}
     # All of them, also after a file with a test that fails.
     cargo test --locked --no-fail-fast "$@" || status=$?
     # Who names tests wants those.
