@@ -1,0 +1,123 @@
+//! The client in a window of a session.
+
+use std::sync::mpsc;
+
+use chat_run::lifeline::{Event, Listener};
+
+use super::helpers::{FakeServer, Terminal, chat_client};
+use super::support::{DEADLINE, Server, run};
+
+fn listener() -> (Listener, mpsc::Receiver<Event>) {
+    let (sender, events) = mpsc::channel();
+    // The receiver is gone where the test is over.
+    let listener = Listener::start(move |event| drop(sender.send(event))).unwrap();
+    (listener, events)
+}
+
+fn window(listener: &Listener, args: &[&str]) -> Terminal {
+    let name = listener.name_for(1);
+    Terminal::start_with(args, &[("CHAT_LIFELINE", name.to_str().unwrap())])
+}
+
+#[track_caller]
+fn hello(events: &mpsc::Receiver<Event>) -> chat_run::lifeline::Held {
+    match events.recv_timeout(DEADLINE).unwrap() {
+        Event::Hello { client, .. } => client,
+        event @ Event::Ended { .. } => panic!("{event:?}"),
+    }
+}
+
+#[test]
+fn a_client_says_hello_before_it_asks_and_leaves_when_it_is_told_to() {
+    let (listener, events) = listener();
+    let fake = FakeServer::new();
+    let mut ala = window(&listener, &[&fake.address()]);
+    let client = hello(&events);
+    ala.expect("name, and group if you like: ");
+    client.quit();
+    ala.exit(0);
+}
+
+#[test]
+fn a_client_leaves_the_room_when_its_session_ends() {
+    let (listener, events) = listener();
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut ala = window(&listener, &[&server.address.to_string(), "-n", "ala"]);
+    let client = hello(&events);
+    ala.expect("welcome");
+    client.quit();
+    ola.expect_all(&["* ala joined", "* ala left"]);
+    ala.exit(0);
+}
+
+#[test]
+fn a_client_whose_launcher_is_killed_leaves() {
+    let (listener, events) = listener();
+    let server = Server::start(&[]);
+    let mut ala = window(&listener, &[&server.address.to_string(), "-n", "ala"]);
+    ala.expect("welcome");
+    drop(hello(&events));
+    drop(listener);
+    ala.exit(0);
+    server.expect_log("* ala left");
+}
+
+#[test]
+fn a_window_whose_client_fails_stays_until_enter() {
+    let (listener, events) = listener();
+    let mut ala = window(&listener, &["127.0.0.1:1", "-n", "ala"]);
+    let _client = hello(&events);
+    ala.expect("error: cannot connect to 127.0.0.1:1 ");
+    ala.expect("press Enter to close this window ");
+    ala.press("\r");
+    ala.exit(1);
+}
+
+#[test]
+fn a_window_that_finds_the_room_full_stays_until_enter() {
+    let (listener, events) = listener();
+    let server = Server::start(&["-m", "1"]);
+    let _ola = server.join("ola");
+    let mut ala = window(&listener, &[&server.address.to_string(), "-n", "ala"]);
+    let _client = hello(&events);
+    ala.expect("error: the room is full (1)\r\n");
+    ala.expect("press Enter to close this window ");
+    ala.press("\r");
+    ala.exit(1);
+}
+
+#[test]
+fn a_client_whose_server_is_lost_tries_again_until_its_session_ends() {
+    let (listener, events) = listener();
+    let server = Server::start(&[]);
+    let mut ala = window(&listener, &[&server.address.to_string(), "-n", "ala"]);
+    let client = hello(&events);
+    ala.expect("welcome");
+    server.kill();
+    ala.expect("trying again, Ctrl+C gives up");
+    client.quit();
+    ala.exit(0);
+}
+
+#[test]
+fn a_window_whose_client_fails_closes_with_its_session() {
+    let (listener, events) = listener();
+    let mut ala = window(&listener, &["127.0.0.1:1", "-n", "ala"]);
+    let client = hello(&events);
+    ala.expect("press Enter to close this window ");
+    client.quit();
+    ala.exit(1);
+}
+
+#[test]
+fn a_client_of_a_session_that_is_over_does_not_start() {
+    let (listener, events) = listener();
+    let name = listener.name_for(1);
+    drop((listener, events));
+    let mut command = chat_client(&["-n", "ala"]);
+    command.env("CHAT_LIFELINE", name);
+    run(command)
+        .expect_code(1)
+        .expect_stderr("error: the session that this client belongs to is over: ");
+}
