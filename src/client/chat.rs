@@ -258,13 +258,16 @@ impl Stay {
         match end {
             End::Closed if self.input_over => Ok(()),
             End::Closed | End::Lost(_) if self.shut_down => Err(Stop::ShutDown),
-            End::Closed if self.kicked => Err(Stop::Failed(anyhow!(
-                "the server closed the connection: start chat-client again to come back"
-            ))),
-            End::Closed => Err(Stop::Lost(Lost {
-                what: "the server closed the connection".into(),
-                advice: "start chat-client again to come back",
-            })),
+            End::Closed => {
+                let lost = Lost {
+                    what: "the server closed the connection".into(),
+                    advice: "start chat-client again to come back",
+                };
+                Err(match self.kicked {
+                    true => Stop::Kicked(lost),
+                    false => Stop::Lost(lost),
+                })
+            }
             End::Lost(error) => Err(Stop::Lost(Lost {
                 what: format!("the connection is lost ({})", connection::reason(&error)),
                 advice: "start chat-client again when the server is back",

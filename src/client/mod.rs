@@ -167,6 +167,8 @@ enum Stop {
     Leave,
     /// The connection is over, and another one may be had.
     Lost(Lost),
+    /// The operator has put the user out, who alone is to decide whether to come back.
+    Kicked(Lost),
     /// The server has said that it ends, and has.
     ShutDown,
     /// It cannot.
@@ -285,7 +287,13 @@ impl Client {
         match self.join_and_chat() {
             Ok(()) | Err(Stop::Leave | Stop::ShutDown) if self.is_all_sent => ExitCode::SUCCESS,
             Ok(()) | Err(Stop::Leave | Stop::ShutDown) => ExitCode::FAILURE,
-            Err(Stop::Lost(Lost { what, advice })) => self.fail(&format!("{what}: {advice}")),
+            // A pane says itself how to start it again.
+            Err(Stop::Lost(lost) | Stop::Kicked(lost)) if self.config.in_pane => {
+                self.fail(&lost.what)
+            }
+            Err(Stop::Lost(lost) | Stop::Kicked(lost)) => {
+                self.fail(&format!("{}: {}", lost.what, lost.advice))
+            }
             Err(Stop::Failed(error)) => self.fail(&format!("{error:#}")),
         }
     }

@@ -317,7 +317,10 @@ fn a_client_that_was_kicked_leaves_its_pane_at_once() {
     let mut screen = start(&["--names", "ala"], 80, 24);
     screen.type_keys("\x1b0/kick ala too loud\r");
     screen.expect("left; Enter starts it again");
-    assert!(!screen.text().contains("press Enter"), "{}", screen.text());
+    screen.expect("error: the server closed the connection");
+    let text = screen.text();
+    assert!(!text.contains("press Enter"), "{text}");
+    assert!(!text.contains("start chat-client"), "{text}");
 }
 
 #[test]
