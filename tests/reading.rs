@@ -178,6 +178,27 @@ fn a_command_of_the_window_tells_what_it_did_and_a_wrong_one_does_not_stay_in_th
 }
 
 #[test]
+fn in_a_room_where_not_everybody_is_told_of_nobody_is_said_to_be_absent() {
+    let server = Server::start(&["-m", "600"]);
+    // A welcome tells of 500.
+    let mut members: Vec<_> = (0..502).map(|n| server.join(&format!("m{n}"))).collect();
+    let mut ala = ala(&server, 70, 8);
+    ala.type_keys("/clear\r/ignore m501\r/ignore m0\r");
+    ala.expect_screen(
+        "
+* what m501 says will not be shown, whether m501 is here now or not;
+  /ignore m501 undoes that
+* what m0 says is not shown any more; /ignore m0 shows it again
+>",
+        at_ten,
+    );
+    members[501].send("not to be seen");
+    members[500].send("to be seen");
+    ala.expect("m500: to be seen");
+    assert!(!ala.text().contains("not to be seen"), "{}", ala.text());
+}
+
+#[test]
 fn comings_that_have_no_room_on_a_low_screen_show_that_they_began_before() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");

@@ -17,6 +17,8 @@ const MAX_IGNORED: usize = 1000;
 pub(super) struct Roster {
     /// Names, with the number of the last message; 0 for none.
     members: HashMap<MemberId, (String, u64)>,
+    /// All who are here are known. A welcome tells of the first in a large room alone.
+    is_whole: bool,
     messages: u64,
     /// In lower case, as somebody may leave and come again.
     ignored: Vec<String>,
@@ -26,6 +28,7 @@ impl Roster {
     /// Learns who is here, and forgets who was.
     pub(super) fn enter(&mut self, welcome: &Welcome) {
         let before = std::mem::take(&mut self.members);
+        self.is_whole = welcome.count <= welcome.online.len();
         for Listed { id, name, .. } in &welcome.online {
             let spoke = before.get(id).map_or(0, |(_, spoke)| *spoke);
             self.learn(*id, name, spoke);
@@ -79,11 +82,12 @@ impl Roster {
         members.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Whether somebody of this name is here, as far as it is known.
-    pub(super) fn has(&self, name: &str) -> bool {
+    /// Whether somebody of this name is here; `None` where that is not known.
+    pub(super) fn has(&self, name: &str) -> Option<bool> {
         let name = name.to_lowercase();
         let mut names = self.members.values();
-        names.any(|(other, _)| other.to_lowercase() == name)
+        let is_known = names.any(|(other, _)| other.to_lowercase() == name);
+        (is_known || self.is_whole).then_some(is_known)
     }
 
     pub(super) fn is_ignored(&self, name: &str) -> bool {
@@ -141,6 +145,6 @@ mod tests {
         let long = "o".repeat(MAX_NAME_BYTES + 1);
         roster.follow(&renamed("ola", &long));
         assert_eq!(roster.ignored(), ["ola"]);
-        assert!(!roster.has(&long));
+        assert_ne!(roster.has(&long), Some(true));
     }
 }

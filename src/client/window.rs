@@ -249,14 +249,17 @@ impl Window {
                 self.refuse(&format!("{name} is you: your own lines are always shown"));
             }
             Local::Ignore(Some(name)) => {
-                let said = match self.roster.ignore(name) {
-                    true if self.roster.has(name) => format!(
+                let said = match (self.roster.ignore(name), self.roster.has(name)) {
+                    (true, Some(true)) => format!(
                         "what {name} says is not shown any more; /ignore {name} shows it again"
                     ),
-                    true => format!(
+                    (true, Some(false)) => format!(
                         "no {name} is here now; what {name} says will not be shown; /ignore {name} undoes that"
                     ),
-                    false => format!("what {name} says is shown again"),
+                    (true, None) => format!(
+                        "what {name} says will not be shown, whether {name} is here now or not; /ignore {name} undoes that"
+                    ),
+                    (false, _) => format!("what {name} says is shown again"),
                 };
                 self.notice(&said);
             }
