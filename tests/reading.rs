@@ -351,6 +351,10 @@ fn the_client_stops_like_a_shells_job_and_goes_on() {
     ola.expect("ala: begun and ended");
     screen.type_keys("/quit\r");
     ola.expect("* ala left");
+    // What is typed before, the client may still read.
+    screen.wait("the shell's prompt", |text| {
+        text.trim_end().ends_with('$').then_some(())
+    });
     screen.type_keys("stty -a; exit\r");
     screen.expect(" echo ");
     screen.end();
