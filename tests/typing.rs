@@ -15,25 +15,6 @@ use std::time::{Duration, Instant};
 use support::{Client, Server, wait_until};
 use window::{Screen, ala, at_ten, chat_client};
 
-/// All lines that went into the scrollback and those on the screen, without those that show nothing.
-fn all_rows(screen: &Screen) -> Vec<String> {
-    screen.look(|screen| {
-        let mut screen = screen.clone();
-        let (rows, columns) = screen.size();
-        screen.set_scrollback(usize::MAX);
-        let mut all = Vec::new();
-        let scrolled = screen.scrollback();
-        for back in (1..=scrolled).rev() {
-            screen.set_scrollback(back);
-            all.extend(screen.rows(0, columns).next());
-        }
-        screen.set_scrollback(0);
-        all.extend(screen.rows(0, columns).take(rows.into()));
-        all.retain(|row| !row.trim().is_empty());
-        all
-    })
-}
-
 /// The row in which the cursor stands, up to the cursor.
 fn before_cursor(screen: &Screen) -> String {
     screen.look(|screen| {
@@ -90,7 +71,7 @@ fn what_is_typed_while_a_thousand_lines_a_second_come_in_is_sent_as_it_was_typed
     jan.skip_to(&format!("ala: {TYPED}"));
 
     // All of them are there, in their order, and nothing of the typed line is between them.
-    let rows = all_rows(&ala);
+    let rows = ala.all_rows();
     let mut said = 0;
     for row in &rows {
         if let Some((_, text)) = row.split_once(" ola: ") {
@@ -145,111 +126,6 @@ fn a_line_of_several_rows_with_wide_and_combining_characters_stands_below_what_c
     );
     ala.type_keys("\r");
     ola.expect("ala: 日本!語のテキスト żółć e\u{301}a\u{328}, and then more");
-}
-
-#[test]
-fn a_resize_leaves_the_line_whole_and_the_conversation_above_it() {
-    let server = Server::start(&[]);
-    let mut ola = server.join("ola");
-    let mut ala = ala(&server, 40, 8);
-    ola.expect("* ala joined");
-    for n in 0..12 {
-        ola.send(&format!("message number {n} of them"));
-    }
-    ala.type_keys("typed before the window got narrow, and more");
-    ala.expect("d more");
-    ala.resize(24, 8);
-    ala.expect_screen(
-        "
-10:00 ola: message
-        number 10 of
-        them
-10:00 ola: message
-        number 11 of
-        them
-> typed before the wind
-ow got narrow, and more",
-        at_ten,
-    );
-    ala.type_keys("!");
-    ola.send("still there?");
-    ala.expect_screen(
-        "
-        them
-10:00 ola: message
-        number 11 of
-        them
-10:00 ola: still there?
-> typed before the wind
-ow got narrow, and more
-!",
-        at_ten,
-    );
-    ala.resize(60, 5);
-    ola.send("and now?");
-    ala.expect_screen(
-        "
-10:00 ola: message number 10 of them
-10:00 ola: message number 11 of them
-10:00 ola: still there?
-10:00 ola: and now?
-> typed before the window got narrow, and more!",
-        at_ten,
-    );
-    ala.type_keys("\r");
-    ola.expect("ala: typed before the window got narrow, and more!");
-}
-
-#[test]
-fn after_a_resize_the_conversation_stands_whole_and_once_and_is_wrapped_for_the_new_width() {
-    const WIDE: &str = "
-* welcome, ala: 2 online; /help lists the commands
-10:00 ola: message 1 has more words than a narrow window has room for in a row
-10:00 ola: message 2 has more words than a narrow window has room for in a row
-10:00 ola: message 3 has more words than a narrow window has room for in a row
-> half a line";
-    const NARROW: &str = "
-* welcome, ala: 2 online; /help lists the
-  commands
-10:00 ola: message 1 has more words than
-           a narrow window has room for
-           in a row
-10:00 ola: message 2 has more words than
-           a narrow window has room for
-           in a row
-10:00 ola: message 3 has more words than
-           a narrow window has room for
-           in a row
-> half a line";
-    let server = Server::start(&[]);
-    let mut ola = server.join("ola");
-    let mut ala = ala(&server, 80, 24);
-    ola.expect("* ala joined");
-    for n in 1..=3 {
-        ola.send(&format!(
-            "message {n} has more words than a narrow window has room for in a row"
-        ));
-    }
-    ala.type_keys("half a line");
-    for (columns, rows, screen) in [
-        (80, 24, WIDE),
-        (41, 12, NARROW),
-        (100, 20, WIDE),
-        (120, 30, WIDE),
-        (80, 24, WIDE),
-        (120, 30, WIDE),
-    ] {
-        ala.resize(columns, rows);
-        ala.expect_screen(screen, at_ten);
-    }
-    // As many as a mouse makes.
-    for columns in (41..=80).rev().chain(41..=100).chain((41..=100).rev()) {
-        ala.resize(columns, 12);
-    }
-    ala.expect_screen(NARROW, at_ten);
-    assert_eq!(all_rows(&ala).len(), 12);
-    ala.type_keys("\r");
-    ola.expect("ala: half a line");
 }
 
 #[test]
@@ -514,7 +390,12 @@ fn what_is_too_much_for_a_line_is_told_once_and_a_paste_of_64_kib_is_sent() {
         ola.expect(&format!("ala: {line}"));
     }
     ala.expect("ala: 599");
-    let told = |ala: &Screen| all_rows(ala).join("\n").matches("! what came last").count();
+    let told = |ala: &Screen| {
+        ala.all_rows()
+            .join("\n")
+            .matches("! what came last")
+            .count()
+    };
     let before = told(&ala);
     ala.type_keys(&format!("\x1b[200~{}\x1b[201~", "y".repeat(65_500)));
     ala.type_keys(&"y".repeat(100));

@@ -35,8 +35,11 @@ impl Front {
         post: SyncSender<Happening>,
         said: Arc<AtomicU64>,
     ) -> io::Result<Self> {
+        let is_coloured = style::is_coloured(config.color);
+        // A window of the session is opened for its client; a pane may have had another one before.
+        let is_fresh = config.window.is_some() && !config.in_pane;
         if is_capable()
-            && let Ok(window) = Window::open(style::is_coloured(config.color), config.window)
+            && let Ok(window) = Window::open(is_coloured, config.window, is_fresh)
         {
             terminal::start_keys(post)?;
             return Ok(Self::Window(Box::new(window)));

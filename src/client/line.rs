@@ -1,6 +1,7 @@
 //! A line of the client's screen, with its colours, and the rows that it is cut into.
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 use termcolor::{Buffer, ColorSpec, WriteColor};
 
@@ -53,20 +54,39 @@ impl Line {
 
     /// Its rows, each with its colours where `buffer` takes them.
     pub(super) fn painted(&self, columns: usize, buffer: &mut Buffer) -> Vec<String> {
-        let indent = self.indent.min(columns / 3);
-        let mut rows = Vec::new();
-        for (index, row) in wrap::at_words(&self.text, columns, indent)
-            .into_iter()
-            .enumerate()
-        {
+        let painted = self.cut(columns).map(|(indent, row)| {
             buffer.clear();
             // Writing into memory does not fail.
             let _ = self.paint(row.start, row.end, buffer);
             let painted = String::from_utf8_lossy(buffer.as_slice());
-            let indent = if index == 0 { 0 } else { indent };
-            rows.push(format!("{:indent$}{painted}", ""));
-        }
-        rows
+            format!("{:indent$}{painted}", "")
+        });
+        painted.collect()
+    }
+
+    /// How many rows of the screen it takes: more than it has where a link is longer than one.
+    pub(super) fn height(&self, columns: usize) -> usize {
+        let heights = self.cut(columns).map(|(indent, row)| {
+            let text = self.text[row].trim_end();
+            wrap::at_characters(&format!("{:indent$}{text}", ""), columns).len()
+        });
+        heights.sum()
+    }
+
+    /// How many columns the widest of its rows takes.
+    pub(super) fn widest(&self, columns: usize) -> usize {
+        let widths = self
+            .cut(columns)
+            .map(|(indent, row)| indent + wrap::width(self.text[row].trim_end()));
+        widths.max().unwrap_or(0)
+    }
+
+    /// Its rows, each with the columns that it stands in.
+    fn cut(&self, columns: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let indent = self.indent.min(columns / 3);
+        let rows = wrap::at_words(&self.text, columns, indent).into_iter();
+        let indents = std::iter::once(0).chain(std::iter::repeat(indent));
+        indents.zip(rows)
     }
 
     fn paint(&self, start: usize, end: usize, out: &mut Buffer) -> io::Result<()> {

@@ -16,8 +16,8 @@
 //! in a chat sends what it reads itself. What is posted to the main thread, by these, by signals and by the launcher's lifeline, waits in a
 //! queue with a limit, so that a terminal that takes nothing holds back the server.
 //!
-//! What there is to see: `look.rs` says which lines there are, `line.rs` how one becomes rows, `screen.rs` where they go, `editor.rs` what a
-//! key does to the line that is being typed; `window.rs` has them all. Where there is no such terminal, `view.rs` writes lines.
+//! What there is to see: `look.rs` says which lines there are, `line.rs` how one becomes rows, `screen.rs` where they go, `recent.rs` which
+//! of them are there, `editor.rs` what a key does to the line that is being typed; `window.rs` has them all. Where there is no such terminal, `view.rs` writes lines.
 
 mod buffer;
 mod chat;
@@ -34,6 +34,7 @@ mod joining;
 mod line;
 mod look;
 mod outgoing;
+mod recent;
 mod reconnect;
 mod roster;
 mod screen;

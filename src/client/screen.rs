@@ -2,10 +2,12 @@
 //!
 //! The terminal is asked nothing, and nothing needs to be known of where the cursor is: all is drawn relative to the row that it
 //! was left in. What comes in is put above the line by drawing the line anew below it, in one write for all that came since the last
-//! one, [`FRAME`] ago at least. Where the terminal has, or had, another size, it may have broken rows, cut them, or moved them: all that is
-//! to be seen is then drawn anew.
+//! one, [`FRAME`] ago at least.
+//!
+//! Where the terminal has another size, some have broken rows at the new margin and others have cut them; some have brought rows back out of
+//! the scrollback, and others have not. What is to be seen is drawn anew for it, once the size stays, and nothing is erased but what is drawn again. So no line is
+//! lost, though the scrollback may have one twice, where the terminal has brought it there itself.
 
-use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,7 @@ use termcolor::Buffer;
 
 use super::editor::Rows;
 use super::line::Line;
+use super::recent::{self, Recent};
 use super::terminal;
 use crate::os;
 use crate::wrap;
@@ -20,11 +23,12 @@ use crate::wrap;
 /// Time between two drawings, at least: 60 a second.
 const FRAME: Duration = Duration::from_millis(16);
 
-/// Lines that are kept to be drawn again after a change of size, which no screen has more of.
-const MAX_RECENT: usize = 500;
+/// Time that a size must stay before all is drawn for it: with each step of a window's corner that is dragged, a terminal that breaks rows
+/// scrolls out some of what was drawn for the step before.
+const STAYS: Duration = Duration::from_millis(100);
 
-/// Bytes in them, at most, which no screen has more of either. A hostile server makes each line as long as it may be.
-const MAX_RECENT_BYTES: usize = 1024 * 1024;
+/// Time after which it is drawn while the size goes on changing.
+const CHANGES: Duration = Duration::from_secs(1);
 
 /// Begin and end of what a terminal is to show at once (DEC private mode 2026); with the cursor hidden meanwhile for those that
 /// do not know it.
@@ -45,12 +49,14 @@ pub(super) struct Screen {
     pending_bytes: usize,
     /// The last line, where it may still change: it is drawn with the line that is being typed.
     open: Option<Line>,
-    recent: VecDeque<Line>,
-    recent_bytes: usize,
-    /// Rows that were drawn last, down to the one with the cursor; none where nothing is drawn.
-    drawn: usize,
-    /// All that the screen shows has to be drawn anew.
-    is_lost: bool,
+    recent: Recent,
+    drawn: Drawn,
+    /// What has become of the size since then.
+    resized: Option<Resized>,
+    /// All that the screen shows is to go.
+    is_cleared: bool,
+    /// The terminal had nothing on it before, and nothing of ours has scrolled out of it.
+    is_fresh: bool,
     is_stale: bool,
     drawn_at: Option<Instant>,
     /// The window's title, where it is another one than was told.
@@ -59,8 +65,50 @@ pub(super) struct Screen {
     rings: bool,
 }
 
+/// What was drawn last below the conversation, on a screen of this size; nothing where that was taken away.
+#[derive(Default)]
+struct Drawn {
+    columns: usize,
+    rows: usize,
+    area: usize,
+    /// Columns of the widest row of the area.
+    width: usize,
+    /// The rows of the area down to the one with the cursor.
+    to_cursor: usize,
+}
+
+/// A burst of changes of the size.
+struct Resized {
+    first: Instant,
+    last: Instant,
+    narrowest: usize,
+    lowest: usize,
+}
+
+/// How the conversation is drawn anew.
+struct Anew {
+    /// What erases all of it that is written again, and nothing else: there may be other things above. Everywhere the cursor stays at its text.
+    erasing: String,
+    /// The screen has room for no more than is known to be there.
+    fills: bool,
+    /// Rows that the terminal may have brought back above it.
+    back: usize,
+}
+
+impl Anew {
+    /// On a screen that is erased as a whole.
+    fn whole() -> Self {
+        Self {
+            erasing: format!("\x1b[H{ERASE}"),
+            fills: false,
+            back: 0,
+        }
+    }
+}
+
 impl Screen {
-    pub(super) fn new(is_coloured: bool) -> Self {
+    /// A screen that `is_fresh` where nothing was on the terminal before.
+    pub(super) fn new(is_coloured: bool, is_fresh: bool) -> Self {
         let (columns, rows) = terminal::size();
         Self {
             columns,
@@ -72,10 +120,11 @@ impl Screen {
             pending: Vec::new(),
             pending_bytes: 0,
             open: None,
-            recent: VecDeque::new(),
-            recent_bytes: 0,
-            drawn: 0,
-            is_lost: false,
+            recent: Recent::default(),
+            drawn: Drawn::default(),
+            resized: None,
+            is_cleared: false,
+            is_fresh,
             is_stale: true,
             drawn_at: None,
             new_title: None,
@@ -129,23 +178,27 @@ impl Screen {
 
     /// The terminal has another size, or had for a moment. A burst of changes is drawn once.
     pub(super) fn resize(&mut self) {
-        if !self.is_lost {
-            self.drawn_at = Some(Instant::now());
-        }
-        self.redraw();
+        (self.columns, self.rows) = terminal::size();
+        self.is_stale = true;
+        let now = Instant::now();
+        let resized = self.resized.get_or_insert(Resized {
+            first: now,
+            last: now,
+            narrowest: usize::MAX,
+            lowest: usize::MAX,
+        });
+        resized.last = now;
+        resized.narrowest = resized.narrowest.min(self.columns);
+        resized.lowest = resized.lowest.min(self.rows);
     }
 
     /// Learns which size the terminal has, to be called before it is drawn for it; `false` where that has just changed, so that what tells of it
     /// is still on its way, and another change perhaps, too.
     pub(super) fn is_as_large_as_it_was(&mut self) -> bool {
-        let size = terminal::size();
-        if size == (self.columns, self.rows) {
-            return true;
+        if terminal::size() != (self.columns, self.rows) {
+            self.resize();
         }
-        (self.columns, self.rows) = size;
-        let was_lost = self.is_lost;
-        self.resize();
-        was_lost
+        self.wait().is_none_or(|wait| wait.is_zero())
     }
 
     /// Empties the screen; what has scrolled out of it stays.
@@ -153,25 +206,23 @@ impl Screen {
         self.open = None;
         self.pending.clear();
         self.pending_bytes = 0;
-        self.recent.clear();
-        self.recent_bytes = 0;
-        self.redraw();
-    }
-
-    /// Draws all anew, as after another program had the terminal.
-    pub(super) fn redraw(&mut self) {
-        self.is_lost = true;
+        self.recent = Recent::default();
+        self.is_cleared = true;
         self.is_stale = true;
     }
 
     /// How long it may still wait with drawing; `None` where there is nothing to draw.
     pub(super) fn wait(&self) -> Option<Duration> {
-        // No more is put off than is kept afterwards.
-        let since = match self.drawn_at {
-            Some(at) if self.pending_bytes <= MAX_RECENT_BYTES => at.elapsed(),
-            Some(_) | None => FRAME,
+        let due = match &self.resized {
+            // No more is put off than is kept afterwards.
+            _ if self.pending_bytes > recent::MAX_BYTES => None,
+            Some(resized) => Some((resized.last + STAYS).min(resized.first + CHANGES)),
+            None => self.drawn_at.map(|at| at + FRAME),
         };
-        self.is_stale.then(|| FRAME.saturating_sub(since))
+        let wait = due.map_or(Duration::ZERO, |due| {
+            due.saturating_duration_since(Instant::now())
+        });
+        self.is_stale.then_some(wait)
     }
 
     /// How many rows the line that is being typed may take.
@@ -185,6 +236,9 @@ impl Screen {
     /// The terminal is gone.
     pub(super) fn draw(&mut self, rows: &Rows, status: Option<&str>) -> io::Result<()> {
         let mut area = self.open_rows();
+        let open = self.open.as_ref();
+        let width = open.map_or(0, |open| open.widest(self.columns));
+        let open_rows = area.len();
         area.extend(status.map(|status| self.cut(status)));
         let above = area.len() + rows.row;
         area.extend(rows.rows.iter().cloned());
@@ -192,30 +246,46 @@ impl Screen {
 
         let mut out = self.signals();
         out += BEGIN;
-        let new = self.new_rows();
-        if std::mem::take(&mut self.is_lost) {
-            out += "\x1b[H";
-            out += ERASE;
-            let taken = area.len() + new.matches('\n').count();
-            out += &self.last_rows(self.rows.saturating_sub(taken));
-        } else {
-            out += &self.erasing();
+        let (new, counts) = self.new_rows();
+        let more = counts.iter().sum();
+        let room = self.rows.saturating_sub(area.len());
+        let mut back = 0;
+        match self.anew(more, room) {
+            Some(anew) => {
+                out += &anew.erasing;
+                let most = if anew.fills {
+                    room.saturating_sub(more)
+                } else {
+                    0
+                };
+                out += &self.recent.rewrite(self.columns, most, &mut self.paint);
+                back = anew.back;
+            }
+            None => out += &erasing(self.drawn.to_cursor),
         }
         out += &new;
-        self.keep_recent();
+        self.keep(counts);
+        self.is_fresh &= self.recent.on_screen() <= room;
+        self.recent.scroll_back(back);
+        self.recent.scroll(room);
         out += &area.join("\r\n");
         // Where the cursor stands after a text is for the terminal to say, so that is drawn once more.
         let below = area.len() - 1 - above;
-        if below > 0 {
-            out += &format!("\x1b[{below}A");
-        }
+        out += &up(below);
         if below > 0 || area[above] != rows.before {
             out += "\r";
             out += &rows.before;
         }
         out += END;
 
-        self.drawn = above + 1;
+        let widths = area[open_rows..].iter().map(|row| wrap::width(row));
+        self.drawn = Drawn {
+            columns: self.columns,
+            rows: self.rows,
+            area: area.len(),
+            width: widths.max().unwrap_or(0).max(width),
+            to_cursor: above + 1,
+        };
         self.is_stale = false;
         self.drawn_at = Some(Instant::now());
         os::write_past_std(out.as_bytes())
@@ -229,9 +299,13 @@ impl Screen {
         if let Some(open) = self.open.take() {
             self.close(open);
         }
-        let out = self.signals() + &self.erasing() + &self.new_rows();
-        self.keep_recent();
-        self.drawn = 0;
+        let (new, counts) = self.new_rows();
+        let out = self.signals() + &erasing(self.drawn.to_cursor) + &new;
+        self.keep(counts);
+        self.recent.leave();
+        self.drawn = Drawn::default();
+        self.resized = None;
+        self.is_fresh = false;
         self.is_stale = true;
         // Whoever has the terminal meanwhile may give it another one.
         self.title.clear();
@@ -251,31 +325,76 @@ impl Screen {
         out
     }
 
-    /// What takes the cursor to the first row that was drawn, and erases from there on.
-    fn erasing(&self) -> String {
-        match self.drawn {
-            0 | 1 => format!("\r{ERASE}"),
-            rows => format!("\r\x1b[{}A{ERASE}", rows - 1),
+    /// How the screen is drawn anew, where that is to be; `more` rows will be written in `room` for them.
+    fn anew(&mut self, more: usize, room: usize) -> Option<Anew> {
+        let resized = self.resized.take();
+        if std::mem::take(&mut self.is_cleared) {
+            return Some(Anew::whole());
         }
+        let (drawn, recent) = (&self.drawn, &mut self.recent);
+        let Some(resized) = resized else {
+            // Rather than to bring what the scrollback has there once more, to write the rest without it.
+            let is_wanted = recent.would_repeat(more, room);
+            return is_wanted.then(|| Anew {
+                erasing: erasing(drawn.to_cursor + recent.on_screen()),
+                fills: true,
+                back: 0,
+            });
+        };
+        let is_full = drawn.area > 0 && recent.on_screen() + drawn.area >= drawn.rows;
+        let higher = self.rows.saturating_sub(drawn.rows);
+        let back = if is_full { higher } else { 0 };
+        let narrowest = resized.narrowest.min(drawn.columns);
+        let is_uncut = recent.widest(0, drawn.columns) <= narrowest;
+        let is_as_wide = narrowest == drawn.columns && self.columns == drawn.columns;
+        let has_same_rows = is_as_wide
+            || drawn.width <= narrowest
+                && recent.is_unwrapped(higher)
+                && recent.widest(higher, usize::MAX) <= narrowest;
+        if has_same_rows && resized.lowest >= drawn.rows && !recent.repeats() {
+            // Whether rows have come out of the scrollback or not, they stand as they should. Those below may have been cut for a moment.
+            return Some(Anew {
+                erasing: erasing(drawn.to_cursor + recent.on_screen()),
+                fills: false,
+                back,
+            });
+        }
+        recent.scroll_back(back);
+        if is_uncut {
+            // What is too much above the cursor, every terminal scrolls out; but one that got narrower may have cut it before.
+            recent.scroll(self.rows.saturating_sub(drawn.to_cursor));
+        } else if self.is_fresh {
+            return Some(Anew::whole());
+        }
+        let mut erasing = erasing(drawn.to_cursor + recent.on_screen());
+        if !is_uncut && !is_full {
+            // Where rows were broken, the first of them are still there. They are scrolled out, with what may be above.
+            let most = self.rows - 1;
+            erasing += &format!("{}{}", "\n".repeat(most), up(most));
+        }
+        Some(Anew {
+            erasing,
+            fills: is_full,
+            back: 0,
+        })
     }
 
-    /// The rows of the lines that have come since the last drawing.
-    fn new_rows(&mut self) -> String {
-        let paint = &mut self.paint;
-        let painted = |line: &Line| lines(&line.painted(self.columns, paint));
-        self.pending.iter().map(painted).collect()
+    /// The rows of the lines that have come since the last drawing, and how many each line has.
+    fn new_rows(&mut self) -> (String, Vec<usize>) {
+        let (mut new, mut counts) = (String::new(), Vec::new());
+        for line in &self.pending {
+            let rows = line.painted(self.columns, &mut self.paint);
+            counts.push(rows.len());
+            new += &recent::as_written(&rows);
+        }
+        (new, counts)
     }
 
     /// Keeps what has been drawn, as far as it may have to be drawn again.
-    fn keep_recent(&mut self) {
+    fn keep(&mut self, counts: Vec<usize>) {
         self.pending_bytes = 0;
-        for line in self.pending.drain(..) {
-            self.recent_bytes += line.len();
-            self.recent.push_back(line);
-            while self.recent.len() > MAX_RECENT || self.recent_bytes > MAX_RECENT_BYTES {
-                let oldest = self.recent.pop_front();
-                self.recent_bytes -= oldest.map_or(0, |line| line.len());
-            }
+        for (line, rows) in self.pending.drain(..).zip(counts) {
+            self.recent.push(line, rows);
         }
     }
 
@@ -294,25 +413,6 @@ impl Screen {
         rows
     }
 
-    /// The last rows of what was drawn of the conversation before, at most so many.
-    fn last_rows(&mut self, most: usize) -> String {
-        let mut rows: VecDeque<String> = VecDeque::new();
-        for line in self.recent.iter().rev() {
-            for row in line
-                .painted(self.columns, &mut self.paint)
-                .into_iter()
-                .rev()
-            {
-                rows.push_front(row);
-            }
-            if rows.len() >= most {
-                break;
-            }
-        }
-        rows.drain(..rows.len().saturating_sub(most));
-        lines(rows.make_contiguous())
-    }
-
     /// As much of a text as one row has room for.
     fn cut(&self, text: &str) -> String {
         let rows = wrap::at_characters(text, self.columns.saturating_sub(1).max(1));
@@ -321,7 +421,15 @@ impl Screen {
     }
 }
 
-/// Rows as they are written, each with its end.
-fn lines(rows: &[String]) -> String {
-    rows.iter().map(|row| format!("{row}\r\n")).collect()
+/// What takes the cursor to the first of so many rows, of which it is in the last one, and erases from there on.
+fn erasing(rows: usize) -> String {
+    format!("\r{}{ERASE}", up(rows.saturating_sub(1)))
+}
+
+/// What takes the cursor up by so many rows.
+fn up(rows: usize) -> String {
+    match rows {
+        0 => String::new(),
+        rows => format!("\x1b[{rows}A"),
+    }
 }

@@ -70,14 +70,18 @@ pub(super) enum Entered {
 }
 
 impl Window {
-    /// Takes the terminal.
+    /// Takes the terminal, on which nothing else has been where it `is_fresh`.
     ///
     /// # Errors
     /// It cannot be taken.
-    pub(super) fn open(is_coloured: bool, number: Option<usize>) -> io::Result<Self> {
+    pub(super) fn open(
+        is_coloured: bool,
+        number: Option<usize>,
+        is_fresh: bool,
+    ) -> io::Result<Self> {
         Ok(Self {
             _taken: terminal::take()?,
-            screen: Screen::new(is_coloured),
+            screen: Screen::new(is_coloured, is_fresh),
             look: Look::new(TimeZone::system(), Timestamp::now()),
             editor: Editor::new(LABEL, Purpose::Chat, History::load()),
             question: None,

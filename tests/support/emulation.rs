@@ -51,8 +51,34 @@ impl Emulation {
         self.parser.process(&obeyed);
     }
 
+    /// Makes the screen this large. As in xterm, what is too wide is cut, and what is too much above the cursor goes into the scrollback; but nothing comes
+    /// back from there.
     pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
+        let (last, _) = self.screen().size();
+        self.parser.screen_mut().set_size(last, columns);
+        let (row, column) = self.screen().cursor_position();
+        if row >= rows && !self.screen().alternate_screen() {
+            let out = "\n".repeat((row + 1 - rows).into());
+            let moves = format!("\x1b[{last};1H{out}\x1b[{rows};{}H", column + 1);
+            self.parser.process(moves.as_bytes());
+        }
         self.parser.screen_mut().set_size(rows, columns);
+    }
+
+    /// All rows that went into the scrollback and those on the screen, as wide as they were written, without those that show nothing.
+    pub(crate) fn all_rows(&self) -> Vec<String> {
+        let mut screen = self.screen().clone();
+        let (rows, _) = screen.size();
+        screen.set_scrollback(usize::MAX);
+        let mut all = Vec::new();
+        for back in (1..=screen.scrollback()).rev() {
+            screen.set_scrollback(back);
+            all.extend(screen.rows(0, u16::MAX).next());
+        }
+        screen.set_scrollback(0);
+        all.extend(screen.rows(0, u16::MAX).take(rows.into()));
+        all.retain(|row| !row.trim().is_empty());
+        all
     }
 
     pub(crate) fn screen(&self) -> &Screen {

@@ -119,6 +119,11 @@ impl Screen {
         self.seen().emulation.text()
     }
 
+    /// What has scrolled out of the screen and what stands on it, as [`Emulation::all_rows`] has it.
+    pub(crate) fn all_rows(&self) -> Vec<String> {
+        self.seen().emulation.all_rows()
+    }
+
     /// Everything that was written to the terminal, as it came.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.seen().bytes.clone()
