@@ -231,8 +231,8 @@ fn rewrite(screen: &mut Screen) -> Vec<u8> {
     while above > 0 {
         screen.set_scrollback(above);
         let count = rows.min(u16::try_from(above).unwrap_or(u16::MAX));
-        for row in 0..count {
-            written.row(screen, row, None);
+        for (row, text) in (0..count).zip(screen.rows(0, columns)) {
+            written.row(screen, row, &text, None);
         }
         above -= usize::from(count);
     }
@@ -240,8 +240,9 @@ fn rewrite(screen: &mut Screen) -> Vec<u8> {
     let cursor = screen.cursor_position();
     let is_used = |row: &u16| (0..columns).any(|column| has_contents(screen, *row, column));
     let last = (0..rows).rev().find(is_used).unwrap_or(0).max(cursor.0);
-    for row in 0..=last {
-        written.row(screen, row, (row == cursor.0).then_some(cursor.1));
+    for (row, text) in (0..=last).zip(screen.rows(0, columns)) {
+        let cursor = (row == cursor.0).then_some(cursor.1);
+        written.row(screen, row, &text, cursor);
     }
     let mut bytes = written.bytes;
     bytes.extend_from_slice(b"\x1b8");
@@ -263,7 +264,7 @@ fn has_contents(screen: &Screen, row: u16, column: u16) -> bool {
 struct Written {
     bytes: Vec<u8>,
     /// How the last cell was styled.
-    style: String,
+    style: Option<Style>,
     end: Option<End>,
 }
 
@@ -277,8 +278,8 @@ enum End {
 }
 
 impl Written {
-    /// Writes a row; where the cursor is in it, it is remembered there (DECSC).
-    fn row(&mut self, screen: &Screen, row: u16, cursor: Option<u16>) {
+    /// Writes a row, which has this text; where the cursor is in it, it is remembered there (DECSC).
+    fn row(&mut self, screen: &Screen, row: u16, text: &str, cursor: Option<u16>) {
         let starts_wide = screen.cell(row, 0).is_some_and(Cell::is_wide);
         match self.end {
             None | Some(End::Wrapped) => {}
@@ -287,7 +288,10 @@ impl Written {
         }
         let columns = screen.size().1;
         let used = |column: &u16| has_contents(screen, row, *column);
-        let end = (0..columns).rev().find(used).map_or(0, |column| column + 1);
+        // No character takes more than two columns. Most rows of a wide screen are short, and to ask for a cell takes time.
+        let most = u16::try_from(2 * text.chars().count()).unwrap_or(u16::MAX);
+        let columns_used = 0..columns.min(most);
+        let end = columns_used.rev().find(used).map_or(0, |column| column + 1);
         for column in 0..end.max(cursor.unwrap_or(0)) {
             if cursor == Some(column) {
                 self.bytes.extend_from_slice(b"\x1b7");
@@ -310,10 +314,10 @@ impl Written {
     }
 
     fn cell(&mut self, cell: &Cell) {
-        let style = style(cell);
-        if style != self.style {
-            self.bytes.extend_from_slice(style.as_bytes());
-            self.style = style;
+        let style = Style::of(cell);
+        if self.style != Some(style) {
+            self.bytes.extend_from_slice(style.sequence().as_bytes());
+            self.style = Some(style);
         }
         let contents = if cell.has_contents() {
             cell.contents()
@@ -324,29 +328,48 @@ impl Written {
     }
 }
 
-/// The sequence that sets how a cell looks, whatever was set before (SGR).
-fn style(cell: &Cell) -> String {
-    let mut style = String::from("\x1b[0");
-    for (is_set, code) in [
-        (cell.bold(), ";1"),
-        (cell.dim(), ";2"),
-        (cell.italic(), ";3"),
-        (cell.underline(), ";4"),
-        (cell.inverse(), ";7"),
-    ] {
-        if is_set {
-            style.push_str(code);
+/// How a cell looks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Style {
+    /// Bold, dim, italic, underlined, inverse.
+    is_set: [bool; 5],
+    foreground: Color,
+    background: Color,
+}
+
+impl Style {
+    fn of(cell: &Cell) -> Self {
+        Self {
+            is_set: [
+                cell.bold(),
+                cell.dim(),
+                cell.italic(),
+                cell.underline(),
+                cell.inverse(),
+            ],
+            foreground: cell.fgcolor(),
+            background: cell.bgcolor(),
         }
     }
-    for (color, code) in [(cell.fgcolor(), 38), (cell.bgcolor(), 48)] {
-        style.push_str(&match color {
-            Color::Default => String::new(),
-            Color::Idx(index) => format!(";{code};5;{index}"),
-            Color::Rgb(red, green, blue) => format!(";{code};2;{red};{green};{blue}"),
-        });
+
+    /// What sets it, whatever was set before (SGR).
+    fn sequence(self) -> String {
+        let mut sequence = String::from("\x1b[0");
+        for (is_set, code) in self.is_set.into_iter().zip([1, 2, 3, 4, 7]) {
+            if is_set {
+                sequence.push_str(&format!(";{code}"));
+            }
+        }
+        for (color, code) in [(self.foreground, 38), (self.background, 48)] {
+            sequence.push_str(&match color {
+                Color::Default => String::new(),
+                Color::Idx(index) => format!(";{code};5;{index}"),
+                Color::Rgb(red, green, blue) => format!(";{code};2;{red};{green};{blue}"),
+            });
+        }
+        sequence.push('m');
+        sequence
     }
-    style.push('m');
-    style
 }
 
 #[cfg(test)]
