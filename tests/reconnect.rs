@@ -228,6 +228,8 @@ fn nonsense_in_place_of_a_coming_back_is_tried_less_often_each_time() {
     ala.expect("> kept");
     ala.type_keys("\r");
     server.expect("kept");
+    server.send(&message(1, 7, "ala", "kept", ""));
+    ala.expect("ala: kept");
     ala.type_keys("\x03");
     assert_eq!(ala.end().exit_code(), 0);
     wait_until("the terminal is as it was", || {

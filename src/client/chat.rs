@@ -23,11 +23,14 @@ const LEAVE_TIME: Duration = Duration::from_secs(1);
 /// Time after which a pipe that sends much is told how much is left, and how often it is told again.
 const LEFT_TIME: Duration = Duration::from_secs(5);
 
+/// Time after which a window shows that what was said has not arrived.
+const SHOW_TIME: Duration = Duration::from_secs(1);
+
 /// A member's time in the room, as far as it has come.
-struct Stay {
+pub(super) struct Stay {
     own: MemberId,
     /// What a window says; what comes through a pipe, its thread sends itself.
-    outgoing: Option<Outgoing>,
+    pub(super) outgoing: Option<Outgoing>,
     input_over: bool,
     /// The server said why it ends, or why it cuts this client.
     shut_down: bool,
@@ -63,22 +66,20 @@ impl Client {
             .begin(&mut stay, &connection, room)
             .and_then(|()| self.converse(&mut stay, room))
             .and_then(|()| self.front.rest().map(drop).map_err(Stop::unshown));
-        let sender = stay.outgoing.map(Outgoing::finish);
-        if !self.has_ended {
-            // A thread that sends ends the connection when it has sent all.
-            if sender.is_none() {
-                connection.end();
-            }
-            self.has_ended = self.wait_for_end();
+        match &mut stay.outgoing {
+            // It ends the connection when it has sent all.
+            Some(outgoing) => outgoing.close(),
+            None => connection.end(),
+        }
+        let hurries = matches!(result, Ok(()) | Err(Stop::Leave)) && self.see_off(&mut stay, room);
+        if !self.has_ended && !hurries {
+            self.has_ended = self.wait_for_end(&mut stay, room);
         }
         connection.close();
-        if self.has_ended || self.wait_for_end() {
+        if self.has_ended || self.wait_for_end(&mut stay, room) {
             let _ = receiver.join();
         }
-        if let Some((unheard, thread)) = sender {
-            let _ = thread.join();
-            room.unheard = unheard;
-        }
+        room.unheard = stay.outgoing.map(Outgoing::finish).unwrap_or_default();
         result
     }
 
@@ -110,13 +111,17 @@ impl Client {
         loop {
             let waits_since = stay.outgoing.as_ref().and_then(Outgoing::waits_since);
             let answer_by = waits_since.map(|since| since + self.config.answer_time);
-            let next = tell_left.into_iter().chain(answer_by).min();
-            let Some(happening) = self.next_until(next)? else {
-                if answer_by.is_some_and(|by| by <= Instant::now()) {
+            let show_left = self.show_left(stay);
+            let next = [tell_left, answer_by, show_left].into_iter().flatten();
+            let Some(happening) = self.next_until(next.min())? else {
+                let now = Instant::now();
+                if answer_by.is_some_and(|by| by <= now) {
                     return stay.end(End::Lost(io::ErrorKind::TimedOut.into()));
                 }
-                self.tell_left(stay);
-                tell_left = Some(Instant::now() + LEFT_TIME);
+                if tell_left.is_some_and(|at| at <= now) {
+                    self.tell_left(stay);
+                    tell_left = Some(now + LEFT_TIME);
+                }
                 continue;
             };
             match happening {
@@ -149,7 +154,22 @@ impl Client {
         }
     }
 
-    fn hear(&mut self, received: &Received, stay: &mut Stay, room: &mut Room) -> Result<(), Stop> {
+    /// Shows above the line how much of what was said has not arrived, once that takes long; when it will, where it does not yet.
+    fn show_left(&mut self, stay: &Stay) -> Option<Instant> {
+        let left = stay.outgoing.as_ref().and_then(Outgoing::left);
+        let show_at = left.map(|(_, said_at)| said_at + SHOW_TIME);
+        let is_early = show_at.is_some_and(|at| at > Instant::now());
+        let status = left.filter(|_| !is_early).map(|(left, _)| in_words(left));
+        self.front.status(status);
+        show_at.filter(|_| is_early)
+    }
+
+    pub(super) fn hear(
+        &mut self,
+        received: &Received,
+        stay: &mut Stay,
+        room: &mut Room,
+    ) -> Result<(), Stop> {
         stay.hear(received, room);
         if let Received::Record(record, _) = received
             && !room.is_new(record)
@@ -169,7 +189,10 @@ impl Client {
         if let Front::Window(window) = &mut self.front {
             window.end_past();
         }
-        for Said { text, is_private } in stay.outgoing.iter_mut().flat_map(Outgoing::lost) {
+        for Said {
+            text, is_private, ..
+        } in stay.outgoing.iter_mut().flat_map(Outgoing::lost)
+        {
             let what = match is_private {
                 true => "it is not known whether this was delivered",
                 false => "this was not sent",
@@ -206,17 +229,13 @@ impl Client {
     /// Tells a pipe how much of what it brought the room does not have yet.
     fn tell_left(&mut self, stay: &Stay) {
         let left = self.said.load(Ordering::Relaxed).saturating_sub(stay.heard);
-        match left {
-            0 => {}
-            1 => self.front.notice("1 line is left to be sent"),
-            left => self
-                .front
-                .notice(&format!("{left} lines are left to be sent")),
+        if left > 0 {
+            self.front.notice(&in_words(left));
         }
     }
 
     /// Waits for the end of the connection, but not for ever; what comes before it is not shown.
-    fn wait_for_end(&self) -> bool {
+    fn wait_for_end(&self, stay: &mut Stay, room: &Room) -> bool {
         let deadline = Instant::now() + LEAVE_TIME;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -225,10 +244,19 @@ impl Client {
             }
             match self.happenings.recv_timeout(left) {
                 Ok(Happening::Ended(_)) => return true,
+                Ok(Happening::Received(received)) => stay.hear(&received, room),
                 Ok(_) => {}
                 Err(_) => return false,
             }
         }
+    }
+}
+
+/// How much is left to be sent.
+pub(super) fn in_words(left: u64) -> String {
+    match left {
+        1 => "1 line is left to be sent".into(),
+        left => format!("{left} lines are left to be sent"),
     }
 }
 

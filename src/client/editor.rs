@@ -124,6 +124,11 @@ impl Editor {
         text
     }
 
+    /// Empties the line, which the history does not get.
+    pub(super) fn empty(&mut self) {
+        self.buffer = Buffer::default();
+    }
+
     /// Takes what was pasted, all of it or nothing.
     pub(super) fn paste(&mut self, text: &str) -> Option<Wish> {
         self.end_modes();

@@ -34,6 +34,7 @@ mod joining;
 mod line;
 mod look;
 mod outgoing;
+mod parting;
 mod recent;
 mod reconnect;
 mod roster;
@@ -54,9 +55,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error};
 
-use self::connection::{Attempt, End};
+use self::connection::{Attempt, End, Login};
 use self::front::Front;
 use self::input::Typed;
+use self::joining::Joined;
 use self::reconnect::Room;
 pub use self::target::Target;
 use self::view::View;
@@ -311,17 +313,26 @@ impl Client {
     fn join_and_chat(&mut self) -> Result<(), Stop> {
         let name = self.config.name.take();
         let mut login = self.first_login(name)?;
-        let mut joined = self.join(&mut login)?;
+        let joined = self.join(&mut login)?;
         self.keep_name(&login);
         let mut room = Room::default();
+        let over = self.stay(joined, &mut login, &mut room);
+        match over {
+            Ok(()) | Err(Stop::Leave) => parting::check_arrived(&room.unheard).and(over),
+            Err(Stop::Lost(_) | Stop::Kicked(_) | Stop::ShutDown | Stop::Failed(_)) => over,
+        }
+    }
+
+    /// From the welcome to the end, over all connections.
+    fn stay(&mut self, mut joined: Joined, login: &mut Login, room: &mut Room) -> Result<(), Stop> {
         let reconnects = self.is_interactive && self.config.reconnects;
         loop {
-            let lost = match self.chat(joined, &mut room) {
+            let lost = match self.chat(joined, room) {
                 Err(Stop::Lost(Lost { what, .. })) if reconnects => what,
                 Err(Stop::ShutDown) if reconnects => "the server has shut down".into(),
                 over => return over,
             };
-            joined = self.come_back(&lost, &mut login, &mut room)?;
+            joined = self.come_back(&lost, login, room)?;
         }
     }
 

@@ -16,7 +16,8 @@ const MAX_WAITING: usize = 10_000;
 
 /// The sending side of a member's time in the room.
 pub(super) struct Outgoing {
-    lines: SyncSender<String>,
+    /// None where no more will be said.
+    lines: Option<SyncSender<String>>,
     thread: JoinHandle<()>,
     unheard: VecDeque<Said>,
     /// How many of them were said over an earlier connection.
@@ -29,6 +30,7 @@ pub(super) struct Outgoing {
 pub(super) struct Said {
     pub(super) text: Text,
     pub(super) is_private: bool,
+    at: Instant,
 }
 
 impl Outgoing {
@@ -49,7 +51,7 @@ impl Outgoing {
             connection.end();
         })?;
         Ok(Self {
-            lines,
+            lines: Some(lines),
             thread,
             old: unheard.len(),
             unheard,
@@ -71,13 +73,19 @@ impl Outgoing {
             )
             | Err(_) => None,
         };
-        if self.lines.try_send(line).is_err() {
+        let lines = self.lines.as_ref();
+        if lines.is_none_or(|lines| lines.try_send(line).is_err()) {
             return false;
         }
+        let at = Instant::now();
         if self.unheard.is_empty() {
-            self.last = Instant::now();
+            self.last = at;
         }
-        let said = said.map(|(text, is_private)| Said { text, is_private });
+        let said = said.map(|(text, is_private)| Said {
+            text,
+            is_private,
+            at,
+        });
         self.unheard.extend(said);
         true
     }
@@ -121,14 +129,27 @@ impl Outgoing {
         (!self.unheard.is_empty()).then_some(self.last)
     }
 
+    /// How many lines that were said over this connection have not come back, and when the first of them was said.
+    pub(super) fn left(&self) -> Option<(u64, Instant)> {
+        let first = self.unheard.get(self.old)?;
+        Some(((self.unheard.len() - self.old) as u64, first.at))
+    }
+
     /// What was said over an earlier connection and has not come back, now that it would have.
     pub(super) fn lost(&mut self) -> impl Iterator<Item = Said> {
         self.unheard.drain(..std::mem::take(&mut self.old))
     }
 
-    /// Sends what is still waiting, then the end. Gives what has not come back so far, and the thread, which ends when the connection
-    /// does.
-    pub(super) fn finish(self) -> (VecDeque<Said>, JoinHandle<()>) {
-        (self.unheard, self.thread)
+    /// Has the thread send the end behind what is still waiting.
+    pub(super) fn close(&mut self) {
+        self.lines = None;
+    }
+
+    /// Gives what has not come back. To be called when the connection is over, as that ends the thread.
+    pub(super) fn finish(self) -> VecDeque<Said> {
+        drop(self.lines);
+        // One that has panicked has ended the client.
+        let _ = self.thread.join();
+        self.unheard
     }
 }

@@ -163,6 +163,7 @@ impl Window {
             && (self.editor.is_command() || !line.starts_with('/'))
         {
             if input::leaves(line) {
+                self.editor.empty();
                 return Entered::Leave;
             }
             match Local::parse(line) {
@@ -376,8 +377,10 @@ impl Window {
 
     /// What stands above the line from now on.
     pub(super) fn status(&mut self, status: Option<String>) {
-        self.status = status;
-        self.screen.touch();
+        if status != self.status {
+            self.status = status;
+            self.screen.touch();
+        }
     }
 
     /// How long drawing may still wait; `None` where there is nothing to draw.

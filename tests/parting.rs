@@ -1,0 +1,86 @@
+//! Leaving with something still to be said: it is sent first, and what is not sent is told.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "as in tests, which these functions are parts of"
+)]
+
+#[path = "support/client.rs"]
+#[allow(dead_code, reason = "what this file does not use of it")]
+mod helpers;
+#[path = "support/screen.rs"]
+mod screen;
+mod support;
+
+use helpers::{FakeServer, chat_client};
+use screen::Screen;
+use support::Server;
+
+/// The client of `ala`, who has been let in.
+#[track_caller]
+fn ala(server: &Server) -> Screen {
+    let command = chat_client(&[&server.address.to_string(), "-n", "ala"]);
+    let ala = Screen::start(&command, 70, 12);
+    ala.expect("* welcome, ala");
+    ala
+}
+
+/// Says so many numbered lines by one paste.
+#[track_caller]
+fn paste(ala: &mut Screen, count: usize) {
+    let lines: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+    ala.type_keys(&format!("\x1b[200~{}\x1b[201~\r", lines.join("\n")));
+}
+
+#[test]
+fn what_waits_to_be_sent_is_shown_and_sent_before_one_leaves() {
+    // The first 200 at once, the others in 3 s.
+    const LINES: usize = 260;
+    let server = Server::start(&["--rate", "20"]);
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server);
+    ola.expect("* ala joined");
+    paste(&mut ala, LINES);
+    ala.expect(" lines are left to be sent\n");
+    ala.type_keys("my last word\r\x03");
+    ala.expect(" lines are left to be sent before you leave, or at once by Ctrl+C\n");
+    ala.type_keys("more\r");
+    ala.expect("! you are leaving: nothing more is sent");
+    for n in 0..LINES {
+        ola.expect(&format!("ala: {n}"));
+    }
+    ola.expect("ala: my last word");
+    ola.expect("* ala left");
+    assert_eq!(ala.end().exit_code(), 0);
+    ala.expect("ala: my last word");
+    ala.expect_gone("left to be sent");
+}
+
+#[test]
+fn who_leaves_a_second_time_leaves_at_once_and_is_told_what_is_not_sent() {
+    for keys in ["\x03", "\x04", "/quit\r"] {
+        let server = Server::start(&["--rate", "1"]);
+        let mut ala = ala(&server);
+        paste(&mut ala, 40);
+        ala.expect("ala: 9");
+        ala.type_keys(keys);
+        ala.expect(" lines are left to be sent before you leave");
+        ala.type_keys(keys);
+        assert_eq!(ala.end().exit_code(), 1, "{keys:?}");
+        ala.expect(" lines may not have been sent: you left before the room had");
+    }
+}
+
+#[test]
+fn who_leaves_a_server_that_answers_nothing_is_told_what_is_not_sent() {
+    let fake = FakeServer::new();
+    let command = chat_client(&[&fake.address(), "-n", "ala", "--answer-time", "300"]);
+    let mut ala = Screen::start(&command, 70, 12);
+    let mut server = fake.let_in();
+    ala.expect("* welcome, ala");
+    ala.type_keys("hello?\r\x03");
+    server.expect("hello?");
+    assert_eq!(ala.end().exit_code(), 1);
+    ala.expect("error: 1 line may not have been sent: you left before the room had it");
+}
