@@ -159,6 +159,39 @@ jan: to be seen
 }
 
 #[test]
+fn an_answer_goes_to_who_was_seen_to_write_and_to_nobody_else() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut jan = server.join("jan");
+    let mut ala = ala(&server, 70, 16);
+    ala.type_keys("/reply to whom?\r");
+    ala.expect("! nobody has written to you in private yet: use /msg NAME TEXT");
+    ala.type_keys("\x15/ignore jan\r");
+    ala.expect("* what jan says is not shown any more");
+    ola.send("/msg ala seen");
+    ala.expect("[ola] seen");
+    jan.send("/msg ala not seen");
+    jan.skip_to("[to ala] not seen");
+    ola.send("/nick ula");
+    ala.expect("* ola is now ula");
+    ala.type_keys("/reply secret\r");
+    ola.skip_to("[ala] secret");
+    ola.send("/quit");
+    ala.expect("ula left");
+    let _another = server.join("ula");
+    ala.expect("ula joined");
+    ala.type_keys("/reply once more\r");
+    ala.expect("! who wrote to you in private last is not here: use /msg NAME TEXT");
+    ala.expect("> /reply once more");
+    jan.send("/online");
+    let heard = jan.skip_to("* 3 online: jan, ala, ula");
+    assert!(
+        !heard.iter().any(|line| line.contains("[ala]")),
+        "{heard:?}"
+    );
+}
+
+#[test]
 fn a_command_of_the_window_tells_what_it_did_and_a_wrong_one_does_not_stay_in_the_line() {
     let server = Server::start(&[]);
     let mut ala = ala(&server, 70, 12);

@@ -20,6 +20,8 @@ pub(super) struct Roster {
     /// All who are here are known. A welcome tells of the first in a large room alone.
     is_whole: bool,
     messages: u64,
+    /// Who wrote in private last, of those who are heard.
+    correspondent: Option<MemberId>,
     /// In lower case, as somebody may leave and come again.
     ignored: Vec<String>,
 }
@@ -33,6 +35,11 @@ impl Roster {
             let spoke = before.get(id).map_or(0, |(_, spoke)| *spoke);
             self.learn(*id, name, spoke);
         }
+        // In another room the id is somebody else's.
+        self.correspondent = self.correspondent.filter(|id| {
+            let name_before = before.get(id).map(|(name, _)| name);
+            name_before.is_some() && name_before == self.members.get(id).map(|(name, _)| name)
+        });
     }
 
     /// Keeps a name, if it can be one.
@@ -68,6 +75,27 @@ impl Roster {
     pub(super) fn heard(&mut self, id: MemberId, name: &Text) {
         self.messages += 1;
         self.learn(id, name, self.messages);
+    }
+
+    /// Somebody who is heard wrote in private.
+    pub(super) fn heard_privately(&mut self, id: MemberId, name: &Text) {
+        self.heard(id, name);
+        self.correspondent = Some(id);
+    }
+
+    /// The name that who wrote in private last has now.
+    ///
+    /// # Errors
+    /// There is nobody to answer: why.
+    pub(super) fn correspondent(&self) -> Result<&str, &'static str> {
+        let id = self
+            .correspondent
+            .ok_or("nobody has written to you in private yet: use /msg NAME TEXT")?;
+        let (name, _) = self
+            .members
+            .get(&id)
+            .ok_or("who wrote to you in private last is not here: use /msg NAME TEXT")?;
+        Ok(name)
     }
 
     /// The names of all but `own`, those who spoke last first, then in the order of the alphabet.

@@ -20,6 +20,7 @@ use crate::protocol::event::{Answer, Event, MemberId, Received, Welcome};
 use crate::protocol::limits::{MAX_LINE, MAX_NAME_CHARS};
 use crate::protocol::line::LineError;
 use crate::protocol::request::{Format, Request};
+use crate::protocol::text::Text;
 
 /// What stands before the line.
 const LABEL: &str = "> ";
@@ -179,7 +180,10 @@ impl Window {
                 }
                 None => {}
             }
-            return Entered::Lines(vec![text]);
+            let Ok(Request::Reply(reply)) = Request::parse(line, Format::Json) else {
+                return Entered::Lines(vec![text]);
+            };
+            return self.reply(&reply);
         }
         if self.editor.is_command() {
             self.refuse(&"a command is one line: say the lines after it by themselves");
@@ -196,6 +200,22 @@ impl Window {
             return Entered::Nothing;
         }
         Entered::Lines(lines)
+    }
+
+    /// An answer to who is seen to have written last. The server would send it to somebody whom this client ignores.
+    fn reply(&mut self, text: &Text) -> Entered {
+        let line = match self.roster.correspondent() {
+            Ok(name) => format!("/msg {name} {text}"),
+            Err(reason) => {
+                self.refuse(&reason);
+                return Entered::Nothing;
+            }
+        };
+        if line.len() > MAX_LINE {
+            self.refuse(&LineError::TooLong);
+            return Entered::Nothing;
+        }
+        Entered::Lines(vec![line])
     }
 
     /// Takes the line away, which is in the history from now on.
@@ -315,10 +335,11 @@ impl Window {
             }
             Received::Answer(answer) => {
                 if let Answer::PrivateFrom { id, from, .. } = answer {
-                    self.roster.heard(*id, from);
                     if self.roster.is_ignored(from.as_str()) {
+                        self.roster.heard(*id, from);
                         return;
                     }
+                    self.roster.heard_privately(*id, from);
                     self.count(true);
                 }
                 self.look.answer(answer, self.screen.columns())
