@@ -22,8 +22,8 @@ pub(super) struct Roster {
     messages: u64,
     /// Who wrote in private last, of those who are heard.
     correspondent: Option<MemberId>,
-    /// In lower case, as somebody may leave and come again.
-    ignored: Vec<String>,
+    /// Names in lower case, as somebody may leave and come again, each with the one that the same person was ignored by.
+    ignored: Vec<(String, String)>,
 }
 
 impl Roster {
@@ -61,8 +61,12 @@ impl Roster {
             Event::Renamed { id, from, to } => {
                 let has_room =
                     self.ignored.len() < MAX_IGNORED && to.as_str().len() <= MAX_NAME_BYTES;
-                if has_room && self.is_ignored(from.as_str()) && !self.is_ignored(to.as_str()) {
-                    self.ignored.push(to.as_str().to_lowercase());
+                if has_room
+                    && let Some(first) = self.ignored_by(from.as_str())
+                    && !self.is_ignored(to.as_str())
+                {
+                    let ignored = (to.as_str().to_lowercase(), first.to_owned());
+                    self.ignored.push(ignored);
                 }
                 let spoke = self.members.get(id).map_or(0, |(_, spoke)| *spoke);
                 self.learn(*id, to, spoke);
@@ -119,23 +123,31 @@ impl Roster {
     }
 
     pub(super) fn is_ignored(&self, name: &str) -> bool {
-        self.ignored.contains(&name.to_lowercase())
+        self.ignored_by(name).is_some()
     }
 
-    /// Ignores a name, or hears it again where it was ignored; tells which.
-    pub(super) fn ignore(&mut self, name: &str) -> bool {
+    /// The name by which who has, or had, this one was ignored.
+    fn ignored_by(&self, name: &str) -> Option<&str> {
         let name = name.to_lowercase();
-        let before = self.ignored.len();
-        self.ignored.retain(|other| *other != name);
-        let is_new = self.ignored.len() == before;
-        if is_new {
-            self.ignored.push(name);
-        }
-        is_new
+        let mut ignored = self.ignored.iter();
+        ignored
+            .find(|(other, _)| *other == name)
+            .map(|(_, first)| first.as_str())
     }
 
-    pub(super) fn ignored(&self) -> &[String] {
-        &self.ignored
+    /// Ignores a name, or hears it again where it was ignored, and all others of the same person; tells which.
+    pub(super) fn ignore(&mut self, name: &str) -> bool {
+        match self.ignored_by(name).map(str::to_owned) {
+            Some(first) => self.ignored.retain(|(_, other)| *other != first),
+            None => self
+                .ignored
+                .push((name.to_lowercase(), name.to_lowercase())),
+        }
+        self.is_ignored(name)
+    }
+
+    pub(super) fn ignored(&self) -> Vec<&str> {
+        self.ignored.iter().map(|(name, _)| name.as_str()).collect()
     }
 }
 

@@ -289,9 +289,9 @@ impl Window {
                 self.notice(&said);
             }
             Local::Ignore(None) => {
-                let said = match self.roster.ignored() {
+                let said = match self.roster.ignored()[..] {
                     [] => "nobody is ignored; /ignore NAME does".to_owned(),
-                    names => format!("ignored: {}", names.join(", ")),
+                    ref names => format!("ignored: {}", names.join(", ")),
                 };
                 self.notice(&said);
             }
