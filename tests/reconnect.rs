@@ -93,6 +93,46 @@ fn a_client_comes_back_to_its_place_and_gets_what_it_missed_once() {
 }
 
 #[test]
+fn a_call_in_the_past_stands_out_and_one_that_was_missed_rings_once() {
+    let fake = FakeServer::new();
+    let ala = ala(&fake.address());
+    // A title ends so, too.
+    let rings = |ala: &Screen| {
+        let text = String::from_utf8(ala.bytes()).unwrap();
+        text.matches('\x07').count() - text.matches("\x1b]2;").count()
+    };
+    let is_bold = |ala: &Screen, row| ala.look(|screen| screen.cell(row, 12).unwrap().bold());
+    let mut server = fake.accept();
+    server.expect("/json ala");
+    server.send(&welcome("r", 2, ""));
+    server.send(&message(1, 3, "ola", "past", REPLAY));
+    server.send(&message(2, 3, "ola", "past for ala", REPLAY));
+    server.send(&message(3, 3, "ola", "live", ""));
+    ala.expect("ola: live");
+    let row = |text: &str| {
+        let rows = ala.text();
+        u16::try_from(rows.lines().position(|row| row.ends_with(text)).unwrap()).unwrap()
+    };
+    assert!(!is_bold(&ala, row("ola: past")));
+    assert!(is_bold(&ala, row("past for ala")));
+    assert_eq!(rings(&ala), 0);
+    drop(server);
+
+    let mut server = fake.accept();
+    server.expect("/resume t0 3");
+    server.send(&welcome("r", 5, ""));
+    server.send(&message(4, 3, "ola", "missed by ala", REPLAY));
+    ala.expect("ola: missed by ala");
+    server.send(&message(5, 3, "ola", "ala, are you there?", REPLAY));
+    ala.expect("--- end of the past messages ---\n>");
+    assert!(is_bold(&ala, row("missed by ala")));
+    assert_eq!(rings(&ala), 1);
+    server.send(&message(6, 3, "ola", "ala!", ""));
+    ala.expect("ola: ala!");
+    wait_until("it rings", || (rings(&ala) == 2).then_some(()));
+}
+
+#[test]
 fn what_needs_no_connection_works_without_one() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());

@@ -77,6 +77,7 @@ impl Look {
             return lines;
         }
         lines.extend(self.day(record.time));
+        let is_call = self.calls(&record.event);
         let mut line = match &record.event {
             Event::Joined(Listed { name, group, .. }) => {
                 let group = group.as_ref().map(|group| format!(" ({group})"));
@@ -89,7 +90,6 @@ impl Look {
                 self.coming(record.time, Coming::Left, &who)
             }
             Event::Message { from, text, .. } => {
-                let is_call = self.calls(&record.event) && !replay;
                 self.timed(record.time, wrap::width(from.as_str()) + 2, |line| {
                     if is_call {
                         style::paint_call(line, from, text)
@@ -106,7 +106,7 @@ impl Look {
             }),
         };
         self.conversation.follow(&record.event);
-        line.is_dim = replay;
+        line.is_dim = replay && !is_call;
         lines.push(line);
         lines
     }

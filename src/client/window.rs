@@ -44,6 +44,8 @@ pub(super) struct Window {
     /// What stands above the line, where something is to be said all the time.
     status: Option<String>,
     rings: bool,
+    /// What is past is what was missed, and has not rung yet.
+    has_missed: bool,
     /// Lines that came since the terminal said that nobody looks; none where it does not say.
     unread: Option<u64>,
     /// Dropped last, after what is on the screen.
@@ -92,6 +94,7 @@ impl Window {
             number,
             status: None,
             rings: true,
+            has_missed: false,
             unread: None,
         })
     }
@@ -304,6 +307,7 @@ impl Window {
         self.own = Some(welcome.id);
         self.name = welcome.name.as_str().to_owned();
         self.roster.enter(welcome);
+        self.has_missed = is_back;
         let line = match is_back {
             true => self.look.welcome_back(welcome),
             false => self.look.welcome(welcome),
@@ -327,7 +331,9 @@ impl Window {
                 if is_ignored {
                     return;
                 }
-                let calls = !replay && self.look.calls(&record.event);
+                // The past is no news to who comes, and is to who comes back, once.
+                let calls = self.look.calls(&record.event)
+                    && (!replay || std::mem::take(&mut self.has_missed));
                 if let Event::Message { .. } | Event::Server { .. } = record.event {
                     self.count(calls);
                 }
