@@ -1,10 +1,12 @@
 //! Those who came and went one after the other, as one line.
 
+use std::fmt::{self, Display};
 use std::io;
 
 use jiff::Timestamp;
 use termcolor::{Color, WriteColor};
 
+use crate::protocol::text::Text;
 use crate::style;
 
 /// Longest line of several, in bytes.
@@ -14,24 +16,28 @@ const MAX_LENGTH: usize = 400;
 const MAX_TIME: i64 = 300;
 
 /// What somebody did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Coming {
     Joined,
-    Left,
+    /// With the reason, where it was not by themselves.
+    Left(Option<Text>),
 }
 
 impl Coming {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Joined => "joined",
-            Self::Left => "left",
-        }
-    }
-
-    fn color(self) -> Color {
+    fn color(&self) -> Color {
         match self {
             Self::Joined => Color::Green,
-            Self::Left => Color::Red,
+            Self::Left(_) => Color::Red,
+        }
+    }
+}
+
+impl Display for Coming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Joined => f.write_str("joined"),
+            Self::Left(None) => f.write_str("left"),
+            Self::Left(Some(reason)) => write!(f, "left ({reason})"),
         }
     }
 }
@@ -65,14 +71,17 @@ impl Comings {
                 names.push_str(", ");
                 names.push_str(who);
             }
-            Some(_) | None => self.parts.push((coming, who.to_owned())),
+            Some(_) | None => {
+                self.length += coming.to_string().len();
+                self.parts.push((coming, who.to_owned()));
+            }
         }
     }
 
     pub(super) fn paint(&self, out: &mut dyn WriteColor) -> io::Result<()> {
         for (index, (coming, names)) in self.parts.iter().enumerate() {
             let sign = if index == 0 { "* " } else { "; " };
-            let text = format!("{sign}{names} {}", coming.as_str());
+            let text = format!("{sign}{names} {coming}");
             style::paint(out, coming.color(), &text)?;
         }
         Ok(())

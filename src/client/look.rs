@@ -85,9 +85,7 @@ impl Look {
                 self.coming(record.time, Coming::Joined, &who)
             }
             Event::Left { name, reason, .. } => {
-                let reason = reason.as_ref().map(|reason| format!(" ({reason})"));
-                let who = format!("{name}{}", reason.unwrap_or_default());
-                self.coming(record.time, Coming::Left, &who)
+                self.coming(record.time, Coming::Left(reason.clone()), name.as_str())
             }
             Event::Message { from, text, .. } => {
                 self.timed(record.time, wrap::width(from.as_str()) + 2, |line| {
@@ -322,12 +320,14 @@ mod tests {
     #[test]
     fn comings_and_goings_become_one_line_until_something_else_is_shown_or_time_goes_by() {
         let joined = |name: &str| format!(r#""type":"joined","id":3,"name":"{name}","group":"x""#);
-        let left = r#""type":"left","id":3,"name":"ola","reason":"too slow""#;
+        let left =
+            |name: &str| format!(r#""type":"left","id":3,"name":"{name}","reason":"too slow""#);
         let ten = "2026-01-31T10:00:00Z";
         let seen = lines(&[
             &at(ten, &joined("ola")),
             &at(ten, &joined("jan")),
-            &at(ten, left),
+            &at(ten, &left("ola")),
+            &at(ten, &left("jan")),
             r#"{"type":"notice","text":"something"}"#,
             &at(ten, &joined("ela")),
             &at("2026-01-31T10:06:00Z", &joined("iza")),
@@ -337,14 +337,15 @@ mod tests {
             [
                 "10:00 * ola (x) joined",
                 "10:00 * ola (x), jan (x) joined",
-                "10:00 * ola (x), jan (x) joined; ola (too slow) left",
+                "10:00 * ola (x), jan (x) joined; ola left (too slow)",
+                "10:00 * ola (x), jan (x) joined; ola, jan left (too slow)",
                 "* something",
                 "10:00 * ela (x) joined",
                 "10:06 * iza (x) joined",
             ]
         );
         let replaces: Vec<bool> = seen.iter().map(|line| line.replaces).collect();
-        assert_eq!(replaces, [false, true, true, false, false, false]);
+        assert_eq!(replaces, [false, true, true, true, false, false, false]);
     }
 
     #[test]
