@@ -84,10 +84,18 @@ pub(super) fn may_be_kept(line: &str) -> bool {
 /// The command that somebody meant by `word`, which is none, and stands here without its slash.
 pub(super) fn nearest(word: &str) -> Option<&'static str> {
     let typed = format!("/{}", word.to_lowercase());
+    let mut all = COMMANDS.iter().chain(OTHERS).copied();
+    if let (false, Some(begun)) = (
+        word.is_empty(),
+        all.find(|command| command.starts_with(&typed)),
+    ) {
+        return Some(begun);
+    }
+    let most = MAX_TYPOS.min(word.chars().count() / 2);
     COMMANDS
         .iter()
         .map(|command| (strsim::damerau_levenshtein(&typed, command), *command))
-        .filter(|(typos, command)| *typos <= MAX_TYPOS && *typos + 2 < command.len())
+        .filter(|(typos, _)| *typos <= most)
         .min()
         .map(|(_, command)| command)
 }
@@ -116,15 +124,23 @@ mod tests {
     }
 
     #[test]
-    fn a_mistyped_command_has_a_nearest_one_and_a_word_of_another_kind_has_none() {
+    fn a_command_that_was_begun_or_mistyped_is_known_and_a_word_of_another_kind_is_not() {
         for (word, command) in [
             ("onlin", Some("/online")),
             ("hlep", Some("/help")),
             ("mgs", Some("/msg")),
             ("QUITT", Some("/quit")),
             ("clera", Some("/clear")),
+            ("q", Some("/quit")),
+            ("M", Some("/msg")),
+            ("on", Some("/online")),
+            ("ch", Some("/changename")),
+            ("ig", Some("/ignore")),
+            ("wh", Some("/who")),
+            ("me", None),
             ("dance", None),
             ("x", None),
+            ("", None),
         ] {
             assert_eq!(nearest(word), command, "{word}");
         }
