@@ -195,6 +195,26 @@ fn a_place_that_is_gone_is_taken_anew_and_another_room_is_told() {
 }
 
 #[test]
+fn who_lost_their_name_is_asked_for_another_and_is_not_told_that_it_tries() {
+    let fake = FakeServer::new();
+    let mut ala = ala(&fake.address());
+    drop(let_in(&fake, &ala));
+    for (hello, error) in [
+        ("/resume t0 3", "nobody can come back by that token"),
+        ("/json ala", "the name ala is taken: try ala2"),
+    ] {
+        let mut server = fake.accept();
+        server.expect(hello);
+        server.send(&format!(r#"{{"type":"error","text":"{error}"}}"#));
+        server.expect("/help");
+        server.send(r#"{"type":"help","lines":[]}"#);
+    }
+    ala.expect("! the name ala is taken: try ala2\nname, and group if you like [ala2]:");
+    ala.type_keys("\r");
+    fake.accept().expect("/json ala2");
+}
+
+#[test]
 fn a_room_whose_numbers_went_back_is_taken_for_another_and_all_of_it_is_shown() {
     let fake = FakeServer::new();
     let ala = ala(&fake.address());

@@ -155,6 +155,8 @@ impl Client {
 
     /// Asks on a terminal, and takes the next line anyway; `None` at the end of input.
     pub(super) fn ask(&mut self, question: &str, purpose: Purpose) -> Result<Option<String>, Stop> {
+        // Nobody is connecting.
+        self.front.status(None);
         if let Front::Window(window) = &mut self.front {
             window.ask(question, purpose);
             return self.answer().map(Some);

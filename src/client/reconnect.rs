@@ -124,7 +124,6 @@ impl Client {
             self.front
                 .status(Some(format!("not connected: trying again in {seconds} s")));
             self.pause(pause)?;
-            self.front.status(Some("not connected: trying".into()));
             if let Some(joined) = self.try_again(login)? {
                 self.front.status(None);
                 return Ok(joined);
@@ -135,6 +134,7 @@ impl Client {
     /// Tries once more, and again at once where something else has to be asked for.
     fn try_again(&mut self, login: &mut Login) -> Result<Option<Joined>, Stop> {
         loop {
+            self.front.status(Some("not connected: trying".into()));
             match self.try_to_join(login)? {
                 Tried::In(joined) => return Ok(Some(*joined)),
                 Tried::Refused => {}
