@@ -320,6 +320,9 @@ fn the_name_that_was_taken_last_is_offered_and_taken_by_enter() {
     ola.expect("* ala left");
     let mut ala = ala_with_state(&server, &state, &[]);
     ala.expect("name, and group if you like [ala 3ID12]:");
+    // A refusal that tells of no other name does not take it back.
+    ala.type_keys("server\r");
+    ala.expect("! \"server\" is reserved");
     ala.type_keys("\r");
     ola.expect("* ala (3ID12) joined");
 }

@@ -117,8 +117,8 @@ impl Client {
                     };
                     match self.ask(&question, Purpose::Answer)? {
                         Some(line) if input::leaves(&line) => return Err(Stop::Leave),
-                        Some(line) => match offered.take() {
-                            Some(words) if line.trim().is_empty() => words,
+                        Some(line) => match &offered {
+                            Some(words) if line.trim().is_empty() => words.clone(),
                             _ => line,
                         },
                         None if self.is_interactive => return Err(Stop::Leave),
@@ -137,7 +137,8 @@ impl Client {
                 }
                 Err(error) => {
                     self.refused(&error)?;
-                    offered = suggested(&error.to_string()).map(|name| name.to_string());
+                    let suggested = suggested(&error.to_string()).map(|name| name.to_string());
+                    offered = suggested.or(offered);
                 }
             }
         }
