@@ -5,7 +5,7 @@ pub(super) const HELP: &[&str] = &[
     "  /clear: empty the screen (Ctrl+L)",
     "  /time on, /time off: the time before each line",
     "  /ignore NAME: do not show what NAME says; once more: show it again",
-    "  /bell on, /bell off: the bell when somebody says your name",
+    "  /bell on, /bell off: the bell for your name and for private messages",
     "  Tab completes names and commands; Ctrl+R searches what you typed before",
 ];
 

@@ -269,7 +269,9 @@ impl Window {
             Local::Bell(on) => {
                 self.rings = on;
                 self.notice(match on {
-                    true => "the bell rings when somebody says your name",
+                    true => {
+                        "the bell rings when somebody says your name, or writes to you in private"
+                    }
                     false => "the bell does not ring any more; /bell on lets it ring again",
                 });
             }
