@@ -157,6 +157,26 @@ fn what_needs_no_connection_works_without_one() {
 }
 
 #[test]
+fn a_line_that_was_kept_does_not_become_a_part_of_the_next() {
+    let fake = FakeServer::new();
+    let mut ala = ala(&fake.address());
+    let mut server = fake.accept();
+    server.expect("/json ala");
+    ala.type_keys("/msg ola one\rtwo\r");
+    ala.expect("> two");
+    ala.type_keys("\x1b[200~three\x1b[201~\r");
+    ala.expect("> three");
+    server.send(&welcome("r", 0, ""));
+    ala.expect("* welcome, ala");
+    ala.type_keys("!\r");
+    server.expect("!");
+    ala.type_keys("\x1b[A\x1b[A\r");
+    server.expect("three");
+    ala.type_keys("\x1b[A\x1b[A\x1b[A\x1b[A\x1b[A\r");
+    server.expect("/msg ola one");
+}
+
+#[test]
 fn what_is_missing_and_what_was_not_said_is_told() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());

@@ -47,6 +47,8 @@ pub(super) struct Editor {
     buffer: Buffer,
     /// It begins with a paste of several lines, which are text, whatever they begin with.
     is_text: bool,
+    /// It was entered where nothing could take it: what is typed next is another line.
+    is_kept: bool,
     /// What was cut last, for Ctrl+Y.
     cut: String,
     history: History,
@@ -95,6 +97,7 @@ impl Editor {
             purpose,
             buffer: Buffer::default(),
             is_text: false,
+            is_kept: false,
             cut: String::new(),
             place: history.len(),
             history,
@@ -120,6 +123,7 @@ impl Editor {
         let text = std::mem::take(&mut self.buffer).text().to_owned();
         self.history.push(&text);
         self.is_text = false;
+        self.is_kept = false;
         self.place = self.history.len();
         text
     }
@@ -129,9 +133,16 @@ impl Editor {
         self.buffer = Buffer::default();
     }
 
+    /// Keeps a line that was entered where nothing could take it, to be edited, or entered again. What is typed instead does not become a part of
+    /// it.
+    pub(super) fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
     /// Takes what was pasted, all of it or nothing.
     pub(super) fn paste(&mut self, text: &str) -> Option<Wish> {
         self.end_modes();
+        self.begin_another();
         if !self.has_room(text) {
             return Some(Wish::Full);
         }
@@ -175,6 +186,9 @@ impl Editor {
 
     fn edit_key(&mut self, code: KeyCode, control: bool, alt: bool) -> Option<Wish> {
         let is_empty = self.text().is_empty();
+        // Any other key than one that is typed, or Enter, is for the line that stands there.
+        self.is_kept &= matches!((code, control, alt), (KeyCode::Char(_), false, false))
+            || matches!(code, KeyCode::Enter);
         match (code, control, alt) {
             (KeyCode::Enter, _, _) | (KeyCode::Char('j' | 'm'), true, false) => {
                 return Some(Wish::Enter);
@@ -233,7 +247,15 @@ impl Editor {
         None
     }
 
+    /// Begins another line where one is kept, which the history has then.
+    fn begin_another(&mut self) {
+        if self.is_kept {
+            self.take();
+        }
+    }
+
     fn insert(&mut self, text: &str) -> Option<Wish> {
+        self.begin_another();
         if !self.has_room(text) {
             // Once, however much is typed on.
             return (!std::mem::replace(&mut self.is_full, true)).then_some(Wish::Full);

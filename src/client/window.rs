@@ -249,7 +249,8 @@ impl Window {
                     | Request::Quit,
                 )
                 | Err(_) => {
-                    self.refuse(&"there is no connection yet: the line stays here until there is")
+                    self.refuse(&"there is no connection yet: the line stays here until there is, or another is typed");
+                    self.editor.keep();
                 }
             },
         }
