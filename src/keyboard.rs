@@ -13,7 +13,7 @@ mod unix {
     use crossterm::terminal;
     use rustix::event::{PollFd, PollFlags, Timespec};
     use rustix::io::Errno;
-    use signal_hook::consts::SIGWINCH;
+    use signal_hook::consts::{SIGCONT, SIGWINCH};
 
     use super::sequence::Parser;
 
@@ -29,24 +29,24 @@ mod unix {
         parser: Parser,
         /// Something can be read here when the terminal's size has changed (SIGWINCH).
         resized: UnixStream,
+        /// And here when this process goes on after a stop (SIGCONT).
+        continued: UnixStream,
     }
 
     impl Keyboard {
-        /// Begins to hear of changes of the size.
+        /// Begins to hear of changes of the size, and of going on.
         ///
         /// # Errors
         /// No socket is to be had.
         pub fn open() -> io::Result<Self> {
-            let (resized, tell) = UnixStream::pair()?;
-            resized.set_nonblocking(true)?;
-            signal_hook::low_level::pipe::register(SIGWINCH, tell)?;
             Ok(Self {
                 parser: Parser::default(),
-                resized,
+                resized: told_of(SIGWINCH)?,
+                continued: told_of(SIGCONT)?,
             })
         }
 
-        /// Waits for what is typed next, or for a change of the size.
+        /// Waits for what is typed next, for a change of the size, or for going on after a stop, which is as when the terminal gets the focus.
         ///
         /// # Errors
         /// The terminal is gone.
@@ -60,6 +60,7 @@ mod unix {
                 let mut waits = [
                     PollFd::new(&stdin, PollFlags::IN),
                     PollFd::new(&self.resized, PollFlags::IN),
+                    PollFd::new(&self.continued, PollFlags::IN),
                 ];
                 let time = self.parser.is_amid().then_some(&SEQUENCE_TIME);
                 match rustix::event::poll(&mut waits, time) {
@@ -68,7 +69,11 @@ mod unix {
                     Err(Errno::INTR) => continue,
                     Err(error) => return Err(error.into()),
                 }
-                let [typed, resized] = waits.map(|wait| !wait.revents().is_empty());
+                let [typed, resized, continued] = waits.map(|wait| !wait.revents().is_empty());
+                if continued {
+                    let _ = self.continued.read(&mut bytes);
+                    return Ok(Event::FocusGained);
+                }
                 if resized {
                     // However often it has changed since.
                     let _ = self.resized.read(&mut bytes);
@@ -85,6 +90,14 @@ mod unix {
                 }
             }
         }
+    }
+
+    /// A socket from which something can be read when there was this signal.
+    fn told_of(signal: i32) -> io::Result<UnixStream> {
+        let (told, tell) = UnixStream::pair()?;
+        told.set_nonblocking(true)?;
+        signal_hook::low_level::pipe::register(signal, tell)?;
+        Ok(told)
     }
 }
 

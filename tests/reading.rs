@@ -342,11 +342,10 @@ fn the_title_tells_the_window_the_name_and_what_was_not_read() {
     expect_title(&ala, "chat 2 - ?ucja");
 }
 
-#[test]
-fn the_client_stops_like_a_shells_job_and_goes_on() {
-    let server = Server::start(&[]);
-    let mut ola = server.join("ola");
-    let client = chat_client(&server, &["-n", "ala"]);
+/// A shell that is told to run the client of `ala`.
+#[track_caller]
+fn shell_with_ala(server: &Server) -> Screen {
+    let client = chat_client(server, &["-n", "ala"]);
     let mut shell = program("bash");
     shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "$ ");
     shell.env("HISTFILE", "/dev/null");
@@ -357,6 +356,14 @@ fn the_client_stops_like_a_shells_job_and_goes_on() {
         line += &format!(" {arg:?}");
     }
     screen.type_keys(&format!("{line}\r"));
+    screen
+}
+
+#[test]
+fn the_client_stops_like_a_shells_job_and_goes_on() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut screen = shell_with_ala(&server);
     ola.expect("* ala joined");
     screen.type_keys("begun");
     screen.expect("> begun");
@@ -392,4 +399,43 @@ fn the_client_stops_like_a_shells_job_and_goes_on() {
     screen.type_keys("stty -a; exit\r");
     screen.expect(" echo ");
     screen.end();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_client_that_others_stop_and_continue_leaves_the_terminal_to_the_shell_until_it_is_called_back()
+{
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut screen = shell_with_ala(&server);
+    ola.expect("* ala joined");
+    screen.type_keys("begun");
+    screen.expect("> begun");
+    let shell = procfs::process::Process::new(screen.pid().cast_signed()).unwrap();
+    let job = procfs::process::Process::new(shell.stat().unwrap().tpgid).unwrap();
+    let pid = rustix::process::Pid::from_raw(job.pid()).unwrap();
+    let expect_stopped = || {
+        wait_until("the client has stopped", || {
+            (job.stat().unwrap().state == 'T').then_some(())
+        });
+    };
+    rustix::process::kill_process(pid, support::Signal::STOP).unwrap();
+    screen.expect("Stopped");
+    expect_stopped();
+    ola.send("while it was away");
+    rustix::process::kill_process(pid, support::Signal::CONT).unwrap();
+    // It is not in the foreground, and so it waits, as any job that wants the terminal.
+    expect_stopped();
+    screen.type_keys("echo the shell has it\r");
+    screen.expect("\nthe shell has it");
+    assert!(!screen.text().contains("away"), "{}", screen.text());
+    screen.type_keys("fg\r");
+    screen.expect("ola: while it was away");
+    screen.expect("\nthe shell has it");
+    wait_until("the client has the terminal again", || {
+        let is_taken = screen.look(vt100::Screen::bracketed_paste);
+        (is_taken && !screen.modes().contains("ICANON")).then_some(())
+    });
+    screen.type_keys(" and ended\r");
+    ola.expect("ala: begun and ended");
 }

@@ -211,6 +211,16 @@ impl Screen {
         self.is_stale = true;
     }
 
+    /// What is drawn next stands below what is there, as another program has had the terminal.
+    pub(super) fn begin_below(&mut self) {
+        self.recent.leave();
+        self.drawn = Drawn::default();
+        self.resized = None;
+        self.is_fresh = false;
+        // That program may have given it another one.
+        self.title.clear();
+    }
+
     /// How long it may still wait with drawing; `None` where there is nothing to draw.
     pub(super) fn wait(&self) -> Option<Duration> {
         let due = match &self.resized {
@@ -302,13 +312,8 @@ impl Screen {
         let (new, counts) = self.new_rows();
         let out = self.signals() + &erasing(self.drawn.to_cursor) + &new;
         self.keep(counts);
-        self.recent.leave();
-        self.drawn = Drawn::default();
-        self.resized = None;
-        self.is_fresh = false;
+        self.begin_below();
         self.is_stale = true;
-        // Whoever has the terminal meanwhile may give it another one.
-        self.title.clear();
         os::write_past_std(out.as_bytes())
     }
 

@@ -78,6 +78,20 @@ pub(super) fn suspend() -> io::Result<()> {
     set_modes()
 }
 
+/// Takes the terminal again where somebody else has had it, as after a stop that nobody asked this process for; true where that was so. In the
+/// background it waits, as [`os::make_raw_again`].
+///
+/// # Errors
+/// As [`take`].
+pub(super) fn retake() -> io::Result<bool> {
+    // Whoever ends the process has given it back.
+    let was_away = TAKEN.load(Ordering::SeqCst) && os::make_raw_again()?;
+    if was_away {
+        os::write_past_std(TAKE.as_bytes())?;
+    }
+    Ok(was_away)
+}
+
 /// Columns and rows.
 pub(super) fn size() -> (usize, usize) {
     match terminal::size() {

@@ -423,6 +423,9 @@ impl Window {
     /// # Errors
     /// The terminal is gone.
     pub(super) fn draw(&mut self) -> io::Result<()> {
+        if terminal::retake()? {
+            self.screen.begin_below();
+        }
         if !self.screen.is_as_large_as_it_was() {
             return Ok(());
         }

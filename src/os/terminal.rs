@@ -6,8 +6,8 @@ mod unix {
     use std::sync::{Mutex, PoisonError};
 
     use rustix::event::{PollFd, PollFlags};
-    use rustix::process::{Signal, getpid, kill_process};
-    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+    use rustix::process::{Signal, getpgrp, getpid, kill_process};
+    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
     /// How the terminal was before typing was hidden. One for the process, so that any thread that ends it can put it right.
     static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -56,6 +56,26 @@ mod unix {
     pub fn suspend() -> io::Result<()> {
         // Where nobody could continue it, as in a window of its own, the kernel does not stop it (setpgid(2), orphaned groups).
         Ok(kill_process(getpid(), Signal::TSTP)?)
+    }
+
+    /// Makes the terminal on stdin raw again where somebody has changed that, as a shell does when its job is stopped; true where that was so.
+    ///
+    /// In the background the terminal is somebody else's. There this process stops, as any that sets its terminal (SIGTTOU), until its shell brings
+    /// it back.
+    ///
+    /// # Errors
+    /// The terminal is gone, or nobody could bring it back (setpgid(2), orphaned groups).
+    pub fn make_raw_again() -> io::Result<bool> {
+        let stdin = io::stdin();
+        let mut modes = tcgetattr(&stdin)?;
+        // A terminal that controls nobody has no background.
+        let is_ours = tcgetpgrp(&stdin).map_or(true, |group| group == getpgrp());
+        if is_ours && !modes.local_modes.contains(LocalModes::ICANON) {
+            return Ok(false);
+        }
+        modes.make_raw();
+        rustix::io::retry_on_intr(|| tcsetattr(&stdin, OptionalActions::Now, &modes))?;
+        Ok(true)
     }
 
     /// Writes all of `bytes` to stdout, past std's lock, which a thread may hold that waits for the terminal.
@@ -111,6 +131,14 @@ mod elsewhere {
     /// None.
     pub fn suspend() -> io::Result<()> {
         Ok(())
+    }
+
+    /// Nobody else changes it here: false.
+    ///
+    /// # Errors
+    /// None.
+    pub fn make_raw_again() -> io::Result<bool> {
+        Ok(false)
     }
 
     /// Writes all of `bytes` to stdout.
