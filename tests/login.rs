@@ -299,6 +299,19 @@ fn a_room_with_a_password_lets_in_who_knows_it() {
 }
 
 #[test]
+fn a_wrong_password_is_told_as_such_also_when_a_name_follows_it() {
+    let server = Server::start(&["--password", "right"]);
+    let mut ala = server.connect();
+    ala.line();
+    ala.send("/pass wrong");
+    ala.expect("! wrong password: type /pass PASSWORD");
+    ala.send("/json ala");
+    ala.expect_json(json!({"type": "error", "text": "wrong password: type /pass PASSWORD"}));
+    drop(ala);
+    server.expect_log("is gone, without a name: wrong password");
+}
+
+#[test]
 fn five_wrong_passwords_end_the_connection_with_a_reason() {
     let server = Server::start(&["--password", "right"]);
     let mut stranger = server.connect();

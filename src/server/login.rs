@@ -23,6 +23,9 @@ const SPEAKS_FIRST: Duration = Duration::from_millis(20);
 /// Bytes of one read. Not on the stack: what a client's thread has once used of that, it keeps.
 const READ: usize = 512;
 
+/// What is told of a password that is not the room's.
+const WRONG_PASSWORD: &str = "wrong password: type /pass PASSWORD";
+
 /// What an HTTP client is told.
 const HTTP: &str =
     "This is a chat, not a web page. Join it with chat-client, or with nc and your name.\n";
@@ -243,7 +246,15 @@ impl<'a> Stranger<'a> {
             Login::Enter(format, words) => {
                 self.format = format.unwrap_or(self.format);
                 if !self.trusted {
-                    return self.refuse(&"this room has a password: type /pass PASSWORD first");
+                    // Who gave a wrong one is told that again, and so is the operator.
+                    let is_wrong = self
+                        .refused
+                        .take()
+                        .filter(|text| text.as_str() == WRONG_PASSWORD);
+                    return match is_wrong {
+                        Some(wrong) => self.refuse(&wrong),
+                        None => self.refuse(&"this room has a password: type /pass PASSWORD first"),
+                    };
                 }
                 match Identity::parse(words) {
                     Ok(identity) => self.enter(|room, format, socket| {
@@ -274,7 +285,7 @@ impl<'a> Stranger<'a> {
                 "no password is needed: type your name",
             ))),
             Some(password) if password.trim() == given => self.trusted = true,
-            Some(_) => return self.refuse(&"wrong password: type /pass PASSWORD"),
+            Some(_) => return self.refuse(&WRONG_PASSWORD),
         }
         Step::Stay
     }
