@@ -293,6 +293,10 @@ fn the_terminal_is_given_back_however_the_client_ends() {
             signal(&ala, support::Signal::TERM);
         }
         assert_eq!(ala.end().exit_code(), 0, "{how}");
+        if ["Ctrl+C", "a signal"].contains(&how) {
+            // What was typed can still be read.
+            ala.expect("> some text");
+        }
         wait_until("the terminal is as it was", || {
             let bytes = String::from_utf8_lossy(&ala.bytes()).into_owned();
             let is_off = |mode: &str| {

@@ -457,6 +457,12 @@ impl Window {
 
 impl Drop for Window {
     fn drop(&mut self) {
+        // What was typed and not entered stays to be read.
+        if !self.editor.text().is_empty() {
+            for row in self.editor.rows(usize::MAX, usize::MAX).rows {
+                self.screen.print(Line::plain(&row));
+            }
+        }
         // It fails where the terminal is gone.
         let _ = self.screen.leave();
     }
