@@ -115,6 +115,37 @@ fn a_name_in_a_line_stands_out_and_rings_until_the_bell_is_off() {
 }
 
 #[test]
+fn without_colours_the_past_is_dim_and_a_name_in_a_line_still_stands_out() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    ola.send("before");
+    ola.send("/online");
+    ola.expect_start("* 1 online");
+    for (variable, value) in [("NO_COLOR", "1"), ("TERM", "vt100")] {
+        let mut command = chat_client(&server, &["-n", "ala"]);
+        command.env(variable, value);
+        let mut ala = Screen::start(&command, 60, 10);
+        ola.expect("* ala joined");
+        ola.send("hi ala");
+        ala.expect("ola: hi ala\n>");
+        ala.look(|screen| {
+            let cell = |row| screen.cell(row, 12).unwrap();
+            assert!(cell(1).dim() && !cell(1).bold(), "{variable}");
+            let last = screen.cursor_position().0 - 1;
+            assert!(cell(last).bold() && !cell(last).dim(), "{variable}");
+            let is_plain = |row, column| {
+                let cell = screen.cell(row, column).unwrap();
+                cell.fgcolor() == vt100::Color::Default
+            };
+            assert!((0..10).all(|row| (0..60).all(|column| is_plain(row, column))));
+        });
+        ala.type_keys("\x03");
+        ala.end();
+        ola.expect("* ala left");
+    }
+}
+
+#[test]
 fn the_windows_own_commands_work() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola 3ID12");

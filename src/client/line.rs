@@ -41,6 +41,17 @@ impl Line {
         Self::new(2, |line| line.write_all(clean(text).as_bytes()))
     }
 
+    /// Leaves of its looks what is no colour: bold, and dim in place of grey.
+    pub(super) fn lose_colours(&mut self) {
+        for (_, style) in &mut self.styles {
+            let is_bold = style.bold();
+            let is_dim = *style == style::quiet() || self.is_dim && !is_bold;
+            *style = ColorSpec::new();
+            style.set_bold(is_bold).set_dimmed(is_dim);
+        }
+        self.is_dim = false;
+    }
+
     /// How long its text is, in bytes.
     pub(super) fn len(&self) -> usize {
         self.text.len()

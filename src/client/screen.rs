@@ -43,6 +43,7 @@ const ERASE: &str = "\x1b[K\x1b[C\x1b[J\r";
 pub(super) struct Screen {
     columns: usize,
     rows: usize,
+    is_coloured: bool,
     paint: Buffer,
     /// Lines that are to be put above the line; they become rows when they are drawn, for the size that the terminal has then.
     pending: Vec<Line>,
@@ -113,10 +114,8 @@ impl Screen {
         Self {
             columns,
             rows,
-            paint: match is_coloured {
-                true => Buffer::ansi(),
-                false => Buffer::no_color(),
-            },
+            is_coloured,
+            paint: Buffer::ansi(),
             pending: Vec::new(),
             pending_bytes: 0,
             open: None,
@@ -138,7 +137,10 @@ impl Screen {
     }
 
     /// Shows a line below those before it.
-    pub(super) fn print(&mut self, line: Line) {
+    pub(super) fn print(&mut self, mut line: Line) {
+        if !self.is_coloured {
+            line.lose_colours();
+        }
         self.is_stale = true;
         if let Some(open) = self.open.take()
             && !line.replaces
