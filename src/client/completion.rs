@@ -1,6 +1,10 @@
 //! What Tab makes of an unfinished word: commands, and the names of those who are here.
 
 use super::command::COMMANDS;
+use crate::protocol::name::without_marks;
+
+/// What stands after a command that switches something.
+const SWITCH: &[&str] = &["on", "off"];
 
 /// What may stand in place of an unfinished word.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,16 +23,20 @@ pub(super) fn complete(before: &str, names: &[&str]) -> Option<Completion> {
     });
     let word = &before[start..];
     let is_command = start == 0 && word.starts_with('/');
-    if word.is_empty() && !takes_name(before) {
+    if word.is_empty() && !takes_word(before) {
         return None;
     }
     let ending = match () {
         () if start == 0 && !is_command => ": ",
         () => " ",
     };
-    let typed = word.to_lowercase();
-    let fitting = |known: &&&str| known.to_lowercase().starts_with(&typed);
-    let known = if is_command { COMMANDS } else { names };
+    let typed = without_marks(word);
+    let fitting = |known: &&&str| without_marks(known).starts_with(&typed);
+    let known = match before[..start].trim_end().to_lowercase().as_str() {
+        "/time" | "/bell" => SWITCH,
+        _ if is_command => COMMANDS,
+        _ => names,
+    };
     let words: Vec<String> = known
         .iter()
         .filter(fitting)
@@ -37,10 +45,10 @@ pub(super) fn complete(before: &str, names: &[&str]) -> Option<Completion> {
     (!words.is_empty()).then_some(Completion { start, words })
 }
 
-/// Whether a name stands after this, so that there need be nothing of it yet.
-fn takes_name(before: &str) -> bool {
+/// Whether a word that is known stands after this, so that there need be nothing of it yet.
+fn takes_word(before: &str) -> bool {
     let command = before.trim_end().to_lowercase();
-    ["/msg", "/ignore"].contains(&command.as_str())
+    ["/msg", "/ignore", "/time", "/bell"].contains(&command.as_str())
 }
 
 #[cfg(test)]
@@ -48,11 +56,14 @@ mod tests {
     use super::*;
 
     fn completed(before: &str) -> Vec<String> {
-        complete(before, &["ola", "Olek", "jan"]).map_or_else(Vec::new, |completion| {
-            let start = &before[..completion.start];
-            let words = completion.words.iter();
-            words.map(|word| format!("{start}{word}")).collect()
-        })
+        complete(before, &["ola", "Olek", "jan", "Łukasz", "Żółć"]).map_or_else(
+            Vec::new,
+            |completion| {
+                let start = &before[..completion.start];
+                let words = completion.words.iter();
+                words.map(|word| format!("{start}{word}")).collect()
+            },
+        )
     }
 
     #[test]
@@ -61,7 +72,26 @@ mod tests {
         assert_eq!(completed("OLE"), ["Olek: "]);
         assert_eq!(completed("hi j"), ["hi jan "]);
         assert_eq!(completed("/msg o"), ["/msg ola ", "/msg Olek "]);
-        assert_eq!(completed("/msg "), ["/msg ola ", "/msg Olek ", "/msg jan "]);
+        assert_eq!(
+            completed("/msg "),
+            [
+                "/msg ola ",
+                "/msg Olek ",
+                "/msg jan ",
+                "/msg Łukasz ",
+                "/msg Żółć "
+            ]
+        );
+    }
+
+    #[test]
+    fn names_are_completed_without_their_marks_and_switches_by_their_words() {
+        assert_eq!(completed("lu"), ["Łukasz: "]);
+        assert_eq!(completed("hi zol"), ["hi Żółć "]);
+        assert_eq!(completed("żół"), ["Żółć: "]);
+        assert_eq!(completed("/time "), ["/time on ", "/time off "]);
+        assert_eq!(completed("/Bell of"), ["/Bell off "]);
+        assert_eq!(completed("/ignore o"), ["/ignore ola ", "/ignore Olek "]);
     }
 
     #[test]

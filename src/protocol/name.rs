@@ -390,6 +390,22 @@ fn fold(text: &str) -> String {
         .collect()
 }
 
+/// `text` in one case and without the marks on its letters, as somebody types it whose keyboard has none: `Łukasz` becomes
+/// `lukasz`.
+pub fn without_marks(text: &str) -> String {
+    let is_mark = |c: char| c.general_category() == GeneralCategory::NonspacingMark;
+    let bare = |c: char| {
+        let mut buffer = [0; 4];
+        let mut parts = skeleton(c.encode_utf8(&mut buffer)).peekable();
+        let first = parts.next().unwrap_or(c);
+        match parts.peek().is_some() && parts.all(is_mark) {
+            true => first,
+            false => c,
+        }
+    };
+    fold(text).chars().map(bare).collect()
+}
+
 /// The skeleton of UTS 39, section 4, with one change: there `m` looks like `rn`, so that `modem` and `modern` could
 /// not meet. No other letter of ours has a skeleton of several letters.
 fn look(text: &str) -> String {
