@@ -212,6 +212,8 @@ fn a_paste_of_several_lines_is_shown_and_sent_as_text_by_enter() {
     // What was begun as a command is not said to everybody.
     ala.type_keys("/msg ola \x1b[200~one\ntwo\x1b[201~\r");
     ala.expect("! a command is one line");
+    // Nor when it comes back from the history's end.
+    ala.type_keys("\x1b[A\x1b[B\r");
     ala.type_keys("\x15\x7f\x15");
     // Where a slash has become the first by an erasure, it is a command's, but for that of a paste of several lines.
     ala.type_keys(" /msg ola aside\x01\x04\r");

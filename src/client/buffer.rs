@@ -8,6 +8,8 @@ pub(super) struct Buffer {
     text: String,
     /// In bytes.
     cursor: usize,
+    /// It begins with a paste of several lines, which are text, whatever they begin with.
+    pub(super) is_text: bool,
 }
 
 /// How far a key goes.
@@ -24,11 +26,12 @@ pub(super) enum To {
 }
 
 impl Buffer {
-    /// With the cursor at the end.
+    /// What was entered before, with the cursor at the end.
     pub(super) fn new(text: &str) -> Self {
         Self {
             text: text.into(),
             cursor: text.len(),
+            is_text: text.contains('\n'),
         }
     }
 
@@ -119,6 +122,7 @@ mod tests {
         Buffer {
             text: format!("{before}{after}"),
             cursor: before.len(),
+            is_text: false,
         }
     }
 

@@ -45,8 +45,6 @@ pub(super) struct Editor {
     label: String,
     purpose: Purpose,
     buffer: Buffer,
-    /// It begins with a paste of several lines, which are text, whatever they begin with.
-    is_text: bool,
     /// It was entered where nothing could take it: what is typed next is another line.
     is_kept: bool,
     /// What was cut last, for Ctrl+Y.
@@ -96,7 +94,6 @@ impl Editor {
             label: label.into(),
             purpose,
             buffer: Buffer::default(),
-            is_text: false,
             is_kept: false,
             cut: String::new(),
             place: history.len(),
@@ -115,14 +112,13 @@ impl Editor {
 
     /// Whether a slash at its beginning makes it a command.
     pub(super) fn is_command(&self) -> bool {
-        !self.is_text && self.text().starts_with('/')
+        !self.buffer.is_text && self.text().starts_with('/')
     }
 
     /// Takes the line, which is in the history from now on.
     pub(super) fn take(&mut self) -> String {
         let text = std::mem::take(&mut self.buffer).text().to_owned();
         self.history.push(&text);
-        self.is_text = false;
         self.is_kept = false;
         self.place = self.history.len();
         text
@@ -154,7 +150,7 @@ impl Editor {
             Purpose::Answer | Purpose::Password => " ",
         };
         let text = lines.collect::<Vec<_>>().join(ending);
-        self.is_text |= self.buffer.before().is_empty() && text.contains('\n');
+        self.buffer.is_text |= self.buffer.before().is_empty() && text.contains('\n');
         self.buffer.insert(&text);
         None
     }
@@ -261,7 +257,7 @@ impl Editor {
             return (!std::mem::replace(&mut self.is_full, true)).then_some(Wish::Full);
         }
         self.is_full = false;
-        self.is_text &= !self.buffer.before().is_empty();
+        self.buffer.is_text &= !self.buffer.before().is_empty();
         self.buffer.insert(text);
         None
     }
@@ -280,7 +276,7 @@ impl Editor {
 
     fn erased(&mut self, to: To) -> String {
         let erased = self.buffer.cut(to);
-        self.is_text &= !self.buffer.text().is_empty();
+        self.buffer.is_text &= !self.buffer.text().is_empty();
         erased
     }
 
@@ -305,7 +301,6 @@ impl Editor {
         } else {
             Buffer::new(self.history.line(place))
         };
-        self.is_text = self.text().contains('\n');
     }
 
     /// Does what a key is for in a search; `false` where the key ends the search, and is to do what it does elsewhere.
