@@ -212,8 +212,8 @@ fn a_paste_of_several_lines_is_shown_and_sent_as_text_by_enter() {
     // What was begun as a command is not said to everybody.
     ala.type_keys("/msg ola \x1b[200~one\ntwo\x1b[201~\r");
     ala.expect("! a command is one line");
-    // Nor when it comes back from the history's end.
-    ala.type_keys("\x1b[A\x1b[B\r");
+    // Nor when it comes back from the history's end, or by an undo.
+    ala.type_keys("\x1b[A\x1b[B\rx\x1f\r");
     ala.type_keys("\x15\x7f\x15");
     // Where a slash has become the first by an erasure, it is a command's, but for that of a paste of several lines.
     ala.type_keys(" /msg ola aside\x01\x04\r");
@@ -246,6 +246,8 @@ fn keys_edit_the_line_as_in_a_shell() {
         ("ab\x14", "ba"),
         ("e\u{301}x\x7f\x7f\x7fok", "ok"),
         ("日本\x08!", "日!"),
+        ("one two\x17\x1f, three", "one two, three"),
+        ("one\x15two three\x17\x1f\x1f\x1f!", "one!"),
     ] {
         ala.type_keys(keys);
         ala.type_keys("\r");

@@ -7,6 +7,7 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use super::buffer::{Buffer, To};
 use super::completion;
 use super::history::History;
+use super::undo::Undo;
 use crate::protocol::text::clean;
 use crate::wrap;
 
@@ -47,6 +48,7 @@ pub(super) struct Editor {
     buffer: Buffer,
     /// It was entered where nothing could take it: what is typed next is another line.
     is_kept: bool,
+    undo: Undo,
     /// What was cut last, for Ctrl+Y.
     cut: String,
     history: History,
@@ -95,6 +97,7 @@ impl Editor {
             purpose,
             buffer: Buffer::default(),
             is_kept: false,
+            undo: Undo::default(),
             cut: String::new(),
             place: history.len(),
             history,
@@ -120,6 +123,7 @@ impl Editor {
         let text = std::mem::take(&mut self.buffer).text().to_owned();
         self.history.push(&text);
         self.is_kept = false;
+        self.undo = Undo::default();
         self.place = self.history.len();
         text
     }
@@ -142,6 +146,7 @@ impl Editor {
         if !self.has_room(text) {
             return Some(Wish::Full);
         }
+        let before = self.buffer.clone();
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
         // The line's own end is what Enter is for.
         let lines = text.trim_end_matches('\n').split('\n').map(clean);
@@ -152,6 +157,7 @@ impl Editor {
         let text = lines.collect::<Vec<_>>().join(ending);
         self.buffer.is_text |= self.buffer.before().is_empty() && text.contains('\n');
         self.buffer.insert(&text);
+        self.undo.learn(before, &self.buffer, false);
         None
     }
 
@@ -164,13 +170,29 @@ impl Editor {
         if key.kind == KeyEventKind::Release {
             return None;
         }
-        match key.code {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let alt = key.modifiers.contains(KeyModifiers::ALT);
+        // As a terminal sends Ctrl+_, it may have been Ctrl+7.
+        if control && matches!(key.code, KeyCode::Char('_' | '7')) {
+            self.end_modes();
+            if let Some(before) = self.undo.take_back() {
+                self.buffer = before;
+            }
+            return None;
+        }
+        let before = self.buffer.clone();
+        let wish = self.any_key(key.code, control, alt, names);
+        let types = matches!(key.code, KeyCode::Char(_)) && !control && !alt;
+        self.undo.learn(before, &self.buffer, types);
+        wish
+    }
+
+    fn any_key(&mut self, code: KeyCode, control: bool, alt: bool, names: &[&str]) -> Option<Wish> {
+        match code {
             KeyCode::Tab => self.complete(true, names),
             KeyCode::BackTab => self.complete(false, names),
             code => {
                 self.choice = None;
-                let control = key.modifiers.contains(KeyModifiers::CONTROL);
-                let alt = key.modifiers.contains(KeyModifiers::ALT);
                 if self.search.is_some() && self.search_key(code, control) {
                     return None;
                 }

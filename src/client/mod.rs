@@ -41,6 +41,7 @@ mod roster;
 mod screen;
 mod target;
 mod terminal;
+mod undo;
 mod view;
 mod window;
 
