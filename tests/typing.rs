@@ -319,6 +319,8 @@ fn the_name_that_was_taken_last_is_offered_and_taken_by_enter() {
     ala.expect("name, and group if you like:");
     ala.type_keys("ala 3ID12\r");
     ola.expect("* ala (3ID12) joined");
+    // Until then the client does not know that it was let in.
+    ala.expect("* welcome, ala");
     ala.type_keys("\x04");
     ala.end();
     ola.expect("* ala left");
