@@ -44,7 +44,7 @@ fn what_waits_to_be_sent_is_shown_and_sent_before_one_leaves() {
     paste(&mut ala, LINES);
     ala.expect(" lines are left to be sent\n");
     ala.type_keys("my last word\r\x03");
-    ala.expect(" lines are left to be sent before you leave, or at once by Ctrl+C\n");
+    ala.expect(" lines are left to be sent, then you leave; Ctrl+C leaves at once\n");
     ala.type_keys("more\r");
     ala.expect("! you are leaving: nothing more is sent");
     for n in 0..LINES {
@@ -65,7 +65,7 @@ fn who_leaves_a_second_time_leaves_at_once_and_is_told_what_is_not_sent() {
         paste(&mut ala, 40);
         ala.expect("ala: 9");
         ala.type_keys(keys);
-        ala.expect(" lines are left to be sent before you leave");
+        ala.expect(" lines are left to be sent, then you leave");
         ala.type_keys(keys);
         assert_eq!(ala.end().exit_code(), 1, "{keys:?}");
         ala.expect(" lines may not have been sent: you left before the room had");

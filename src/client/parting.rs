@@ -45,7 +45,7 @@ impl Client {
             if !is_early {
                 let left = in_words(left);
                 self.front.status(Some(format!(
-                    "{left} before you leave, or at once by Ctrl+C"
+                    "{left}, then you leave; Ctrl+C leaves at once"
                 )));
             }
             let wake_at = if is_early { show_at } else { give_up_at };
