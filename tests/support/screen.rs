@@ -71,12 +71,17 @@ impl Screen {
         let mut reader = master.try_clone_reader().expect("a reader");
         let into = Arc::clone(&seen);
         thread::spawn(move || {
-            let mut buffer = [0; 8192];
+            let (mut buffer, mut held) = ([0; 8192], Vec::new());
             while let Ok(count @ 1..) = reader.read(&mut buffer) {
                 let mut seen = into.lock().unwrap_or_else(PoisonError::into_inner);
-                seen.emulation.write(&buffer[..count]);
                 seen.bytes.extend_from_slice(&buffer[..count]);
+                held.extend_from_slice(&buffer[..count]);
+                let whole = shown_at_once(&held);
+                seen.emulation.write(&held[..whole]);
+                held.drain(..whole);
             }
+            let mut seen = into.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.emulation.write(&held);
         });
         Self {
             child,
@@ -211,6 +216,16 @@ impl Drop for Screen {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+    }
+}
+
+/// How much of `bytes` a terminal shows: not the part of what is to be shown at once (DEC private mode 2026).
+fn shown_at_once(bytes: &[u8]) -> usize {
+    let last = |mark: &[u8]| bytes.windows(mark.len()).rposition(|part| part == mark);
+    match (last(b"\x1b[?2026h"), last(b"\x1b[?2026l")) {
+        (Some(begin), None) => begin,
+        (Some(begin), Some(end)) if begin > end => begin,
+        (Some(_) | None, Some(_) | None) => bytes.len(),
     }
 }
 
