@@ -84,6 +84,45 @@ fn without_descriptors_it_waits_without_spinning_says_so_now_and_then_and_recove
 }
 
 #[test]
+fn a_storm_of_those_who_join_and_are_gone_takes_no_more_threads_than_there_are_places() {
+    /// Members, strangers, those that end, and the threads of the server itself.
+    const PLACES: usize = 128 + 512 + 256 + 8;
+
+    let server = Server::start(&["--rate", "0"]);
+    let mut ala = server.join("ala");
+    // A past that takes the delivery thread longer than a coming takes the others.
+    for number in 0..100 {
+        ala.send(&format!("{number} {}", "x".repeat(1000)));
+    }
+    ala.send("/online");
+    ala.expect("* 1 online: ala");
+    let most = thread::scope(|scope| {
+        let storm: Vec<_> = (0..2)
+            .map(|storm| {
+                let server = &server;
+                scope.spawn(move || {
+                    for number in 0..2000 {
+                        let mut gone = server.connect();
+                        gone.send(&format!("/json n{storm}_{number}"));
+                    }
+                })
+            })
+            .collect();
+        let mut most = 0;
+        while storm.iter().any(|storm| !storm.is_finished()) {
+            let tasks = server.process().tasks().expect("it runs");
+            most = most.max(tasks.count());
+            thread::sleep(Duration::from_millis(5));
+        }
+        most
+    });
+    assert!(most <= PLACES, "it had {most} threads");
+    ala.send("hi");
+    server.join_json("late");
+    server.stop();
+}
+
+#[test]
 fn without_a_thread_a_client_is_told_and_the_others_go_on() {
     let faults = Faults::new();
     let server = faults.server(chat_server(&["-p", "0"]));

@@ -59,9 +59,12 @@ fn a_full_room_says_so_and_a_place_that_is_left_is_free() {
 }
 
 #[test]
-fn of_those_who_left_a_thousand_can_come_back() {
-    let server = Server::start(&["--replay", "0", "-m", "2"]);
+fn of_those_who_left_the_last_thousand_can_come_back() {
+    let server = Server::start(&["--replay", "0", "-m", "3"]);
     let mut ola = server.join("ola");
+    // Who was here before them all, and leaves after them, is one of the last.
+    let first = server.join_json("first");
+    let first_token = first.token();
     let tokens: Vec<String> = (0..1001)
         .map(|number| {
             let member = server.join_json(&format!("m{number}"));
@@ -71,11 +74,16 @@ fn of_those_who_left_a_thousand_can_come_back() {
             token
         })
         .collect();
+    first.hang_up();
+    ola.skip_to("* first left");
     let mut stranger = server.greeted();
-    stranger.send(&format!("/resume {} 0", tokens[0]));
-    let unknown = "nobody can come back by that token: log in with /json NAME";
-    stranger.expect_json(json!({"type": "error", "text": unknown}));
-    for number in [1, 1000] {
+    for token in &tokens[..2] {
+        stranger.send(&format!("/resume {token} 0"));
+        let unknown = "nobody can come back by that token: log in with /json NAME";
+        stranger.expect_json(json!({"type": "error", "text": unknown}));
+    }
+    assert_eq!(server.resume(&first_token, 0).welcome["name"], "first");
+    for number in [2, 1000] {
         let back = server.resume(&tokens[number], 0);
         assert_eq!(back.welcome["name"], format!("m{number}"));
         back.hang_up();
@@ -244,6 +252,19 @@ fn who_gives_no_name_in_time_is_closed_with_a_reason() {
     // A member has all the time in the world.
     ala.send("/online");
     ala.expect("* 1 online: ala");
+}
+
+#[test]
+fn a_thousand_lines_without_a_name_are_enough() {
+    let server = Server::start(&[]);
+    let mut stranger = server.greeted();
+    stranger.send_bytes(&[b'\n'; 1000]);
+    stranger.expect("! 1000 lines without a name: connect again");
+    stranger.expect_end();
+    let mut late = server.greeted();
+    late.send_bytes(&[b'\n'; 999]);
+    late.send("ala");
+    late.expect_start("* welcome, ala: 1 online");
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub const MAX_RECENT: usize = 1000;
 pub const LOGIN_TRIES: u32 = 5;
 
 /// Lines that a connection may send before it has a name, of whatever kind.
-pub const LOGIN_LINES: u32 = 100;
+pub const LOGIN_LINES: u32 = 1000;
 
 /// Time that a connection has to log in.
 pub const LOGIN_TIME: Duration = Duration::from_secs(60);

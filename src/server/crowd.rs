@@ -91,3 +91,37 @@ impl Drop for Written<'_> {
         self.0.lock().written -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_full_crowd_makes_room_and_waits_for_a_place_that_is_left() {
+        let crowd = Crowd::new(0, 0);
+        let nobody = || panic!("there is room");
+        let mut places: Vec<_> = (0..LEAVING).map(|_| crowd.next(nobody)).collect();
+        let (ask, asked) = std::sync::mpsc::channel();
+        thread::scope(|scope| {
+            let next = scope.spawn(|| crowd.next(|| ask.send(()).unwrap()).is_some());
+            asked.recv().unwrap();
+            assert!(!next.is_finished());
+            places.pop();
+            assert!(next.join().unwrap());
+        });
+        crowd.close();
+        assert!(crowd.next(|| {}).is_none());
+    }
+
+    #[test]
+    fn those_who_write_have_the_places_that_are_left() {
+        let crowd = Crowd::new(10, 10 + LEAVING + 1);
+        let writer = crowd.writer();
+        assert!(writer.is_some() && crowd.writer().is_none());
+        drop(writer);
+        assert!(crowd.writer().is_some());
+        assert!(Crowd::new(10, 10).writer().is_none());
+    }
+}
