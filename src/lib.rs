@@ -35,8 +35,8 @@
 //!
 //! # The locks
 //!
-//! The room, the strangers' seats, each backlog, the lingering connections and the history's sync flags have a Mutex
-//! each. None is taken while another is held, and nobody waits for a peer, a file or a terminal while holding one.
+//! The room, the strangers' seats, the places of threads, each backlog, the lingering connections and the history's sync flags have a
+//! Mutex each. None is taken while another is held, and nobody waits for a peer, a file or a terminal while holding one.
 //!
 //! # The promises
 //!
@@ -45,7 +45,7 @@
 //! 2. A newcomer has the past up to number n, and live from n + 1 (`server/delivery.rs`). So has who comes back after its
 //!    connection broke: all that is known after its last event, then live (`server/members.rs`, `server/past.rs`).
 //! 3. Nobody waits for a slow peer but its own thread (`server/backlog.rs`).
-//! 4. Every queue has a limit and a stated end: what is pending (`server/room.rs`), a backlog (`server/backlog.rs`), the log
+//! 4. Every queue has a limit and a stated end: threads (`server/crowd.rs`), what is pending (`server/room.rs`), a backlog (`server/backlog.rs`), the log
 //!    (`server/log.rs`), what waits for the history (`server/history.rs`).
 //! 5. Peer bytes are hostile: capped (`protocol/line.rs`), cleaned (`protocol/text.rs`), and never a panic; a handler that
 //!    fails all the same ends one client (`server/accept.rs`).
