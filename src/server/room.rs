@@ -19,7 +19,7 @@ const MAX_PENDING: usize = 128 * 1024;
 
 /// The same for what those who come are to be sent of the past. They wait in a line of their own, so that it does not get longer
 /// for those who speak: a round takes no more than this and what one more is to be sent.
-const MAX_ENTERING: usize = 2 * 1024 * 1024;
+const MAX_ENTERING: usize = 4 * 1024 * 1024;
 
 /// The room. Any thread may call any method; those that post on behalf of a client may wait for the
 /// delivery thread, and say so.
@@ -225,7 +225,7 @@ impl Room {
             true => of_newcomer,
             false => of_newcomer + of_recent,
         };
-        state.entering += listed * ENTRY;
+        state.entering += listed * ENTRY / 2;
         self.post(state, ENTRY, joined);
         link
     }
