@@ -54,8 +54,10 @@ pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<u
     rows
 }
 
+/// Only of what a link is made of (RFC 3986, 2): the terminal begins its next row at the left, where a blank of another sort would
+/// make it a line that somebody else said.
 fn is_link(word: &str) -> bool {
-    word.contains("://") || word.starts_with("www.")
+    (word.contains("://") || word.starts_with("www.")) && word.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// Cuts `text`, one line, at its characters into rows of `columns`.
@@ -104,6 +106,14 @@ mod tests {
         assert_eq!(
             words("see https://example.org/x now", 10, 2),
             ["see", "https://example.org/x", "now"]
+        );
+    }
+
+    #[test]
+    fn nothing_that_could_be_taken_for_a_blank_is_left_whole_as_a_link() {
+        assert_eq!(
+            words("www.x\u{a0}\u{a0}\u{a0}ola:\u{a0}hi", 8, 2),
+            ["www.x", "ola:\u{a0}h", "i"]
         );
     }
 
