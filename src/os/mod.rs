@@ -188,6 +188,7 @@ pub fn addresses() -> Vec<IpAddr> {
 
 /// Lets signals through that the parent had blocked, which programs inherit, but keeps a SIGHUP that was ignored when this program started
 /// (`nohup`) from ending it, although `ctrlc` is going to handle the signal. Nor is one let through that a parent has blocked for that reason.
+/// A file that may not grow any more (`ulimit -f`) is an error of the write, not the end of the program.
 ///
 /// To be called first in `main`: it blocks the signal in this thread, and threads inherit that when they start. To ignore it
 /// again would take `unsafe`.
@@ -202,6 +203,9 @@ pub fn settle_signals() {
     if hangup_is_ignored() {
         let _ = hangup.thread_block();
     }
+    // Nobody asks the flag: with a handler the write fails with EFBIG (setrlimit(2), `RLIMIT_FSIZE`). Ignored or blocked, the signal would be so in
+    // programs that this one starts as well. Were there no handler to be had, it would end the program, as without this.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Default::default());
 }
 
 /// Keeps signals that ask this process to end waiting until [`release_signals`]. To be called in the main thread before it starts others.
