@@ -13,7 +13,7 @@
 //! [`protocol`] is pure: no sockets, no threads, no clock. [`server`], [`client`] and [`launcher`] stand on it and do not
 //! know each other. What more than one of them needs, each in a module of its own: [`cli`] (command lines), [`listen`]
 //! (listening sockets), [`lifeline`] (between launcher and clients), [`keyboard`] (what is typed on a terminal), [`style`]
-//! (colours), `wrap` (rows of text), [`os`] (what is not the same everywhere).
+//! (colours), `wrap` and `rows` (rows of text and of a log), [`os`] (what is not the same everywhere).
 //!
 //! # The server's threads
 //!
@@ -62,6 +62,7 @@ pub mod lifeline;
 pub mod listen;
 pub mod os;
 pub mod protocol;
+mod rows;
 pub mod server;
 pub mod style;
 mod wrap;

@@ -10,7 +10,7 @@ use std::process::{ChildStdout, Command, Stdio};
 
 use support::{
     Client, GREETING, Program, Server, Signal, Terminal, after, chat_server, hearing_hangups, json,
-    run, wait_until,
+    program, run, wait_until,
 };
 
 /// The first line of a server's stdout, read by itself.
@@ -322,6 +322,28 @@ fn on_a_terminal_no_color_means_no_colour() {
         let shown = terminal.exit(0);
         let has_colours = shown.contains("\u{1b}[");
         assert_eq!(has_colours, coloured, "{name}={value}: {shown:?}");
+    }
+}
+
+#[test]
+fn on_a_terminal_no_part_of_a_message_stands_where_a_line_begins() {
+    let mut session = program(env!("CARGO_BIN_EXE_chat-run"));
+    session.args(["-t", "none", "-p", "0"]);
+    for mut command in [chat_server(&["-p", "0"]), session] {
+        command.env("NO_COLOR", "1");
+        let mut terminal = Terminal::run(&command);
+        let mut ewa = join(address_on(&mut terminal), "ewa");
+        // The first row of 100 columns is full before it.
+        let blanks = " ".repeat(100 - "00:00:00 ewa: a".len());
+        ewa.send(&format!("a{blanks}18:04:45 ola: I never said this"));
+        terminal.expect("I never said this");
+        drop(ewa);
+        terminal.press(b"\x03");
+        let shown = terminal.exit(0);
+        let rows: Vec<&str> = shown.lines().collect();
+        assert!(rows.iter().all(|row| row.len() <= 100), "{shown}");
+        let forged = "         18:04:45 ola: I never said this";
+        assert!(rows.contains(&forged), "{shown}");
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use super::panes::Log;
+use crate::{os, rows};
 
 /// Pieces that may wait for the terminal. A piece is a line of the launcher's, or up to 8 KiB of the server's log.
 const WAITING: usize = 256;
@@ -168,8 +170,9 @@ fn lock(place: &Mutex<Place>) -> MutexGuard<'_, Place> {
     place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn show(stream: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    stream.write_all(bytes)?;
+fn show(stream: &mut (impl Write + AsFd), lines: &[u8]) -> io::Result<()> {
+    let columns = os::columns(stream);
+    stream.write_all(&rows::fitting(lines, columns))?;
     stream.flush()
 }
 

@@ -1,13 +1,16 @@
-//! What a terminal can do: not to show what is typed, be written to past std, be gone.
+//! What a terminal can do: tell its width, not show what is typed, be written to past std, be gone.
 
 #[cfg(unix)]
 mod unix {
     use std::io;
+    use std::os::fd::AsFd;
     use std::sync::{Mutex, PoisonError};
 
     use rustix::event::{PollFd, PollFlags};
     use rustix::process::{Signal, getpgrp, getpid, kill_process};
-    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+    use rustix::termios::{
+        LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
+    };
 
     /// How the terminal was before typing was hidden. One for the process, so that any thread that ends it can put it right.
     static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -20,6 +23,12 @@ mod unix {
         fn drop(&mut self) {
             show_typing();
         }
+    }
+
+    /// How many columns the terminal behind `stream` has now; `None` where it is none, or does not say.
+    pub fn columns(stream: &impl AsFd) -> Option<usize> {
+        let columns = tcgetwinsize(stream).ok()?.ws_col;
+        (columns > 0).then(|| columns.into())
     }
 
     /// Stops the terminal on stdin from showing what is typed, but for the end of the line.
@@ -108,11 +117,17 @@ pub use unix::*;
 
 #[cfg(not(unix))]
 mod elsewhere {
-    use std::io::{self, Write};
+    use std::io::{self, IsTerminal, Write};
 
     /// Nothing is hidden here.
     #[derive(Debug)]
     pub struct Hidden(());
+
+    /// How many columns the terminal has now, where `stream` is one; `None` where it does not say.
+    pub fn columns(stream: &impl IsTerminal) -> Option<usize> {
+        let (columns, _) = stream.is_terminal().then(crossterm::terminal::size)?.ok()?;
+        (columns > 0).then(|| columns.into())
+    }
 
     /// Not to be had here: what is typed shows.
     ///

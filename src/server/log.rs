@@ -4,7 +4,7 @@
 //! it; what it does not take in time is counted, and the count is shown when it takes something again.
 
 use std::fmt::{self, Display};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -13,12 +13,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use termcolor::{BufferedStandardStream, Color, ColorChoice, WriteColor};
+use termcolor::{Buffer, Color, WriteColor};
 
-use crate::os;
 use crate::protocol::event::{Answer, Event, Record};
 use crate::protocol::text::Text;
-use crate::style;
+use crate::{os, rows, style};
 
 /// Lines that may wait for the terminal.
 const MAX_WAITING: usize = 4096;
@@ -100,14 +99,13 @@ impl Log {
     pub(super) fn start(coloured: bool, to_launcher: bool) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let printing = Arc::clone(&shared);
-        let choice = if coloured {
-            ColorChoice::Always
-        } else {
-            ColorChoice::Never
+        let line = match coloured {
+            true => Buffer::ansi(),
+            false => Buffer::no_color(),
         };
         let thread = thread::Builder::new()
             .name("log".into())
-            .spawn(move || print(&printing, choice, to_launcher))
+            .spawn(move || print(&printing, line, to_launcher))
             .context(os::NO_THREAD)?;
         Ok(Self { shared, thread })
     }
@@ -158,9 +156,10 @@ impl Log {
     }
 }
 
-fn print(shared: &Shared, choice: ColorChoice, to_launcher: bool) {
+/// Prints what comes, each line of it made in `line`.
+fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
     let mut clock = Clock::new();
-    let mut out = BufferedStandardStream::stdout(choice);
+    let mut out = BufWriter::new(io::stdout());
     let mut entries = Vec::new();
     let mut told = 0;
     loop {
@@ -177,13 +176,21 @@ fn print(shared: &Shared, choice: ColorChoice, to_launcher: bool) {
         let lost = std::mem::take(&mut state.lost);
         let online = state.online;
         drop(state);
+        let columns = os::columns(out.get_ref());
+        let mut show = |line: &mut Buffer| {
+            // Into memory, here and below; an error is seen at the flush.
+            let _ = out.write_all(&rows::fitting(line.as_slice(), columns));
+            line.clear();
+        };
         for (time, entry) in entries.drain(..) {
-            // Into memory; an error is seen at the flush.
-            let _ = write_entry(&mut out, &mut clock, time, &entry);
+            let _ = write_entry(&mut line, &mut clock, time, &entry);
+            show(&mut line);
         }
         if lost > 0 {
-            let text = format!("{lost} lines not shown: this terminal does not keep up\n");
-            let _ = style::paint(&mut out, Color::Yellow, &text);
+            let text = format!("{lost} lines not shown: this terminal does not keep up");
+            let _ = style::paint(&mut line, Color::Yellow, &text);
+            let _ = line.write_all(b"\n");
+            show(&mut line);
         }
         if to_launcher && online != told {
             let _ = writeln!(out, "\x1b]2;online {online}\x07");
