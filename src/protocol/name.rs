@@ -4,12 +4,14 @@
 //! form that is shown, and the skeleton of UTS 39 finds the letters that look alike.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, LazyLock};
 
 use precis_profiles::precis_core::profile::Rules;
 use precis_profiles::precis_core::{DerivedPropertyValue, IdentifierClass, StringClass};
 use precis_profiles::{Nickname, UsernameCasePreserved};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+use unicode_script::UnicodeScript;
 use unicode_security::confusable_detection::skeleton;
 
 use super::limits::{MAX_GROUP_CHARS, MAX_NAME_BYTES, MAX_NAME_CHARS};
@@ -28,8 +30,12 @@ const _: () = assert!(MAX_GROUP_CHARS * 4 <= MAX_NAME_BYTES);
 /// names are written with: Armenian `և` (`Սևակ`), Thai and Lao `ำ` and `ຳ` (`น้ำ`), Lao `ໜ` and `ໝ`.
 const NO_DISGUISE: &[char] = &['\u{587}', '\u{e33}', '\u{eb3}', '\u{edc}', '\u{edd}'];
 
-/// What begins the lines that no member writes. A letter that looks so (`ǃ`, U+01C3) cannot begin a name.
-const LINE_SIGNS: &[char] = &['*', '!', '['];
+/// What stands at the beginning of lines that no member writes, or behind a name. A letter that looks so (`ǃ`, U+01C3; `ː`, U+02D0) cannot be in
+/// a name.
+const LINE_SIGNS: &[char] = &['*', '!', '[', ']', ':'];
+
+/// The block "Combining Diacritical Marks".
+const ACCENTS: RangeInclusive<char> = '\u{300}'..='\u{36f}';
 
 /// Names that would speak for the room, or that a plain client could mistake for a command. In capitals as well where
 /// a capital has a look-alike of its own: `EXlT` with an `l` looks like `EXIT`, not like `exit`.
@@ -66,8 +72,11 @@ impl Name {
                 instead: Self::new(rest).ok(),
             });
         }
-        if let Some(c) = foreign(&spelling, NAME_SIGNS) {
+        if let Some(c) = foreign(&spelling, NAME_SIGNS).or_else(|| line_sign(&spelling)) {
             return Err(NameError::Character(c));
+        }
+        if let Some(mark) = mark_of_another_script(&spelling) {
+            return Err(NameError::Mark(mark));
         }
         if !keeps_its_order(&spelling) {
             return Err(NameError::Order);
@@ -203,6 +212,8 @@ pub enum NameError {
     /// Letters that are written from right to left stand where a screen would show them in another order than they
     /// were typed.
     Order,
+    /// This mark does not belong to the letter before it.
+    Mark(char),
     /// More marks on a letter than are shown.
     Marks,
     /// It speaks for the room, or looks so.
@@ -221,6 +232,7 @@ impl fmt::Display for NameError {
             Self::Order => f.write_str(
                 "a right-to-left name begins with its letters, and has no others and one sort of digits",
             ),
+            Self::Mark(c) => write!(f, "the mark {} cannot be in this name: it does not belong to the letter before it", Quoted(*c)),
             Self::Marks => f.write_str("a name has four marks on a letter at most"),
             Self::Reserved(name) => write!(f, "\"{name}\" is reserved: try another name"),
         }
@@ -356,8 +368,35 @@ fn is_mark(c: char) -> bool {
 }
 
 fn may_begin(c: char) -> bool {
-    is_letter_or_digit(c)
-        && !skeleton(c.encode_utf8(&mut [0; 4])).any(|part| LINE_SIGNS.contains(&part))
+    is_letter_or_digit(c) && !looks_like_line_sign(c)
+}
+
+fn looks_like_line_sign(c: char) -> bool {
+    skeleton(c.encode_utf8(&mut [0; 4])).any(|part| LINE_SIGNS.contains(&part))
+}
+
+/// The first letter that looks like one of [`LINE_SIGNS`]. Marks do in scripts of their own: names in Sanskrit end with one (`रामः`).
+fn line_sign(name: &str) -> Option<char> {
+    name.chars()
+        .find(|c| is_letter_or_digit(*c) && looks_like_line_sign(*c))
+}
+
+/// The first mark behind a letter that no script writes it on (script extensions, UAX 24). Many a font draws nothing for it, and the name looks like
+/// one without it. Of those that belong to no script, the [`ACCENTS`] stand anywhere; the others are for phonetics, symbols and music.
+fn mark_of_another_script(name: &str) -> Option<char> {
+    let mut base = None;
+    name.chars().find(|c| {
+        let scripts = c.script_extension();
+        if !is_mark(*c) {
+            base = Some(scripts).filter(|scripts| !scripts.is_common());
+            return false;
+        }
+        let is_general = scripts.is_common() || scripts.is_inherited();
+        match is_general {
+            true => !ACCENTS.contains(c),
+            false => base.is_none_or(|base| base.intersection(scripts).is_empty()),
+        }
+    })
 }
 
 /// The bidi rule of RFC 5893, so that two names that differ do not look the same. It also asks for a letter or digit
@@ -679,6 +718,47 @@ mod tests {
             refusal("x\u{301}\u{302}\u{303}\u{304}\u{305}"),
             "a name has four marks on a letter at most"
         );
+    }
+
+    #[test]
+    fn a_mark_stands_behind_a_letter_of_its_own_script() {
+        for raw in [
+            "x\u{301}",
+            "X\u{32d}",
+            "И\u{301}ван",
+            "रामः",
+            "क\u{94d}ष",
+            "မြ\u{1039}မ",
+            "か\u{3099}ー",
+            "محمد\u{64c}",
+            "שר\u{5b7}",
+            "ⵣ\u{2d7f}ⵣ",
+        ] {
+            name(raw);
+        }
+        for c in "\u{2d7f}\u{1107f}\u{1bc9d}\u{16fe4}\u{1039}\u{1a60}\u{903}\u{93e}\u{5b0}\u{1cf00}\u{1d167}"
+            .chars()
+        {
+            for before in ["ala", "ala2", "ala_", "ала", "ala\u{301}"] {
+                let raw = format!("{before}{c}");
+                let said = format!(
+                    "the mark U+{:04X} cannot be in this name: it does not belong to the letter before it",
+                    u32::from(c)
+                );
+                assert_eq!(refusal(&raw), said, "{raw:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_letter_of_a_name_looks_like_what_stands_around_names() {
+        for raw in ["serverː", "olaꓽ", "aǃa", "aⵑ"] {
+            let said = refusal(raw);
+            assert!(
+                said.ends_with("cannot be in a name: letters, digits, _ - ' can"),
+                "{raw:?}: {said}"
+            );
+        }
     }
 
     #[test]
