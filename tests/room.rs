@@ -131,6 +131,7 @@ fn a_private_message_to_nobody_or_to_oneself_is_refused() {
         ),
         ("/msg", "! type /msg NAME TEXT"),
         ("/msg ola", "! type /msg NAME TEXT"),
+        ("/msg \u{202e} hi", "! type /msg NAME TEXT"),
         ("/msg ola \u{200b}", "! type /msg NAME TEXT"),
         (
             "/reply hi",
@@ -141,6 +142,17 @@ fn a_private_message_to_nobody_or_to_oneself_is_refused() {
         ala.send(line);
         ala.expect(refusal);
     }
+}
+
+#[test]
+fn a_name_is_found_with_what_cannot_be_seen_around_it() {
+    let mut server = Server::start_with_console(&[]);
+    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    ala.send("/msg \u{202e}o\u{200b}la hi");
+    ola.expect("[ala] hi");
+    ala.expect("[to ola] hi");
+    server.type_line("/kick ola\u{2066}");
+    ala.expect("* ola left (kicked)");
 }
 
 #[test]

@@ -8,7 +8,6 @@ use super::Happening;
 use super::room::Room;
 use crate::os;
 use crate::protocol::event::Answer;
-use crate::protocol::name::Name;
 use crate::protocol::request::{self, RequestError};
 use crate::protocol::text::Text;
 
@@ -76,12 +75,9 @@ pub(super) fn handle(line: &str, room: &Room) -> Outcome {
         }
         "/kick" => {
             let (name, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-            if name.is_empty() {
-                return error(RequestError::Usage("/kick NAME or /kick NAME REASON"));
-            }
-            let kicked = Name::new(name)
-                .map_err(|_| RequestError::NotHere(Text::new(name)))
-                .and_then(|name| room.kick(&name, reason.trim()));
+            let usage = RequestError::Usage("/kick NAME or /kick NAME REASON");
+            let kicked =
+                request::called(name, usage).and_then(|name| room.kick(&name, reason.trim()));
             kicked.map_or_else(error, |()| Outcome::Nothing)
         }
         "/online" | "/who" => Outcome::Answer(room.online()),
