@@ -52,13 +52,19 @@ fn try_each(
     from: &Receiver<()>,
     mut side: impl FnMut(usize) -> bool,
 ) -> Vec<bool> {
-    let each = (0..rounds).map(|round| {
-        // They meet; where one has failed, so does the other.
+    // Where one side has failed, so does the other.
+    let meet = || {
         to.send(()).expect("the other side tries as well");
         from.recv().expect("the other side tries as well");
+    };
+    let each = (0..rounds).map(|round| {
+        meet();
         side(round)
     });
-    each.collect()
+    let won = each.collect();
+    // What one has won in the end is not free before the other has tried.
+    meet();
+    won
 }
 
 /// One side that logs in under a name of its own spelling, and stays for the round.
