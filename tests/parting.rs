@@ -13,9 +13,9 @@ mod helpers;
 mod screen;
 mod support;
 
-use helpers::{FakeServer, chat_client};
+use helpers::{FakeServer, chat_client, piped};
 use screen::Screen;
-use support::Server;
+use support::{Client, Exit, Program, Server};
 
 /// The client of `ala`, who has been let in.
 #[track_caller]
@@ -83,4 +83,74 @@ fn who_leaves_a_server_that_answers_nothing_is_told_what_is_not_sent() {
     server.expect("hello?");
     assert_eq!(ala.end().exit_code(), 1);
     ala.expect("error: 1 line may not have been sent: you left before the room had it");
+}
+
+/// `ala` in a pipe that has brought 40 lines and is over. The server takes them more slowly than anybody waits for.
+#[track_caller]
+fn pipe_40(server: &Server, ola: &mut Client) -> Program {
+    let mut ala = piped(server, &["-n", "ala"]);
+    for n in 0..40 {
+        ala.type_line(&n.to_string());
+    }
+    ala.close_stdin();
+    ola.skip_to("ala: 9");
+    ala
+}
+
+/// It has failed, and has told how many of its 40 lines others have not read.
+#[track_caller]
+fn assert_told(exit: Exit, mut ola: Client) {
+    let said = ola.lines_to_end();
+    let said = 10 + said.iter().filter(|line| line.starts_with("ala: ")).count();
+    let told = format!("error: {} lines are not sent\n", 40 - said);
+    exit.expect_code(1).expect_stderr(&told);
+}
+
+#[test]
+fn a_pipe_that_is_kicked_tells_how_much_of_it_is_not_sent() {
+    let mut server = Server::start_with_console(&["--rate", "1"]);
+    let mut ola = server.join("ola");
+    let ala = pipe_40(&server, &mut ola);
+    server.type_line("/kick ala too much");
+    let exit = ala.exit().expect_stderr("! you were kicked: too much\n");
+    ola.finish_sending();
+    assert_told(exit, ola);
+}
+
+#[test]
+fn a_pipe_whose_server_shuts_down_tells_how_much_of_it_is_not_sent() {
+    let server = Server::start(&["--rate", "1"]);
+    let mut ola = server.join("ola");
+    let ala = pipe_40(&server, &mut ola);
+    server.stop();
+    assert_told(ala.exit(), ola);
+}
+
+#[test]
+fn a_pipe_that_is_cut_fails_and_tells_what_may_not_have_been_sent() {
+    for (lines, told) in [
+        (
+            &["one", "two", "/msg ola three"][..],
+            "error: 2 lines may not have been sent\n",
+        ),
+        (&["one"], "error: the server closed the connection: "),
+    ] {
+        let fake = FakeServer::new();
+        let mut ala = fake.piped();
+        for line in lines {
+            ala.type_line(line);
+        }
+        ala.close_stdin();
+        let mut server = fake.let_in();
+        server.expect_all(lines);
+        server.send(r#"{"type":"message","seq":1,"time":"2026-01-31T10:00:00Z","id":7,"from":"ala","text":"one"}"#);
+        server.send(r#"{"type":"error","text":"you were cut: your connection takes messages too slowly; join again"}"#);
+        drop(server);
+        let exit = ala.exit().expect_code(1).expect_stderr(told);
+        assert_eq!(
+            exit.stderr.contains("not have been"),
+            lines.len() > 1,
+            "{exit:#?}"
+        );
+    }
 }

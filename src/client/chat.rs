@@ -1,7 +1,6 @@
 //! A member's time in the room: what comes is shown, what is entered is sent.
 
 use std::io;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, anyhow};
@@ -12,6 +11,7 @@ use super::input::{Ask, Typed};
 use super::joining::Joined;
 use super::outgoing::{Outgoing, Said};
 use super::reconnect::Room;
+use super::under_way::UnderWay;
 use super::window::Entered;
 use super::{Client, Happening, Lost, Stop};
 use crate::os;
@@ -29,14 +29,32 @@ const SHOW_TIME: Duration = Duration::from_secs(1);
 /// A member's time in the room, as far as it has come.
 pub(super) struct Stay {
     own: MemberId,
-    /// What a window says; what comes through a pipe, its thread sends itself.
+    /// What a window says.
     pub(super) outgoing: Option<Outgoing>,
+    /// What comes through a pipe, which its thread sends itself.
+    under_way: UnderWay,
     input_over: bool,
-    /// The server said why it ends, or why it cuts this client.
-    shut_down: bool,
-    kicked: bool,
-    /// Messages of a pipe that the room has.
-    heard: u64,
+    farewell: Option<Farewell>,
+}
+
+/// Why the server is about to close the connection, as it has said.
+#[derive(Clone, Copy)]
+enum Farewell {
+    ShutDown,
+    Kicked,
+    Cut,
+}
+
+impl Farewell {
+    fn in_error(text: &str) -> Option<Self> {
+        if text.starts_with("you were kicked") {
+            Some(Self::Kicked)
+        } else if text.starts_with("you were cut") {
+            Some(Self::Cut)
+        } else {
+            None
+        }
+    }
 }
 
 impl Client {
@@ -57,10 +75,9 @@ impl Client {
         let mut stay = Stay {
             own: welcome.id,
             outgoing: None,
+            under_way: UnderWay::default(),
             input_over: false,
-            shut_down: false,
-            kicked: false,
-            heard: 0,
+            farewell: None,
         };
         let result = self
             .begin(&mut stay, &connection, room)
@@ -92,7 +109,7 @@ impl Client {
         match &mut self.front {
             Front::Lines(_, asks) => {
                 // The input thread ends after this one.
-                let _ = asks.send(Ask::Chat(connection.clone()));
+                let _ = asks.send(Ask::Chat(connection.clone(), stay.under_way.clone()));
             }
             Front::Window(_) => {
                 let outgoing =
@@ -126,7 +143,10 @@ impl Client {
             };
             match happening {
                 Happening::Received(received) => self.hear(&received, stay, room)?,
-                Happening::Ended(end) => return stay.end(end),
+                Happening::Ended(end) => {
+                    self.tell_unsent(stay);
+                    return stay.end(end);
+                }
                 Happening::Entered => {
                     if self.say(stay) {
                         return Ok(());
@@ -228,10 +248,29 @@ impl Client {
 
     /// Tells a pipe how much of what it brought the room does not have yet.
     fn tell_left(&mut self, stay: &Stay) {
-        let left = self.said.load(Ordering::Relaxed).saturating_sub(stay.heard);
+        let left = stay.under_way.left();
         if left > 0 {
             self.front.notice(&in_words(left));
         }
+    }
+
+    /// Tells a pipe, at the end of the connection, how much of what it brought the room does not have.
+    fn tell_unsent(&mut self, stay: &Stay) {
+        let left = stay.under_way.left();
+        if left == 0 || self.is_interactive {
+            return;
+        }
+        self.is_all_sent = false;
+        // It is slowed down, or it would be over: nobody knows what is still in it.
+        let least = if stay.input_over { "" } else { "at least " };
+        let lines = if left == 1 { "line" } else { "lines" };
+        let unsent = match stay.farewell {
+            Some(Farewell::ShutDown | Farewell::Kicked) if left == 1 => "is not sent",
+            Some(Farewell::ShutDown | Farewell::Kicked) => "are not sent",
+            // What came back of them may be lost with the connection.
+            Some(Farewell::Cut) | None => "may not have been sent",
+        };
+        self.front.fail(&format!("{least}{left} {lines} {unsent}"));
     }
 
     /// Waits for the end of the connection, but not for ever; what comes before it is not shown.
@@ -267,40 +306,46 @@ impl Stay {
         }
         match received {
             Received::Record(Record { event, .. }, false) => match event {
-                Event::Message { id, .. } => self.heard += u64::from(*id == self.own),
-                Event::Shutdown => self.shut_down = true,
-                Event::Joined(_)
+                Event::Shutdown => self.farewell = Some(Farewell::ShutDown),
+                Event::Message { .. }
+                | Event::Joined(_)
                 | Event::Left { .. }
                 | Event::Renamed { .. }
                 | Event::Server { .. } => {}
             },
-            Received::Answer(Answer::Error(text)) => {
-                self.kicked = text.as_str().starts_with("you were kicked");
-            }
+            Received::Answer(Answer::Error(text)) => match self.farewell {
+                Some(Farewell::ShutDown) => {}
+                Some(Farewell::Kicked | Farewell::Cut) | None => {
+                    self.farewell = Farewell::in_error(text.as_str());
+                }
+            },
             Received::Record(_, true) | Received::Answer(_) | Received::Unknown => {}
+        }
+        match self.farewell {
+            // It answers nothing.
+            Some(Farewell::Kicked | Farewell::Cut) => {}
+            Some(Farewell::ShutDown) | None => self.under_way.hear(received, self.own),
         }
     }
 
     /// What the end of the connection means.
     fn end(&self, end: End) -> Result<(), Stop> {
-        match end {
-            End::Closed if self.input_over => Ok(()),
-            End::Closed | End::Lost(_) if self.shut_down => Err(Stop::ShutDown),
-            End::Closed => {
-                let lost = Lost {
-                    what: "the server closed the connection".into(),
-                    advice: "start chat-client again to come back",
-                };
-                Err(match self.kicked {
-                    true => Stop::Kicked(lost),
-                    false => Stop::Lost(lost),
-                })
+        let closed = Lost {
+            what: "the server closed the connection".into(),
+            advice: "start chat-client again to come back",
+        };
+        match (end, self.farewell) {
+            (End::Closed | End::Lost(_), Some(Farewell::ShutDown)) => Err(Stop::ShutDown),
+            (End::Closed, Some(Farewell::Kicked)) => Err(Stop::Kicked(closed)),
+            (End::Closed, None) if self.input_over => Ok(()),
+            (End::Closed, None | Some(Farewell::Cut)) => Err(Stop::Lost(closed)),
+            (End::Lost(error), None | Some(Farewell::Kicked | Farewell::Cut)) => {
+                Err(Stop::Lost(Lost {
+                    what: format!("the connection is lost ({})", connection::reason(&error)),
+                    advice: "start chat-client again when the server is back",
+                }))
             }
-            End::Lost(error) => Err(Stop::Lost(Lost {
-                what: format!("the connection is lost ({})", connection::reason(&error)),
-                advice: "start chat-client again when the server is back",
-            })),
-            End::Endless => Err(Stop::Failed(anyhow!(
+            (End::Endless, _) => Err(Stop::Failed(anyhow!(
                 "the server sends a line of over 1 MiB: it is no chat-server"
             ))),
         }

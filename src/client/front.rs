@@ -3,8 +3,6 @@
 use std::env;
 use std::fmt::Display;
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Sender, SyncSender};
 use std::time::Duration;
 
@@ -25,16 +23,11 @@ pub(super) enum Front {
 }
 
 impl Front {
-    /// Starts the thread that reads what is typed, and counts in `said` what it sends from a pipe. A terminal that cannot be taken gets plain
-    /// lines.
+    /// Starts the thread that reads what is typed. A terminal that cannot be taken gets plain lines.
     ///
     /// # Errors
     /// No thread is to be had.
-    pub(super) fn open(
-        config: &Config,
-        post: SyncSender<Happening>,
-        said: Arc<AtomicU64>,
-    ) -> io::Result<Self> {
+    pub(super) fn open(config: &Config, post: SyncSender<Happening>) -> io::Result<Self> {
         let is_coloured = style::is_coloured(config.color);
         // A window of the session is opened for its client; a pane may have had another one before.
         let is_fresh = config.window.is_some() && !config.in_pane;
@@ -44,7 +37,7 @@ impl Front {
             terminal::start_keys(post)?;
             return Ok(Self::Window(Box::new(window)));
         }
-        let asks = input::start(post, said)?;
+        let asks = input::start(post)?;
         Ok(Self::Lines(Box::new(View::new(config.color)), asks))
     }
 

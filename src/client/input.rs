@@ -1,13 +1,12 @@
 //! What is typed, or comes through a pipe: a thread that reads stdin, and sends what it reads in a chat.
 
 use std::io::{self, Read};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 
 use super::Happening;
 use super::connection::Connection;
+use super::under_way::UnderWay;
 use crate::protocol::limits::MAX_LINE;
 use crate::protocol::line::{LineError, Lines};
 use crate::protocol::request::{Format, Request};
@@ -16,8 +15,8 @@ use crate::protocol::request::{Format, Request};
 pub(super) enum Ask {
     /// One line, as the answer to a question. Until it is asked, what is typed stays with the terminal.
     Line,
-    /// To send all lines to the room, until one of them leaves it, or there are no more.
-    Chat(Connection),
+    /// To send all lines to the room, until one of them leaves it, or there are no more; and to count them.
+    Chat(Connection, UnderWay),
 }
 
 /// What came from stdin.
@@ -32,17 +31,17 @@ pub(super) enum Typed {
     Broken(io::Error),
 }
 
-/// Starts the thread called `input`, which counts in `said` the messages that it sends.
+/// Starts the thread called `input`.
 ///
 /// It is not joined: nothing ends a read of a terminal but the end of the process.
 ///
 /// # Errors
 /// No thread is to be had.
-pub(super) fn start(post: SyncSender<Happening>, said: Arc<AtomicU64>) -> io::Result<Sender<Ask>> {
+pub(super) fn start(post: SyncSender<Happening>) -> io::Result<Sender<Ask>> {
     let (asks, asked) = mpsc::channel();
     thread::Builder::new()
         .name("input".into())
-        .spawn(move || run(&asked, &post, said))?;
+        .spawn(move || run(&asked, &post))?;
     Ok(asks)
 }
 
@@ -51,13 +50,12 @@ pub(super) fn leaves(line: &str) -> bool {
     matches!(Request::parse(line, Format::Plain), Ok(Request::Quit))
 }
 
-fn run(asked: &Receiver<Ask>, post: &SyncSender<Happening>, said: Arc<AtomicU64>) {
+fn run(asked: &Receiver<Ask>, post: &SyncSender<Happening>) {
     let mut input = Input {
         lines: Lines::new(MAX_LINE),
         number: 0,
         unsent: None,
         over: false,
-        said,
     };
     for ask in asked {
         match ask {
@@ -67,7 +65,7 @@ fn run(asked: &Receiver<Ask>, post: &SyncSender<Happening>, said: Arc<AtomicU64>
                     return;
                 }
             }
-            Ask::Chat(connection) => input.send_all(&connection, post),
+            Ask::Chat(connection, under_way) => input.send_all(&connection, &under_way, post),
         }
     }
 }
@@ -79,7 +77,6 @@ struct Input {
     /// A line that the connection did not take: the next answer, or the first line of the next connection.
     unsent: Option<String>,
     over: bool,
-    said: Arc<AtomicU64>,
 }
 
 impl Input {
@@ -113,13 +110,16 @@ impl Input {
     }
 
     /// Sends as fast as the server takes it: one that slows this client down blocks this thread, and no other.
-    fn send_all(&mut self, connection: &Connection, post: &SyncSender<Happening>) {
+    fn send_all(
+        &mut self,
+        connection: &Connection,
+        under_way: &UnderWay,
+        post: &SyncSender<Happening>,
+    ) {
         loop {
             match self.next() {
                 Typed::Line(line) if !leaves(&line) => {
-                    let is_message =
-                        matches!(Request::parse(&line, Format::Json), Ok(Request::Say(_)));
-                    self.said.fetch_add(is_message.into(), Ordering::Relaxed);
+                    under_way.add(&line);
                     if connection.say(&line).is_err() {
                         // Why, the thread that receives tells.
                         self.unsent = Some(line);

@@ -41,6 +41,7 @@ mod roster;
 mod screen;
 mod target;
 mod terminal;
+mod under_way;
 mod undo;
 mod view;
 mod window;
@@ -49,7 +50,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
@@ -242,10 +243,8 @@ struct Client {
     happenings: Receiver<Happening>,
     leaving: Leaving,
     lifeline: Option<Lifeline>,
-    /// Nothing that came through a pipe was unfit to be sent.
+    /// Nothing that came through a pipe was left out.
     is_all_sent: bool,
-    /// Messages that were sent from a pipe.
-    said: Arc<AtomicU64>,
     has_asked_name: bool,
     /// The receiving thread has said that the connection is over.
     has_ended: bool,
@@ -272,16 +271,14 @@ impl Client {
         };
         let signalled = leaving.clone();
         ctrlc::set_handler(move || signalled.ask()).context("cannot handle signals")?;
-        let said = Arc::default();
         Ok(Self {
             is_interactive: io::stdin().is_terminal(),
-            front: Front::open(&config, post, Arc::clone(&said)).context(os::NO_THREAD)?,
+            front: Front::open(&config, post).context(os::NO_THREAD)?,
             config,
             happenings,
             leaving,
             lifeline,
             is_all_sent: true,
-            said,
             has_asked_name: false,
             has_ended: false,
         })
