@@ -195,22 +195,68 @@ fn what_is_missing_and_what_was_not_said_is_told() {
     ala.expect("! it is not known whether this was delivered: secret");
 }
 
-#[test]
-fn a_place_that_is_gone_is_taken_anew_and_another_room_is_told() {
-    let fake = FakeServer::new();
-    let ala = ala(&fake.address());
-    drop(let_in(&fake, &ala));
+/// The connection over which a client joins whose place is gone.
+#[track_caller]
+fn joining_anew(fake: &FakeServer, resume: &str) -> Client {
     let mut server = fake.accept();
-    server.expect("/resume t0 3");
+    server.expect(resume);
     server.send(r#"{"type":"error","text":"nobody can come back by that token"}"#);
     // It stays, so there is another way.
     server.expect("/help");
     server.send(r#"{"type":"help","lines":[]}"#);
     let mut server = fake.accept();
     server.expect("/json ala");
+    server
+}
+
+#[test]
+fn a_newcomer_again_is_told_what_the_past_does_not_bring() {
+    // The last event before it joins, what it is shown of the past, and what it is told to be missing.
+    let cases: [(u64, &[u64], &str); 3] = [
+        (
+            9,
+            &[8, 9],
+            "! 4 lines are missing here: the server has forgotten them\n10:00 ola: number 8\n10:00 ola: number 9\n",
+        ),
+        (
+            4,
+            &[],
+            "! 1 line is missing here: the server has forgotten it\n10:00 ola: live\n",
+        ),
+        // All that was said: newcomers are not told who came and went.
+        (
+            9,
+            &[3, 9],
+            "connected again as ala: 1 online\n10:00 ola: number 9\n",
+        ),
+    ];
+    for (seq, past, shown) in cases {
+        let fake = FakeServer::new();
+        let ala = ala(&fake.address());
+        drop(let_in(&fake, &ala));
+        let mut server = joining_anew(&fake, "/resume t0 3");
+        server.send(&welcome("r", seq, ""));
+        for seq in past {
+            server.send(&message(*seq, 3, "ola", &format!("number {seq}"), REPLAY));
+        }
+        server.send(&message(seq + 1, 3, "ola", "live", ""));
+        ala.expect("ola: live");
+        ala.expect(shown);
+        let told = ala.text().matches("missing").count();
+        assert_eq!(told, shown.matches("missing").count(), "{}", ala.text());
+    }
+}
+
+#[test]
+fn a_place_that_is_gone_is_taken_anew_and_another_room_is_told() {
+    let fake = FakeServer::new();
+    let ala = ala(&fake.address());
+    drop(let_in(&fake, &ala));
+    let mut server = joining_anew(&fake, "/resume t0 3");
     server.send(&welcome("s", 0, ""));
     server.send(&message(1, 3, "ola", "new", ""));
     ala.expect("! this is another room than before");
+    assert!(!ala.text().contains("missing"), "{}", ala.text());
     ala.expect("ola: new");
 }
 
@@ -341,6 +387,7 @@ fn a_server_that_starts_again_with_its_history_is_the_same_room() {
     let text = ala.text();
     assert_eq!(text.matches("ola: before").count(), 1, "{text}");
     assert!(!text.contains("another room"), "{text}");
+    assert!(!text.contains("missing"), "{text}");
     ala.type_keys("heard?\r");
     ola.expect("ala: heard?");
 }

@@ -62,6 +62,7 @@ impl Client {
     pub(super) fn chat(&mut self, joined: Joined, room: &mut Room) -> Result<(), Stop> {
         let Joined {
             welcome,
+            has_resumed,
             connection,
             receiver,
         } = joined;
@@ -69,7 +70,7 @@ impl Client {
         self.front
             .welcome(&welcome, room.is_known())
             .map_err(Stop::unshown)?;
-        if let Some(change) = room.enter(&welcome) {
+        if let Some(change) = room.enter(&welcome, has_resumed) {
             self.front.refuse(&change);
         }
         let mut stay = Stay {
@@ -191,10 +192,13 @@ impl Client {
         room: &mut Room,
     ) -> Result<(), Stop> {
         stay.hear(received, room);
-        if let Received::Record(record, _) = received
-            && !room.is_new(record)
-        {
-            return Ok(());
+        if let Received::Record(record, _) = received {
+            if let Some(hole) = room.hole_before(record) {
+                self.front.refuse(&hole);
+            }
+            if !room.is_new(record) {
+                return Ok(());
+            }
         }
         self.front.received(received).map_err(Stop::unshown)?;
         self.catch_up(stay, room);

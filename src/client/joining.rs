@@ -17,6 +17,8 @@ use crate::protocol::request::Identity;
 /// What a client has that is a member.
 pub(super) struct Joined {
     pub(super) welcome: Welcome,
+    /// It has taken its place back, and so all that it missed comes, or is said to be missing.
+    pub(super) has_resumed: bool,
     pub(super) connection: Connection,
     pub(super) receiver: JoinHandle<()>,
 }
@@ -66,6 +68,7 @@ impl Client {
             Attempt::In(welcome, connection) => {
                 return Ok(Tried::In(Box::new(Joined {
                     welcome: *welcome,
+                    has_resumed: login.resume.is_some(),
                     connection,
                     receiver,
                 })));

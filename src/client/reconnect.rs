@@ -27,6 +27,8 @@ pub(super) struct Room {
     last: u64,
     /// The last one that was shown when the connection was lost.
     before: u64,
+    /// What comes next is the first that a newcomer gets who was a member before.
+    is_new_again: bool,
     /// The last one that is the past to a client that has just come.
     present: Option<u64>,
     /// When the client came, or came back.
@@ -49,11 +51,12 @@ impl Room {
     }
 
     /// Learns that the client is a member; what a user has to know of that who was one before.
-    pub(super) fn enter(&mut self, welcome: &Welcome) -> Option<String> {
+    pub(super) fn enter(&mut self, welcome: &Welcome, has_resumed: bool) -> Option<String> {
         let has_changed = self.id.as_ref().is_some_and(|id| *id != welcome.room);
         // A room whose numbers went back gives them again to other events, as where a copy of its history was put in its place.
         let went_back = welcome.seq < self.last;
         let is_other = has_changed || went_back;
+        self.is_new_again = self.is_known() && !is_other && !has_resumed;
         self.id = Some(welcome.room.clone());
         self.token = welcome.token.clone();
         self.present = Some(welcome.seq);
@@ -66,12 +69,17 @@ impl Room {
         match welcome.missing {
             _ if has_changed => Some("this is another room than before".into()),
             _ if went_back => Some("the server does not know all of the room any more: what it still knows comes again".into()),
-            0 => None,
-            1 => Some("1 line is missing here: the server has forgotten it".into()),
-            missing => Some(format!(
-                "{missing} lines are missing here: the server has forgotten them"
-            )),
+            missing => in_words(missing),
         }
+    }
+
+    /// What a user has to know before this event: what is missing between the last one that they saw and the first that a newcomer
+    /// gets. Where that is one that they saw, all that was said since comes, and who came and went no newcomer learns.
+    pub(super) fn hole_before(&mut self, record: &Record) -> Option<String> {
+        if !std::mem::take(&mut self.is_new_again) {
+            return None;
+        }
+        in_words(record.seq.saturating_sub(self.before).saturating_sub(1))
     }
 
     /// Whether an event was not shown over an earlier connection.
@@ -104,6 +112,16 @@ impl Room {
             token,
             seq: self.last,
         })
+    }
+}
+
+fn in_words(missing: u64) -> Option<String> {
+    match missing {
+        0 => None,
+        1 => Some("1 line is missing here: the server has forgotten it".into()),
+        missing => Some(format!(
+            "{missing} lines are missing here: the server has forgotten them"
+        )),
     }
 }
 
