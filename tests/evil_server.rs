@@ -31,7 +31,7 @@ use proptest::sample::{Index, select};
 use rustix::process::{Pid, kill_process};
 use screen::Screen;
 use support::{Client, Program, Signal, Value, json, wait_until};
-use victim::{BOTH, Unread, Victim, most};
+use victim::{BOTH, On, Unread, Victim, most};
 
 /// What a client may take of memory in these floods, in KiB.
 const MOST: u64 = 24 * 1024;
@@ -606,14 +606,22 @@ fn flood_until_it_waits(server: &Client) {
 
 #[test]
 fn a_client_that_nobody_reads_holds_the_flood_back_and_can_be_ended() {
-    for on in BOTH {
+    for (on, keys) in [
+        (On::Pipe, None),
+        (On::Window, None),
+        // More than wait for a client that shows nothing.
+        (On::Window, Some("what was being typed meanwhile\x03")),
+    ] {
         let fake = FakeServer::new();
-        let victim = Unread::start(on, &fake);
+        let mut victim = Unread::start(on, &fake);
         let server = fake.let_in();
         flood_until_it_waits(&server);
         let most = most(victim.child.id());
         assert!(most < MOST, "{on:?}: {most} KiB");
-        kill_process(Pid::from_child(&victim.child), Signal::TERM).unwrap();
+        match keys {
+            Some(keys) => victim.press(keys),
+            None => kill_process(Pid::from_child(&victim.child), Signal::TERM).unwrap(),
+        }
         assert_eq!(victim.end(), Some(0), "{on:?}");
     }
 }

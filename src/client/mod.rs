@@ -1,9 +1,9 @@
 //! The terminal client: joins a room, sends what is typed, and shows what is said there.
 //!
 //! ```text
-//!   keys ───► main ───► send ──────────────────────► socket       on a terminal
-//!              │ ▲
-//!   stdout ◄───┘ └───── receive ◄──────────────────── socket
+//!   keys ─── ahead ───► main ───► send ────────────► socket       on a terminal
+//!                        │ ▲
+//!   stdout ◄─────────────┘ └───── receive ◄───────── socket
 //!
 //!   stdin ─── input ────────────────────────────────► socket       in a pipe, or on a terminal that can do no more
 //!               │ what is to be told of it
@@ -74,7 +74,7 @@ use crate::protocol::name::Group;
 /// Happenings that may wait for the main thread. Few, since a hostile server makes each as large as a line may be.
 const MAX_WAITING: usize = 16;
 
-/// Time after which a client that was told to leave ends without more ado: its terminal takes nothing.
+/// Time after which a client that was told to leave, by a signal or by Ctrl+C, ends without more ado: its terminal takes nothing.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// What a client is to be like.
@@ -151,7 +151,7 @@ enum Happening {
     /// Something came from stdin.
     Typed(Typed),
     /// Something came from the terminal of a window.
-    Terminal(crossterm::event::Event),
+    Terminal(terminal::Input),
     /// The user of a window has entered a line.
     Entered,
     /// Nothing more comes from the terminal.
@@ -377,7 +377,7 @@ impl Client {
             }
             match (happening, &mut self.front) {
                 (Happening::Terminal(input), Front::Window(window)) => {
-                    match window.input(input).map_err(Stop::unshown)? {
+                    match window.input(input.event).map_err(Stop::unshown)? {
                         Wanted::Nothing => {}
                         Wanted::Entered => return Ok(Some(Happening::Entered)),
                         Wanted::Leave => return Err(Stop::Leave),

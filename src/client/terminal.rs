@@ -2,13 +2,14 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
 use std::time::Duration;
 
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use crossterm::terminal;
 
-use super::Happening;
+use super::{Happening, PATIENCE};
 use crate::keyboard::Keyboard;
 use crate::os;
 
@@ -20,6 +21,9 @@ const GIVE_BACK: &str = "\x1b[?1004l\x1b[?2004l\x1b[23;2t\x1b[0m\x1b[J\x1b[?25h"
 
 /// Time that a terminal has to take [`GIVE_BACK`]: one that takes nothing must not hold up the end.
 const GIVE_BACK_TIME: Duration = Duration::from_millis(200);
+
+/// What may have been typed ahead of the main thread, which a terminal that takes nothing holds up: keys, or a paste of 64 KiB at most.
+const MAX_AHEAD: usize = 1024;
 
 /// Whether the terminal is in other modes than it was found in. One for the process, so that any thread that ends it can put it
 /// right.
@@ -101,10 +105,50 @@ pub(super) fn size() -> (usize, usize) {
     }
 }
 
-/// Starts the threads called `keys`, which posts what the terminal sends, and `hang-up`, which posts that it is gone: a read
-/// would not tell.
+/// What came from the terminal.
+pub(super) struct Input {
+    pub(super) event: Event,
+    /// Of Ctrl+C; dropped with this by who takes it.
+    _untaken: Option<Sender<()>>,
+}
+
+impl Input {
+    /// To be called as soon as it has come. A main thread that writes to a terminal that takes nothing cannot take Ctrl+C, so its time to do that
+    /// begins here; after it the client ends as a signal ends it.
+    fn new(event: Event) -> Self {
+        let leaves = matches!(
+            event,
+            Event::Key(KeyEvent {
+                code: KeyCode::Char('c'),
+                modifiers: KeyModifiers::CONTROL,
+                ..
+            })
+        );
+        Self {
+            event,
+            _untaken: leaves.then(end_unless_taken),
+        }
+    }
+}
+
+/// Ends the process in a while, unless what this gives is dropped.
+fn end_unless_taken() -> Sender<()> {
+    let (untaken, taken) = mpsc::channel();
+    // Without it, a signal has to do.
+    let _ = thread::Builder::new()
+        .name("patience".into())
+        .spawn(move || {
+            if taken.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                super::end_now()
+            }
+        });
+    untaken
+}
+
+/// Starts the threads called `keys`, which reads what the terminal sends, `ahead`, which posts it, and `hang-up`, which posts that the
+/// terminal is gone: a read would not tell.
 ///
-/// They are not joined: nothing ends a read of a terminal but the end of the process.
+/// `keys` waits for nothing else, so that it hears Ctrl+C at once. They are not joined: nothing ends a read of a terminal but the end of the process.
 ///
 /// # Errors
 /// No thread or no socket is to be had.
@@ -118,18 +162,23 @@ pub(super) fn start_keys(post: SyncSender<Happening>) -> io::Result<()> {
                 let _ = gone.send(Happening::NoKeys);
             }
         })?;
+    let (typed, ahead) = mpsc::sync_channel(MAX_AHEAD);
+    thread::Builder::new().name("ahead".into()).spawn(move || {
+        for happening in ahead {
+            if post.send(happening).is_err() {
+                return;
+            }
+        }
+    })?;
     thread::Builder::new()
         .name("keys".into())
         .spawn(move || {
-            loop {
-                let happening = keyboard
-                    .read()
-                    .map_or(Happening::NoKeys, Happening::Terminal);
-                let is_over = matches!(happening, Happening::NoKeys);
-                if post.send(happening).is_err() || is_over {
+            while let Ok(event) = keyboard.read() {
+                if typed.send(Happening::Terminal(Input::new(event))).is_err() {
                     return;
                 }
             }
+            let _ = typed.send(Happening::NoKeys);
         })
         .map(drop)
 }

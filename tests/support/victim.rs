@@ -5,7 +5,7 @@
     reason = "each test file is a crate of its own, and none uses all of this"
 )]
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -92,6 +92,7 @@ pub(crate) struct Unread {
     pub(crate) child: Child,
     /// What it stands on, where that is a terminal, and its modes before.
     terminal: Option<(PtyPair, String)>,
+    keyboard: Option<Box<dyn Write + Send>>,
 }
 
 impl Unread {
@@ -106,6 +107,7 @@ impl Unread {
                     .spawn()
                     .unwrap(),
                 terminal: None,
+                keyboard: None,
             },
             On::Window => {
                 let pair = native_pty_system().openpty(PtySize::default()).unwrap();
@@ -118,10 +120,17 @@ impl Unread {
                     pair.slave.spawn_command(builder).unwrap();
                 Self {
                     child: *child.downcast::<Child>().unwrap(),
+                    keyboard: Some(pair.master.take_writer().unwrap()),
                     terminal: Some((pair, modes)),
                 }
             }
         }
+    }
+
+    /// Types this on its terminal.
+    pub(crate) fn press(&mut self, keys: &str) {
+        let keyboard = self.keyboard.as_mut().unwrap();
+        keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Begins to read it; gives the last that it has written.
