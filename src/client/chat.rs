@@ -94,6 +94,7 @@ impl Client {
             self.has_ended = self.wait_for_end(&mut stay, room);
         }
         connection.close();
+        stay.under_way.close();
         if self.has_ended || self.wait_for_end(&mut stay, room) {
             let _ = receiver.join();
         }
@@ -254,7 +255,8 @@ impl Client {
     fn tell_left(&mut self, stay: &Stay) {
         let left = stay.under_way.left();
         if left > 0 {
-            self.front.notice(&in_words(left));
+            let least = if stay.input_over { "" } else { "at least " };
+            self.front.notice(&format!("{least}{}", in_words(left)));
         }
     }
 

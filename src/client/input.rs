@@ -109,7 +109,7 @@ impl Input {
         }
     }
 
-    /// Sends as fast as the server takes it: one that slows this client down blocks this thread, and no other.
+    /// Sends as fast as the server takes it and the room has it: one that slows this client down blocks this thread, and no other.
     fn send_all(
         &mut self,
         connection: &Connection,
@@ -119,8 +119,7 @@ impl Input {
         loop {
             match self.next() {
                 Typed::Line(line) if !leaves(&line) => {
-                    under_way.add(&line);
-                    if connection.say(&line).is_err() {
+                    if !under_way.add(&line) || connection.say(&line).is_err() {
                         // Why, the thread that receives tells.
                         self.unsent = Some(line);
                         return;
