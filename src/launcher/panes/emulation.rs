@@ -110,19 +110,33 @@ impl Emulation {
         self.parser.callbacks_mut().title = None;
     }
 
-    /// Changes the size. Lines that had been broken at the right margin are joined, and broken at the new one.
+    /// Changes the size. Lines that had been broken at the right margin are joined, and broken at the new one, but for one that
+    /// the top of the screen cuts: what is above stays there, as the program draws anew what was on the screen, and no more.
     pub(super) fn resize(&mut self, columns: u16, rows: u16) {
         if self.screen().size() == (rows.max(SMALLEST.1), columns.max(SMALLEST.0)) {
             return;
         }
-        let written = rewrite(self.parser.screen_mut());
-        self.show_alone(columns, rows, &written);
+        let (above, shown) = rewrite(self.parser.screen_mut());
+        let mut fresh = parser(columns, rows, Asked::default());
+        fresh.process(&above);
+        if !above.is_empty() {
+            let visible = usize::from(fresh.screen().cursor_position().0) + 1;
+            let rows = fresh.screen().size().0;
+            let scrolled = "\n".repeat(visible);
+            fresh.process(format!("\x1b[{rows};1H{scrolled}\x1b[H").as_bytes());
+        }
+        fresh.process(&shown);
+        self.show(fresh);
     }
 
     /// Shows `written` and nothing else, on a screen of this size.
     pub(super) fn show_alone(&mut self, columns: u16, rows: u16, written: &[u8]) {
         let mut fresh = parser(columns, rows, Asked::default());
         fresh.process(written);
+        self.show(fresh);
+    }
+
+    fn show(&mut self, mut fresh: Parser<Asked>) {
         // The parser itself stays: a sequence of which only the beginning has come goes on in it.
         std::mem::swap(self.parser.screen_mut(), fresh.screen_mut());
     }
@@ -220,9 +234,9 @@ fn parser(columns: u16, rows: u16, asked: Asked) -> Parser<Asked> {
     Parser::new_with_callbacks(rows, columns, SCROLLBACK, asked)
 }
 
-/// What has to be written to a terminal of any width so that it shows all that `screen` has, in lines as they were written, with the cursor at the same
-/// character.
-fn rewrite(screen: &mut Screen) -> Vec<u8> {
+/// What has to be written to a terminal of any width so that it shows all that `screen` has, what is above it and what is on it, in lines as they
+/// were written, with the cursor at the same character.
+fn rewrite(screen: &mut Screen) -> (Vec<u8>, Vec<u8>) {
     let (rows, columns) = screen.size();
     let mut written = Written::default();
     screen.set_scrollback(usize::MAX);
@@ -237,6 +251,8 @@ fn rewrite(screen: &mut Screen) -> Vec<u8> {
         above -= usize::from(count);
     }
     screen.set_scrollback(0);
+    written.end = None;
+    let above = std::mem::take(&mut written.bytes);
     let cursor = screen.cursor_position();
     let is_used = |row: &u16| (0..columns).any(|column| has_contents(screen, *row, column));
     let last = (0..rows).rev().find(is_used).unwrap_or(0).max(cursor.0);
@@ -251,7 +267,7 @@ fn rewrite(screen: &mut Screen) -> Vec<u8> {
     if screen.hide_cursor() {
         bytes.extend_from_slice(b"\x1b[?25l");
     }
-    bytes
+    (above, bytes)
 }
 
 fn has_contents(screen: &Screen, row: u16, column: u16) -> bool {
@@ -426,13 +442,16 @@ mod tests {
         }
         emulation.resize(12, 3);
         emulation.resize(40, 10);
+        // What has left the screen does not come back to where the program draws.
+        assert_eq!(text(&emulation), "line 98\nline 99");
+        let color = emulation.screen().cell(0, 0).map(Cell::fgcolor);
+        assert_eq!(color, Some(Color::Idx(98 % 8)));
+        emulation.scroll(1);
         assert!(
-            text(&emulation).starts_with("line 91\n"),
+            text(&emulation).starts_with("line 89\n"),
             "{}",
             text(&emulation)
         );
-        let color = emulation.screen().cell(0, 0).map(Cell::fgcolor);
-        assert_eq!(color, Some(Color::Idx(91 % 8)));
         emulation.scroll(isize::MAX);
         assert!(
             text(&emulation).starts_with("line 0\nline 1\n"),
