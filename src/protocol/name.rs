@@ -372,7 +372,9 @@ fn may_begin(c: char) -> bool {
 }
 
 fn looks_like_line_sign(c: char) -> bool {
-    skeleton(c.encode_utf8(&mut [0; 4])).any(|part| LINE_SIGNS.contains(&part))
+    // The common case first.
+    !c.is_ascii_alphanumeric()
+        && skeleton(c.encode_utf8(&mut [0; 4])).any(|part| LINE_SIGNS.contains(&part))
 }
 
 /// The first letter that looks like one of [`LINE_SIGNS`]. Marks do in scripts of their own: names in Sanskrit end with one (`रामः`).
