@@ -367,6 +367,7 @@ impl Client {
                     happening
                 }
             };
+            terminal::get_on();
             // It comes once, also to one who leaves and looks no further.
             self.has_ended |= matches!(happening, Happening::Ended(_));
             if self.leaving.is_asked() {

@@ -1,7 +1,7 @@
 //! The terminal itself: taken for the line editor, given back however the client ends, and the thread that reads its keys.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
 use std::time::Duration;
@@ -24,6 +24,9 @@ const GIVE_BACK_TIME: Duration = Duration::from_millis(200);
 
 /// What may have been typed ahead of the main thread, which a terminal that takes nothing holds up: keys, or a paste of 64 KiB at most.
 const MAX_AHEAD: usize = 1024;
+
+/// How much the main thread has handled: who looks at it sees whether it gets on.
+static HANDLED: AtomicU64 = AtomicU64::new(0);
 
 /// Whether the terminal is in other modes than it was found in. One for the process, so that any thread that ends it can put it
 /// right.
@@ -105,6 +108,11 @@ pub(super) fn size() -> (usize, usize) {
     }
 }
 
+/// To be called by the main thread for each thing that it handles.
+pub(super) fn get_on() {
+    HANDLED.fetch_add(1, Ordering::Relaxed);
+}
+
 /// What came from the terminal.
 pub(super) struct Input {
     pub(super) event: Event,
@@ -131,15 +139,19 @@ impl Input {
     }
 }
 
-/// Ends the process in a while, unless what this gives is dropped.
+/// Ends the process in a while, unless what this gives is dropped, or the main thread gets on: in a flood its turn comes later.
 fn end_unless_taken() -> Sender<()> {
     let (untaken, taken) = mpsc::channel();
     // Without it, a signal has to do.
     let _ = thread::Builder::new()
         .name("patience".into())
         .spawn(move || {
-            if taken.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                super::end_now()
+            let mut handled = HANDLED.load(Ordering::Relaxed);
+            while taken.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let before = std::mem::replace(&mut handled, HANDLED.load(Ordering::Relaxed));
+                if before == handled {
+                    super::end_now()
+                }
             }
         });
     untaken
