@@ -402,10 +402,13 @@ fn mark_of_another_script(name: &str) -> Option<char> {
 }
 
 /// The bidi rule of RFC 5893, so that two names that differ do not look the same. It also asks for a letter or digit
-/// at the end; signs may stand there too, as in the Hebrew `ג'ורג'`, since none can stand at the beginning.
+/// at the end; signs may stand there too, as in the Hebrew `ג'ורג'`, since none can stand at the beginning. Vowel points and other marks
+/// go with their letter everywhere (section 2, rules 2 and 3), which the crate knows of the end alone.
 fn keeps_its_order(name: &str) -> bool {
+    let is_mark = |c: &char| c.general_category() == GeneralCategory::NonspacingMark;
+    let unmarked: String = name.chars().filter(|c| !is_mark(c)).collect();
     UsernameCasePreserved::new()
-        .directionality_rule(name.trim_end_matches(NAME_SIGNS))
+        .directionality_rule(unmarked.trim_end_matches(NAME_SIGNS))
         .is_ok()
 }
 
@@ -529,6 +532,9 @@ mod tests {
             "ຄຳ",
             "ໝີ",
             "ג'ורג'",
+            // With vowel points.
+            "נֹעַם",
+            "مُحَمَّد",
             "𞤀𞤣𞤤𞤢𞤥",
             "𬀩",
             "3",
