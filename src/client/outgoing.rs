@@ -61,18 +61,7 @@ impl Outgoing {
 
     /// Sends a line. `false` where too many wait already, or the connection is over.
     pub(super) fn say(&mut self, line: String) -> bool {
-        let said = match Request::parse(&line, Format::Json) {
-            Ok(Request::Say(text)) => Some((text, false)),
-            Ok(Request::Msg(_, text) | Request::Reply(text)) => Some((text, true)),
-            Ok(
-                Request::Nothing
-                | Request::Rename(_)
-                | Request::Online
-                | Request::Help(_)
-                | Request::Quit,
-            )
-            | Err(_) => None,
-        };
+        let said = comes_back(&line);
         let lines = self.lines.as_ref();
         if lines.is_none_or(|lines| lines.try_send(line).is_err()) {
             return false;
@@ -151,5 +140,21 @@ impl Outgoing {
         // One that has panicked has ended the client.
         let _ = self.thread.join();
         self.unheard
+    }
+}
+
+/// What a server that has taken `line` sends back of it, and whether that is private; none where the line is no message.
+pub(super) fn comes_back(line: &str) -> Option<(Text, bool)> {
+    match Request::parse(line, Format::Json) {
+        Ok(Request::Say(text)) => Some((text, false)),
+        Ok(Request::Msg(_, text) | Request::Reply(text)) => Some((text, true)),
+        Ok(
+            Request::Nothing
+            | Request::Rename(_)
+            | Request::Online
+            | Request::Help(_)
+            | Request::Quit,
+        )
+        | Err(_) => None,
     }
 }

@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::outgoing::comes_back;
 use crate::protocol::event::{Answer, Event, MemberId, Received, Record};
-use crate::protocol::request::{Format, Request};
 
 /// Bytes that may come back of what is under way. Half of what `chat-server` lets a client be behind, as others speak too; no less, since each round
 /// trip brings so much at most.
@@ -36,17 +36,8 @@ struct Said {
 impl UnderWay {
     /// Counts a line that is to be sent, where something comes back of it, and waits until it may be; `false` where the connection is over.
     pub(super) fn add(&self, line: &str) -> bool {
-        let is_private = match Request::parse(line, Format::Json) {
-            Ok(Request::Say(_)) => false,
-            Ok(Request::Msg(..) | Request::Reply(_)) => true,
-            Ok(
-                Request::Nothing
-                | Request::Rename(_)
-                | Request::Online
-                | Request::Help(_)
-                | Request::Quit,
-            )
-            | Err(_) => return true,
+        let Some((_, is_private)) = comes_back(line) else {
+            return true;
         };
         // A quotation mark or a backslash is two.
         let bytes = 2 * line.len() + AROUND;
