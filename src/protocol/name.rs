@@ -75,14 +75,17 @@ impl Name {
         if let Some(c) = foreign(&spelling, NAME_SIGNS).or_else(|| line_sign(&spelling)) {
             return Err(NameError::Character(c));
         }
-        if let Some(mark) = mark_of_another_script(&spelling) {
-            return Err(NameError::Mark(mark));
-        }
-        if !keeps_its_order(&spelling) {
-            return Err(NameError::Order);
-        }
-        if clean(&spelling) != spelling {
-            return Err(NameError::Marks);
+        // ASCII has neither marks nor another order, and a class that comes at once is not to wait for its names.
+        if !spelling.is_ascii() {
+            if let Some(mark) = mark_of_another_script(&spelling) {
+                return Err(NameError::Mark(mark));
+            }
+            if !keeps_its_order(&spelling) {
+                return Err(NameError::Order);
+            }
+            if clean(&spelling) != spelling {
+                return Err(NameError::Marks);
+            }
         }
         let keys = keys(&spelling);
         if RESERVED_KEYS.iter().any(|reserved| same(reserved, &keys)) {
@@ -296,6 +299,9 @@ impl fmt::Display for Quoted {
 
 /// The form that is shown: width mapping and NFC (RFC 8265, section 3.4.2).
 fn normal(raw: &str) -> String {
+    if raw.is_ascii() {
+        return raw.into();
+    }
     let profile = UsernameCasePreserved::new();
     // Neither rule can fail: every character has a narrow form and an NFC, if only itself. Empty is refused by all.
     profile
@@ -319,6 +325,9 @@ fn foreign(text: &str, signs: &[char]) -> Option<char> {
 
 /// Letters, marks and decimal digits that RFC 8264 lets into identifiers.
 fn is_of_the_alphabet(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_alphanumeric();
+    }
     let of_a_word = is_letter_or_digit(c) || is_mark(c);
     let seen = matches!(
         kind(c),
@@ -457,6 +466,11 @@ fn look(text: &str) -> String {
     const M: char = '\u{e000}';
     let mut without_m = String::with_capacity(text.len());
     for c in text.chars() {
+        // The common case first.
+        if c.is_ascii() && c != 'm' {
+            without_m.push(c);
+            continue;
+        }
         let mut buffer = [0; 4];
         let mut parts = skeleton(c.encode_utf8(&mut buffer)).peekable();
         if parts.next() == Some('r') && parts.next_if_eq(&'n').is_some() {
