@@ -2,7 +2,7 @@
 //! `chat-run` are made.
 //!
 //! ```text
-//! socket ─ reader thread (one a client) ─ lines ─ Request ─┐
+//! socket ─ reader thread (one a member) ─ lines ─ Request ─┐
 //!                                                          ▼
 //!                               Room: one Mutex: who is here, the order, what is pending
 //!                                                          │ Posted, encoded once for each format
@@ -20,8 +20,8 @@
 //! | name | how many | waits for | ended by |
 //! |---|---|---|---|
 //! | `chat-server` | the main one | signals, the operator's lines | them |
-//! | `accept` | one a listening socket | connections | the listening socket's shutdown |
-//! | `login`, then `c:NAME` | one a connection | its client's lines | the end of its connection |
+//! | `accept` | one | connections, and the names of those who have none | the listening sockets' shutdown |
+//! | `c:NAME` | one a member | its client's lines | the end of its connection |
 //! | `deliver` | one | what is posted | the room's last event |
 //! | `w:NAME` | one a member that is behind | room in its socket | the end of its backlog |
 //! | `linger` | one | connections that end | the last of them |
@@ -35,7 +35,7 @@
 //!
 //! # The locks
 //!
-//! The room, the strangers' seats, the places of threads, each backlog, the lingering connections and the history's sync flags have a
+//! The room, the places of threads, each backlog, the lingering connections and the history's sync flags have a
 //! Mutex each. None is taken while another is held, and nobody waits for a peer, a file or a terminal while holding one.
 //!
 //! # The promises
@@ -48,7 +48,7 @@
 //! 4. Every queue has a limit and a stated end: threads (`server/crowd.rs`), what is pending (`server/room.rs`), a backlog (`server/backlog.rs`), the log
 //!    (`server/log.rs`), what waits for the history (`server/history.rs`).
 //! 5. Peer bytes are hostile: capped (`protocol/line.rs`), cleaned (`protocol/text.rs`), and never a panic; a handler that
-//!    fails all the same ends one client (`server/accept.rs`).
+//!    fails all the same ends one client (`server/accept.rs`, `server/session.rs`).
 //! 6. An accept that fails backs off, says so, and recovers (`server/accept.rs`).
 //! 7. A terminal or pipe that is gone ends nobody (`server/log.rs`).
 

@@ -39,7 +39,7 @@ impl From<&RoomArgs> for Target {
     }
 }
 
-/// Listens on `port` of every address of `target`, at least one; port 0 takes a free one, the same for all.
+/// Listens on `port` of every address of `target`, at least one, with sockets that do not wait; port 0 takes a free one, the same for all.
 ///
 /// Addresses of a name that this machine does not have (IPv6 where it is switched off) are left out if another one is left.
 ///
@@ -54,6 +54,7 @@ pub fn listen(target: &Target, port: u16) -> Result<Vec<TcpListener>> {
             set_options(&socket);
             socket
                 .listen(BACKLOG)
+                .and_then(|()| socket.set_nonblocking(true))
                 .map_err(|error| refusal(address, error))?;
             Ok(socket.into())
         })

@@ -1,7 +1,9 @@
-//! What sockets can do beyond std: send without waiting, wait without reading, wake an accept.
+//! What sockets can do beyond std: send and receive without waiting, wait without reading, also for many, wake an accept.
 
+#[cfg(not(unix))]
+use std::io::Read;
 use std::io::{self, IoSlice};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -65,6 +67,37 @@ pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> 
     }
 }
 
+/// Receives what the kernel has at once; 0 at the end of input.
+///
+/// # Errors
+/// `WouldBlock` where it has nothing now.
+#[cfg(unix)]
+pub fn receive_now(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let (received, _) = rustix::net::recv(socket, buffer, rustix::net::RecvFlags::DONTWAIT)?;
+    Ok(received)
+}
+
+/// Receives what the kernel has at once. Here only a whole socket can be told not to wait.
+#[cfg(not(unix))]
+pub fn receive_now(mut socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    socket.set_nonblocking(true)?;
+    let received = socket.read(buffer);
+    socket.set_nonblocking(false)?;
+    received
+}
+
+/// Accepts a connection; `listener` is one that does not wait.
+///
+/// # Errors
+/// `WouldBlock` where nobody has connected.
+pub fn accept_now(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, peer) = listener.accept()?;
+    // Elsewhere it would be as its listener is.
+    #[cfg(not(target_os = "linux"))]
+    socket.set_nonblocking(false)?;
+    Ok((socket, peer))
+}
+
 /// Waits until the kernel takes bytes for `socket` or the connection is broken, for `patience` at most.
 ///
 /// # Errors
@@ -122,29 +155,74 @@ pub fn wait_hangup(_socket: &TcpStream, patience: Duration) -> io::Result<bool> 
     Ok(false)
 }
 
+/// Waits until one of `streams` can be read, or one of `listeners` has a connection where it `accepts`, for `patience` at most. Tells of each
+/// whether that is so, the listeners first. A connection or listener that is over can always be read.
+///
+/// # Errors
+/// Those of poll(2).
+#[cfg(unix)]
+pub fn wait_any<'s>(
+    listeners: &[TcpListener],
+    accepts: bool,
+    streams: impl Iterator<Item = &'s TcpStream>,
+    patience: Duration,
+) -> io::Result<Vec<bool>> {
+    use rustix::event::{PollFd, PollFlags};
+
+    let wanted = match accepts {
+        true => PollFlags::IN,
+        false => PollFlags::empty(),
+    };
+    let listening = listeners.iter().map(|socket| PollFd::new(socket, wanted));
+    let reading = streams.map(|socket| PollFd::new(socket, PollFlags::IN));
+    let mut fds: Vec<_> = listening.chain(reading).collect();
+    wait(&mut fds, patience)?;
+    Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
+}
+
+/// Waits a little: all may have something.
+///
+/// # Errors
+/// None here.
+#[cfg(not(unix))]
+pub fn wait_any<'s>(
+    listeners: &[TcpListener],
+    accepts: bool,
+    streams: impl Iterator<Item = &'s TcpStream>,
+    patience: Duration,
+) -> io::Result<Vec<bool>> {
+    std::thread::sleep(patience.min(Duration::from_millis(10)));
+    let listening = listeners.iter().map(|_| accepts);
+    Ok(listening.chain(streams.map(|_| true)).collect())
+}
+
 #[cfg(unix)]
 fn poll(
     socket: &TcpStream,
     events: rustix::event::PollFlags,
     patience: Duration,
 ) -> io::Result<bool> {
+    wait(&mut [rustix::event::PollFd::new(socket, events)], patience)
+}
+
+#[cfg(unix)]
+fn wait(fds: &mut [rustix::event::PollFd<'_>], patience: Duration) -> io::Result<bool> {
     let timeout = rustix::event::Timespec::try_from(patience).ok();
-    let mut fds = [rustix::event::PollFd::new(socket, events)];
-    match rustix::event::poll(&mut fds, timeout.as_ref()) {
+    match rustix::event::poll(fds, timeout.as_ref()) {
         Ok(ready) => Ok(ready > 0),
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Makes a blocked `accept` on `listener`, and every later one, fail.
+/// Makes a wait for `listener` end, and every later `accept` on it fail.
 #[cfg(target_os = "linux")]
 pub fn stop_accepting(listener: &TcpListener) {
     // Linux alone lets a listening socket be shut down. An error says that it is not listening.
     let _ = SockRef::from(listener).shutdown(std::net::Shutdown::Both);
 }
 
-/// Makes a blocked `accept` on `listener` return, with a connection from this machine.
+/// Makes a wait for `listener` end, with a connection from this machine.
 #[cfg(not(target_os = "linux"))]
 pub fn stop_accepting(listener: &TcpListener) {
     if let Ok(mut address) = listener.local_addr() {

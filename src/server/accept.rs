@@ -1,19 +1,50 @@
-//! Accepts connections, and gives each a thread.
+//! The thread `accept`: lets connections in, hears who they are, and gives each member a thread.
+//!
+//! One thread hears all strangers: a name takes a few microseconds, a thread ten times that and memory for as long as a stranger is
+//! silent. Nor is a class that comes at once made to wait for its threads. Who has joined is here at once, and gets its thread with the
+//! first thing that it says, or when nobody has come for a moment.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
-use super::crowd::Served;
+use super::Shared;
+use super::linger::LINGER;
 use super::log::Entry;
-use super::{Shared, session};
+use super::login::{Step, Stranger};
+use super::session::Session;
 use crate::os;
 
 /// Stack of a client's thread, in bytes; what is not used takes no memory. Unoptimised builds need most of it.
 const STACK: usize = 256 * 1024;
+
+/// Strangers at once where descriptors are not scarce. Beside the members, so that a class of latecomers finds
+/// a seat even in a full room.
+pub(super) const MAX_STRANGERS: usize = 512;
+
+/// Connections at once that have been told their last line, and have time to read it; of more, who had most of it is cut off.
+const MAX_LEAVING: usize = 256;
+
+/// Bytes of one read from a stranger.
+const READ: usize = 512;
+
+/// Connections that are let in, and threads that are started, before the others have their turn.
+const AT_ONCE: usize = 64;
+
+/// Time without another newcomer after which those who are here get their threads.
+const CALM: Duration = Duration::from_millis(50);
+
+/// How long one may wait for it while others come.
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
+
+/// How many of those who wait are looked at, so that who says something need not wait. To look at all of a class would take longer than
+/// to let it in.
+const LOOKED_AT: usize = 32;
 
 /// The pauses after an accept that failed, as when there are no more descriptors. Without them the loop would take
 /// all of a processor.
@@ -23,121 +54,265 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often the operator is told that accepting fails.
 const COMPLAIN: Duration = Duration::from_secs(5);
 
-/// Ends the accepting threads.
+/// Ends the thread `accept`.
 #[derive(Default)]
-pub(super) struct Stop {
-    /// Guards whether it is time; no other lock is taken while it is held.
-    stopped: Mutex<bool>,
-    changed: Condvar,
-}
+pub(super) struct Stop(AtomicBool);
 
 impl Stop {
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes [`run`] return on each of `listeners`.
+    /// Makes [`Door::run`] come to its end, on `listeners`.
     pub(super) fn stop(&self, listeners: &[TcpListener]) {
-        *self.lock() = true;
-        self.changed.notify_all();
+        self.0.store(true, Ordering::SeqCst);
         for listener in listeners {
             os::stop_accepting(listener);
         }
     }
 
     fn is_stopped(&self) -> bool {
-        *self.lock()
-    }
-
-    fn pause(&self, pause: Duration) {
-        let waited = self
-            .changed
-            .wait_timeout_while(self.lock(), pause, |stopped| !*stopped);
-        drop(waited);
+        self.0.load(Ordering::SeqCst)
     }
 }
 
-/// The body of a thread `accept`, one for each listening socket.
-pub(super) fn run<'scope, 'env>(
+/// All who are on their way in, or out again.
+pub(super) struct Door<'scope, 'env> {
     shared: &'env Shared,
     scope: &'scope Scope<'scope, 'env>,
-    listener: &TcpListener,
-    stop: &Stop,
-) {
-    let mut pause = FIRST_PAUSE;
-    let mut complained: Option<Instant> = None;
-    loop {
-        // Nobody is kept waiting by who has had their say.
-        let Some(place) = shared.crowd.next(|| shared.linger.hurry()) else {
-            return;
-        };
-        let accepted = listener.accept();
-        if stop.is_stopped() {
-            return;
+    listeners: &'env [TcpListener],
+    stop: &'env Stop,
+    /// Those without a name, and those that leave, together.
+    max_strangers: usize,
+    /// In the order in which they came.
+    strangers: Vec<Stranger<'env>>,
+    /// Who was told a last line, and until when it may read that.
+    leaving: VecDeque<(Instant, Arc<TcpStream>)>,
+    /// Members that have no thread yet, in the order in which they came, and when that was.
+    newcomers: VecDeque<(Instant, Session<'env>)>,
+    pause: Duration,
+    paused_until: Option<Instant>,
+    complained: Option<Instant>,
+}
+
+impl<'scope, 'env> Door<'scope, 'env> {
+    pub(super) fn new(
+        shared: &'env Shared,
+        scope: &'scope Scope<'scope, 'env>,
+        listeners: &'env [TcpListener],
+        stop: &'env Stop,
+        max_strangers: usize,
+    ) -> Self {
+        Self {
+            shared,
+            scope,
+            listeners,
+            stop,
+            max_strangers,
+            strangers: Vec::new(),
+            leaving: VecDeque::new(),
+            newcomers: VecDeque::new(),
+            pause: FIRST_PAUSE,
+            paused_until: None,
+            complained: None,
         }
-        let started = match accepted {
-            Ok((socket, peer)) => start(shared, scope, place, socket, peer),
-            // The peer thought better of it.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::ConnectionAborted | ErrorKind::Interrupted
-                ) =>
-            {
-                continue;
+    }
+
+    /// The body of the thread `accept`.
+    pub(super) fn run(mut self) {
+        while !self.stop.is_stopped() {
+            if self.hear() {
+                self.accept();
+                self.shared.log.show_queued();
             }
-            Err(error) => Err(format!(
-                "nobody can connect: {error}; end other programs, or raise `ulimit -n`"
-            )),
-        };
-        let Err(complaint) = started else {
-            pause = FIRST_PAUSE;
-            continue;
-        };
-        if complained.is_none_or(|then| then.elapsed() >= COMPLAIN) {
-            complained = Some(Instant::now());
-            shared.log.post(Entry::Error(complaint));
+            self.start_threads();
         }
-        stop.pause(pause);
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        for (_, newcomer) in std::mem::take(&mut self.newcomers) {
+            self.start(newcomer);
+        }
+        for mut stranger in std::mem::take(&mut self.strangers) {
+            stranger.close();
+            self.let_read(Arc::clone(stranger.socket()));
+        }
+        while !self.leaving.is_empty() {
+            self.hear();
+        }
     }
-}
 
-fn start<'scope, 'env>(
-    shared: &'env Shared,
-    scope: &'scope Scope<'scope, 'env>,
-    place: Served<'env>,
-    socket: TcpStream,
-    peer: SocketAddr,
-) -> Result<(), String> {
-    let socket = Arc::new(socket);
-    // The thread takes the socket with it, so where there is no thread this one says so to the client.
-    let refused = Arc::clone(&socket);
-    let serve = move || {
-        let _place = place;
-        // What fails for one client ends that client.
-        if catch_unwind(AssertUnwindSafe(|| session::serve(shared, socket, peer))).is_err() {
-            shared.log.post(Entry::Error(format!(
-                "the thread of {peer} failed; please report this"
-            )));
+    /// When a newcomer is to have its thread, if it says nothing before.
+    fn thread_due(&self) -> Option<Instant> {
+        let ((first, _), (last, _)) = (self.newcomers.front()?, self.newcomers.back()?);
+        Some((*last + CALM).min(*first + LONGEST_WAIT))
+    }
+
+    /// How long there is nothing to do, where nothing comes.
+    fn patience(&self, now: Instant) -> Duration {
+        let strangers = self.strangers.iter().map(Stranger::due);
+        strangers
+            .chain(self.leaving.front().map(|(until, _)| *until))
+            .chain(self.thread_due())
+            .chain(self.paused_until)
+            .min()
+            .map_or(Duration::MAX, |due| due.saturating_duration_since(now))
+    }
+
+    /// Waits until there is something to do, and hears those who have something to say, or no more time. True where somebody
+    /// may have connected.
+    fn hear(&mut self) -> bool {
+        let now = Instant::now();
+        self.paused_until = self.paused_until.filter(|until| *until > now);
+        // One that is stopped would end every wait.
+        let listeners = match self.stop.is_stopped() {
+            true => &[],
+            false => self.listeners,
+        };
+        let leaving = self.leaving.iter().map(|(_, socket)| socket);
+        let looked_at = self.newcomers.len().min(LOOKED_AT);
+        let newcomers = self.newcomers.iter().take(looked_at);
+        let newcomers = newcomers.map(|(_, newcomer)| &newcomer.member().socket);
+        let strangers = self.strangers.iter().map(Stranger::socket);
+        let ready = os::wait_any(
+            listeners,
+            self.paused_until.is_none(),
+            leaving.chain(newcomers).chain(strangers).map(AsRef::as_ref),
+            self.patience(now),
+        );
+        let ready = ready.unwrap_or_else(|_| {
+            // Where the system cannot even tell, each is asked, and not in a hurry.
+            std::thread::sleep(FIRST_PAUSE);
+            Vec::new()
+        });
+        let mut ready = ready.into_iter();
+        let mut is_ready = || ready.next().unwrap_or(true);
+        let connects = (0..listeners.len()).fold(false, |any, _| is_ready() | any);
+        let now = Instant::now();
+        self.leaving.retain(|(until, socket)| {
+            let is_over = is_ready() && !matches!(os::receive_now(socket, &mut [0; READ]), Ok(1..));
+            !is_over && *until > now
+        });
+        let speaks: Vec<bool> = (0..looked_at).map(|_| is_ready()).collect();
+        for stranger in std::mem::take(&mut self.strangers) {
+            if is_ready() || stranger.due() <= now {
+                self.turn(stranger);
+            } else {
+                self.strangers.push(stranger);
+            }
         }
-    };
-    match Builder::new()
-        .name("login".into())
-        .stack_size(STACK)
-        .spawn_scoped(scope, serve)
-    {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            // A new connection takes a line at once.
-            let _ = (&*refused).write_all(b"! the server has no thread left: try again later\n");
-            // What it has sent already, such as its name, must not make the kernel throw that line away.
-            let _ = refused.shutdown(Shutdown::Write);
-            let _ = refused.set_nonblocking(true);
-            while matches!((&*refused).read(&mut [0; 512]), Ok(1..)) {}
-            Err(format!(
-                "{peer} cannot be served: {error}; end other programs, or raise `ulimit -u`"
-            ))
+        for at in (0..looked_at).rev().filter(|at| speaks[*at]) {
+            // Those who have come meanwhile stand behind these.
+            if let Some((_, newcomer)) = self.newcomers.remove(at) {
+                self.start(newcomer);
+            }
+        }
+        connects
+    }
+
+    /// Lets in those who have connected.
+    fn accept(&mut self) {
+        for listener in self.listeners {
+            for _ in 0..AT_ONCE {
+                match os::accept_now(listener) {
+                    Ok((socket, peer)) => self.let_in(Stranger::new(self.shared, socket, peer)),
+                    Err(error) => match error.kind() {
+                        ErrorKind::WouldBlock => break,
+                        // The peer thought better of it.
+                        ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}
+                        _ => {
+                            self.wait_after(&error);
+                            return;
+                        }
+                    },
+                }
+            }
+        }
+    }
+
+    fn let_in(&mut self, stranger: Stranger<'env>) {
+        self.pause = FIRST_PAUSE;
+        if self.strangers.len() >= self.max_strangers {
+            let mut longest = self.strangers.remove(0);
+            longest.send_away();
+            self.let_read(Arc::clone(longest.socket()));
+        }
+        // Most have said their name by now.
+        self.turn(stranger);
+    }
+
+    /// Accepting has failed.
+    fn wait_after(&mut self, error: &io::Error) {
+        if self.stop.is_stopped() {
+            return;
+        }
+        self.complain(format!(
+            "nobody can connect: {error}; end other programs, or raise `ulimit -n`"
+        ));
+        self.paused_until = Some(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+
+    fn complain(&mut self, complaint: String) {
+        if self
+            .complained
+            .is_none_or(|then| then.elapsed() >= COMPLAIN)
+        {
+            self.complained = Some(Instant::now());
+            self.shared.log.post(Entry::Error(complaint));
+        }
+    }
+
+    /// Hears a stranger.
+    fn turn(&mut self, mut stranger: Stranger<'env>) {
+        let mut input = [0; READ];
+        // What fails for one client ends that client.
+        let step = catch_unwind(AssertUnwindSafe(|| stranger.turn(&mut input)));
+        match step {
+            Ok(Step::Stay) => self.strangers.push(stranger),
+            Ok(Step::Out) => self.let_read(Arc::clone(stranger.socket())),
+            Ok(Step::In(admitted)) => {
+                let newcomer = Session::new(self.shared, admitted);
+                if newcomer.member().has_input() {
+                    self.start(newcomer);
+                } else {
+                    self.newcomers.push_back((Instant::now(), newcomer));
+                }
+            }
+            Err(_) => self.shared.log.post(Entry::Error(
+                "the login of a client failed; please report this".into(),
+            )),
+        }
+    }
+
+    /// Gives a connection that was told its last line time to read it, but not to more than there may be.
+    fn let_read(&mut self, socket: Arc<TcpStream>) {
+        if self.leaving.len() >= MAX_LEAVING {
+            self.leaving.pop_front();
+        }
+        self.leaving.push_back((Instant::now() + LINGER, socket));
+    }
+
+    /// Starts threads where it is time for them.
+    fn start_threads(&mut self) {
+        let now = Instant::now();
+        for _ in 0..AT_ONCE {
+            if self.thread_due().is_none_or(|due| due > now) {
+                return;
+            }
+            if let Some((_, newcomer)) = self.newcomers.pop_front() {
+                self.start(newcomer);
+            }
+        }
+    }
+
+    /// Starts a member's thread. Where there is none to be had, the member is told, and leaves.
+    fn start(&mut self, newcomer: Session<'env>) {
+        let member = newcomer.member();
+        let (link, name) = (member.link, member.name.clone());
+        let socket = Arc::clone(&member.socket);
+        let builder = Builder::new().name(os::thread_name("c:", name.as_str()));
+        let serve = || newcomer.run();
+        if let Err(error) = builder.stack_size(STACK).spawn_scoped(self.scope, serve) {
+            let told = "the server has no thread left: try again later";
+            self.shared.room.cut(link, told, "no thread");
+            self.complain(format!(
+                "{name} cannot be served: {error}; end other programs, or raise `ulimit -u`"
+            ));
+            self.let_read(socket);
         }
     }
 }

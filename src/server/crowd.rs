@@ -1,15 +1,15 @@
-//! How many threads there may be for clients, with or without a name, and for those that end.
+//! How many threads there may be for members, and for those that end.
 //!
-//! Members and strangers have seats, but a connection is served before it has one, and still while it ends. Where those came
+//! Members have seats, but the thread of one that has given up its seat runs until its connection ends. Where those came
 //! without limit, the system would run out of what a thread takes, and std ends the process that finds no place for a
 //! thread's alternative stack (sigaltstack(2)).
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Connections that are served beside members and strangers with a seat: those that end, and those that wait to join.
+/// Threads of members beside those that have a seat: their connections end.
 pub(super) const LEAVING: usize = 256;
 
-/// The threads that serve connections, and those that write to slow ones.
+/// The threads that serve members, and those that write to slow ones.
 pub(super) struct Crowd {
     max_served: usize,
     max_written: usize,
@@ -25,14 +25,14 @@ struct State {
     closed: bool,
 }
 
-/// The place of a thread that serves a connection; it is given back when this is dropped.
+/// The place of a thread that serves a member; it is given back when this is dropped.
 pub(super) struct Served<'a>(&'a Crowd);
 
 /// The place of a thread that writes; it is given back when this is dropped.
 pub(super) struct Written<'a>(&'a Crowd);
 
 impl Crowd {
-    /// For so many connections that have a seat, and so many threads in all.
+    /// For so many members with a seat, and so many threads in all.
     pub(super) fn new(seats: usize, threads: usize) -> Self {
         let max_served = seats + LEAVING;
         Self {
@@ -47,7 +47,7 @@ impl Crowd {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for the next connection; waits until there is one, after `make_room`. None at the server's end.
+    /// A place for the next member; waits until there is one, after `make_room`. None at the server's end.
     pub(super) fn next(&self, make_room: impl FnOnce()) -> Option<Served<'_>> {
         let is_full = |state: &mut State| state.served >= self.max_served && !state.closed;
         if is_full(&mut self.lock()) {

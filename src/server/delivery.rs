@@ -21,7 +21,7 @@ use super::log::Entry;
 use super::members::Link;
 use super::outlet::{Cut, Outlet};
 use super::past::{Past, Span};
-use super::room::Posted;
+use super::room::{Connection, Posted};
 use super::round::{Round, Script};
 use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::request::Format;
@@ -133,10 +133,14 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                     welcome,
                     past,
                     link,
-                    socket,
-                    format,
+                    connection,
                 } => {
                     self.end_earlier(link);
+                    let Connection {
+                        socket,
+                        format,
+                        greeting,
+                    } = connection;
                     let outlet = Outlet {
                         link,
                         socket,
@@ -145,7 +149,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                         script: Script::default(),
                         backlog: None,
                     };
-                    self.encode_join(record, *welcome, past, outlet);
+                    self.encode_join(greeting, record, *welcome, past, outlet);
                     // A long past, for each of a class that joins at once.
                     if self.round.own.len() > MAX_OWN {
                         self.send_own();
@@ -223,6 +227,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
 
     fn encode_join(
         &mut self,
+        greeting: Option<Text>,
         record: Option<Arc<Record>>,
         mut welcome: Welcome,
         past: Span,
@@ -233,7 +238,13 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.json_outlets += 1;
         }
         welcome.missing = self.past.missing(past);
+        let begin = self.round.own.len();
+        if let Some(greeting) = greeting {
+            self.round
+                .write_own(Format::Plain, &Answer::Notice(greeting));
+        }
         let mut own = self.round.write_own(format, &Answer::Welcome(welcome));
+        own.start = begin;
         if !self.shared.room.is_superseded(outlet.link) {
             self.past.write(past, format, &mut self.round.own);
         }

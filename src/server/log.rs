@@ -112,13 +112,17 @@ impl Log {
 
     /// Shows `entry`, or counts it where the terminal does not keep up.
     pub(super) fn post(&self, entry: Entry) {
+        self.note(entry);
+        self.show_queued();
+    }
+
+    /// Takes `entry`, or counts it. It is shown with what comes next, or by [`Log::show_queued`].
+    pub(super) fn note(&self, entry: Entry) {
         let mut state = self.shared.lock();
         // Under the lock, so that the times stand in order: what the room has recorded comes here a little later than it happened, and something else
         // may have come before.
         let now = Timestamp::now();
         state.push(now, entry);
-        drop(state);
-        self.shared.changed.notify_all();
     }
 
     /// Takes all of `records`, or counts them, and leaves none of them there. They are shown with what comes next, or

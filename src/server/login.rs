@@ -1,27 +1,24 @@
 //! A connection before it has a name: greeting, password, name, and all the ways of not getting in.
 
-use std::io::{ErrorKind, IoSlice, Read};
-use std::net::{Shutdown, TcpStream};
+use std::io::{ErrorKind, IoSlice};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use super::linger::LINGER;
+use super::crowd::Served;
+use super::log::Entry;
 use super::members::{Link, Refusal};
-use super::room::Room;
-use super::strangers::Seat;
+use super::room::{Connection, Room};
 use crate::os;
 use crate::protocol::event::Answer;
-use crate::protocol::limits::{LOGIN_LINES, LOGIN_TRIES, MAX_UNENDED};
+use crate::protocol::limits::{LOGIN_LINES, LOGIN_TRIES, MAX_LINE, MAX_UNENDED};
 use crate::protocol::line::{LineError, Lines};
 use crate::protocol::request::{self, Format, Identity, Login};
 use crate::protocol::text::Text;
 
 /// How long a connection is given to speak first. An HTTP client does, and must not be greeted.
 const SPEAKS_FIRST: Duration = Duration::from_millis(20);
-
-/// Bytes of one read. Not on the stack: what a client's thread has once used of that, it keeps.
-const READ: usize = 512;
 
 /// What is told of a password that is not the room's.
 const WRONG_PASSWORD: &str = "wrong password: type /pass PASSWORD";
@@ -30,13 +27,13 @@ const WRONG_PASSWORD: &str = "wrong password: type /pass PASSWORD";
 const HTTP: &str =
     "This is a chat, not a web page. Join it with chat-client, or with nc and your name.\n";
 
-/// A stranger. Until it is a member, its own thread sends to it.
+/// A stranger. It has no thread of its own, so nothing in here waits for it.
 pub(super) struct Stranger<'a> {
     shared: &'a Shared,
-    socket: &'a Arc<TcpStream>,
-    lines: &'a mut Lines,
-    seat: Seat<'a>,
-    deadline: Instant,
+    socket: Arc<TcpStream>,
+    peer: SocketAddr,
+    lines: Lines,
+    came: Instant,
     greeted: bool,
     /// It does not take what it is told.
     deaf: bool,
@@ -52,18 +49,31 @@ pub(super) struct Stranger<'a> {
 }
 
 /// A stranger that has become a member.
-pub(super) struct Admitted {
+pub(super) struct Admitted<'a> {
     pub(super) link: Link,
     pub(super) name: Text,
     pub(super) format: Format,
+    pub(super) socket: Arc<TcpStream>,
+    /// What it sent after its name.
+    pub(super) lines: Lines,
     pub(super) input_over: bool,
+    /// Of its thread; given back when that ends.
+    pub(super) _place: Served<'a>,
 }
 
-/// What a line of a stranger leads to.
-enum Step {
+impl Admitted<'_> {
+    /// Whether it has said more than its name, or can say no more.
+    pub(super) fn has_input(&self) -> bool {
+        self.input_over || self.lines.unended() > 0
+    }
+}
+
+/// What becomes of a stranger.
+pub(super) enum Step<'a> {
     Stay,
-    In(Link, Text),
-    Out(End),
+    In(Admitted<'a>),
+    /// It is told why, and is to be given time to read that.
+    Out,
 }
 
 /// How a stranger's connection ends.
@@ -76,18 +86,18 @@ enum End {
     Http,
 }
 
+/// A member, where it has become one, or how it ends.
+type Outcome<'a> = Result<Option<Admitted<'a>>, End>;
+
 impl<'a> Stranger<'a> {
-    pub(super) fn new(
-        shared: &'a Shared,
-        socket: &'a Arc<TcpStream>,
-        lines: &'a mut Lines,
-    ) -> Self {
+    pub(super) fn new(shared: &'a Shared, socket: TcpStream, peer: SocketAddr) -> Self {
+        shared.log.note(Entry::Connected(peer));
         Self {
             shared,
-            socket,
-            lines,
-            seat: shared.strangers.seat(socket),
-            deadline: Instant::now() + shared.login_time,
+            socket: Arc::new(socket),
+            peer,
+            lines: Lines::new(MAX_LINE),
+            came: Instant::now(),
             greeted: false,
             deaf: false,
             input_over: false,
@@ -99,65 +109,120 @@ impl<'a> Stranger<'a> {
         }
     }
 
-    /// Talks to the stranger until it is a member, or gone. What it sent after its name stays in its lines.
-    ///
-    /// # Errors
-    /// It is gone; what was wrong, if it was told that something was.
-    pub(super) fn log_in(mut self) -> Result<Admitted, Option<Text>> {
-        if !os::wait_readable(self.socket, SPEAKS_FIRST).unwrap_or_default() {
-            self.greet();
-        }
-        loop {
-            let Some(lines_left) = self.lines_left.checked_sub(1) else {
-                let error = format!("{LOGIN_LINES} lines without a name: connect again");
-                self.end(End::Told(error));
-                return Err(self.refused);
-            };
-            self.lines_left = lines_left;
-            let step = match self.next_line() {
-                Ok(line) => {
-                    let login = line.as_deref().map(Login::parse);
-                    if !matches!(login, Ok(Login::Http)) {
-                        self.greet();
-                    }
-                    self.handle(login)
-                }
-                Err(end) => Step::Out(end),
-            };
-            match step {
-                Step::Stay => {}
-                Step::In(link, name) => {
-                    let (format, input_over) = (self.format, self.input_over);
-                    return Ok(Admitted {
-                        link,
-                        name,
-                        format,
-                        input_over,
-                    });
-                }
-                Step::Out(end) => {
-                    self.end(end);
-                    return Err(self.refused);
-                }
+    pub(super) fn socket(&self) -> &Arc<TcpStream> {
+        &self.socket
+    }
+
+    /// When it is its turn, also where nothing comes from it.
+    pub(super) fn due(&self) -> Instant {
+        let patience = match self.greeted {
+            true => self.shared.login_time,
+            false => SPEAKS_FIRST.min(self.shared.login_time),
+        };
+        self.came + patience
+    }
+
+    /// Reads once, into `buffer`, and answers what has come; what it sent after its name stays in its lines. May wait for the delivery thread.
+    pub(super) fn turn(&mut self, buffer: &mut [u8]) -> Step<'a> {
+        match self.talk(buffer) {
+            Ok(None) => Step::Stay,
+            Ok(Some(admitted)) => Step::In(admitted),
+            Err(end) => {
+                self.end(end);
+                Step::Out
             }
         }
     }
 
+    /// Ends it, for others that come.
+    pub(super) fn send_away(&mut self) {
+        self.end(End::Told(
+            "too many are waiting without a name: connect again".into(),
+        ));
+    }
+
+    /// Ends it, at the server's end.
+    pub(super) fn close(&mut self) {
+        self.end(End::Told(Refusal::Closed.to_string()));
+    }
+
+    fn talk(&mut self, buffer: &mut [u8]) -> Outcome<'a> {
+        match os::receive_now(&self.socket, buffer) {
+            Ok(0) => self.input_over = true,
+            Ok(read) => self.lines.push(&buffer[..read]),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(_) => return Err(End::Silent),
+        }
+        while let Some(line) = self.next_line() {
+            let admitted = self.handle(line.as_deref().map(Login::parse))?;
+            if admitted.is_some() {
+                return Ok(admitted);
+            }
+            self.greet();
+            if self.deaf {
+                return Err(End::Silent);
+            }
+            self.lines_left -= 1;
+            if self.lines_left == 0 {
+                return Err(End::Told(format!(
+                    "{LOGIN_LINES} lines without a name: connect again"
+                )));
+            }
+        }
+        if self.input_over {
+            return Err(End::Silent);
+        }
+        if self.lines.unended() >= MAX_UNENDED {
+            return Err(End::Told(
+                "64 KiB without a line ending: end each line with LF".into(),
+            ));
+        }
+        let here_for = self.came.elapsed();
+        if here_for >= self.shared.login_time {
+            let time = self.shared.login_time.as_secs_f32();
+            return Err(End::Told(format!(
+                "no name within {time} s: connect again when you have one"
+            )));
+        }
+        if here_for >= SPEAKS_FIRST {
+            self.greet();
+        }
+        Ok(None)
+    }
+
+    fn next_line(&mut self) -> Option<Result<String, LineError>> {
+        let line = match self.lines.next_line() {
+            None if self.input_over => self.lines.last_line(),
+            line => line,
+        };
+        line.map(|line| line.map(str::to_owned))
+    }
+
+    fn greeting(&self) -> Text {
+        let how = match self.trusted {
+            true => "type your name",
+            false => "type /pass PASSWORD, then your name",
+        };
+        let greeting = format!("chat-server {}: {how}", env!("CARGO_PKG_VERSION"));
+        Text::new(&greeting)
+    }
+
     fn greet(&mut self) {
         if !std::mem::replace(&mut self.greeted, true) {
-            let how = match self.trusted {
-                true => "type your name",
-                false => "type /pass PASSWORD, then your name",
-            };
-            let greeting = format!("chat-server {}: {how}", env!("CARGO_PKG_VERSION"));
             // Plain for everybody: nobody has said yet what it wants.
-            self.say(&Answer::Notice(Text::new(&greeting)));
+            self.write_answer(Format::Plain, &Answer::Notice(self.greeting()));
         }
     }
 
     fn say(&mut self, answer: &Answer) {
+        self.greet();
+        self.write_answer(self.format, answer);
+    }
+
+    fn write_answer(&mut self, format: Format, answer: &Answer) {
         let mut out = Vec::new();
-        answer.write(self.format, &mut out);
+        answer.write(format, &mut out);
         self.write(&out);
     }
 
@@ -169,80 +234,31 @@ impl<'a> Stranger<'a> {
 
     /// Sends what a socket's buffer takes many times over; who does not read that is not served.
     fn write(&mut self, bytes: &[u8]) {
-        let sent = os::send_now(self.socket, &[IoSlice::new(bytes)]);
+        let sent = os::send_now(&self.socket, &[IoSlice::new(bytes)]);
         self.deaf |= !sent.is_ok_and(|sent| sent == bytes.len());
     }
 
-    fn next_line(&mut self) -> Result<Result<String, LineError>, End> {
-        let mut input = vec![0; READ];
-        loop {
-            if self.deaf {
-                return Err(End::Silent);
-            }
-            // Also one that sends without end may have lost its seat.
-            if !self.seat.is_held() {
-                return Err(self.unseated());
-            }
-            if let Some(line) = self.lines.next_line() {
-                return Ok(line.map(str::to_owned));
-            }
-            if self.input_over {
-                let last = self.lines.last_line().ok_or(End::Silent)?;
-                return Ok(last.map(str::to_owned));
-            }
-            if self.lines.unended() >= MAX_UNENDED {
-                return Err(End::Told(
-                    "64 KiB without a line ending: end each line with LF".into(),
-                ));
-            }
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                let time = self.shared.login_time.as_secs_f32();
-                let error = format!("no name within {time} s: connect again when you have one");
-                return Err(End::Told(error));
-            }
-            if !os::wait_readable(self.socket, left).unwrap_or(true) {
-                continue;
-            }
-            match (&**self.socket).read(&mut input) {
-                Ok(0) => self.input_over = true,
-                Ok(read) => self.lines.push(&input[..read]),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Err(End::Silent),
-            }
-        }
-    }
-
-    fn unseated(&self) -> End {
-        End::Told(match self.shared.strangers.are_closed() {
-            true => Refusal::Closed.to_string(),
-            false => "too many are waiting without a name: connect again".into(),
-        })
-    }
-
-    fn handle(&mut self, login: Result<Login<'_>, &LineError>) -> Step {
+    fn handle(&mut self, login: Result<Login<'_>, &LineError>) -> Outcome<'a> {
         let login = match login {
             Ok(login) => login,
-            Err(error) => return self.refuse(error),
+            Err(error) => return self.refuse(error).map(|()| None),
         };
         match login {
-            Login::Nothing => Step::Stay,
-            Login::Quit => Step::Out(End::Silent),
-            Login::Http => Step::Out(End::Http),
+            Login::Nothing => {}
+            Login::Quit => return Err(End::Silent),
+            Login::Http => return Err(End::Http),
             Login::Help(language) => {
                 let lines = request::login_help(language)
                     .iter()
                     .map(|line| Text::new(line));
                 self.say(&Answer::Help(lines.collect()));
-                Step::Stay
             }
             Login::Unknown(word) => {
                 self.say_error(&format!(
                     "{word} is for members: type your name first, or /help"
                 ));
-                Step::Stay
             }
-            Login::Pass(password) => self.password(password),
+            Login::Pass(password) => self.password(password)?,
             Login::Enter(format, words) => {
                 self.format = format.unwrap_or(self.format);
                 if !self.trusted {
@@ -251,73 +267,103 @@ impl<'a> Stranger<'a> {
                         .refused
                         .take()
                         .filter(|text| text.as_str() == WRONG_PASSWORD);
-                    return match is_wrong {
-                        Some(wrong) => self.refuse(&wrong),
-                        None => self.refuse(&"this room has a password: type /pass PASSWORD first"),
-                    };
+                    match is_wrong {
+                        Some(wrong) => self.refuse(&wrong)?,
+                        None => {
+                            self.refuse(&"this room has a password: type /pass PASSWORD first")?
+                        }
+                    }
+                    return Ok(None);
                 }
                 match Identity::parse(words) {
-                    Ok(identity) => self.enter(|room, format, socket| {
-                        let link = room.join(&identity, format, socket)?;
-                        Ok((link, identity.name.text().clone()))
-                    }),
-                    Err(error) if words.eq_ignore_ascii_case("exit") => {
-                        self.refuse(&format!("{error}, or type /quit to leave"))
+                    Ok(identity) => {
+                        return self.enter(|room, connection| {
+                            let link = room.join(&identity, connection)?;
+                            Ok((link, identity.name.text().clone()))
+                        });
                     }
-                    Err(error) => self.refuse(&error),
+                    Err(error) if words.eq_ignore_ascii_case("exit") => {
+                        self.refuse(&format!("{error}, or type /quit to leave"))?;
+                    }
+                    Err(error) => self.refuse(&error)?,
                 }
             }
             Login::Resume(resume) => {
                 self.format = Format::Json;
                 match resume {
                     Some((token, after)) => {
-                        self.enter(|room, _, socket| room.resume(token, after, socket))
+                        return self
+                            .enter(|room, connection| room.resume(token, after, connection));
                     }
-                    None => self.refuse(&"type /resume TOKEN SEQ"),
+                    None => self.refuse(&"type /resume TOKEN SEQ")?,
                 }
             }
         }
+        Ok(None)
     }
 
-    fn password(&mut self, given: &str) -> Step {
+    fn password(&mut self, given: &str) -> Result<(), End> {
         match &self.shared.password {
             None => self.say(&Answer::Notice(Text::new(
                 "no password is needed: type your name",
             ))),
             Some(password) if password.trim() == given => self.trusted = true,
-            Some(_) => return self.refuse(&WRONG_PASSWORD),
+            Some(_) => self.refuse(&WRONG_PASSWORD)?,
         }
-        Step::Stay
+        Ok(())
     }
 
-    /// Takes a place in the room in the way of `enter`.
+    /// Takes a place in the room in the way of `enter`. May wait for the delivery thread.
     fn enter(
         &mut self,
-        enter: impl FnOnce(&Room, Format, &Arc<TcpStream>) -> Result<(Link, Text), Refusal>,
-    ) -> Step {
-        if !self.seat.leave() {
-            return Step::Out(self.unseated());
-        }
-        match enter(&self.shared.room, self.format, self.socket) {
-            Ok((link, name)) => Step::In(link, name),
+        enter: impl FnOnce(&Room, Connection) -> Result<(Link, Text), Refusal>,
+    ) -> Outcome<'a> {
+        let shared = self.shared;
+        // Nobody is kept waiting by who has had their say.
+        let place = shared.crowd.next(|| shared.linger.hurry());
+        let connection = Connection {
+            socket: Arc::clone(&self.socket),
+            format: self.format,
+            greeting: (!self.greeted).then(|| self.greeting()),
+        };
+        let entered = match place {
+            Some(place) => enter(&shared.room, connection).map(|member| (place, member)),
+            None => Err(Refusal::Closed),
+        };
+        match entered {
+            Ok((place, (link, name))) => {
+                if !link.is_first() {
+                    let returned = Entry::Returned(self.peer, name.clone());
+                    shared.log.post(returned);
+                }
+                Ok(Some(Admitted {
+                    link,
+                    name,
+                    format: self.format,
+                    socket: Arc::clone(&self.socket),
+                    lines: std::mem::replace(&mut self.lines, Lines::new(MAX_LINE)),
+                    input_over: self.input_over,
+                    _place: place,
+                }))
+            }
             Err(refusal @ (Refusal::Full(_) | Refusal::Closed)) => {
-                Step::Out(End::Told(refusal.to_string()))
+                Err(End::Told(refusal.to_string()))
             }
             Err(refusal @ (Refusal::Taken(..) | Refusal::Unknown)) => {
-                self.seat.take_again(self.socket);
-                self.refuse(&refusal)
+                self.refuse(&refusal)?;
+                Ok(None)
             }
         }
     }
 
     /// A wrong name or password: it may try again, but not for ever.
-    fn refuse(&mut self, error: &impl std::fmt::Display) -> Step {
+    fn refuse(&mut self, error: &impl std::fmt::Display) -> Result<(), End> {
         self.say_error(error);
         self.tries += 1;
         if self.tries < LOGIN_TRIES {
-            return Step::Stay;
+            return Ok(());
         }
-        Step::Out(End::Told(format!(
+        Err(End::Told(format!(
             "that was wrong {LOGIN_TRIES} times: connect again"
         )))
     }
@@ -335,22 +381,11 @@ impl<'a> Stranger<'a> {
                 .as_bytes(),
             ),
         }
-        self.seat.leave();
-        // As for members, but here the thread that sends is the one that reads.
+        // As for members: the peer has time to read that (`server/linger.rs`). Where it fails, the peer has closed.
         let _ = self.socket.shutdown(Shutdown::Write);
-        // Where threads are scarce, it has less time.
-        self.shared.linger.add(Arc::clone(self.socket));
-        let deadline = Instant::now() + LINGER;
-        let mut input = vec![0; READ];
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if !os::wait_readable(self.socket, left).unwrap_or_default() {
-                return;
-            }
-            match (&**self.socket).read(&mut input) {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
+        let refused = self.refused.take();
+        self.shared
+            .log
+            .post(Entry::Disconnected(self.peer, refused));
     }
 }

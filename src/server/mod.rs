@@ -1,4 +1,4 @@
-//! The server: a thread for each client reads, one thread delivers, one room between them.
+//! The server: a thread for each member reads, one thread delivers, one room between them.
 
 mod accept;
 mod backlog;
@@ -18,7 +18,6 @@ mod rate;
 mod room;
 mod round;
 mod session;
-mod strangers;
 mod sync;
 
 use std::io::{self, Write};
@@ -31,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use self::accept::{Door, MAX_STRANGERS, Stop};
 use self::console::Outcome;
 use self::crowd::{Crowd, LEAVING};
 use self::delivery::Delivery;
@@ -41,7 +41,6 @@ use self::log::{Entry, Log};
 use self::pace::Pace;
 use self::past::Past;
 use self::room::Room;
-use self::strangers::{MAX_STRANGERS, Strangers};
 use crate::listen::{self, Target};
 use crate::os;
 use crate::protocol::text::Text;
@@ -79,7 +78,6 @@ pub struct Config {
 struct Shared {
     room: Room,
     pace: Pace,
-    strangers: Strangers,
     crowd: Crowd,
     linger: Linger,
     log: Log,
@@ -104,6 +102,8 @@ enum Happening {
 /// When it cannot begin: the address, the history file, a thread.
 pub fn run(config: Config) -> Result<()> {
     let begin = Instant::now();
+    let threads = os::max_threads().unwrap_or(usize::MAX);
+    let (max_members, max_strangers, warning) = seats(config.max_clients, threads);
     let (happenings, happened) = mpsc::channel();
     handle_signals(happenings.clone())?;
 
@@ -123,8 +123,6 @@ pub fn run(config: Config) -> Result<()> {
         ),
     };
     let log = Log::start(config.coloured, config.lifeline)?;
-    let threads = os::max_threads().unwrap_or(usize::MAX);
-    let (max_members, max_strangers, warning) = seats(config.max_clients, threads);
     announce(&config, &listeners, &log)?;
     if loaded.torn > 0 {
         let torn = loaded.torn;
@@ -150,8 +148,7 @@ pub fn run(config: Config) -> Result<()> {
             loaded.last_seq,
             loaded.last_id,
         ),
-        strangers: Strangers::new(max_strangers),
-        crowd: Crowd::new(max_members + max_strangers, threads),
+        crowd: Crowd::new(max_members, threads),
         linger: Linger::default(),
         log,
         password: config.password,
@@ -159,7 +156,13 @@ pub fn run(config: Config) -> Result<()> {
         login_time: config.login_time,
     };
     console::start(config.lifeline, happenings).context(os::NO_THREAD)?;
-    serve(&shared, &listeners, &happened, past, history)?;
+    serve(
+        &shared,
+        (&listeners, max_strangers),
+        &happened,
+        past,
+        history,
+    )?;
 
     let totals = shared.room.totals();
     let summary = format!(
@@ -177,12 +180,12 @@ pub fn run(config: Config) -> Result<()> {
 /// From the first connection to the last: when this returns, every thread that serves a client has ended.
 fn serve(
     shared: &Shared,
-    listeners: &[TcpListener],
+    (listeners, max_strangers): (&[TcpListener], usize),
     happened: &Receiver<Happening>,
     past: Past,
     history: Option<History>,
 ) -> Result<()> {
-    let stop = accept::Stop::default();
+    let stop = Stop::default();
     // Outside of the scope, since its threads borrow it.
     let stop = &stop;
     thread::scope(|scope| {
@@ -199,10 +202,8 @@ fn serve(
             // In this order, so that what has started also ends where the next one cannot start.
             spawn("deliver").spawn_scoped(scope, deliver)?;
             spawn("linger").spawn_scoped(scope, || shared.linger.run())?;
-            for listener in listeners {
-                let accept = move || accept::run(shared, scope, listener, stop);
-                spawn("accept").spawn_scoped(scope, accept)?;
-            }
+            let door = Door::new(shared, scope, listeners, stop, max_strangers);
+            spawn("accept").spawn_scoped(scope, || door.run())?;
             Ok::<_, io::Error>(())
         })();
         if started.is_ok() {
@@ -210,7 +211,6 @@ fn serve(
         }
         stop.stop(listeners);
         shared.crowd.close();
-        shared.strangers.close();
         shared.room.close();
         started.context(os::NO_THREAD)
     })
@@ -301,16 +301,13 @@ fn seats(max_clients: usize, threads: usize) -> (usize, usize, Option<String>) {
     let by_descriptors = descriptors.saturating_sub(OTHER_DESCRIPTORS);
     // An eighth is for threads that write.
     let by_threads = (threads - threads / 8).saturating_sub(LEAVING);
-    let connections = by_descriptors.min(by_threads);
-    if connections >= max_clients + MAX_STRANGERS {
-        return (max_clients, MAX_STRANGERS, None);
-    }
     // A quarter is for strangers, or nobody could even be told that the room is full.
-    let strangers = connections
+    let strangers = by_descriptors
         .saturating_sub(max_clients)
-        .max(connections / 4)
+        .max(by_descriptors / 4)
         .clamp(1, MAX_STRANGERS);
-    let members = connections.saturating_sub(strangers).clamp(1, max_clients);
+    let by_descriptors = by_descriptors.saturating_sub(strangers);
+    let members = by_descriptors.min(by_threads).clamp(1, max_clients);
     let (limit, what, mend) = if by_descriptors <= by_threads {
         (descriptors, "descriptors", "`ulimit -n`")
     } else {

@@ -65,11 +65,18 @@ pub(super) enum Posted {
         welcome: Box<Welcome>,
         past: Span,
         link: Link,
-        socket: Arc<TcpStream>,
-        format: Format,
+        connection: Connection,
     },
     /// One member is told.
     Answer(MemberId, Box<Answer>),
+}
+
+/// By what somebody comes.
+pub(super) struct Connection {
+    pub(super) socket: Arc<TcpStream>,
+    pub(super) format: Format,
+    /// What it is greeted with, where it was not: one send for that and the welcome.
+    pub(super) greeting: Option<Text>,
 }
 
 /// What a client's thread is told about the requests that it handed in.
@@ -130,19 +137,16 @@ impl Room {
             (state.pending_bytes > MAX_PENDING || state.entering > MAX_ENTERING) && !state.closed
         };
         let waited = self.entrance.wait_while(self.lock(), is_full);
-        // One wakes the next, as long as there is space: not all have to wake for the few whom a round lets in.
-        self.entrance.notify_one();
         waited.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a member of who stands behind `socket`. May wait for the delivery thread.
+    /// Makes a member of who stands behind `connection`. Only the thread `accept` calls this and [`Room::resume`]. May wait for the delivery thread.
     pub(super) fn join(
         &self,
         identity: &Identity,
-        format: Format,
-        socket: &Arc<TcpStream>,
+        connection: Connection,
     ) -> Result<Link, Refusal> {
-        let token = match format {
+        let token = match connection.format {
             Format::Plain => None,
             Format::Json => members::token(),
         };
@@ -152,7 +156,7 @@ impl Room {
         }
         let since = state.next_seq - 1;
         let arrival = state.members.enter(identity, token, since)?;
-        Ok(self.post_join(&mut state, arrival, 0, format, socket))
+        Ok(self.post_join(&mut state, arrival, 0, connection))
     }
 
     /// Takes back the member of `token`, whose client has the events up to `after`, and gives the name that it had last.
@@ -163,7 +167,7 @@ impl Room {
         &self,
         token: &str,
         after: u64,
-        socket: &Arc<TcpStream>,
+        connection: Connection,
     ) -> Result<(Link, Text), Refusal> {
         let mut state = self.lock_to_enter();
         if state.closed {
@@ -171,7 +175,7 @@ impl Room {
         }
         let arrival = state.members.come_back(token)?;
         let name = arrival.who.name.clone();
-        let link = self.post_join(&mut state, arrival, after, Format::Json, socket);
+        let link = self.post_join(&mut state, arrival, after, connection);
         Ok((link, name))
     }
 
@@ -181,11 +185,10 @@ impl Room {
         state: &mut State,
         arrival: Arrival,
         after: u64,
-        format: Format,
-        socket: &Arc<TcpStream>,
+        connection: Connection,
     ) -> Link {
         let Arrival { link, who, .. } = arrival;
-        let online = match format {
+        let online = match connection.format {
             Format::Plain => Vec::new(),
             Format::Json => state.members.list(),
         };
@@ -214,8 +217,7 @@ impl Room {
                 since: arrival.since,
             },
             link,
-            socket: Arc::clone(socket),
-            format,
+            connection,
         };
         let PastBytes {
             of_newcomer,

@@ -1,20 +1,18 @@
 //! A client's thread: reads its lines, one batch a read, and hands them to the room.
 
 use std::io::{ErrorKind, Read};
-use std::net::{SocketAddr, TcpStream};
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::log::Entry;
-use super::login::{Admitted, Stranger};
+use super::login::Admitted;
 use super::members::Link;
 use super::rate::Rate;
 use super::room::Standing;
 use crate::os;
-use crate::protocol::limits::{MAX_LINE, MAX_UNENDED};
-use crate::protocol::line::Lines;
+use crate::protocol::limits::MAX_UNENDED;
 use crate::protocol::request::{Request, RequestError};
 
 /// Bytes of a client's first read. Most clients never need more, and there may be thousands of them.
@@ -26,30 +24,10 @@ const LONGEST_READ: usize = 16 * 1024;
 /// Lines that are handed to the room at once, so that one client's flood of tiny lines does not fill a round.
 const BATCH: usize = 256;
 
-/// Serves one connection to its end; the body of a client's thread.
-pub(super) fn serve(shared: &Shared, socket: Arc<TcpStream>, peer: SocketAddr) {
-    shared.log.post(Entry::Connected(peer));
-    let mut lines = Lines::new(MAX_LINE);
-    let admitted = Stranger::new(shared, &socket, &mut lines).log_in();
-    match admitted {
-        Ok(admitted) => {
-            if !admitted.link.is_first() {
-                let name = admitted.name.clone();
-                shared.log.post(Entry::Returned(peer, name));
-            }
-            Session::new(shared, socket, lines, admitted).run();
-        }
-        Err(reason) => shared.log.post(Entry::Disconnected(peer, reason)),
-    }
-    shared.linger.closed();
-}
-
-/// A member's thread.
-struct Session<'a> {
+/// A member's thread, or what it will be.
+pub(super) struct Session<'a> {
     shared: &'a Shared,
-    socket: Arc<TcpStream>,
-    lines: Lines,
-    member: Admitted,
+    member: Admitted<'a>,
     rate: Rate,
 }
 
@@ -73,7 +51,7 @@ impl Drop for Leave<'_> {
 }
 
 impl<'a> Session<'a> {
-    fn new(shared: &'a Shared, socket: Arc<TcpStream>, lines: Lines, member: Admitted) -> Self {
+    pub(super) fn new(shared: &'a Shared, member: Admitted<'a>) -> Self {
         let now = Instant::now();
         let rate = match member.link.is_first() {
             true => Rate::new(shared.rate, now),
@@ -82,24 +60,38 @@ impl<'a> Session<'a> {
         };
         Self {
             shared,
-            socket,
-            lines,
             member,
             rate,
         }
     }
 
-    fn run(mut self) {
+    /// Who it is.
+    pub(super) fn member(&self) -> &Admitted<'a> {
+        &self.member
+    }
+
+    /// Serves a member to its end; the body of its thread.
+    pub(super) fn run(self) {
+        let (shared, name) = (self.shared, self.member.name.clone());
+        // What fails for one client ends that client.
+        if catch_unwind(AssertUnwindSafe(|| self.serve())).is_err() {
+            shared.log.post(Entry::Error(format!(
+                "the thread of {name} failed; please report this"
+            )));
+        }
+        shared.linger.closed();
+    }
+
+    fn serve(mut self) {
         let link = self.member.link;
         let _leave = Leave(self.shared, link);
-        os::set_thread_name("c:", self.member.name.as_str());
         match self.read() {
             End::InputOver => {}
             End::Lost => self.shared.room.leave(link, Some("connection lost")),
             End::Gone => {
                 // The peer reads its last line and closes; if it does not, `Linger` shuts the socket.
                 let mut input = vec![0; FIRST_READ];
-                while !matches!((&*self.socket).read(&mut input), Ok(0) | Err(_)) {}
+                while !matches!((&*self.member.socket).read(&mut input), Ok(0) | Err(_)) {}
             }
         }
     }
@@ -119,7 +111,7 @@ impl<'a> Session<'a> {
             if input_over {
                 return End::InputOver;
             }
-            if self.lines.unended() >= MAX_UNENDED {
+            if self.member.lines.unended() >= MAX_UNENDED {
                 let error = "64 KiB without a line ending: end each line with LF";
                 let reason = "a line without end";
                 self.shared.room.cut(self.member.link, error, reason);
@@ -128,14 +120,14 @@ impl<'a> Session<'a> {
             // Who sends faster than it is read does not gain by being read at once: its next lines go out together.
             if handed_in > 1 {
                 turn = pace.wait(round);
-                if !os::wait_readable(&self.socket, Duration::ZERO).unwrap_or(true) {
+                if !os::wait_readable(&self.member.socket, Duration::ZERO).unwrap_or(true) {
                     drop(turn.take());
                 }
             }
-            match (&*self.socket).read(&mut input) {
+            match (&*self.member.socket).read(&mut input) {
                 Ok(0) => input_over = true,
                 Ok(read) => {
-                    self.lines.push(&input[..read]);
+                    self.member.lines.push(&input[..read]);
                     if read == input.len() && read < LONGEST_READ {
                         input.resize(2 * read, 0);
                     }
@@ -158,11 +150,11 @@ impl<'a> Session<'a> {
             if let Some(wait) = wait {
                 // Its socket is not read meanwhile, so TCP holds it back. A hang-up ends the wait: what this
                 // has read still counts, what lies in the kernel goes with the connection.
-                lost = os::wait_hangup(&self.socket, wait).unwrap_or_default();
+                lost = os::wait_hangup(&self.member.socket, wait).unwrap_or_default();
                 continue;
             }
-            let line = match self.lines.next_line() {
-                None if input_over => self.lines.last_line(),
+            let line = match self.member.lines.next_line() {
+                None if input_over => self.member.lines.last_line(),
                 line => line,
             };
             let Some(line) = line else { break };
