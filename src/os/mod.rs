@@ -114,6 +114,19 @@ pub fn raise_descriptor_limit() -> Option<u64> {
     None
 }
 
+/// Makes the table of descriptors large enough for so many. Where the table of a process with threads has to grow, Linux waits until no
+/// processor uses the old one (`expand_fdtable` in its fs/file.c), which takes 5 to 20 ms; so this is for a process that has none yet.
+#[cfg(unix)]
+pub fn reserve_descriptors(count: usize) {
+    let last = i32::try_from(count).unwrap_or(i32::MAX) - 1;
+    // The table does not shrink when this is closed. Where so many are not allowed, it grows when it has to.
+    drop(rustix::io::fcntl_dupfd_cloexec(io::stderr(), last));
+}
+
+/// There is no such table here.
+#[cfg(not(unix))]
+pub fn reserve_descriptors(_count: usize) {}
+
 /// How many threads this process can have before std ends it, since there is no mapping left for a thread's alternative stack:
 /// each takes four, its two stacks and what guards them (`vm.max_map_count`, proc_sys_vm(5)). `None` where no such limit is known.
 #[cfg(target_os = "linux")]

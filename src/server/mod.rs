@@ -104,6 +104,7 @@ pub fn run(config: Config) -> Result<()> {
     let begin = Instant::now();
     let threads = os::max_threads().unwrap_or(usize::MAX);
     let (max_members, max_strangers, warning) = seats(config.max_clients, threads);
+    os::reserve_descriptors(OTHER_DESCRIPTORS + max_members + max_strangers);
     let (happenings, happened) = mpsc::channel();
     handle_signals(happenings.clone())?;
 
