@@ -1,5 +1,6 @@
 //! What is measured, and how. Every peer gets the same messages from the same load, on the same machine, in turns.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -454,12 +455,23 @@ fn percentile(sorted: &[u64], part: f64) -> f64 {
 /// are there and idle: what `/proc` calls resident, without the kernel's part of the sockets.
 fn join(server: &Server, clients: usize) -> Result<Outcome> {
     const KIB: u64 = 1024;
+    /// Without a change for so long, a server does nothing more.
+    const SETTLED: Duration = Duration::from_millis(500);
     let before = server.resident()?;
     let begin = Instant::now();
     let load = Load::connect(server, clients, false)?;
     let took = begin.elapsed().as_secs_f64();
-    let grown = server.resident()?.saturating_sub(before) * KIB;
-    let threads = server.threads()?;
+    // Ours gives members their threads when nobody comes any more, and that is not to look like having none.
+    let mut idle = (server.resident()?, server.threads()?);
+    loop {
+        thread::sleep(SETTLED);
+        let now = (server.resident()?, server.threads()?);
+        if std::mem::replace(&mut idle, now) == now {
+            break;
+        }
+    }
+    let (resident, threads) = idle;
+    let grown = resident.saturating_sub(before) * KIB;
     drop(load);
     Ok(Outcome {
         values: vec![

@@ -20,7 +20,9 @@ talk (where it says so, 50), with 256 messages under way at most; CPU is what th
 Latency is from just before a message is written until a client has read it. Memory is what is resident for each idle client,
 without the kernel's part. The IRC servers run without fake lag, penalties and limits; they do not set TCP_NODELAY, as all
 others do, so a message may wait until the client has acknowledged the one before it. The limit is a bare epoll loop without
-names or rules, which sends each message back to its sender as well; the limit, tokio and Python tell nobody who joins.";
+names or rules, which sends each message back to its sender as well; the limit, tokio and Python tell nobody who joins. All have
+joined when each has its welcome and each notice of who came later; ours starts the threads of its members after that, and is given time
+for it before they, and the memory, are counted.";
 
 /// Every value of every run.
 pub(super) struct Report {
