@@ -27,11 +27,13 @@ use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
 
-/// Least time between two rounds that bring members nothing but comings and goings, while more of them come.
-const HOLD: Duration = Duration::from_millis(50);
+/// Least time between two rounds that bring members nothing but comings and goings, while more of them come. A class of thousands is in
+/// before it is over, and each of them is sent to once.
+const HOLD: Duration = Duration::from_millis(200);
 
-/// Time without another event after which no more of them are waited for.
-const LULL: Duration = Duration::from_millis(3);
+/// Time without another event after which no more of them are waited for: longer than a busy processor lets those wait who are to post one
+/// (4 ms with a tick of 250 Hz).
+const LULL: Duration = Duration::from_millis(6);
 
 /// Members that have left and take what came before, at once; of more, who left first is cut off. Half of those that have no seat.
 const MAX_RETIRED: usize = LEAVING / 2;
