@@ -132,6 +132,23 @@ fn a_storm_of_those_who_join_and_are_gone_takes_no_more_threads_than_there_are_p
 }
 
 #[test]
+fn a_storm_of_those_who_come_back_keeps_nobody_out() {
+    let server = Server::start(&["-m", "2"]);
+    let ala = server.join_json("ala");
+    let token = ala.token();
+    // More than there are threads for members, none of which has one yet, and each ends the one before.
+    let mut storm: Vec<Client> = (0..400).map(|_| server.greeted()).collect();
+    for client in &mut storm {
+        client.send(&format!("/resume {token} 0"));
+    }
+    for client in &mut storm {
+        client.expect_json(json!({"type": "welcome", "name": "ala"}));
+    }
+    server.join("late");
+    server.stop();
+}
+
+#[test]
 fn without_a_thread_a_client_is_told_and_the_others_go_on() {
     let faults = Faults::new();
     let server = faults.server(chat_server(&["-p", "0"]));

@@ -78,7 +78,6 @@ pub(super) struct Door<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     listeners: &'env [TcpListener],
     stop: &'env Stop,
-    /// Those without a name, and those that leave, together.
     max_strangers: usize,
     /// In the order in which they came.
     strangers: Vec<Stranger<'env>>,
@@ -299,16 +298,23 @@ impl<'scope, 'env> Door<'scope, 'env> {
         }
     }
 
-    /// Starts a member's thread. Where there is none to be had, the member is told, and leaves.
+    /// Starts a member's thread. Where there is none to be had, the member is told, and leaves. Waits for the thread of another to end
+    /// where there are too many.
     fn start(&mut self, newcomer: Session<'env>) {
+        let shared = self.shared;
         let member = newcomer.member();
         let (link, name) = (member.link, member.name.clone());
         let socket = Arc::clone(&member.socket);
+        // Nobody is kept waiting by who has had their say.
+        let Some(place) = shared.crowd.next(|| shared.linger.hurry()) else {
+            // The room is closed: what is left is to read its last line.
+            return self.let_read(socket);
+        };
         let builder = Builder::new().name(os::thread_name("c:", name.as_str()));
-        let serve = || newcomer.run();
+        let serve = || newcomer.run(place);
         if let Err(error) = builder.stack_size(STACK).spawn_scoped(self.scope, serve) {
             let told = "the server has no thread left: try again later";
-            self.shared.room.cut(link, told, "no thread");
+            shared.room.cut(link, told, "no thread");
             self.complain(format!(
                 "{name} cannot be served: {error}; end other programs, or raise `ulimit -u`"
             ));

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Shared;
-use super::crowd::Served;
 use super::log::Entry;
 use super::members::{Link, Refusal};
 use super::room::{Connection, Room};
@@ -49,7 +48,7 @@ pub(super) struct Stranger<'a> {
 }
 
 /// A stranger that has become a member.
-pub(super) struct Admitted<'a> {
+pub(super) struct Admitted {
     pub(super) link: Link,
     pub(super) name: Text,
     pub(super) format: Format,
@@ -57,11 +56,9 @@ pub(super) struct Admitted<'a> {
     /// What it sent after its name.
     pub(super) lines: Lines,
     pub(super) input_over: bool,
-    /// Of its thread; given back when that ends.
-    pub(super) _place: Served<'a>,
 }
 
-impl Admitted<'_> {
+impl Admitted {
     /// Whether it has said more than its name, or can say no more.
     pub(super) fn has_input(&self) -> bool {
         self.input_over || self.lines.unended() > 0
@@ -69,9 +66,9 @@ impl Admitted<'_> {
 }
 
 /// What becomes of a stranger.
-pub(super) enum Step<'a> {
+pub(super) enum Step {
     Stay,
-    In(Admitted<'a>),
+    In(Admitted),
     /// It is told why, and is to be given time to read that.
     Out,
 }
@@ -87,7 +84,7 @@ enum End {
 }
 
 /// A member, where it has become one, or how it ends.
-type Outcome<'a> = Result<Option<Admitted<'a>>, End>;
+type Outcome = Result<Option<Admitted>, End>;
 
 impl<'a> Stranger<'a> {
     pub(super) fn new(shared: &'a Shared, socket: TcpStream, peer: SocketAddr) -> Self {
@@ -123,7 +120,7 @@ impl<'a> Stranger<'a> {
     }
 
     /// Reads once, into `buffer`, and answers what has come; what it sent after its name stays in its lines. May wait for the delivery thread.
-    pub(super) fn turn(&mut self, buffer: &mut [u8]) -> Step<'a> {
+    pub(super) fn turn(&mut self, buffer: &mut [u8]) -> Step {
         match self.talk(buffer) {
             Ok(None) => Step::Stay,
             Ok(Some(admitted)) => Step::In(admitted),
@@ -146,7 +143,7 @@ impl<'a> Stranger<'a> {
         self.end(End::Told(Refusal::Closed.to_string()));
     }
 
-    fn talk(&mut self, buffer: &mut [u8]) -> Outcome<'a> {
+    fn talk(&mut self, buffer: &mut [u8]) -> Outcome {
         match os::receive_now(&self.socket, buffer) {
             Ok(0) => self.input_over = true,
             Ok(read) => self.lines.push(&buffer[..read]),
@@ -238,7 +235,7 @@ impl<'a> Stranger<'a> {
         self.deaf |= !sent.is_ok_and(|sent| sent == bytes.len());
     }
 
-    fn handle(&mut self, login: Result<Login<'_>, &LineError>) -> Outcome<'a> {
+    fn handle(&mut self, login: Result<Login<'_>, &LineError>) -> Outcome {
         let login = match login {
             Ok(login) => login,
             Err(error) => return self.refuse(error).map(|()| None),
@@ -317,21 +314,15 @@ impl<'a> Stranger<'a> {
     fn enter(
         &mut self,
         enter: impl FnOnce(&Room, Connection) -> Result<(Link, Text), Refusal>,
-    ) -> Outcome<'a> {
+    ) -> Outcome {
         let shared = self.shared;
-        // Nobody is kept waiting by who has had their say.
-        let place = shared.crowd.next(|| shared.linger.hurry());
         let connection = Connection {
             socket: Arc::clone(&self.socket),
             format: self.format,
             greeting: (!self.greeted).then(|| self.greeting()),
         };
-        let entered = match place {
-            Some(place) => enter(&shared.room, connection).map(|member| (place, member)),
-            None => Err(Refusal::Closed),
-        };
-        match entered {
-            Ok((place, (link, name))) => {
+        match enter(&shared.room, connection) {
+            Ok((link, name)) => {
                 if !link.is_first() {
                     let returned = Entry::Returned(self.peer, name.clone());
                     shared.log.post(returned);
@@ -343,7 +334,6 @@ impl<'a> Stranger<'a> {
                     socket: Arc::clone(&self.socket),
                     lines: std::mem::replace(&mut self.lines, Lines::new(MAX_LINE)),
                     input_over: self.input_over,
-                    _place: place,
                 }))
             }
             Err(refusal @ (Refusal::Full(_) | Refusal::Closed)) => {

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::crowd::Served;
 use super::log::Entry;
 use super::login::Admitted;
 use super::members::Link;
@@ -27,7 +28,7 @@ const BATCH: usize = 256;
 /// A member's thread, or what it will be.
 pub(super) struct Session<'a> {
     shared: &'a Shared,
-    member: Admitted<'a>,
+    member: Admitted,
     rate: Rate,
 }
 
@@ -51,7 +52,7 @@ impl Drop for Leave<'_> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(shared: &'a Shared, member: Admitted<'a>) -> Self {
+    pub(super) fn new(shared: &'a Shared, member: Admitted) -> Self {
         let now = Instant::now();
         let rate = match member.link.is_first() {
             true => Rate::new(shared.rate, now),
@@ -66,12 +67,12 @@ impl<'a> Session<'a> {
     }
 
     /// Who it is.
-    pub(super) fn member(&self) -> &Admitted<'a> {
+    pub(super) fn member(&self) -> &Admitted {
         &self.member
     }
 
-    /// Serves a member to its end; the body of its thread.
-    pub(super) fn run(self) {
+    /// Serves a member to its end; the body of its thread, which has this place.
+    pub(super) fn run(self, _place: Served<'_>) {
         let (shared, name) = (self.shared, self.member.name.clone());
         // What fails for one client ends that client.
         if catch_unwind(AssertUnwindSafe(|| self.serve())).is_err() {
