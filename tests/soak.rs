@@ -241,6 +241,9 @@ fn whoever_comes_and_goes_nothing_is_lost_and_nothing_is_left_behind() {
     let file = history.to_str().expect("a path in UTF-8");
     let server = Server::start(&["--rate", "0", "--history", file]);
     let watcher = server.join_json("watcher");
+    wait_until("the watcher has its thread", || {
+        server.threads().contains(&"c:watcher".into()).then_some(())
+    });
     let (_, threads, descriptors) = usage(&server);
     let began = Instant::now();
 

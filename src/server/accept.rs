@@ -116,7 +116,7 @@ impl<'scope, 'env> Door<'scope, 'env> {
     /// The body of the thread `accept`.
     pub(super) fn run(mut self) {
         while !self.stop.is_stopped() {
-            if self.hear() {
+            if self.hear(self.listeners) {
                 self.accept();
                 self.shared.log.show_queued();
             }
@@ -130,7 +130,8 @@ impl<'scope, 'env> Door<'scope, 'env> {
             self.let_read(Arc::clone(stranger.socket()));
         }
         while !self.leaving.is_empty() {
-            self.hear();
+            // A listener that is stopped would end every wait.
+            self.hear(&[]);
         }
     }
 
@@ -152,15 +153,10 @@ impl<'scope, 'env> Door<'scope, 'env> {
     }
 
     /// Waits until there is something to do, and hears those who have something to say, or no more time. True where somebody
-    /// may have connected.
-    fn hear(&mut self) -> bool {
+    /// may have connected to one of `listeners`.
+    fn hear(&mut self, listeners: &[TcpListener]) -> bool {
         let now = Instant::now();
         self.paused_until = self.paused_until.filter(|until| *until > now);
-        // One that is stopped would end every wait.
-        let listeners = match self.stop.is_stopped() {
-            true => &[],
-            false => self.listeners,
-        };
         let leaving = self.leaving.iter().map(|(_, socket)| socket);
         let looked_at = self.newcomers.len().min(LOOKED_AT);
         let newcomers = self.newcomers.iter().take(looked_at);
@@ -181,10 +177,13 @@ impl<'scope, 'env> Door<'scope, 'env> {
         let mut is_ready = || ready.next().unwrap_or(true);
         let connects = (0..listeners.len()).fold(false, |any, _| is_ready() | any);
         let now = Instant::now();
-        self.leaving.retain(|(until, socket)| {
-            let is_over = is_ready() && !matches!(os::receive_now(socket, &mut [0; READ]), Ok(1..));
-            !is_over && *until > now
-        });
+        let count = self.leaving.len();
+        self.leaving
+            .retain(|(until, socket)| !(is_ready() && is_over(socket)) && *until > now);
+        if self.leaving.len() < count {
+            // Among them may be one that `Linger` waits for.
+            self.shared.linger.closed();
+        }
         let speaks: Vec<bool> = (0..looked_at).map(|_| is_ready()).collect();
         for stranger in std::mem::take(&mut self.strangers) {
             if is_ready() || stranger.due() <= now {
@@ -269,6 +268,7 @@ impl<'scope, 'env> Door<'scope, 'env> {
                     self.start(newcomer);
                 } else {
                     self.newcomers.push_back((Instant::now(), newcomer));
+                    self.start_surplus();
                 }
             }
             Err(_) => self.shared.log.post(Entry::Error(
@@ -279,10 +279,22 @@ impl<'scope, 'env> Door<'scope, 'env> {
 
     /// Gives a connection that was told its last line time to read it, but not to more than there may be.
     fn let_read(&mut self, socket: Arc<TcpStream>) {
-        if self.leaving.len() >= MAX_LEAVING {
+        // At the end nobody else comes.
+        let max = MAX_LEAVING.min(self.max_strangers);
+        if self.leaving.len() >= max && !self.stop.is_stopped() {
             self.leaving.pop_front();
+            self.shared.linger.closed();
         }
         self.leaving.push_back((Instant::now() + LINGER, socket));
+    }
+
+    /// Those who come back again and again take no seats, so the seats do not limit how many wait.
+    fn start_surplus(&mut self) {
+        while self.newcomers.len() > self.shared.crowd.places()
+            && let Some((_, newcomer)) = self.newcomers.pop_front()
+        {
+            self.start(newcomer);
+        }
     }
 
     /// Starts threads where it is time for them.
@@ -320,5 +332,13 @@ impl<'scope, 'env> Door<'scope, 'env> {
             ));
             self.let_read(socket);
         }
+    }
+}
+
+/// Reads what comes on a connection that has been told its last line, and throws it away; true where it is over.
+fn is_over(socket: &TcpStream) -> bool {
+    match os::receive_now(socket, &mut [0; READ]) {
+        Ok(read) => read == 0,
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
     }
 }

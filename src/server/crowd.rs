@@ -5,9 +5,13 @@
 //! thread's alternative stack (sigaltstack(2)).
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Threads of members beside those that have a seat: their connections end.
 pub(super) const LEAVING: usize = 256;
+
+/// How long one who comes waits for a thread to end before the next one is told to.
+const HURRY: Duration = Duration::from_millis(5);
 
 /// The threads that serve members, and those that write to slow ones.
 pub(super) struct Crowd {
@@ -47,14 +51,21 @@ impl Crowd {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for the next member; waits until there is one, after `make_room`. None at the server's end.
-    pub(super) fn next(&self, make_room: impl FnOnce()) -> Option<Served<'_>> {
+    /// How many threads may serve members.
+    pub(super) fn places(&self) -> usize {
+        self.max_served
+    }
+
+    /// A place for the next member; waits until there is one, and calls `make_room` now and then meanwhile. None at the server's end.
+    pub(super) fn next(&self, make_room: impl Fn()) -> Option<Served<'_>> {
         let is_full = |state: &mut State| state.served >= self.max_served && !state.closed;
-        if is_full(&mut self.lock()) {
+        let mut state = self.lock();
+        while is_full(&mut state) {
+            drop(state);
             make_room();
+            let waited = self.left.wait_timeout_while(self.lock(), HURRY, is_full);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let waited = self.left.wait_while(self.lock(), is_full);
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         if state.closed {
             return None;
         }

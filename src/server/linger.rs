@@ -2,7 +2,7 @@
 //!
 //! Closing a socket that holds unread input makes the kernel send RST, and RST throws away what the peer has
 //! not read yet, such as the reason why it was cut (RFC 1122, 4.2.2.13). So writing is shut down first, the
-//! client's own thread reads on, and only a peer that does not close within [`LINGER`] is shut out. nginx calls
+//! client's own thread reads on (for one that has none, the thread `accept` does), and only a peer that does not close within [`LINGER`] is shut out. nginx calls
 //! this a lingering close.
 
 use std::collections::VecDeque;

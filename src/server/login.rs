@@ -19,6 +19,9 @@ use crate::protocol::text::Text;
 /// How long a connection is given to speak first. An HTTP client does, and must not be greeted.
 const SPEAKS_FIRST: Duration = Duration::from_millis(20);
 
+/// Lines of one stranger that are answered before the others have their turn.
+const AT_ONCE: usize = 16;
+
 /// What is told of a password that is not the room's.
 const WRONG_PASSWORD: &str = "wrong password: type /pass PASSWORD";
 
@@ -34,6 +37,8 @@ pub(super) struct Stranger<'a> {
     lines: Lines,
     came: Instant,
     greeted: bool,
+    /// There are whole lines of it that have not been handled.
+    has_more: bool,
     /// It does not take what it is told.
     deaf: bool,
     /// Its input has ended; what it sent before is still to be handled.
@@ -96,6 +101,7 @@ impl<'a> Stranger<'a> {
             lines: Lines::new(MAX_LINE),
             came: Instant::now(),
             greeted: false,
+            has_more: false,
             deaf: false,
             input_over: false,
             format: Format::Plain,
@@ -112,11 +118,19 @@ impl<'a> Stranger<'a> {
 
     /// When it is its turn, also where nothing comes from it.
     pub(super) fn due(&self) -> Instant {
-        let patience = match self.greeted {
-            true => self.shared.login_time,
-            false => SPEAKS_FIRST.min(self.shared.login_time),
+        let patience = match self.is_mute() {
+            true => SPEAKS_FIRST.min(self.shared.login_time),
+            false => self.shared.login_time,
         };
-        self.came + patience
+        match self.has_more {
+            true => self.came,
+            false => self.came + patience,
+        }
+    }
+
+    /// Whether it has neither been greeted nor begun to speak.
+    fn is_mute(&self) -> bool {
+        !self.greeted && self.lines.unended() == 0
     }
 
     /// Reads once, into `buffer`, and answers what has come; what it sent after its name stays in its lines. May wait for the delivery thread.
@@ -144,14 +158,21 @@ impl<'a> Stranger<'a> {
     }
 
     fn talk(&mut self, buffer: &mut [u8]) -> Outcome {
-        match os::receive_now(&self.socket, buffer) {
+        let received = match std::mem::take(&mut self.has_more) {
+            true => Err(ErrorKind::WouldBlock.into()),
+            false => os::receive_now(&self.socket, buffer),
+        };
+        match received {
             Ok(0) => self.input_over = true,
             Ok(read) => self.lines.push(&buffer[..read]),
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => return Err(End::Silent),
         }
-        while let Some(line) = self.next_line() {
+        for _ in 0..AT_ONCE {
+            let Some(line) = self.next_line() else {
+                return self.wait();
+            };
             let admitted = self.handle(line.as_deref().map(Login::parse))?;
             if admitted.is_some() {
                 return Ok(admitted);
@@ -167,6 +188,13 @@ impl<'a> Stranger<'a> {
                 )));
             }
         }
+        // The others have their turn.
+        self.has_more = true;
+        Ok(None)
+    }
+
+    /// All that has come is handled.
+    fn wait(&mut self) -> Outcome {
         if self.input_over {
             return Err(End::Silent);
         }
@@ -182,7 +210,7 @@ impl<'a> Stranger<'a> {
                 "no name within {time} s: connect again when you have one"
             )));
         }
-        if here_for >= SPEAKS_FIRST {
+        if here_for >= SPEAKS_FIRST && self.is_mute() {
             self.greet();
         }
         Ok(None)
@@ -197,7 +225,7 @@ impl<'a> Stranger<'a> {
     }
 
     fn greeting(&self) -> Text {
-        let how = match self.trusted {
+        let how = match self.shared.password.is_none() {
             true => "type your name",
             false => "type /pass PASSWORD, then your name",
         };
@@ -371,7 +399,7 @@ impl<'a> Stranger<'a> {
                 .as_bytes(),
             ),
         }
-        // As for members: the peer has time to read that (`server/linger.rs`). Where it fails, the peer has closed.
+        // The thread `accept` gives it time to read that. Where it fails, the peer has closed.
         let _ = self.socket.shutdown(Shutdown::Write);
         let refused = self.refused.take();
         self.shared

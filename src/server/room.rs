@@ -458,11 +458,12 @@ impl Room {
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut state.pending, batch);
         let was_full = std::mem::take(&mut state.pending_bytes) > MAX_PENDING;
-        if was_full {
-            self.taken.notify_all();
-        }
+        // Before those who send: all who have no name yet wait behind the one that enters.
         if std::mem::take(&mut state.entering) > MAX_ENTERING || was_full {
             self.entrance.notify_one();
+        }
+        if was_full {
+            self.taken.notify_all();
         }
     }
 
