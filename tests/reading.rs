@@ -47,6 +47,8 @@ fn the_past_is_grey_with_a_line_under_it_and_comings_are_drawn_together() {
         assert_eq!(screen.cell(3, 20).unwrap().fgcolor(), red);
     });
     ola.send("after");
+    ola.send("/online");
+    ola.expect_start("* 2 online");
     let _jan = server.join("jan");
     ala.expect_screen(
         "
