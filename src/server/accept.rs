@@ -10,7 +10,7 @@ use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, Scope};
+use std::thread::{self, Builder, Scope};
 use std::time::{Duration, Instant};
 
 use super::Shared;
@@ -41,6 +41,10 @@ const CALM: Duration = Duration::from_millis(50);
 
 /// How long one may wait for it while others come.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
+
+/// Those who come within so long after another are heard together, and welcomed in one round: otherwise each of a class would wake this
+/// thread, and this thread the others.
+const TOGETHER: Duration = Duration::from_micros(200);
 
 /// How many of those who wait are looked at, so that who says something need not wait. To look at all of a class would take longer than
 /// to let it in.
@@ -121,6 +125,9 @@ impl<'scope, 'env> Door<'scope, 'env> {
                 self.shared.log.show_queued();
             }
             self.start_threads();
+            if let Some((last, _)) = self.newcomers.back() {
+                thread::sleep((*last + TOGETHER).saturating_duration_since(Instant::now()));
+            }
         }
         for (_, newcomer) in std::mem::take(&mut self.newcomers) {
             self.start(newcomer);
@@ -170,7 +177,7 @@ impl<'scope, 'env> Door<'scope, 'env> {
         );
         let ready = ready.unwrap_or_else(|_| {
             // Where the system cannot even tell, each is asked, and not in a hurry.
-            std::thread::sleep(FIRST_PAUSE);
+            thread::sleep(FIRST_PAUSE);
             Vec::new()
         });
         let mut ready = ready.into_iter();

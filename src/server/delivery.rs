@@ -31,9 +31,9 @@ use crate::protocol::text::Text;
 /// before it is over, and each of them is sent to once.
 const HOLD: Duration = Duration::from_millis(200);
 
-/// Time without another event after which no more of them are waited for: longer than a busy processor lets those wait who are to post one
-/// (4 ms with a tick of 250 Hz).
-const LULL: Duration = Duration::from_millis(6);
+/// Time without another event after which no more of them are waited for: longer than one that comes needs to get through the door of a busy
+/// machine.
+const LULL: Duration = Duration::from_millis(3);
 
 /// Members that have left and take what came before, at once; of more, who left first is cut off. Half of those that have no seat.
 const MAX_RETIRED: usize = LEAVING / 2;
