@@ -6,8 +6,9 @@
 )]
 
 use chat_run::protocol::event::{
-    Answer, DecodeError, Event, Listed, MemberId, Received, Record, Welcome, listed, write_plain,
+    Answer, Event, Listed, MemberId, Record, Welcome, listed, write_plain,
 };
+use chat_run::protocol::json::{DecodeError, Received};
 use chat_run::protocol::limits::{MAX_EVENT_LINE, MAX_LINE, MAX_LISTED, MAX_NAME_BYTES};
 use chat_run::protocol::line::{LineError, Lines};
 use chat_run::protocol::name::Name;

@@ -24,7 +24,8 @@ mod look;
 #[path = "../../src/wrap.rs"]
 mod wrap;
 
-use chat_run::protocol::event::{Answer, Received};
+use chat_run::protocol::event::Answer;
+use chat_run::protocol::json::Received;
 use chat_run::protocol::limits::MAX_SERVER_LINE;
 use chat_run::protocol::line::Lines;
 use chat_run_fuzz::assert_shown;

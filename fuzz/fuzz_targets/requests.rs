@@ -5,7 +5,8 @@
 
 use std::fmt::Display;
 
-use chat_run::protocol::event::{Answer, Event, MemberId, Received, Record, write_plain};
+use chat_run::protocol::event::{Answer, Event, MemberId, Record, write_plain};
+use chat_run::protocol::json::Received;
 use chat_run::protocol::limits::{MAX_EVENT_LINE, MAX_LINE};
 use chat_run::protocol::line::Lines;
 use chat_run::protocol::request::{Format, Request};

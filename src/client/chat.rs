@@ -15,7 +15,8 @@ use super::under_way::UnderWay;
 use super::window::Entered;
 use super::{Client, Happening, Lost, Stop};
 use crate::os;
-use crate::protocol::event::{Answer, Event, MemberId, Received, Record};
+use crate::protocol::event::{Answer, Event, MemberId, Record};
+use crate::protocol::json::Received;
 
 /// Time that a server has to close the connection of a user who leaves.
 const LEAVE_TIME: Duration = Duration::from_secs(1);

@@ -11,7 +11,8 @@ use super::terminal;
 use super::view::View;
 use super::window::Window;
 use super::{Config, Happening};
-use crate::protocol::event::{Received, Welcome};
+use crate::protocol::event::Welcome;
+use crate::protocol::json::Received;
 use crate::style;
 
 /// The one or the other.

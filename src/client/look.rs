@@ -272,7 +272,7 @@ mod tests {
     use termcolor::Buffer;
 
     use super::*;
-    use crate::protocol::event::Received;
+    use crate::protocol::json::Received;
 
     /// The lines of what happens, after a welcome as `ala`, member 7, at ten on the last of January.
     fn lines(happenings: &[&str]) -> Vec<Line> {

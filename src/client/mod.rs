@@ -68,7 +68,7 @@ use self::window::Wanted;
 use crate::cli::{ClientArgs, Color};
 use crate::lifeline::{self, Lifeline};
 use crate::os;
-use crate::protocol::event::Received;
+use crate::protocol::json::Received;
 use crate::protocol::name::Group;
 
 /// Happenings that may wait for the main thread. Few, since a hostile server makes each as large as a line may be.

@@ -7,7 +7,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use super::connection::Connection;
-use crate::protocol::event::{Answer, Event, MemberId, Received};
+use crate::protocol::event::{Answer, Event, MemberId};
+use crate::protocol::json::Received;
 use crate::protocol::request::{Format, Request};
 use crate::protocol::text::Text;
 

@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::outgoing::comes_back;
-use crate::protocol::event::{Answer, Event, MemberId, Received, Record};
+use crate::protocol::event::{Answer, Event, MemberId, Record};
+use crate::protocol::json::Received;
 
 /// Bytes that may come back of what is under way. Half of what `chat-server` lets a client be behind, as others speak too; no less, since each round
 /// trip brings so much at most.

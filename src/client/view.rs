@@ -9,7 +9,8 @@ use termcolor::{BufferedStandardStream, ColorChoice, WriteColor};
 
 use super::conversation::Conversation;
 use crate::cli;
-use crate::protocol::event::{Answer, Event, Received, Record, Welcome};
+use crate::protocol::event::{Answer, Event, Record, Welcome};
+use crate::protocol::json::Received;
 use crate::protocol::text::{Text, clean};
 use crate::style;
 

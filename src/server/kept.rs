@@ -9,7 +9,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use super::past::Past;
-use crate::protocol::event::{Event, Received, Record};
+use crate::protocol::event::{Event, Record};
+use crate::protocol::json::Received;
 use crate::protocol::limits::MAX_EVENT_LINE;
 use crate::protocol::text::clean;
 

@@ -1,0 +1,382 @@
+//! The JSON form of what a client gets, on the wire and in the history file: how it is written and read.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
+
+use jiff::Timestamp;
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::event::{Answer, Event, Listed, MemberId, Record, Welcome};
+use super::limits::MAX_LISTED;
+use super::text::Text;
+
+/// A line that is being written: an object of one level. Its fields stand in the order in which they are given, and there is no copy of any.
+struct Line<'a>(&'a mut Vec<u8>);
+
+impl Line<'_> {
+    fn begin(self, kind: &'static str) -> Self {
+        self.0.extend_from_slice(b"{\"type\":\"");
+        self.0.extend_from_slice(kind.as_bytes());
+        self.0.push(b'"');
+        self
+    }
+
+    fn begin_event(self, kind: &'static str, record: &Record) -> Self {
+        self.begin(kind)
+            .field("seq", &record.seq)
+            .field("time", &Millis(record.time))
+    }
+
+    /// `name` needs no escapes.
+    fn field(self, name: &'static str, value: &impl Serialize) -> Self {
+        self.0.extend_from_slice(b",\"");
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+        // Writing text and numbers into memory does not fail.
+        let _ = serde_json::to_writer(&mut *self.0, value);
+        self
+    }
+
+    fn field_if_any(self, name: &'static str, value: Option<&impl Serialize>) -> Self {
+        match value {
+            Some(value) => self.field(name, value),
+            None => self,
+        }
+    }
+
+    fn end(self) {
+        self.0.extend_from_slice(b"}\n");
+    }
+}
+
+impl Record {
+    /// Appends the JSON form and a line ending; `replay` marks it as past.
+    pub fn write_json(&self, replay: bool, out: &mut Vec<u8>) {
+        let line = Line(out);
+        let line = match &self.event {
+            Event::Message { id, from, text } => line
+                .begin_event("message", self)
+                .field("id", id)
+                .field("from", from)
+                .field("text", text),
+            Event::Joined(Listed { id, name, group }) => line
+                .begin_event("joined", self)
+                .field("id", id)
+                .field("name", name)
+                .field_if_any("group", group.as_ref()),
+            Event::Left { id, name, reason } => line
+                .begin_event("left", self)
+                .field("id", id)
+                .field("name", name)
+                .field_if_any("reason", reason.as_ref()),
+            Event::Renamed { id, from, to } => line
+                .begin_event("renamed", self)
+                .field("id", id)
+                .field("from", from)
+                .field("to", to),
+            Event::Server { text } => line.begin_event("server", self).field("text", text),
+            Event::Shutdown => line.begin_event("shutdown", self),
+        };
+        line.field_if_any("replay", replay.then_some(&true)).end();
+    }
+}
+
+impl Answer {
+    /// Appends the JSON form and a line ending, where it has one.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        let line = Line(out);
+        let line = match self {
+            Self::Welcome(welcome) => line
+                .begin("welcome")
+                .field("room", &welcome.room)
+                .field_if_any("token", welcome.token.as_ref())
+                .field("seq", &welcome.seq)
+                .field("id", &welcome.id)
+                .field("name", &welcome.name)
+                .field_if_any("group", welcome.group.as_ref())
+                .field("count", &welcome.count)
+                .field("online", &welcome.online)
+                .field_if_any(
+                    "missing",
+                    Some(&welcome.missing).filter(|count| **count > 0),
+                ),
+            Self::PastBegins(_) | Self::PastEnds => return,
+            Self::PrivateFrom {
+                time,
+                id,
+                from,
+                text,
+            } => line
+                .begin("private")
+                .field("time", &Millis(*time))
+                .field("id", id)
+                .field("from", from)
+                .field("text", text),
+            Self::PrivateTo { time, id, to, text } => line
+                .begin("private")
+                .field("time", &Millis(*time))
+                .field("id", id)
+                .field("to", to)
+                .field("text", text),
+            Self::Online { count, members } => line
+                .begin("online")
+                .field("count", count)
+                .field("members", members),
+            Self::Help(lines) => line.begin("help").field("lines", lines),
+            Self::Error(text) => line.begin("error").field("text", text),
+            Self::Notice(text) => line.begin("notice").field("text", text),
+        };
+        line.end();
+    }
+}
+
+/// What a JSON line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// Something happened in the room, now or, with `true`, in the past.
+    Record(Record, bool),
+    /// An answer to this client alone.
+    Answer(Answer),
+    /// A type that this version does not know.
+    Unknown,
+}
+
+/// Why a line is no event.
+#[derive(Debug)]
+pub enum DecodeError {
+    /// It is no JSON object with fields of the right kinds.
+    Json(serde_json::Error),
+    /// The field of this name is missing.
+    Missing(&'static str),
+}
+
+impl Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(error) => error.fmt(f),
+            Self::Missing(field) => write!(f, "the field {field:?} is missing"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+impl Received {
+    /// Reads a line. All text in it comes out clean.
+    pub fn decode(line: &str) -> Result<Self, DecodeError> {
+        let fields: Fields = serde_json::from_str(line).map_err(DecodeError::Json)?;
+        let event = match fields.kind {
+            Kind::Message => Event::Message {
+                id: need(fields.id, "id")?,
+                from: need(fields.from, "from")?,
+                text: need(fields.text, "text")?,
+            },
+            Kind::Joined => Event::Joined(Listed {
+                id: need(fields.id, "id")?,
+                name: need(fields.name, "name")?,
+                group: fields.group,
+            }),
+            Kind::Left => Event::Left {
+                id: need(fields.id, "id")?,
+                name: need(fields.name, "name")?,
+                reason: fields.reason,
+            },
+            Kind::Renamed => Event::Renamed {
+                id: need(fields.id, "id")?,
+                from: need(fields.from, "from")?,
+                to: need(fields.to, "to")?,
+            },
+            Kind::Server => Event::Server {
+                text: need(fields.text, "text")?,
+            },
+            Kind::Shutdown => Event::Shutdown,
+            Kind::Welcome => {
+                return Ok(Self::Answer(Answer::Welcome(Welcome {
+                    room: need(fields.room, "room")?,
+                    token: fields.token,
+                    id: need(fields.id, "id")?,
+                    name: need(fields.name, "name")?,
+                    group: fields.group,
+                    count: need(fields.count, "count")?,
+                    online: need(fields.online, "online")?,
+                    seq: need(fields.seq, "seq")?,
+                    missing: fields.missing,
+                })));
+            }
+            Kind::Private => {
+                let time = need(fields.time, "time")?.0;
+                let id = need(fields.id, "id")?;
+                let text = need(fields.text, "text")?;
+                return Ok(Self::Answer(match (fields.from, fields.to) {
+                    (Some(from), _) => Answer::PrivateFrom {
+                        time,
+                        id,
+                        from,
+                        text,
+                    },
+                    (None, to) => Answer::PrivateTo {
+                        time,
+                        id,
+                        to: need(to, "to")?,
+                        text,
+                    },
+                }));
+            }
+            Kind::Online => {
+                return Ok(Self::Answer(Answer::Online {
+                    count: need(fields.count, "count")?,
+                    members: need(fields.members, "members")?,
+                }));
+            }
+            Kind::Help => return Ok(Self::Answer(Answer::Help(need(fields.lines, "lines")?))),
+            Kind::Error => return Ok(Self::Answer(Answer::Error(need(fields.text, "text")?))),
+            Kind::Notice => return Ok(Self::Answer(Answer::Notice(need(fields.text, "text")?))),
+            Kind::Unknown => return Ok(Self::Unknown),
+        };
+        let record = Record {
+            seq: need(fields.seq, "seq")?,
+            time: need(fields.time, "time")?.0,
+            event,
+        };
+        Ok(Self::Record(record, fields.replay))
+    }
+}
+
+fn need<T>(field: Option<T>, name: &'static str) -> Result<T, DecodeError> {
+    field.ok_or(DecodeError::Missing(name))
+}
+
+/// A line as it is read: which fields there are depends on its type.
+#[derive(Deserialize)]
+struct Fields {
+    #[serde(rename = "type")]
+    kind: Kind,
+    room: Option<Text>,
+    token: Option<Text>,
+    seq: Option<u64>,
+    time: Option<Millis>,
+    id: Option<MemberId>,
+    name: Option<Text>,
+    from: Option<Text>,
+    to: Option<Text>,
+    group: Option<Text>,
+    reason: Option<Text>,
+    text: Option<Text>,
+    count: Option<usize>,
+    #[serde(default, deserialize_with = "list")]
+    online: Option<Vec<Listed>>,
+    #[serde(default, deserialize_with = "list")]
+    members: Option<Vec<Listed>>,
+    #[serde(default, deserialize_with = "list")]
+    lines: Option<Vec<Text>>,
+    #[serde(default)]
+    missing: u64,
+    #[serde(default)]
+    replay: bool,
+}
+
+/// Reads a list, of which it keeps as much as a server lists: a line of nothing but commas would take hundreds of times its length in memory.
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    deserializer.deserialize_seq(List(PhantomData)).map(Some)
+}
+
+struct List<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Vec<T>, A::Error> {
+        let mut kept = Vec::new();
+        while let Some(one) = all.next_element()? {
+            kept.push(one);
+            if kept.len() == MAX_LISTED {
+                while all.next_element::<IgnoredAny>()?.is_some() {}
+                break;
+            }
+        }
+        Ok(kept)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Message,
+    Joined,
+    Left,
+    Renamed,
+    Server,
+    Shutdown,
+    Welcome,
+    Private,
+    Online,
+    Help,
+    Error,
+    Notice,
+    #[serde(other)]
+    Unknown,
+}
+
+/// RFC 3339 in UTC with milliseconds.
+struct Millis(Timestamp);
+
+impl Serialize for Millis {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        thread_local! {
+            /// What was written last, and as what: a busy room has hundreds of events in a millisecond, and to print a time takes as long as all
+            /// else.
+            static LAST: RefCell<(Timestamp, String)> =
+                const { RefCell::new((Timestamp::UNIX_EPOCH, String::new())) };
+        }
+        LAST.with_borrow_mut(|(time, printed)| {
+            if *time != self.0 || printed.is_empty() {
+                *time = self.0;
+                *printed = format!("{:.3}", self.0);
+            }
+            serializer.serialize_str(printed)
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Millis {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parse(|raw: &str| raw.parse().map(Millis)))
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Cleans what it reads: a file or a server may hold anything.
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parse(|raw: &str| Ok::<_, Infallible>(Text::new(raw))))
+    }
+}
+
+/// Reads a string where it lies, without a copy of it first.
+struct Parse<F>(F);
+
+impl<T, E: Display, F: FnOnce(&str) -> Result<T, E>> Visitor<'_> for Parse<F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<D: serde::de::Error>(self, raw: &str) -> Result<T, D> {
+        (self.0)(raw).map_err(D::custom)
+    }
+}
