@@ -144,7 +144,8 @@ impl<'a> Session<'a> {
         let mut requests = Vec::new();
         let (mut handed_in, mut lost) = (0, false);
         loop {
-            let wait = self.rate.wait(Instant::now()).filter(|_| !lost);
+            let now = Instant::now();
+            let wait = self.rate.wait(now).filter(|_| !lost);
             if wait.is_some() || requests.len() == BATCH {
                 self.hand_in(&mut requests)?;
             }
@@ -163,7 +164,7 @@ impl<'a> Session<'a> {
                 Ok(line) => Request::parse(line, self.member.format),
                 Err(error) => Err(RequestError::Line(error)),
             };
-            self.rate.count(Instant::now());
+            self.rate.count(now);
             // A round that nothing leads to is not to be waited for.
             if !matches!(request, Ok(Request::Nothing)) {
                 requests.push(request);
