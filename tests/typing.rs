@@ -340,6 +340,9 @@ fn the_free_name_that_a_refusal_tells_is_offered_and_taken_by_enter() {
     let mut jan = server.join("jan");
     let mut other = ala_with_state(&server, &state, &[]);
     other.expect("name, and group if you like:");
+    // No name to try comes from that.
+    other.type_keys("/help\r");
+    other.expect("! that is for members: type your name first");
     other.type_keys("jan 3ID12\r");
     other.expect("! the name jan is taken: try jan2");
     other.expect("name, and group if you like [jan2 3ID12]:");

@@ -138,6 +138,9 @@ impl Client {
                     let group = group.or_else(|| self.config.group.clone());
                     return Ok(Identity { name, group });
                 }
+                Err(_) if self.is_interactive && words.trim_start().starts_with('/') => {
+                    self.refused(&"that is for members: type your name first, or /quit to leave")?;
+                }
                 Err(error) => {
                     self.refused(&error)?;
                     let suggested = suggested(&error.to_string()).map(|name| name.to_string());
