@@ -102,6 +102,43 @@ fn all_see_one_order_and_each_message_once() {
     }
 }
 
+/// They are enough, and it is enough, to be sent without a copy for each. Nobody who reads late is cut for so much.
+#[test]
+fn many_who_read_late_get_all_of_much_in_its_order() {
+    const MEMBERS: usize = 40;
+    const LINES: usize = 450;
+    let server = Server::start(&["--rate", "0"]);
+    let mut speaker = server.join("speaker");
+    let plain: Vec<Client> = (0..MEMBERS)
+        .map(|n| server.join(&format!("plain{n}")))
+        .collect();
+    let json: Vec<Client> = (0..MEMBERS)
+        .map(|n| server.join_json(&format!("json{n}")))
+        .collect();
+    for number in 0..LINES {
+        speaker.send(&format!("{number:01000}"));
+    }
+    for mut client in plain {
+        let mut next = 0;
+        while next < LINES {
+            if let Some(number) = client.line().strip_prefix("speaker: ") {
+                assert_eq!(number.parse(), Ok(next));
+                next += 1;
+            }
+        }
+    }
+    for mut client in json {
+        let mut next = 0;
+        while next < LINES {
+            let event = client.json();
+            if event["type"] == "message" {
+                assert_eq!(event["text"].as_str().unwrap().parse(), Ok(next));
+                next += 1;
+            }
+        }
+    }
+}
+
 /// What a newcomer got of the messages, from the past and live, up to the last one of each speaker.
 struct Heard {
     /// The numbers of each speaker's messages, in order of arrival.

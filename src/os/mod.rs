@@ -15,6 +15,9 @@ mod scratch;
 #[cfg(unix)]
 pub use scratch::Scratch;
 
+mod sheet;
+pub use sheet::Sheet;
+
 mod socket;
 pub use socket::*;
 

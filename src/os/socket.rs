@@ -86,15 +86,39 @@ pub fn receive_now(mut socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usiz
     received
 }
 
+/// Receives what the kernel has, and waits until it has something; 0 at the end of input.
+///
+/// # Errors
+/// Those of recv(2) and poll(2).
+#[cfg(unix)]
+pub fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match receive_now(socket, buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                wait_readable(socket, Duration::MAX)?;
+            }
+            received => return received,
+        }
+    }
+}
+
+/// Receives what the kernel has, and waits until it has something; 0 at the end of input.
+///
+/// # Errors
+/// Those of the socket.
+#[cfg(not(unix))]
+pub fn receive(mut socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    socket.read(buffer)
+}
+
 /// Accepts a connection; `listener` is one that does not wait.
 ///
 /// # Errors
 /// `WouldBlock` where nobody has connected.
 pub fn accept_now(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (socket, peer) = listener.accept()?;
-    // Elsewhere it would be as its listener is.
-    #[cfg(not(target_os = "linux"))]
-    socket.set_nonblocking(false)?;
+    // What is sent from a `Sheet` waits or not as the whole socket does. Elsewhere this would be as its listener is.
+    socket.set_nonblocking(cfg!(target_os = "linux"))?;
     Ok((socket, peer))
 }
 

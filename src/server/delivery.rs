@@ -23,6 +23,7 @@ use super::outlet::{Cut, Outlet};
 use super::past::{Past, Span};
 use super::room::{Connection, Posted};
 use super::round::{Round, Script};
+use crate::os::Sheet;
 use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
@@ -40,6 +41,11 @@ const MAX_RETIRED: usize = LEAVING / 2;
 
 /// Bytes for single members that are gathered before they are sent.
 const MAX_OWN: usize = 1024 * 1024;
+
+/// From so many members of a format on, and from so many bytes for each, a [`Sheet`] is made: it takes some 20 µs, and spares each of them
+/// a copy.
+const MANY: usize = 32;
+const MUCH: usize = 8 * 1024;
 
 /// What the delivery thread owns: nobody else sends to members, or writes the history.
 pub(super) struct Delivery<'scope, 'env> {
@@ -300,6 +306,10 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
     fn send(&mut self, to_all: bool) {
         let mut parts = Vec::new();
         let mut ended = Vec::new();
+        let sheets = match to_all {
+            true => [self.sheet(Format::Plain), self.sheet(Format::Json)],
+            false => [None, None],
+        };
         for (id, outlet) in &mut self.outlets {
             if !to_all && !outlet.script.is_begun() {
                 continue;
@@ -310,7 +320,14 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             if !to_all {
                 outlet.script.cursor = self.round.common(outlet.format).len();
             }
-            let sent = outlet.send(&mut parts, script.exempt, self.shared, self.scope);
+            let [plain, json] = &sheets;
+            let sheet = match outlet.format {
+                Format::Plain => plain,
+                Format::Json => json,
+            };
+            let sheet = sheet.as_ref().filter(|_| script.only_listens());
+            let sheet = sheet.map(|sheet| (sheet, script.cursor));
+            let sent = outlet.send(&mut parts, sheet, script.exempt, self.shared, self.scope);
             if script.ends || self.round.closes || sent.is_err() {
                 ended.push((*id, sent));
             }
@@ -346,6 +363,18 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 }
             }
         }
+    }
+
+    /// What all members of a format get, where it is much and they are many.
+    fn sheet(&self, format: Format) -> Option<Sheet> {
+        let common = self.round.common(format);
+        let members = match format {
+            Format::Plain => self.outlets.len() - self.json_outlets,
+            Format::Json => self.json_outlets,
+        };
+        let is_worth_it = members >= MANY && common.len() >= MUCH;
+        // Without one, it is copied for each.
+        is_worth_it.then(|| Sheet::new(common).ok()).flatten()
     }
 
     fn remove(&mut self, id: MemberId) -> Option<Outlet> {

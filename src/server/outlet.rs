@@ -9,7 +9,7 @@ use super::Shared;
 use super::backlog::{Append, Backlog, Cutting, Written};
 use super::members::Link;
 use super::round::Script;
-use crate::os;
+use crate::os::{self, Sheet};
 use crate::protocol::event::Answer;
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
@@ -35,9 +35,11 @@ pub(super) enum Cut {
 }
 
 impl Outlet {
+    /// Sends `parts`, which are, where there is a sheet, what stands in it from that place on.
     pub(super) fn send<'scope, 'env>(
         &mut self,
         parts: &mut Vec<IoSlice<'_>>,
+        sheet: Option<(&Sheet, usize)>,
         exempt: usize,
         shared: &'env Shared,
         scope: &'scope Scope<'scope, 'env>,
@@ -51,6 +53,11 @@ impl Outlet {
             }
         }
         let mut rest = parts.as_mut_slice();
+        if let Some((sheet, start)) = sheet {
+            // Where it fails, the send that follows says why.
+            let sent = sheet.send_now(&self.socket, start).unwrap_or(0);
+            IoSlice::advance_slices(&mut rest, sent);
+        }
         while !rest.is_empty() {
             match os::send_now(&self.socket, rest) {
                 Ok(sent) => IoSlice::advance_slices(&mut rest, sent),

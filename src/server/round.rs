@@ -59,6 +59,11 @@ impl Script {
         !self.pieces.is_empty() || self.ends
     }
 
+    /// Whether it gets what all get from the cursor on, and nothing else.
+    pub(super) fn only_listens(&self) -> bool {
+        self.pieces.is_empty() && !self.ends
+    }
+
     /// Everything up to `at` of what all get.
     fn advance(&mut self, at: usize) {
         if self.cursor < at && !self.ends {

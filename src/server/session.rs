@@ -1,6 +1,6 @@
 //! A client's thread: reads its lines, one batch a read, and hands them to the room.
 
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -92,7 +92,7 @@ impl<'a> Session<'a> {
             End::Gone => {
                 // The peer reads its last line and closes; if it does not, `Linger` shuts the socket.
                 let mut input = vec![0; FIRST_READ];
-                while !matches!((&*self.member.socket).read(&mut input), Ok(0) | Err(_)) {}
+                while !matches!(os::receive(&self.member.socket, &mut input), Ok(0) | Err(_)) {}
             }
         }
     }
@@ -125,7 +125,7 @@ impl<'a> Session<'a> {
                     drop(turn.take());
                 }
             }
-            match (&*self.member.socket).read(&mut input) {
+            match os::receive(&self.member.socket, &mut input) {
                 Ok(0) => input_over = true,
                 Ok(read) => {
                     self.member.lines.push(&input[..read]);
