@@ -20,14 +20,20 @@ impl Sheet {
     /// # Errors
     /// Those of memfd_create(2) and write(2), as where there are no descriptors left.
     pub fn new(bytes: &[u8]) -> io::Result<Self> {
-        let flags = rustix::fs::MemfdFlags::CLOEXEC;
-        let mut file = std::fs::File::from(rustix::fs::memfd_create("sheet", flags)?);
+        use rustix::fs::{MemfdFlags, memfd_create};
+
+        let flags = MemfdFlags::CLOEXEC;
+        // Linux warns of one that might be executed; before 6.3 it did not know the flag.
+        let memory = memfd_create("sheet", flags | MemfdFlags::NOEXEC_SEAL)
+            .or_else(|_| memfd_create("sheet", flags))?;
+        let mut file = std::fs::File::from(memory);
         io::Write::write_all(&mut file, bytes)?;
         let length = bytes.len();
         Ok(Self { file, length })
     }
 
-    /// Sends what the kernel takes at once of all from `start` on. The socket must be one that does not wait.
+    /// Sends what the kernel takes at once of all from `start` on. The socket must be one that does not wait, and SIGPIPE be ignored, as std
+    /// does: sendfile(2) has no flags.
     ///
     /// # Errors
     /// `WouldBlock` where it takes nothing now.

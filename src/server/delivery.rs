@@ -325,8 +325,9 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 Format::Plain => plain,
                 Format::Json => json,
             };
-            let sheet = sheet.as_ref().filter(|_| script.only_listens());
-            let sheet = sheet.map(|sheet| (sheet, script.cursor));
+            let rest = self.round.common(outlet.format).len() - script.cursor;
+            let sheet = sheet.as_ref().map(|sheet| (sheet, script.cursor));
+            let sheet = sheet.filter(|_| script.only_listens() && rest >= MUCH);
             let sent = outlet.send(&mut parts, sheet, script.exempt, self.shared, self.scope);
             if script.ends || self.round.closes || sent.is_err() {
                 ended.push((*id, sent));
@@ -355,6 +356,10 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                     let reason =
                         "you were cut: your connection takes messages too slowly; join again";
                     outlet.cut(reason, self.shared);
+                }
+                Err(Cut::Torn) => {
+                    self.shared.room.leave(outlet.link, Some("too slow"));
+                    outlet.close(self.shared);
                 }
                 Err(Cut::Lost) => {
                     self.shared.room.leave(outlet.link, Some("connection lost"));

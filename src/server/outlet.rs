@@ -31,6 +31,8 @@ pub(super) struct Outlet {
 /// Why a member's connection ends in the middle of a round.
 pub(super) enum Cut {
     TooSlow,
+    /// The same, and a line may be half sent.
+    Torn,
     Lost,
 }
 
@@ -81,7 +83,7 @@ impl Outlet {
     ) -> Result<(), Cut> {
         let backlog = Arc::new(Backlog::new(rest, exempt));
         let Some(place) = shared.crowd.writer() else {
-            return Err(Cut::TooSlow);
+            return Err(Cut::Torn);
         };
         let (queue, socket) = (Arc::clone(&backlog), Arc::clone(&self.socket));
         let link = self.link;
@@ -107,7 +109,7 @@ impl Outlet {
                 Ok(())
             }
             // There is no thread to be had.
-            Err(_) => Err(Cut::TooSlow),
+            Err(_) => Err(Cut::Torn),
         }
     }
 
