@@ -45,7 +45,7 @@ pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> 
     // There std sets as much for each socket (SO_NOSIGPIPE).
     #[cfg(not(target_vendor = "apple"))]
     let flags = flags | rustix::net::SendFlags::NOSIGNAL;
-    // A flag of the call: the thread that reads the same socket goes on waiting in its reads.
+    // A flag of the call: not everywhere is the socket one that does not wait.
     let flags = flags.bits() as _;
     match parts {
         // The common case, for which the kernel has a shorter way.
