@@ -18,7 +18,6 @@ fn main() -> ExitCode {
     }
 }
 
-#[cfg(unix)]
 fn run(args: RunArgs) -> Result<()> {
     use chat_run::launcher::{self, Config};
     use clap::CommandFactory;
@@ -36,9 +35,4 @@ fn run(args: RunArgs) -> Result<()> {
             .error(ErrorKind::ValueValidation, usage)
             .exit(),
     }
-}
-
-#[cfg(not(unix))]
-fn run(_args: RunArgs) -> Result<()> {
-    anyhow::bail!("chat-run is for Unix; start chat-server, and chat-client in other terminals")
 }

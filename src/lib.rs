@@ -55,9 +55,7 @@
 pub mod cli;
 pub mod client;
 pub mod keyboard;
-#[cfg(unix)]
 pub mod launcher;
-#[cfg_attr(not(unix), path = "lifeline/elsewhere.rs")]
 pub mod lifeline;
 pub mod listen;
 pub mod os;

@@ -160,9 +160,7 @@ fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<(Socket, SocketAddr
     if address.is_ipv6() {
         socket.set_only_v6(stack == Stack::Single)?;
     }
-    // A server that is started right after another gets the same port, although connections of the old one linger. On
-    // Windows the option would let two servers share a port.
-    #[cfg(unix)]
+    // A server that is started right after another gets the same port, although connections of the old one linger.
     socket.set_reuse_address(true)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.bind(&address.into())?;
@@ -197,12 +195,8 @@ fn resolve(host: &str, port: u16) -> Result<Vec<IpAddr>> {
 /// Whether the address, or its version of IP, is not there on this machine.
 fn is_not_ours(error: &io::Error) -> bool {
     // EAFNOSUPPORT has no stable `ErrorKind`.
-    #[cfg(unix)]
-    let no_such_family =
-        error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
-    #[cfg(not(unix))]
-    let no_such_family = false;
-    no_such_family || error.kind() == io::ErrorKind::AddrNotAvailable
+    let no_such_family = Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+    error.raw_os_error() == no_such_family || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
 /// What a user is told about an address that cannot be listened on.

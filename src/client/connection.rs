@@ -332,12 +332,9 @@ impl Receiving {
                     }
                 }
                 Ok(Incoming::Refused(_) | Incoming::Plain(_) | Incoming::Garbled) => {}
-                // A read that lasts too long fails with the one on Unix, and with the other on Windows.
+                // A read that times out (SO_RCVTIMEO, socket(7)).
                 Err(End::Lost(error)) => {
-                    return matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    );
+                    return error.kind() == io::ErrorKind::WouldBlock;
                 }
                 Err(End::Closed | End::Endless) => return false,
             }

@@ -196,7 +196,6 @@ pub(super) fn start_keys(post: SyncSender<Happening>) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests {
     use std::env;
     use std::io::Read;

@@ -6,13 +6,11 @@ mod linux;
 pub use linux::*;
 
 #[cfg(not(target_os = "linux"))]
-mod elsewhere;
+mod other_unix;
 #[cfg(not(target_os = "linux"))]
-pub use elsewhere::*;
+pub use other_unix::*;
 
-#[cfg(unix)]
 mod scratch;
-#[cfg(unix)]
 pub use scratch::Scratch;
 
 mod sheet;
@@ -44,7 +42,6 @@ pub fn thread_name(prefix: &str, name: &str) -> String {
 
 /// Has a file that these options make belong to its owner alone; where there are no modes, to whom its folder belongs.
 pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
-    #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
 }
@@ -54,7 +51,6 @@ pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 /// # Errors
 /// What the system says; `InvalidInput` where it is no regular file: a pipe that nobody writes into would never end.
 pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
-    #[cfg(unix)]
     {
         let flag = rustix::fs::OFlags::NONBLOCK.bits() as i32;
         std::os::unix::fs::OpenOptionsExt::custom_flags(options, flag);
@@ -67,7 +63,6 @@ pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> 
 }
 
 /// Whether `path` leads to `file`: not where that was renamed, replaced or deleted. Where nobody can tell, it does.
-#[cfg(unix)]
 pub fn leads_to(path: &Path, file: &File) -> bool {
     use std::os::unix::fs::MetadataExt;
 
@@ -78,26 +73,18 @@ pub fn leads_to(path: &Path, file: &File) -> bool {
     }
 }
 
-/// Whether `path` leads to a file: which one is not known here.
-#[cfg(not(unix))]
-pub fn leads_to(path: &Path, _file: &File) -> bool {
-    fs::exists(path).unwrap_or(true)
-}
-
 /// Makes a folder, and those that it is in, where they are not there, as [`private`] makes files.
 ///
 /// # Errors
 /// What the system says.
 pub fn create_private_folder(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
-    #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(folder)
 }
 
 /// Raises the number of descriptors that this process may have as far as that is allowed, and tells it; `None` where there is no
 /// limit, or none is known.
-#[cfg(unix)]
 pub fn raise_descriptor_limit() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -111,24 +98,13 @@ pub fn raise_descriptor_limit() -> Option<u64> {
     }
 }
 
-/// Not known here.
-#[cfg(not(unix))]
-pub fn raise_descriptor_limit() -> Option<u64> {
-    None
-}
-
 /// Makes the table of descriptors large enough for so many. Where the table of a process with threads has to grow, Linux waits until no
 /// processor uses the old one (`expand_fdtable` in its fs/file.c), which takes 5 to 20 ms; so this is for a process that has none yet.
-#[cfg(unix)]
 pub fn reserve_descriptors(count: usize) {
     let last = i32::try_from(count).unwrap_or(i32::MAX) - 1;
     // The table does not shrink when this is closed. Where so many are not allowed, it grows when it has to.
     drop(rustix::io::fcntl_dupfd_cloexec(io::stderr(), last));
 }
-
-/// There is no such table here.
-#[cfg(not(unix))]
-pub fn reserve_descriptors(_count: usize) {}
 
 /// How many threads this process can have before std ends it, since there is no mapping left for a thread's alternative stack:
 /// each takes four, its two stacks and what guards them (`vm.max_map_count`, proc_sys_vm(5)). `None` where no such limit is known.
@@ -149,20 +125,12 @@ pub fn max_threads() -> Option<usize> {
 }
 
 /// Whether this process may read from the terminal behind `input`: one in the background would be stopped (`SIGTTIN`, credentials(7)).
-#[cfg(unix)]
 pub fn is_foreground(input: &impl std::os::fd::AsFd) -> bool {
     rustix::termios::tcgetpgrp(input).is_ok_and(|group| group == rustix::process::getpgrp())
 }
 
-/// There are no groups of processes here.
-#[cfg(not(unix))]
-pub fn is_foreground<T>(_input: &T) -> bool {
-    true
-}
-
 /// The addresses by which other machines may reach this one: of every interface that is up, without loopback, and without
 /// link-local IPv6 ones, which nobody can type without naming an interface. Empty where they cannot be had.
-#[cfg(unix)]
 pub fn addresses() -> Vec<IpAddr> {
     use nix::net::if_::InterfaceFlags;
 
@@ -196,19 +164,12 @@ pub fn addresses() -> Vec<IpAddr> {
     found
 }
 
-/// The addresses by which other machines may reach this one: not known here.
-#[cfg(not(unix))]
-pub fn addresses() -> Vec<IpAddr> {
-    Vec::new()
-}
-
 /// Lets signals through that the parent had blocked, which programs inherit, but keeps a SIGHUP that was ignored when this program started
 /// (`nohup`) from ending it, although `ctrlc` is going to handle the signal. Nor is one let through that a parent has blocked for that reason.
 /// A file that may not grow any more (`ulimit -f`) is an error of the write, not the end of the program.
 ///
 /// To be called first in `main`: it blocks the signal in this thread, and threads inherit that when they start. To ignore it
 /// again would take `unsafe`.
-#[cfg(unix)]
 pub fn settle_signals() {
     use nix::sys::signal::{SigSet, Signal};
 
@@ -225,20 +186,17 @@ pub fn settle_signals() {
 }
 
 /// Keeps signals that ask this process to end waiting until [`release_signals`]. To be called in the main thread before it starts others.
-#[cfg(unix)]
 pub fn hold_signals() {
     // As above: it cannot fail.
     let _ = asking_signals().thread_block();
 }
 
 /// Lets the signals of [`hold_signals`] come.
-#[cfg(unix)]
 pub fn release_signals() {
     // As above: it cannot fail.
     let _ = asking_signals().thread_unblock();
 }
 
-#[cfg(unix)]
 fn asking_signals() -> nix::sys::signal::SigSet {
     use nix::sys::signal::Signal;
 
@@ -251,14 +209,12 @@ fn asking_signals() -> nix::sys::signal::SigSet {
 ///
 /// # Errors
 /// What sigaction(2) says.
-#[cfg(unix)]
 pub fn hear_of_children() -> io::Result<()> {
     // Nobody asks the flag: a handler is all that is needed, and can be had without `unsafe`.
     signal_hook::flag::register(signal_hook::consts::SIGCHLD, Default::default()).map(drop)
 }
 
 /// Lets SIGHUP through again where [`settle_signals`] has it blocked, or a parent did by that.
-#[cfg(unix)]
 pub fn allow_hangup() {
     use nix::sys::signal::{SigSet, Signal};
 
@@ -267,7 +223,6 @@ pub fn allow_hangup() {
 }
 
 /// Lets this process write to its terminal, and set it, also while another job is in the foreground, which would otherwise stop it (`SIGTTOU`).
-#[cfg(unix)]
 pub fn allow_terminal_output() {
     use nix::sys::signal::{SigSet, Signal};
 
@@ -275,15 +230,7 @@ pub fn allow_terminal_output() {
     let _ = SigSet::from(Signal::SIGTTOU).thread_block();
 }
 
-/// There is no SIGHUP here.
-#[cfg(not(unix))]
-pub fn settle_signals() {}
-
-/// There is no SIGHUP here.
-#[cfg(not(unix))]
-pub fn allow_hangup() {}
-
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,7 +1,5 @@
 //! What sockets can do beyond std: send and receive without waiting, wait without reading, also for many, wake an accept.
 
-#[cfg(not(unix))]
-use std::io::Read;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -38,7 +36,6 @@ pub fn keep_alive<'s>(socket: impl Into<SockRef<'s>>) {
 ///
 /// # Errors
 /// `WouldBlock` where it takes nothing now.
-#[cfg(unix)]
 pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     let parts = &parts[..parts.len().min(MAX_SLICES)];
     let flags = rustix::net::SendFlags::DONTWAIT;
@@ -54,43 +51,19 @@ pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> 
     }
 }
 
-/// Sends what the kernel takes at once. Here only a whole socket can be told not to wait, so this waits a little.
-#[cfg(not(unix))]
-pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-    socket.set_write_timeout(Some(Duration::from_millis(1)))?;
-    let parts = &parts[..parts.len().min(MAX_SLICES)];
-    match SockRef::from(socket).send_vectored(parts) {
-        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
-        other => other,
-    }
-}
-
 /// Receives what the kernel has at once; 0 at the end of input.
 ///
 /// # Errors
 /// `WouldBlock` where it has nothing now.
-#[cfg(unix)]
 pub fn receive_now(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let (received, _) = rustix::net::recv(socket, buffer, rustix::net::RecvFlags::DONTWAIT)?;
     Ok(received)
-}
-
-/// Receives what the kernel has at once. Here only a whole socket can be told not to wait.
-#[cfg(not(unix))]
-pub fn receive_now(mut socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    socket.set_nonblocking(true)?;
-    let received = socket.read(buffer);
-    socket.set_nonblocking(false)?;
-    received
 }
 
 /// Receives what the kernel has, and waits until it has something; 0 at the end of input.
 ///
 /// # Errors
 /// Those of recv(2) and poll(2).
-#[cfg(unix)]
 pub fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match receive_now(socket, buffer) {
@@ -100,15 +73,6 @@ pub fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
             received => return received,
         }
     }
-}
-
-/// Receives what the kernel has, and waits until it has something; 0 at the end of input.
-///
-/// # Errors
-/// Those of the socket.
-#[cfg(not(unix))]
-pub fn receive(mut socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    socket.read(buffer)
 }
 
 /// Accepts a connection; `listener` is one that does not wait.
@@ -126,38 +90,16 @@ pub fn accept_now(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)>
 ///
 /// # Errors
 /// Those of poll(2).
-#[cfg(unix)]
 pub fn wait_writable(socket: &TcpStream, patience: Duration) -> io::Result<()> {
     poll(socket, rustix::event::PollFlags::OUT, patience).map(drop)
-}
-
-/// Waits a little.
-#[cfg(not(unix))]
-pub fn wait_writable(_socket: &TcpStream, patience: Duration) -> io::Result<()> {
-    std::thread::sleep(patience.min(Duration::from_millis(10)));
-    Ok(())
 }
 
 /// Waits until `socket` can be read, for `patience` at most; true where it can.
 ///
 /// # Errors
 /// Those of poll(2).
-#[cfg(unix)]
 pub fn wait_readable(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
     poll(socket, rustix::event::PollFlags::IN, patience)
-}
-
-/// Waits until `socket` can be read, for `patience` at most; true where it can.
-///
-/// # Errors
-/// Those of the socket.
-#[cfg(not(unix))]
-pub fn wait_readable(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
-    let before = socket.read_timeout()?;
-    socket.set_read_timeout(Some(patience))?;
-    let readable = socket.peek(&mut [0]).is_ok();
-    socket.set_read_timeout(before)?;
-    Ok(readable)
 }
 
 /// Waits for `patience`, or until both directions of the connection are over; true where they are.
@@ -166,17 +108,9 @@ pub fn wait_readable(socket: &TcpStream, patience: Duration) -> io::Result<bool>
 ///
 /// # Errors
 /// Those of poll(2).
-#[cfg(unix)]
 pub fn wait_hangup(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
     // POLLHUP and POLLERR are told unasked.
     poll(socket, rustix::event::PollFlags::empty(), patience)
-}
-
-/// Waits for `patience`: the end of a connection is seen by the next read.
-#[cfg(not(unix))]
-pub fn wait_hangup(_socket: &TcpStream, patience: Duration) -> io::Result<bool> {
-    std::thread::sleep(patience);
-    Ok(false)
 }
 
 /// Waits until one of `streams` can be read, or one of `listeners` has a connection where it `accepts`, for `patience` at most. Tells of each
@@ -184,7 +118,6 @@ pub fn wait_hangup(_socket: &TcpStream, patience: Duration) -> io::Result<bool> 
 ///
 /// # Errors
 /// Those of poll(2).
-#[cfg(unix)]
 pub fn wait_any<'s>(
     listeners: &[TcpListener],
     accepts: bool,
@@ -204,23 +137,6 @@ pub fn wait_any<'s>(
     Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())
 }
 
-/// Waits a little: all may have something.
-///
-/// # Errors
-/// None here.
-#[cfg(not(unix))]
-pub fn wait_any<'s>(
-    listeners: &[TcpListener],
-    accepts: bool,
-    streams: impl Iterator<Item = &'s TcpStream>,
-    patience: Duration,
-) -> io::Result<Vec<bool>> {
-    std::thread::sleep(patience.min(Duration::from_millis(10)));
-    let listening = listeners.iter().map(|_| accepts);
-    Ok(listening.chain(streams.map(|_| true)).collect())
-}
-
-#[cfg(unix)]
 fn poll(
     socket: &TcpStream,
     events: rustix::event::PollFlags,
@@ -229,7 +145,6 @@ fn poll(
     wait(&mut [rustix::event::PollFd::new(socket, events)], patience)
 }
 
-#[cfg(unix)]
 fn wait(fds: &mut [rustix::event::PollFd<'_>], patience: Duration) -> io::Result<bool> {
     let timeout = rustix::event::Timespec::try_from(patience).ok();
     match rustix::event::poll(fds, timeout.as_ref()) {

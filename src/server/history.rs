@@ -123,7 +123,6 @@ impl History {
         }
         if loaded.room.is_empty() {
             // A file that was there before, and empty, may be open to everybody.
-            #[cfg(unix)]
             file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
                 .with_context(|| format!("cannot keep others from reading {shown}"))?;
             loaded.room = room;
