@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chat_run::cli::{Replay, ServerArgs};
-use chat_run::listen::Target;
+use chat_run::net::listen::Target;
+use chat_run::os;
 use chat_run::protocol::limits::LOGIN_TIME;
 use chat_run::server::{self, Config};
-use chat_run::{os, style};
+use chat_run::tty::style;
 use clap::Parser;
 
 fn main() -> ExitCode {

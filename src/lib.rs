@@ -42,25 +42,22 @@
 //!
 //! 1. One order: an event gets its number and its place in one critical section, and history and members get it in that
 //!    order (`server/room.rs`).
-//! 2. A newcomer has the past up to number n, and live from n + 1 (`server/delivery.rs`). So has who comes back after its
-//!    connection broke: all that is known after its last event, then live (`server/members.rs`, `server/past.rs`).
-//! 3. Nobody waits for a slow peer but its own thread (`server/backlog.rs`).
-//! 4. Every queue has a limit and a stated end: threads (`server/crowd.rs`), what is pending (`server/room.rs`), a backlog (`server/backlog.rs`), the log
-//!    (`server/log.rs`), what waits for the history (`server/history.rs`).
+//! 2. A newcomer has the past up to number n, and live from n + 1 (`server/delivery/mod.rs`). So has who comes back after its
+//!    connection broke: all that is known after its last event, then live (`server/members.rs`, `server/replay.rs`).
+//! 3. Nobody waits for a slow peer but its own thread (`server/delivery/backlog.rs`).
+//! 4. Every queue has a limit and a stated end: threads (`server/thread_budget.rs`), what is pending (`server/room.rs`), a backlog (`server/delivery/backlog.rs`), the log
+//!    (`server/log.rs`), what waits for the history (`server/history/mod.rs`).
 //! 5. Peer bytes are hostile: capped (`protocol/line.rs`), cleaned (`protocol/text.rs`), and never a panic; a handler that
-//!    fails all the same ends one client (`server/accept.rs`, `server/session.rs`).
-//! 6. An accept that fails backs off, says so, and recovers (`server/accept.rs`).
+//!    fails all the same ends one client (`server/acceptor.rs`, `server/session.rs`).
+//! 6. An accept that fails backs off, says so, and recovers (`server/acceptor.rs`).
 //! 7. A terminal or pipe that is gone ends nobody (`server/log.rs`).
 
 pub mod cli;
 pub mod client;
-pub mod keyboard;
+pub mod control_socket;
 pub mod launcher;
-pub mod lifeline;
-pub mod listen;
+pub mod net;
 pub mod os;
 pub mod protocol;
-mod rows;
 pub mod server;
-pub mod style;
-mod wrap;
+pub mod tty;

@@ -17,7 +17,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use chat_run::os::GIVEN_UP_AFTER;
+use chat_run::net::GIVEN_UP_AFTER;
 use faults::Faults;
 use screen::Screen;
 use support::wait::wait_at_most;
@@ -97,7 +97,7 @@ impl Network {
         }
         eprintln!(
             "NOT TESTED, as there are no network namespaces to be had here: what becomes of a connection whose network vanishes. \
-             That the server asks the kernel to find out is tested all the same, by src/listen.rs."
+             That the server asks the kernel to find out is tested all the same, by src/net/listen.rs."
         );
         None
     }

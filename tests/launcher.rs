@@ -181,7 +181,7 @@ fn it_says_how_to_join_from_elsewhere() {
     let port = session.port();
     session.line(&format!("nc 127.0.0.1 {port}"));
     TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let ips = chat_run::os::addresses();
+    let ips = chat_run::net::addresses();
     for (index, ip) in ips.iter().enumerate() {
         if index == 0 {
             session.line("join from elsewhere:");

@@ -2,28 +2,8 @@
 
 #![no_main]
 
-// What the client makes of events is no part of the library's surface; its files are compiled here, and what they are tested with is not
-// all of them.
-use chat_run::{protocol, style};
-#[allow(dead_code)]
-#[path = "../../src/client/comings.rs"]
-mod comings;
-#[allow(dead_code)]
-#[path = "../../src/client/command.rs"]
-mod command;
-#[allow(dead_code)]
-#[path = "../../src/client/conversation.rs"]
-mod conversation;
-#[allow(dead_code)]
-#[path = "../../src/client/line.rs"]
-mod line;
-#[allow(dead_code)]
-#[path = "../../src/client/look.rs"]
-mod look;
-#[allow(dead_code)]
-#[path = "../../src/wrap.rs"]
-mod wrap;
-
+use chat_run::client::ui::format::Look;
+use chat_run::client::ui::line::Line;
 use chat_run::protocol::event::Answer;
 use chat_run::protocol::json::Received;
 use chat_run::protocol::limits::MAX_SERVER_LINE;
@@ -32,8 +12,6 @@ use chat_run_fuzz::assert_shown;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
-use line::Line;
-use look::Look;
 use termcolor::Buffer;
 
 /// Columns of screens.

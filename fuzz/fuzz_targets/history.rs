@@ -2,32 +2,17 @@
 
 #![no_main]
 
-// What reads the file is no part of the library's surface; it is compiled here.
-use chat_run::{os, protocol};
-#[allow(dead_code)]
-#[path = "../../src/server/history.rs"]
-mod history;
-#[allow(dead_code)]
-#[path = "../../src/server/kept.rs"]
-mod kept;
-#[allow(dead_code)]
-#[path = "../../src/server/past.rs"]
-mod past;
-#[allow(dead_code)]
-#[path = "../../src/server/sync.rs"]
-mod sync;
-
 use std::fs;
 
 use chat_run::os::Scratch;
 use chat_run::protocol::event::{Event, Record};
 use chat_run::protocol::request::Format;
 use chat_run::protocol::text::Text;
+use chat_run::server::history::History;
+use chat_run::server::replay::{Past, Span};
 use chat_run_fuzz::assert_shown;
-use history::History;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
-use past::{Past, Span};
 
 /// The room that a file is to name that names none.
 const NEW: &str = "0123456789abcdef";

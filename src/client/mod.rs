@@ -19,32 +19,9 @@
 //! What there is to see: `look.rs` says which lines there are, `line.rs` how one becomes rows, `screen.rs` where they go, `recent.rs` which
 //! of them are there, `editor.rs` what a key does to the line that is being typed; `window.rs` has them all. Where there is no such terminal, `view.rs` writes lines.
 
-mod buffer;
-mod chat;
-mod comings;
-mod command;
-mod completion;
-mod connection;
-mod conversation;
-mod editor;
-mod front;
-mod history;
-mod input;
-mod joining;
-mod line;
-mod look;
-mod outgoing;
-mod parting;
-mod recent;
-mod reconnect;
-mod roster;
-mod screen;
-mod target;
-mod terminal;
-mod under_way;
-mod undo;
-mod view;
-mod window;
+mod net;
+mod session;
+pub mod ui;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
@@ -57,19 +34,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error};
 
-use self::connection::{Attempt, End, Login};
-use self::front::Front;
-use self::input::Typed;
-use self::joining::Joined;
-use self::reconnect::Room;
-pub use self::target::Target;
-use self::view::View;
-use self::window::Wanted;
 use crate::cli::{ClientArgs, Color};
-use crate::lifeline::{self, Lifeline};
+pub use crate::client::net::address::Target;
+use crate::client::net::connection::{Attempt, End, Login};
+use crate::client::net::stdin::Typed;
+use crate::client::session::drain;
+use crate::client::session::login::Joined;
+use crate::client::session::reconnect::Room;
+use crate::client::ui::Front;
+use crate::client::ui::plain::View;
+use crate::client::ui::terminal;
+use crate::client::ui::tui::Wanted;
+use crate::control_socket::{self, Lifeline};
+use crate::net::GIVEN_UP_AFTER;
 use crate::os;
 use crate::protocol::json::Received;
 use crate::protocol::name::Group;
+use crate::tty;
 
 /// Happenings that may wait for the main thread. Few, since a hostile server makes each as large as a line may be.
 const MAX_WAITING: usize = 16;
@@ -127,7 +108,7 @@ impl TryFrom<ClientArgs> for Config {
             in_pane: args.in_pane,
             answer_time: args
                 .answer_time
-                .map_or(os::GIVEN_UP_AFTER, Duration::from_millis),
+                .map_or(GIVEN_UP_AFTER, Duration::from_millis),
         })
     }
 }
@@ -147,7 +128,7 @@ pub fn run(config: Config) -> ExitCode {
 }
 
 /// What the main thread waits for.
-enum Happening {
+pub(crate) enum Happening {
     /// Something came from stdin.
     Typed(Typed),
     /// Something came from the terminal of a window.
@@ -231,7 +212,7 @@ impl Leaving {
 
 fn end_now() -> ! {
     terminal::give_back();
-    os::show_typing();
+    tty::show_typing();
     process::exit(0)
 }
 
@@ -265,7 +246,7 @@ impl Client {
                 // The window is not what `nohup` was meant for: its end must reach the client.
                 os::allow_hangup();
                 let leaving = leaving.clone();
-                let lifeline = lifeline::hold(name, move |_| leaving.ask());
+                let lifeline = control_socket::hold(name, move |_| leaving.ask());
                 Some(lifeline.context("the session that this client belongs to is over")?)
             }
         };
@@ -316,7 +297,7 @@ impl Client {
         let mut room = Room::default();
         let over = self.stay(joined, &mut login, &mut room);
         match over {
-            Ok(()) | Err(Stop::Leave) => parting::check_arrived(&room.unheard).and(over),
+            Ok(()) | Err(Stop::Leave) => drain::check_arrived(&room.unheard).and(over),
             Err(Stop::Lost(_) | Stop::Kicked(_) | Stop::ShutDown | Stop::Failed(_)) => over,
         }
     }
@@ -397,7 +378,7 @@ fn end_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         terminal::give_back();
-        os::show_typing();
+        tty::show_typing();
         report(panic);
         process::exit(101)
     }));

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use super::server::MAX_TYPED;
+use crate::launcher::server::MAX_TYPED;
 
 /// How often a launcher in the background looks whether it has come to the foreground.
 const BACKGROUND_PAUSE: Timespec = Timespec {
@@ -17,7 +17,7 @@ const BACKGROUND_PAUSE: Timespec = Timespec {
 };
 
 /// A thread called `console` that reads stdin. Dropping it stops the thread.
-pub(super) struct Console {
+pub(crate) struct Console {
     stop: UnixStream,
     reader: Option<JoinHandle<()>>,
 }
@@ -28,7 +28,7 @@ impl Console {
     ///
     /// # Errors
     /// No socket or no thread is to be had.
-    pub(super) fn start(
+    pub(crate) fn start(
         pipe: Option<OwnedFd>,
         on_line: impl Fn(Vec<u8>) + Send + 'static,
     ) -> io::Result<Self> {
@@ -45,7 +45,7 @@ impl Console {
     }
 
     /// The last line was handled.
-    pub(super) fn taken(&self) {
+    pub(crate) fn taken(&self) {
         // It fails where the thread has ended, which reads no more lines.
         let _ = (&self.stop).write_all(b"x");
     }

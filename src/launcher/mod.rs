@@ -14,17 +14,12 @@
 //! writes to the terminal, so that one that blocks or is gone holds up nothing else. Built-in panes have threads of their own, and take the
 //! terminal: then `output` writes into the server's.
 
-mod child;
 mod console;
-mod emulators;
-mod opener;
+mod display;
 mod output;
-mod panes;
+mod process;
 mod server;
 mod session;
-mod tiling;
-mod tmux;
-mod windows;
 
 use std::env;
 use std::ffi::OsString;
@@ -36,11 +31,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use rustix::io::Errno;
 
-use self::opener::Way;
-use self::tmux::own;
-use self::windows::ALONE;
 use crate::cli::{RoomArgs, RunArgs, Terminal};
-use crate::listen::{self, Target};
+use crate::launcher::display::emulator::open::ALONE;
+use crate::launcher::display::tmux::own;
+use crate::launcher::display::{Way, emulator, panes, tmux};
+use crate::net::listen::{self, Target};
 use crate::os;
 use crate::protocol::request::Identity;
 
@@ -179,7 +174,7 @@ fn start(config: &Config, last_words: Option<File>) -> Result<()> {
     let ways = if config.clients == 0 && !in_tmux && config.terminal != Terminal::Panes {
         Vec::new()
     } else {
-        opener::ways(config.terminal)?
+        display::ways(config.terminal)?
     };
     match &ways[..] {
         [Way::Windows(tmux)] if in_tmux && !tmux::is_inside() => {
@@ -204,7 +199,7 @@ pub fn keep_terminal() -> io::Result<()> {
 pub fn list_terminals() -> io::Result<()> {
     let mut taken = false;
     let mut list = String::new();
-    for emulator in &emulators::EMULATORS {
+    for emulator in &emulator::EMULATORS {
         let line = match emulator.find() {
             Ok(found) => {
                 let takes = emulator.is_automatic() && !taken;

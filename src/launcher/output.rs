@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::panes::Log;
-use crate::{os, rows};
+use crate::launcher::display::panes::Log;
+use crate::tty;
+use crate::tty::log_wrap;
 
 /// Pieces that may wait for the terminal. A piece is a line of the launcher's, or up to 8 KiB of the server's log.
 const WAITING: usize = 256;
@@ -43,14 +44,14 @@ enum Place {
 
 /// Where to put what is to be shown.
 #[derive(Clone)]
-pub(super) struct Output {
+pub(crate) struct Output {
     pieces: SyncSender<Piece>,
     /// Never held while something is written to the terminal.
     place: Arc<Mutex<Place>>,
 }
 
 /// Tells when all was shown.
-pub(super) struct Shown {
+pub(crate) struct Shown {
     done: Receiver<()>,
 }
 
@@ -61,7 +62,7 @@ impl Output {
     ///
     /// # Errors
     /// No thread is to be had.
-    pub(super) fn start(held: bool, last_words: Option<File>) -> io::Result<(Self, Shown)> {
+    pub(crate) fn start(held: bool, last_words: Option<File>) -> io::Result<(Self, Shown)> {
         let (pieces, waiting) = mpsc::sync_channel(WAITING);
         let (finished, done) = mpsc::channel::<()>();
         let place = Arc::new(Mutex::new(match held {
@@ -95,17 +96,17 @@ impl Output {
     }
 
     /// Shows a line on stdout. Never blocks: it is lost where the terminal does, and too much is waiting already.
-    pub(super) fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         self.post(Piece::Out(format!("{line}\n").into_bytes()));
     }
 
     /// Shows a line on stderr, as [`Output::say`].
-    pub(super) fn warn(&self, line: &str) {
+    pub(crate) fn warn(&self, line: &str) {
         self.post(Piece::Err(format!("{line}\n").into_bytes()));
     }
 
     /// Shows a line on stdout, as [`Output::say`], that is to stay when panes are gone.
-    pub(super) fn conclude(&self, line: &str) {
+    pub(crate) fn conclude(&self, line: &str) {
         if let Place::Pane(_, kept) = &mut *lock(&self.place) {
             kept.push(Piece::Out(format!("{line}\n").into_bytes()));
         }
@@ -113,12 +114,12 @@ impl Output {
     }
 
     /// Shows bytes on stdout. Blocks while too much is waiting.
-    pub(super) fn pass_on(&self, bytes: Vec<u8>) {
+    pub(crate) fn pass_on(&self, bytes: Vec<u8>) {
         let _ = self.pieces.send(Piece::Out(bytes));
     }
 
     /// Shows everything in the server's pane from now on, and what was held.
-    pub(super) fn move_to_pane(&self, log: Log) {
+    pub(crate) fn move_to_pane(&self, log: Log) {
         let mut place = lock(&self.place);
         if let Place::Held(pieces) = &*place {
             for piece in pieces {
@@ -129,7 +130,7 @@ impl Output {
     }
 
     /// Shows everything on the terminal from now on, and what was held or is to stay there. The panes must be gone.
-    pub(super) fn move_to_terminal(&self) {
+    pub(crate) fn move_to_terminal(&self) {
         let kept = match std::mem::replace(&mut *lock(&self.place), Place::Terminal) {
             Place::Terminal => Vec::new(),
             Place::Held(pieces) | Place::Pane(_, pieces) => pieces,
@@ -146,7 +147,7 @@ impl Output {
 
 impl Shown {
     /// Waits until all was shown, but no longer than `at_most`. The caller must have dropped its own [`Output`].
-    pub(super) fn wait(self, at_most: Duration) {
+    pub(crate) fn wait(self, at_most: Duration) {
         match self.done.recv_timeout(at_most) {
             Ok(()) | Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {}
         }
@@ -171,8 +172,8 @@ fn lock(place: &Mutex<Place>) -> MutexGuard<'_, Place> {
 }
 
 fn show(stream: &mut (impl Write + AsFd), lines: &[u8]) -> io::Result<()> {
-    let columns = os::columns(stream);
-    stream.write_all(&rows::fitting(lines, columns))?;
+    let columns = tty::columns(stream);
+    stream.write_all(&log_wrap::fitting(lines, columns))?;
     stream.flush()
 }
 

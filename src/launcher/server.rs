@@ -11,10 +11,10 @@ use std::thread;
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 
-use super::child::Child;
-use super::output::Output;
 use crate::cli::RoomArgs;
-use crate::style;
+use crate::launcher::output::Output;
+use crate::launcher::process::Child;
+use crate::tty::style;
 
 /// What the server's first line begins with; the rest of it is the address.
 const READY: &str = "listening on ";
@@ -26,13 +26,13 @@ const CLOSED: &[u8] = b"the room is closed: ";
 const ONLINE: &[u8] = b"\x1b]2;online ";
 
 /// Longest line that its console is handed, in bytes, ending included: what a pipe takes as a whole or not at all (PIPE_BUF, pipe(7)).
-pub(super) const MAX_TYPED: usize = 4096;
+pub(crate) const MAX_TYPED: usize = 4096;
 
 /// Longest first line that is looked at, in bytes.
 const MAX_READY: u64 = 256;
 
 /// The server.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     /// Its console. Its end makes the server shut down, and so does ours, even by SIGKILL.
     console: Option<ChildStdin>,
@@ -44,7 +44,7 @@ impl Server {
     ///
     /// # Errors
     /// The program cannot be started, or no thread is to be had.
-    pub(super) fn start(
+    pub(crate) fn start(
         program: &Path,
         room: &RoomArgs,
         output: Output,
@@ -109,7 +109,7 @@ impl Server {
 
     /// Hands a line of at most [`MAX_TYPED`] to the server's console, whole or not at all. `false` where the server has not read for so long that there
     /// is no room for it, or has ended.
-    pub(super) fn type_in(&mut self, line: &[u8]) -> bool {
+    pub(crate) fn type_in(&mut self, line: &[u8]) -> bool {
         line.len() <= MAX_TYPED
             && self
                 .console
@@ -118,28 +118,28 @@ impl Server {
     }
 
     /// Its console once more, to see whether there is room in it; as long as that is open, the server does not shut down by [`Server::close`].
-    pub(super) fn console(&self) -> Option<OwnedFd> {
+    pub(crate) fn console(&self) -> Option<OwnedFd> {
         let console = self.console.as_ref()?;
         console.as_fd().try_clone_to_owned().ok()
     }
 
     /// Asks the server to shut down.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.console = None;
     }
 
     /// How it ended, where it has.
-    pub(super) fn ended(&self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&self) -> Option<ExitStatus> {
         self.child.ended()
     }
 
     /// Ends the server at once.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.child.signal(Signal::KILL);
     }
 
     /// The number of its process, to show.
-    pub(super) fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         self.child.pid()
     }
 }

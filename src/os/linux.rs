@@ -79,7 +79,7 @@ pub fn set_thread_name(prefix: &str, name: &str) {
 }
 
 /// Whether SIGHUP is ignored, from `SigIgn` in `/proc/self/status` (proc_pid_status(5)).
-pub(super) fn hangup_is_ignored() -> bool {
+pub(crate) fn hangup_is_ignored() -> bool {
     // SIGHUP is number 1, the lowest bit.
     procfs::process::Process::myself()
         .and_then(|me| me.status())

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal};
 
-use super::scratch::PREFIX;
+use crate::os::memfd::PREFIX;
 
 /// A thread keeps the name that it was started with.
 pub fn set_thread_name(_prefix: &str, _name: &str) {}
@@ -106,6 +106,6 @@ fn folder(name: &OsStr) -> PathBuf {
 }
 
 /// Whether SIGHUP is ignored: not to be known without `unsafe`, so `nohup` does not help here.
-pub(super) fn hangup_is_ignored() -> bool {
+pub(crate) fn hangup_is_ignored() -> bool {
     false
 }

@@ -6,9 +6,9 @@ use std::io::Write;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::limits::{MAX_EVENT_LINE, MAX_LISTED};
-use super::request::Format;
-use super::text::Text;
+use crate::protocol::limits::{MAX_EVENT_LINE, MAX_LISTED};
+use crate::protocol::request::Format;
+use crate::protocol::text::Text;
 
 /// Identifies a member. No two members of a room ever have the same, whatever their names; who comes back by `/resume` has
 /// the one that it had.

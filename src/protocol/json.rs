@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::event::{Answer, Event, Listed, MemberId, Record, Welcome};
-use super::limits::MAX_LISTED;
-use super::text::Text;
+use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
+use crate::protocol::limits::MAX_LISTED;
+use crate::protocol::text::Text;
 
 /// A line that is being written: an object of one level. Its fields stand in the order in which they are given, and there is no copy of any.
 struct Line<'a>(&'a mut Vec<u8>);

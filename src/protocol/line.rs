@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::limits::MAX_LINE;
+use crate::protocol::limits::MAX_LINE;
 
 /// Why a line cannot be used. The lines after it can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,8 +14,8 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use unicode_script::UnicodeScript;
 use unicode_security::confusable_detection::skeleton;
 
-use super::limits::{MAX_GROUP_CHARS, MAX_NAME_BYTES, MAX_NAME_CHARS};
-use super::text::{Kind, Text, clean, kind};
+use crate::protocol::limits::{MAX_GROUP_CHARS, MAX_NAME_BYTES, MAX_NAME_CHARS};
+use crate::protocol::text::{Kind, Text, clean, kind};
 
 /// The signs that a name may have after its first character.
 const NAME_SIGNS: &[char] = &['_', '-', '\''];

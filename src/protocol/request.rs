@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::limits::MAX_NAME_CHARS;
-use super::line::LineError;
-use super::name::{Group, GroupError, Name, NameError};
-use super::text::Text;
+use crate::protocol::limits::MAX_NAME_CHARS;
+use crate::protocol::line::LineError;
+use crate::protocol::name::{Group, GroupError, Name, NameError};
+use crate::protocol::text::Text;
 
 /// How a client gets what it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

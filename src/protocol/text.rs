@@ -91,7 +91,7 @@ fn is_printable_ascii(text: &str) -> bool {
 
 /// What a character does on a screen, as far as cleaning and names have to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A character that one sees.
     Visible,
     /// Room in which nothing is drawn.
@@ -109,7 +109,7 @@ pub(super) enum Kind {
 }
 
 /// The kind of `c`.
-pub(super) fn kind(c: char) -> Kind {
+pub(crate) fn kind(c: char) -> Kind {
     match c {
         ' ' => Kind::Blank,
         '!'..='~' => Kind::Visible,

@@ -4,12 +4,12 @@ use std::io::{self, BufRead, IsTerminal};
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use super::Happening;
-use super::room::Room;
-use crate::os;
 use crate::protocol::event::Answer;
 use crate::protocol::request::{self, RequestError};
 use crate::protocol::text::Text;
+use crate::server::Happening;
+use crate::server::room::Room;
+use crate::tty;
 
 /// Each fits in a pane of 40 columns, so that all of it is seen in a small one.
 const HELP: [&str; 5] = [
@@ -21,7 +21,7 @@ const HELP: [&str; 5] = [
 ];
 
 /// What a command leads to.
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Nothing,
     Answer(Answer),
     Quit,
@@ -30,9 +30,9 @@ pub(super) enum Outcome {
 /// Reads the operator's lines, on a terminal or from the launcher; their end is the end of a launcher.
 ///
 /// The thread is not joined: nothing ends a read of a terminal. It holds nothing but the way to tell.
-pub(super) fn start(lifeline: bool, happenings: Sender<Happening>) -> io::Result<()> {
+pub(crate) fn start(lifeline: bool, happenings: Sender<Happening>) -> io::Result<()> {
     let input = io::stdin();
-    let is_operator = input.is_terminal() && os::is_foreground(&input);
+    let is_operator = input.is_terminal() && tty::is_foreground(&input);
     if !is_operator && !lifeline {
         return Ok(());
     }
@@ -58,7 +58,7 @@ pub(super) fn start(lifeline: bool, happenings: Sender<Happening>) -> io::Result
 }
 
 /// Does what the operator typed.
-pub(super) fn handle(line: &str, room: &Room) -> Outcome {
+pub(crate) fn handle(line: &str, room: &Room) -> Outcome {
     let line = line.trim();
     let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How long a peer has to read its last line and to close.
-pub(super) const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// Wakes the client's thread, which may be blocked in a read.
 fn shut(socket: &TcpStream) {
@@ -21,7 +21,7 @@ fn shut(socket: &TcpStream) {
 
 /// The connections that are about to end.
 #[derive(Default)]
-pub(super) struct Linger {
+pub(crate) struct Linger {
     /// Guards the queue, in order of deadline. No other lock is taken while it is held.
     state: Mutex<State>,
     changed: Condvar,
@@ -39,7 +39,7 @@ impl Linger {
     }
 
     /// Gives `socket`, to which the last line was written, its time. Called by the threads that send.
-    pub(super) fn add(&self, socket: Arc<TcpStream>) {
+    pub(crate) fn add(&self, socket: Arc<TcpStream>) {
         let mut state = self.lock();
         let lingering = Arc::downgrade(&socket);
         drop(socket);
@@ -51,7 +51,7 @@ impl Linger {
     }
 
     /// Ends the connection that has had its time for longest.
-    pub(super) fn hurry(&self) {
+    pub(crate) fn hurry(&self) {
         let mut state = self.lock();
         while let Some((_, socket)) = state.queue.pop_front() {
             if let Some(socket) = socket.upgrade() {
@@ -62,20 +62,20 @@ impl Linger {
     }
 
     /// Called by a client's thread once it holds its socket no more, so that nobody waits for that one.
-    pub(super) fn closed(&self) {
+    pub(crate) fn closed(&self) {
         // Under the lock, or it could come between looking and waiting.
         let _state = self.lock();
         self.changed.notify_one();
     }
 
     /// Ends [`Linger::run`] once the sockets that it has are closed.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.lock().stopping = true;
         self.changed.notify_one();
     }
 
     /// The body of the thread `linger`.
-    pub(super) fn run(&self) {
+    pub(crate) fn run(&self) {
         let mut state = self.lock();
         loop {
             let now = Instant::now();

@@ -15,9 +15,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use termcolor::{Buffer, Color, WriteColor};
 
+use crate::os;
 use crate::protocol::event::{Answer, Event, Record};
 use crate::protocol::text::Text;
-use crate::{os, rows, style};
+use crate::tty;
+use crate::tty::log_wrap;
+use crate::tty::style;
 
 /// Lines that may wait for the terminal.
 const MAX_WAITING: usize = 4096;
@@ -26,7 +29,7 @@ const MAX_WAITING: usize = 4096;
 const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// A line of the log.
-pub(super) enum Entry {
+pub(crate) enum Entry {
     /// Something happened in the room.
     Record(Arc<Record>),
     /// Somebody connected.
@@ -44,7 +47,7 @@ pub(super) enum Entry {
 }
 
 /// The way to the log. Any thread may use it, and never waits for the terminal.
-pub(super) struct Log {
+pub(crate) struct Log {
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
 }
@@ -96,7 +99,7 @@ impl State {
 impl Log {
     /// Begins to print to stdout. A launcher is told how many are online, whenever that changes, in a line of its own: `ESC ] 2 ; online N BEL`, which no member
     /// can forge.
-    pub(super) fn start(coloured: bool, to_launcher: bool) -> Result<Self> {
+    pub(crate) fn start(coloured: bool, to_launcher: bool) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let printing = Arc::clone(&shared);
         let line = match coloured {
@@ -111,13 +114,13 @@ impl Log {
     }
 
     /// Shows `entry`, or counts it where the terminal does not keep up.
-    pub(super) fn post(&self, entry: Entry) {
+    pub(crate) fn post(&self, entry: Entry) {
         self.note(entry);
         self.show_queued();
     }
 
     /// Takes `entry`, or counts it. It is shown with what comes next, or by [`Log::show_queued`].
-    pub(super) fn note(&self, entry: Entry) {
+    pub(crate) fn note(&self, entry: Entry) {
         let mut state = self.shared.lock();
         // Under the lock, so that the times stand in order: what the room has recorded comes here a little later than it happened, and something else
         // may have come before.
@@ -127,7 +130,7 @@ impl Log {
 
     /// Takes all of `records`, or counts them, and leaves none of them there. They are shown with what comes next, or
     /// by [`Log::show_queued`]: the log's thread is not to compete with what the caller has to do first.
-    pub(super) fn queue(&self, records: &mut Vec<Arc<Record>>) {
+    pub(crate) fn queue(&self, records: &mut Vec<Arc<Record>>) {
         if records.is_empty() {
             return;
         }
@@ -139,12 +142,12 @@ impl Log {
     }
 
     /// Shows what was queued.
-    pub(super) fn show_queued(&self) {
+    pub(crate) fn show_queued(&self) {
         self.shared.changed.notify_all();
     }
 
     /// Waits until all is shown, but not for a terminal that takes nothing: its thread ends with the program.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         let mut state = self.shared.lock();
         state.closing = true;
         self.shared.changed.notify_all();
@@ -180,10 +183,10 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
         let lost = std::mem::take(&mut state.lost);
         let online = state.online;
         drop(state);
-        let columns = os::columns(out.get_ref());
+        let columns = tty::columns(out.get_ref());
         let mut show = |line: &mut Buffer| {
             // Into memory, here and below; an error is seen at the flush.
-            let _ = out.write_all(&rows::fitting(line.as_slice(), columns));
+            let _ = out.write_all(&log_wrap::fitting(line.as_slice(), columns));
             line.clear();
         };
         for (time, entry) in entries.drain(..) {

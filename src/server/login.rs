@@ -5,16 +5,16 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Shared;
-use super::log::Entry;
-use super::members::{Link, Refusal};
-use super::room::{Connection, Room};
-use crate::os;
+use crate::net;
 use crate::protocol::event::Answer;
 use crate::protocol::limits::{LOGIN_LINES, LOGIN_TRIES, MAX_LINE, MAX_UNENDED};
 use crate::protocol::line::{LineError, Lines};
 use crate::protocol::request::{self, Format, Identity, Login};
 use crate::protocol::text::Text;
+use crate::server::Shared;
+use crate::server::log::Entry;
+use crate::server::members::{Link, Refusal};
+use crate::server::room::{Connection, Room};
 
 /// How long a connection is given to speak first. An HTTP client does, and must not be greeted.
 const SPEAKS_FIRST: Duration = Duration::from_millis(20);
@@ -30,7 +30,7 @@ const HTTP: &str =
     "This is a chat, not a web page. Join it with chat-client, or with nc and your name.\n";
 
 /// A stranger. It has no thread of its own, so nothing in here waits for it.
-pub(super) struct Stranger<'a> {
+pub(crate) struct Stranger<'a> {
     shared: &'a Shared,
     socket: Arc<TcpStream>,
     peer: SocketAddr,
@@ -53,25 +53,25 @@ pub(super) struct Stranger<'a> {
 }
 
 /// A stranger that has become a member.
-pub(super) struct Admitted {
-    pub(super) link: Link,
-    pub(super) name: Text,
-    pub(super) format: Format,
-    pub(super) socket: Arc<TcpStream>,
+pub(crate) struct Admitted {
+    pub(crate) link: Link,
+    pub(crate) name: Text,
+    pub(crate) format: Format,
+    pub(crate) socket: Arc<TcpStream>,
     /// What it sent after its name.
-    pub(super) lines: Lines,
-    pub(super) input_over: bool,
+    pub(crate) lines: Lines,
+    pub(crate) input_over: bool,
 }
 
 impl Admitted {
     /// Whether it has said more than its name, or can say no more.
-    pub(super) fn has_input(&self) -> bool {
+    pub(crate) fn has_input(&self) -> bool {
         self.input_over || self.lines.unended() > 0
     }
 }
 
 /// What becomes of a stranger.
-pub(super) enum Step {
+pub(crate) enum Step {
     Stay,
     In(Admitted),
     /// It is told why, and is to be given time to read that.
@@ -92,7 +92,7 @@ enum End {
 type Outcome = Result<Option<Admitted>, End>;
 
 impl<'a> Stranger<'a> {
-    pub(super) fn new(shared: &'a Shared, socket: TcpStream, peer: SocketAddr) -> Self {
+    pub(crate) fn new(shared: &'a Shared, socket: TcpStream, peer: SocketAddr) -> Self {
         shared.log.note(Entry::Connected(peer));
         Self {
             shared,
@@ -112,12 +112,12 @@ impl<'a> Stranger<'a> {
         }
     }
 
-    pub(super) fn socket(&self) -> &Arc<TcpStream> {
+    pub(crate) fn socket(&self) -> &Arc<TcpStream> {
         &self.socket
     }
 
     /// When it is its turn, also where nothing comes from it.
-    pub(super) fn due(&self) -> Instant {
+    pub(crate) fn due(&self) -> Instant {
         let patience = match self.is_mute() {
             true => SPEAKS_FIRST.min(self.shared.login_time),
             false => self.shared.login_time,
@@ -134,7 +134,7 @@ impl<'a> Stranger<'a> {
     }
 
     /// Reads once, into `buffer`, and answers what has come; what it sent after its name stays in its lines. May wait for the delivery thread.
-    pub(super) fn turn(&mut self, buffer: &mut [u8]) -> Step {
+    pub(crate) fn turn(&mut self, buffer: &mut [u8]) -> Step {
         match self.talk(buffer) {
             Ok(None) => Step::Stay,
             Ok(Some(admitted)) => Step::In(admitted),
@@ -146,21 +146,21 @@ impl<'a> Stranger<'a> {
     }
 
     /// Ends it, for others that come.
-    pub(super) fn send_away(&mut self) {
+    pub(crate) fn send_away(&mut self) {
         self.end(End::Told(
             "too many are waiting without a name: connect again".into(),
         ));
     }
 
     /// Ends it, at the server's end.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.end(End::Told(Refusal::Closed.to_string()));
     }
 
     fn talk(&mut self, buffer: &mut [u8]) -> Outcome {
         let received = match std::mem::take(&mut self.has_more) {
             true => Err(ErrorKind::WouldBlock.into()),
-            false => os::receive_now(&self.socket, buffer),
+            false => net::receive_now(&self.socket, buffer),
         };
         match received {
             Ok(0) => self.input_over = true,
@@ -259,7 +259,7 @@ impl<'a> Stranger<'a> {
 
     /// Sends what a socket's buffer takes many times over; who does not read that is not served.
     fn write(&mut self, bytes: &[u8]) {
-        let sent = os::send_now(&self.socket, &[IoSlice::new(bytes)]);
+        let sent = net::send_now(&self.socket, &[IoSlice::new(bytes)]);
         self.deaf |= !sent.is_ok_and(|sent| sent == bytes.len());
     }
 

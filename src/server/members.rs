@@ -25,7 +25,7 @@ use crate::protocol::text::Text;
 const MIN_ABSENT: usize = 1000;
 
 /// The members, present and absent. The lock of the room guards it.
-pub(super) struct Members {
+pub(crate) struct Members {
     max: usize,
     /// Ids rise, so this is the order of joining.
     here: BTreeMap<MemberId, Member>,
@@ -42,13 +42,13 @@ pub(super) struct Members {
 }
 
 /// A member.
-pub(super) struct Member {
+pub(crate) struct Member {
     /// Which of its connections is the one that counts.
     link: Link,
-    pub(super) name: Name,
+    pub(crate) name: Name,
     group: Option<Group>,
     /// Who last wrote to it in private, with the name it had then.
-    pub(super) correspondent: Option<(MemberId, Text)>,
+    pub(crate) correspondent: Option<(MemberId, Text)>,
     /// What takes it back; JSON clients have one.
     token: Option<Text>,
     /// The last event before its first joining.
@@ -60,34 +60,34 @@ pub(super) struct Member {
 /// A member on one of its connections: who comes back keeps its id, and what its earlier connection still does is
 /// nothing to the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Link {
-    pub(super) id: MemberId,
+pub(crate) struct Link {
+    pub(crate) id: MemberId,
     /// How many connections it had before.
     number: u64,
 }
 
 impl Link {
     /// Whether the member has never come back.
-    pub(super) fn is_first(self) -> bool {
+    pub(crate) fn is_first(self) -> bool {
         self.number == 0
     }
 }
 
 /// Somebody who came, for the first time or again.
-pub(super) struct Arrival {
-    pub(super) link: Link,
-    pub(super) who: Listed,
+pub(crate) struct Arrival {
+    pub(crate) link: Link,
+    pub(crate) who: Listed,
     /// What takes it back the next time.
-    pub(super) token: Option<Text>,
+    pub(crate) token: Option<Text>,
     /// The last event before its first joining.
-    pub(super) since: u64,
+    pub(crate) since: u64,
     /// It was here all the time, on another connection.
-    pub(super) was_here: bool,
+    pub(crate) was_here: bool,
 }
 
 /// Why somebody cannot join.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// The name is taken; one that is free.
     Taken(Name, Option<Name>),
     /// The token takes nobody back, now or ever.
@@ -114,7 +114,7 @@ impl std::fmt::Display for Refusal {
 
 impl Members {
     /// Seats for `max`; ids go on after `last_id`.
-    pub(super) fn new(max: usize, last_id: u64) -> Self {
+    pub(crate) fn new(max: usize, last_id: u64) -> Self {
         Self {
             max,
             here: BTreeMap::new(),
@@ -127,25 +127,25 @@ impl Members {
         }
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.here.len()
     }
 
-    pub(super) fn get(&self, id: MemberId) -> Option<&Member> {
+    pub(crate) fn get(&self, id: MemberId) -> Option<&Member> {
         self.here.get(&id)
     }
 
-    pub(super) fn get_mut(&mut self, id: MemberId) -> Option<&mut Member> {
+    pub(crate) fn get_mut(&mut self, id: MemberId) -> Option<&mut Member> {
         self.here.get_mut(&id)
     }
 
     /// The member of this connection, as long as it is here and on no other one.
-    pub(super) fn on(&self, link: Link) -> Option<&Member> {
+    pub(crate) fn on(&self, link: Link) -> Option<&Member> {
         self.get(link.id).filter(|member| member.link == link)
     }
 
     /// Makes a member, whom `token` is to take back. `since` is the last event before.
-    pub(super) fn enter(
+    pub(crate) fn enter(
         &mut self,
         identity: &Identity,
         token: Option<Text>,
@@ -171,7 +171,7 @@ impl Members {
 
     /// Takes a member back that has this token. Where it is here, it leaves the connection it has; where it left, it
     /// needs a seat and its name.
-    pub(super) fn come_back(&mut self, token: &str) -> Result<Arrival, Refusal> {
+    pub(crate) fn come_back(&mut self, token: &str) -> Result<Arrival, Refusal> {
         let id = *self.tokens.get(&Text::new(token)).ok_or(Refusal::Unknown)?;
         if let Some(member) = self.here.get_mut(&id) {
             member.link.number += 1;
@@ -203,7 +203,7 @@ impl Members {
     }
 
     /// Takes a member out, and gives the name that is free now. Who `may_return` is remembered.
-    pub(super) fn remove(&mut self, id: MemberId, may_return: bool) -> Option<Name> {
+    pub(crate) fn remove(&mut self, id: MemberId, may_return: bool) -> Option<Name> {
         let mut member = self.here.remove(&id)?;
         let name = member.name.clone();
         self.release_name(&name);
@@ -228,7 +228,7 @@ impl Members {
     }
 
     /// Gives a member another name, where that is free or its own in another spelling.
-    pub(super) fn rename(&mut self, id: MemberId, new: &Name) -> Result<(), Refusal> {
+    pub(crate) fn rename(&mut self, id: MemberId, new: &Name) -> Result<(), Refusal> {
         if self.holders(new).any(|holder| holder != id) {
             return Err(Refusal::Taken(new.clone(), self.free_name(new)));
         }
@@ -242,7 +242,7 @@ impl Members {
     }
 
     /// Who has this name, or one that looks the same.
-    pub(super) fn holder(&self, name: &Name) -> Option<MemberId> {
+    pub(crate) fn holder(&self, name: &Name) -> Option<MemberId> {
         self.holders(name).next()
     }
 
@@ -272,7 +272,7 @@ impl Members {
     }
 
     /// The first of those who are here, as lists show them.
-    pub(super) fn list(&self) -> Vec<Listed> {
+    pub(crate) fn list(&self) -> Vec<Listed> {
         listed(self.here.values().map(Member::listed))
     }
 }
@@ -298,7 +298,7 @@ impl Member {
 }
 
 /// A token: 128 random bits, in hexadecimal, which nobody guesses. None where the system has no random numbers.
-pub(super) fn token() -> Option<Text> {
+pub(crate) fn token() -> Option<Text> {
     let (high, low) = (getrandom::u64().ok()?, getrandom::u64().ok()?);
     Some(Text::new(&format!("{high:016x}{low:016x}")))
 }

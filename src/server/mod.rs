@@ -1,24 +1,18 @@
 //! The server: a thread for each member reads, one thread delivers, one room between them.
 
-mod accept;
-mod backlog;
+mod acceptor;
 mod console;
-mod crowd;
 mod delivery;
-mod history;
-mod kept;
+pub mod history;
 mod linger;
 mod log;
 mod login;
 mod members;
-mod outlet;
-mod pace;
-mod past;
-mod rate;
+mod rate_limit;
+pub mod replay;
 mod room;
-mod round;
 mod session;
-mod sync;
+mod thread_budget;
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -30,21 +24,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use self::accept::{Door, MAX_STRANGERS, Stop};
-use self::console::Outcome;
-use self::crowd::{Crowd, LEAVING};
-use self::delivery::Delivery;
-use self::history::History;
-use self::kept::Loaded;
-use self::linger::Linger;
-use self::log::{Entry, Log};
-use self::pace::Pace;
-use self::past::Past;
-use self::room::Room;
-use crate::listen::{self, Target};
+use crate::net;
+use crate::net::listen::{self, Target};
 use crate::os;
 use crate::protocol::text::Text;
-use crate::style;
+use crate::server::acceptor::{Door, MAX_STRANGERS, Stop};
+use crate::server::console::Outcome;
+use crate::server::delivery::Delivery;
+use crate::server::delivery::pacer::Pace;
+use crate::server::history::History;
+use crate::server::history::load::Loaded;
+use crate::server::linger::Linger;
+use crate::server::log::{Entry, Log};
+use crate::server::replay::Past;
+use crate::server::room::Room;
+use crate::server::thread_budget::{Crowd, LEAVING};
+use crate::tty::style;
 
 /// Descriptors for everything but connections: standard streams, listeners, history.
 const OTHER_DESCRIPTORS: usize = 32;
@@ -273,7 +268,7 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
             log.post(Entry::Plain(
                 "anyone on this network can join and read:".into(),
             ));
-            for address in os::addresses() {
+            for address in net::addresses() {
                 log.post(Entry::Plain(format!(
                     "  chat-client {address} {port}    or: nc {address} {port}"
                 )));

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::members::{self, Arrival, Link, Members, Refusal};
-use super::past::{ENTRY, PastBytes, Span, size};
 use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::name::Name;
 use crate::protocol::request::{self, Format, Identity, Request, RequestError};
 use crate::protocol::text::Text;
+use crate::server::members::{self, Arrival, Link, Members, Refusal};
+use crate::server::replay::{ENTRY, PastBytes, Span, size};
 
 /// Bytes of text that may wait for the delivery thread before those who send must wait too. Well under what a
 /// member may be behind (`MAX_BACKLOG`), so that one round never cuts a member that has kept up.
@@ -26,7 +26,7 @@ const MAX_ENTERING: usize = 4 * 1024 * 1024;
 ///
 /// There is one lock in here. It is held for the time of a few map operations, never while anything is sent,
 /// written or waited for, and no other lock is taken under it.
-pub(super) struct Room {
+pub(crate) struct Room {
     /// The room's random id.
     id: Text,
     /// Guards who is here, the next number, and what is pending. An event gets its number and its place in
@@ -55,7 +55,7 @@ struct State {
 }
 
 /// What the delivery thread is to do next.
-pub(super) enum Posted {
+pub(crate) enum Posted {
     /// Everybody is told.
     Event(Arc<Record>),
     /// A member came, or came back on another connection. It gets the welcome, this of the past, and what follows.
@@ -72,16 +72,16 @@ pub(super) enum Posted {
 }
 
 /// By what somebody comes.
-pub(super) struct Connection {
-    pub(super) socket: Arc<TcpStream>,
-    pub(super) format: Format,
+pub(crate) struct Connection {
+    pub(crate) socket: Arc<TcpStream>,
+    pub(crate) format: Format,
     /// What it is greeted with, where it was not: one send for that and the welcome.
-    pub(super) greeting: Option<Text>,
+    pub(crate) greeting: Option<Text>,
 }
 
 /// What a client's thread is told about the requests that it handed in.
 #[derive(Debug)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// It is a member still, under a new name where there is one.
     Member(Option<Name>),
     /// It is no member any more: it left, or was cut.
@@ -89,14 +89,14 @@ pub(super) enum Standing {
 }
 
 /// What was counted since the start.
-pub(super) struct Totals {
-    pub(super) joined: u64,
-    pub(super) messages: u64,
+pub(crate) struct Totals {
+    pub(crate) joined: u64,
+    pub(crate) messages: u64,
 }
 
 impl Room {
     /// A room that goes on after the event `last_seq` and the member `last_id`.
-    pub(super) fn new(id: Text, max_members: usize, last_seq: u64, last_id: u64) -> Self {
+    pub(crate) fn new(id: Text, max_members: usize, last_seq: u64, last_id: u64) -> Self {
         Self {
             id,
             state: Mutex::new(State {
@@ -141,7 +141,7 @@ impl Room {
     }
 
     /// Makes a member of who stands behind `connection`. Only the thread `accept` calls this and [`Room::resume`]. May wait for the delivery thread.
-    pub(super) fn join(
+    pub(crate) fn join(
         &self,
         identity: &Identity,
         connection: Connection,
@@ -163,7 +163,7 @@ impl Room {
     /// A connection that it still has is ended: nothing more is taken from it. May wait for the delivery thread.
     ///
     /// No password is asked for, since nobody is given a token who did not give the password.
-    pub(super) fn resume(
+    pub(crate) fn resume(
         &self,
         token: &str,
         after: u64,
@@ -233,7 +233,7 @@ impl Room {
     }
 
     /// Does what the member on `link` asks for, in this order. May wait for the delivery thread.
-    pub(super) fn handle(
+    pub(crate) fn handle(
         &self,
         link: Link,
         requests: impl Iterator<Item = Result<Request, RequestError>>,
@@ -360,7 +360,7 @@ impl Room {
 
     /// Takes the member on `link` out of the room, for a reason that the others are told; it may come back. Does nothing
     /// where it has left already, or is on another connection; never waits.
-    pub(super) fn leave(&self, link: Link, reason: Option<&str>) {
+    pub(crate) fn leave(&self, link: Link, reason: Option<&str>) {
         let mut state = self.lock();
         if state.members.on(link).is_some() {
             self.remove(&mut state, link.id, reason.map(Text::new), true);
@@ -368,7 +368,7 @@ impl Room {
     }
 
     /// Tells the member on `link` that it did something that cannot be done, and takes it out of the room for good.
-    pub(super) fn cut(&self, link: Link, error: &str, reason: &str) {
+    pub(crate) fn cut(&self, link: Link, error: &str, reason: &str) {
         let mut state = self.lock();
         if state.members.on(link).is_some() {
             self.send_away(&mut state, link.id, error, reason);
@@ -391,7 +391,7 @@ impl Room {
     }
 
     /// Takes the member called `name` out of the room; the operator's `/kick`.
-    pub(super) fn kick(&self, name: &Name, reason: &str) -> Result<(), RequestError> {
+    pub(crate) fn kick(&self, name: &Name, reason: &str) -> Result<(), RequestError> {
         let mut state = self.lock();
         let holder = state.members.holder(name);
         let id = holder.ok_or_else(|| RequestError::NotHere(name.text().clone()))?;
@@ -405,7 +405,7 @@ impl Room {
     }
 
     /// Says something in the server's name. Never waits.
-    pub(super) fn say(&self, text: Text) {
+    pub(crate) fn say(&self, text: Text) {
         let mut state = self.lock();
         if !state.closed {
             self.post_event(&mut state, Event::Server { text });
@@ -413,7 +413,7 @@ impl Room {
     }
 
     /// Who is here: how many, and the first of them.
-    pub(super) fn online(&self) -> Answer {
+    pub(crate) fn online(&self) -> Answer {
         let state = self.lock();
         Answer::Online {
             count: state.members.count(),
@@ -422,7 +422,7 @@ impl Room {
     }
 
     /// Posts the room's last event: nothing can be posted after it.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut state = self.lock();
         if !state.closed {
             self.post_event(&mut state, Event::Shutdown);
@@ -433,13 +433,13 @@ impl Room {
     }
 
     /// Whether the member of `link` has come back on a later connection, so that nobody reads what this one is sent.
-    pub(super) fn is_superseded(&self, link: Link) -> bool {
+    pub(crate) fn is_superseded(&self, link: Link) -> bool {
         let state = self.lock();
         state.members.get(link.id).is_some() && state.members.on(link).is_none()
     }
 
     /// What was counted since the start.
-    pub(super) fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         let state = self.lock();
         Totals {
             joined: state.joined,
@@ -449,7 +449,7 @@ impl Room {
 
     /// For the delivery thread: all that is pending, in order, into the empty `batch`. Waits until there is
     /// something, `patience` at most. It has so much of a `past`.
-    pub(super) fn take(&self, batch: &mut Vec<Posted>, patience: Duration, past: PastBytes) {
+    pub(crate) fn take(&self, batch: &mut Vec<Posted>, patience: Duration, past: PastBytes) {
         let mut state = self.lock();
         state.past = past;
         let waited = self

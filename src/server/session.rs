@@ -5,16 +5,17 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use super::Shared;
-use super::crowd::Served;
-use super::log::Entry;
-use super::login::Admitted;
-use super::members::Link;
-use super::rate::Rate;
-use super::room::Standing;
+use crate::net;
 use crate::os;
 use crate::protocol::limits::MAX_UNENDED;
 use crate::protocol::request::{Request, RequestError};
+use crate::server::Shared;
+use crate::server::log::Entry;
+use crate::server::login::Admitted;
+use crate::server::members::Link;
+use crate::server::rate_limit::Rate;
+use crate::server::room::Standing;
+use crate::server::thread_budget::Served;
 
 /// Bytes of a client's first read. Most clients never need more, and there may be thousands of them.
 const FIRST_READ: usize = 512;
@@ -26,7 +27,7 @@ const LONGEST_READ: usize = 16 * 1024;
 const BATCH: usize = 256;
 
 /// A member's thread, or what it will be.
-pub(super) struct Session<'a> {
+pub(crate) struct Session<'a> {
     shared: &'a Shared,
     member: Admitted,
     rate: Rate,
@@ -52,7 +53,7 @@ impl Drop for Leave<'_> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(shared: &'a Shared, member: Admitted) -> Self {
+    pub(crate) fn new(shared: &'a Shared, member: Admitted) -> Self {
         let now = Instant::now();
         let rate = match member.link.is_first() {
             true => Rate::new(shared.rate, now),
@@ -67,12 +68,12 @@ impl<'a> Session<'a> {
     }
 
     /// Who it is.
-    pub(super) fn member(&self) -> &Admitted {
+    pub(crate) fn member(&self) -> &Admitted {
         &self.member
     }
 
     /// Serves a member to its end; the body of its thread, which has this place.
-    pub(super) fn run(self, _place: Served<'_>) {
+    pub(crate) fn run(self, _place: Served<'_>) {
         let (shared, name) = (self.shared, self.member.name.clone());
         // What fails for one client ends that client.
         if catch_unwind(AssertUnwindSafe(|| self.serve())).is_err() {
@@ -92,7 +93,10 @@ impl<'a> Session<'a> {
             End::Gone => {
                 // The peer reads its last line and closes; if it does not, `Linger` shuts the socket.
                 let mut input = vec![0; FIRST_READ];
-                while !matches!(os::receive(&self.member.socket, &mut input), Ok(0) | Err(_)) {}
+                while !matches!(
+                    net::receive(&self.member.socket, &mut input),
+                    Ok(0) | Err(_)
+                ) {}
             }
         }
     }
@@ -121,11 +125,11 @@ impl<'a> Session<'a> {
             // Who sends faster than it is read does not gain by being read at once: its next lines go out together.
             if handed_in > 1 {
                 turn = pace.wait(round);
-                if !os::wait_readable(&self.member.socket, Duration::ZERO).unwrap_or(true) {
+                if !net::wait_readable(&self.member.socket, Duration::ZERO).unwrap_or(true) {
                     drop(turn.take());
                 }
             }
-            match os::receive(&self.member.socket, &mut input) {
+            match net::receive(&self.member.socket, &mut input) {
                 Ok(0) => input_over = true,
                 Ok(read) => {
                     self.member.lines.push(&input[..read]);
@@ -152,7 +156,7 @@ impl<'a> Session<'a> {
             if let Some(wait) = wait {
                 // Its socket is not read meanwhile, so TCP holds it back. A hang-up ends the wait: what this
                 // has read still counts, what lies in the kernel goes with the connection.
-                lost = os::wait_hangup(&self.member.socket, wait).unwrap_or_default();
+                lost = net::wait_hangup(&self.member.socket, wait).unwrap_or_default();
                 continue;
             }
             let line = match self.member.lines.next_line() {

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use chat_run::lifeline::{Event, Listener};
+use chat_run::control_socket::{Event, Listener};
 
 use super::helpers::{FakeServer, Terminal, chat_client};
 use super::support::{DEADLINE, Server, run};
@@ -20,7 +20,7 @@ fn window(listener: &Listener, args: &[&str]) -> Terminal {
 }
 
 #[track_caller]
-fn hello(events: &mpsc::Receiver<Event>) -> chat_run::lifeline::Held {
+fn hello(events: &mpsc::Receiver<Event>) -> chat_run::control_socket::Held {
     match events.recv_timeout(DEADLINE).unwrap() {
         Event::Hello { client, .. } => client,
         event @ Event::Ended { .. } => panic!("{event:?}"),

@@ -24,7 +24,7 @@ struct Buffer {
 }
 
 impl Socket {
-    /// `os::send_now`: as much as fits.
+    /// `net::send_now`: as much as fits.
     pub(super) fn send(&self, lines: &[Line]) -> Result<usize, Cut> {
         let mut buffer = lock(&self.buffer);
         if buffer.closed {
@@ -36,7 +36,7 @@ impl Socket {
         Ok(sent)
     }
 
-    /// `os::wait_writable`; false where time has run out.
+    /// `net::wait_writable`; false where time has run out.
     pub(super) fn wait_writable(&self) -> bool {
         let mut buffer = lock(&self.buffer);
         while buffer.lines.len() == SOCKET && !buffer.closed {

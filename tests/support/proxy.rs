@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use chat_run::os;
+use chat_run::{net, os};
 use socket2::SockRef;
 
 use super::{Client, DEADLINE};
@@ -126,7 +126,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        os::stop_accepting(&self.listener);
+        net::stop_accepting(&self.listener);
         self.go_on();
     }
 }

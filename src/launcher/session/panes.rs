@@ -2,19 +2,19 @@
 
 use anyhow::{Context, Result};
 
-use super::{Event, Opener, Session};
-use crate::launcher::panes::{Happening, Look, Panes};
-use crate::launcher::windows;
-use crate::style;
+use crate::launcher::display::emulator::open;
+use crate::launcher::display::panes::{Happening, Look, Panes};
+use crate::launcher::session::{Event, Opener, Session};
+use crate::tty::style;
 
 impl Session<'_> {
     /// Puts panes on our terminal, with all that we show in one of them.
-    pub(super) fn take_terminal(&mut self) -> Result<Panes> {
+    pub(crate) fn take_terminal(&mut self) -> Result<Panes> {
         // It would read what is typed for the panes.
         let said = self.console.take().is_some();
         let look = Look {
             coloured: style::is_coloured(self.config.room.color),
-            unicode: windows::wants_utf8(),
+            unicode: open::wants_utf8(),
         };
         let sender = self.sender.clone();
         let panes = Panes::start(look, self.config.clients, move |happening| {
@@ -39,7 +39,7 @@ impl Session<'_> {
     }
 
     /// Gives our terminal back, if panes were on it.
-    pub(super) fn leave_panes(&mut self) {
+    pub(crate) fn leave_panes(&mut self) {
         if let Some(Opener::Panes(_)) = self.opener {
             self.opener = None;
             self.output.move_to_terminal();
@@ -47,7 +47,7 @@ impl Session<'_> {
     }
 
     /// Starts a client again that has left its pane.
-    pub(super) fn start_again(&mut self, id: usize) {
+    pub(crate) fn start_again(&mut self, id: usize) {
         let window = self.windows.iter().position(|window| window.id == id);
         if let Some(index) = window
             && !self.stopping

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::window::{State, Window};
-use super::{Opener, Session};
+use crate::launcher::session::window::{State, Window};
+use crate::launcher::session::{Opener, Session};
 
 /// Time from the request to end until the next step, SIGTERM.
 const TERM_AFTER: Duration = Duration::from_millis(500);
@@ -16,7 +16,7 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
     /// Ends all that belongs to the session, in steps, and says what it waits for. Another signal goes to the next step at once.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.end_all();
         self.leave_panes();
         if !self.all_gone() {
@@ -125,7 +125,7 @@ impl Session<'_> {
     }
 
     /// A helper would wait for more windows, so it is ended, but not before the clients had their chance to leave.
-    pub(super) fn look_at_helper(&mut self) {
+    pub(crate) fn look_at_helper(&mut self) {
         let clients = self.windows.iter().any(|window| window.client.is_some());
         if self.stopping
             && !clients

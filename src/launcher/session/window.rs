@@ -2,25 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Held, Place};
-use crate::launcher::windows::Shower;
+use crate::launcher::display::emulator::open::Shower;
+use crate::launcher::session::{Held, Place};
 use crate::protocol::request::Identity;
 
 /// A window, from its start to its end.
-pub(super) struct Window {
+pub(crate) struct Window {
     /// What its client says hello with. No two windows of a session have the same, while a number in a title may come again when an emulator fails.
-    pub(super) id: usize,
-    pub(super) title: String,
-    pub(super) place: Option<Place>,
-    pub(super) member: Option<Identity>,
-    pub(super) state: State,
+    pub(crate) id: usize,
+    pub(crate) title: String,
+    pub(crate) place: Option<Place>,
+    pub(crate) member: Option<Identity>,
+    pub(crate) state: State,
     /// The emulator, while it runs.
-    pub(super) shower: Option<Shower>,
+    pub(crate) shower: Option<Shower>,
     /// The client, while it runs.
-    pub(super) client: Option<Held>,
+    pub(crate) client: Option<Held>,
 }
 
-pub(super) enum State {
+pub(crate) enum State {
     /// Waits for the client's hello until `deadline`; `retry` says when the emulator is to be started again, `may_fail` whether it will
     /// be even if it fails.
     Opening {
@@ -35,7 +35,7 @@ pub(super) enum State {
 }
 
 impl Window {
-    pub(super) fn is_decided(&self) -> bool {
+    pub(crate) fn is_decided(&self) -> bool {
         match self.state {
             State::Opening { .. } => false,
             State::Opened | State::Failed(_) => true,
@@ -43,14 +43,14 @@ impl Window {
     }
 
     /// Lets it have this time from now on, where it is still opening.
-    pub(super) fn give_time(&mut self, time: Duration) {
+    pub(crate) fn give_time(&mut self, time: Duration) {
         if let State::Opening { deadline, .. } = &mut self.state {
             *deadline = Instant::now() + time;
         }
     }
 
     /// When it has to be looked at, should nothing happen.
-    pub(super) fn next_time(&self) -> Option<Instant> {
+    pub(crate) fn next_time(&self) -> Option<Instant> {
         match self.state {
             State::Opening {
                 deadline, retry, ..

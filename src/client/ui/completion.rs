@@ -1,0 +1,110 @@
+//! What Tab makes of an unfinished word: commands, and the names of those who are here.
+
+use crate::client::ui::commands::COMMANDS;
+use crate::protocol::name::without_marks;
+
+/// What stands after a command that switches something.
+const SWITCH: &[&str] = &["on", "off"];
+
+/// What may stand in place of an unfinished word.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Completion {
+    /// The byte at which the word begins.
+    pub(crate) start: usize,
+    /// What it may become, with what follows it; never empty.
+    pub(crate) words: Vec<String>,
+}
+
+/// Completes the word at the end of `before`, which is what stands before the cursor; `names` are those who are here, the
+/// likeliest first.
+pub(crate) fn complete(before: &str, names: &[&str]) -> Option<Completion> {
+    let start = before.rfind(char::is_whitespace).map_or(0, |at| {
+        at + before[at..].chars().next().map_or(0, char::len_utf8)
+    });
+    let word = &before[start..];
+    let is_command = start == 0 && word.starts_with('/');
+    if word.is_empty() && !takes_word(before) {
+        return None;
+    }
+    let ending = match () {
+        () if start == 0 && !is_command => ": ",
+        () => " ",
+    };
+    let typed = without_marks(word);
+    let fitting = |known: &&&str| without_marks(known).starts_with(&typed);
+    let known = match before[..start].trim_end().to_lowercase().as_str() {
+        "/time" | "/bell" => SWITCH,
+        _ if is_command => COMMANDS,
+        _ => names,
+    };
+    let words: Vec<String> = known
+        .iter()
+        .filter(fitting)
+        .map(|known| format!("{known}{ending}"))
+        .collect();
+    (!words.is_empty()).then_some(Completion { start, words })
+}
+
+/// Whether a word that is known stands after this, so that there need be nothing of it yet.
+fn takes_word(before: &str) -> bool {
+    let command = before.trim_end().to_lowercase();
+    ["/msg", "/ignore", "/time", "/bell"].contains(&command.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn completed(before: &str) -> Vec<String> {
+        complete(before, &["ola", "Olek", "jan", "Łukasz", "Żółć"]).map_or_else(
+            Vec::new,
+            |completion| {
+                let start = &before[..completion.start];
+                let words = completion.words.iter();
+                words.map(|word| format!("{start}{word}")).collect()
+            },
+        )
+    }
+
+    #[test]
+    fn names_are_completed_in_the_order_of_who_spoke_last() {
+        assert_eq!(completed("ol"), ["ola: ", "Olek: "]);
+        assert_eq!(completed("OLE"), ["Olek: "]);
+        assert_eq!(completed("hi j"), ["hi jan "]);
+        assert_eq!(completed("/msg o"), ["/msg ola ", "/msg Olek "]);
+        assert_eq!(
+            completed("/msg "),
+            [
+                "/msg ola ",
+                "/msg Olek ",
+                "/msg jan ",
+                "/msg Łukasz ",
+                "/msg Żółć "
+            ]
+        );
+    }
+
+    #[test]
+    fn names_are_completed_without_their_marks_and_switches_by_their_words() {
+        assert_eq!(completed("lu"), ["Łukasz: "]);
+        assert_eq!(completed("hi zol"), ["hi Żółć "]);
+        assert_eq!(completed("żół"), ["Żółć: "]);
+        assert_eq!(completed("/time "), ["/time on ", "/time off "]);
+        assert_eq!(completed("/Bell of"), ["/Bell off "]);
+        assert_eq!(completed("/ignore o"), ["/ignore ola ", "/ignore Olek "]);
+    }
+
+    #[test]
+    fn commands_are_completed_at_the_beginning_of_a_line_alone() {
+        assert_eq!(completed("/m"), ["/msg "]);
+        assert_eq!(completed("/C"), ["/changename ", "/clear "]);
+        assert_eq!(completed("say /m"), [""; 0]);
+    }
+
+    #[test]
+    fn what_fits_nothing_is_left_alone() {
+        for before in ["", "hi ", "x", "//m"] {
+            assert_eq!(completed(before), [""; 0], "{before:?}");
+        }
+    }
+}

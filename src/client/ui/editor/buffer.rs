@@ -1,0 +1,192 @@
+//! What is being typed: text with a cursor, and what editing keys do to it.
+
+use unicode_segmentation::UnicodeSegmentation;
+
+/// Text and a cursor between two of its characters, as a reader counts them: marks go with what they stand on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Buffer {
+    text: String,
+    /// In bytes.
+    cursor: usize,
+    /// It begins with a paste of several lines, which are text, whatever they begin with.
+    pub(crate) is_text: bool,
+}
+
+/// How far a key goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum To {
+    Left,
+    Right,
+    WordLeft,
+    WordRight,
+    /// To the blank before, as Ctrl+W does.
+    BlankLeft,
+    Start,
+    End,
+}
+
+impl Buffer {
+    /// What was entered before, with the cursor at the end.
+    pub(crate) fn new(text: &str) -> Self {
+        Self {
+            text: text.into(),
+            cursor: text.len(),
+            is_text: text.contains('\n'),
+        }
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What stands before the cursor.
+    pub(crate) fn before(&self) -> &str {
+        &self.text[..self.cursor]
+    }
+
+    fn after(&self) -> &str {
+        &self.text[self.cursor..]
+    }
+
+    pub(crate) fn insert(&mut self, text: &str) {
+        self.text.insert_str(self.cursor, text);
+        self.cursor += text.len();
+    }
+
+    /// Puts `text` in place of what stands between byte `start` and the cursor.
+    pub(crate) fn replace_from(&mut self, start: usize, text: &str) {
+        self.text.replace_range(start..self.cursor, text);
+        self.cursor = start + text.len();
+    }
+
+    pub(crate) fn go(&mut self, to: To) {
+        self.cursor = self.place(to);
+    }
+
+    /// Takes out what stands between the cursor and there.
+    pub(crate) fn cut(&mut self, to: To) -> String {
+        let place = self.place(to);
+        let (start, end) = (place.min(self.cursor), place.max(self.cursor));
+        self.cursor = start;
+        self.text.drain(start..end).collect()
+    }
+
+    /// Changes the places of the two characters around the cursor, as Ctrl+T does.
+    pub(crate) fn swap(&mut self) {
+        let cursor = self.cursor;
+        if self.after().is_empty() {
+            self.go(To::Left);
+        }
+        let before = self.cut(To::Left);
+        if before.is_empty() {
+            self.cursor = cursor;
+            return;
+        }
+        self.go(To::Right);
+        self.insert(&before);
+    }
+
+    fn place(&self, to: To) -> usize {
+        let (before, after) = (self.before(), self.after());
+        match to {
+            To::Left => self.cursor - before.graphemes(true).next_back().map_or(0, str::len),
+            To::Right => self.cursor + after.graphemes(true).next().map_or(0, str::len),
+            To::WordLeft => before
+                .unicode_word_indices()
+                .next_back()
+                .map_or(0, |(at, _)| at),
+            To::WordRight => after
+                .unicode_word_indices()
+                .next()
+                .map_or(self.text.len(), |(at, word)| self.cursor + at + word.len()),
+            To::BlankLeft => {
+                let word = before.trim_end();
+                word.rfind(char::is_whitespace).map_or(0, |at| {
+                    at + word[at..].chars().next().map_or(0, char::len_utf8)
+                })
+            }
+            // Of the line, where a paste has brought several.
+            To::Start => before.rfind('\n').map_or(0, |at| at + 1),
+            To::End => self.cursor + after.find('\n').unwrap_or(after.len()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A buffer with the cursor at `|`.
+    fn at(text: &str) -> Buffer {
+        let (before, after) = text.split_once('|').unwrap();
+        Buffer {
+            text: format!("{before}{after}"),
+            cursor: before.len(),
+            is_text: false,
+        }
+    }
+
+    fn shown(buffer: &Buffer) -> String {
+        format!("{}|{}", buffer.before(), buffer.after())
+    }
+
+    #[test]
+    fn the_cursor_goes_by_characters_words_and_lines() {
+        for (before, to, after) in [
+            ("ab|", To::Left, "a|b"),
+            ("|ab", To::Left, "|ab"),
+            ("e\u{301}|x", To::Left, "|e\u{301}x"),
+            (
+                "|👨\u{200d}👩\u{200d}👧x",
+                To::Right,
+                "👨\u{200d}👩\u{200d}👧|x",
+            ),
+            ("one two |", To::WordLeft, "one |two "),
+            ("|one, two", To::WordRight, "one|, two"),
+            ("|, ", To::WordRight, ", |"),
+            ("one two|", To::Start, "|one two"),
+            ("one\ntw|o\nthree", To::Start, "one\n|two\nthree"),
+            ("one\ntw|o\nthree", To::End, "one\ntwo|\nthree"),
+        ] {
+            let mut buffer = at(before);
+            buffer.go(to);
+            assert_eq!(shown(&buffer), after, "{before:?} {to:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_is_given_and_the_rest_closes_up() {
+        for (before, to, after, cut) in [
+            ("abc|d", To::Left, "ab|d", "c"),
+            ("ab|cd", To::Right, "ab|d", "c"),
+            (
+                "say http://a.b/c |x",
+                To::BlankLeft,
+                "say |x",
+                "http://a.b/c ",
+            ),
+            ("one two|x", To::Start, "|x", "one two"),
+            ("one| two", To::End, "one|", " two"),
+            ("|", To::Left, "|", ""),
+        ] {
+            let mut buffer = at(before);
+            assert_eq!(buffer.cut(to), cut, "{before:?} {to:?}");
+            assert_eq!(shown(&buffer), after, "{before:?} {to:?}");
+        }
+    }
+
+    #[test]
+    fn two_characters_change_places() {
+        for (before, after) in [
+            ("a|b", "ba|"),
+            ("ab|", "ba|"),
+            ("|ab", "|ab"),
+            ("|", "|"),
+            ("a|", "a|"),
+        ] {
+            let mut buffer = at(before);
+            buffer.swap();
+            assert_eq!(shown(&buffer), after, "{before:?}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! A line of the client's screen, with its colours, and the rows that it is cut into.
+
+use std::io::{self, Write};
+use std::ops::Range;
+
+use termcolor::{Buffer, ColorSpec, WriteColor};
+
+use crate::protocol::text::clean;
+use crate::tty::style;
+use crate::tty::wrap;
+
+/// A line of the screen, with its colours.
+#[derive(Clone, Debug, Default)]
+pub struct Line {
+    text: String,
+    /// From which byte on which style holds.
+    styles: Vec<(usize, ColorSpec)>,
+    /// Columns that the rows after the first stand in.
+    indent: usize,
+    pub is_dim: bool,
+    /// It may still change: another one may come that says it again and more.
+    pub is_open: bool,
+    /// It says what the open line before it says, and more.
+    pub replaces: bool,
+}
+
+impl Line {
+    /// What `write` writes, its rows after the first standing in `indent` columns.
+    pub fn new(indent: usize, write: impl FnOnce(&mut Self) -> io::Result<()>) -> Self {
+        let mut line = Self {
+            indent,
+            ..Self::default()
+        };
+        // Writing into memory does not fail.
+        let _ = write(&mut line);
+        line
+    }
+
+    /// Text without colours.
+    pub fn plain(text: &str) -> Self {
+        Self::new(2, |line| line.write_all(clean(text).as_bytes()))
+    }
+
+    /// Leaves of its looks what is no colour: bold, and dim in place of grey.
+    pub fn lose_colours(&mut self) {
+        for (_, style) in &mut self.styles {
+            let is_bold = style.bold();
+            let is_dim = *style == style::quiet() || self.is_dim && !is_bold;
+            *style = ColorSpec::new();
+            style.set_bold(is_bold).set_dimmed(is_dim);
+        }
+        self.is_dim = false;
+    }
+
+    /// How long its text is, in bytes.
+    pub fn byte_len(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Its rows on a screen of so many columns, as text.
+    #[cfg(test)]
+    pub fn rows(&self, columns: usize) -> Vec<String> {
+        self.painted(columns, &mut Buffer::no_color())
+    }
+
+    /// Its rows, each with its colours where `buffer` takes them.
+    pub fn painted(&self, columns: usize, buffer: &mut Buffer) -> Vec<String> {
+        let painted = self.cut(columns).map(|(indent, row)| {
+            buffer.clear();
+            // Writing into memory does not fail.
+            let _ = self.paint(row.start, row.end, buffer);
+            let painted = String::from_utf8_lossy(buffer.as_slice());
+            format!("{:indent$}{painted}", "")
+        });
+        painted.collect()
+    }
+
+    /// How many rows of the screen it takes: more than it has where a link is longer than one.
+    pub fn height(&self, columns: usize) -> usize {
+        let heights = self.cut(columns).map(|(indent, row)| {
+            let text = self.text[row].trim_end();
+            wrap::at_characters(&format!("{:indent$}{text}", ""), columns).len()
+        });
+        heights.sum()
+    }
+
+    /// How many columns the widest of its rows takes.
+    pub fn widest(&self, columns: usize) -> usize {
+        let widths = self
+            .cut(columns)
+            .map(|(indent, row)| indent + wrap::width(self.text[row].trim_end()));
+        widths.max().unwrap_or(0)
+    }
+
+    /// Its rows, each with the columns that it stands in.
+    fn cut(&self, columns: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let indent = self.indent.min(columns / 3);
+        let rows = wrap::at_words(&self.text, columns, indent).into_iter();
+        let indents = std::iter::once(0).chain(std::iter::repeat(indent));
+        indents.zip(rows)
+    }
+
+    fn paint(&self, start: usize, end: usize, out: &mut Buffer) -> io::Result<()> {
+        let end = start + self.text[start..end].trim_end().len();
+        let ends = self.styles.iter().skip(1).map(|(from, _)| *from);
+        for ((from, style), until) in self.styles.iter().zip(ends.chain([self.text.len()])) {
+            let (from, until) = ((*from).max(start), until.min(end));
+            if from >= until {
+                continue;
+            }
+            let style = match self.is_dim && style.is_none() {
+                true => style::quiet(),
+                false => style.clone(),
+            };
+            if style.is_none() {
+                out.write_all(&self.text.as_bytes()[from..until])?;
+            } else {
+                out.set_color(&style)?;
+                out.write_all(&self.text.as_bytes()[from..until])?;
+                out.reset()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes what is written, with the colours that are set meanwhile.
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.styles.is_empty() {
+            self.styles.push((0, ColorSpec::new()));
+        }
+        self.text.push_str(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl WriteColor for Line {
+    fn supports_color(&self) -> bool {
+        true
+    }
+
+    fn set_color(&mut self, style: &ColorSpec) -> io::Result<()> {
+        self.styles.push((self.text.len(), style.clone()));
+        Ok(())
+    }
+
+    fn reset(&mut self) -> io::Result<()> {
+        self.set_color(&ColorSpec::new())
+    }
+}

@@ -1,0 +1,470 @@
+//! The client's window on a terminal: what it shows of what happens, and what the user does in it.
+
+use std::io;
+use std::time::Duration;
+
+use crossterm::event::Event as Input;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::client::net::stdin;
+use crate::client::ui::commands::Local;
+use crate::client::ui::editor::{Editor, Purpose, Wish};
+use crate::client::ui::format::Look;
+use crate::client::ui::history::History;
+use crate::client::ui::line::Line;
+use crate::client::ui::roster::Roster;
+use crate::client::ui::screen::Screen;
+use crate::client::ui::terminal::{self, Taken};
+use crate::protocol::event::{Answer, Event, MemberId, Welcome};
+use crate::protocol::json::Received;
+use crate::protocol::limits::{MAX_LINE, MAX_NAME_CHARS};
+use crate::protocol::line::LineError;
+use crate::protocol::request::{Format, Request};
+use crate::protocol::text::Text;
+
+/// What stands before the line.
+const LABEL: &str = "> ";
+
+/// Why something is not taken.
+const FULL: &str = "what came last was not taken: a line and a paste have at most 64 KiB together";
+
+/// The window, with the terminal taken for it.
+pub(crate) struct Window {
+    screen: Screen,
+    look: Look,
+    editor: Editor,
+    /// What is asked now; what was being typed waits meanwhile.
+    question: Option<Editor>,
+    roster: Roster,
+    /// Who this client is.
+    own: Option<MemberId>,
+    name: String,
+    /// The number of the session's window.
+    number: Option<usize>,
+    /// What stands above the line, where something is to be said all the time.
+    status: Option<String>,
+    rings: bool,
+    /// What is past is what was missed, and has not rung yet.
+    has_missed: bool,
+    /// Lines that came since the terminal said that nobody looks; none where it does not say.
+    unread: Option<u64>,
+    /// Dropped last, after what is on the screen.
+    _taken: Taken,
+}
+
+/// What the user wants of the client.
+pub(crate) enum Wanted {
+    /// Nothing but what has been done already.
+    Nothing,
+    /// The line is whole: [`Window::entered`] or [`Window::answer`] has it.
+    Entered,
+    /// To leave.
+    Leave,
+}
+
+/// What a line that was entered is.
+pub(crate) enum Entered {
+    /// Nothing for the server.
+    Nothing,
+    /// To be sent, and then taken out of the line by [`Window::take_line`].
+    Lines(Vec<String>),
+    /// The end.
+    Leave,
+}
+
+impl Window {
+    /// Takes the terminal, on which nothing else has been where it `is_fresh`.
+    ///
+    /// # Errors
+    /// It cannot be taken.
+    pub(crate) fn open(
+        is_coloured: bool,
+        number: Option<usize>,
+        is_fresh: bool,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            _taken: terminal::take()?,
+            screen: Screen::new(is_coloured, is_fresh),
+            look: Look::new(TimeZone::system(), Timestamp::now()),
+            editor: Editor::new(LABEL, Purpose::Chat, History::load()),
+            question: None,
+            roster: Roster::default(),
+            own: None,
+            name: String::new(),
+            number,
+            status: None,
+            rings: true,
+            has_missed: false,
+            unread: None,
+        })
+    }
+
+    /// Asks for something.
+    pub(crate) fn ask(&mut self, question: &str, purpose: Purpose) {
+        self.question = Some(Editor::new(question, purpose, History::empty()));
+        self.screen.touch();
+    }
+
+    /// Takes the answer to what was asked.
+    pub(crate) fn answer(&mut self) -> String {
+        let Some(mut question) = self.question.take() else {
+            return String::new();
+        };
+        for row in question.rows(usize::MAX, 1).rows {
+            self.screen.print(Line::plain(&row));
+        }
+        question.take()
+    }
+
+    /// Does what the user does at the terminal.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(crate) fn input(&mut self, input: Input) -> io::Result<Wanted> {
+        self.screen.touch();
+        match input {
+            Input::Key(key) => {
+                let names = self.roster.names(self.own);
+                let editor = self.question.as_mut().unwrap_or(&mut self.editor);
+                match editor.key(key, &names) {
+                    None => {}
+                    Some(Wish::Enter) => return Ok(Wanted::Entered),
+                    Some(Wish::Leave) => return Ok(Wanted::Leave),
+                    Some(Wish::Clear) => self.screen.clear(),
+                    Some(Wish::Suspend) => self.suspend()?,
+                    Some(Wish::Full) => self.refuse(&FULL),
+                }
+            }
+            Input::Paste(text) => {
+                let editor = self.question.as_mut().unwrap_or(&mut self.editor);
+                if editor.paste(&text).is_some() {
+                    self.refuse(&FULL);
+                }
+            }
+            Input::Resize(..) => self.screen.resize(),
+            Input::FocusGained => self.unread = None,
+            Input::FocusLost => self.unread = Some(0),
+            Input::Mouse(_) => {}
+        }
+        Ok(Wanted::Nothing)
+    }
+
+    fn suspend(&mut self) -> io::Result<()> {
+        self.screen.leave()?;
+        terminal::suspend()
+    }
+
+    /// What the line that the user has entered is; it is done here where it is for the window alone. A line that cannot be sent stays to
+    /// be edited, but for a command's that is no use as it is.
+    pub(crate) fn entered(&mut self) -> Entered {
+        let text = self.editor.text().to_owned();
+        let lines: Vec<&str> = text.split('\n').collect();
+        if lines.iter().any(|line| line.len() > MAX_LINE) {
+            self.refuse(&LineError::TooLong);
+            return Entered::Nothing;
+        }
+        if let [line] = lines[..]
+            && (self.editor.is_command() || !line.starts_with('/'))
+        {
+            if stdin::leaves(line) {
+                self.editor.empty();
+                return Entered::Leave;
+            }
+            match Local::parse(line) {
+                Some(Err(usage)) => {
+                    self.refuse(&usage);
+                    self.editor.take();
+                    return Entered::Nothing;
+                }
+                Some(Ok(command)) => {
+                    self.do_command(&command);
+                    self.editor.take();
+                    return Entered::Nothing;
+                }
+                None => {}
+            }
+            let Ok(Request::Reply(reply)) = Request::parse(line, Format::Json) else {
+                return Entered::Lines(vec![text]);
+            };
+            return self.reply(&reply);
+        }
+        if self.editor.is_command() {
+            self.refuse(&"a command is one line: say the lines after it by themselves");
+            return Entered::Nothing;
+        }
+        // A paste is text, whatever its lines begin with.
+        let as_text = |line: &str| match line.starts_with('/') {
+            true => format!("/{line}"),
+            false => line.to_owned(),
+        };
+        let lines: Vec<String> = lines.into_iter().map(as_text).collect();
+        if lines.iter().any(|line| line.len() > MAX_LINE) {
+            self.refuse(&LineError::TooLong);
+            return Entered::Nothing;
+        }
+        Entered::Lines(lines)
+    }
+
+    /// An answer to who is seen to have written last. The server would send it to somebody whom this client ignores.
+    fn reply(&mut self, text: &Text) -> Entered {
+        let line = match self.roster.correspondent() {
+            Ok(name) => format!("/msg {name} {text}"),
+            Err(reason) => {
+                self.refuse(&reason);
+                return Entered::Nothing;
+            }
+        };
+        if line.len() > MAX_LINE {
+            self.refuse(&LineError::TooLong);
+            return Entered::Nothing;
+        }
+        Entered::Lines(vec![line])
+    }
+
+    /// Takes the line away, which is in the history from now on.
+    pub(crate) fn take_line(&mut self) {
+        self.editor.take();
+    }
+
+    /// Does what can be done with the line that the user has entered while there is no connection; `true` where that is to leave.
+    pub(crate) fn entered_alone(&mut self) -> bool {
+        match self.entered() {
+            Entered::Nothing => {}
+            Entered::Leave => return true,
+            Entered::Lines(lines) => match Request::parse(&lines.join("\n"), Format::Json) {
+                Ok(Request::Nothing) => self.take_line(),
+                Ok(Request::Help(_)) => {
+                    self.take_line();
+                    self.notice(
+                        "the room's own commands need a connection; /quit and these do not",
+                    );
+                    self.received(&Received::Answer(Answer::Help(Vec::new())));
+                }
+                Ok(
+                    Request::Say(_)
+                    | Request::Msg(..)
+                    | Request::Reply(_)
+                    | Request::Rename(_)
+                    | Request::Online
+                    | Request::Quit,
+                )
+                | Err(_) => {
+                    self.refuse(&"there is no connection yet: the line stays here until there is, or another is typed");
+                    self.editor.keep();
+                }
+            },
+        }
+        false
+    }
+
+    fn do_command(&mut self, command: &Local<'_>) {
+        match *command {
+            Local::Clear => self.screen.clear(),
+            Local::Time(on) => {
+                self.look.has_times = on;
+                self.notice(match on {
+                    true => "lines begin with the time",
+                    false => "lines begin without the time; /time on shows it again",
+                });
+            }
+            Local::Bell(on) => {
+                self.rings = on;
+                self.notice(match on {
+                    true => {
+                        "the bell rings when somebody says your name, or writes to you in private"
+                    }
+                    false => "the bell does not ring any more; /bell on lets it ring again",
+                });
+            }
+            Local::Ignore(Some(name)) if name.to_lowercase() == self.name.to_lowercase() => {
+                self.refuse(&format!("{name} is you: your own lines are always shown"));
+            }
+            Local::Ignore(Some(name)) => {
+                let said = match (self.roster.ignore(name), self.roster.has(name)) {
+                    (true, Some(true)) => format!(
+                        "what {name} says is not shown any more; /ignore {name} shows it again"
+                    ),
+                    (true, Some(false)) => format!(
+                        "no {name} is here now; what {name} says will not be shown; /ignore {name} undoes that"
+                    ),
+                    (true, None) => format!(
+                        "what {name} says will not be shown, whether {name} is here now or not; /ignore {name} undoes that"
+                    ),
+                    (false, _) => format!("what {name} says is shown again"),
+                };
+                self.notice(&said);
+            }
+            Local::Ignore(None) => {
+                let said = match self.roster.ignored()[..] {
+                    [] => "nobody is ignored; /ignore NAME does".to_owned(),
+                    ref names => format!("ignored: {}", names.join(", ")),
+                };
+                self.notice(&said);
+            }
+        }
+    }
+
+    /// Shows that the client is a member now, or is one again.
+    pub(crate) fn welcome(&mut self, welcome: &Welcome, is_back: bool) {
+        self.question = None;
+        self.own = Some(welcome.id);
+        self.name = welcome.name.as_str().to_owned();
+        self.roster.enter(welcome);
+        self.has_missed = is_back;
+        let line = match is_back {
+            true => self.look.welcome_back(welcome),
+            false => self.look.welcome(welcome),
+        };
+        self.screen.print(line);
+    }
+
+    /// Shows what the server sent.
+    pub(crate) fn received(&mut self, received: &Received) {
+        let lines = match received {
+            Received::Record(record, replay) => {
+                let is_ignored = self.is_ignored(&record.event);
+                if !replay {
+                    self.roster.follow(&record.event);
+                }
+                if let Event::Renamed { id, to, .. } = &record.event
+                    && self.look.is_own(*id)
+                {
+                    self.name = to.as_str().to_owned();
+                }
+                if is_ignored {
+                    return;
+                }
+                // The past is no news to who comes, and is to who comes back, once.
+                let calls = self.look.calls(&record.event)
+                    && (!replay || std::mem::take(&mut self.has_missed));
+                if let Event::Message { .. } | Event::Server { .. } = record.event {
+                    self.count(calls);
+                }
+                self.look.record(record, *replay)
+            }
+            Received::Answer(answer) => {
+                if let Answer::PrivateFrom { id, from, .. } = answer {
+                    if self.roster.is_ignored(from.as_str()) {
+                        self.roster.heard(*id, from);
+                        return;
+                    }
+                    self.roster.heard_privately(*id, from);
+                    self.count(true);
+                }
+                self.look.answer(answer, self.screen.columns())
+            }
+            Received::Unknown => return,
+        };
+        for line in lines {
+            self.screen.print(line);
+        }
+    }
+
+    fn is_ignored(&self, event: &Event) -> bool {
+        match event {
+            Event::Message { from, .. } => self.roster.is_ignored(from.as_str()),
+            Event::Joined(_)
+            | Event::Left { .. }
+            | Event::Renamed { .. }
+            | Event::Server { .. }
+            | Event::Shutdown => false,
+        }
+    }
+
+    /// A line came that somebody may want to know of.
+    fn count(&mut self, rings: bool) {
+        if let Some(unread) = &mut self.unread {
+            *unread += 1;
+        }
+        if rings && self.rings {
+            self.screen.ring();
+        }
+    }
+
+    /// No more of the past will come.
+    pub(crate) fn end_past(&mut self) {
+        if let Some(line) = self.look.end_past() {
+            self.screen.print(line);
+        }
+    }
+
+    /// Says something.
+    pub(crate) fn notice(&mut self, text: &str) {
+        let line = self.look.notice(text);
+        self.screen.print(line);
+    }
+
+    /// Says why something is not done.
+    pub(crate) fn refuse(&mut self, reason: &impl std::fmt::Display) {
+        let line = self.look.refusal(reason);
+        self.screen.print(line);
+    }
+
+    /// Says why the client ends.
+    pub(crate) fn fail(&mut self, error: &impl std::fmt::Display) {
+        self.screen.print(Line::plain(&format!("error: {error}")));
+    }
+
+    /// What stands above the line from now on.
+    pub(crate) fn status(&mut self, status: Option<String>) {
+        if status != self.status {
+            self.status = status;
+            self.screen.touch();
+        }
+    }
+
+    /// How long drawing may still wait; `None` where there is nothing to draw.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        self.screen.wait()
+    }
+
+    /// Draws all that has changed.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(crate) fn draw(&mut self) -> io::Result<()> {
+        if terminal::retake()? {
+            self.screen.begin_below();
+        }
+        if !self.screen.is_as_large_as_it_was() {
+            return Ok(());
+        }
+        if let Some(title) = self.title() {
+            self.screen.title(title);
+        }
+        let editor = self.question.as_ref().unwrap_or(&self.editor);
+        let rows = editor.rows(self.screen.columns(), self.screen.most_rows());
+        self.screen.draw(&rows, self.status.as_deref())
+    }
+
+    /// As `chat 1 - ala (3)`, and `chat 1` while the name is asked for.
+    fn title(&self) -> Option<String> {
+        // Not every terminal can show more in a title.
+        let ascii = |c: char| if c.is_ascii_graphic() { c } else { '?' };
+        let name: String = self.name.chars().take(MAX_NAME_CHARS).map(ascii).collect();
+        let chat = match self.number {
+            Some(number) => format!("chat {number}"),
+            None => "chat".into(),
+        };
+        match self.unread {
+            // A name that was given is on its way.
+            _ if name.is_empty() => self.question.as_ref().map(|_| chat),
+            None | Some(0) => Some(format!("{chat} - {name}")),
+            Some(unread) => Some(format!("{chat} - {name} ({unread})")),
+        }
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // What was typed and not entered stays to be read.
+        if !self.editor.text().is_empty() {
+            for row in self.editor.rows(usize::MAX, usize::MAX).rows {
+                self.screen.print(Line::plain(&row));
+            }
+        }
+        // It fails where the terminal is gone.
+        let _ = self.screen.leave();
+    }
+}

@@ -1,0 +1,254 @@
+//! Where windows go on the screen, side by side.
+
+use std::process::{Command, Stdio};
+
+/// Columns of text below which a window is no fun to chat in.
+const MIN_COLUMNS: u32 = 50;
+/// Rows of text below which it is not.
+const MIN_ROWS: u32 = 6;
+/// A window's usual size, in columns and rows; it gets less where the screen is small.
+const USUAL: (u32, u32) = (80, 24);
+
+/// What goes around the text of a window, about, in pixels: both borders and a scrollbar, and the title bar with the lower border.
+const DECORATION: (u32, u32) = (26, 44);
+
+/// How far a window stands off the one that had its place before, in pixels: a title bar and some.
+const STEP: u32 = 28;
+/// How often the places are given out before the first ones come again. Fewer steps than the lowest window is high, so that no window
+/// comes upon one of the row above.
+const ROUNDS: u32 = 5;
+
+/// A size in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+}
+
+/// What a window is to cover, without its decoration, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// From the left edge of the screen to the decoration.
+    pub(crate) x: u32,
+    /// From the top edge of the screen to the decoration.
+    pub(crate) y: u32,
+    pub(crate) size: Size,
+}
+
+impl Place {
+    /// Its size in columns and rows.
+    pub(crate) fn cells(&self, cell: Size) -> (u32, u32) {
+        (
+            (self.size.width / cell.width).max(1),
+            (self.size.height / cell.height).max(1),
+        )
+    }
+}
+
+/// The place of the window `number`, from 0: one of `places`, or near it where all of them were given out before.
+pub(crate) fn place(places: &[Place], number: usize) -> Option<Place> {
+    let first = places.get(number.checked_rem(places.len())?)?;
+    let round = u32::try_from(number / places.len()).unwrap_or(u32::MAX);
+    let shift = round % ROUNDS * STEP;
+    // Upwards, so that the prompts in the lowest lines all show; where the screen ends, narrower instead.
+    let up = shift.min(first.y);
+    let aside = shift - up;
+    Some(Place {
+        x: first.x + aside,
+        y: first.y - up,
+        size: Size {
+            width: first.size.width.saturating_sub(aside),
+            height: first.size.height,
+        },
+    })
+}
+
+/// The size of a letter of the usual monospace fonts (DejaVu, Noto) in so many points, at 96 pixels to the inch.
+pub(crate) fn cell(points: f32) -> Size {
+    let pixels = points * 96.0 / 72.0;
+    Size {
+        width: (pixels * 0.61).ceil() as u32,
+        height: (pixels * 1.2).ceil() as u32,
+    }
+}
+
+/// Places for `count` windows. They fill the screen from the bottom up, since the terminal with the log is usually further up.
+pub(crate) fn tile(screen: Size, cell: Size, count: usize) -> Vec<Place> {
+    let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+    let readable = screen.width / (MIN_COLUMNS * cell.width + DECORATION.0);
+    let mut columns = readable.clamp(1, count);
+    // Narrower, rather than too low to hold a prompt.
+    let lowest = MIN_ROWS * cell.height + DECORATION.1;
+    while columns < count && screen.height / count.div_ceil(columns) < lowest {
+        columns += 1;
+    }
+    let rows = count.div_ceil(columns);
+    let usual = Size {
+        width: USUAL.0 * cell.width + DECORATION.0,
+        height: USUAL.1 * cell.height + DECORATION.1,
+    };
+    // The upper third is left to the log, unless windows would be too low.
+    let lower = (screen.height * 2 / 3 / rows).max(lowest);
+    let slot = Size {
+        width: (screen.width / columns).min(usual.width),
+        height: (screen.height / rows).min(lower).min(usual.height),
+    };
+    (0..count)
+        .map(|index| Place {
+            x: index % columns * slot.width,
+            y: screen
+                .height
+                .saturating_sub((rows - index / columns) * slot.height),
+            size: Size {
+                width: slot.width.saturating_sub(DECORATION.0),
+                height: slot.height.saturating_sub(DECORATION.1),
+            },
+        })
+        .collect()
+}
+
+/// The size of the X screen (of the primary one where there are several), where a tool is installed that tells it.
+pub(crate) fn screen() -> Option<Size> {
+    std::env::var_os("DISPLAY")?;
+    output_of("xrandr", &["--current"])
+        .and_then(|text| parse_xrandr(&text))
+        .or_else(|| output_of("xdpyinfo", &[]).and_then(|text| parse_xdpyinfo(&text)))
+}
+
+fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    String::from_utf8(output.stdout).ok()
+}
+
+/// `eDP-1 connected primary 1920x1080+0+0 (normal …`
+fn parse_xrandr(text: &str) -> Option<Size> {
+    let connected = || text.lines().filter(|line| line.contains(" connected "));
+    connected()
+        .filter(|line| line.contains(" primary "))
+        .chain(connected())
+        .find_map(|line| {
+            line.split(' ')
+                .find_map(|word| parse_size(word.split('+').next()?))
+        })
+}
+
+/// `  dimensions:    1600x1000 pixels (…`
+fn parse_xdpyinfo(text: &str) -> Option<Size> {
+    let line = text.lines().find(|line| line.contains("dimensions:"))?;
+    line.split_whitespace().find_map(parse_size)
+}
+
+fn parse_size(text: &str) -> Option<Size> {
+    let (width, height) = text.split_once('x')?;
+    Some(Size {
+        width: width.parse().ok()?,
+        height: height.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCREEN: Size = Size {
+        width: 1600,
+        height: 1000,
+    };
+
+    #[test]
+    fn three_windows_stand_side_by_side_on_a_usual_screen() {
+        let places = tile(SCREEN, cell(11.0), 3);
+        assert!(places.iter().all(|place| place.y == places[0].y));
+        assert!(
+            places
+                .iter()
+                .all(|place| place.cells(cell(11.0)).0 >= MIN_COLUMNS)
+        );
+    }
+
+    #[test]
+    fn the_upper_part_stays_free_for_the_log_where_windows_are_still_readable() {
+        for (points, count) in [(11.0, 3), (11.0, 6), (18.0, 3), (18.0, 4)] {
+            let places = tile(SCREEN, cell(points), count);
+            for place in places {
+                assert!(
+                    place.y >= SCREEN.height / 3,
+                    "{count} of {points}: {place:?}"
+                );
+                assert!(place.cells(cell(points)).1 >= MIN_ROWS, "{place:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn windows_neither_overlap_nor_leave_the_screen() {
+        for (width, height) in [(800, 600), (1366, 768), (1920, 1080), (3840, 2160)] {
+            for count in 1..=64 {
+                let screen = Size { width, height };
+                let places = tile(screen, cell(11.0), count);
+                assert_eq!(places.len(), count);
+                for (index, a) in places.iter().enumerate() {
+                    let (right, bottom) = corner(a);
+                    assert!(right <= width && bottom <= height, "{count} {a:?}");
+                    for b in &places[..index] {
+                        let apart = corner(b).0 <= a.x
+                            || right <= b.x
+                            || corner(b).1 <= a.y
+                            || bottom <= b.y;
+                        assert!(apart, "{count} on {screen:?}: {a:?} {b:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn further_windows_stand_off_earlier_ones_and_stay_on_the_screen() {
+        for (width, height) in [(800, 600), (1366, 768), (1920, 1080)] {
+            for count in 1..=9 {
+                let screen = Size { width, height };
+                let places = tile(screen, cell(11.0), count);
+                let given: Vec<Place> = (0..count * ROUNDS as usize)
+                    .filter_map(|number| place(&places, number))
+                    .collect();
+                assert_eq!(given[..count], places);
+                for (index, a) in given.iter().enumerate() {
+                    let (right, bottom) = corner(a);
+                    assert!(right <= width && bottom <= height, "{count} {a:?}");
+                    for b in &given[..index] {
+                        assert_ne!((a.x, a.y), (b.x, b.y), "{count} on {screen:?}");
+                    }
+                }
+            }
+        }
+        assert_eq!(place(&[], 3), None);
+    }
+
+    fn corner(place: &Place) -> (u32, u32) {
+        (
+            place.x + place.size.width + DECORATION.0,
+            place.y + place.size.height + DECORATION.1,
+        )
+    }
+
+    #[test]
+    fn the_screen_is_read_from_either_tool() {
+        let size = |width, height| Some(Size { width, height });
+        let xrandr = "Screen 0: minimum 320 x 200, current 3520 x 1080\n\
+            HDMI-1 connected 1600x900+1920+0 (normal left) 443mm x 249mm\n\
+            eDP-1 connected primary 1920x1080+0+0 (normal left) 344mm x 194mm\n   1920x1080 60.0*+\n";
+        assert_eq!(parse_xrandr(xrandr), size(1920, 1080));
+        assert_eq!(
+            parse_xrandr("screen connected 1600x1000+0+0 0mm x 0mm"),
+            size(1600, 1000)
+        );
+        assert_eq!(parse_xrandr("eDP-1 disconnected"), None);
+        let xdpyinfo = "screen #0:\n  dimensions:    1600x1000 pixels (406x254 millimeters)\n";
+        assert_eq!(parse_xdpyinfo(xdpyinfo), size(1600, 1000));
+    }
+}

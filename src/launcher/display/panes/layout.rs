@@ -1,0 +1,204 @@
+//! Where the panes are: how many fit on a screen, which ones are shown, and in which rectangles.
+
+use ratatui::layout::Rect;
+
+/// The smallest pane that several of may be on a screen, frame included.
+const SMALLEST: (u16, u16) = (30, 6);
+
+/// Beyond this, more room makes a pane no more readable.
+const LARGEST: (u16, u16) = (60, 16);
+
+/// A pane by its number, and its place on the screen, frame included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tile {
+    pub(crate) pane: usize,
+    pub(crate) area: Rect,
+}
+
+/// Splits the screen into what is for the panes, and the status line under it.
+pub(crate) fn split(screen: Rect) -> (Rect, Rect) {
+    let height = screen.height.saturating_sub(1);
+    let panes = Rect { height, ..screen };
+    let status = Rect {
+        y: screen.y + height,
+        height: screen.height - height,
+        ..screen
+    };
+    (panes, status)
+}
+
+/// The panes that are shown in `area`, of `count`: all of them where they fit, else the screenful that `focus` is in. With `zoomed` only that one.
+///
+/// Together they cover `area`. None of several is smaller than 30 by 6 cells; a single one is as large as the area, however small that is.
+pub(crate) fn arrange(count: usize, area: Rect, focus: usize, zoomed: bool) -> Vec<Tile> {
+    if count == 0 {
+        return Vec::new();
+    }
+    let focus = focus.min(count - 1);
+    let (shown, rows) = if zoomed { (1, 1) } else { grid(count, area) };
+    let first = (focus / shown * shown).min(count - shown);
+    let mut tiles = Vec::with_capacity(shown);
+    for row in 0..rows {
+        // What does not divide evenly goes to the lower rows, so that the server's log, which comes first, has the wider place.
+        let (begin, end) = (row * shown / rows, (row + 1) * shown / rows);
+        let (y, height) = share(area.y, area.height, row, rows);
+        for pane in begin..end {
+            let (x, width) = share(area.x, area.width, pane - begin, end - begin);
+            let area = Rect {
+                x,
+                y,
+                width,
+                height,
+            };
+            tiles.push(Tile {
+                pane: first + pane,
+                area,
+            });
+        }
+    }
+    tiles
+}
+
+/// What is in a pane's frame. A pane that has no room for one is without it.
+pub(crate) fn inside(area: Rect) -> Rect {
+    if area.width < 4 || area.height < 3 {
+        return area;
+    }
+    Rect {
+        x: area.x + 1,
+        y: area.y + 1,
+        width: area.width - 2,
+        height: area.height - 2,
+    }
+}
+
+/// What is in the server's pane: its log, and under it the line that is typed, where there is room for both.
+pub(crate) fn log_and_line(inside: Rect) -> (Rect, Rect) {
+    if inside.height < 2 {
+        return (
+            inside,
+            Rect {
+                height: 0,
+                ..inside
+            },
+        );
+    }
+    split(inside)
+}
+
+/// How many of `count` panes are shown at a time, and in how many rows.
+fn grid(count: usize, area: Rect) -> (usize, usize) {
+    (2..=count)
+        .rev()
+        .find_map(|shown| Some((shown, best_rows(shown, area)?)))
+        .unwrap_or((1, 1))
+}
+
+/// The number of rows in which so many panes are most readable; `None` where they do not fit.
+fn best_rows(shown: usize, area: Rect) -> Option<usize> {
+    let mut best = None;
+    let mut best_worth = 0;
+    for rows in 1..=shown {
+        let columns = shown.div_ceil(rows);
+        let (width, height) = (
+            usize::from(area.width) / columns,
+            usize::from(area.height) / rows,
+        );
+        if width < usize::from(SMALLEST.0) || height < usize::from(SMALLEST.1) {
+            continue;
+        }
+        let worth = width.min(usize::from(LARGEST.0)) * height.min(usize::from(LARGEST.1));
+        if worth > best_worth {
+            best_worth = worth;
+            best = Some(rows);
+        }
+    }
+    best
+}
+
+/// The place of part `index` of `parts` in a length that begins at `start`.
+fn share(start: u16, length: u16, index: usize, parts: usize) -> (u16, u16) {
+    let at = |index: usize| (usize::from(length) * index / parts) as u16;
+    (start + at(index), at(index + 1) - at(index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_size() -> impl Iterator<Item = Rect> {
+        (6..=100).flat_map(|height| (20..=400).map(move |width| Rect::new(0, 0, width, height)))
+    }
+
+    #[test]
+    fn panes_cover_the_screen_and_none_of_several_is_too_small() {
+        for screen in every_size() {
+            let (area, status) = split(screen);
+            assert_eq!(area.height + status.height, screen.height);
+            for count in [1, 2, 3, 4, 5, 6, 9, 16, 17, 65] {
+                let tiles = arrange(count, area, 0, false);
+                let cells: u32 = tiles.iter().map(|tile| tile.area.area()).sum();
+                assert_eq!(cells, area.area(), "{count} on {screen}: {tiles:?}");
+                for (index, tile) in tiles.iter().enumerate() {
+                    assert_eq!(tile.area, tile.area.intersection(area), "{tiles:?}");
+                    let others = &tiles[index + 1..];
+                    assert!(others.iter().all(|other| !other.area.intersects(tile.area)));
+                    let Rect { width, height, .. } = tile.area;
+                    assert!(
+                        tiles.len() == 1 || (width >= 30 && height >= 6),
+                        "{tiles:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_pane_is_shown_when_it_has_the_focus() {
+        for screen in [
+            Rect::new(0, 0, 20, 6),
+            Rect::new(0, 0, 80, 24),
+            Rect::new(0, 0, 400, 100),
+        ] {
+            for count in 1..=65 {
+                let sizes: Vec<usize> = (0..count)
+                    .map(|focus| {
+                        let tiles = arrange(count, split(screen).0, focus, false);
+                        assert!(tiles.iter().any(|tile| tile.pane == focus));
+                        assert!(tiles.is_sorted_by_key(|tile| tile.pane));
+                        tiles.len()
+                    })
+                    .collect();
+                assert!(sizes.iter().all(|size| *size == sizes[0]), "{sizes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn sixteen_panes_fit_on_a_large_screen_and_six_on_a_small_one() {
+        let shown =
+            |count, width, height| arrange(count, Rect::new(0, 0, width, height), 0, false).len();
+        assert_eq!(shown(16, 200, 60), 16);
+        assert_eq!(shown(16, 80, 23), 6);
+        assert_eq!(shown(4, 80, 23), 4);
+        assert_eq!(shown(4, 59, 11), 1);
+    }
+
+    #[test]
+    fn the_servers_pane_is_the_wider_one() {
+        let tiles = arrange(3, Rect::new(0, 0, 80, 23), 0, false);
+        let areas: Vec<Rect> = tiles.iter().map(|tile| tile.area).collect();
+        let expected = [
+            Rect::new(0, 0, 80, 11),
+            Rect::new(0, 11, 40, 12),
+            Rect::new(40, 11, 40, 12),
+        ];
+        assert_eq!(areas, expected);
+    }
+
+    #[test]
+    fn a_zoomed_pane_has_the_whole_screen() {
+        let area = Rect::new(0, 0, 80, 23);
+        assert_eq!(arrange(4, area, 2, true), [Tile { pane: 2, area }]);
+    }
+}

@@ -1,0 +1,228 @@
+//! Panes for the clients, in the tmux that the launcher runs in.
+
+pub(crate) mod own;
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::os::Scratch;
+use crate::protocol::text;
+
+/// Columns and rows below which a pane is no fun to chat in. What would be smaller goes to a new window.
+const SMALLEST: (u32, u32) = (30, 6);
+
+/// Sets what a file says in the environment, and goes on as the client. An option of tmux's would show in `ps` what is in it.
+const SCRIPT: &str = r#". "$0"; exec "$@""#;
+
+/// Whether this process runs in a tmux.
+pub(crate) fn is_inside() -> bool {
+    env::var_os("TMUX").is_some_and(|value| !value.is_empty())
+}
+
+/// Opens panes.
+#[derive(Default)]
+pub(crate) struct Panes {
+    /// The window that got the last one.
+    window: Option<String>,
+    /// Where the user finds the window that was opened last, until that is told.
+    note: Option<String>,
+    /// What their clients read when they start.
+    environments: Vec<Scratch>,
+}
+
+impl Panes {
+    /// Opens a pane with `client` in it, by the program `tmux`: beside the log in a tmux of our own, else in a new window, as long as there is room for it.
+    /// It closes when the client ends.
+    ///
+    /// # Errors
+    /// `tmux` cannot be started, or says why not.
+    pub(crate) fn open(
+        &mut self,
+        tmux: &Path,
+        title: &str,
+        client: &[OsString],
+        environment: &[(&str, OsString)],
+    ) -> io::Result<()> {
+        let environment = Scratch::new(&exports(environment))?;
+        let mut command: Vec<OsString> = [
+            "-d",
+            "-P",
+            "-F",
+            "#{pane_id} #{window_id} #{window_index}",
+            "--",
+        ]
+        .map(OsString::from)
+        .into();
+        command.extend(["/bin/sh", "-c", SCRIPT].map(OsString::from));
+        command.push(environment.path().into());
+        command.extend(client.iter().map(|argument| escape(argument)));
+        self.environments.push(environment);
+
+        let ours = || own::folder().and_then(|_| env::var("TMUX_PANE").ok());
+        let place = self.window.clone().or_else(ours);
+        let mut how: Vec<OsString> = match place.and_then(|place| with_room(tmux, &place)) {
+            // The last pane there is followed by the new one.
+            Some(window) => ["split-window", "-t", &format!("{window}.{{bottom-right}}")]
+                .map(OsString::from)
+                .into(),
+            None => ["new-window", "-n", "chat"].map(OsString::from).into(),
+        };
+        how.extend(command);
+        let ids = tell(tmux, &how)?;
+        let [pane, window, index] = ids.split(' ').collect::<Vec<_>>()[..] else {
+            return Err(io::Error::other("tmux did not say where the pane is"));
+        };
+        if self.window.as_deref() != Some(window) && own::folder().is_none() {
+            self.note = Some(way_to(tmux, index));
+        }
+        let look = [
+            &["select-pane", "-t", pane, "-T", title, ";"][..],
+            // The user's own settings might keep a pane after its program has ended.
+            &[
+                "set-option",
+                "-w",
+                "-t",
+                window,
+                "remain-on-exit",
+                "off",
+                ";",
+            ],
+            &["select-layout", "-t", window, "tiled"],
+        ];
+        tell(
+            tmux,
+            &look
+                .concat()
+                .into_iter()
+                .map(OsString::from)
+                .collect::<Vec<_>>(),
+        )?;
+        self.window = Some(window.to_owned());
+        Ok(())
+    }
+
+    /// Where the clients are, if that is another window than before, of a tmux that is the user's.
+    pub(crate) fn take_note(&mut self) -> Option<String> {
+        self.note.take()
+    }
+}
+
+/// How the user gets to the window of this index, with keys as they are set unless told otherwise.
+fn way_to(tmux: &Path, index: &str) -> String {
+    let asked = ["show-options", "-gv", "prefix"].map(OsString::from);
+    let prefix = tell(tmux, &asked).unwrap_or_default();
+    let prefix = match prefix.strip_prefix("C-") {
+        Some(key) => format!("Ctrl+{}", key.to_uppercase()),
+        None => prefix,
+    };
+    // Beyond 9 there is no key for a window, but a list of them.
+    let key = if index.len() == 1 { index } else { "w" };
+    format!("the clients are in tmux's window {index}, \"chat\": {prefix} {key}")
+}
+
+/// The window of `place`, a window or a pane, if it is still there and one more pane in it would be big enough.
+fn with_room(tmux: &Path, place: &str) -> Option<String> {
+    let format = "#{window_id} #{window_width} #{window_height} #{window_panes}";
+    let question = ["display-message", "-p", "-t", place, format];
+    let answer = tell(tmux, &question.map(OsString::from)).ok()?;
+    let (window, numbers) = answer.split_once(' ')?;
+    let mut numbers = numbers.split(' ').map(str::parse);
+    let mut next = || numbers.next()?.ok();
+    let (width, height, panes): (u32, u32, u32) = (next()?, next()?, next()?);
+    let (columns, rows) = tiles(panes + 1);
+    // A line goes between two panes, and one above each.
+    let fits = (width + 1) / columns > SMALLEST.0 && height / rows > SMALLEST.1;
+    fits.then(|| window.to_owned())
+}
+
+/// The columns and rows of tmux's layout `tiled`, in which rows grow first.
+fn tiles(panes: u32) -> (u32, u32) {
+    let (mut columns, mut rows) = (1, 1);
+    while columns * rows < panes {
+        rows += 1;
+        if columns * rows < panes {
+            columns += 1;
+        }
+    }
+    (columns, rows)
+}
+
+/// Has `tmux` do something, and gives what it prints. Ctrl+C in our terminal does not reach it.
+fn tell(tmux: &Path, arguments: &[OsString]) -> io::Result<String> {
+    let output = Command::new(tmux)
+        .args(arguments)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(io::Error::other(text::clean(said.trim()).into_owned()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// An argument that tmux is to hand on: a semicolon at its end would begin another command of tmux's.
+fn escape(argument: &OsStr) -> OsString {
+    let bytes = argument.as_bytes();
+    let escaped = bytes.strip_suffix(b";").map(|rest| [rest, br"\;"].concat());
+    OsString::from_vec(escaped.unwrap_or_else(|| bytes.to_vec()))
+}
+
+/// Lines of a shell that set variables.
+fn exports(environment: &[(&str, OsString)]) -> Vec<u8> {
+    let mut script = Vec::new();
+    for (name, value) in environment {
+        let quoted = value
+            .as_bytes()
+            .split(|&byte| byte == b'\'')
+            .collect::<Vec<_>>();
+        script.extend_from_slice(format!("export {name}='").as_bytes());
+        script.extend_from_slice(&quoted.join(&br"'\''"[..]));
+        script.extend_from_slice(b"'\n");
+    }
+    script
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_are_as_many_as_tmux_makes() {
+        let expected = [(1, 1), (1, 2), (2, 2), (2, 2), (2, 3), (2, 3), (3, 3)];
+        for (panes, tiling) in (1..).zip(expected) {
+            assert_eq!(tiles(panes), tiling, "{panes}");
+        }
+    }
+
+    #[test]
+    fn a_semicolon_reaches_the_program_and_not_tmux() {
+        for (argument, told) in [
+            ("a;", r"a\;"),
+            (";", r"\;"),
+            (r"a\;", r"a\\;"),
+            ("a;b", "a;b"),
+            ("", ""),
+        ] {
+            assert_eq!(escape(OsStr::new(argument)), told);
+        }
+    }
+
+    #[test]
+    fn a_shell_reads_any_value_as_it_is() {
+        let value = "it's $HOME `ls` \\ \"x\"\nżółw ";
+        let mut script = exports(&[("CHAT_TEST", value.into())]);
+        script.extend_from_slice(b"printf %s \"$CHAT_TEST\"");
+        let output = Command::new("/bin/sh")
+            .arg("-c")
+            .arg(OsStr::from_bytes(&script))
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), value);
+    }
+}

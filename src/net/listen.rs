@@ -1,0 +1,348 @@
+//! Listening sockets: one for each address of a name, or one for every interface.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+
+use anyhow::{Context, Error, Result, anyhow};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::cli::RoomArgs;
+use crate::net;
+use crate::os;
+
+/// Connections that may wait to be accepted. A class that joins at once fits; std's 128 made the 130th wait for a retransmission.
+const BACKLOG: i32 = 4096;
+
+/// Receive buffer of a connection, in bytes (Linux doubles it). Small, so that TCP holds back a client that is not read because it sends too
+/// fast: what the kernel would take in for it is neither delivered nor forgotten when it goes. Set on the listener, which hands it
+/// on, because the window is agreed on while connecting (tcp(7)).
+const RECEIVE_BUFFER: usize = 32 * 1024;
+
+/// Free ports that are tried with port 0, where a name has several addresses and each must have the same one.
+const FREE_PORT_TRIES: u32 = 16;
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// All addresses of a name or address.
+    Host(String),
+    /// Every interface, IPv4 and IPv6.
+    Everyone,
+}
+
+impl From<&RoomArgs> for Target {
+    fn from(room: &RoomArgs) -> Self {
+        if room.lan {
+            Self::Everyone
+        } else {
+            Self::Host(room.host.clone())
+        }
+    }
+}
+
+/// Listens on `port` of every address of `target`, at least one, with sockets that do not wait; port 0 takes a free one, the same for all.
+///
+/// Addresses of a name that this machine does not have (IPv6 where it is switched off) are left out if another one is left.
+///
+/// # Errors
+/// A name that is not known; a port that is in use (names its holder, where that can be known) or not allowed; an address that is not
+/// of this machine.
+pub fn listen(target: &Target, port: u16) -> Result<Vec<TcpListener>> {
+    let sockets = bind(target, port)?;
+    sockets
+        .into_iter()
+        .map(|(socket, address)| {
+            set_options(&socket);
+            socket
+                .listen(BACKLOG)
+                .and_then(|()| socket.set_nonblocking(true))
+                .map_err(|error| refusal(address, error))?;
+            Ok(socket.into())
+        })
+        .collect()
+}
+
+/// Sets what every connection is to have: an accepted socket begins with the options of its listener, which saves six system calls
+/// for each of a class that comes at once.
+fn set_options(listener: &Socket) {
+    net::keep_alive(listener);
+    // Where one cannot be set, the connections work without it.
+    let _ = listener.set_tcp_nodelay(true);
+    // Keepalive asks nothing while something is waiting to be acknowledged (tcp(7), `TCP_USER_TIMEOUT`).
+    #[cfg(target_os = "linux")]
+    let _ = listener.set_tcp_user_timeout(Some(net::GIVEN_UP_AFTER));
+}
+
+/// Fails as [`listen`] would now, without becoming reachable even for a moment.
+///
+/// # Errors
+/// As [`listen`].
+pub fn check(target: &Target, port: u16) -> Result<()> {
+    bind(target, port).map(drop)
+}
+
+fn bind(target: &Target, port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
+    match target {
+        Target::Host(host) => bind_all(&resolve(host, port)?, port),
+        Target::Everyone => bind_every_interface(port),
+    }
+}
+
+/// IPv4 comes to the IPv6 wildcard as well; where there is no IPv6, the IPv4 wildcard has to do.
+fn bind_every_interface(port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
+    let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    let bound = match bind_one(v6, Stack::Dual) {
+        Err(error) if is_not_ours(&error) => {
+            let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+            bind_one(v4, Stack::Single).map_err(|error| refusal(v4, error))
+        }
+        other => other.map_err(|error| refusal(v6, error)),
+    }?;
+    Ok(vec![bound])
+}
+
+fn bind_all(ips: &[IpAddr], port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
+    let mut tries = 1;
+    loop {
+        match bind_each(ips, port) {
+            // The first address had this free port, another one has not.
+            Err(Refused { error, .. })
+                if port == 0
+                    && error.kind() == io::ErrorKind::AddrInUse
+                    && tries < FREE_PORT_TRIES =>
+            {
+                tries += 1;
+            }
+            other => return other.map_err(|refused| refusal(refused.address, refused.error)),
+        }
+    }
+}
+
+struct Refused {
+    address: SocketAddr,
+    error: io::Error,
+}
+
+fn bind_each(ips: &[IpAddr], mut port: u16) -> Result<Vec<(Socket, SocketAddr)>, Refused> {
+    let mut bound = Vec::new();
+    let mut not_ours = None;
+    for &ip in ips {
+        let address = SocketAddr::new(ip, port);
+        match bind_one(address, Stack::Single) {
+            Ok((socket, address)) => {
+                port = address.port();
+                bound.push((socket, address));
+            }
+            Err(error) if is_not_ours(&error) => not_ours = Some(Refused { address, error }),
+            Err(error) => return Err(Refused { address, error }),
+        }
+    }
+    match not_ours {
+        Some(refused) if bound.is_empty() => Err(refused),
+        _ => Ok(bound),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stack {
+    /// The address's own version of IP.
+    Single,
+    /// IPv6 that takes IPv4 as well.
+    Dual,
+}
+
+/// Gives the socket, and the address with the port that it got.
+fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<(Socket, SocketAddr)> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(stack == Stack::Single)?;
+    }
+    // A server that is started right after another gets the same port, although connections of the old one linger.
+    socket.set_reuse_address(true)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    socket.bind(&address.into())?;
+    let bound = socket.local_addr()?.as_socket().unwrap_or(address);
+    Ok((socket, bound))
+}
+
+/// All addresses of `host`, each once, in the resolver's order.
+fn resolve(host: &str, port: u16) -> Result<Vec<IpAddr>> {
+    // `[::1]` is how an IPv6 address stands beside a port.
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host);
+    let mut ips = Vec::new();
+    let addresses = (bare, port).to_socket_addrs().with_context(|| {
+        format!("cannot find the address of `{host}`; try 127.0.0.1, or --lan for every interface")
+    })?;
+    for address in addresses {
+        if !ips.contains(&address.ip()) {
+            ips.push(address.ip());
+        }
+    }
+    if ips.is_empty() {
+        return Err(anyhow!(
+            "`{host}` has no address; try 127.0.0.1, or --lan for every interface"
+        ));
+    }
+    Ok(ips)
+}
+
+/// Whether the address, or its version of IP, is not there on this machine.
+fn is_not_ours(error: &io::Error) -> bool {
+    // EAFNOSUPPORT has no stable `ErrorKind`.
+    let no_such_family = Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+    error.raw_os_error() == no_such_family || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+/// What a user is told about an address that cannot be listened on.
+fn refusal(address: SocketAddr, error: io::Error) -> Error {
+    let port = address.port();
+    let reason = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let holder = os::port_holder(port)
+                .map(|holder| format!(" by {holder}"))
+                .unwrap_or_default();
+            format!(
+                "port {port} is in use{holder}; try another one, or `-p 0` to take any free one"
+            )
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "port {port} needs privileges, as those below 1024 do; try a higher one, such as `-p 9999`"
+        ),
+        io::ErrorKind::AddrNotAvailable => format!(
+            "this machine has no address {}; try 127.0.0.1, or --lan for every interface",
+            address.ip()
+        ),
+        _ => error.to_string(),
+    };
+    anyhow!("cannot listen on {address}: {reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpStream;
+    #[cfg(target_os = "linux")]
+    use std::time::Duration;
+
+    use super::*;
+
+    fn host(name: &str) -> Target {
+        Target::Host(name.into())
+    }
+
+    fn port_of(listeners: &[TcpListener]) -> u16 {
+        listeners[0].local_addr().unwrap().port()
+    }
+
+    #[test]
+    fn port_0_takes_a_free_one_that_can_be_connected_to() {
+        let listeners = listen(&host("127.0.0.1"), 0).unwrap();
+        assert_eq!(listeners.len(), 1);
+        TcpStream::connect(("127.0.0.1", port_of(&listeners))).unwrap();
+    }
+
+    #[test]
+    fn all_addresses_of_a_name_get_the_same_port() {
+        let listeners = listen(&host("localhost"), 0).unwrap();
+        let port = port_of(&listeners);
+        for listener in &listeners {
+            let address = listener.local_addr().unwrap();
+            assert_eq!(address.port(), port);
+            TcpStream::connect(address).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_may_stand_in_brackets() {
+        match listen(&host("[::1]"), 0) {
+            Ok(listeners) => assert!(listeners[0].local_addr().unwrap().is_ipv6()),
+            Err(error) => assert!(error.to_string().contains("no address ::1"), "{error}"),
+        }
+    }
+
+    #[test]
+    fn every_interface_means_ipv4_as_well() {
+        let listeners = listen(&Target::Everyone, 0).unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port_of(&listeners))).unwrap();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_peer_that_vanishes_is_asked_after_a_minute_and_given_up_after_a_minute_and_a_half() {
+        let listeners = listen(&host("127.0.0.1"), 0).unwrap();
+        let _peer = TcpStream::connect(("127.0.0.1", port_of(&listeners))).unwrap();
+        let connection = Socket::from(listeners[0].accept().unwrap().0);
+        assert!(connection.tcp_nodelay().unwrap());
+        assert!(connection.keepalive().unwrap());
+        let seconds = Duration::from_secs;
+        assert_eq!(connection.tcp_keepalive_time().unwrap(), seconds(60));
+        assert_eq!(connection.tcp_keepalive_interval().unwrap(), seconds(10));
+        assert_eq!(connection.tcp_keepalive_retries().unwrap(), 3);
+        assert_eq!(connection.tcp_user_timeout().unwrap(), Some(seconds(90)));
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_with_its_holder_and_a_way_out() {
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = holder.local_addr().unwrap().port();
+        for target in [host("127.0.0.1"), Target::Everyone] {
+            let error = listen(&target, port).unwrap_err().to_string();
+            assert!(error.contains(&format!("port {port} is in use")), "{error}");
+            assert!(error.contains("`-p 0`"), "{error}");
+            #[cfg(target_os = "linux")]
+            assert!(
+                error.contains(&format!("(pid {})", std::process::id())),
+                "{error}"
+            );
+            assert!(check(&target, port).is_err());
+        }
+    }
+
+    #[test]
+    fn a_port_is_free_again_at_once_although_a_connection_lingers() {
+        let listeners = listen(&host("127.0.0.1"), 0).unwrap();
+        let port = port_of(&listeners);
+        let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (accepted, _) = listeners[0].accept().unwrap();
+        // The side that closes first is the one that lingers.
+        drop((accepted, listeners));
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        drop(client);
+        check(&host("127.0.0.1"), port).unwrap();
+        listen(&host("127.0.0.1"), port).unwrap();
+    }
+
+    #[test]
+    fn checking_a_port_does_not_make_it_reachable() {
+        let bound = bind(&host("127.0.0.1"), 0).unwrap();
+        let port = bound[0].1.port();
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    }
+
+    #[test]
+    fn an_unknown_name_is_named() {
+        let error = listen(&host("no-such-host.invalid"), 0).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(
+            text.contains("cannot find the address of `no-such-host.invalid`"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_refused() {
+        // RFC 5737: for documentation, so nobody's.
+        let error = listen(&host("192.0.2.1"), 0).unwrap_err().to_string();
+        assert!(
+            error.contains("this machine has no address 192.0.2.1"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! Temporary files that other programs of this user read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// What the temporary folder has from us begins so, and goes on with our process's number and `-`.
+pub(crate) const PREFIX: &str = "chat-run-";
+
+/// A temporary file, gone when this object goes.
+///
+/// On Linux it is in no folder, and gone with this process however that ends: a memfd (memfd_create(2)). Where others cannot open
+/// that, as without `/proc`, it is in the temporary folder.
+#[derive(Debug)]
+pub struct Scratch {
+    file: File,
+    path: PathBuf,
+    is_named: bool,
+}
+
+impl Scratch {
+    /// Makes one that holds `contents`, with a random name where it has one.
+    ///
+    /// # Errors
+    /// No memory, no file descriptor, or the temporary folder cannot be written to.
+    pub fn new(contents: &[u8]) -> io::Result<Self> {
+        let mut scratch = match Self::unnamed() {
+            Some(scratch) => scratch,
+            None => Self::named()?,
+        };
+        scratch.file.write_all(contents)?;
+        Ok(scratch)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn unnamed() -> Option<Self> {
+        use std::os::fd::AsRawFd;
+        use std::os::unix::fs::MetadataExt;
+
+        use rustix::fs::{MemfdFlags, memfd_create};
+
+        let file = File::from(memfd_create("chat-run", MemfdFlags::CLOEXEC).ok()?);
+        let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+        // In a /proc of another namespace our number is somebody else's.
+        let (ours, theirs) = (file.metadata().ok()?, fs::metadata(&path).ok()?);
+        let is_it = (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino());
+        is_it.then(|| Self {
+            file,
+            path: path.into(),
+            is_named: false,
+        })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn unnamed() -> Option<Self> {
+        None
+    }
+
+    fn named() -> io::Result<Self> {
+        let random = getrandom::u64().map_err(io::Error::other)?;
+        let name = format!("{PREFIX}{}-{random:016x}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600);
+        let file = options.open(&path)?;
+        Ok(Self {
+            file,
+            path,
+            is_named: true,
+        })
+    }
+
+    /// A path by which other processes of this user can open it, while this object lives.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.is_named {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

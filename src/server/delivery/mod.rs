@@ -1,0 +1,404 @@
+//! The delivery thread: takes what is pending, writes the history, and sends to every member.
+//!
+//! One round sends to each member with one vectored send that does not wait, whatever the number of messages in
+//! it: a send costs about the same for one line as for a thousand. A member whose socket is full gets a backlog
+//! and a writer thread of its own until it has caught up, so nobody waits for it.
+//!
+//! Comings and goings may wait a moment for more of them: when a class joins at once, each of n members would otherwise
+//! be sent n lines one by one. They wait for nothing else: what is said next takes them along, in order.
+
+pub(crate) mod backlog;
+pub(crate) mod batch;
+pub(crate) mod pacer;
+pub(crate) mod recipient;
+
+use std::collections::BTreeMap;
+use std::net::{Shutdown, TcpStream};
+use std::ops::Range;
+use std::sync::{Arc, Weak};
+use std::thread::Scope;
+use std::time::{Duration, Instant};
+
+use crate::net::Sheet;
+use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
+use crate::protocol::request::Format;
+use crate::protocol::text::Text;
+use crate::server::Shared;
+use crate::server::delivery::batch::{Round, Script};
+use crate::server::delivery::recipient::{Cut, Outlet};
+use crate::server::history::{Change, History, LOOK};
+use crate::server::log::Entry;
+use crate::server::members::Link;
+use crate::server::replay::{Past, Span};
+use crate::server::room::{Connection, Posted};
+use crate::server::thread_budget::LEAVING;
+
+/// Least time between two rounds that bring members nothing but comings and goings, while more of them come. A class of thousands is in
+/// before it is over, and each of them is sent to once.
+const HOLD: Duration = Duration::from_millis(200);
+
+/// Time without another event after which no more of them are waited for: longer than one that comes needs to get through the door of a busy
+/// machine.
+const LULL: Duration = Duration::from_millis(3);
+
+/// Members that have left and take what came before, at once; of more, who left first is cut off. Half of those that have no seat.
+const MAX_RETIRED: usize = LEAVING / 2;
+
+/// Bytes for single members that are gathered before they are sent.
+const MAX_OWN: usize = 1024 * 1024;
+
+/// From so many members of a format on, and from so many bytes for each, a [`Sheet`] is made: it takes some 20 µs, and spares each of them
+/// a copy.
+const MANY: usize = 32;
+const MUCH: usize = 8 * 1024;
+
+/// What the delivery thread owns: nobody else sends to members, or writes the history.
+pub(crate) struct Delivery<'scope, 'env> {
+    shared: &'env Shared,
+    scope: &'scope Scope<'scope, 'env>,
+    outlets: BTreeMap<MemberId, Outlet>,
+    /// Members that have left, and to which a writer thread still sends what came before.
+    retired: Vec<Weak<TcpStream>>,
+    json_outlets: usize,
+    past: Past,
+    history: Option<History>,
+    round: Round,
+    /// When comings and goings may be sent.
+    notices_at: Instant,
+}
+
+impl<'scope, 'env> Delivery<'scope, 'env> {
+    pub(crate) fn new(
+        shared: &'env Shared,
+        scope: &'scope Scope<'scope, 'env>,
+        past: Past,
+        history: Option<History>,
+    ) -> Self {
+        Self {
+            shared,
+            scope,
+            outlets: BTreeMap::new(),
+            retired: Vec::new(),
+            json_outlets: 0,
+            past,
+            history,
+            round: Round::default(),
+            notices_at: Instant::now(),
+        }
+    }
+
+    /// The body of the thread `deliver`: returns when the room is closed and all is sent.
+    pub(crate) fn run(mut self) {
+        let mut batch = Vec::new();
+        while !self.round.closes {
+            let (patience, past) = (self.patience(), self.past.bytes());
+            self.shared.room.take(&mut batch, patience, past);
+            let is_lull = batch.is_empty();
+            self.encode(batch.drain(..));
+            self.write_history();
+            // Before anyone acts upon it, so that the log has the order in which it happened.
+            self.shared.log.queue(&mut self.round.records);
+            let now = Instant::now();
+            let notices_are_due =
+                !self.round.plain.is_empty() && (is_lull || self.notices_at <= now);
+            if self.round.urgent || notices_are_due {
+                self.send(true);
+                self.notices_at = now + HOLD;
+                self.round.clear();
+            } else {
+                self.send(false);
+                if self.round.plain.is_empty() {
+                    self.round.clear();
+                }
+            }
+            self.shared.log.show_queued();
+            self.shared.pace.end_round();
+        }
+        self.shared.pace.close();
+        // There is no more time for those that are behind.
+        for socket in self.retired.iter().filter_map(Weak::upgrade) {
+            self.shared.linger.add(socket);
+        }
+        for change in self.history.map(History::close).into_iter().flatten() {
+            tell(self.shared, &change);
+        }
+    }
+
+    /// How long to wait for more, where there is something to do without it.
+    fn patience(&self) -> Duration {
+        if !self.round.plain.is_empty() {
+            self.notices_at
+                .saturating_duration_since(Instant::now())
+                .min(LULL)
+        } else if self.history.is_some() {
+            LOOK
+        } else {
+            Duration::MAX
+        }
+    }
+
+    fn encode(&mut self, batch: impl Iterator<Item = Posted>) {
+        for posted in batch {
+            match posted {
+                Posted::Event(record) => self.encode_event(record),
+                Posted::Join {
+                    record,
+                    welcome,
+                    past,
+                    link,
+                    connection,
+                } => {
+                    self.end_earlier(link);
+                    let Connection {
+                        socket,
+                        format,
+                        greeting,
+                    } = connection;
+                    let outlet = Outlet {
+                        link,
+                        socket,
+                        format,
+                        name: welcome.name.clone(),
+                        script: Script::default(),
+                        backlog: None,
+                    };
+                    self.encode_join(greeting, record, *welcome, past, outlet);
+                    // A long past, for each of a class that joins at once.
+                    if self.round.own.len() > MAX_OWN {
+                        self.send_own();
+                    }
+                }
+                Posted::Answer(id, answer) => {
+                    // A member that was cut in an earlier round gets no answers.
+                    let Some(outlet) = self.outlets.get_mut(&id) else {
+                        continue;
+                    };
+                    let own = self.round.write_own(outlet.format, &answer);
+                    let at = self.round.common(outlet.format).len();
+                    if let Answer::Online { .. } = *answer {
+                        outlet.script.exempt += own.len();
+                    }
+                    outlet.script.insert(at, own);
+                }
+            }
+        }
+    }
+
+    /// Sends what there is for single members.
+    fn send_own(&mut self) {
+        self.write_history();
+        self.shared.log.queue(&mut self.round.records);
+        self.send(false);
+    }
+
+    /// Ends the connection on which a member was here that comes back on another one, after what it was to get: the new
+    /// one continues from what the client says that it has.
+    fn end_earlier(&mut self, link: Link) {
+        if self.outlets.contains_key(&link.id) {
+            self.send_own();
+        }
+        if let Some(outlet) = self.remove(link.id) {
+            outlet.cut("you came back on another connection", self.shared);
+        }
+    }
+
+    fn encode_event(&mut self, record: Arc<Record>) {
+        let (plain, json) = self.write_common(&record);
+        match &record.event {
+            Event::Message { id, .. } => {
+                self.round.urgent = true;
+                if let Some(outlet) = self.outlets.get_mut(id)
+                    && outlet.format == Format::Plain
+                {
+                    outlet.script.skip(plain);
+                }
+            }
+            Event::Left { id, .. } => {
+                if let Some(outlet) = self.outlets.get_mut(id) {
+                    let at = match outlet.format {
+                        Format::Plain => plain.start,
+                        Format::Json => json.start,
+                    };
+                    outlet.script.end(at);
+                }
+            }
+            Event::Renamed { id, to, .. } => {
+                self.round.urgent = true;
+                if let Some(outlet) = self.outlets.get_mut(id) {
+                    outlet.name = to.clone();
+                }
+            }
+            Event::Server { .. } => self.round.urgent = true,
+            Event::Shutdown => {
+                self.round.urgent = true;
+                self.round.closes = true;
+            }
+            Event::Joined(_) => {}
+        }
+        self.finish_event(record);
+    }
+
+    fn encode_join(
+        &mut self,
+        greeting: Option<Text>,
+        record: Option<Arc<Record>>,
+        mut welcome: Welcome,
+        past: Span,
+        mut outlet: Outlet,
+    ) {
+        let format = outlet.format;
+        if format == Format::Json {
+            self.json_outlets += 1;
+        }
+        welcome.missing = self.past.missing(past);
+        let begin = self.round.own.len();
+        if let Some(greeting) = greeting {
+            self.round
+                .write_own(Format::Plain, &Answer::Notice(greeting));
+        }
+        let mut own = self.round.write_own(format, &Answer::Welcome(welcome));
+        own.start = begin;
+        if !self.shared.room.is_superseded(outlet.link) {
+            self.past.write(past, format, &mut self.round.own);
+        }
+        own.end = self.round.own.len();
+        // Live begins where the past ends: a plain client does not get its own joining, a JSON client does.
+        let live = match &record {
+            None => self.round.common(format).len(),
+            Some(record) => {
+                let (plain, json) = self.write_common(record);
+                match format {
+                    Format::Plain => plain.end,
+                    Format::Json => json.start,
+                }
+            }
+        };
+        outlet.script = Script::of_newcomer(own, live);
+        self.outlets.insert(outlet.link.id, outlet);
+        if let Some(record) = record {
+            self.finish_event(record);
+        }
+    }
+
+    /// Encodes an event for all members; JSON only where somebody gets it.
+    fn write_common(&mut self, record: &Record) -> (Range<usize>, Range<usize>) {
+        let with_json = self.history.is_some() || self.json_outlets > 0;
+        self.round.write_common(record, with_json)
+    }
+
+    fn finish_event(&mut self, record: Arc<Record>) {
+        self.past.push(Arc::clone(&record));
+        self.round.records.push(record);
+    }
+
+    /// Before anyone is sent a line: what a member has seen is in the file.
+    fn write_history(&mut self) {
+        let Some(history) = &mut self.history else {
+            return;
+        };
+        let events = self.round.records.len();
+        if events > 0 {
+            let lines = &self.round.json[self.round.written..];
+            self.round.written = self.round.json.len();
+            history.append(lines, events as u64);
+        }
+        for change in history.look() {
+            tell(self.shared, &change);
+        }
+    }
+
+    /// Sends to all members, or to those for whom there is something special, what has happened in this round.
+    fn send(&mut self, to_all: bool) {
+        let mut parts = Vec::new();
+        let mut ended = Vec::new();
+        let sheets = match to_all {
+            true => [self.sheet(Format::Plain), self.sheet(Format::Json)],
+            false => [None, None],
+        };
+        for (id, outlet) in &mut self.outlets {
+            if !to_all && !outlet.script.is_begun() {
+                continue;
+            }
+            let script = std::mem::take(&mut outlet.script);
+            parts.clear();
+            self.round.parts(&script, outlet.format, &mut parts);
+            if !to_all {
+                outlet.script.cursor = self.round.common(outlet.format).len();
+            }
+            let [plain, json] = &sheets;
+            let sheet = match outlet.format {
+                Format::Plain => plain,
+                Format::Json => json,
+            };
+            let rest = self.round.common(outlet.format).len() - script.cursor;
+            let sheet = sheet.as_ref().map(|sheet| (sheet, script.cursor));
+            let sheet = sheet.filter(|_| script.only_listens() && rest >= MUCH);
+            let sent = outlet.send(&mut parts, sheet, script.exempt, self.shared, self.scope);
+            if script.ends || self.round.closes || sent.is_err() {
+                ended.push((*id, sent));
+            }
+        }
+        self.round.own.clear();
+        for (id, sent) in ended {
+            // It was there a moment ago.
+            let Some(outlet) = self.remove(id) else {
+                continue;
+            };
+            match sent {
+                Ok(()) => {
+                    if let Some(socket) = outlet.close(self.shared) {
+                        self.retired.retain(|socket| socket.strong_count() > 0);
+                        self.retired.push(Arc::downgrade(&socket));
+                        if self.retired.len() > MAX_RETIRED {
+                            let longest = self.retired.remove(0).upgrade();
+                            // Its threads end with it; where it fails, they have ended.
+                            drop(longest.map(|socket| socket.shutdown(Shutdown::Both)));
+                        }
+                    }
+                }
+                Err(Cut::TooSlow) => {
+                    self.shared.room.leave(outlet.link, Some("too slow"));
+                    let reason =
+                        "you were cut: your connection takes messages too slowly; join again";
+                    outlet.cut(reason, self.shared);
+                }
+                Err(Cut::Torn) => {
+                    self.shared.room.leave(outlet.link, Some("too slow"));
+                    outlet.close(self.shared);
+                }
+                Err(Cut::Lost) => {
+                    self.shared.room.leave(outlet.link, Some("connection lost"));
+                    // Wakes its thread; where that fails, nobody is there to be woken.
+                    let _ = outlet.socket.shutdown(Shutdown::Both);
+                }
+            }
+        }
+    }
+
+    /// What all members of a format get, where it is much and they are many.
+    fn sheet(&self, format: Format) -> Option<Sheet> {
+        let common = self.round.common(format);
+        let members = match format {
+            Format::Plain => self.outlets.len() - self.json_outlets,
+            Format::Json => self.json_outlets,
+        };
+        let is_worth_it = members >= MANY && common.len() >= MUCH;
+        // Without one, it is copied for each.
+        is_worth_it.then(|| Sheet::new(common).ok()).flatten()
+    }
+
+    fn remove(&mut self, id: MemberId) -> Option<Outlet> {
+        let outlet = self.outlets.remove(&id)?;
+        if outlet.format == Format::Json {
+            self.json_outlets -= 1;
+        }
+        Some(outlet)
+    }
+}
+
+/// Tells members, as long as the room is open, and the operator.
+fn tell(shared: &Shared, change: &Change) {
+    let said = change.to_string();
+    shared.room.say(Text::new(&said));
+    shared.log.post(Entry::Error(said));
+}

@@ -1,0 +1,85 @@
+//! How fast one client may send.
+
+use std::time::{Duration, Instant};
+
+/// Lines that may come at once, as time at the steady rate: ten times the lines of a second, so that a paste
+/// passes.
+const BURST: Duration = Duration::from_secs(10);
+
+/// A leaky bucket that holds time: each line adds its share of a second, and time itself empties it.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    /// The time that one line takes; zero where there is no limit.
+    line: Duration,
+    /// When the bucket is empty again.
+    empty_at: Instant,
+}
+
+impl Rate {
+    /// `lines` a second over time; 0 for no limit.
+    pub(crate) fn new(lines: u32, now: Instant) -> Self {
+        let line = Duration::from_secs(1).checked_div(lines);
+        Self {
+            line: line.unwrap_or_default(),
+            empty_at: now,
+        }
+    }
+
+    /// As [`Rate::new`], without the burst: for a connection that may be one of many in a row.
+    pub(crate) fn steady(lines: u32, now: Instant) -> Self {
+        let mut rate = Self::new(lines, now);
+        rate.empty_at += BURST;
+        rate
+    }
+
+    /// How long to wait before the next line is taken, where it must wait.
+    pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
+        let full = self.empty_at.saturating_duration_since(now) + self.line;
+        full.checked_sub(BURST).filter(|over| !over.is_zero())
+    }
+
+    /// Counts a line.
+    pub(crate) fn count(&mut self, now: Instant) {
+        self.empty_at = self.empty_at.max(now) + self.line;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_seconds_of_lines_pass_at_once_and_then_one_at_a_time() {
+        let mut now = Instant::now();
+        let mut rate = Rate::new(10, now);
+        for _ in 0..100 {
+            assert_eq!(rate.wait(now), None);
+            rate.count(now);
+        }
+        for _ in 0..50 {
+            assert_eq!(rate.wait(now), Some(Duration::from_millis(100)));
+            now += Duration::from_millis(100);
+            assert_eq!(rate.wait(now), None);
+            rate.count(now);
+        }
+    }
+
+    #[test]
+    fn without_the_burst_one_passes_at_a_time_from_the_beginning() {
+        let now = Instant::now();
+        let rate = Rate::steady(10, now);
+        assert_eq!(rate.wait(now), Some(Duration::from_millis(100)));
+        assert_eq!(rate.wait(now + Duration::from_millis(100)), None);
+        assert_eq!(Rate::steady(0, now).wait(now), None);
+    }
+
+    #[test]
+    fn no_limit_never_waits() {
+        let now = Instant::now();
+        let mut rate = Rate::new(0, now);
+        for _ in 0..100_000 {
+            assert_eq!(rate.wait(now), None);
+            rate.count(now);
+        }
+    }
+}

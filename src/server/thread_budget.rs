@@ -1,0 +1,138 @@
+//! How many threads there may be for members, and for those that end.
+//!
+//! Members have seats, but the thread of one that has given up its seat runs until its connection ends. Where those came
+//! without limit, the system would run out of what a thread takes, and std ends the process that finds no place for a
+//! thread's alternative stack (sigaltstack(2)).
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Threads of members beside those that have a seat: their connections end.
+pub(crate) const LEAVING: usize = 256;
+
+/// How long one who comes waits for a thread to end before the next one is told to.
+const HURRY: Duration = Duration::from_millis(5);
+
+/// The threads that serve members, and those that write to slow ones.
+pub(crate) struct Crowd {
+    max_served: usize,
+    max_written: usize,
+    /// Guards how many there are; no other lock is taken while it is held.
+    state: Mutex<State>,
+    left: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    served: usize,
+    written: usize,
+    closed: bool,
+}
+
+/// The place of a thread that serves a member; it is given back when this is dropped.
+pub(crate) struct Served<'a>(&'a Crowd);
+
+/// The place of a thread that writes; it is given back when this is dropped.
+pub(crate) struct Written<'a>(&'a Crowd);
+
+impl Crowd {
+    /// For so many members with a seat, and so many threads in all.
+    pub(crate) fn new(seats: usize, threads: usize) -> Self {
+        let max_served = seats + LEAVING;
+        Self {
+            max_served,
+            max_written: threads.saturating_sub(max_served),
+            state: Mutex::default(),
+            left: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many threads may serve members.
+    pub(crate) fn places(&self) -> usize {
+        self.max_served
+    }
+
+    /// A place for the next member; waits until there is one, and calls `make_room` now and then meanwhile. None at the server's end.
+    pub(crate) fn next(&self, make_room: impl Fn()) -> Option<Served<'_>> {
+        let is_full = |state: &mut State| state.served >= self.max_served && !state.closed;
+        let mut state = self.lock();
+        while is_full(&mut state) {
+            drop(state);
+            make_room();
+            let waited = self.left.wait_timeout_while(self.lock(), HURRY, is_full);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if state.closed {
+            return None;
+        }
+        state.served += 1;
+        Some(Served(self))
+    }
+
+    /// A place for a thread that writes, where there is one.
+    pub(crate) fn writer(&self) -> Option<Written<'_>> {
+        let mut state = self.lock();
+        let is_free = state.written < self.max_written;
+        is_free.then(|| {
+            state.written += 1;
+            Written(self)
+        })
+    }
+
+    /// Makes [`Crowd::next`] give nothing, at the server's end.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.left.notify_all();
+    }
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.0.lock().served -= 1;
+        self.0.left.notify_one();
+    }
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        self.0.lock().written -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_full_crowd_makes_room_and_waits_for_a_place_that_is_left() {
+        let crowd = Crowd::new(0, 0);
+        let nobody = || panic!("there is room");
+        let mut places: Vec<_> = (0..LEAVING).map(|_| crowd.next(nobody)).collect();
+        let (ask, asked) = std::sync::mpsc::channel();
+        thread::scope(|scope| {
+            let next = scope.spawn(|| crowd.next(|| ask.send(()).unwrap()).is_some());
+            asked.recv().unwrap();
+            assert!(!next.is_finished());
+            places.pop();
+            assert!(next.join().unwrap());
+        });
+        crowd.close();
+        assert!(crowd.next(|| {}).is_none());
+    }
+
+    #[test]
+    fn those_who_write_have_the_places_that_are_left() {
+        let crowd = Crowd::new(10, 10 + LEAVING + 1);
+        let writer = crowd.writer();
+        assert!(writer.is_some() && crowd.writer().is_none());
+        drop(writer);
+        assert!(crowd.writer().is_some());
+        assert!(Crowd::new(10, 10).writer().is_none());
+    }
+}

@@ -1,0 +1,99 @@
+//! What is typed on the terminal on stdin, read byte by byte, so that nothing that a terminal sends can stand before Ctrl+C.
+//!
+//! crossterm, whose events these are, waits for the end of each sequence: half of one, or an answer that it does not know, and no key is read any more.
+
+pub mod parser;
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+
+use crossterm::event::Event;
+use crossterm::terminal;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use signal_hook::consts::{SIGCONT, SIGWINCH};
+
+use crate::tty::input::parser::Parser;
+
+/// How long what has begun may take to go on. Beyond it an Escape is the key.
+const SEQUENCE_TIME: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
+
+/// The keyboard. One for the process.
+#[derive(Debug)]
+pub struct Keyboard {
+    parser: Parser,
+    /// Something can be read here when the terminal's size has changed (SIGWINCH).
+    resized: UnixStream,
+    /// And here when this process goes on after a stop (SIGCONT).
+    continued: UnixStream,
+}
+
+impl Keyboard {
+    /// Begins to hear of changes of the size, and of going on.
+    ///
+    /// # Errors
+    /// No socket is to be had.
+    pub fn open() -> io::Result<Self> {
+        Ok(Self {
+            parser: Parser::default(),
+            resized: told_of(SIGWINCH)?,
+            continued: told_of(SIGCONT)?,
+        })
+    }
+
+    /// Waits for what is typed next, for a change of the size, or for going on after a stop, which is as when the terminal gets the focus.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn read(&mut self) -> io::Result<Event> {
+        let stdin = io::stdin();
+        let mut bytes = [0; 8192];
+        loop {
+            if let Some(event) = self.parser.next() {
+                return Ok(event);
+            }
+            let mut waits = [
+                PollFd::new(&stdin, PollFlags::IN),
+                PollFd::new(&self.resized, PollFlags::IN),
+                PollFd::new(&self.continued, PollFlags::IN),
+            ];
+            let time = self.parser.is_amid().then_some(&SEQUENCE_TIME);
+            match rustix::event::poll(&mut waits, time) {
+                Ok(0) => self.parser.give_up(),
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let [typed, resized, continued] = waits.map(|wait| !wait.revents().is_empty());
+            if continued {
+                let _ = self.continued.read(&mut bytes);
+                return Ok(Event::FocusGained);
+            }
+            if resized {
+                // However often it has changed since.
+                let _ = self.resized.read(&mut bytes);
+                let (columns, rows) = terminal::size()?;
+                return Ok(Event::Resize(columns, rows));
+            }
+            if typed {
+                match rustix::io::read(&stdin, &mut bytes) {
+                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(count) => self.parser.push(&bytes[..count]),
+                    Err(Errno::INTR | Errno::AGAIN) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+}
+
+/// A socket from which something can be read when there was this signal.
+fn told_of(signal: i32) -> io::Result<UnixStream> {
+    let (told, tell) = UnixStream::pair()?;
+    told.set_nonblocking(true)?;
+    signal_hook::low_level::pipe::register(signal, tell)?;
+    Ok(told)
+}

@@ -1,0 +1,121 @@
+//! The lines of a log, cut at words into the rows of a terminal: all but the first of a line stand further in, so that none can be taken for a
+//! line of its own.
+
+use std::borrow::Cow;
+use std::iter;
+
+use crate::tty::wrap;
+
+/// Columns that a time takes at the beginning of a line, with the blank after it.
+const TIME: usize = "00:00:00 ".len();
+
+/// What to write to a terminal of so many columns for whole lines; where the number is not known, or it is no terminal, they stay as they are.
+pub(crate) fn fitting(lines: &[u8], columns: Option<usize>) -> Cow<'_, [u8]> {
+    let Some(columns) = columns else {
+        return Cow::Borrowed(lines);
+    };
+    let mut shown = String::with_capacity(lines.len() + 64);
+    for line in String::from_utf8_lossy(lines).lines() {
+        push(line, columns, "\n", &mut shown);
+    }
+    Cow::Owned(shown.into_bytes())
+}
+
+/// Appends the rows of a line to `shown`, each with `end` behind it. Its colours go on from row to row. There must be one column at least.
+pub(crate) fn push(line: &str, columns: usize, end: &str, shown: &mut String) {
+    let (text, sequences) = apart(line);
+    let mut sequences = sequences.into_iter().peekable();
+    let indent = indent(&text).min(columns / 3);
+    for (index, row) in wrap::at_words(&text, columns, indent).iter().enumerate() {
+        if index > 0 {
+            shown.push_str(end);
+            shown.extend(iter::repeat_n(' ', indent));
+        }
+        let until = row.start + text[row.clone()].trim_end().len();
+        let mut at = row.start;
+        while let Some((place, sequence)) = sequences.next_if(|(place, _)| *place <= row.end) {
+            let place = place.min(until);
+            shown.push_str(&text[at..place]);
+            shown.push_str(sequence);
+            at = place;
+        }
+        shown.push_str(&text[at..until]);
+    }
+    shown.push_str(end);
+}
+
+/// The text of a line, and the sequences that colour it (CSI, ECMA-48 5.4), each with its place in the text.
+fn apart(line: &str) -> (String, Vec<(usize, &str)>) {
+    let (mut text, mut sequences) = (String::new(), Vec::new());
+    let mut rest = line;
+    while let Some(start) = rest.find("\x1b[") {
+        text.push_str(&rest[..start]);
+        let sequence = &rest[start..];
+        let end = sequence[2..]
+            .find(|c: char| ('@'..='~').contains(&c))
+            .map_or(sequence.len(), |end| 2 + end + 1);
+        sequences.push((text.len(), &sequence[..end]));
+        rest = &sequence[end..];
+    }
+    text.push_str(rest);
+    (text, sequences)
+}
+
+/// Where all rows of a line but its first begin: under what follows its time, or further in than the line itself.
+fn indent(text: &str) -> usize {
+    let has_time = text.as_bytes().get(..TIME).is_some_and(|time| {
+        time.iter()
+            .zip(b"00:00:00 ")
+            .all(|(byte, like)| match like {
+                b'0' => byte.is_ascii_digit(),
+                like => byte == like,
+            })
+    });
+    if has_time {
+        return TIME;
+    }
+    text.len() - text.trim_start_matches(' ').len() + 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(lines: &str, columns: usize) -> String {
+        let shown = fitting(lines.as_bytes(), Some(columns));
+        String::from_utf8(shown.into_owned()).unwrap()
+    }
+
+    #[test]
+    fn rows_end_at_words_under_the_text_of_their_line() {
+        for (line, rows) in [
+            ("one two three four five\n", "one two three four\n  five\n"),
+            ("  nc 127.0.0.1 9999\n", "  nc 127.0.0.1\n    9999\n"),
+            (
+                "10:00:00 one two three four five six\n",
+                "10:00:00 one two\n      three four\n      five six\n",
+            ),
+            ("a\n\nb", "a\n\nb\n"),
+        ] {
+            assert_eq!(shown(line, 18), rows);
+        }
+    }
+
+    #[test]
+    fn colours_take_no_room_and_stay_where_they_were() {
+        assert_eq!(
+            shown("\x1b[32m* ala joined\x1b[m\n", 12),
+            "\x1b[32m* ala joined\x1b[m\n"
+        );
+        assert_eq!(
+            shown("one \x1b[1;38;5;33mtwo three\x1b[m four\n", 9),
+            "one \x1b[1;38;5;33mtwo\n  three\x1b[m\n  four\n"
+        );
+    }
+
+    #[test]
+    fn what_is_no_terminal_gets_lines_as_they_are() {
+        let line = b"one two three four \xff \n";
+        assert_eq!(*fitting(line, None), *line);
+    }
+}
