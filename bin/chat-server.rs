@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use chat_run::cli::{Replay, ServerArgs};
-use chat_run::net::listen::Target;
+use chat_run::net::listen::ListenAddress;
 use chat_run::os;
 use chat_run::protocol::limits::LOGIN_TIME;
 use chat_run::server::{self, Config};
@@ -28,7 +28,7 @@ fn config(args: ServerArgs) -> Config {
     let lifeline = args.lifeline;
     let room = args.room;
     Config {
-        target: Target::from(&room),
+        target: ListenAddress::from(&room),
         port: room.port(),
         max_clients: room.max_clients.into(),
         password: room.password,

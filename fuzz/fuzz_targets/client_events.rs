@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use chat_run::client::ui::format::Look;
+use chat_run::client::ui::format::Formatter;
 use chat_run::client::ui::line::Line;
 use chat_run::protocol::event::Answer;
 use chat_run::protocol::json::Received;
@@ -18,7 +18,7 @@ use termcolor::Buffer;
 const SCREENS: [usize; 3] = [1, 20, 100];
 
 fuzz_target!(|input: &[u8]| {
-    let mut look = Look::new(TimeZone::UTC, Timestamp::UNIX_EPOCH);
+    let mut formatter = Formatter::new(TimeZone::UTC, Timestamp::UNIX_EPOCH);
     let mut lines = Lines::new(MAX_SERVER_LINE);
     lines.push(input);
     lines.push(b"\n");
@@ -27,12 +27,12 @@ fuzz_target!(|input: &[u8]| {
         match Received::decode(line) {
             Ok(received) => {
                 assert_read(&received);
-                show(&mut look, &received);
+                show(&mut formatter, &received);
             }
-            Err(error) => assert_painted(&look.refusal(&error)),
+            Err(error) => assert_painted(&formatter.refusal(&error)),
         }
     }
-    look.end_past().iter().for_each(assert_painted);
+    formatter.end_past().iter().for_each(assert_painted);
 });
 
 /// What was read is read again from what it is written as. Plain text of it is text.
@@ -61,11 +61,11 @@ fn assert_read(received: &Received) {
     assert_eq!(String::from_utf8(out).expect("UTF-8"), written);
 }
 
-fn show(look: &mut Look, received: &Received) {
+fn show(formatter: &mut Formatter, received: &Received) {
     let lines = match received {
-        Received::Record(record, replay) => look.record(record, *replay),
-        Received::Answer(Answer::Welcome(welcome)) => vec![look.welcome(welcome)],
-        Received::Answer(answer) => look.answer(answer, SCREENS[1]),
+        Received::Record(record, replay) => formatter.record(record, *replay),
+        Received::Answer(Answer::Welcome(welcome)) => vec![formatter.welcome(welcome)],
+        Received::Answer(answer) => formatter.answer(answer, SCREENS[1]),
         Received::Unknown => return,
     };
     lines.iter().for_each(assert_painted);

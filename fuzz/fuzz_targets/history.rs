@@ -9,7 +9,7 @@ use chat_run::protocol::event::{Event, Record};
 use chat_run::protocol::request::Format;
 use chat_run::protocol::text::Text;
 use chat_run::server::history::History;
-use chat_run::server::replay::{Past, Span};
+use chat_run::server::replay::{ReplayBuffer, ReplayRange};
 use chat_run_fuzz::assert_shown;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -21,7 +21,7 @@ fuzz_target!(|input: &[u8]| {
     let file = Scratch::new(input).expect("memory");
     let content = || fs::read(file.path()).expect("it is there");
 
-    let mut past = Past::new(usize::MAX);
+    let mut past = ReplayBuffer::new(usize::MAX);
     let (mut history, loaded) = match History::open(file.path(), NEW.into(), &mut past) {
         Ok(opened) => opened,
         Err(error) => {
@@ -54,7 +54,7 @@ fuzz_target!(|input: &[u8]| {
     let written = content();
     assert!(written.starts_with(&input[..whole]) && written.ends_with(&said));
 
-    let mut past = Past::new(usize::MAX);
+    let mut past = ReplayBuffer::new(usize::MAX);
     let (history, again) = History::open(file.path(), "another".into(), &mut past)
         .unwrap_or_else(|error| panic!("its own file: {error:#}"));
     assert_eq!((again.room, again.torn), (loaded.room, 0));
@@ -65,8 +65,8 @@ fuzz_target!(|input: &[u8]| {
 });
 
 /// What a newcomer is shown is text.
-fn assert_past(past: &Past) {
-    let span = Span { after: 0, since: 0 };
+fn assert_past(past: &ReplayBuffer) {
+    let span = ReplayRange { after: 0, since: 0 };
     for format in [Format::Plain, Format::Json] {
         let mut shown = Vec::new();
         past.write(span, format, &mut shown);

@@ -16,7 +16,7 @@
 //! in a chat sends what it reads itself. What is posted to the main thread, by these, by signals and by the launcher's lifeline, waits in a
 //! queue with a limit, so that a terminal that takes nothing holds back the server.
 //!
-//! What there is to see: `look.rs` says which lines there are, `line.rs` how one becomes rows, `screen.rs` where they go, `recent.rs` which
+//! What there is to see: `formatter.rs` says which lines there are, `line.rs` how one becomes rows, `screen.rs` where they go, `recent.rs` which
 //! of them are there, `editor.rs` what a key does to the line that is being typed; `window.rs` has them all. Where there is no such terminal, `view.rs` writes lines.
 
 mod net;
@@ -35,14 +35,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Error};
 
 use crate::cli::{ClientArgs, Color};
-pub use crate::client::net::address::Target;
+pub use crate::client::net::address::Address;
 use crate::client::net::connection::{Attempt, End, Login};
 use crate::client::net::stdin::Typed;
 use crate::client::session::drain;
 use crate::client::session::login::Joined;
 use crate::client::session::reconnect::Room;
-use crate::client::ui::Front;
-use crate::client::ui::plain::View;
+use crate::client::ui::Ui;
+use crate::client::ui::plain::Plain;
 use crate::client::ui::terminal;
 use crate::client::ui::tui::Wanted;
 use crate::control_socket::{self, Lifeline};
@@ -62,7 +62,7 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 #[derive(Debug)]
 pub struct Config {
     /// The server.
-    pub target: Target,
+    pub target: Address,
     /// `NAME` or `NAME GROUP`, instead of asking.
     pub name: Option<String>,
     /// The group of a name that comes without one.
@@ -87,7 +87,7 @@ impl TryFrom<ClientArgs> for Config {
     type Error = String;
 
     fn try_from(args: ClientArgs) -> Result<Self, String> {
-        let target = Target::parse(args.host.as_deref(), args.lone_port, args.port)?;
+        let target = Address::parse(args.host.as_deref(), args.lone_port, args.port)?;
         let group = args.group.as_deref().map(Group::new).transpose();
         let password = args.password.filter(|password| !password.is_empty());
         if password
@@ -121,7 +121,7 @@ pub fn run(config: Config) -> ExitCode {
     match Client::start(config) {
         Ok(client) => client.run(),
         Err(error) => {
-            View::new(color).fail(&format!("{error:#}"));
+            Plain::new(color).fail(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -220,7 +220,7 @@ fn end_now() -> ! {
 struct Client {
     config: Config,
     is_interactive: bool,
-    front: Front,
+    ui: Ui,
     happenings: Receiver<Happening>,
     leaving: Leaving,
     lifeline: Option<Lifeline>,
@@ -254,7 +254,7 @@ impl Client {
         ctrlc::set_handler(move || signalled.ask()).context("cannot handle signals")?;
         Ok(Self {
             is_interactive: io::stdin().is_terminal(),
-            front: Front::open(&config, post).context(os::NO_THREAD)?,
+            ui: Ui::open(&config, post).context(os::NO_THREAD)?,
             config,
             happenings,
             leaving,
@@ -281,7 +281,7 @@ impl Client {
     }
 
     fn fail(&mut self, error: &str) -> ExitCode {
-        self.front.fail(&error);
+        self.ui.fail(&error);
         if self.lifeline.is_some() && !self.config.in_pane {
             self.keep_window();
         }
@@ -295,18 +295,18 @@ impl Client {
         let joined = self.join(&mut login)?;
         self.keep_name(&login);
         let mut room = Room::default();
-        let over = self.stay(joined, &mut login, &mut room);
+        let over = self.chat(joined, &mut login, &mut room);
         match over {
-            Ok(()) | Err(Stop::Leave) => drain::check_arrived(&room.unheard).and(over),
+            Ok(()) | Err(Stop::Leave) => drain::check_arrived(&room.unacked).and(over),
             Err(Stop::Lost(_) | Stop::Kicked(_) | Stop::ShutDown | Stop::Failed(_)) => over,
         }
     }
 
     /// From the welcome to the end, over all connections.
-    fn stay(&mut self, mut joined: Joined, login: &mut Login, room: &mut Room) -> Result<(), Stop> {
+    fn chat(&mut self, mut joined: Joined, login: &mut Login, room: &mut Room) -> Result<(), Stop> {
         let reconnects = self.is_interactive && self.config.reconnects;
         loop {
-            let lost = match self.chat(joined, room) {
+            let lost = match self.stay(joined, room) {
                 Err(Stop::Lost(Lost { what, .. })) if reconnects => what,
                 Err(Stop::ShutDown) if reconnects => "the server has shut down".into(),
                 over => return over,
@@ -327,11 +327,11 @@ impl Client {
     /// The next happening; `None` where there is none until `deadline`.
     fn next_until(&mut self, deadline: Option<Instant>) -> Result<Option<Happening>, Stop> {
         loop {
-            self.front.keep_up().map_err(Stop::unshown)?;
+            self.ui.keep_up().map_err(Stop::unshown)?;
             let happening = match self.happenings.try_recv() {
                 Ok(happening) => happening,
                 Err(_) => {
-                    let rest = self.front.rest().map_err(Stop::unshown)?;
+                    let rest = self.ui.rest().map_err(Stop::unshown)?;
                     let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
                     if left.is_some_and(|left| left.is_zero()) {
                         return Ok(None);
@@ -352,13 +352,13 @@ impl Client {
             // It comes once, also to one who leaves and looks no further.
             self.has_ended |= matches!(happening, Happening::Ended(_));
             if self.leaving.is_asked() {
-                if let (Front::Lines(view, _), true) = (&mut self.front, self.is_interactive) {
+                if let (Ui::Lines(view, _), true) = (&mut self.ui, self.is_interactive) {
                     view.end_line();
                 }
                 return Err(Stop::Leave);
             }
-            match (happening, &mut self.front) {
-                (Happening::Terminal(input), Front::Window(window)) => {
+            match (happening, &mut self.ui) {
+                (Happening::Terminal(input), Ui::Tui(window)) => {
                     match window.input(input.event).map_err(Stop::unshown)? {
                         Wanted::Nothing => {}
                         Wanted::Entered => return Ok(Some(Happening::Entered)),

@@ -34,8 +34,8 @@ use rustix::io::Errno;
 use crate::cli::{RoomArgs, RunArgs, Terminal};
 use crate::launcher::display::emulator::open::ALONE;
 use crate::launcher::display::tmux::own;
-use crate::launcher::display::{Way, emulator, panes, tmux};
-use crate::net::listen::{self, Target};
+use crate::launcher::display::{Backend, emulator, panes, tmux};
+use crate::net::listen::{self, ListenAddress};
 use crate::os;
 use crate::protocol::request::Identity;
 
@@ -168,7 +168,7 @@ fn advise(error: anyhow::Error) -> anyhow::Error {
 /// Runs a session whose last words also go to a file, or leads to one that does.
 fn start(config: &Config, last_words: Option<File>) -> Result<()> {
     let programs = Programs::find()?;
-    listen::check(&Target::from(&config.room), config.room.port())?;
+    listen::check(&ListenAddress::from(&config.room), config.room.port())?;
     // Without clients, panes are for whoever asks for them by name.
     let in_tmux = config.terminal == Terminal::Tmux;
     let ways = if config.clients == 0 && !in_tmux && config.terminal != Terminal::Panes {
@@ -177,7 +177,7 @@ fn start(config: &Config, last_words: Option<File>) -> Result<()> {
         display::ways(config.terminal)?
     };
     match &ways[..] {
-        [Way::Windows(tmux)] if in_tmux && !tmux::is_inside() => {
+        [Backend::Windows(tmux)] if in_tmux && !tmux::is_inside() => {
             own::run(&tmux.program, config.window_time)
         }
         _ => session::run(config, programs, ways, last_words),

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 /// What the launcher keeps of a process that it started in a process group of its own, so that Ctrl+C in its terminal reaches the
 /// launcher alone.
 #[derive(Debug)]
-pub(crate) struct Child {
+pub(crate) struct ChildProcess {
     pid: Pid,
     /// How it ended. The lock is held while the process is reaped and while it is sent a signal: as long as it is not reaped, no other
     /// process can get its number.
@@ -19,7 +19,7 @@ pub(crate) struct Child {
     waiter: Option<JoinHandle<()>>,
 }
 
-impl Child {
+impl ChildProcess {
     /// Starts `command`, and hands over what `take` takes from the process: its pipes. A thread called `name` waits for its end and calls `on_end`.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl Child {
         Ok((Self::watch(process, name, on_end)?, pipes))
     }
 
-    /// Takes over a process that leads its own group, as [`Child::start`]. Where that fails, it is killed.
+    /// Takes over a process that leads its own group, as [`ChildProcess::start`]. Where that fails, it is killed.
     ///
     /// # Errors
     /// No thread is to be had.
@@ -88,7 +88,7 @@ impl Child {
     }
 }
 
-impl Drop for Child {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         // The waiter of a process that does not end, not even by SIGKILL, is left to it.
         if self.ended().is_some()
@@ -128,7 +128,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "exit 3"]);
         let on_end = move || sender.send(()).unwrap();
-        let (child, ()) = Child::start(command, "test", |_| (), on_end).unwrap();
+        let (child, ()) = ChildProcess::start(command, "test", |_| (), on_end).unwrap();
         told.recv_timeout(Duration::from_secs(10)).unwrap();
         assert_eq!(child.ended().and_then(|status| status.code()), Some(3));
     }
@@ -139,7 +139,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 60; true"]);
         let on_end = move || sender.send(()).unwrap();
-        let (child, ()) = Child::start(command, "test", |_| (), on_end).unwrap();
+        let (child, ()) = ChildProcess::start(command, "test", |_| (), on_end).unwrap();
         assert_eq!(child.ended(), None);
         child.signal(Signal::TERM);
         told.recv_timeout(Duration::from_secs(10)).unwrap();

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 
 use crate::cli::RoomArgs;
 use crate::launcher::output::Output;
-use crate::launcher::process::Child;
+use crate::launcher::process::ChildProcess;
 use crate::tty::style;
 
 /// What the server's first line begins with; the rest of it is the address.
@@ -33,7 +33,7 @@ const MAX_READY: u64 = 256;
 
 /// The server.
 pub(crate) struct Server {
-    child: Child,
+    child: ChildProcess,
     /// Its console. Its end makes the server shut down, and so does ours, even by SIGKILL.
     console: Option<ChildStdin>,
 }
@@ -76,7 +76,7 @@ impl Server {
             (process.stdin.take(), streams)
         };
         let (child, (console, (log, complaints))) =
-            Child::start(command, "server", take, on_end)
+            ChildProcess::start(command, "server", take, on_end)
                 .with_context(|| format!("cannot start {}", program.display()))?;
         let server = Self { child, console };
         if let Some(console) = &server.console {

@@ -23,14 +23,14 @@ const FREE_PORT_TRIES: u32 = 16;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum ListenAddress {
     /// All addresses of a name or address.
     Host(String),
     /// Every interface, IPv4 and IPv6.
     Everyone,
 }
 
-impl From<&RoomArgs> for Target {
+impl From<&RoomArgs> for ListenAddress {
     fn from(room: &RoomArgs) -> Self {
         if room.lan {
             Self::Everyone
@@ -47,7 +47,7 @@ impl From<&RoomArgs> for Target {
 /// # Errors
 /// A name that is not known; a port that is in use (names its holder, where that can be known) or not allowed; an address that is not
 /// of this machine.
-pub fn listen(target: &Target, port: u16) -> Result<Vec<TcpListener>> {
+pub fn listen(target: &ListenAddress, port: u16) -> Result<Vec<TcpListener>> {
     let sockets = bind(target, port)?;
     sockets
         .into_iter()
@@ -77,14 +77,14 @@ fn set_options(listener: &Socket) {
 ///
 /// # Errors
 /// As [`listen`].
-pub fn check(target: &Target, port: u16) -> Result<()> {
+pub fn check(target: &ListenAddress, port: u16) -> Result<()> {
     bind(target, port).map(drop)
 }
 
-fn bind(target: &Target, port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
+fn bind(target: &ListenAddress, port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
     match target {
-        Target::Host(host) => bind_all(&resolve(host, port)?, port),
-        Target::Everyone => bind_every_interface(port),
+        ListenAddress::Host(host) => bind_all(&resolve(host, port)?, port),
+        ListenAddress::Everyone => bind_every_interface(port),
     }
 }
 
@@ -233,8 +233,8 @@ mod tests {
 
     use super::*;
 
-    fn host(name: &str) -> Target {
-        Target::Host(name.into())
+    fn host(name: &str) -> ListenAddress {
+        ListenAddress::Host(name.into())
     }
 
     fn port_of(listeners: &[TcpListener]) -> u16 {
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn every_interface_means_ipv4_as_well() {
-        let listeners = listen(&Target::Everyone, 0).unwrap();
+        let listeners = listen(&ListenAddress::Everyone, 0).unwrap();
         TcpStream::connect((Ipv4Addr::LOCALHOST, port_of(&listeners))).unwrap();
     }
 
@@ -292,7 +292,7 @@ mod tests {
     fn a_port_in_use_is_refused_with_its_holder_and_a_way_out() {
         let holder = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = holder.local_addr().unwrap().port();
-        for target in [host("127.0.0.1"), Target::Everyone] {
+        for target in [host("127.0.0.1"), ListenAddress::Everyone] {
             let error = listen(&target, port).unwrap_err().to_string();
             assert!(error.contains(&format!("port {port} is in use")), "{error}");
             assert!(error.contains("`-p 0`"), "{error}");

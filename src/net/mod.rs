@@ -4,7 +4,7 @@ pub mod listen;
 mod sendfile;
 mod socket;
 
-pub use sendfile::Sheet;
+pub use sendfile::SharedPayload;
 pub use socket::*;
 
 use std::net::IpAddr;

@@ -8,13 +8,13 @@ use std::net::TcpStream;
 
 /// Bytes that do not change any more. Sockets that were sent them keep what they need of them when this is dropped.
 #[cfg(target_os = "linux")]
-pub struct Sheet {
+pub struct SharedPayload {
     file: std::fs::File,
     length: usize,
 }
 
 #[cfg(target_os = "linux")]
-impl Sheet {
+impl SharedPayload {
     /// A sheet with these bytes.
     ///
     /// # Errors
@@ -47,10 +47,10 @@ impl Sheet {
 
 /// Nothing: this system copies.
 #[cfg(not(target_os = "linux"))]
-pub struct Sheet(std::convert::Infallible);
+pub struct SharedPayload(std::convert::Infallible);
 
 #[cfg(not(target_os = "linux"))]
-impl Sheet {
+impl SharedPayload {
     /// Fails.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ mod tests {
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut peer = listener.accept().unwrap().0;
         let send = |byte, start| {
-            let sheet = Sheet::new(&[byte; 5000]).unwrap();
+            let sheet = SharedPayload::new(&[byte; 5000]).unwrap();
             assert_eq!(sheet.send_now(&socket, start).unwrap(), 5000 - start);
         };
         send(b'a', 0);
@@ -98,7 +98,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();
-        let sheet = Sheet::new(&vec![0; 64 * 1024 * 1024]).unwrap();
+        let sheet = SharedPayload::new(&vec![0; 64 * 1024 * 1024]).unwrap();
         assert!(sheet.send_now(&socket, 0).unwrap() < 64 * 1024 * 1024);
         let error = sheet.send_now(&socket, 0).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);

@@ -81,7 +81,7 @@ pub fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
 /// `WouldBlock` where nobody has connected.
 pub fn accept_now(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (socket, peer) = listener.accept()?;
-    // What is sent from a `Sheet` waits or not as the whole socket does. Elsewhere this would be as its listener is.
+    // What is sent from a `SharedPayload` waits or not as the whole socket does. Elsewhere this would be as its listener is.
     socket.set_nonblocking(cfg!(target_os = "linux"))?;
     Ok((socket, peer))
 }

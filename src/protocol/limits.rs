@@ -6,7 +6,7 @@ use std::time::Duration;
 pub const MAX_LINE: usize = 1024;
 
 /// Bytes without a line ending after which a client is not speaking this protocol, and is closed.
-pub const MAX_UNENDED: usize = 64 * 1024;
+pub const MAX_UNTERMINATED: usize = 64 * 1024;
 
 /// Longest line that a server sends, in bytes, ending included.
 pub const MAX_EVENT_LINE: usize = 64 * 1024;

@@ -230,7 +230,7 @@ impl Request {
                 const USAGE: RequestError = RequestError::Usage("/msg NAME TEXT");
                 let (name, text) = command.rest.split_once(char::is_whitespace).ok_or(USAGE)?;
                 let text = visible(text.trim_start()).ok_or(USAGE)?;
-                Ok(Self::Msg(called(name, USAGE)?, text))
+                Ok(Self::Msg(parse_recipient(name, USAGE)?, text))
             }
             "/reply" => visible(command.rest)
                 .map(Self::Reply)
@@ -260,7 +260,7 @@ fn visible(raw: &str) -> Option<Text> {
 }
 
 /// Reads the name that somebody is called by: what is seen of it, as what was copied with it cannot be seen. `usage` is the error where there is nothing.
-pub(crate) fn called(raw: &str, usage: RequestError) -> Result<Name, RequestError> {
+pub(crate) fn parse_recipient(raw: &str, usage: RequestError) -> Result<Name, RequestError> {
     let seen = visible(raw).ok_or(usage)?;
     Name::new(seen.as_str()).map_err(|_| RequestError::NotHere(excerpt(seen.as_str())))
 }

@@ -18,7 +18,7 @@ use crate::os;
 use crate::server::Shared;
 use crate::server::linger::LINGER;
 use crate::server::log::Entry;
-use crate::server::login::{Step, Stranger};
+use crate::server::login::{PendingLogin, Step};
 use crate::server::session::Session;
 
 /// Stack of a client's thread, in bytes; what is not used takes no memory. Unoptimised builds need most of it.
@@ -26,7 +26,7 @@ const STACK: usize = 256 * 1024;
 
 /// Strangers at once where descriptors are not scarce. Beside the members, so that a class of latecomers finds
 /// a seat even in a full room.
-pub(crate) const MAX_STRANGERS: usize = 512;
+pub(crate) const MAX_PENDING_LOGINS: usize = 512;
 
 /// Connections at once that have been told their last line, and have time to read it; of more, who had most of it is cut off.
 const MAX_LEAVING: usize = 256;
@@ -64,7 +64,7 @@ const COMPLAIN: Duration = Duration::from_secs(5);
 pub(crate) struct Stop(AtomicBool);
 
 impl Stop {
-    /// Makes [`Door::run`] come to its end, on `listeners`.
+    /// Makes [`Acceptor::run`] come to its end, on `listeners`.
     pub(crate) fn stop(&self, listeners: &[TcpListener]) {
         self.0.store(true, Ordering::SeqCst);
         for listener in listeners {
@@ -78,14 +78,14 @@ impl Stop {
 }
 
 /// All who are on their way in, or out again.
-pub(crate) struct Door<'scope, 'env> {
+pub(crate) struct Acceptor<'scope, 'env> {
     shared: &'env Shared,
     scope: &'scope Scope<'scope, 'env>,
     listeners: &'env [TcpListener],
     stop: &'env Stop,
     max_strangers: usize,
     /// In the order in which they came.
-    strangers: Vec<Stranger<'env>>,
+    strangers: Vec<PendingLogin<'env>>,
     /// Who was told a last line, and until when it may read that.
     leaving: VecDeque<(Instant, Arc<TcpStream>)>,
     /// Members that have no thread yet, in the order in which they came, and when that was.
@@ -95,7 +95,7 @@ pub(crate) struct Door<'scope, 'env> {
     complained: Option<Instant>,
 }
 
-impl<'scope, 'env> Door<'scope, 'env> {
+impl<'scope, 'env> Acceptor<'scope, 'env> {
     pub(crate) fn new(
         shared: &'env Shared,
         scope: &'scope Scope<'scope, 'env>,
@@ -121,7 +121,7 @@ impl<'scope, 'env> Door<'scope, 'env> {
     /// The body of the thread `accept`.
     pub(crate) fn run(mut self) {
         while !self.stop.is_stopped() {
-            if self.hear(self.listeners) {
+            if self.poll(self.listeners) {
                 self.accept();
                 self.shared.log.show_queued();
             }
@@ -139,7 +139,7 @@ impl<'scope, 'env> Door<'scope, 'env> {
         }
         while !self.leaving.is_empty() {
             // A listener that is stopped would end every wait.
-            self.hear(&[]);
+            self.poll(&[]);
         }
     }
 
@@ -151,7 +151,7 @@ impl<'scope, 'env> Door<'scope, 'env> {
 
     /// How long there is nothing to do, where nothing comes.
     fn patience(&self, now: Instant) -> Duration {
-        let strangers = self.strangers.iter().map(Stranger::due);
+        let strangers = self.strangers.iter().map(PendingLogin::due);
         strangers
             .chain(self.leaving.front().map(|(until, _)| *until))
             .chain(self.thread_due())
@@ -162,14 +162,14 @@ impl<'scope, 'env> Door<'scope, 'env> {
 
     /// Waits until there is something to do, and hears those who have something to say, or no more time. True where somebody
     /// may have connected to one of `listeners`.
-    fn hear(&mut self, listeners: &[TcpListener]) -> bool {
+    fn poll(&mut self, listeners: &[TcpListener]) -> bool {
         let now = Instant::now();
         self.paused_until = self.paused_until.filter(|until| *until > now);
         let leaving = self.leaving.iter().map(|(_, socket)| socket);
         let looked_at = self.newcomers.len().min(LOOKED_AT);
         let newcomers = self.newcomers.iter().take(looked_at);
         let newcomers = newcomers.map(|(_, newcomer)| &newcomer.member().socket);
-        let strangers = self.strangers.iter().map(Stranger::socket);
+        let strangers = self.strangers.iter().map(PendingLogin::socket);
         let ready = net::wait_any(
             listeners,
             self.paused_until.is_none(),
@@ -195,7 +195,7 @@ impl<'scope, 'env> Door<'scope, 'env> {
         let speaks: Vec<bool> = (0..looked_at).map(|_| is_ready()).collect();
         for stranger in std::mem::take(&mut self.strangers) {
             if is_ready() || stranger.due() <= now {
-                self.turn(stranger);
+                self.step(stranger);
             } else {
                 self.strangers.push(stranger);
             }
@@ -214,7 +214,7 @@ impl<'scope, 'env> Door<'scope, 'env> {
         for listener in self.listeners {
             for _ in 0..AT_ONCE {
                 match net::accept_now(listener) {
-                    Ok((socket, peer)) => self.let_in(Stranger::new(self.shared, socket, peer)),
+                    Ok((socket, peer)) => self.admit(PendingLogin::new(self.shared, socket, peer)),
                     Err(error) => match error.kind() {
                         ErrorKind::WouldBlock => break,
                         // The peer thought better of it.
@@ -229,7 +229,7 @@ impl<'scope, 'env> Door<'scope, 'env> {
         }
     }
 
-    fn let_in(&mut self, stranger: Stranger<'env>) {
+    fn admit(&mut self, stranger: PendingLogin<'env>) {
         self.pause = FIRST_PAUSE;
         if self.strangers.len() >= self.max_strangers {
             let mut longest = self.strangers.remove(0);
@@ -237,7 +237,7 @@ impl<'scope, 'env> Door<'scope, 'env> {
             self.let_read(Arc::clone(longest.socket()));
         }
         // Most have said their name by now.
-        self.turn(stranger);
+        self.step(stranger);
     }
 
     /// Accepting has failed.
@@ -263,10 +263,10 @@ impl<'scope, 'env> Door<'scope, 'env> {
     }
 
     /// Hears a stranger.
-    fn turn(&mut self, mut stranger: Stranger<'env>) {
+    fn step(&mut self, mut stranger: PendingLogin<'env>) {
         let mut input = [0; READ];
         // What fails for one client ends that client.
-        let step = catch_unwind(AssertUnwindSafe(|| stranger.turn(&mut input)));
+        let step = catch_unwind(AssertUnwindSafe(|| stranger.step(&mut input)));
         match step {
             Ok(Step::Stay) => self.strangers.push(stranger),
             Ok(Step::Out) => self.let_read(Arc::clone(stranger.socket())),
@@ -298,7 +298,7 @@ impl<'scope, 'env> Door<'scope, 'env> {
 
     /// Those who come back again and again take no seats, so the seats do not limit how many wait.
     fn start_surplus(&mut self) {
-        while self.newcomers.len() > self.shared.crowd.places()
+        while self.newcomers.len() > self.shared.thread_budget.places()
             && let Some((_, newcomer)) = self.newcomers.pop_front()
         {
             self.start(newcomer);
@@ -326,7 +326,7 @@ impl<'scope, 'env> Door<'scope, 'env> {
         let (link, name) = (member.link, member.name.clone());
         let socket = Arc::clone(&member.socket);
         // Nobody is kept waiting by who has had their say.
-        let Some(place) = shared.crowd.next(|| shared.linger.hurry()) else {
+        let Some(place) = shared.thread_budget.next(|| shared.linger.hurry()) else {
             // The room is closed: what is left is to read its last line.
             return self.let_read(socket);
         };

@@ -76,8 +76,8 @@ pub(crate) fn handle(line: &str, room: &Room) -> Outcome {
         "/kick" => {
             let (name, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             let usage = RequestError::Usage("/kick NAME or /kick NAME REASON");
-            let kicked =
-                request::called(name, usage).and_then(|name| room.kick(&name, reason.trim()));
+            let kicked = request::parse_recipient(name, usage)
+                .and_then(|name| room.kick(&name, reason.trim()));
             kicked.map_or_else(error, |()| Outcome::Nothing)
         }
         "/online" | "/who" => Outcome::Answer(room.online()),

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::net;
 use crate::protocol::event::Answer;
-use crate::protocol::limits::{LOGIN_LINES, LOGIN_TRIES, MAX_LINE, MAX_UNENDED};
+use crate::protocol::limits::{LOGIN_LINES, LOGIN_TRIES, MAX_LINE, MAX_UNTERMINATED};
 use crate::protocol::line::{LineError, Lines};
 use crate::protocol::request::{self, Format, Identity, Login};
 use crate::protocol::text::Text;
 use crate::server::Shared;
 use crate::server::log::Entry;
-use crate::server::members::{Link, Refusal};
+use crate::server::members::{ConnectionId, Refusal};
 use crate::server::room::{Connection, Room};
 
 /// How long a connection is given to speak first. An HTTP client does, and must not be greeted.
@@ -30,7 +30,7 @@ const HTTP: &str =
     "This is a chat, not a web page. Join it with chat-client, or with nc and your name.\n";
 
 /// A stranger. It has no thread of its own, so nothing in here waits for it.
-pub(crate) struct Stranger<'a> {
+pub(crate) struct PendingLogin<'a> {
     shared: &'a Shared,
     socket: Arc<TcpStream>,
     peer: SocketAddr,
@@ -40,7 +40,7 @@ pub(crate) struct Stranger<'a> {
     /// There are whole lines of it that have not been handled.
     has_more: bool,
     /// It does not take what it is told.
-    deaf: bool,
+    unwritable: bool,
     /// Its input has ended; what it sent before is still to be handled.
     input_over: bool,
     format: Format,
@@ -54,7 +54,7 @@ pub(crate) struct Stranger<'a> {
 
 /// A stranger that has become a member.
 pub(crate) struct Admitted {
-    pub(crate) link: Link,
+    pub(crate) link: ConnectionId,
     pub(crate) name: Text,
     pub(crate) format: Format,
     pub(crate) socket: Arc<TcpStream>,
@@ -91,7 +91,7 @@ enum End {
 /// A member, where it has become one, or how it ends.
 type Outcome = Result<Option<Admitted>, End>;
 
-impl<'a> Stranger<'a> {
+impl<'a> PendingLogin<'a> {
     pub(crate) fn new(shared: &'a Shared, socket: TcpStream, peer: SocketAddr) -> Self {
         shared.log.note(Entry::Connected(peer));
         Self {
@@ -102,7 +102,7 @@ impl<'a> Stranger<'a> {
             came: Instant::now(),
             greeted: false,
             has_more: false,
-            deaf: false,
+            unwritable: false,
             input_over: false,
             format: Format::Plain,
             trusted: shared.password.is_none(),
@@ -134,7 +134,7 @@ impl<'a> Stranger<'a> {
     }
 
     /// Reads once, into `buffer`, and answers what has come; what it sent after its name stays in its lines. May wait for the delivery thread.
-    pub(crate) fn turn(&mut self, buffer: &mut [u8]) -> Step {
+    pub(crate) fn step(&mut self, buffer: &mut [u8]) -> Step {
         match self.talk(buffer) {
             Ok(None) => Step::Stay,
             Ok(Some(admitted)) => Step::In(admitted),
@@ -178,7 +178,7 @@ impl<'a> Stranger<'a> {
                 return Ok(admitted);
             }
             self.greet();
-            if self.deaf {
+            if self.unwritable {
                 return Err(End::Silent);
             }
             self.lines_left -= 1;
@@ -198,7 +198,7 @@ impl<'a> Stranger<'a> {
         if self.input_over {
             return Err(End::Silent);
         }
-        if self.lines.unended() >= MAX_UNENDED {
+        if self.lines.unended() >= MAX_UNTERMINATED {
             return Err(End::Told(
                 "64 KiB without a line ending: end each line with LF".into(),
             ));
@@ -260,7 +260,7 @@ impl<'a> Stranger<'a> {
     /// Sends what a socket's buffer takes many times over; who does not read that is not served.
     fn write(&mut self, bytes: &[u8]) {
         let sent = net::send_now(&self.socket, &[IoSlice::new(bytes)]);
-        self.deaf |= !sent.is_ok_and(|sent| sent == bytes.len());
+        self.unwritable |= !sent.is_ok_and(|sent| sent == bytes.len());
     }
 
     fn handle(&mut self, login: Result<Login<'_>, &LineError>) -> Outcome {
@@ -341,7 +341,7 @@ impl<'a> Stranger<'a> {
     /// Takes a place in the room in the way of `enter`. May wait for the delivery thread.
     fn enter(
         &mut self,
-        enter: impl FnOnce(&Room, Connection) -> Result<(Link, Text), Refusal>,
+        enter: impl FnOnce(&Room, Connection) -> Result<(ConnectionId, Text), Refusal>,
     ) -> Outcome {
         let shared = self.shared;
         let connection = Connection {

@@ -44,7 +44,7 @@ pub(crate) struct Members {
 /// A member.
 pub(crate) struct Member {
     /// Which of its connections is the one that counts.
-    link: Link,
+    link: ConnectionId,
     pub(crate) name: Name,
     group: Option<Group>,
     /// Who last wrote to it in private, with the name it had then.
@@ -60,13 +60,13 @@ pub(crate) struct Member {
 /// A member on one of its connections: who comes back keeps its id, and what its earlier connection still does is
 /// nothing to the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Link {
+pub(crate) struct ConnectionId {
     pub(crate) id: MemberId,
     /// How many connections it had before.
     number: u64,
 }
 
-impl Link {
+impl ConnectionId {
     /// Whether the member has never come back.
     pub(crate) fn is_first(self) -> bool {
         self.number == 0
@@ -75,7 +75,7 @@ impl Link {
 
 /// Somebody who came, for the first time or again.
 pub(crate) struct Arrival {
-    pub(crate) link: Link,
+    pub(crate) link: ConnectionId,
     pub(crate) who: Listed,
     /// What takes it back the next time.
     pub(crate) token: Option<Text>,
@@ -140,7 +140,7 @@ impl Members {
     }
 
     /// The member of this connection, as long as it is here and on no other one.
-    pub(crate) fn on(&self, link: Link) -> Option<&Member> {
+    pub(crate) fn on(&self, link: ConnectionId) -> Option<&Member> {
         self.get(link.id).filter(|member| member.link == link)
     }
 
@@ -154,7 +154,7 @@ impl Members {
         self.check_seat(&identity.name)?;
         let id = MemberId(self.next_id);
         self.next_id += 1;
-        let link = Link { id, number: 0 };
+        let link = ConnectionId { id, number: 0 };
         if let Some(token) = &token {
             self.tokens.insert(token.clone(), id);
         }

@@ -25,20 +25,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::net;
-use crate::net::listen::{self, Target};
+use crate::net::listen::{self, ListenAddress};
 use crate::os;
 use crate::protocol::text::Text;
-use crate::server::acceptor::{Door, MAX_STRANGERS, Stop};
+use crate::server::acceptor::{Acceptor, MAX_PENDING_LOGINS, Stop};
 use crate::server::console::Outcome;
 use crate::server::delivery::Delivery;
-use crate::server::delivery::pacer::Pace;
+use crate::server::delivery::pacer::Pacer;
 use crate::server::history::History;
 use crate::server::history::load::Loaded;
 use crate::server::linger::Linger;
 use crate::server::log::{Entry, Log};
-use crate::server::replay::Past;
+use crate::server::replay::ReplayBuffer;
 use crate::server::room::Room;
-use crate::server::thread_budget::{Crowd, LEAVING};
+use crate::server::thread_budget::{LEAVING, ThreadBudget};
 use crate::tty::style;
 
 /// Descriptors for everything but connections: standard streams, listeners, history.
@@ -48,7 +48,7 @@ const OTHER_DESCRIPTORS: usize = 32;
 #[derive(Debug)]
 pub struct Config {
     /// Where to listen.
-    pub target: Target,
+    pub target: ListenAddress,
     /// The port; 0 for any free one.
     pub port: u16,
     /// Members at once.
@@ -72,8 +72,8 @@ pub struct Config {
 /// What all threads of a server share.
 struct Shared {
     room: Room,
-    pace: Pace,
-    crowd: Crowd,
+    pacer: Pacer,
+    thread_budget: ThreadBudget,
     linger: Linger,
     log: Log,
     password: Option<String>,
@@ -104,7 +104,7 @@ pub fn run(config: Config) -> Result<()> {
     handle_signals(happenings.clone())?;
 
     let listeners = listen::listen(&config.target, config.port)?;
-    let mut past = Past::new(config.replay);
+    let mut past = ReplayBuffer::new(config.replay);
     let (history, loaded) = match &config.history {
         Some(path) => {
             let (history, loaded) = History::open(path, random_id()?, &mut past)?;
@@ -137,14 +137,14 @@ pub fn run(config: Config) -> Result<()> {
     }
 
     let shared = Shared {
-        pace: Pace::default(),
+        pacer: Pacer::default(),
         room: Room::new(
             Text::new(&loaded.room),
             max_members,
             loaded.last_seq,
             loaded.last_id,
         ),
-        crowd: Crowd::new(max_members, threads),
+        thread_budget: ThreadBudget::new(max_members, threads),
         linger: Linger::default(),
         log,
         password: config.password,
@@ -178,7 +178,7 @@ fn serve(
     shared: &Shared,
     (listeners, max_strangers): (&[TcpListener], usize),
     happened: &Receiver<Happening>,
-    past: Past,
+    past: ReplayBuffer,
     history: Option<History>,
 ) -> Result<()> {
     let stop = Stop::default();
@@ -198,15 +198,15 @@ fn serve(
             // In this order, so that what has started also ends where the next one cannot start.
             spawn("deliver").spawn_scoped(scope, deliver)?;
             spawn("linger").spawn_scoped(scope, || shared.linger.run())?;
-            let door = Door::new(shared, scope, listeners, stop, max_strangers);
-            spawn("accept").spawn_scoped(scope, || door.run())?;
+            let acceptor = Acceptor::new(shared, scope, listeners, stop, max_strangers);
+            spawn("accept").spawn_scoped(scope, || acceptor.run())?;
             Ok::<_, io::Error>(())
         })();
         if started.is_ok() {
             operate(&shared.room, happened, &shared.log);
         }
         stop.stop(listeners);
-        shared.crowd.close();
+        shared.thread_budget.close();
         shared.room.close();
         started.context(os::NO_THREAD)
     })
@@ -259,12 +259,12 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     let port = first.port();
     match &config.target {
         // A launcher says how to join itself.
-        Target::Everyone if config.lifeline => {
+        ListenAddress::Everyone if config.lifeline => {
             log.post(Entry::Plain(
                 "anyone on this network can join and read".into(),
             ));
         }
-        Target::Everyone => {
+        ListenAddress::Everyone => {
             log.post(Entry::Plain(
                 "anyone on this network can join and read:".into(),
             ));
@@ -274,12 +274,12 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
                 )));
             }
         }
-        Target::Host(_) if addresses.iter().all(|address| address.ip().is_loopback()) => {
+        ListenAddress::Host(_) if addresses.iter().all(|address| address.ip().is_loopback()) => {
             log.post(Entry::Plain(
                 "only this machine can join; --lan lets this network in".into(),
             ));
         }
-        Target::Host(_) => {
+        ListenAddress::Host(_) => {
             log.post(Entry::Plain(
                 "anyone who can reach this address can join and read".into(),
             ));
@@ -301,7 +301,7 @@ fn seats(max_clients: usize, threads: usize) -> (usize, usize, Option<String>) {
     let strangers = by_descriptors
         .saturating_sub(max_clients)
         .max(by_descriptors / 4)
-        .clamp(1, MAX_STRANGERS);
+        .clamp(1, MAX_PENDING_LOGINS);
     let by_descriptors = by_descriptors.saturating_sub(strangers);
     let members = by_descriptors.min(by_threads).clamp(1, max_clients);
     let (limit, what, mend) = if by_descriptors <= by_threads {

@@ -21,16 +21,16 @@ pub fn size(event: &Event) -> usize {
 }
 
 /// The last messages of the room and what the server said, and the last events of any kind, each in order.
-pub struct Past {
+pub struct ReplayBuffer {
     messages: VecDeque<Arc<Record>>,
     limit: usize,
     recent: VecDeque<Arc<Record>>,
-    bytes: PastBytes,
+    bytes: ReplaySize,
 }
 
 /// About how many bytes of the past one is sent who comes, at most.
 #[derive(Clone, Copy, Default)]
-pub struct PastBytes {
+pub struct ReplaySize {
     /// Who was never here: messages alone.
     pub of_newcomer: usize,
     /// Who comes back, beside those: the last events.
@@ -39,7 +39,7 @@ pub struct PastBytes {
 
 /// Which part of the past somebody is to be shown.
 #[derive(Clone, Copy)]
-pub struct Span {
+pub struct ReplayRange {
     /// What came after this event; 0 for a newcomer.
     pub after: u64,
     /// Up to this event, messages alone: the last one before its first joining. No token shows more of that time than a
@@ -47,14 +47,14 @@ pub struct Span {
     pub since: u64,
 }
 
-impl Past {
+impl ReplayBuffer {
     /// Keeps the last `limit` messages, and the last [`MAX_RECENT`] events.
     pub fn new(limit: usize) -> Self {
         Self {
             messages: VecDeque::new(),
             limit,
             recent: VecDeque::with_capacity(MAX_RECENT),
-            bytes: PastBytes::default(),
+            bytes: ReplaySize::default(),
         }
     }
 
@@ -81,12 +81,12 @@ impl Past {
     }
 
     /// About how many bytes of it one is sent who comes.
-    pub fn bytes(&self) -> PastBytes {
+    pub fn bytes(&self) -> ReplaySize {
         self.bytes
     }
 
     /// What is known of `span`: messages, as long as there is no more, and then all events.
-    fn known(&self, span: Span) -> [Iter<'_, Arc<Record>>; 2] {
+    fn known(&self, span: ReplayRange) -> [Iter<'_, Arc<Record>>; 2] {
         let forgotten = self.recent.front().map_or(0, |first| first.seq - 1);
         let only_messages = span.after.max(span.since).max(forgotten);
         [
@@ -96,16 +96,16 @@ impl Past {
     }
 
     /// How many events of `span`, of the time since the joining, are not known.
-    pub fn missing(&self, span: Span) -> u64 {
+    pub fn missing(&self, span: ReplayRange) -> u64 {
         let after = span.after.max(span.since);
         let last = self.recent.back().map_or(0, |last| last.seq);
-        let known = self.known(Span { after, ..span });
+        let known = self.known(ReplayRange { after, ..span });
         let known: usize = known.iter().map(Iter::len).sum();
         last.saturating_sub(after).saturating_sub(known as u64)
     }
 
     /// Appends what is known of `span`: nothing where nothing was said.
-    pub fn write(&self, span: Span, format: Format, out: &mut Vec<u8>) {
+    pub fn write(&self, span: ReplayRange, format: Format, out: &mut Vec<u8>) {
         let known = self.known(span);
         let count = known.iter().map(Iter::len).sum();
         if count == 0 {
@@ -158,8 +158,8 @@ mod tests {
     use crate::protocol::text::Text;
 
     /// A room in which every third event is a message.
-    fn past(limit: usize, events: u64) -> Past {
-        let mut past = Past::new(limit);
+    fn past(limit: usize, events: u64) -> ReplayBuffer {
+        let mut past = ReplayBuffer::new(limit);
         for seq in 1..=events {
             let (id, text) = (MemberId(1), Text::new("x"));
             let event = if seq % 3 == 0 {
@@ -174,8 +174,8 @@ mod tests {
         past
     }
 
-    fn shown(past: &Past, after: u64, since: u64) -> (Vec<u64>, u64) {
-        let span = Span { after, since };
+    fn shown(past: &ReplayBuffer, after: u64, since: u64) -> (Vec<u64>, u64) {
+        let span = ReplayRange { after, since };
         let known = past.known(span).into_iter().flatten();
         (known.map(|record| record.seq).collect(), past.missing(span))
     }

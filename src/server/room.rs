@@ -10,8 +10,8 @@ use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::name::Name;
 use crate::protocol::request::{self, Format, Identity, Request, RequestError};
 use crate::protocol::text::Text;
-use crate::server::members::{self, Arrival, Link, Members, Refusal};
-use crate::server::replay::{ENTRY, PastBytes, Span, size};
+use crate::server::members::{self, Arrival, ConnectionId, Members, Refusal};
+use crate::server::replay::{ENTRY, ReplayRange, ReplaySize, size};
 
 /// Bytes of text that may wait for the delivery thread before those who send must wait too. Well under what a
 /// member may be behind (`MAX_BACKLOG`), so that one round never cuts a member that has kept up.
@@ -48,7 +48,7 @@ struct State {
     /// Bytes of the past for those who are pending.
     entering: usize,
     /// Bytes that one is to be sent of it.
-    past: PastBytes,
+    past: ReplaySize,
     closed: bool,
     joined: u64,
     messages: u64,
@@ -63,8 +63,8 @@ pub(crate) enum Posted {
         /// Its joining, where it was not here.
         record: Option<Arc<Record>>,
         welcome: Box<Welcome>,
-        past: Span,
-        link: Link,
+        past: ReplayRange,
+        link: ConnectionId,
         connection: Connection,
     },
     /// One member is told.
@@ -105,7 +105,7 @@ impl Room {
                 pending: Vec::new(),
                 pending_bytes: 0,
                 entering: 0,
-                past: PastBytes::default(),
+                past: ReplaySize::default(),
                 closed: false,
                 joined: 0,
                 messages: 0,
@@ -145,7 +145,7 @@ impl Room {
         &self,
         identity: &Identity,
         connection: Connection,
-    ) -> Result<Link, Refusal> {
+    ) -> Result<ConnectionId, Refusal> {
         let token = match connection.format {
             Format::Plain => None,
             Format::Json => members::token(),
@@ -168,7 +168,7 @@ impl Room {
         token: &str,
         after: u64,
         connection: Connection,
-    ) -> Result<(Link, Text), Refusal> {
+    ) -> Result<(ConnectionId, Text), Refusal> {
         let mut state = self.lock_to_enter();
         if state.closed {
             return Err(Refusal::Closed);
@@ -186,7 +186,7 @@ impl Room {
         arrival: Arrival,
         after: u64,
         connection: Connection,
-    ) -> Link {
+    ) -> ConnectionId {
         let Arrival { link, who, .. } = arrival;
         let online = match connection.format {
             Format::Plain => Vec::new(),
@@ -212,14 +212,14 @@ impl Room {
         let joined = Posted::Join {
             record,
             welcome,
-            past: Span {
+            past: ReplayRange {
                 after,
                 since: arrival.since,
             },
             link,
             connection,
         };
-        let PastBytes {
+        let ReplaySize {
             of_newcomer,
             of_recent,
         } = state.past;
@@ -235,7 +235,7 @@ impl Room {
     /// Does what the member on `link` asks for, in this order. May wait for the delivery thread.
     pub(crate) fn handle(
         &self,
-        link: Link,
+        link: ConnectionId,
         requests: impl Iterator<Item = Result<Request, RequestError>>,
     ) -> Standing {
         let mut state = self.lock_with_space();
@@ -360,7 +360,7 @@ impl Room {
 
     /// Takes the member on `link` out of the room, for a reason that the others are told; it may come back. Does nothing
     /// where it has left already, or is on another connection; never waits.
-    pub(crate) fn leave(&self, link: Link, reason: Option<&str>) {
+    pub(crate) fn leave(&self, link: ConnectionId, reason: Option<&str>) {
         let mut state = self.lock();
         if state.members.on(link).is_some() {
             self.remove(&mut state, link.id, reason.map(Text::new), true);
@@ -368,7 +368,7 @@ impl Room {
     }
 
     /// Tells the member on `link` that it did something that cannot be done, and takes it out of the room for good.
-    pub(crate) fn cut(&self, link: Link, error: &str, reason: &str) {
+    pub(crate) fn cut(&self, link: ConnectionId, error: &str, reason: &str) {
         let mut state = self.lock();
         if state.members.on(link).is_some() {
             self.send_away(&mut state, link.id, error, reason);
@@ -433,7 +433,7 @@ impl Room {
     }
 
     /// Whether the member of `link` has come back on a later connection, so that nobody reads what this one is sent.
-    pub(crate) fn is_superseded(&self, link: Link) -> bool {
+    pub(crate) fn is_superseded(&self, link: ConnectionId) -> bool {
         let state = self.lock();
         state.members.get(link.id).is_some() && state.members.on(link).is_none()
     }
@@ -449,7 +449,7 @@ impl Room {
 
     /// For the delivery thread: all that is pending, in order, into the empty `batch`. Waits until there is
     /// something, `patience` at most. It has so much of a `past`.
-    pub(crate) fn take(&self, batch: &mut Vec<Posted>, patience: Duration, past: PastBytes) {
+    pub(crate) fn take(&self, batch: &mut Vec<Posted>, patience: Duration, past: ReplaySize) {
         let mut state = self.lock();
         state.past = past;
         let waited = self

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use crate::net;
 use crate::os;
-use crate::protocol::limits::MAX_UNENDED;
+use crate::protocol::limits::MAX_UNTERMINATED;
 use crate::protocol::request::{Request, RequestError};
 use crate::server::Shared;
 use crate::server::log::Entry;
 use crate::server::login::Admitted;
-use crate::server::members::Link;
+use crate::server::members::ConnectionId;
 use crate::server::rate_limit::Rate;
 use crate::server::room::Standing;
-use crate::server::thread_budget::Served;
+use crate::server::thread_budget::ReaderPermit;
 
 /// Bytes of a client's first read. Most clients never need more, and there may be thousands of them.
 const FIRST_READ: usize = 512;
@@ -44,7 +44,7 @@ enum End {
 }
 
 /// A member is out of the room when its thread ends, also by a panic.
-struct Leave<'a>(&'a Shared, Link);
+struct Leave<'a>(&'a Shared, ConnectionId);
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
@@ -73,7 +73,7 @@ impl<'a> Session<'a> {
     }
 
     /// Serves a member to its end; the body of its thread, which has this place.
-    pub(crate) fn run(self, _place: Served<'_>) {
+    pub(crate) fn run(self, _place: ReaderPermit<'_>) {
         let (shared, name) = (self.shared, self.member.name.clone());
         // What fails for one client ends that client.
         if catch_unwind(AssertUnwindSafe(|| self.serve())).is_err() {
@@ -104,19 +104,19 @@ impl<'a> Session<'a> {
     fn read(&mut self) -> End {
         let mut input = vec![0; FIRST_READ];
         let mut input_over = self.member.input_over;
-        let pace = &self.shared.pace;
-        let mut turn = None;
+        let pacer = &self.shared.pacer;
+        let mut step = None;
         loop {
-            let round = pace.round();
+            let round = pacer.round();
             let handed_in = match self.handle_lines(input_over) {
                 ControlFlow::Break(end) => return end,
                 ControlFlow::Continue(handed_in) => handed_in,
             };
-            drop(turn.take());
+            drop(step.take());
             if input_over {
                 return End::InputOver;
             }
-            if self.member.lines.unended() >= MAX_UNENDED {
+            if self.member.lines.unended() >= MAX_UNTERMINATED {
                 let error = "64 KiB without a line ending: end each line with LF";
                 let reason = "a line without end";
                 self.shared.room.cut(self.member.link, error, reason);
@@ -124,9 +124,9 @@ impl<'a> Session<'a> {
             }
             // Who sends faster than it is read does not gain by being read at once: its next lines go out together.
             if handed_in > 1 {
-                turn = pace.wait(round);
+                step = pacer.wait(round);
                 if !net::wait_readable(&self.member.socket, Duration::ZERO).unwrap_or(true) {
-                    drop(turn.take());
+                    drop(step.take());
                 }
             }
             match net::receive(&self.member.socket, &mut input) {

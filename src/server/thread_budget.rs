@@ -14,9 +14,9 @@ pub(crate) const LEAVING: usize = 256;
 const HURRY: Duration = Duration::from_millis(5);
 
 /// The threads that serve members, and those that write to slow ones.
-pub(crate) struct Crowd {
-    max_served: usize,
-    max_written: usize,
+pub(crate) struct ThreadBudget {
+    max_readers: usize,
+    max_writers: usize,
     /// Guards how many there are; no other lock is taken while it is held.
     state: Mutex<State>,
     left: Condvar,
@@ -24,24 +24,24 @@ pub(crate) struct Crowd {
 
 #[derive(Default)]
 struct State {
-    served: usize,
-    written: usize,
+    readers: usize,
+    writers: usize,
     closed: bool,
 }
 
 /// The place of a thread that serves a member; it is given back when this is dropped.
-pub(crate) struct Served<'a>(&'a Crowd);
+pub(crate) struct ReaderPermit<'a>(&'a ThreadBudget);
 
 /// The place of a thread that writes; it is given back when this is dropped.
-pub(crate) struct Written<'a>(&'a Crowd);
+pub(crate) struct WriterPermit<'a>(&'a ThreadBudget);
 
-impl Crowd {
+impl ThreadBudget {
     /// For so many members with a seat, and so many threads in all.
     pub(crate) fn new(seats: usize, threads: usize) -> Self {
-        let max_served = seats + LEAVING;
+        let max_readers = seats + LEAVING;
         Self {
-            max_served,
-            max_written: threads.saturating_sub(max_served),
+            max_readers,
+            max_writers: threads.saturating_sub(max_readers),
             state: Mutex::default(),
             left: Condvar::new(),
         }
@@ -53,12 +53,12 @@ impl Crowd {
 
     /// How many threads may serve members.
     pub(crate) fn places(&self) -> usize {
-        self.max_served
+        self.max_readers
     }
 
     /// A place for the next member; waits until there is one, and calls `make_room` now and then meanwhile. None at the server's end.
-    pub(crate) fn next(&self, make_room: impl Fn()) -> Option<Served<'_>> {
-        let is_full = |state: &mut State| state.served >= self.max_served && !state.closed;
+    pub(crate) fn next(&self, make_room: impl Fn()) -> Option<ReaderPermit<'_>> {
+        let is_full = |state: &mut State| state.readers >= self.max_readers && !state.closed;
         let mut state = self.lock();
         while is_full(&mut state) {
             drop(state);
@@ -69,37 +69,37 @@ impl Crowd {
         if state.closed {
             return None;
         }
-        state.served += 1;
-        Some(Served(self))
+        state.readers += 1;
+        Some(ReaderPermit(self))
     }
 
     /// A place for a thread that writes, where there is one.
-    pub(crate) fn writer(&self) -> Option<Written<'_>> {
+    pub(crate) fn writer(&self) -> Option<WriterPermit<'_>> {
         let mut state = self.lock();
-        let is_free = state.written < self.max_written;
+        let is_free = state.writers < self.max_writers;
         is_free.then(|| {
-            state.written += 1;
-            Written(self)
+            state.writers += 1;
+            WriterPermit(self)
         })
     }
 
-    /// Makes [`Crowd::next`] give nothing, at the server's end.
+    /// Makes [`ThreadBudget::next`] give nothing, at the server's end.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.left.notify_all();
     }
 }
 
-impl Drop for Served<'_> {
+impl Drop for ReaderPermit<'_> {
     fn drop(&mut self) {
-        self.0.lock().served -= 1;
+        self.0.lock().readers -= 1;
         self.0.left.notify_one();
     }
 }
 
-impl Drop for Written<'_> {
+impl Drop for WriterPermit<'_> {
     fn drop(&mut self) {
-        self.0.lock().written -= 1;
+        self.0.lock().writers -= 1;
     }
 }
 
@@ -111,28 +111,28 @@ mod tests {
 
     #[test]
     fn a_full_crowd_makes_room_and_waits_for_a_place_that_is_left() {
-        let crowd = Crowd::new(0, 0);
+        let thread_budget = ThreadBudget::new(0, 0);
         let nobody = || panic!("there is room");
-        let mut places: Vec<_> = (0..LEAVING).map(|_| crowd.next(nobody)).collect();
+        let mut places: Vec<_> = (0..LEAVING).map(|_| thread_budget.next(nobody)).collect();
         let (ask, asked) = std::sync::mpsc::channel();
         thread::scope(|scope| {
-            let next = scope.spawn(|| crowd.next(|| ask.send(()).unwrap()).is_some());
+            let next = scope.spawn(|| thread_budget.next(|| ask.send(()).unwrap()).is_some());
             asked.recv().unwrap();
             assert!(!next.is_finished());
             places.pop();
             assert!(next.join().unwrap());
         });
-        crowd.close();
-        assert!(crowd.next(|| {}).is_none());
+        thread_budget.close();
+        assert!(thread_budget.next(|| {}).is_none());
     }
 
     #[test]
     fn those_who_write_have_the_places_that_are_left() {
-        let crowd = Crowd::new(10, 10 + LEAVING + 1);
-        let writer = crowd.writer();
-        assert!(writer.is_some() && crowd.writer().is_none());
+        let thread_budget = ThreadBudget::new(10, 10 + LEAVING + 1);
+        let writer = thread_budget.writer();
+        assert!(writer.is_some() && thread_budget.writer().is_none());
         drop(writer);
-        assert!(crowd.writer().is_some());
-        assert!(Crowd::new(10, 10).writer().is_none());
+        assert!(thread_budget.writer().is_some());
+        assert!(ThreadBudget::new(10, 10).writer().is_none());
     }
 }

@@ -6,14 +6,14 @@ use crate::protocol::limits::DEFAULT_PORT;
 
 /// A host and a port to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct Address {
     /// A name or an address, without brackets.
     pub host: String,
     /// Never 0.
     pub port: u16,
 }
 
-impl Target {
+impl Address {
     /// Reads `HOST`, `HOST:PORT`, `[::1]`, `[::1]:PORT`, `::1` or a lone port from `place`; `apart` is a port that was
     /// given after it, `option` one that was given with `-p`.
     ///
@@ -94,8 +94,8 @@ fn parse_port(port: &str) -> Result<u16, String> {
 mod tests {
     use super::*;
 
-    fn target(host: &str, port: u16) -> Result<Target, String> {
-        Ok(Target {
+    fn target(host: &str, port: u16) -> Result<Address, String> {
+        Ok(Address {
             host: host.into(),
             port,
         })
@@ -118,12 +118,12 @@ mod tests {
             (Some("fe80::1%eth0"), None, target("fe80::1%eth0", 9999)),
         ] {
             assert_eq!(
-                Target::parse(place, port, None),
+                Address::parse(place, port, None),
                 expected,
                 "{place:?} {port:?}"
             );
             assert_eq!(
-                Target::parse(place, None, port),
+                Address::parse(place, None, port),
                 expected,
                 "{place:?} -p {port:?}"
             );
@@ -148,7 +148,7 @@ mod tests {
             (Some(":80"), None, "no host"),
             (Some("[]:80"), None, "no host"),
         ] {
-            let error = Target::parse(place, port, None).unwrap_err();
+            let error = Address::parse(place, port, None).unwrap_err();
             assert!(error.contains(reason), "{place:?} {port:?}: {error}");
         }
     }

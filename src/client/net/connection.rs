@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Error, Result, anyhow};
 
 use crate::client::Happening;
-use crate::client::net::address::Target;
+use crate::client::net::address::Address;
 use crate::net;
 use crate::protocol::event::{Answer, Welcome};
 use crate::protocol::json::Received;
@@ -62,7 +62,7 @@ impl Connection {
 /// Who wants to join which room.
 #[derive(Clone)]
 pub(crate) struct Login {
-    pub(crate) target: Target,
+    pub(crate) target: Address,
     pub(crate) identity: Identity,
     pub(crate) password: Option<String>,
     /// The place in the room that is to be taken back, instead of all that.
@@ -166,8 +166,8 @@ fn run(login: &Login, post: &SyncSender<Happening>) {
     }
 }
 
-fn connect(target: &Target) -> Result<(TcpStream, SocketAddr)> {
-    let Target { host, port } = target;
+fn connect(target: &Address) -> Result<(TcpStream, SocketAddr)> {
+    let Address { host, port } = target;
     let addresses: Vec<SocketAddr> = match (host.as_str(), *port).to_socket_addrs() {
         Ok(addresses) => addresses.collect(),
         // It is this machine, also where no table says so (RFC 6761, 6.3).

@@ -18,7 +18,7 @@ const AROUND: usize = 200;
 
 /// The lines of one connection that are to come back. A clone has the same.
 #[derive(Clone, Default)]
-pub(crate) struct UnderWay(Arc<(Mutex<State>, Condvar)>);
+pub(crate) struct InFlight(Arc<(Mutex<State>, Condvar)>);
 
 #[derive(Default)]
 struct State {
@@ -34,7 +34,7 @@ struct Said {
     bytes: usize,
 }
 
-impl UnderWay {
+impl InFlight {
     /// Counts a line that is to be sent, where something comes back of it, and waits until it may be; `false` where the connection is over.
     pub(crate) fn add(&self, line: &str) -> bool {
         let Some((_, is_private)) = comes_back(line) else {
@@ -116,76 +116,76 @@ mod tests {
     /// As many lines as are under way at most.
     const MOST: u64 = (MAX_BYTES / (2 * "hello".len() + AROUND) + 1) as u64;
 
-    fn hear(under_way: &UnderWay, event: &str) {
-        under_way.hear(&Received::decode(event).unwrap(), OWN);
+    fn hear(in_flight: &InFlight, event: &str) {
+        in_flight.hear(&Received::decode(event).unwrap(), OWN);
     }
 
-    fn hear_hello(under_way: &UnderWay) {
+    fn hear_hello(in_flight: &InFlight) {
         let hello = r#"{"type":"message","seq":1,"time":"2026-01-31T10:00:00Z","id":7,"from":"ala","text":"hello"}"#;
-        hear(under_way, hello);
+        hear(in_flight, hello);
     }
 
     #[test]
     fn no_more_is_sent_while_much_is_under_way() {
         const LINES: u64 = 5000;
-        let under_way = UnderWay::default();
-        let pipe = under_way.clone();
+        let in_flight = InFlight::default();
+        let pipe = in_flight.clone();
         let sending = thread::spawn(move || (0..LINES).all(|_| pipe.add("hello")));
         let mut heard = 0;
         while heard < LINES {
-            let left = under_way.left();
+            let left = in_flight.left();
             assert!(left <= MOST, "{left} are under way");
             if left == MOST || sending.is_finished() {
-                hear_hello(&under_way);
+                hear_hello(&in_flight);
                 heard += 1;
             }
             thread::yield_now();
         }
         assert!(sending.join().unwrap());
-        assert_eq!(under_way.left(), 0);
+        assert_eq!(in_flight.left(), 0);
     }
 
     #[test]
     fn what_waits_to_be_sent_ends_with_the_connection_and_counts() {
-        let under_way = UnderWay::default();
-        let pipe = under_way.clone();
+        let in_flight = InFlight::default();
+        let pipe = in_flight.clone();
         let (over, ended) = mpsc::channel::<()>();
         thread::spawn(move || {
             let _over = over;
             while pipe.add("hello") {}
         });
-        while under_way.left() < MOST {
+        while in_flight.left() < MOST {
             thread::yield_now();
         }
-        under_way.close();
+        in_flight.close();
         let ended = ended.recv_timeout(Duration::from_secs(20));
         assert_eq!(ended, Err(RecvTimeoutError::Disconnected));
-        assert_eq!(under_way.left(), MOST);
+        assert_eq!(in_flight.left(), MOST);
     }
 
     #[test]
     fn each_answer_is_for_what_it_answers() {
-        let under_way = UnderWay::default();
+        let in_flight = InFlight::default();
         for line in ["/msg ola hi", "/online", "hello", "/reply hi", "", "hello"] {
-            assert!(under_way.add(line));
+            assert!(in_flight.add(line));
         }
-        assert_eq!(under_way.left(), 4);
-        hear(&under_way, r#"{"type":"error","text":"ola is not here"}"#);
-        assert_eq!(under_way.left(), 3);
-        hear(&under_way, r#"{"type":"error","text":"nothing private"}"#);
-        assert_eq!(under_way.left(), 3);
-        hear_hello(&under_way);
-        assert_eq!(under_way.left(), 2);
+        assert_eq!(in_flight.left(), 4);
+        hear(&in_flight, r#"{"type":"error","text":"ola is not here"}"#);
+        assert_eq!(in_flight.left(), 3);
+        hear(&in_flight, r#"{"type":"error","text":"nothing private"}"#);
+        assert_eq!(in_flight.left(), 3);
+        hear_hello(&in_flight);
+        assert_eq!(in_flight.left(), 2);
         hear(
-            &under_way,
+            &in_flight,
             r#"{"type":"private","time":"2026-01-31T10:00:00Z","id":3,"to":"ola","text":"hi"}"#,
         );
-        assert_eq!(under_way.left(), 1);
-        hear_hello(&under_way);
-        assert_eq!(under_way.left(), 0);
+        assert_eq!(in_flight.left(), 1);
+        hear_hello(&in_flight);
+        assert_eq!(in_flight.left(), 0);
         // Another server may leave something unanswered.
-        assert!(under_way.add("/msg ola hi") && under_way.add("hello"));
-        hear_hello(&under_way);
-        assert_eq!(under_way.left(), 0);
+        assert!(in_flight.add("/msg ola hi") && in_flight.add("hello"));
+        hear_hello(&in_flight);
+        assert_eq!(in_flight.left(), 0);
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Outgoing {
     /// None where no more will be said.
     lines: Option<SyncSender<String>>,
     thread: JoinHandle<()>,
-    unheard: VecDeque<Said>,
+    unacked: VecDeque<Said>,
     /// How many of them were said over an earlier connection.
     old: usize,
     /// When the server was last heard, or something said to which it was to answer.
@@ -35,12 +35,12 @@ pub(crate) struct Said {
 }
 
 impl Outgoing {
-    /// Starts the thread called `send`, so that a server that takes nothing holds up that thread alone. `unheard` was said over an earlier
+    /// Starts the thread called `send`, so that a server that takes nothing holds up that thread alone. `unacked` was said over an earlier
     /// connection.
     ///
     /// # Errors
     /// No thread is to be had.
-    pub(crate) fn start(connection: Connection, unheard: VecDeque<Said>) -> io::Result<Self> {
+    pub(crate) fn start(connection: Connection, unacked: VecDeque<Said>) -> io::Result<Self> {
         let (lines, waiting) = mpsc::sync_channel::<String>(MAX_WAITING);
         let thread = thread::Builder::new().name("send".into()).spawn(move || {
             for line in waiting {
@@ -54,8 +54,8 @@ impl Outgoing {
         Ok(Self {
             lines: Some(lines),
             thread,
-            old: unheard.len(),
-            unheard,
+            old: unacked.len(),
+            unacked,
             last: Instant::now(),
         })
     }
@@ -68,7 +68,7 @@ impl Outgoing {
             return false;
         }
         let at = Instant::now();
-        if self.unheard.is_empty() {
+        if self.unacked.is_empty() {
             self.last = at;
         }
         let said = said.map(|(text, is_private)| Said {
@@ -76,7 +76,7 @@ impl Outgoing {
             is_private,
             at,
         });
-        self.unheard.extend(said);
+        self.unacked.extend(said);
         true
     }
 
@@ -100,15 +100,15 @@ impl Outgoing {
             }
             // A private message that did not go is answered so; nothing said in public is.
             Received::Answer(Answer::Error(_)) => {
-                if self.old == 0 && self.unheard.front().is_some_and(|said| said.is_private) {
-                    self.unheard.pop_front();
+                if self.old == 0 && self.unacked.front().is_some_and(|said| said.is_private) {
+                    self.unacked.pop_front();
                 }
                 return;
             }
             Received::Answer(_) | Received::Unknown => return,
         };
-        if let Some(at) = self.unheard.iter().position(is_it) {
-            self.unheard.drain(..=at);
+        if let Some(at) = self.unacked.iter().position(is_it) {
+            self.unacked.drain(..=at);
             self.old = self.old.saturating_sub(at + 1);
         }
     }
@@ -116,18 +116,18 @@ impl Outgoing {
     /// Since when the server has been silent, although it has to answer something that was said. One that slows this client down is
     /// not silent: it answers line by line.
     pub(crate) fn waits_since(&self) -> Option<Instant> {
-        (!self.unheard.is_empty()).then_some(self.last)
+        (!self.unacked.is_empty()).then_some(self.last)
     }
 
     /// How many lines that were said over this connection have not come back, and when the first of them was said.
     pub(crate) fn left(&self) -> Option<(u64, Instant)> {
-        let first = self.unheard.get(self.old)?;
-        Some(((self.unheard.len() - self.old) as u64, first.at))
+        let first = self.unacked.get(self.old)?;
+        Some(((self.unacked.len() - self.old) as u64, first.at))
     }
 
     /// What was said over an earlier connection and has not come back, now that it would have.
     pub(crate) fn lost(&mut self) -> impl Iterator<Item = Said> {
-        self.unheard.drain(..std::mem::take(&mut self.old))
+        self.unacked.drain(..std::mem::take(&mut self.old))
     }
 
     /// Has the thread send the end behind what is still waiting.
@@ -140,7 +140,7 @@ impl Outgoing {
         drop(self.lines);
         // One that has panicked has ended the client.
         let _ = self.thread.join();
-        self.unheard
+        self.unacked
     }
 }
 

@@ -6,7 +6,7 @@ use std::thread;
 
 use crate::client::Happening;
 use crate::client::net::connection::Connection;
-use crate::client::net::in_flight::UnderWay;
+use crate::client::net::in_flight::InFlight;
 use crate::protocol::limits::MAX_LINE;
 use crate::protocol::line::{LineError, Lines};
 use crate::protocol::request::{Format, Request};
@@ -16,7 +16,7 @@ pub(crate) enum Ask {
     /// One line, as the answer to a question. Until it is asked, what is typed stays with the terminal.
     Line,
     /// To send all lines to the room, until one of them leaves it, or there are no more; and to count them.
-    Chat(Connection, UnderWay),
+    Chat(Connection, InFlight),
 }
 
 /// What came from stdin.
@@ -65,7 +65,7 @@ fn run(asked: &Receiver<Ask>, post: &SyncSender<Happening>) {
                     return;
                 }
             }
-            Ask::Chat(connection, under_way) => input.send_all(&connection, &under_way, post),
+            Ask::Chat(connection, in_flight) => input.send_all(&connection, &in_flight, post),
         }
     }
 }
@@ -113,13 +113,13 @@ impl Input {
     fn send_all(
         &mut self,
         connection: &Connection,
-        under_way: &UnderWay,
+        in_flight: &InFlight,
         post: &SyncSender<Happening>,
     ) {
         loop {
             match self.next() {
                 Typed::Line(line) if !leaves(&line) => {
-                    if !under_way.add(&line) || connection.say(&line).is_err() {
+                    if !in_flight.add(&line) || connection.say(&line).is_err() {
                         // Why, the thread that receives tells.
                         self.unsent = Some(line);
                         return;

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Error, anyhow};
 
 use crate::client::net::connection::{self, Connection, End};
-use crate::client::net::in_flight::UnderWay;
+use crate::client::net::in_flight::InFlight;
 use crate::client::net::outgoing::{Outgoing, Said};
 use crate::client::net::stdin::{Ask, Typed};
 use crate::client::session::login::Joined;
 use crate::client::session::reconnect::Room;
-use crate::client::ui::Front;
+use crate::client::ui::Ui;
 use crate::client::ui::tui::Entered;
 use crate::client::{Client, Happening, Lost, Stop};
 use crate::os;
@@ -28,25 +28,25 @@ const LEFT_TIME: Duration = Duration::from_secs(5);
 const SHOW_TIME: Duration = Duration::from_secs(1);
 
 /// A member's time in the room, as far as it has come.
-pub(crate) struct Stay {
+pub(crate) struct ChatSession {
     own: MemberId,
     /// What a window says.
     pub(crate) outgoing: Option<Outgoing>,
     /// What comes through a pipe, which its thread sends itself.
-    under_way: UnderWay,
+    in_flight: InFlight,
     input_over: bool,
-    farewell: Option<Farewell>,
+    farewell: Option<CloseReason>,
 }
 
 /// Why the server is about to close the connection, as it has said.
 #[derive(Clone, Copy)]
-enum Farewell {
+enum CloseReason {
     ShutDown,
     Kicked,
     Cut,
 }
 
-impl Farewell {
+impl CloseReason {
     fn in_error(text: &str) -> Option<Self> {
         if text.starts_with("you were kicked") {
             Some(Self::Kicked)
@@ -60,7 +60,7 @@ impl Farewell {
 
 impl Client {
     /// A member's time in the room. When it is over, so are its connection and its threads.
-    pub(crate) fn chat(&mut self, joined: Joined, room: &mut Room) -> Result<(), Stop> {
+    pub(crate) fn stay(&mut self, joined: Joined, room: &mut Room) -> Result<(), Stop> {
         let Joined {
             welcome,
             has_resumed,
@@ -68,104 +68,103 @@ impl Client {
             receiver,
         } = joined;
         self.has_ended = false;
-        self.front
+        self.ui
             .welcome(&welcome, room.is_known())
             .map_err(Stop::unshown)?;
         if let Some(change) = room.enter(&welcome, has_resumed) {
-            self.front.refuse(&change);
+            self.ui.refuse(&change);
         }
-        let mut stay = Stay {
+        let mut chat = ChatSession {
             own: welcome.id,
             outgoing: None,
-            under_way: UnderWay::default(),
+            in_flight: InFlight::default(),
             input_over: false,
             farewell: None,
         };
         let result = self
-            .begin(&mut stay, &connection, room)
-            .and_then(|()| self.converse(&mut stay, room))
-            .and_then(|()| self.front.rest().map(drop).map_err(Stop::unshown));
-        match &mut stay.outgoing {
+            .begin(&mut chat, &connection, room)
+            .and_then(|()| self.converse(&mut chat, room))
+            .and_then(|()| self.ui.rest().map(drop).map_err(Stop::unshown));
+        match &mut chat.outgoing {
             // It ends the connection when it has sent all.
             Some(outgoing) => outgoing.close(),
             None => connection.end(),
         }
-        let hurries = matches!(result, Ok(()) | Err(Stop::Leave)) && self.see_off(&mut stay, room);
+        let hurries = matches!(result, Ok(()) | Err(Stop::Leave)) && self.see_off(&mut chat, room);
         if !self.has_ended && !hurries {
-            self.has_ended = self.wait_for_end(&mut stay, room);
+            self.has_ended = self.wait_for_end(&mut chat, room);
         }
         connection.close();
-        stay.under_way.close();
-        if self.has_ended || self.wait_for_end(&mut stay, room) {
+        chat.in_flight.close();
+        if self.has_ended || self.wait_for_end(&mut chat, room) {
             let _ = receiver.join();
         }
-        room.unheard = stay.outgoing.map(Outgoing::finish).unwrap_or_default();
+        room.unacked = chat.outgoing.map(Outgoing::finish).unwrap_or_default();
         result
     }
 
     fn begin(
         &mut self,
-        stay: &mut Stay,
+        chat: &mut ChatSession,
         connection: &Connection,
         room: &mut Room,
     ) -> Result<(), Stop> {
-        match &mut self.front {
-            Front::Lines(_, asks) => {
+        match &mut self.ui {
+            Ui::Lines(_, asks) => {
                 // The input thread ends after this one.
-                let _ = asks.send(Ask::Chat(connection.clone(), stay.under_way.clone()));
+                let _ = asks.send(Ask::Chat(connection.clone(), chat.in_flight.clone()));
             }
-            Front::Window(_) => {
+            Ui::Tui(_) => {
                 let outgoing =
-                    Outgoing::start(connection.clone(), std::mem::take(&mut room.unheard))
+                    Outgoing::start(connection.clone(), std::mem::take(&mut room.unacked))
                         .map_err(|error| Stop::Failed(Error::new(error).context(os::NO_THREAD)))?;
-                stay.outgoing = Some(outgoing);
+                chat.outgoing = Some(outgoing);
             }
         }
         // There may be nothing that it has missed.
-        self.catch_up(stay, room);
+        self.catch_up(chat, room);
         Ok(())
     }
 
-    fn converse(&mut self, stay: &mut Stay, room: &mut Room) -> Result<(), Stop> {
+    fn converse(&mut self, chat: &mut ChatSession, room: &mut Room) -> Result<(), Stop> {
         let mut tell_left = (!self.is_interactive).then(|| Instant::now() + LEFT_TIME);
         loop {
-            let waits_since = stay.outgoing.as_ref().and_then(Outgoing::waits_since);
+            let waits_since = chat.outgoing.as_ref().and_then(Outgoing::waits_since);
             let answer_by = waits_since.map(|since| since + self.config.answer_time);
-            let show_left = self.show_left(stay);
+            let show_left = self.show_left(chat);
             let next = [tell_left, answer_by, show_left].into_iter().flatten();
             let Some(happening) = self.next_until(next.min())? else {
                 let now = Instant::now();
                 if answer_by.is_some_and(|by| by <= now) {
-                    return stay.end(End::Lost(io::ErrorKind::TimedOut.into()));
+                    return chat.end(End::Lost(io::ErrorKind::TimedOut.into()));
                 }
                 if tell_left.is_some_and(|at| at <= now) {
-                    self.tell_left(stay);
+                    self.tell_left(chat);
                     tell_left = Some(now + LEFT_TIME);
                 }
                 continue;
             };
             match happening {
-                Happening::Received(received) => self.hear(&received, stay, room)?,
+                Happening::Received(received) => self.hear(&received, chat, room)?,
                 Happening::Ended(end) => {
-                    self.tell_unsent(stay);
-                    return stay.end(end);
+                    self.tell_unsent(chat);
+                    return chat.end(end);
                 }
                 Happening::Entered => {
-                    if self.say(stay) {
+                    if self.say(chat) {
                         return Ok(());
                     }
                 }
                 Happening::Typed(Typed::Unsendable(_, error)) if self.is_interactive => {
-                    self.front.refuse(&error);
+                    self.ui.refuse(&error);
                 }
                 Happening::Typed(Typed::Unsendable(number, error)) => {
                     self.is_all_sent = false;
-                    self.front
-                        .fail(&format!("line {number} is not sent: {error}"));
+                    self.ui.fail(&format!("line {number} is not sent: {error}"));
                 }
                 // A pipe waits for all that the server has to say, a user does not.
                 Happening::Typed(Typed::Over) if self.is_interactive => return Ok(()),
-                Happening::Typed(Typed::Over) => stay.input_over = true,
+                Happening::Typed(Typed::Over) => chat.input_over = true,
                 Happening::Typed(Typed::Broken(error)) => return Err(Stop::unreadable(error)),
                 // Nobody asked for a line, or to join; what comes from a terminal, the window has.
                 Happening::Typed(Typed::Line(_))
@@ -178,58 +177,58 @@ impl Client {
     }
 
     /// Shows above the line how much of what was said has not arrived, once that takes long; when it will, where it does not yet.
-    fn show_left(&mut self, stay: &Stay) -> Option<Instant> {
-        let left = stay.outgoing.as_ref().and_then(Outgoing::left);
+    fn show_left(&mut self, chat: &ChatSession) -> Option<Instant> {
+        let left = chat.outgoing.as_ref().and_then(Outgoing::left);
         let show_at = left.map(|(_, said_at)| said_at + SHOW_TIME);
         let is_early = show_at.is_some_and(|at| at > Instant::now());
         let status = left.filter(|_| !is_early).map(|(left, _)| in_words(left));
-        self.front.status(status);
+        self.ui.status(status);
         show_at.filter(|_| is_early)
     }
 
     pub(crate) fn hear(
         &mut self,
         received: &Received,
-        stay: &mut Stay,
+        chat: &mut ChatSession,
         room: &mut Room,
     ) -> Result<(), Stop> {
-        stay.hear(received, room);
+        chat.hear(received, room);
         if let Received::Record(record, _) = received {
             if let Some(hole) = room.hole_before(record) {
-                self.front.refuse(&hole);
+                self.ui.refuse(&hole);
             }
             if !room.is_new(record) {
                 return Ok(());
             }
         }
-        self.front.received(received).map_err(Stop::unshown)?;
-        self.catch_up(stay, room);
+        self.ui.received(received).map_err(Stop::unshown)?;
+        self.catch_up(chat, room);
         Ok(())
     }
 
     /// Where all that a client has missed is there now, it is known what of its own was not said.
-    fn catch_up(&mut self, stay: &mut Stay, room: &mut Room) {
+    fn catch_up(&mut self, chat: &mut ChatSession, room: &mut Room) {
         if !room.has_caught_up() {
             return;
         }
-        if let Front::Window(window) = &mut self.front {
+        if let Ui::Tui(window) = &mut self.ui {
             window.end_past();
         }
         for Said {
             text, is_private, ..
-        } in stay.outgoing.iter_mut().flat_map(Outgoing::lost)
+        } in chat.outgoing.iter_mut().flat_map(Outgoing::lost)
         {
             let what = match is_private {
                 true => "it is not known whether this was delivered",
                 false => "this was not sent",
             };
-            self.front.refuse(&format!("{what}: {text}"));
+            self.ui.refuse(&format!("{what}: {text}"));
         }
     }
 
     /// Sends what was entered in the window; `true` where that is the end.
-    fn say(&mut self, stay: &mut Stay) -> bool {
-        let (Front::Window(window), Some(outgoing)) = (&mut self.front, &mut stay.outgoing) else {
+    fn say(&mut self, chat: &mut ChatSession) -> bool {
+        let (Ui::Tui(window), Some(outgoing)) = (&mut self.ui, &mut chat.outgoing) else {
             return false;
         };
         match window.entered() {
@@ -253,35 +252,35 @@ impl Client {
     }
 
     /// Tells a pipe how much of what it brought the room does not have yet.
-    fn tell_left(&mut self, stay: &Stay) {
-        let left = stay.under_way.left();
+    fn tell_left(&mut self, chat: &ChatSession) {
+        let left = chat.in_flight.left();
         if left > 0 {
-            let least = if stay.input_over { "" } else { "at least " };
-            self.front.notice(&format!("{least}{}", in_words(left)));
+            let least = if chat.input_over { "" } else { "at least " };
+            self.ui.notice(&format!("{least}{}", in_words(left)));
         }
     }
 
     /// Tells a pipe, at the end of the connection, how much of what it brought the room does not have.
-    fn tell_unsent(&mut self, stay: &Stay) {
-        let left = stay.under_way.left();
+    fn tell_unsent(&mut self, chat: &ChatSession) {
+        let left = chat.in_flight.left();
         if left == 0 || self.is_interactive {
             return;
         }
         self.is_all_sent = false;
         // It is slowed down, or it would be over: nobody knows what is still in it.
-        let least = if stay.input_over { "" } else { "at least " };
+        let least = if chat.input_over { "" } else { "at least " };
         let lines = if left == 1 { "line" } else { "lines" };
-        let unsent = match stay.farewell {
-            Some(Farewell::ShutDown | Farewell::Kicked) if left == 1 => "is not sent",
-            Some(Farewell::ShutDown | Farewell::Kicked) => "are not sent",
+        let unsent = match chat.farewell {
+            Some(CloseReason::ShutDown | CloseReason::Kicked) if left == 1 => "is not sent",
+            Some(CloseReason::ShutDown | CloseReason::Kicked) => "are not sent",
             // What came back of them may be lost with the connection.
-            Some(Farewell::Cut) | None => "may not have been sent",
+            Some(CloseReason::Cut) | None => "may not have been sent",
         };
-        self.front.fail(&format!("{least}{left} {lines} {unsent}"));
+        self.ui.fail(&format!("{least}{left} {lines} {unsent}"));
     }
 
     /// Waits for the end of the connection, but not for ever; what comes before it is not shown.
-    fn wait_for_end(&self, stay: &mut Stay, room: &Room) -> bool {
+    fn wait_for_end(&self, chat: &mut ChatSession, room: &Room) -> bool {
         let deadline = Instant::now() + LEAVE_TIME;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -290,7 +289,7 @@ impl Client {
             }
             match self.happenings.recv_timeout(left) {
                 Ok(Happening::Ended(_)) => return true,
-                Ok(Happening::Received(received)) => stay.hear(&received, room),
+                Ok(Happening::Received(received)) => chat.hear(&received, room),
                 Ok(_) => {}
                 Err(_) => return false,
             }
@@ -306,14 +305,14 @@ pub(crate) fn in_words(left: u64) -> String {
     }
 }
 
-impl Stay {
+impl ChatSession {
     fn hear(&mut self, received: &Received, room: &Room) {
         if let Some(outgoing) = &mut self.outgoing {
             outgoing.hear(received, |id| room.is_own(id));
         }
         match received {
             Received::Record(Record { event, .. }, false) => match event {
-                Event::Shutdown => self.farewell = Some(Farewell::ShutDown),
+                Event::Shutdown => self.farewell = Some(CloseReason::ShutDown),
                 Event::Message { .. }
                 | Event::Joined(_)
                 | Event::Left { .. }
@@ -321,17 +320,17 @@ impl Stay {
                 | Event::Server { .. } => {}
             },
             Received::Answer(Answer::Error(text)) => match self.farewell {
-                Some(Farewell::ShutDown) => {}
-                Some(Farewell::Kicked | Farewell::Cut) | None => {
-                    self.farewell = Farewell::in_error(text.as_str());
+                Some(CloseReason::ShutDown) => {}
+                Some(CloseReason::Kicked | CloseReason::Cut) | None => {
+                    self.farewell = CloseReason::in_error(text.as_str());
                 }
             },
             Received::Record(_, true) | Received::Answer(_) | Received::Unknown => {}
         }
         match self.farewell {
             // It answers nothing.
-            Some(Farewell::Kicked | Farewell::Cut) => {}
-            Some(Farewell::ShutDown) | None => self.under_way.hear(received, self.own),
+            Some(CloseReason::Kicked | CloseReason::Cut) => {}
+            Some(CloseReason::ShutDown) | None => self.in_flight.hear(received, self.own),
         }
     }
 
@@ -342,11 +341,11 @@ impl Stay {
             advice: "start chat-client again to come back",
         };
         match (end, self.farewell) {
-            (End::Closed | End::Lost(_), Some(Farewell::ShutDown)) => Err(Stop::ShutDown),
-            (End::Closed, Some(Farewell::Kicked)) => Err(Stop::Kicked(closed)),
+            (End::Closed | End::Lost(_), Some(CloseReason::ShutDown)) => Err(Stop::ShutDown),
+            (End::Closed, Some(CloseReason::Kicked)) => Err(Stop::Kicked(closed)),
             (End::Closed, None) if self.input_over => Ok(()),
-            (End::Closed, None | Some(Farewell::Cut)) => Err(Stop::Lost(closed)),
-            (End::Lost(error), None | Some(Farewell::Kicked | Farewell::Cut)) => {
+            (End::Closed, None | Some(CloseReason::Cut)) => Err(Stop::Lost(closed)),
+            (End::Lost(error), None | Some(CloseReason::Kicked | CloseReason::Cut)) => {
                 Err(Stop::Lost(Lost {
                     what: format!("the connection is lost ({})", connection::reason(&error)),
                     advice: "start chat-client again when the server is back",

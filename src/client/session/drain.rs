@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 
 use crate::client::net::outgoing::{Outgoing, Said};
-use crate::client::session::chat::{Stay, in_words};
+use crate::client::session::chat::{ChatSession, in_words};
 use crate::client::session::reconnect::Room;
-use crate::client::ui::Front;
+use crate::client::ui::Ui;
 use crate::client::ui::tui::Entered;
 use crate::client::{Client, Happening, Stop};
 
@@ -18,19 +18,19 @@ const ARRIVAL_TIME: Duration = Duration::from_millis(250);
 impl Client {
     /// Waits until all that was said has arrived, where the end will be sent behind it, or until the server takes no more of it; true where the user
     /// does not wait any longer.
-    pub(crate) fn see_off(&mut self, stay: &mut Stay, room: &mut Room) -> bool {
-        match self.send_rest(stay, room) {
+    pub(crate) fn see_off(&mut self, chat: &mut ChatSession, room: &mut Room) -> bool {
+        match self.send_rest(chat, room) {
             Ok(()) => false,
             // Who is told to end by a signal, or has no terminal any more, says no second time that they do not wait.
             Err(stop) => matches!(stop, Stop::Leave) && !self.leaving.is_asked(),
         }
     }
 
-    fn send_rest(&mut self, stay: &mut Stay, room: &mut Room) -> Result<(), Stop> {
+    fn send_rest(&mut self, chat: &mut ChatSession, room: &mut Room) -> Result<(), Stop> {
         let begin = Instant::now();
         let mut before = None;
         let mut progress = begin;
-        while let Some((left, _)) = stay.outgoing.as_ref().and_then(Outgoing::left)
+        while let Some((left, _)) = chat.outgoing.as_ref().and_then(Outgoing::left)
             && !self.has_ended
         {
             if before.replace(left) != Some(left) {
@@ -44,13 +44,13 @@ impl Client {
             let is_early = show_at > Instant::now();
             if !is_early {
                 let left = in_words(left);
-                self.front.status(Some(format!(
+                self.ui.status(Some(format!(
                     "{left}, then you leave; Ctrl+C leaves at once"
                 )));
             }
             let wake_at = if is_early { show_at } else { give_up_at };
             match self.next_until(Some(wake_at))? {
-                Some(Happening::Received(received)) => self.hear(&received, stay, room)?,
+                Some(Happening::Received(received)) => self.hear(&received, chat, room)?,
                 Some(Happening::Entered) => self.enter_late()?,
                 Some(
                     Happening::Typed(_)
@@ -68,7 +68,7 @@ impl Client {
 
     /// Does what can be done with a line that is entered by somebody who is about to leave.
     fn enter_late(&mut self) -> Result<(), Stop> {
-        if let Front::Window(window) = &mut self.front {
+        if let Ui::Tui(window) = &mut self.ui {
             match window.entered() {
                 Entered::Nothing => {}
                 Entered::Leave => return Err(Stop::Leave),
@@ -80,8 +80,8 @@ impl Client {
 }
 
 /// What it means for one who has left that this has not arrived.
-pub(crate) fn check_arrived(unheard: &VecDeque<Said>) -> Result<(), Stop> {
-    match unheard.len() {
+pub(crate) fn check_arrived(unacked: &VecDeque<Said>) -> Result<(), Stop> {
+    match unacked.len() {
         0 => Ok(()),
         1 => Err(Stop::Failed(anyhow!(
             "1 line may not have been sent: you left before the room had it"

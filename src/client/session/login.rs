@@ -6,7 +6,7 @@ use anyhow::{Error, anyhow};
 
 use crate::client::net::connection::{self, Attempt, Connection, Login, Refusal};
 use crate::client::net::stdin::{self, Ask, Typed};
-use crate::client::ui::Front;
+use crate::client::ui::Ui;
 use crate::client::ui::editor::Purpose;
 use crate::client::ui::history;
 use crate::client::{Client, Happening, Stop};
@@ -55,27 +55,27 @@ impl Client {
     pub(crate) fn join(&mut self, login: &mut Login) -> Result<Joined, Stop> {
         loop {
             match self.try_to_join(login)? {
-                Tried::In(joined) => return Ok(*joined),
-                Tried::Failed(error) => return Err(Stop::Failed(error)),
-                Tried::Refused => {}
+                LoginOutcome::In(joined) => return Ok(*joined),
+                LoginOutcome::Failed(error) => return Err(Stop::Failed(error)),
+                LoginOutcome::Refused => {}
             }
         }
     }
 
     /// Tries once. Where something else has to be asked for, it has been, and `login` has it.
-    pub(crate) fn try_to_join(&mut self, login: &mut Login) -> Result<Tried, Stop> {
+    pub(crate) fn try_to_join(&mut self, login: &mut Login) -> Result<LoginOutcome, Stop> {
         let receiver = connection::start(login.clone(), self.leaving.post.clone())
             .map_err(|error| Stop::Failed(Error::new(error).context(os::NO_THREAD)))?;
         match self.attempt()? {
             Attempt::In(welcome, connection) => {
-                return Ok(Tried::In(Box::new(Joined {
+                return Ok(LoginOutcome::In(Box::new(Joined {
                     welcome: *welcome,
                     has_resumed: login.resume.is_some(),
                     connection,
                     receiver,
                 })));
             }
-            Attempt::Failed(error) => return Ok(Tried::Failed(error)),
+            Attempt::Failed(error) => return Ok(LoginOutcome::Failed(error)),
             // Its place is gone: it joins as anybody does.
             Attempt::Refused(Refusal::Resume) => login.resume = None,
             Attempt::Refused(Refusal::Name(reason)) => {
@@ -102,7 +102,7 @@ impl Client {
         }
         // It has ended with its attempt.
         let _ = receiver.join();
-        Ok(Tried::Refused)
+        Ok(LoginOutcome::Refused)
     }
 
     /// Who the user is: what was given, or what they answer, until it can be a name. An empty answer is what was `offered`.
@@ -165,8 +165,8 @@ impl Client {
     /// Asks on a terminal, and takes the next line anyway; `None` at the end of input.
     pub(crate) fn ask(&mut self, question: &str, purpose: Purpose) -> Result<Option<String>, Stop> {
         // Nobody is connecting.
-        self.front.status(None);
-        if let Front::Window(window) = &mut self.front {
+        self.ui.status(None);
+        if let Ui::Tui(window) = &mut self.ui {
             window.ask(question, purpose);
             return self.answer().map(Some);
         }
@@ -177,14 +177,14 @@ impl Client {
                 })?),
                 Purpose::Chat | Purpose::Answer => None,
             };
-            if let (Front::Lines(view, _), true) = (&mut self.front, self.is_interactive) {
+            if let (Ui::Lines(view, _), true) = (&mut self.ui, self.is_interactive) {
                 view.ask(question);
             }
             match self.line()? {
                 Typed::Line(line) => return Ok(Some(line)),
                 Typed::Unsendable(_, error) => self.refused(&error)?,
                 Typed::Over => {
-                    if let (Front::Lines(view, _), true) = (&mut self.front, self.is_interactive) {
+                    if let (Ui::Lines(view, _), true) = (&mut self.ui, self.is_interactive) {
                         view.end_line();
                     }
                     return Ok(None);
@@ -198,7 +198,7 @@ impl Client {
     fn answer(&mut self) -> Result<String, Stop> {
         loop {
             let happening = self.next()?;
-            if let (Happening::Entered, Front::Window(window)) = (happening, &mut self.front) {
+            if let (Happening::Entered, Ui::Tui(window)) = (happening, &mut self.ui) {
                 return Ok(window.answer());
             }
         }
@@ -206,7 +206,7 @@ impl Client {
 
     /// The next line from stdin.
     fn line(&mut self) -> Result<Typed, Stop> {
-        if let Front::Lines(_, asks) = &self.front {
+        if let Ui::Lines(_, asks) = &self.ui {
             // The input thread ends after this one.
             let _ = asks.send(Ask::Line);
         }
@@ -237,7 +237,7 @@ impl Client {
     /// Does what can be done with a line that was entered while there is no connection.
     pub(crate) fn entered_alone(&mut self) -> Result<(), Stop> {
         // Only a window tells that something was entered.
-        if let Front::Window(window) = &mut self.front
+        if let Ui::Tui(window) = &mut self.ui
             && window.entered_alone()
         {
             return Err(Stop::Leave);
@@ -248,7 +248,7 @@ impl Client {
     /// On a terminal, one can try again.
     fn refused(&mut self, reason: &impl std::fmt::Display) -> Result<(), Stop> {
         if self.is_interactive {
-            self.front.refuse(reason);
+            self.ui.refuse(reason);
             Ok(())
         } else {
             Err(Stop::Failed(anyhow!("{reason}")))
@@ -258,11 +258,11 @@ impl Client {
     /// Lets the user of a window that closes with its client read why that ends.
     pub(crate) fn keep_window(&mut self) {
         let question = "press Enter to close this window ";
-        match &mut self.front {
-            Front::Window(_) => {
+        match &mut self.ui {
+            Ui::Tui(_) => {
                 let _ = self.ask(question, Purpose::Answer);
             }
-            Front::Lines(view, _) => {
+            Ui::Lines(view, _) => {
                 view.ask(question);
                 let _ = self.line();
             }
@@ -277,7 +277,7 @@ fn suggested(reason: &str) -> Option<Name> {
 }
 
 /// How one attempt to join ended.
-pub(crate) enum Tried {
+pub(crate) enum LoginOutcome {
     In(Box<Joined>),
     /// Something has to be another one, and is.
     Refused,

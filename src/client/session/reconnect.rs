@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::net::connection::{Login, Resume};
 use crate::client::net::outgoing::Said;
-use crate::client::session::login::{Joined, Tried};
+use crate::client::session::login::{Joined, LoginOutcome};
 use crate::client::{Client, Happening, Stop};
 use crate::protocol::event::{MemberId, Record, Welcome};
 use crate::protocol::text::Text;
@@ -36,7 +36,7 @@ pub(crate) struct Room {
     /// Attempts since a connection has lasted.
     attempts: u32,
     /// What was said and has not come back.
-    pub(crate) unheard: VecDeque<Said>,
+    pub(crate) unacked: VecDeque<Said>,
 }
 
 impl Room {
@@ -133,17 +133,17 @@ impl Client {
         login: &mut Login,
         room: &mut Room,
     ) -> Result<Joined, Stop> {
-        self.front
+        self.ui
             .refuse(&format!("{lost}: trying again, Ctrl+C gives up"));
         login.resume = room.resume();
         loop {
             let pause = room.pause();
             let seconds = pause.as_secs();
-            self.front
+            self.ui
                 .status(Some(format!("not connected: trying again in {seconds} s")));
             self.pause(pause)?;
             if let Some(joined) = self.try_again(login)? {
-                self.front.status(None);
+                self.ui.status(None);
                 return Ok(joined);
             }
         }
@@ -152,11 +152,11 @@ impl Client {
     /// Tries once more, and again at once where something else has to be asked for.
     fn try_again(&mut self, login: &mut Login) -> Result<Option<Joined>, Stop> {
         loop {
-            self.front.status(Some("not connected: trying".into()));
+            self.ui.status(Some("not connected: trying".into()));
             match self.try_to_join(login)? {
-                Tried::In(joined) => return Ok(Some(*joined)),
-                Tried::Refused => {}
-                Tried::Failed(_) => return Ok(None),
+                LoginOutcome::In(joined) => return Ok(Some(*joined)),
+                LoginOutcome::Refused => {}
+                LoginOutcome::Failed(_) => return Ok(None),
             }
         }
     }

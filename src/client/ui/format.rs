@@ -10,26 +10,26 @@ use termcolor::WriteColor;
 use crate::client::ui::commands;
 use crate::client::ui::context::Conversation;
 use crate::client::ui::line::Line;
-use crate::client::ui::presence::{Coming, Comings};
+use crate::client::ui::presence::{Presence, PresenceLine};
 use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
 use crate::protocol::text::{Text, clean};
 use crate::tty::style;
 use crate::tty::wrap;
 
 /// How the conversation becomes lines.
-pub struct Look {
+pub struct Formatter {
     conversation: Conversation,
     /// Whether lines begin with the time.
     pub has_times: bool,
-    comings: Option<Comings>,
+    presence: Option<PresenceLine>,
 }
 
-impl Look {
+impl Formatter {
     pub fn new(zone: TimeZone, now: Timestamp) -> Self {
         Self {
             conversation: Conversation::new(zone, now),
             has_times: true,
-            comings: None,
+            presence: None,
         }
     }
 
@@ -53,13 +53,13 @@ impl Look {
 
     /// Something that the client says by itself.
     pub fn notice(&mut self, text: &str) -> Line {
-        self.comings = None;
+        self.presence = None;
         Line::new(2, |line| write!(line, "* {}", clean(text)))
     }
 
     /// Why something is not done.
     pub fn refusal(&mut self, reason: &impl Display) -> Line {
-        self.comings = None;
+        self.presence = None;
         let error = Answer::Error(Text::new(&reason.to_string()));
         Line::new(2, |line| style::paint_answer(line, &error))
     }
@@ -82,10 +82,10 @@ impl Look {
             Event::Joined(Listed { name, group, .. }) => {
                 let group = group.as_ref().map(|group| format!(" ({group})"));
                 let who = format!("{name}{}", group.unwrap_or_default());
-                self.coming(record.time, Coming::Joined, &who)
+                self.coming(record.time, Presence::Joined, &who)
             }
             Event::Left { name, reason, .. } => {
-                self.coming(record.time, Coming::Left(reason.clone()), name.as_str())
+                self.coming(record.time, Presence::Left(reason.clone()), name.as_str())
             }
             Event::Message { from, text, .. } => {
                 self.timed(record.time, wrap::width(from.as_str()) + 2, |line| {
@@ -168,7 +168,7 @@ impl Look {
     }
 
     fn rule(&mut self, text: &str) -> Line {
-        self.comings = None;
+        self.presence = None;
         let mut line = Line::new(0, |line| write!(line, "--- {text} ---"));
         line.is_dim = true;
         line
@@ -186,7 +186,7 @@ impl Look {
         indent: usize,
         write: impl FnOnce(&mut Line) -> io::Result<()>,
     ) -> Line {
-        self.comings = None;
+        self.presence = None;
         self.clocked(time, indent, write)
     }
 
@@ -224,15 +224,15 @@ impl Look {
     }
 
     /// Somebody came or went: all who did, where nothing else was shown since.
-    fn coming(&mut self, time: Timestamp, coming: Coming, who: &str) -> Line {
-        let before = self.comings.take();
-        let goes_on = before.filter(|comings| comings.has_room(time, who));
+    fn coming(&mut self, time: Timestamp, coming: Presence, who: &str) -> Line {
+        let before = self.presence.take();
+        let goes_on = before.filter(|presence| presence.has_room(time, who));
         let replaces = goes_on.is_some();
-        let mut comings = goes_on.unwrap_or_else(|| Comings::new(time));
-        comings.add(coming, who);
-        let mut line = self.clocked(comings.first, 2, |line| comings.paint(line));
+        let mut presence = goes_on.unwrap_or_else(|| PresenceLine::new(time));
+        presence.add(coming, who);
+        let mut line = self.clocked(presence.first, 2, |line| presence.paint(line));
         (line.is_open, line.replaces) = (true, replaces);
-        self.comings = Some(comings);
+        self.presence = Some(presence);
         line
     }
 
@@ -277,15 +277,15 @@ mod tests {
     /// The lines of what happens, after a welcome as `ala`, member 7, at ten on the last of January.
     fn lines(happenings: &[&str]) -> Vec<Line> {
         let ten = "2026-01-31T10:00:00Z".parse().unwrap();
-        let mut look = Look::new(TimeZone::UTC, ten);
+        let mut formatter = Formatter::new(TimeZone::UTC, ten);
         let welcome =
             r#"{"type":"welcome","room":"r","id":7,"name":"ala","count":1,"online":[],"seq":0}"#;
         let mut lines = Vec::new();
         for json in [welcome].iter().chain(happenings) {
             match Received::decode(json).unwrap() {
-                Received::Answer(Answer::Welcome(welcome)) => drop(look.welcome(&welcome)),
-                Received::Answer(answer) => lines.extend(look.answer(&answer, 40)),
-                Received::Record(record, replay) => lines.extend(look.record(&record, replay)),
+                Received::Answer(Answer::Welcome(welcome)) => drop(formatter.welcome(&welcome)),
+                Received::Answer(answer) => lines.extend(formatter.answer(&answer, 40)),
+                Received::Record(record, replay) => lines.extend(formatter.record(&record, replay)),
                 Received::Unknown => {}
             }
         }

@@ -22,22 +22,22 @@ use std::sync::mpsc::{Sender, SyncSender};
 use std::time::Duration;
 
 use crate::client::net::stdin::{self, Ask};
-use crate::client::ui::plain::View;
-use crate::client::ui::tui::Window;
+use crate::client::ui::plain::Plain;
+use crate::client::ui::tui::Tui;
 use crate::client::{Config, Happening};
 use crate::protocol::event::Welcome;
 use crate::protocol::json::Received;
 use crate::tty::style;
 
 /// The one or the other.
-pub(crate) enum Front {
+pub(crate) enum Ui {
     /// For pipes, files, and terminals that cannot do more; the other end of the sender is the thread that reads stdin.
-    Lines(Box<View>, Sender<Ask>),
+    Lines(Box<Plain>, Sender<Ask>),
     /// For a terminal that can move its cursor.
-    Window(Box<Window>),
+    Tui(Box<Tui>),
 }
 
-impl Front {
+impl Ui {
     /// Starts the thread that reads what is typed. A terminal that cannot be taken gets plain lines.
     ///
     /// # Errors
@@ -47,23 +47,23 @@ impl Front {
         // A window of the session is opened for its client; a pane may have had another one before.
         let is_fresh = config.window.is_some() && !config.in_pane;
         if is_capable()
-            && let Ok(window) = Window::open(is_coloured, config.window, is_fresh)
+            && let Ok(window) = Tui::open(is_coloured, config.window, is_fresh)
         {
             terminal::start_keys(post)?;
-            return Ok(Self::Window(Box::new(window)));
+            return Ok(Self::Tui(Box::new(window)));
         }
         let asks = stdin::start(post)?;
-        Ok(Self::Lines(Box::new(View::new(config.color)), asks))
+        Ok(Self::Lines(Box::new(Plain::new(config.color)), asks))
     }
 
     /// Shows that the client is a member now, or is one again.
     ///
     /// # Errors
-    /// As [`Front::rest`].
+    /// As [`Ui::rest`].
     pub(crate) fn welcome(&mut self, welcome: &Welcome, is_back: bool) -> io::Result<()> {
         match self {
             Self::Lines(view, _) => view.welcome(welcome.clone()),
-            Self::Window(window) => {
+            Self::Tui(window) => {
                 window.welcome(welcome, is_back);
                 Ok(())
             }
@@ -73,11 +73,11 @@ impl Front {
     /// Shows what the server sent.
     ///
     /// # Errors
-    /// As [`Front::rest`].
+    /// As [`Ui::rest`].
     pub(crate) fn received(&mut self, received: &Received) -> io::Result<()> {
         match self {
             Self::Lines(view, _) => view.received(received),
-            Self::Window(window) => {
+            Self::Tui(window) => {
                 window.received(received);
                 Ok(())
             }
@@ -88,7 +88,7 @@ impl Front {
     pub(crate) fn notice(&mut self, text: &str) {
         match self {
             Self::Lines(view, _) => view.remark(text),
-            Self::Window(window) => window.notice(text),
+            Self::Tui(window) => window.notice(text),
         }
     }
 
@@ -96,7 +96,7 @@ impl Front {
     pub(crate) fn refuse(&mut self, reason: &impl Display) {
         match self {
             Self::Lines(view, _) => view.refuse(reason),
-            Self::Window(window) => window.refuse(reason),
+            Self::Tui(window) => window.refuse(reason),
         }
     }
 
@@ -104,7 +104,7 @@ impl Front {
     pub(crate) fn fail(&mut self, error: &impl Display) {
         match self {
             Self::Lines(view, _) => view.fail(error),
-            Self::Window(window) => window.fail(error),
+            Self::Tui(window) => window.fail(error),
         }
     }
 
@@ -113,21 +113,19 @@ impl Front {
         match self {
             // It would be a line each time.
             Self::Lines(..) => {}
-            Self::Window(window) => window.status(status),
+            Self::Tui(window) => window.status(status),
         }
     }
 
     /// Shows what has waited long enough to be shown.
     ///
     /// # Errors
-    /// As [`Front::rest`].
+    /// As [`Ui::rest`].
     pub(crate) fn keep_up(&mut self) -> io::Result<()> {
         match self {
             Self::Lines(..) => Ok(()),
-            Self::Window(window) if window.wait().is_some_and(|wait| wait.is_zero()) => {
-                window.draw()
-            }
-            Self::Window(_) => Ok(()),
+            Self::Tui(window) if window.wait().is_some_and(|wait| wait.is_zero()) => window.draw(),
+            Self::Tui(_) => Ok(()),
         }
     }
 
@@ -138,7 +136,7 @@ impl Front {
     pub(crate) fn rest(&mut self) -> io::Result<Option<Duration>> {
         match self {
             Self::Lines(view, _) => view.flush().map(|()| None),
-            Self::Window(window) => {
+            Self::Tui(window) => {
                 if window.wait().is_some_and(|wait| wait.is_zero()) {
                     window.draw()?;
                 }

@@ -14,14 +14,14 @@ use crate::protocol::json::Received;
 use crate::protocol::text::{Text, clean};
 use crate::tty::style;
 
-/// The two streams. What is shown stays in memory until [`View::flush`].
-pub(crate) struct View {
+/// The two streams. What is shown stays in memory until [`Plain::flush`].
+pub(crate) struct Plain {
     out: BufferedStandardStream,
     err: BufferedStandardStream,
     conversation: Conversation,
 }
 
-impl View {
+impl Plain {
     pub(crate) fn new(color: cli::Color) -> Self {
         let choice = |coloured| match coloured {
             true => ColorChoice::Always,
@@ -39,7 +39,7 @@ impl View {
     /// Shows that the client is a member now.
     ///
     /// # Errors
-    /// As [`View::flush`].
+    /// As [`Plain::flush`].
     pub(crate) fn welcome(&mut self, welcome: Welcome) -> io::Result<()> {
         self.conversation.enter(&welcome);
         writeln!(self.out, "{}", Answer::Welcome(welcome))
@@ -48,7 +48,7 @@ impl View {
     /// Shows what the server sent.
     ///
     /// # Errors
-    /// As [`View::flush`].
+    /// As [`Plain::flush`].
     pub(crate) fn received(&mut self, received: &Received) -> io::Result<()> {
         match received {
             Received::Record(record, replay) => {

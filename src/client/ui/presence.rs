@@ -17,13 +17,13 @@ const MAX_TIME: i64 = 300;
 
 /// What somebody did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Coming {
+pub enum Presence {
     Joined,
     /// With the reason, where it was not by themselves.
     Left(Option<Text>),
 }
 
-impl Coming {
+impl Presence {
     fn color(&self) -> Color {
         match self {
             Self::Joined => Color::Green,
@@ -32,7 +32,7 @@ impl Coming {
     }
 }
 
-impl Display for Coming {
+impl Display for Presence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Joined => f.write_str("joined"),
@@ -43,14 +43,14 @@ impl Display for Coming {
 }
 
 /// Some who came or went.
-pub struct Comings {
+pub struct PresenceLine {
     pub first: Timestamp,
     /// Names, together where they did the same.
-    parts: Vec<(Coming, String)>,
+    parts: Vec<(Presence, String)>,
     length: usize,
 }
 
-impl Comings {
+impl PresenceLine {
     pub fn new(first: Timestamp) -> Self {
         Self {
             first,
@@ -64,7 +64,7 @@ impl Comings {
         self.length + who.len() < MAX_LENGTH && time.as_second() - self.first.as_second() < MAX_TIME
     }
 
-    pub fn add(&mut self, coming: Coming, who: &str) {
+    pub fn add(&mut self, coming: Presence, who: &str) {
         self.length += who.len();
         match self.parts.last_mut() {
             Some((last, names)) if *last == coming => {

@@ -15,7 +15,7 @@ use termcolor::Buffer;
 
 use crate::client::ui::editor::Rows;
 use crate::client::ui::line::Line;
-use crate::client::ui::scrollback::{self, Recent};
+use crate::client::ui::scrollback::{self, Scrollback};
 use crate::client::ui::terminal;
 use crate::tty;
 use crate::tty::wrap;
@@ -50,7 +50,7 @@ pub(crate) struct Screen {
     pending_bytes: usize,
     /// The last line, where it may still change: it is drawn with the line that is being typed.
     open: Option<Line>,
-    recent: Recent,
+    recent: Scrollback,
     drawn: Drawn,
     /// What has become of the size since then.
     resized: Option<Resized>,
@@ -119,7 +119,7 @@ impl Screen {
             pending: Vec::new(),
             pending_bytes: 0,
             open: None,
-            recent: Recent::default(),
+            recent: Scrollback::default(),
             drawn: Drawn::default(),
             resized: None,
             is_cleared: false,
@@ -208,7 +208,7 @@ impl Screen {
         self.open = None;
         self.pending.clear();
         self.pending_bytes = 0;
-        self.recent = Recent::default();
+        self.recent = Scrollback::default();
         self.is_cleared = true;
         self.is_stale = true;
     }

@@ -17,7 +17,7 @@ pub(crate) const MAX_BYTES: usize = 1024 * 1024;
 
 /// See the top.
 #[derive(Default)]
-pub(crate) struct Recent {
+pub(crate) struct Scrollback {
     lines: VecDeque<Written>,
     bytes: usize,
     /// Rows at the end that are on the screen, and nowhere else.
@@ -29,11 +29,11 @@ pub(crate) struct Recent {
 /// A line that was written.
 struct Written {
     line: Line,
-    /// Rows in which it was written last, but for the purpose of [`Recent::again`].
+    /// Rows in which it was written last, but for the purpose of [`Scrollback::again`].
     rows: usize,
 }
 
-impl Recent {
+impl Scrollback {
     /// Keeps a line that was written in so many rows below the others.
     pub(crate) fn push(&mut self, line: Line, rows: usize) {
         self.own += rows;
@@ -139,14 +139,14 @@ mod tests {
 
     /// Lines on a screen, as a terminal has them that is written to.
     struct Shown {
-        recent: Recent,
+        recent: Scrollback,
         columns: usize,
     }
 
     impl Shown {
         /// So many lines of 20 columns, on a screen of 40 columns that has room for `room` rows.
         fn new(lines: usize, room: usize) -> Self {
-            let (recent, columns) = (Recent::default(), 40);
+            let (recent, columns) = (Scrollback::default(), 40);
             let mut shown = Self { recent, columns };
             for number in 0..lines {
                 shown.say(number, room);

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use crate::client::net::stdin;
 use crate::client::ui::commands::Local;
 use crate::client::ui::editor::{Editor, Purpose, Wish};
-use crate::client::ui::format::Look;
+use crate::client::ui::format::Formatter;
 use crate::client::ui::history::History;
 use crate::client::ui::line::Line;
 use crate::client::ui::roster::Roster;
@@ -30,9 +30,9 @@ const LABEL: &str = "> ";
 const FULL: &str = "what came last was not taken: a line and a paste have at most 64 KiB together";
 
 /// The window, with the terminal taken for it.
-pub(crate) struct Window {
+pub(crate) struct Tui {
     screen: Screen,
-    look: Look,
+    formatter: Formatter,
     editor: Editor,
     /// What is asked now; what was being typed waits meanwhile.
     question: Option<Editor>,
@@ -57,7 +57,7 @@ pub(crate) struct Window {
 pub(crate) enum Wanted {
     /// Nothing but what has been done already.
     Nothing,
-    /// The line is whole: [`Window::entered`] or [`Window::answer`] has it.
+    /// The line is whole: [`Tui::entered`] or [`Tui::answer`] has it.
     Entered,
     /// To leave.
     Leave,
@@ -67,13 +67,13 @@ pub(crate) enum Wanted {
 pub(crate) enum Entered {
     /// Nothing for the server.
     Nothing,
-    /// To be sent, and then taken out of the line by [`Window::take_line`].
+    /// To be sent, and then taken out of the line by [`Tui::take_line`].
     Lines(Vec<String>),
     /// The end.
     Leave,
 }
 
-impl Window {
+impl Tui {
     /// Takes the terminal, on which nothing else has been where it `is_fresh`.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl Window {
         Ok(Self {
             _taken: terminal::take()?,
             screen: Screen::new(is_coloured, is_fresh),
-            look: Look::new(TimeZone::system(), Timestamp::now()),
+            formatter: Formatter::new(TimeZone::system(), Timestamp::now()),
             editor: Editor::new(LABEL, Purpose::Chat, History::load()),
             question: None,
             roster: Roster::default(),
@@ -262,7 +262,7 @@ impl Window {
         match *command {
             Local::Clear => self.screen.clear(),
             Local::Time(on) => {
-                self.look.has_times = on;
+                self.formatter.has_times = on;
                 self.notice(match on {
                     true => "lines begin with the time",
                     false => "lines begin without the time; /time on shows it again",
@@ -313,8 +313,8 @@ impl Window {
         self.roster.enter(welcome);
         self.has_missed = is_back;
         let line = match is_back {
-            true => self.look.welcome_back(welcome),
-            false => self.look.welcome(welcome),
+            true => self.formatter.welcome_back(welcome),
+            false => self.formatter.welcome(welcome),
         };
         self.screen.print(line);
     }
@@ -328,7 +328,7 @@ impl Window {
                     self.roster.follow(&record.event);
                 }
                 if let Event::Renamed { id, to, .. } = &record.event
-                    && self.look.is_own(*id)
+                    && self.formatter.is_own(*id)
                 {
                     self.name = to.as_str().to_owned();
                 }
@@ -336,12 +336,12 @@ impl Window {
                     return;
                 }
                 // The past is no news to who comes, and is to who comes back, once.
-                let calls = self.look.calls(&record.event)
+                let calls = self.formatter.calls(&record.event)
                     && (!replay || std::mem::take(&mut self.has_missed));
                 if let Event::Message { .. } | Event::Server { .. } = record.event {
                     self.count(calls);
                 }
-                self.look.record(record, *replay)
+                self.formatter.record(record, *replay)
             }
             Received::Answer(answer) => {
                 if let Answer::PrivateFrom { id, from, .. } = answer {
@@ -352,7 +352,7 @@ impl Window {
                     self.roster.heard_privately(*id, from);
                     self.count(true);
                 }
-                self.look.answer(answer, self.screen.columns())
+                self.formatter.answer(answer, self.screen.columns())
             }
             Received::Unknown => return,
         };
@@ -384,20 +384,20 @@ impl Window {
 
     /// No more of the past will come.
     pub(crate) fn end_past(&mut self) {
-        if let Some(line) = self.look.end_past() {
+        if let Some(line) = self.formatter.end_past() {
             self.screen.print(line);
         }
     }
 
     /// Says something.
     pub(crate) fn notice(&mut self, text: &str) {
-        let line = self.look.notice(text);
+        let line = self.formatter.notice(text);
         self.screen.print(line);
     }
 
     /// Says why something is not done.
     pub(crate) fn refuse(&mut self, reason: &impl std::fmt::Display) {
-        let line = self.look.refusal(reason);
+        let line = self.formatter.refusal(reason);
         self.screen.print(line);
     }
 
@@ -456,7 +456,7 @@ impl Window {
     }
 }
 
-impl Drop for Window {
+impl Drop for Tui {
     fn drop(&mut self) {
         // What was typed and not entered stays to be read.
         if !self.editor.text().is_empty() {

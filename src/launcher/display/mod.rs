@@ -12,20 +12,20 @@ use anyhow::{Result, bail};
 
 use crate::cli::Terminal;
 use crate::launcher::display::emulator::geometry::Place;
-use crate::launcher::display::emulator::open::{self, ALONE, Shower};
+use crate::launcher::display::emulator::open::{self, ALONE, WindowProcess};
 use crate::launcher::display::emulator::{Found, Opens};
 use crate::launcher::display::panes::Panes;
-use crate::launcher::process::Child;
+use crate::launcher::process::ChildProcess;
 use crate::protocol::request::Identity;
 
 /// A way to show clients that can be tried.
 #[derive(Clone, Debug)]
-pub(crate) enum Way {
+pub(crate) enum Backend {
     Windows(Found),
     Panes,
 }
 
-impl Way {
+impl Backend {
     /// What it is called.
     pub(crate) fn name(&self) -> &'static str {
         match self {
@@ -50,13 +50,13 @@ impl Way {
 ///
 /// # Errors
 /// There is none: says why, and what to try.
-pub(crate) fn ways(terminal: Terminal) -> Result<Vec<Way>> {
+pub(crate) fn ways(terminal: Terminal) -> Result<Vec<Backend>> {
     let windows = || open::candidates(terminal);
-    let mut ways: Vec<Way> = Vec::new();
+    let mut ways: Vec<Backend> = Vec::new();
     match terminal {
         Terminal::Panes => {
             panes::check()?;
-            ways.push(Way::Panes);
+            ways.push(Backend::Panes);
         }
         Terminal::Auto => match (windows(), panes::check()) {
             (Err(no_windows), Err(no_panes)) => {
@@ -68,8 +68,8 @@ pub(crate) fn ways(terminal: Terminal) -> Result<Vec<Way>> {
                 bail!("{no_windows}; {no_panes}; {tmux}; {ALONE}");
             }
             (found, check) => {
-                ways.extend(found.into_iter().flatten().map(Way::Windows));
-                ways.extend(check.is_ok().then_some(Way::Panes));
+                ways.extend(found.into_iter().flatten().map(Backend::Windows));
+                ways.extend(check.is_ok().then_some(Backend::Panes));
             }
         },
         Terminal::GnomeTerminal
@@ -85,7 +85,7 @@ pub(crate) fn ways(terminal: Terminal) -> Result<Vec<Way>> {
         | Terminal::XTerminalEmulator
         | Terminal::Tmux
         | Terminal::None => {
-            ways.extend(windows()?.into_iter().map(Way::Windows));
+            ways.extend(windows()?.into_iter().map(Backend::Windows));
         }
     }
     Ok(ways)
@@ -101,7 +101,7 @@ pub(crate) enum Opener {
 }
 
 /// A client's window, as it is asked for.
-pub(crate) struct Wanted<'a> {
+pub(crate) struct WindowSpec<'a> {
     /// The window's number in the session: another one for each.
     pub(crate) id: usize,
     /// `chat 1`, and the client's name where it has one that every emulator can show.
@@ -134,10 +134,10 @@ impl Opener {
     /// The program cannot be started, or there is no memory, terminal or thread for it.
     pub(crate) fn open(
         &mut self,
-        wanted: &Wanted<'_>,
+        wanted: &WindowSpec<'_>,
         on_end: impl Fn() + Clone + Send + 'static,
-    ) -> io::Result<Option<Shower>> {
-        let Wanted {
+    ) -> io::Result<Option<WindowProcess>> {
+        let WindowSpec {
             id,
             title,
             place,
@@ -154,7 +154,7 @@ impl Opener {
                     |member| format!("{number} · {}", member.name),
                 );
                 let child = panes.open(id, title, program, environment, on_end)?;
-                Ok(Some(Shower::of(child)))
+                Ok(Some(WindowProcess::of(child)))
             }
         }
     }
@@ -200,7 +200,7 @@ impl Opener {
     }
 
     /// As [`open::Opener::helper`].
-    pub(crate) fn helper(&self) -> Option<&Child> {
+    pub(crate) fn helper(&self) -> Option<&ChildProcess> {
         match self {
             Self::Windows(opener) => opener.helper(),
             Self::Panes(_) => None,
@@ -208,7 +208,7 @@ impl Opener {
     }
 
     /// As [`open::Opener::into_helper`].
-    pub(crate) fn into_helper(self) -> Option<Child> {
+    pub(crate) fn into_helper(self) -> Option<ChildProcess> {
         match self {
             Self::Windows(opener) => opener.into_helper(),
             Self::Panes(_) => None,

@@ -19,9 +19,9 @@ use rustix::process::Signal;
 use crate::control_socket::{self, Held};
 use crate::launcher::console::Console;
 use crate::launcher::display::emulator::geometry::Place;
-use crate::launcher::display::{Opener, Way};
+use crate::launcher::display::{Backend, Opener};
 use crate::launcher::output::Output;
-use crate::launcher::process::Child;
+use crate::launcher::process::ChildProcess;
 use crate::launcher::server::{MAX_TYPED, Server};
 use crate::launcher::session::window::{State, Window};
 use crate::launcher::{Config, Programs};
@@ -51,7 +51,7 @@ enum Event {
     /// A client has begun or ended.
     Lifeline(control_socket::Event),
     /// A line was typed in our terminal.
-    Typed(Vec<u8>),
+    InputQueue(Vec<u8>),
     /// So many members are online.
     Online(usize),
     /// A client that has left its pane is to be started again.
@@ -90,7 +90,7 @@ struct Session<'a> {
     next_id: usize,
     places: Vec<Place>,
     /// What an emulator that was given up has left, and which has to end as well.
-    leftovers: Vec<Child>,
+    leftovers: Vec<ChildProcess>,
     interrupts: u32,
     quit_typed: bool,
     stopping: bool,
@@ -106,11 +106,11 @@ struct Session<'a> {
 pub(crate) fn run(
     config: &Config,
     programs: Programs,
-    ways: Vec<Way>,
+    ways: Vec<Backend>,
     last_words: Option<File>,
 ) -> Result<()> {
     let began = Instant::now();
-    let held = matches!(ways.first(), Some(Way::Panes));
+    let held = matches!(ways.first(), Some(Backend::Panes));
     let (output, shown) = Output::start(held, last_words).context("cannot start a thread")?;
     let result = Session::start(config, &programs, output.clone()).and_then(|mut session| {
         let result = session.run(ways).or_else(|error| {
@@ -184,12 +184,12 @@ impl<'a> Session<'a> {
     }
 
     /// Up to the moment when the session is to end.
-    fn run(&mut self, ways: Vec<Way>) -> Result<()> {
+    fn run(&mut self, ways: Vec<Backend>) -> Result<()> {
         self.wait_until_listening()?;
-        if !matches!(ways.first(), Some(Way::Panes)) {
+        if !matches!(ways.first(), Some(Backend::Panes)) {
             let typed = self.sender.clone();
             let console = Console::start(self.server.console(), move |line| {
-                drop(typed.send(Event::Typed(line)));
+                drop(typed.send(Event::InputQueue(line)));
             })
             .context("cannot read the terminal")?;
             self.console = Some(console);
@@ -296,7 +296,7 @@ impl<'a> Session<'a> {
                     }
                 }
             }
-            Event::Typed(line) => {
+            Event::InputQueue(line) => {
                 self.type_in(&line);
                 if let Some(console) = &self.console {
                     console.taken();

@@ -13,8 +13,8 @@ use crate::cli::{Color, Terminal};
 use crate::control_socket;
 use crate::launcher;
 use crate::launcher::display::emulator::geometry;
-use crate::launcher::display::emulator::open::{self, Shower};
-use crate::launcher::display::{self, Opener, Wanted, Way};
+use crate::launcher::display::emulator::open::{self, WindowProcess};
+use crate::launcher::display::{self, Backend, Opener, WindowSpec};
 use crate::launcher::session::window::{State, Window};
 use crate::launcher::session::{End, Event, Session};
 use crate::protocol::request::Identity;
@@ -24,7 +24,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 impl Session<'_> {
     /// Opens the windows in the first way in which the first one opens.
-    pub(crate) fn open_windows(&mut self, ways: Vec<Way>) -> Result<()> {
+    pub(crate) fn open_windows(&mut self, ways: Vec<Backend>) -> Result<()> {
         let mut ways = ways.into_iter().peekable();
         while let Some(way) = ways.next() {
             self.use_way(way)?;
@@ -46,14 +46,14 @@ impl Session<'_> {
                 self.open_up_to(self.config.clients);
                 return Ok(());
             };
-            let next = ways.peek().map_or("", Way::name);
+            let next = ways.peek().map_or("", Backend::name);
             self.output
                 .warn(&format!("no window opened: {reason}; trying {next}"));
         }
         Ok(())
     }
 
-    fn use_way(&mut self, way: Way) -> Result<()> {
+    fn use_way(&mut self, way: Backend) -> Result<()> {
         if self.config.big && !way.sets_letters() {
             let name = way.name();
             self.output.warn(&format!(
@@ -61,10 +61,10 @@ impl Session<'_> {
             ));
         }
         let opener = match way {
-            Way::Windows(found) => open::Opener::new(found, self.config.big)
+            Backend::Windows(found) => open::Opener::new(found, self.config.big)
                 .map(Opener::Windows)
                 .context("cannot make a temporary file for the windows")?,
-            Way::Panes => Opener::Panes(self.take_terminal()?),
+            Backend::Panes => Opener::Panes(self.take_terminal()?),
         };
         self.places = opener.places(self.config.clients);
         self.opener = Some(opener);
@@ -145,7 +145,7 @@ impl Session<'_> {
         }
         let ended = self.sender.clone();
         let on_end = move || drop(ended.send(Event::ChildEnded));
-        let wanted = Wanted {
+        let wanted = WindowSpec {
             id: window.id,
             title: &window.title,
             place: window.place,
@@ -202,7 +202,7 @@ impl Session<'_> {
                 return;
             };
             let window = &mut self.windows[index];
-            let ended = window.shower.as_ref().and_then(Shower::ended);
+            let ended = window.shower.as_ref().and_then(WindowProcess::ended);
             if ended.is_some() {
                 window.shower = None;
             }

@@ -21,7 +21,7 @@ impl Session<'_> {
             // Nobody listens any more once the session is over.
             let _ = sender.send(match happening {
                 Happening::Interrupt => Event::Interrupt,
-                Happening::Typed(line) => Event::Typed(line),
+                Happening::InputQueue(line) => Event::InputQueue(line),
                 Happening::Again(window) => Event::Again(window),
                 Happening::Failed => Event::PanesFailed,
             });

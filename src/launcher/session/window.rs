@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::launcher::display::emulator::open::Shower;
+use crate::launcher::display::emulator::open::WindowProcess;
 use crate::launcher::session::{Held, Place};
 use crate::protocol::request::Identity;
 
@@ -15,7 +15,7 @@ pub(crate) struct Window {
     pub(crate) member: Option<Identity>,
     pub(crate) state: State,
     /// The emulator, while it runs.
-    pub(crate) shower: Option<Shower>,
+    pub(crate) shower: Option<WindowProcess>,
     /// The client, while it runs.
     pub(crate) client: Option<Held>,
 }

@@ -9,7 +9,7 @@ use crate::protocol::request::Format;
 
 /// What happened since the last round, encoded once for each format.
 #[derive(Default)]
-pub(crate) struct Round {
+pub(crate) struct Batch {
     pub(crate) plain: Vec<u8>,
     pub(crate) json: Vec<u8>,
     /// What single members get.
@@ -26,8 +26,8 @@ pub(crate) struct Round {
 
 /// What one member gets in a round, in order: these pieces, then all that all get from the cursor on.
 #[derive(Default)]
-pub(crate) struct Script {
-    pieces: Vec<Piece>,
+pub(crate) struct SendPlan {
+    pieces: Vec<Segment>,
     /// Where, in what all get, this member's next piece begins; what is before is sent, in a piece, or not for it.
     pub(crate) cursor: usize,
     /// Bytes that do not count as being behind.
@@ -36,19 +36,19 @@ pub(crate) struct Script {
     pub(crate) ends: bool,
 }
 
-enum Piece {
+enum Segment {
     /// Of what all get.
     Common(Range<usize>),
     /// Of what single members get.
     Own(Range<usize>),
 }
 
-impl Script {
+impl SendPlan {
     /// The welcome and the past, then all that all get from `cursor` on.
     pub(crate) fn of_newcomer(own: Range<usize>, cursor: usize) -> Self {
         Self {
             exempt: own.len(),
-            pieces: vec![Piece::Own(own)],
+            pieces: vec![Segment::Own(own)],
             cursor,
             ends: false,
         }
@@ -67,7 +67,7 @@ impl Script {
     /// Everything up to `at` of what all get.
     fn advance(&mut self, at: usize) {
         if self.cursor < at && !self.ends {
-            self.pieces.push(Piece::Common(self.cursor..at));
+            self.pieces.push(Segment::Common(self.cursor..at));
         }
         self.cursor = at;
     }
@@ -76,7 +76,7 @@ impl Script {
     pub(crate) fn insert(&mut self, at: usize, own: Range<usize>) {
         self.advance(at);
         if !self.ends {
-            self.pieces.push(Piece::Own(own));
+            self.pieces.push(Segment::Own(own));
         }
     }
 
@@ -93,7 +93,7 @@ impl Script {
     }
 }
 
-impl Round {
+impl Batch {
     pub(crate) fn clear(&mut self) {
         for buffer in [&mut self.plain, &mut self.json, &mut self.own] {
             buffer.clear();
@@ -129,19 +129,19 @@ impl Round {
     /// What a member with this script gets, up to where the round is now.
     pub(crate) fn parts<'a>(
         &'a self,
-        script: &Script,
+        plan: &SendPlan,
         format: Format,
         parts: &mut Vec<IoSlice<'a>>,
     ) {
         let common = self.common(format);
-        parts.extend(script.pieces.iter().map(|piece| {
+        parts.extend(plan.pieces.iter().map(|piece| {
             IoSlice::new(match piece {
-                Piece::Common(range) => &common[range.clone()],
-                Piece::Own(range) => &self.own[range.clone()],
+                Segment::Common(range) => &common[range.clone()],
+                Segment::Own(range) => &self.own[range.clone()],
             })
         }));
-        if !script.ends {
-            parts.push(IoSlice::new(&common[script.cursor..]));
+        if !plan.ends {
+            parts.push(IoSlice::new(&common[plan.cursor..]));
         }
     }
 

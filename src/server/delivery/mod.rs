@@ -19,17 +19,17 @@ use std::sync::{Arc, Weak};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use crate::net::Sheet;
+use crate::net::SharedPayload;
 use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
 use crate::server::Shared;
-use crate::server::delivery::batch::{Round, Script};
-use crate::server::delivery::recipient::{Cut, Outlet};
+use crate::server::delivery::batch::{Batch, SendPlan};
+use crate::server::delivery::recipient::{DropReason, Recipient};
 use crate::server::history::{Change, History, LOOK};
 use crate::server::log::Entry;
-use crate::server::members::Link;
-use crate::server::replay::{Past, Span};
+use crate::server::members::ConnectionId;
+use crate::server::replay::{ReplayBuffer, ReplayRange};
 use crate::server::room::{Connection, Posted};
 use crate::server::thread_budget::LEAVING;
 
@@ -47,7 +47,7 @@ const MAX_RETIRED: usize = LEAVING / 2;
 /// Bytes for single members that are gathered before they are sent.
 const MAX_OWN: usize = 1024 * 1024;
 
-/// From so many members of a format on, and from so many bytes for each, a [`Sheet`] is made: it takes some 20 µs, and spares each of them
+/// From so many members of a format on, and from so many bytes for each, a [`SharedPayload`] is made: it takes some 20 µs, and spares each of them
 /// a copy.
 const MANY: usize = 32;
 const MUCH: usize = 8 * 1024;
@@ -56,13 +56,13 @@ const MUCH: usize = 8 * 1024;
 pub(crate) struct Delivery<'scope, 'env> {
     shared: &'env Shared,
     scope: &'scope Scope<'scope, 'env>,
-    outlets: BTreeMap<MemberId, Outlet>,
+    recipients: BTreeMap<MemberId, Recipient>,
     /// Members that have left, and to which a writer thread still sends what came before.
     retired: Vec<Weak<TcpStream>>,
     json_outlets: usize,
-    past: Past,
+    past: ReplayBuffer,
     history: Option<History>,
-    round: Round,
+    round: Batch,
     /// When comings and goings may be sent.
     notices_at: Instant,
 }
@@ -71,18 +71,18 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
     pub(crate) fn new(
         shared: &'env Shared,
         scope: &'scope Scope<'scope, 'env>,
-        past: Past,
+        past: ReplayBuffer,
         history: Option<History>,
     ) -> Self {
         Self {
             shared,
             scope,
-            outlets: BTreeMap::new(),
+            recipients: BTreeMap::new(),
             retired: Vec::new(),
             json_outlets: 0,
             past,
             history,
-            round: Round::default(),
+            round: Batch::default(),
             notices_at: Instant::now(),
         }
     }
@@ -112,9 +112,9 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 }
             }
             self.shared.log.show_queued();
-            self.shared.pace.end_round();
+            self.shared.pacer.end_round();
         }
-        self.shared.pace.close();
+        self.shared.pacer.close();
         // There is no more time for those that are behind.
         for socket in self.retired.iter().filter_map(Weak::upgrade) {
             self.shared.linger.add(socket);
@@ -154,15 +154,15 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                         format,
                         greeting,
                     } = connection;
-                    let outlet = Outlet {
+                    let recipient = Recipient {
                         link,
                         socket,
                         format,
                         name: welcome.name.clone(),
-                        script: Script::default(),
+                        plan: SendPlan::default(),
                         backlog: None,
                     };
-                    self.encode_join(greeting, record, *welcome, past, outlet);
+                    self.encode_join(greeting, record, *welcome, past, recipient);
                     // A long past, for each of a class that joins at once.
                     if self.round.own.len() > MAX_OWN {
                         self.send_own();
@@ -170,15 +170,15 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 }
                 Posted::Answer(id, answer) => {
                     // A member that was cut in an earlier round gets no answers.
-                    let Some(outlet) = self.outlets.get_mut(&id) else {
+                    let Some(recipient) = self.recipients.get_mut(&id) else {
                         continue;
                     };
-                    let own = self.round.write_own(outlet.format, &answer);
-                    let at = self.round.common(outlet.format).len();
+                    let own = self.round.write_own(recipient.format, &answer);
+                    let at = self.round.common(recipient.format).len();
                     if let Answer::Online { .. } = *answer {
-                        outlet.script.exempt += own.len();
+                        recipient.plan.exempt += own.len();
                     }
-                    outlet.script.insert(at, own);
+                    recipient.plan.insert(at, own);
                 }
             }
         }
@@ -193,12 +193,12 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
 
     /// Ends the connection on which a member was here that comes back on another one, after what it was to get: the new
     /// one continues from what the client says that it has.
-    fn end_earlier(&mut self, link: Link) {
-        if self.outlets.contains_key(&link.id) {
+    fn end_earlier(&mut self, link: ConnectionId) {
+        if self.recipients.contains_key(&link.id) {
             self.send_own();
         }
-        if let Some(outlet) = self.remove(link.id) {
-            outlet.cut("you came back on another connection", self.shared);
+        if let Some(recipient) = self.remove(link.id) {
+            recipient.cut("you came back on another connection", self.shared);
         }
     }
 
@@ -207,25 +207,25 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         match &record.event {
             Event::Message { id, .. } => {
                 self.round.urgent = true;
-                if let Some(outlet) = self.outlets.get_mut(id)
-                    && outlet.format == Format::Plain
+                if let Some(recipient) = self.recipients.get_mut(id)
+                    && recipient.format == Format::Plain
                 {
-                    outlet.script.skip(plain);
+                    recipient.plan.skip(plain);
                 }
             }
             Event::Left { id, .. } => {
-                if let Some(outlet) = self.outlets.get_mut(id) {
-                    let at = match outlet.format {
+                if let Some(recipient) = self.recipients.get_mut(id) {
+                    let at = match recipient.format {
                         Format::Plain => plain.start,
                         Format::Json => json.start,
                     };
-                    outlet.script.end(at);
+                    recipient.plan.end(at);
                 }
             }
             Event::Renamed { id, to, .. } => {
                 self.round.urgent = true;
-                if let Some(outlet) = self.outlets.get_mut(id) {
-                    outlet.name = to.clone();
+                if let Some(recipient) = self.recipients.get_mut(id) {
+                    recipient.name = to.clone();
                 }
             }
             Event::Server { .. } => self.round.urgent = true,
@@ -243,10 +243,10 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         greeting: Option<Text>,
         record: Option<Arc<Record>>,
         mut welcome: Welcome,
-        past: Span,
-        mut outlet: Outlet,
+        past: ReplayRange,
+        mut recipient: Recipient,
     ) {
-        let format = outlet.format;
+        let format = recipient.format;
         if format == Format::Json {
             self.json_outlets += 1;
         }
@@ -258,7 +258,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
         let mut own = self.round.write_own(format, &Answer::Welcome(welcome));
         own.start = begin;
-        if !self.shared.room.is_superseded(outlet.link) {
+        if !self.shared.room.is_superseded(recipient.link) {
             self.past.write(past, format, &mut self.round.own);
         }
         own.end = self.round.own.len();
@@ -273,8 +273,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 }
             }
         };
-        outlet.script = Script::of_newcomer(own, live);
-        self.outlets.insert(outlet.link.id, outlet);
+        recipient.plan = SendPlan::of_newcomer(own, live);
+        self.recipients.insert(recipient.link.id, recipient);
         if let Some(record) = record {
             self.finish_event(record);
         }
@@ -312,41 +312,41 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         let mut parts = Vec::new();
         let mut ended = Vec::new();
         let sheets = match to_all {
-            true => [self.sheet(Format::Plain), self.sheet(Format::Json)],
+            true => [self.payload(Format::Plain), self.payload(Format::Json)],
             false => [None, None],
         };
-        for (id, outlet) in &mut self.outlets {
-            if !to_all && !outlet.script.is_begun() {
+        for (id, recipient) in &mut self.recipients {
+            if !to_all && !recipient.plan.is_begun() {
                 continue;
             }
-            let script = std::mem::take(&mut outlet.script);
+            let plan = std::mem::take(&mut recipient.plan);
             parts.clear();
-            self.round.parts(&script, outlet.format, &mut parts);
+            self.round.parts(&plan, recipient.format, &mut parts);
             if !to_all {
-                outlet.script.cursor = self.round.common(outlet.format).len();
+                recipient.plan.cursor = self.round.common(recipient.format).len();
             }
             let [plain, json] = &sheets;
-            let sheet = match outlet.format {
+            let payload = match recipient.format {
                 Format::Plain => plain,
                 Format::Json => json,
             };
-            let rest = self.round.common(outlet.format).len() - script.cursor;
-            let sheet = sheet.as_ref().map(|sheet| (sheet, script.cursor));
-            let sheet = sheet.filter(|_| script.only_listens() && rest >= MUCH);
-            let sent = outlet.send(&mut parts, sheet, script.exempt, self.shared, self.scope);
-            if script.ends || self.round.closes || sent.is_err() {
+            let rest = self.round.common(recipient.format).len() - plan.cursor;
+            let payload = payload.as_ref().map(|payload| (payload, plan.cursor));
+            let payload = payload.filter(|_| plan.only_listens() && rest >= MUCH);
+            let sent = recipient.send(&mut parts, payload, plan.exempt, self.shared, self.scope);
+            if plan.ends || self.round.closes || sent.is_err() {
                 ended.push((*id, sent));
             }
         }
         self.round.own.clear();
         for (id, sent) in ended {
             // It was there a moment ago.
-            let Some(outlet) = self.remove(id) else {
+            let Some(recipient) = self.remove(id) else {
                 continue;
             };
             match sent {
                 Ok(()) => {
-                    if let Some(socket) = outlet.close(self.shared) {
+                    if let Some(socket) = recipient.close(self.shared) {
                         self.retired.retain(|socket| socket.strong_count() > 0);
                         self.retired.push(Arc::downgrade(&socket));
                         if self.retired.len() > MAX_RETIRED {
@@ -356,43 +356,47 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                         }
                     }
                 }
-                Err(Cut::TooSlow) => {
-                    self.shared.room.leave(outlet.link, Some("too slow"));
+                Err(DropReason::TooSlow) => {
+                    self.shared.room.leave(recipient.link, Some("too slow"));
                     let reason =
                         "you were cut: your connection takes messages too slowly; join again";
-                    outlet.cut(reason, self.shared);
+                    recipient.cut(reason, self.shared);
                 }
-                Err(Cut::Torn) => {
-                    self.shared.room.leave(outlet.link, Some("too slow"));
-                    outlet.close(self.shared);
+                Err(DropReason::Torn) => {
+                    self.shared.room.leave(recipient.link, Some("too slow"));
+                    recipient.close(self.shared);
                 }
-                Err(Cut::Lost) => {
-                    self.shared.room.leave(outlet.link, Some("connection lost"));
+                Err(DropReason::Lost) => {
+                    self.shared
+                        .room
+                        .leave(recipient.link, Some("connection lost"));
                     // Wakes its thread; where that fails, nobody is there to be woken.
-                    let _ = outlet.socket.shutdown(Shutdown::Both);
+                    let _ = recipient.socket.shutdown(Shutdown::Both);
                 }
             }
         }
     }
 
     /// What all members of a format get, where it is much and they are many.
-    fn sheet(&self, format: Format) -> Option<Sheet> {
+    fn payload(&self, format: Format) -> Option<SharedPayload> {
         let common = self.round.common(format);
         let members = match format {
-            Format::Plain => self.outlets.len() - self.json_outlets,
+            Format::Plain => self.recipients.len() - self.json_outlets,
             Format::Json => self.json_outlets,
         };
         let is_worth_it = members >= MANY && common.len() >= MUCH;
         // Without one, it is copied for each.
-        is_worth_it.then(|| Sheet::new(common).ok()).flatten()
+        is_worth_it
+            .then(|| SharedPayload::new(common).ok())
+            .flatten()
     }
 
-    fn remove(&mut self, id: MemberId) -> Option<Outlet> {
-        let outlet = self.outlets.remove(&id)?;
-        if outlet.format == Format::Json {
+    fn remove(&mut self, id: MemberId) -> Option<Recipient> {
+        let recipient = self.recipients.remove(&id)?;
+        if recipient.format == Format::Json {
             self.json_outlets -= 1;
         }
-        Some(outlet)
+        Some(recipient)
     }
 }
 

@@ -13,7 +13,7 @@ const GATHER: Duration = Duration::from_micros(200);
 
 /// Where readers and the delivery thread meet between two rounds.
 #[derive(Default)]
-pub(crate) struct Pace {
+pub(crate) struct Pacer {
     /// No other lock is taken while this one is held.
     state: Mutex<State>,
     /// A round has ended.
@@ -36,11 +36,11 @@ struct State {
 
 /// A reader's place in the round that is being gathered, which ends with it.
 pub(crate) struct Turn<'a> {
-    pace: &'a Pace,
+    pacer: &'a Pacer,
     round: u64,
 }
 
-impl Pace {
+impl Pacer {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,7 +50,7 @@ impl Pace {
         self.lock().round
     }
 
-    /// For a reader that has posted since [`Pace::round`] told `round`: waits until one more has ended. There is no turn
+    /// For a reader that has posted since [`Pacer::round`] told `round`: waits until one more has ended. There is no turn
     /// where that was so already.
     pub(crate) fn wait(&self, round: u64) -> Option<Turn<'_>> {
         let mut state = self.lock();
@@ -63,7 +63,7 @@ impl Pace {
             .wait_while(state, |state| state.round == round && !state.closed);
         drop(waited);
         Some(Turn {
-            pace: self,
+            pacer: self,
             round: round + 1,
         })
     }
@@ -94,12 +94,12 @@ impl Pace {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut state = self.pace.lock();
+        let mut state = self.pacer.lock();
         // One that comes too late has no part in the round that is being gathered by then.
         if state.round == self.round {
             state.gathering = state.gathering.saturating_sub(1);
             if state.gathering == 0 {
-                self.pace.gathered.notify_one();
+                self.pacer.gathered.notify_one();
             }
         }
     }
@@ -114,51 +114,51 @@ mod tests {
 
     #[test]
     fn a_reader_waits_for_the_end_of_the_round_and_not_for_one_that_has_ended() {
-        let pace = Pace::default();
-        let round = pace.round();
+        let pacer = Pacer::default();
+        let round = pacer.round();
         thread::scope(|scope| {
-            let reader = scope.spawn(|| pace.wait(round).is_some());
-            while pace.lock().waiting == 0 {
+            let reader = scope.spawn(|| pacer.wait(round).is_some());
+            while pacer.lock().waiting == 0 {
                 thread::yield_now();
             }
-            pace.end_round();
+            pacer.end_round();
             assert!(reader.join().unwrap());
         });
-        assert!(pace.wait(round).is_none());
+        assert!(pacer.wait(round).is_none());
     }
 
     #[test]
     fn a_round_begins_when_all_in_step_have_brought_what_they_had() {
-        let pace = Pace::default();
-        let round = pace.round();
+        let pacer = Pacer::default();
+        let round = pacer.round();
         let (brought, rounds) = mpsc::channel();
         thread::scope(|scope| {
             for reader in 0..3 {
-                let (pace, brought) = (&pace, brought.clone());
+                let (pacer, brought) = (&pacer, brought.clone());
                 scope.spawn(move || {
-                    let turn = pace.wait(round);
+                    let step = pacer.wait(round);
                     brought.send(reader).unwrap();
-                    drop(turn);
+                    drop(step);
                 });
             }
-            while pace.lock().waiting < 3 {
+            while pacer.lock().waiting < 3 {
                 thread::yield_now();
             }
-            pace.end_round();
+            pacer.end_round();
             // On a busy machine one may come too late; then it counts as missing.
-            let missing = pace.lock().gathering;
+            let missing = pacer.lock().gathering;
             assert!(missing + rounds.try_iter().count() >= 3);
         });
     }
 
     #[test]
     fn nobody_waits_once_there_are_no_more_rounds() {
-        let pace = Pace::default();
+        let pacer = Pacer::default();
         thread::scope(|scope| {
-            let reader = scope.spawn(|| drop(pace.wait(pace.round())));
-            pace.close();
+            let reader = scope.spawn(|| drop(pacer.wait(pacer.round())));
+            pacer.close();
             reader.join().unwrap();
         });
-        assert!(pace.wait(pace.round()).is_none());
+        assert!(pacer.wait(pacer.round()).is_none());
     }
 }

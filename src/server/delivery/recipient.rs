@@ -5,60 +5,60 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::thread::{Builder, Scope};
 
-use crate::net::{self, Sheet};
+use crate::net::{self, SharedPayload};
 use crate::os;
 use crate::protocol::event::Answer;
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
 use crate::server::Shared;
 use crate::server::delivery::backlog::{Append, Backlog, Cutting, Written};
-use crate::server::delivery::batch::Script;
-use crate::server::members::Link;
+use crate::server::delivery::batch::SendPlan;
+use crate::server::members::ConnectionId;
 
 /// Stack of a writer thread, in bytes: it calls nothing deep.
 const WRITER_STACK: usize = 64 * 1024;
 
 /// One member, as the delivery thread sees it.
-pub(crate) struct Outlet {
-    pub(crate) link: Link,
+pub(crate) struct Recipient {
+    pub(crate) link: ConnectionId,
     pub(crate) socket: Arc<TcpStream>,
     pub(crate) format: Format,
     pub(crate) name: Text,
-    pub(crate) script: Script,
+    pub(crate) plan: SendPlan,
     /// What it has not taken yet, where its socket was full.
     pub(crate) backlog: Option<Arc<Backlog>>,
 }
 
 /// Why a member's connection ends in the middle of a round.
-pub(crate) enum Cut {
+pub(crate) enum DropReason {
     TooSlow,
     /// The same, and a line may be half sent.
     Torn,
     Lost,
 }
 
-impl Outlet {
+impl Recipient {
     /// Sends `parts`, which are, where there is a sheet, what stands in it from that place on.
     pub(crate) fn send<'scope, 'env>(
         &mut self,
         parts: &mut Vec<IoSlice<'_>>,
-        sheet: Option<(&Sheet, usize)>,
+        payload: Option<(&SharedPayload, usize)>,
         exempt: usize,
         shared: &'env Shared,
         scope: &'scope Scope<'scope, 'env>,
-    ) -> Result<(), Cut> {
+    ) -> Result<(), DropReason> {
         parts.retain(|part| !part.is_empty());
         if let Some(backlog) = &self.backlog {
             match backlog.append(parts, exempt) {
                 Append::Taken => return Ok(()),
                 Append::CaughtUp => self.backlog = None,
-                Append::TooFar => return Err(Cut::TooSlow),
+                Append::TooFar => return Err(DropReason::TooSlow),
             }
         }
         let mut rest = parts.as_mut_slice();
-        if let Some((sheet, start)) = sheet {
+        if let Some((payload, start)) = payload {
             // Where it fails, the send that follows says why.
-            let sent = sheet.send_now(&self.socket, start).unwrap_or(0);
+            let sent = payload.send_now(&self.socket, start).unwrap_or(0);
             IoSlice::advance_slices(&mut rest, sent);
         }
         while !rest.is_empty() {
@@ -68,7 +68,7 @@ impl Outlet {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     return self.fall_behind(rest, exempt, shared, scope);
                 }
-                Err(_) => return Err(Cut::Lost),
+                Err(_) => return Err(DropReason::Lost),
             }
         }
         Ok(())
@@ -81,10 +81,10 @@ impl Outlet {
         exempt: usize,
         shared: &'env Shared,
         scope: &'scope Scope<'scope, 'env>,
-    ) -> Result<(), Cut> {
+    ) -> Result<(), DropReason> {
         let backlog = Arc::new(Backlog::new(rest, exempt));
-        let Some(place) = shared.crowd.writer() else {
-            return Err(Cut::Torn);
+        let Some(place) = shared.thread_budget.writer() else {
+            return Err(DropReason::Torn);
         };
         let (queue, socket) = (Arc::clone(&backlog), Arc::clone(&self.socket));
         let link = self.link;
@@ -110,7 +110,7 @@ impl Outlet {
                 Ok(())
             }
             // There is no thread to be had.
-            Err(_) => Err(Cut::Torn),
+            Err(_) => Err(DropReason::Torn),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::protocol::event::{Event, Record};
 use crate::protocol::json::Received;
 use crate::protocol::limits::MAX_EVENT_LINE;
 use crate::protocol::text::clean;
-use crate::server::replay::Past;
+use crate::server::replay::ReplayBuffer;
 
 /// Highest number of an event, and of a member, in a file. No room comes to it, and there are as many behind it.
 const MAX_NUMBER: u64 = u64::MAX / 2;
@@ -23,7 +23,7 @@ pub const FIRST_LINE: usize = 80;
 /// What a history file says that is neither an event of the room nor its past.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub enum Mark {
+pub enum ControlLine {
     /// The first line: which room this is, and the number of its last event, where the end of the file may lack some.
     Room {
         room: String,
@@ -34,7 +34,7 @@ pub enum Mark {
     Missing { count: u64 },
 }
 
-impl Mark {
+impl ControlLine {
     pub fn line(&self) -> Vec<u8> {
         let mut line = Vec::new();
         // Writing text and numbers into memory does not fail.
@@ -79,7 +79,7 @@ impl Loaded {
 }
 
 /// Reads the file; an empty room id says that it names none yet. The length is that of its whole lines.
-pub fn load(file: &File, path: &Path, past: &mut Past) -> Result<(Loaded, u64)> {
+pub fn load(file: &File, path: &Path, past: &mut ReplayBuffer) -> Result<(Loaded, u64)> {
     let mut loaded = Loaded::default();
     let mut reader = BufReader::with_capacity(256 * 1024, file);
     let (mut line, mut number, mut length) = (Vec::new(), 0_u64, 0_u64);
@@ -137,8 +137,8 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> 
 /// The room's id, and the number of an event that it has had; 0 for none.
 pub fn header(line: &[u8]) -> Result<(String, u64)> {
     match serde_json::from_slice(line) {
-        Ok(Mark::Room { room, seq }) if !room.is_empty() => Ok((room, seq.unwrap_or(0))),
-        Ok(Mark::Room { .. } | Mark::Missing { .. }) | Err(_) => Err(no_history()),
+        Ok(ControlLine::Room { room, seq }) if !room.is_empty() => Ok((room, seq.unwrap_or(0))),
+        Ok(ControlLine::Room { .. } | ControlLine::Missing { .. }) | Err(_) => Err(no_history()),
     }
 }
 
@@ -148,7 +148,7 @@ fn no_history() -> anyhow::Error {
 
 /// Whether a first line that was torn is the beginning of one that names a room.
 fn may_become_header(torn: &[u8]) -> bool {
-    let header = Mark::Room {
+    let header = ControlLine::Room {
         room: String::new(),
         seq: None,
     }
@@ -159,14 +159,14 @@ fn may_become_header(torn: &[u8]) -> bool {
     torn[..compared] == header[..compared]
 }
 
-fn record(line: &[u8], loaded: &mut Loaded, past: &mut Past) -> Result<()> {
+fn record(line: &[u8], loaded: &mut Loaded, past: &mut ReplayBuffer) -> Result<()> {
     let line = std::str::from_utf8(line).context("not UTF-8")?;
     let record = match Received::decode(line)? {
         Received::Record(record, _) => record,
         Received::Unknown => {
             return match serde_json::from_str(line)? {
-                Mark::Missing { count } => loaded.skip(count),
-                Mark::Room { .. } => Err(anyhow!("a second room begins")),
+                ControlLine::Missing { count } => loaded.skip(count),
+                ControlLine::Room { .. } => Err(anyhow!("a second room begins")),
             };
         }
         Received::Answer(_) => bail!("not an event of a room"),

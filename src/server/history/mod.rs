@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::os;
-use crate::server::history::load::{FIRST_LINE, Loaded, Mark, header, load};
+use crate::server::history::load::{ControlLine, FIRST_LINE, Loaded, header, load};
 use crate::server::history::sync::Sync;
-use crate::server::replay::Past;
+use crate::server::replay::ReplayBuffer;
 
 /// How often the file is looked at, and tried again where it cannot be written.
 pub const LOOK: Duration = Duration::from_secs(1);
@@ -95,7 +95,7 @@ impl History {
     ///
     /// Fails, and leaves the file as it is, where it is damaged before its last line, or where another server
     /// has it.
-    pub fn open(path: &Path, room: String, past: &mut Past) -> Result<(Self, Loaded)> {
+    pub fn open(path: &Path, room: String, past: &mut ReplayBuffer) -> Result<(Self, Loaded)> {
         let shown = path.display();
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
@@ -153,7 +153,7 @@ impl History {
             .with_context(|| format!("cannot write the history file {shown}"))?;
         if loaded.lost > 0 {
             let count = loaded.lost;
-            history.append(&Mark::Missing { count }.line(), 0);
+            history.append(&ControlLine::Missing { count }.line(), 0);
         }
         Ok((history, loaded))
     }
@@ -190,7 +190,7 @@ impl History {
         file.rewind()?;
         file.read_exact(&mut old)?;
         let (room, seq) = (self.room.clone(), Some(self.last_seq));
-        let new = Mark::Room { room, seq }.line();
+        let new = ControlLine::Room { room, seq }.line();
         // A file may have begun with a shorter line, or been changed.
         if header(&old).is_ok_and(|(room, _)| room == self.room) && new.len() == old.len() {
             file.rewind()?;
@@ -222,7 +222,7 @@ impl History {
         let waiting = lines.len();
         if self.missing > 0 {
             let count = self.missing;
-            lines.extend(Mark::Missing { count }.line());
+            lines.extend(ControlLine::Missing { count }.line());
         }
         let written = self.write(&lines);
         if written.is_err() {
@@ -242,10 +242,10 @@ impl History {
         self.settle()?;
         if self.length == 0 {
             let room = self.room.clone();
-            let mut begin = Mark::Room { room, seq: None }.line();
+            let mut begin = ControlLine::Room { room, seq: None }.line();
             // Where it was emptied, the room goes on without what was there.
             if self.kept > 0 {
-                begin.extend(Mark::Missing { count: self.kept }.line());
+                begin.extend(ControlLine::Missing { count: self.kept }.line());
             }
             self.put(&begin)?;
         }
@@ -309,7 +309,8 @@ mod tests {
     fn a_move_is_told_each_time_that_it_happens_and_not_as_long_as_it_lasts() {
         let folder = tempfile::tempdir().unwrap();
         let (here, there) = (folder.path().join("here"), folder.path().join("there"));
-        let (mut history, _) = History::open(&here, "room".into(), &mut Past::new(0)).unwrap();
+        let (mut history, _) =
+            History::open(&here, "room".into(), &mut ReplayBuffer::new(0)).unwrap();
         let mut look = || {
             history.looked -= LOOK;
             history.look().len()

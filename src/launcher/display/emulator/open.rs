@@ -18,7 +18,7 @@ use crate::launcher::display::emulator::{
     EMULATORS, Found, Look, Needs, Opens, points, terminator_config, words,
 };
 use crate::launcher::display::tmux;
-use crate::launcher::process::Child;
+use crate::launcher::process::ChildProcess;
 use crate::os::Scratch;
 use crate::protocol::text;
 
@@ -73,45 +73,45 @@ pub(crate) struct Opener {
     /// The name of the private server on the session bus.
     app: String,
     config: Scratch,
-    helper: Option<Shower>,
+    helper: Option<WindowProcess>,
     panes: tmux::Panes,
 }
 
 /// A process that shows a window, or has it shown.
-pub(crate) struct Shower {
-    pub(crate) child: Child,
+pub(crate) struct WindowProcess {
+    pub(crate) child: ChildProcess,
     /// What it writes to stderr, where that is not shown anyway.
     complaints: Option<Scratch>,
 }
 
 /// How such a process ended.
-pub(crate) struct ShowerEnd {
+pub(crate) struct WindowProcessEnd {
     pub(crate) status: ExitStatus,
     /// The last line that it wrote to stderr, as a reason to show; empty where it wrote none.
     last_words: String,
 }
 
-impl ShowerEnd {
+impl WindowProcessEnd {
     /// Why there is no window, when the process is called `name`.
     pub(crate) fn reason(&self, name: &str) -> String {
         format!("{name} ended ({}){}", self.status, self.last_words)
     }
 }
 
-impl Shower {
+impl WindowProcess {
     /// One whose stderr is shown.
-    pub(crate) fn of(child: Child) -> Self {
+    pub(crate) fn of(child: ChildProcess) -> Self {
         let complaints = None;
         Self { child, complaints }
     }
 
     /// How it ended, where it has.
-    pub(crate) fn ended(&self) -> Option<ShowerEnd> {
+    pub(crate) fn ended(&self) -> Option<WindowProcessEnd> {
         let status = self.child.ended()?;
         let complaints = self.complaints.as_ref();
         let last_words =
             complaints.map_or_else(String::new, |complaints| last_line(complaints.file()));
-        Some(ShowerEnd { status, last_words })
+        Some(WindowProcessEnd { status, last_words })
     }
 }
 
@@ -165,7 +165,7 @@ impl Opener {
         client: &[OsString],
         environment: &[(&str, OsString)],
         on_end: impl Fn() + Clone + Send + 'static,
-    ) -> io::Result<Option<Shower>> {
+    ) -> io::Result<Option<WindowProcess>> {
         self.start_helper(environment, on_end.clone())?;
         let look = Look {
             title,
@@ -227,7 +227,7 @@ impl Opener {
 
     /// Why no window can come any more, where the helper has failed.
     pub(crate) fn failure(&self) -> Option<String> {
-        let end = self.helper.as_ref().and_then(Shower::ended)?;
+        let end = self.helper.as_ref().and_then(WindowProcess::ended)?;
         let name = format!("the server of {}", self.name());
         (!end.status.success()).then(|| end.reason(&name))
     }
@@ -238,12 +238,12 @@ impl Opener {
     }
 
     /// The helper, where there is one.
-    pub(crate) fn helper(&self) -> Option<&Child> {
+    pub(crate) fn helper(&self) -> Option<&ChildProcess> {
         self.helper.as_ref().map(|helper| &helper.child)
     }
 
     /// What is left of it.
-    pub(crate) fn into_helper(self) -> Option<Child> {
+    pub(crate) fn into_helper(self) -> Option<ChildProcess> {
         self.helper.map(|helper| helper.child)
     }
 }
@@ -254,7 +254,7 @@ fn start(
     environment: &[(&str, OsString)],
     thread: &str,
     on_end: impl FnOnce() + Send + 'static,
-) -> io::Result<Shower> {
+) -> io::Result<WindowProcess> {
     // Emulators grumble about much that is of no interest, unless no window comes of it.
     let complaints = Scratch::new(b"")?;
     let mut command = Command::new(program);
@@ -265,9 +265,9 @@ fn start(
         .stderr(complaints.file().try_clone()?)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .envs(utf8_locale());
-    let (child, ()) = Child::start(command, thread, |_| (), on_end)?;
+    let (child, ()) = ChildProcess::start(command, thread, |_| (), on_end)?;
     let complaints = Some(complaints);
-    Ok(Shower { child, complaints })
+    Ok(WindowProcess { child, complaints })
 }
 
 /// What mends a locale that is not UTF-8, or not there, in which gnome-terminal does not start and xterm shows no `ł`.

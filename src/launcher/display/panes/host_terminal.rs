@@ -41,11 +41,11 @@ pub(crate) fn check() -> Result<()> {
 }
 
 /// The terminal, taken over. Dropping it gives it back.
-pub(crate) struct Outer {
+pub(crate) struct HostTerminal {
     out: File,
 }
 
-impl Outer {
+impl HostTerminal {
     /// Takes the terminal: keys come as they are typed, and what is on the screen is kept aside. A panic in any thread gives it back, so that it can be
     /// read, and calls `on_panic`.
     ///
@@ -88,7 +88,7 @@ impl Outer {
     }
 }
 
-impl Drop for Outer {
+impl Drop for HostTerminal {
     fn drop(&mut self) {
         give_back(&mut self.out);
     }

@@ -7,7 +7,7 @@ pub(crate) const MAX_WAITING: usize = 1024 * 1024;
 
 /// The bytes that wait, between who types and the thread that writes.
 #[derive(Default)]
-pub(crate) struct Typed {
+pub(crate) struct InputQueue {
     /// No other lock is taken while this one is held.
     waiting: Mutex<Waiting>,
     told: Condvar,
@@ -21,7 +21,7 @@ struct Waiting {
     ended: bool,
 }
 
-impl Typed {
+impl InputQueue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_whole_with_all_that_follows_until_there_is_room() {
-        let typed = Typed::default();
+        let typed = InputQueue::default();
         typed.push(b"one ");
         typed.push(&vec![b'x'; MAX_WAITING]);
         assert!(typed.refuses());

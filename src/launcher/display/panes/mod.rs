@@ -11,7 +11,7 @@
 //! has two threads called `pane`: one reads what it writes into the emulation of its terminal, the other writes what is typed for it. So a terminal that takes nothing
 //! holds up `draw`, and a client that reads nothing its own writer, and neither of them anything else.
 //!
-//! The locks: the state's, and in it a pane's; [`wake`] has one that is never held while another is taken.
+//! The locks: the state's, and in it a pane's; [`redraw`] has one that is never held while another is taken.
 
 mod draw;
 mod emulation;
@@ -42,12 +42,12 @@ use ratatui::crossterm::queue;
 use ratatui::crossterm::terminal::{self, Clear, ClearType};
 use ratatui::layout::{Position, Rect};
 
-use crate::launcher::display::panes::host_terminal::Outer;
+use crate::launcher::display::panes::host_terminal::HostTerminal;
 use crate::launcher::display::panes::pane::Inside;
-use crate::launcher::display::panes::redraw::Wake;
+use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::panes::state::{Effect, SERVER, State};
-use crate::launcher::display::panes::terminal_watchdog::Keeper;
-use crate::launcher::process::Child;
+use crate::launcher::display::panes::terminal_watchdog::TerminalWatchdog;
+use crate::launcher::process::ChildProcess;
 use crate::tty::input::Keyboard;
 
 pub(crate) use crate::launcher::display::panes::host_terminal::check;
@@ -72,7 +72,7 @@ pub(crate) enum Happening {
     /// Ctrl+C.
     Interrupt,
     /// A line for the server's console, with its ending.
-    Typed(Vec<u8>),
+    InputQueue(Vec<u8>),
     /// The client of this window has left, and is to be started again.
     Again(usize),
     /// The terminal cannot be drawn on any more.
@@ -84,12 +84,12 @@ pub(crate) struct Panes {
     shared: Arc<Shared>,
     ended: Receiver<()>,
     /// Stands by until the terminal was given back.
-    keeper: Option<Keeper>,
+    keeper: Option<TerminalWatchdog>,
 }
 
 struct Shared {
     state: Mutex<State>,
-    wake: Arc<Wake>,
+    redraw: Arc<Redraw>,
 }
 
 impl Shared {
@@ -108,10 +108,10 @@ impl Panes {
         clients: usize,
         on_happening: impl Fn(Happening) + Clone + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let keeper = Keeper::start()?;
-        let wake = Arc::new(Wake::default());
-        let (on_panic, woken) = (on_happening.clone(), Arc::clone(&wake));
-        let outer = Outer::take(move || {
+        let keeper = TerminalWatchdog::start()?;
+        let redraw = Arc::new(Redraw::default());
+        let (on_panic, woken) = (on_happening.clone(), Arc::clone(&redraw));
+        let outer = HostTerminal::take(move || {
             woken.end();
             on_panic(Happening::Failed);
         })?;
@@ -120,9 +120,9 @@ impl Panes {
         let size = terminal::size()?;
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(look, size, clients)),
-            wake,
+            redraw,
         });
-        shared.wake.at_once();
+        shared.redraw.at_once();
         let (end, ended) = mpsc::channel();
         let (drawn, failed) = (Arc::clone(&shared), on_happening.clone());
         thread::Builder::new().name("draw".into()).spawn(move || {
@@ -154,13 +154,13 @@ impl Panes {
         program: &[OsString],
         environment: &[(&str, OsString)],
         on_end: impl FnOnce() + Send + 'static,
-    ) -> io::Result<Child> {
-        let wake = &self.shared.wake;
+    ) -> io::Result<ChildProcess> {
+        let redraw = &self.shared.redraw;
         let child = self
             .shared
             .lock()
-            .open(window, title, program, environment, wake, on_end);
-        wake.at_once();
+            .open(window, title, program, environment, redraw, on_end);
+        redraw.at_once();
         child
     }
 
@@ -168,7 +168,7 @@ impl Panes {
     pub(crate) fn log(&self) -> Log {
         Log {
             inside: self.shared.lock().panes[SERVER].inside(),
-            wake: Arc::clone(&self.shared.wake),
+            redraw: Arc::clone(&self.shared.redraw),
         }
     }
 
@@ -181,13 +181,13 @@ impl Panes {
             "server".into(),
         ];
         self.shared.lock().panes[SERVER].set_titles(titles);
-        self.shared.wake.changed();
+        self.shared.redraw.changed();
     }
 }
 
 impl Drop for Panes {
     fn drop(&mut self) {
-        self.shared.wake.end();
+        self.shared.redraw.end();
         match self.ended.recv_timeout(LAST_FRAME) {
             // The thread has dropped its end, and given the terminal back before.
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
@@ -205,14 +205,14 @@ impl Drop for Panes {
 #[derive(Clone)]
 pub(crate) struct Log {
     inside: Arc<Mutex<Inside>>,
-    wake: Arc<Wake>,
+    redraw: Arc<Redraw>,
 }
 
 impl Log {
     /// Shows whole lines. Never waits for the terminal.
     pub(crate) fn show(&self, lines: &[u8]) {
         pane::lock(&self.inside).show(lines);
-        self.wake.changed();
+        self.redraw.changed();
     }
 }
 
@@ -225,7 +225,7 @@ fn read_keys(mut keyboard: Keyboard, shared: &Shared, on_happening: impl Fn(Happ
                 match effect {
                     Effect::Seen => {}
                     Effect::Passed => {
-                        shared.wake.expect();
+                        shared.redraw.expect();
                         continue;
                     }
                     Effect::Session(happening) => on_happening(happening),
@@ -240,7 +240,7 @@ fn read_keys(mut keyboard: Keyboard, shared: &Shared, on_happening: impl Fn(Happ
             }
             Input::Key(_) | Input::Mouse(_) => continue,
         }
-        shared.wake.at_once();
+        shared.redraw.at_once();
     }
     on_happening(Happening::Failed);
 }
@@ -249,11 +249,11 @@ fn read_keys(mut keyboard: Keyboard, shared: &Shared, on_happening: impl Fn(Happ
 ///
 /// # Errors
 /// The terminal is gone.
-fn draw(shared: &Shared, mut outer: Outer) -> io::Result<()> {
+fn draw(shared: &Shared, mut outer: HostTerminal) -> io::Result<()> {
     let mut shown = Buffer::empty(Rect::ZERO);
     let mut shown_cursor = None;
     let mut last = Instant::now();
-    while shared.wake.wait(last) {
+    while shared.redraw.wait(last) {
         last = Instant::now();
         let (next, cursor, rang) = {
             let mut state = shared.lock();

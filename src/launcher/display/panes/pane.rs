@@ -9,10 +9,10 @@ use std::thread;
 use portable_pty::{CommandBuilder, MasterPty, PtyPair, PtySize, native_pty_system};
 
 use crate::launcher::display::panes::emulation::Emulation;
-use crate::launcher::display::panes::input_queue::Typed;
+use crate::launcher::display::panes::input_queue::InputQueue;
 use crate::launcher::display::panes::lines::Lines;
-use crate::launcher::display::panes::redraw::Wake;
-use crate::launcher::process::Child;
+use crate::launcher::display::panes::redraw::Redraw;
+use crate::launcher::process::ChildProcess;
 use crate::protocol::text;
 
 /// What a pane shows when its program has ended.
@@ -53,7 +53,7 @@ struct Client {
     window: usize,
     /// Until the program has ended, which may be long before it is started again.
     terminal: Option<Box<dyn MasterPty + Send>>,
-    typed: Arc<Typed>,
+    typed: Arc<InputQueue>,
 }
 
 impl Pane {
@@ -82,9 +82,9 @@ impl Pane {
         window: usize,
         program: &[OsString],
         environment: &[(&str, OsString)],
-        wake: &Arc<Wake>,
+        redraw: &Arc<Redraw>,
         on_end: impl FnOnce() + Send + 'static,
-    ) -> io::Result<Child> {
+    ) -> io::Result<ChildProcess> {
         let PtyPair { master, slave } = native_pty_system()
             .openpty(pty_size(self.size))
             .map_err(io::Error::other)?;
@@ -101,7 +101,7 @@ impl Pane {
         }
         let reader = master.try_clone_reader().map_err(io::Error::other)?;
         let writer = master.take_writer().map_err(io::Error::other)?;
-        let typed = Arc::new(Typed::default());
+        let typed = Arc::new(InputQueue::default());
         let name = format!("pane {window}");
         {
             let mut inside = self.lock();
@@ -110,15 +110,15 @@ impl Pane {
         }
         let waiting = Arc::clone(&typed);
         // Neither is joined: both end with the program, which closes its side of the terminal.
-        let (inside, wake, answers) = (self.inside(), Arc::clone(wake), Arc::clone(&typed));
+        let (inside, redraw, answers) = (self.inside(), Arc::clone(redraw), Arc::clone(&typed));
         let (end, ended) = mpsc::channel::<()>();
         thread::Builder::new().name(name.clone()).spawn(move || {
-            read(reader, &inside, &answers, &wake);
+            read(reader, &inside, &answers, &redraw);
             answers.end();
             // Who starts it again must know already that it has ended.
             let _ = ended.recv();
             say_that_it_left(&inside);
-            wake.changed();
+            redraw.changed();
         })?;
         thread::Builder::new()
             .name(name.clone())
@@ -128,7 +128,7 @@ impl Pane {
         let process = process
             .downcast::<std::process::Child>()
             .map_err(|_| io::Error::other("not a process of this system"))?;
-        let child = Child::watch(*process, &name, move || {
+        let child = ChildProcess::watch(*process, &name, move || {
             on_end();
             drop(end);
         })?;
@@ -207,7 +207,7 @@ impl Pane {
         }
     }
 
-    /// Sends the program what was typed, as [`Typed::push`] takes it.
+    /// Sends the program what was typed, as [`InputQueue::push`] takes it.
     pub(crate) fn send(&self, bytes: &[u8]) {
         if let Some(client) = &self.client {
             client.typed.push(bytes);
@@ -244,7 +244,7 @@ fn pty_size((cols, rows): (u16, u16)) -> PtySize {
 }
 
 /// Writes what is typed, all at once that has come meanwhile; a program that does not read holds up this thread alone.
-fn write(mut writer: Box<dyn Write + Send>, typed: &Typed) {
+fn write(mut writer: Box<dyn Write + Send>, typed: &InputQueue) {
     while let Some(bytes) = typed.take() {
         if writer.write_all(&bytes).is_err() {
             return;
@@ -253,7 +253,12 @@ fn write(mut writer: Box<dyn Write + Send>, typed: &Typed) {
 }
 
 /// Reads what the program writes, until it has ended.
-fn read(mut reader: Box<dyn Read + Send>, inside: &Mutex<Inside>, answers: &Typed, wake: &Wake) {
+fn read(
+    mut reader: Box<dyn Read + Send>,
+    inside: &Mutex<Inside>,
+    answers: &InputQueue,
+    redraw: &Redraw,
+) {
     let mut buffer = [0; 8192];
     loop {
         let count = match reader.read(&mut buffer) {
@@ -267,9 +272,9 @@ fn read(mut reader: Box<dyn Read + Send>, inside: &Mutex<Inside>, answers: &Type
             (emulation.process(&buffer[..count]), emulation.has_focus())
         };
         if has_focus {
-            wake.changed_in_focus();
+            redraw.changed_in_focus();
         } else {
-            wake.changed();
+            redraw.changed();
         }
         if !answer.is_empty() {
             answers.push(&answer);

@@ -11,7 +11,7 @@ const ANSWER: Duration = Duration::from_millis(50);
 
 /// What there is to do for who draws.
 #[derive(Default)]
-pub(crate) struct Wake {
+pub(crate) struct Redraw {
     /// No other lock is taken while this one is held.
     state: Mutex<State>,
     told: Condvar,
@@ -26,7 +26,7 @@ struct State {
     ended: bool,
 }
 
-impl Wake {
+impl Redraw {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

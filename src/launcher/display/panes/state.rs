@@ -11,9 +11,9 @@ use crate::launcher::display::panes::keys::{self, Action};
 use crate::launcher::display::panes::layout::{self, Tile};
 use crate::launcher::display::panes::line::{Line, Refusal};
 use crate::launcher::display::panes::pane::Pane;
-use crate::launcher::display::panes::redraw::Wake;
+use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::panes::{Happening, Look};
-use crate::launcher::process::Child;
+use crate::launcher::process::ChildProcess;
 
 /// The server's pane is the first one.
 pub(crate) const SERVER: usize = 0;
@@ -112,22 +112,22 @@ impl State {
         title: String,
         program: &[OsString],
         environment: &[(&str, OsString)],
-        wake: &Arc<Wake>,
+        redraw: &Arc<Redraw>,
         on_end: impl FnOnce() + Send + 'static,
-    ) -> io::Result<Child> {
+    ) -> io::Result<ChildProcess> {
         let known = self
             .panes
             .iter()
             .position(|pane| pane.window() == Some(window));
         if let Some(pane) = known {
-            return self.panes[pane].start(window, program, environment, wake, on_end);
+            return self.panes[pane].start(window, program, environment, redraw, on_end);
         }
         let new = self.panes.len();
         // One more than was planned is one that somebody has asked for just now.
         let is_extra = new >= self.places;
         self.places = self.places.max(new + 1);
         let mut pane = Pane::new(title, self.size_of(new));
-        let child = pane.start(window, program, environment, wake, on_end)?;
+        let child = pane.start(window, program, environment, redraw, on_end)?;
         self.panes.push(pane);
         if is_extra || (new == 1 && self.focus == SERVER) {
             self.focus_on(new);
@@ -230,7 +230,7 @@ impl State {
         let shown = crate::protocol::text::clean(&line);
         let echo = format!("\x1b[2m> {shown}\x1b[m\n");
         self.panes[SERVER].lock().show(echo.as_bytes());
-        Happening::Typed(format!("{line}\n").into_bytes())
+        Happening::InputQueue(format!("{line}\n").into_bytes())
     }
 }
 

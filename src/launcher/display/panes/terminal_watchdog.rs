@@ -16,7 +16,7 @@ use rustix::termios::{OptionalActions, OutputModes, tcgetattr, tcsetattr};
 
 use crate::launcher::display::panes::host_terminal;
 use crate::launcher::own_program;
-use crate::launcher::process::Child;
+use crate::launcher::process::ChildProcess;
 use crate::os;
 
 /// Time that a terminal that takes nothing has to take what gives it back.
@@ -26,14 +26,14 @@ const PATIENCE: Timespec = Timespec {
 };
 
 /// The process, as the launcher holds it. When this is dropped it gives the terminal back.
-pub(crate) struct Keeper {
+pub(crate) struct TerminalWatchdog {
     /// Reaped whenever it ends, also if somebody kills it.
-    _process: Child,
+    _process: ChildProcess,
     ended: Receiver<()>,
     socket: UnixStream,
 }
 
-impl Keeper {
+impl TerminalWatchdog {
     /// Starts it, and waits until it is ready.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl Keeper {
             .spawn()?;
         let (end, ended) = mpsc::channel();
         let keeper = Self {
-            _process: Child::watch(process, "keeper", move || drop(end))?,
+            _process: ChildProcess::watch(process, "keeper", move || drop(end))?,
             ended,
             socket: socket.try_clone()?,
         };
