@@ -323,7 +323,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     fn start(&mut self, newcomer: Session<'env>) {
         let shared = self.shared;
         let member = newcomer.member();
-        let (link, name) = (member.link, member.name.clone());
+        let (connection, name) = (member.connection, member.name.clone());
         let socket = Arc::clone(&member.socket);
         // Nobody is kept waiting by who has had their say.
         let Some(place) = shared.thread_budget.next(|| shared.linger.hurry()) else {
@@ -334,7 +334,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         let serve = || newcomer.run(place);
         if let Err(error) = builder.stack_size(STACK).spawn_scoped(self.scope, serve) {
             let told = "the server has no thread left: try again later";
-            shared.room.cut(link, told, "no thread");
+            shared.room.cut(connection, told, "no thread");
             self.complain(format!(
                 "{name} cannot be served: {error}; end other programs, or raise `ulimit -u`"
             ));

@@ -14,7 +14,7 @@ use crate::protocol::text::Text;
 use crate::server::Shared;
 use crate::server::log::Entry;
 use crate::server::members::{ConnectionId, Refusal};
-use crate::server::room::{Connection, Room};
+use crate::server::room::{Endpoint, Room};
 
 /// How long a connection is given to speak first. An HTTP client does, and must not be greeted.
 const SPEAKS_FIRST: Duration = Duration::from_millis(20);
@@ -54,7 +54,7 @@ pub(crate) struct PendingLogin<'a> {
 
 /// A stranger that has become a member.
 pub(crate) struct Admitted {
-    pub(crate) link: ConnectionId,
+    pub(crate) connection: ConnectionId,
     pub(crate) name: Text,
     pub(crate) format: Format,
     pub(crate) socket: Arc<TcpStream>,
@@ -302,9 +302,9 @@ impl<'a> PendingLogin<'a> {
                 }
                 match Identity::parse(words) {
                     Ok(identity) => {
-                        return self.enter(|room, connection| {
-                            let link = room.join(&identity, connection)?;
-                            Ok((link, identity.name.text().clone()))
+                        return self.enter(|room, endpoint| {
+                            let connection = room.join(&identity, endpoint)?;
+                            Ok((connection, identity.name.text().clone()))
                         });
                     }
                     Err(error) if words.eq_ignore_ascii_case("exit") => {
@@ -317,8 +317,7 @@ impl<'a> PendingLogin<'a> {
                 self.format = Format::Json;
                 match resume {
                     Some((token, after)) => {
-                        return self
-                            .enter(|room, connection| room.resume(token, after, connection));
+                        return self.enter(|room, endpoint| room.resume(token, after, endpoint));
                     }
                     None => self.refuse(&"type /resume TOKEN SEQ")?,
                 }
@@ -341,22 +340,22 @@ impl<'a> PendingLogin<'a> {
     /// Takes a place in the room in the way of `enter`. May wait for the delivery thread.
     fn enter(
         &mut self,
-        enter: impl FnOnce(&Room, Connection) -> Result<(ConnectionId, Text), Refusal>,
+        enter: impl FnOnce(&Room, Endpoint) -> Result<(ConnectionId, Text), Refusal>,
     ) -> Outcome {
         let shared = self.shared;
-        let connection = Connection {
+        let endpoint = Endpoint {
             socket: Arc::clone(&self.socket),
             format: self.format,
             greeting: (!self.greeted).then(|| self.greeting()),
         };
-        match enter(&shared.room, connection) {
-            Ok((link, name)) => {
-                if !link.is_first() {
+        match enter(&shared.room, endpoint) {
+            Ok((connection, name)) => {
+                if !connection.is_first() {
                     let returned = Entry::Returned(self.peer, name.clone());
                     shared.log.post(returned);
                 }
                 Ok(Some(Admitted {
-                    link,
+                    connection,
                     name,
                     format: self.format,
                     socket: Arc::clone(&self.socket),

@@ -44,7 +44,7 @@ pub(crate) struct Members {
 /// A member.
 pub(crate) struct Member {
     /// Which of its connections is the one that counts.
-    link: ConnectionId,
+    connection: ConnectionId,
     pub(crate) name: Name,
     group: Option<Group>,
     /// Who last wrote to it in private, with the name it had then.
@@ -53,29 +53,38 @@ pub(crate) struct Member {
     token: Option<Text>,
     /// The last event before its first joining.
     since: u64,
-    /// Where it stands among the departures, while it is absent.
-    departure: u64,
+    /// Key in `departures` while the member is absent.
+    departed: u64,
 }
 
 /// A member on one of its connections: who comes back keeps its id, and what its earlier connection still does is
 /// nothing to the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionId {
-    pub(crate) id: MemberId,
-    /// How many connections it had before.
-    number: u64,
+    pub(crate) member: MemberId,
+    /// Number of earlier connections of this member.
+    generation: u64,
 }
 
 impl ConnectionId {
     /// Whether the member has never come back.
     pub(crate) fn is_first(self) -> bool {
-        self.number == 0
+        self.generation == 0
     }
 }
 
-/// Somebody who came, for the first time or again.
+/// Whether a member that leaves can resume.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// The connection was lost or dropped: the member is remembered with its token.
+    MayResume,
+    /// The member left by itself or was removed: its token is forgotten.
+    Final,
+}
+
+/// A member that joined or resumed.
 pub(crate) struct Arrival {
-    pub(crate) link: ConnectionId,
+    pub(crate) connection: ConnectionId,
     pub(crate) who: Listed,
     /// What takes it back the next time.
     pub(crate) token: Option<Text>,
@@ -140,8 +149,9 @@ impl Members {
     }
 
     /// The member of this connection, as long as it is here and on no other one.
-    pub(crate) fn on(&self, link: ConnectionId) -> Option<&Member> {
-        self.get(link.id).filter(|member| member.link == link)
+    pub(crate) fn on(&self, connection: ConnectionId) -> Option<&Member> {
+        self.get(connection.member)
+            .filter(|member| member.connection == connection)
     }
 
     /// Makes a member, whom `token` is to take back. `since` is the last event before.
@@ -154,18 +164,21 @@ impl Members {
         self.check_seat(&identity.name)?;
         let id = MemberId(self.next_id);
         self.next_id += 1;
-        let link = ConnectionId { id, number: 0 };
+        let connection = ConnectionId {
+            member: id,
+            generation: 0,
+        };
         if let Some(token) = &token {
             self.tokens.insert(token.clone(), id);
         }
         Ok(self.insert(Member {
-            link,
+            connection,
             name: identity.name.clone(),
             group: identity.group.clone(),
             correspondent: None,
             token,
             since,
-            departure: 0,
+            departed: 0,
         }))
     }
 
@@ -174,14 +187,14 @@ impl Members {
     pub(crate) fn come_back(&mut self, token: &str) -> Result<Arrival, Refusal> {
         let id = *self.tokens.get(&Text::new(token)).ok_or(Refusal::Unknown)?;
         if let Some(member) = self.here.get_mut(&id) {
-            member.link.number += 1;
+            member.connection.generation += 1;
             return Ok(member.arrival(true));
         }
         let member = self.absent.get(&id).ok_or(Refusal::Unknown)?;
         self.check_seat(&member.name)?;
         let mut member = self.absent.remove(&id).ok_or(Refusal::Unknown)?;
-        self.departures.remove(&member.departure);
-        member.link.number += 1;
+        self.departures.remove(&member.departed);
+        member.connection.generation += 1;
         Ok(self.insert(member))
     }
 
@@ -196,22 +209,22 @@ impl Members {
     }
 
     fn insert(&mut self, member: Member) -> Arrival {
-        let (id, arrival) = (member.link.id, member.arrival(false));
+        let (id, arrival) = (member.connection.member, member.arrival(false));
         self.take_name(id, &member.name);
         self.here.insert(id, member);
         arrival
     }
 
-    /// Takes a member out, and gives the name that is free now. Who `may_return` is remembered.
-    pub(crate) fn remove(&mut self, id: MemberId, may_return: bool) -> Option<Name> {
+    /// Removes a member and returns its name, which is free now.
+    pub(crate) fn remove(&mut self, id: MemberId, departure: Departure) -> Option<Name> {
         let mut member = self.here.remove(&id)?;
         let name = member.name.clone();
         self.release_name(&name);
         match &member.token {
-            Some(_) if may_return => {
-                member.departure = self.next_departure;
+            Some(_) if departure == Departure::MayResume => {
+                member.departed = self.next_departure;
                 self.next_departure += 1;
-                self.departures.insert(member.departure, id);
+                self.departures.insert(member.departed, id);
                 self.absent.insert(id, member);
                 if self.absent.len() > self.max.max(MIN_ABSENT)
                     && let Some((_, first)) = self.departures.pop_first()
@@ -280,7 +293,7 @@ impl Members {
 impl Member {
     fn listed(&self) -> Listed {
         Listed {
-            id: self.link.id,
+            id: self.connection.member,
             name: self.name.text().clone(),
             group: self.group.as_ref().map(|group| group.text().clone()),
         }
@@ -288,7 +301,7 @@ impl Member {
 
     fn arrival(&self, was_here: bool) -> Arrival {
         Arrival {
-            link: self.link,
+            connection: self.connection,
             who: self.listed(),
             token: self.token.clone(),
             since: self.since,

@@ -32,9 +32,9 @@ pub struct ReplayBuffer {
 #[derive(Clone, Copy, Default)]
 pub struct ReplaySize {
     /// Who was never here: messages alone.
-    pub of_newcomer: usize,
+    pub messages: usize,
     /// Who comes back, beside those: the last events.
-    pub of_recent: usize,
+    pub events: usize,
 }
 
 /// Which part of the past somebody is to be shown.
@@ -66,22 +66,17 @@ impl ReplayBuffer {
                 push(
                     &mut self.messages,
                     self.limit,
-                    &mut self.bytes.of_newcomer,
+                    &mut self.bytes.messages,
                     record,
                 );
             }
             Event::Joined(_) | Event::Left { .. } | Event::Renamed { .. } | Event::Shutdown => {}
         }
-        push(
-            &mut self.recent,
-            MAX_RECENT,
-            &mut self.bytes.of_recent,
-            record,
-        );
+        push(&mut self.recent, MAX_RECENT, &mut self.bytes.events, record);
     }
 
     /// About how many bytes of it one is sent who comes.
-    pub fn bytes(&self) -> ReplaySize {
+    pub fn size(&self) -> ReplaySize {
         self.bytes
     }
 

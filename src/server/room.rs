@@ -1,4 +1,4 @@
-//! The room: who is here, the order of what happens, and what is still to be delivered.
+//! The room: its members, the order of events, and the queue for the delivery thread.
 
 use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,34 +10,35 @@ use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::name::Name;
 use crate::protocol::request::{self, Format, Identity, Request, RequestError};
 use crate::protocol::text::Text;
-use crate::server::members::{self, Arrival, ConnectionId, Members, Refusal};
+use crate::server::members::{self, Arrival, ConnectionId, Departure, Members, Refusal};
 use crate::server::replay::{ENTRY, ReplayRange, ReplaySize, size};
 
-/// Bytes of text that may wait for the delivery thread before those who send must wait too. Well under what a
-/// member may be behind (`MAX_BACKLOG`), so that one round never cuts a member that has kept up.
+/// Bytes of text in the pending queue beyond which senders block. Well under `MAX_BACKLOG`, so that
+/// one batch never disconnects a member that has kept up.
 const MAX_PENDING: usize = 128 * 1024;
 
-/// The same for what those who come are to be sent of the past. They wait in a line of their own, so that it does not get longer
-/// for those who speak: a round takes no more than this and what one more is to be sent.
-const MAX_ENTERING: usize = 4 * 1024 * 1024;
+/// Bytes of replay owed to pending newcomers beyond which further joins block. Joins wait on a
+/// condition of their own, so that a long replay does not slow senders. A batch contains at most
+/// this plus one newcomer's replay.
+const MAX_REPLAY_PENDING: usize = 4 * 1024 * 1024;
 
-/// The room. Any thread may call any method; those that post on behalf of a client may wait for the
-/// delivery thread, and say so.
+/// The room. Any thread may call any method. Methods that post on behalf of a client may block until
+/// the delivery thread catches up; their docs say so.
 ///
-/// There is one lock in here. It is held for the time of a few map operations, never while anything is sent,
-/// written or waited for, and no other lock is taken under it.
+/// One lock guards everything here. It is held for a few map operations, never during a send, a
+/// write or a wait for a peer, and no other lock is taken while it is held.
 pub(crate) struct Room {
-    /// The room's random id.
+    /// The room's random ID.
     id: Text,
-    /// Guards who is here, the next number, and what is pending. An event gets its number and its place in
-    /// `pending` in one critical section: that is what makes one order for all.
+    /// Guards the members, the next sequence number and the pending queue. An event gets its number
+    /// and its place in `pending` in one critical section, which gives all members the same order.
     state: Mutex<State>,
-    /// Something is pending, or the room is closed.
+    /// Signals the delivery thread: the pending queue is no longer empty.
     posted: Condvar,
-    /// What was pending was taken.
+    /// Signals blocked senders: the pending queue was taken, or the room closed.
     taken: Condvar,
-    /// The same, for those who come.
-    entrance: Condvar,
+    /// Signals the next blocked join: the pending queue was taken, or the room closed.
+    join_allowed: Condvar,
 }
 
 struct State {
@@ -45,57 +46,58 @@ struct State {
     next_seq: u64,
     pending: Vec<Posted>,
     pending_bytes: usize,
-    /// Bytes of the past for those who are pending.
-    entering: usize,
-    /// Bytes that one is to be sent of it.
-    past: ReplaySize,
+    /// Replay bytes owed to newcomers in `pending`.
+    replay_pending: usize,
+    /// Size of the replay buffer, reported by the delivery thread at each [`Room::take`].
+    replay: ReplaySize,
     closed: bool,
     joined: u64,
     messages: u64,
 }
 
-/// What the delivery thread is to do next.
+/// An entry of the pending queue.
 pub(crate) enum Posted {
-    /// Everybody is told.
+    /// An event for all members.
     Event(Arc<Record>),
-    /// A member came, or came back on another connection. It gets the welcome, this of the past, and what follows.
+    /// A member joined, or resumed on a new connection. It gets the welcome, then this range of the
+    /// replay buffer, then live events.
     Join {
-        /// Its joining, where it was not here.
+        /// The `Joined` event; `None` if the member was never absent.
         record: Option<Arc<Record>>,
         welcome: Box<Welcome>,
-        past: ReplayRange,
-        link: ConnectionId,
-        connection: Connection,
+        replay: ReplayRange,
+        connection: ConnectionId,
+        endpoint: Endpoint,
     },
-    /// One member is told.
+    /// An answer to one member.
     Answer(MemberId, Box<Answer>),
 }
 
-/// By what somebody comes.
-pub(crate) struct Connection {
+/// A newcomer's socket and wire format.
+pub(crate) struct Endpoint {
     pub(crate) socket: Arc<TcpStream>,
     pub(crate) format: Format,
-    /// What it is greeted with, where it was not: one send for that and the welcome.
+    /// Greeting that has not been sent yet, so that it shares one send with the welcome.
     pub(crate) greeting: Option<Text>,
 }
 
-/// What a client's thread is told about the requests that it handed in.
+/// State of a client after its requests were handled, for its reader thread.
 #[derive(Debug)]
 pub(crate) enum Standing {
-    /// It is a member still, under a new name where there is one.
+    /// Still a member; with the new name if it was renamed.
     Member(Option<Name>),
-    /// It is no member any more: it left, or was cut.
+    /// No longer a member: it left, or was disconnected.
     Gone,
 }
 
-/// What was counted since the start.
+/// Counters since the server started.
 pub(crate) struct Totals {
     pub(crate) joined: u64,
     pub(crate) messages: u64,
 }
 
 impl Room {
-    /// A room that goes on after the event `last_seq` and the member `last_id`.
+    /// Creates a room whose events continue after `last_seq` and member IDs after `last_id`.
     pub(crate) fn new(id: Text, max_members: usize, last_seq: u64, last_id: u64) -> Self {
         Self {
             id,
@@ -104,24 +106,24 @@ impl Room {
                 next_seq: last_seq + 1,
                 pending: Vec::new(),
                 pending_bytes: 0,
-                entering: 0,
-                past: ReplaySize::default(),
+                replay_pending: 0,
+                replay: ReplaySize::default(),
                 closed: false,
                 joined: 0,
                 messages: 0,
             }),
             posted: Condvar::new(),
             taken: Condvar::new(),
-            entrance: Condvar::new(),
+            join_allowed: Condvar::new(),
         }
     }
 
-    /// The sections under this lock do not panic; if one did all the same, the other members go on.
+    /// Critical sections do not panic; if one did, the other members could still go on.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until not too much is pending: this slows those who send, never those who read.
+    /// Locks once the pending queue has space. Blocks senders, never the threads that deliver.
     fn lock_with_space(&self) -> MutexGuard<'_, State> {
         let state = self.lock();
         self.taken
@@ -131,64 +133,75 @@ impl Room {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same for those who come, and until not too much of the past is pending.
-    fn lock_to_enter(&self) -> MutexGuard<'_, State> {
+    /// Locks once the pending queue has space for another join and its replay.
+    fn lock_for_join(&self) -> MutexGuard<'_, State> {
         let is_full = |state: &mut State| {
-            (state.pending_bytes > MAX_PENDING || state.entering > MAX_ENTERING) && !state.closed
+            (state.pending_bytes > MAX_PENDING || state.replay_pending > MAX_REPLAY_PENDING)
+                && !state.closed
         };
-        let waited = self.entrance.wait_while(self.lock(), is_full);
+        let waited = self.join_allowed.wait_while(self.lock(), is_full);
         waited.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a member of who stands behind `connection`. Only the thread `accept` calls this and [`Room::resume`]. May wait for the delivery thread.
+    /// Adds a member. Called by the thread `accept` only, like [`Room::resume`]. May block until the
+    /// delivery thread catches up.
+    ///
+    /// # Errors
+    /// The name is taken, the room is full, or the server is shutting down.
     pub(crate) fn join(
         &self,
         identity: &Identity,
-        connection: Connection,
+        endpoint: Endpoint,
     ) -> Result<ConnectionId, Refusal> {
-        let token = match connection.format {
+        let token = match endpoint.format {
             Format::Plain => None,
             Format::Json => members::token(),
         };
-        let mut state = self.lock_to_enter();
+        let mut state = self.lock_for_join();
         if state.closed {
             return Err(Refusal::Closed);
         }
         let since = state.next_seq - 1;
         let arrival = state.members.enter(identity, token, since)?;
-        Ok(self.post_join(&mut state, arrival, 0, connection))
+        Ok(self.post_join(&mut state, arrival, 0, endpoint))
     }
 
-    /// Takes back the member of `token`, whose client has the events up to `after`, and gives the name that it had last.
-    /// A connection that it still has is ended: nothing more is taken from it. May wait for the delivery thread.
+    /// Moves the member of `token`, whose client has the events up to `after`, to a new connection and
+    /// returns the member's last name. An earlier connection is closed and nothing more is read from
+    /// it. May block until the delivery thread catches up.
     ///
-    /// No password is asked for, since nobody is given a token who did not give the password.
+    /// No password is needed: a token is issued only after the password was given.
+    ///
+    /// # Errors
+    /// The token is unknown, its name is taken, the room is full, or the server is shutting down.
     pub(crate) fn resume(
         &self,
         token: &str,
         after: u64,
-        connection: Connection,
+        endpoint: Endpoint,
     ) -> Result<(ConnectionId, Text), Refusal> {
-        let mut state = self.lock_to_enter();
+        let mut state = self.lock_for_join();
         if state.closed {
             return Err(Refusal::Closed);
         }
         let arrival = state.members.come_back(token)?;
         let name = arrival.who.name.clone();
-        let link = self.post_join(&mut state, arrival, after, connection);
-        Ok((link, name))
+        let connection = self.post_join(&mut state, arrival, after, endpoint);
+        Ok((connection, name))
     }
 
-    /// Posts that somebody came. Who was here all the time has not joined.
+    /// Posts an arrival. A member that was never absent gets no `Joined` event.
     fn post_join(
         &self,
         state: &mut State,
         arrival: Arrival,
         after: u64,
-        connection: Connection,
+        endpoint: Endpoint,
     ) -> ConnectionId {
-        let Arrival { link, who, .. } = arrival;
-        let online = match connection.format {
+        let Arrival {
+            connection, who, ..
+        } = arrival;
+        let online = match endpoint.format {
             Format::Plain => Vec::new(),
             Format::Json => state.members.list(),
         };
@@ -202,7 +215,7 @@ impl Room {
             count: state.members.count(),
             online,
             seq: state.next_seq - 1,
-            // The delivery thread has the past, and knows what is missing.
+            // Set by the delivery thread, which owns the replay buffer.
             missing: 0,
         });
         let record = (!arrival.was_here).then(|| {
@@ -212,44 +225,42 @@ impl Room {
         let joined = Posted::Join {
             record,
             welcome,
-            past: ReplayRange {
+            replay: ReplayRange {
                 after,
                 since: arrival.since,
             },
-            link,
             connection,
+            endpoint,
         };
-        let ReplaySize {
-            of_newcomer,
-            of_recent,
-        } = state.past;
-        state.entering += match link.is_first() {
-            true => of_newcomer,
-            false => of_newcomer + of_recent,
-        };
-        state.entering += listed * ENTRY / 2;
+        let ReplaySize { messages, events } = state.replay;
+        state.replay_pending += messages;
+        if !connection.is_first() {
+            state.replay_pending += events;
+        }
+        state.replay_pending += listed * ENTRY / 2;
         self.post(state, ENTRY, joined);
-        link
+        connection
     }
 
-    /// Does what the member on `link` asks for, in this order. May wait for the delivery thread.
+    /// Handles requests of the member on `connection`, in order. Called by its reader thread. May block
+    /// until the delivery thread catches up.
     pub(crate) fn handle(
         &self,
-        link: ConnectionId,
+        connection: ConnectionId,
         requests: impl Iterator<Item = Result<Request, RequestError>>,
     ) -> Standing {
         let mut state = self.lock_with_space();
         let mut renamed = None;
         for request in requests {
-            if state.members.on(link).is_none() || state.closed {
+            if state.members.on(connection).is_none() || state.closed {
                 return Standing::Gone;
             }
             match request {
-                Ok(request) => self.request(&mut state, link.id, request, &mut renamed),
-                Err(error) => self.answer(&mut state, link.id, error_answer(&error)),
+                Ok(request) => self.request(&mut state, connection.member, request, &mut renamed),
+                Err(error) => self.answer(&mut state, connection.member, error_answer(&error)),
             }
         }
-        match state.members.on(link) {
+        match state.members.on(connection) {
             Some(_) => Standing::Member(renamed),
             None => Standing::Gone,
         }
@@ -262,7 +273,7 @@ impl Room {
         request: Request,
         renamed: &mut Option<Name>,
     ) {
-        // Its caller has looked under the same lock.
+        // The caller has checked this under the same lock.
         let Some(member) = state.members.get(id) else {
             return;
         };
@@ -323,7 +334,7 @@ impl Room {
                 let lines = request::help(language).iter().map(|line| Text::new(line));
                 self.answer(state, id, Answer::Help(lines.collect()));
             }
-            Request::Quit => self.remove(state, id, None, false),
+            Request::Quit => self.remove(state, id, None, Departure::Final),
         }
     }
 
@@ -358,39 +369,43 @@ impl Room {
         );
     }
 
-    /// Takes the member on `link` out of the room, for a reason that the others are told; it may come back. Does nothing
-    /// where it has left already, or is on another connection; never waits.
-    pub(crate) fn leave(&self, link: ConnectionId, reason: Option<&str>) {
+    /// Removes the member on `connection`, for a reason that the others are told. It can resume. Does
+    /// nothing if the member has left or has resumed on another connection. Never blocks.
+    pub(crate) fn leave(&self, connection: ConnectionId, reason: Option<&str>) {
         let mut state = self.lock();
-        if state.members.on(link).is_some() {
-            self.remove(&mut state, link.id, reason.map(Text::new), true);
+        if state.members.on(connection).is_some() {
+            let reason = reason.map(Text::new);
+            self.remove(&mut state, connection.member, reason, Departure::MayResume);
         }
     }
 
-    /// Tells the member on `link` that it did something that cannot be done, and takes it out of the room for good.
-    pub(crate) fn cut(&self, link: ConnectionId, error: &str, reason: &str) {
+    /// Tells the member on `connection` about a fatal error and removes it. It cannot resume.
+    pub(crate) fn cut(&self, connection: ConnectionId, error: &str, reason: &str) {
         let mut state = self.lock();
-        if state.members.on(link).is_some() {
-            self.send_away(&mut state, link.id, error, reason);
+        if state.members.on(connection).is_some() {
+            self.send_away(&mut state, connection.member, error, reason);
         }
     }
 
     fn send_away(&self, state: &mut State, id: MemberId, error: &str, reason: &str) {
         self.answer(state, id, error_answer(&error));
-        self.remove(state, id, Some(Text::new(reason)), false);
+        self.remove(state, id, Some(Text::new(reason)), Departure::Final);
     }
 
-    fn remove(&self, state: &mut State, id: MemberId, reason: Option<Text>, may_return: bool) {
+    fn remove(&self, state: &mut State, id: MemberId, reason: Option<Text>, departure: Departure) {
         if state.closed {
             return;
         }
-        if let Some(name) = state.members.remove(id, may_return) {
+        if let Some(name) = state.members.remove(id, departure) {
             let name = name.text().clone();
             self.post_event(state, Event::Left { id, name, reason });
         }
     }
 
-    /// Takes the member called `name` out of the room; the operator's `/kick`.
+    /// Removes the member called `name`, for the operator's `/kick`.
+    ///
+    /// # Errors
+    /// No member has this name.
     pub(crate) fn kick(&self, name: &Name, reason: &str) -> Result<(), RequestError> {
         let mut state = self.lock();
         let holder = state.members.holder(name);
@@ -404,7 +419,7 @@ impl Room {
         Ok(())
     }
 
-    /// Says something in the server's name. Never waits.
+    /// Posts a message in the server's name. Never blocks.
     pub(crate) fn say(&self, text: Text) {
         let mut state = self.lock();
         if !state.closed {
@@ -412,7 +427,7 @@ impl Room {
         }
     }
 
-    /// Who is here: how many, and the first of them.
+    /// The number of members, and the list of them up to `MAX_LISTED`.
     pub(crate) fn online(&self) -> Answer {
         let state = self.lock();
         Answer::Online {
@@ -421,7 +436,7 @@ impl Room {
         }
     }
 
-    /// Posts the room's last event: nothing can be posted after it.
+    /// Posts the shutdown event, after which nothing more can be posted.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         if !state.closed {
@@ -429,16 +444,15 @@ impl Room {
             state.closed = true;
         }
         self.taken.notify_all();
-        self.entrance.notify_all();
+        self.join_allowed.notify_all();
     }
 
-    /// Whether the member of `link` has come back on a later connection, so that nobody reads what this one is sent.
-    pub(crate) fn is_superseded(&self, link: ConnectionId) -> bool {
+    /// Whether the member has resumed on a later connection, so that `connection` has no reader.
+    pub(crate) fn is_superseded(&self, connection: ConnectionId) -> bool {
         let state = self.lock();
-        state.members.get(link.id).is_some() && state.members.on(link).is_none()
+        state.members.get(connection.member).is_some() && state.members.on(connection).is_none()
     }
 
-    /// What was counted since the start.
     pub(crate) fn totals(&self) -> Totals {
         let state = self.lock();
         Totals {
@@ -447,20 +461,20 @@ impl Room {
         }
     }
 
-    /// For the delivery thread: all that is pending, in order, into the empty `batch`. Waits until there is
-    /// something, `patience` at most. It has so much of a `past`.
-    pub(crate) fn take(&self, batch: &mut Vec<Posted>, patience: Duration, past: ReplaySize) {
+    /// Moves the pending queue into `taken`, which must be empty. Waits up to `patience` for an entry.
+    /// `replay` is the current size of the replay buffer. Called by the delivery thread only.
+    pub(crate) fn take(&self, taken: &mut Vec<Posted>, patience: Duration, replay: ReplaySize) {
         let mut state = self.lock();
-        state.past = past;
+        state.replay = replay;
         let waited = self
             .posted
             .wait_timeout_while(state, patience, |state| state.pending.is_empty());
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut state.pending, batch);
+        std::mem::swap(&mut state.pending, taken);
         let was_full = std::mem::take(&mut state.pending_bytes) > MAX_PENDING;
-        // Before those who send: all who have no name yet wait behind the one that enters.
-        if std::mem::take(&mut state.entering) > MAX_ENTERING || was_full {
-            self.entrance.notify_one();
+        // Joins first: one blocked join holds up the thread `accept`, and all pending logins with it.
+        if std::mem::take(&mut state.replay_pending) > MAX_REPLAY_PENDING || was_full {
+            self.join_allowed.notify_one();
         }
         if was_full {
             self.taken.notify_all();
@@ -468,7 +482,7 @@ impl Room {
     }
 
     fn post(&self, state: &mut State, bytes: usize, posted: Posted) {
-        // The delivery thread takes all there is, so only the first of a batch has to wake it.
+        // The delivery thread takes the whole queue, so only its first entry has to wake it.
         if state.pending.is_empty() {
             self.posted.notify_one();
         }
@@ -515,7 +529,7 @@ fn error_answer(error: &impl std::fmt::Display) -> Answer {
     Answer::Error(Text::new(&error.to_string()))
 }
 
-/// The clock, to the millisecond that goes over the wire.
+/// The current time, truncated to milliseconds as on the wire.
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)

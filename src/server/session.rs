@@ -55,7 +55,7 @@ impl Drop for Leave<'_> {
 impl<'a> Session<'a> {
     pub(crate) fn new(shared: &'a Shared, member: Admitted) -> Self {
         let now = Instant::now();
-        let rate = match member.link.is_first() {
+        let rate = match member.connection.is_first() {
             true => Rate::new(shared.rate, now),
             // Or one could send without limit by coming back again and again.
             false => Rate::steady(shared.rate, now),
@@ -85,11 +85,11 @@ impl<'a> Session<'a> {
     }
 
     fn serve(mut self) {
-        let link = self.member.link;
-        let _leave = Leave(self.shared, link);
+        let connection = self.member.connection;
+        let _leave = Leave(self.shared, connection);
         match self.read() {
             End::InputOver => {}
-            End::Lost => self.shared.room.leave(link, Some("connection lost")),
+            End::Lost => self.shared.room.leave(connection, Some("connection lost")),
             End::Gone => {
                 // The peer reads its last line and closes; if it does not, `Linger` shuts the socket.
                 let mut input = vec![0; FIRST_READ];
@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
             if self.member.lines.unended() >= MAX_UNTERMINATED {
                 let error = "64 KiB without a line ending: end each line with LF";
                 let reason = "a line without end";
-                self.shared.room.cut(self.member.link, error, reason);
+                self.shared.room.cut(self.member.connection, error, reason);
                 return End::Gone;
             }
             // Who sends faster than it is read does not gain by being read at once: its next lines go out together.
@@ -190,7 +190,7 @@ impl<'a> Session<'a> {
         match self
             .shared
             .room
-            .handle(self.member.link, requests.drain(..))
+            .handle(self.member.connection, requests.drain(..))
         {
             Standing::Gone => return ControlFlow::Break(End::Gone),
             Standing::Member(None) => {}

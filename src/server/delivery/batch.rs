@@ -1,4 +1,4 @@
-//! One round of delivery: what happened, encoded once for each format, and what single members get of it.
+//! One batch of delivery: events encoded once per format, and the part of them that each member gets.
 
 use std::io::IoSlice;
 use std::ops::Range;
@@ -7,86 +7,86 @@ use std::sync::Arc;
 use crate::protocol::event::{Answer, Record, write_plain};
 use crate::protocol::request::Format;
 
-/// What happened since the last round, encoded once for each format.
+/// Events since the last send, encoded once per format.
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) plain: Vec<u8>,
     pub(crate) json: Vec<u8>,
-    /// What single members get.
-    pub(crate) own: Vec<u8>,
-    /// How much of `json` the history has.
+    /// Bytes for single members: welcomes, replays, answers.
+    pub(crate) addressed: Vec<u8>,
+    /// Bytes of `json` that are already in the history.
     pub(crate) written: usize,
-    /// What all get, as it came, for the log.
+    /// The events in order, for the log.
     pub(crate) records: Vec<Arc<Record>>,
-    /// There is something that does not wait for more.
+    /// The batch contains an event that is not debounced.
     pub(crate) urgent: bool,
-    /// The room was closed: everybody's connection ends with this round.
+    /// The room was closed: every connection ends after this batch.
     pub(crate) closes: bool,
 }
 
-/// What one member gets in a round, in order: these pieces, then all that all get from the cursor on.
+/// One member's part of a batch: the segments in order, then all common bytes from the cursor on.
 #[derive(Default)]
 pub(crate) struct SendPlan {
-    pieces: Vec<Segment>,
-    /// Where, in what all get, this member's next piece begins; what is before is sent, in a piece, or not for it.
+    segments: Vec<Segment>,
+    /// Offset into the common bytes. Everything before it is sent, in a segment, or skipped.
     pub(crate) cursor: usize,
-    /// Bytes that do not count as being behind.
+    /// Bytes that do not count towards the backlog limit: welcome, replay, long answers.
     pub(crate) exempt: usize,
-    /// The member has left: nothing follows.
+    /// The member has left, and gets nothing after the segments.
     pub(crate) ends: bool,
 }
 
 enum Segment {
-    /// Of what all get.
+    /// A range of the common bytes.
     Common(Range<usize>),
-    /// Of what single members get.
-    Own(Range<usize>),
+    /// A range of the addressed bytes.
+    Addressed(Range<usize>),
 }
 
 impl SendPlan {
-    /// The welcome and the past, then all that all get from `cursor` on.
-    pub(crate) fn of_newcomer(own: Range<usize>, cursor: usize) -> Self {
+    /// The plan of a newcomer: welcome and replay, then common bytes from `cursor` on.
+    pub(crate) fn messages(addressed: Range<usize>, cursor: usize) -> Self {
         Self {
-            exempt: own.len(),
-            pieces: vec![Segment::Own(own)],
+            exempt: addressed.len(),
+            segments: vec![Segment::Addressed(addressed)],
             cursor,
             ends: false,
         }
     }
 
-    /// Whether there is something for this member alone, or it waits for the end.
-    pub(crate) fn is_begun(&self) -> bool {
-        !self.pieces.is_empty() || self.ends
+    /// Whether there are bytes for this member alone, or its connection ends.
+    pub(crate) fn has_addressed(&self) -> bool {
+        !self.segments.is_empty() || self.ends
     }
 
-    /// Whether it gets what all get from the cursor on, and nothing else.
-    pub(crate) fn only_listens(&self) -> bool {
-        self.pieces.is_empty() && !self.ends
+    /// Whether the member gets the common bytes from the cursor on, and nothing else.
+    pub(crate) fn is_common_only(&self) -> bool {
+        self.segments.is_empty() && !self.ends
     }
 
-    /// Everything up to `at` of what all get.
+    /// Includes the common bytes up to `at`.
     fn advance(&mut self, at: usize) {
         if self.cursor < at && !self.ends {
-            self.pieces.push(Segment::Common(self.cursor..at));
+            self.segments.push(Segment::Common(self.cursor..at));
         }
         self.cursor = at;
     }
 
-    /// After everything up to `at`, bytes for this member alone.
-    pub(crate) fn insert(&mut self, at: usize, own: Range<usize>) {
+    /// Inserts addressed bytes after the common bytes up to `at`.
+    pub(crate) fn insert(&mut self, at: usize, addressed: Range<usize>) {
         self.advance(at);
         if !self.ends {
-            self.pieces.push(Segment::Own(own));
+            self.segments.push(Segment::Addressed(addressed));
         }
     }
 
-    /// Everything up to `range`, and not `range`.
+    /// Leaves out `range` of the common bytes.
     pub(crate) fn skip(&mut self, range: Range<usize>) {
         self.advance(range.start);
         self.cursor = range.end;
     }
 
-    /// Everything up to `at`, and nothing more.
+    /// Ends the plan after the common bytes up to `at`.
     pub(crate) fn end(&mut self, at: usize) {
         self.advance(at);
         self.ends = true;
@@ -95,16 +95,16 @@ impl SendPlan {
 
 impl Batch {
     pub(crate) fn clear(&mut self) {
-        for buffer in [&mut self.plain, &mut self.json, &mut self.own] {
+        for buffer in [&mut self.plain, &mut self.json, &mut self.addressed] {
             buffer.clear();
-            // A long past, or a class that comes at once, may have made it large.
+            // A long replay, or many newcomers at once, may have made it large.
             buffer.shrink_to(256 * 1024);
         }
         self.written = 0;
         self.urgent = false;
     }
 
-    /// What all members of a format get.
+    /// The bytes that all members of a format get.
     pub(crate) fn common(&self, format: Format) -> &[u8] {
         match format {
             Format::Plain => &self.plain,
@@ -112,7 +112,7 @@ impl Batch {
         }
     }
 
-    /// Encodes an event for all, in JSON where that is wanted. The ranges are where it stands, plain and JSON.
+    /// Encodes an event for all members and returns its plain and JSON ranges.
     pub(crate) fn write_common(
         &mut self,
         record: &Record,
@@ -126,7 +126,7 @@ impl Batch {
         (starts.0..self.plain.len(), starts.1..self.json.len())
     }
 
-    /// What a member with this script gets, up to where the round is now.
+    /// The bytes of `plan`, up to the current end of the batch.
     pub(crate) fn parts<'a>(
         &'a self,
         plan: &SendPlan,
@@ -134,10 +134,10 @@ impl Batch {
         parts: &mut Vec<IoSlice<'a>>,
     ) {
         let common = self.common(format);
-        parts.extend(plan.pieces.iter().map(|piece| {
-            IoSlice::new(match piece {
+        parts.extend(plan.segments.iter().map(|segment| {
+            IoSlice::new(match segment {
                 Segment::Common(range) => &common[range.clone()],
-                Segment::Own(range) => &self.own[range.clone()],
+                Segment::Addressed(range) => &self.addressed[range.clone()],
             })
         }));
         if !plan.ends {
@@ -145,10 +145,10 @@ impl Batch {
         }
     }
 
-    /// Writes something for one member.
-    pub(crate) fn write_own(&mut self, format: Format, answer: &Answer) -> Range<usize> {
-        let start = self.own.len();
-        answer.write(format, &mut self.own);
-        start..self.own.len()
+    /// Encodes an answer for one member.
+    pub(crate) fn write_addressed(&mut self, format: Format, answer: &Answer) -> Range<usize> {
+        let start = self.addressed.len();
+        answer.write(format, &mut self.addressed);
+        start..self.addressed.len()
     }
 }

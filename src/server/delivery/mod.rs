@@ -1,11 +1,11 @@
-//! The delivery thread: takes what is pending, writes the history, and sends to every member.
+//! The delivery thread: takes the pending queue, writes the history, and sends to every member.
 //!
-//! One round sends to each member with one vectored send that does not wait, whatever the number of messages in
-//! it: a send costs about the same for one line as for a thousand. A member whose socket is full gets a backlog
-//! and a writer thread of its own until it has caught up, so nobody waits for it.
+//! A batch goes to each member in one non-blocking vectored send, however many messages it contains,
+//! because a send costs about the same for one line as for a thousand. A member whose socket is full
+//! gets a backlog and a writer thread of its own until it has caught up, so no other member waits.
 //!
-//! Comings and goings may wait a moment for more of them: when a class joins at once, each of n members would otherwise
-//! be sent n lines one by one. They wait for nothing else: what is said next takes them along, in order.
+//! Joins and leaves are debounced: when a class joins at once, each of n members would otherwise be
+//! sent n lines one by one. Any other event flushes them, in order.
 
 pub(crate) mod backlog;
 pub(crate) mod batch;
@@ -30,40 +30,50 @@ use crate::server::history::{Change, History, LOOK};
 use crate::server::log::Entry;
 use crate::server::members::ConnectionId;
 use crate::server::replay::{ReplayBuffer, ReplayRange};
-use crate::server::room::{Connection, Posted};
+use crate::server::room::{Endpoint, Posted};
 use crate::server::thread_budget::LEAVING;
 
-/// Least time between two rounds that bring members nothing but comings and goings, while more of them come. A class of thousands is in
-/// before it is over, and each of them is sent to once.
-const HOLD: Duration = Duration::from_millis(200);
+/// Longest time to debounce joins and leaves. A class of thousands has joined by then, and each member
+/// is sent to once.
+const MAX_DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// Time without another event after which no more of them are waited for: longer than one that comes needs to get through the door of a busy
-/// machine.
-const LULL: Duration = Duration::from_millis(3);
+/// Quiet time that ends the debounce early. Longer than a login takes on a busy machine.
+const DEBOUNCE: Duration = Duration::from_millis(3);
 
-/// Members that have left and take what came before, at once; of more, who left first is cut off. Half of those that have no seat.
+/// Members that have left while their backlog is still being written. Beyond this, the one that left
+/// first is disconnected. Half of the reader threads that [`LEAVING`] allows beside the members'.
 const MAX_RETIRED: usize = LEAVING / 2;
 
-/// Bytes for single members that are gathered before they are sent.
-const MAX_OWN: usize = 1024 * 1024;
+/// Addressed bytes (welcomes, replays, answers) in a batch beyond which they are sent early.
+const MAX_ADDRESSED: usize = 1024 * 1024;
 
-/// From so many members of a format on, and from so many bytes for each, a [`SharedPayload`] is made: it takes some 20 µs, and spares each of them
-/// a copy.
-const MANY: usize = 32;
-const MUCH: usize = 8 * 1024;
+/// Recipients of one format from which a [`SharedPayload`] pays off. Creating one takes about 20 µs and
+/// saves a copy per recipient.
+const SHARED_MIN_RECIPIENTS: usize = 32;
 
-/// What the delivery thread owns: nobody else sends to members, or writes the history.
+/// Bytes per recipient from which a [`SharedPayload`] pays off.
+const SHARED_MIN_BYTES: usize = 8 * 1024;
+
+/// The recipients of a send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum To {
+    All,
+    /// Only members with addressed bytes.
+    Addressed,
+}
+
+/// State of the delivery thread, the only one that sends to members and writes the history.
 pub(crate) struct Delivery<'scope, 'env> {
     shared: &'env Shared,
     scope: &'scope Scope<'scope, 'env>,
     recipients: BTreeMap<MemberId, Recipient>,
-    /// Members that have left, and to which a writer thread still sends what came before.
+    /// Members that have left, and whose backlog a writer thread still sends.
     retired: Vec<Weak<TcpStream>>,
-    json_outlets: usize,
-    past: ReplayBuffer,
+    json_recipients: usize,
+    replay: ReplayBuffer,
     history: Option<History>,
-    round: Batch,
-    /// When comings and goings may be sent.
+    batch: Batch,
+    /// Earliest time to send joins and leaves if nothing else flushes them.
     notices_at: Instant,
 }
 
@@ -71,7 +81,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
     pub(crate) fn new(
         shared: &'env Shared,
         scope: &'scope Scope<'scope, 'env>,
-        past: ReplayBuffer,
+        replay: ReplayBuffer,
         history: Option<History>,
     ) -> Self {
         Self {
@@ -79,57 +89,57 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             scope,
             recipients: BTreeMap::new(),
             retired: Vec::new(),
-            json_outlets: 0,
-            past,
+            json_recipients: 0,
+            replay,
             history,
-            round: Batch::default(),
+            batch: Batch::default(),
             notices_at: Instant::now(),
         }
     }
 
-    /// The body of the thread `deliver`: returns when the room is closed and all is sent.
+    /// Runs the thread `deliver`. Returns after the last batch of a closed room was sent.
     pub(crate) fn run(mut self) {
-        let mut batch = Vec::new();
-        while !self.round.closes {
-            let (patience, past) = (self.patience(), self.past.bytes());
-            self.shared.room.take(&mut batch, patience, past);
-            let is_lull = batch.is_empty();
-            self.encode(batch.drain(..));
+        let mut taken = Vec::new();
+        while !self.batch.closes {
+            let (patience, replay) = (self.patience(), self.replay.size());
+            self.shared.room.take(&mut taken, patience, replay);
+            let is_quiet = taken.is_empty();
+            self.encode(taken.drain(..));
             self.write_history();
-            // Before anyone acts upon it, so that the log has the order in which it happened.
-            self.shared.log.queue(&mut self.round.records);
+            // Queued before a recipient can react, so that the log keeps the order of events.
+            self.shared.log.queue(&mut self.batch.records);
             let now = Instant::now();
             let notices_are_due =
-                !self.round.plain.is_empty() && (is_lull || self.notices_at <= now);
-            if self.round.urgent || notices_are_due {
-                self.send(true);
-                self.notices_at = now + HOLD;
-                self.round.clear();
+                !self.batch.plain.is_empty() && (is_quiet || self.notices_at <= now);
+            if self.batch.urgent || notices_are_due {
+                self.send(To::All);
+                self.notices_at = now + MAX_DEBOUNCE;
+                self.batch.clear();
             } else {
-                self.send(false);
-                if self.round.plain.is_empty() {
-                    self.round.clear();
+                self.send(To::Addressed);
+                if self.batch.plain.is_empty() {
+                    self.batch.clear();
                 }
             }
             self.shared.log.show_queued();
             self.shared.pacer.end_round();
         }
         self.shared.pacer.close();
-        // There is no more time for those that are behind.
+        // Members that are still behind get the linger time, and no more.
         for socket in self.retired.iter().filter_map(Weak::upgrade) {
             self.shared.linger.add(socket);
         }
         for change in self.history.map(History::close).into_iter().flatten() {
-            tell(self.shared, &change);
+            announce(self.shared, &change);
         }
     }
 
-    /// How long to wait for more, where there is something to do without it.
+    /// How long to wait for the next entry: until debounced notices or the history need attention.
     fn patience(&self) -> Duration {
-        if !self.round.plain.is_empty() {
+        if !self.batch.plain.is_empty() {
             self.notices_at
                 .saturating_duration_since(Instant::now())
-                .min(LULL)
+                .min(DEBOUNCE)
         } else if self.history.is_some() {
             LOOK
         } else {
@@ -137,67 +147,67 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    fn encode(&mut self, batch: impl Iterator<Item = Posted>) {
-        for posted in batch {
+    fn encode(&mut self, taken: impl Iterator<Item = Posted>) {
+        for posted in taken {
             match posted {
                 Posted::Event(record) => self.encode_event(record),
                 Posted::Join {
                     record,
                     welcome,
-                    past,
-                    link,
+                    replay,
                     connection,
+                    endpoint,
                 } => {
-                    self.end_earlier(link);
-                    let Connection {
+                    self.close_superseded(connection);
+                    let Endpoint {
                         socket,
                         format,
                         greeting,
-                    } = connection;
+                    } = endpoint;
                     let recipient = Recipient {
-                        link,
+                        connection,
                         socket,
                         format,
                         name: welcome.name.clone(),
                         plan: SendPlan::default(),
                         backlog: None,
                     };
-                    self.encode_join(greeting, record, *welcome, past, recipient);
-                    // A long past, for each of a class that joins at once.
-                    if self.round.own.len() > MAX_OWN {
-                        self.send_own();
+                    self.encode_join(greeting, record, *welcome, replay, recipient);
+                    // Bounds memory when a class joins at once and each newcomer gets a long replay.
+                    if self.batch.addressed.len() > MAX_ADDRESSED {
+                        self.send_addressed();
                     }
                 }
                 Posted::Answer(id, answer) => {
-                    // A member that was cut in an earlier round gets no answers.
+                    // A member that was dropped in an earlier batch gets no answers.
                     let Some(recipient) = self.recipients.get_mut(&id) else {
                         continue;
                     };
-                    let own = self.round.write_own(recipient.format, &answer);
-                    let at = self.round.common(recipient.format).len();
+                    let addressed = self.batch.write_addressed(recipient.format, &answer);
+                    let at = self.batch.common(recipient.format).len();
                     if let Answer::Online { .. } = *answer {
-                        recipient.plan.exempt += own.len();
+                        recipient.plan.exempt += addressed.len();
                     }
-                    recipient.plan.insert(at, own);
+                    recipient.plan.insert(at, addressed);
                 }
             }
         }
     }
 
-    /// Sends what there is for single members.
-    fn send_own(&mut self) {
+    /// Sends to the members that have addressed bytes.
+    fn send_addressed(&mut self) {
         self.write_history();
-        self.shared.log.queue(&mut self.round.records);
-        self.send(false);
+        self.shared.log.queue(&mut self.batch.records);
+        self.send(To::Addressed);
     }
 
-    /// Ends the connection on which a member was here that comes back on another one, after what it was to get: the new
-    /// one continues from what the client says that it has.
-    fn end_earlier(&mut self, link: ConnectionId) {
-        if self.recipients.contains_key(&link.id) {
-            self.send_own();
+    /// Closes the previous connection of a member that resumes, after the events it was due. The new one
+    /// continues from the sequence number that the client gave.
+    fn close_superseded(&mut self, connection: ConnectionId) {
+        if self.recipients.contains_key(&connection.member) {
+            self.send_addressed();
         }
-        if let Some(recipient) = self.remove(link.id) {
+        if let Some(recipient) = self.remove(connection.member) {
             recipient.cut("you came back on another connection", self.shared);
         }
     }
@@ -206,7 +216,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         let (plain, json) = self.write_common(&record);
         match &record.event {
             Event::Message { id, .. } => {
-                self.round.urgent = true;
+                self.batch.urgent = true;
                 if let Some(recipient) = self.recipients.get_mut(id)
                     && recipient.format == Format::Plain
                 {
@@ -223,15 +233,15 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 }
             }
             Event::Renamed { id, to, .. } => {
-                self.round.urgent = true;
+                self.batch.urgent = true;
                 if let Some(recipient) = self.recipients.get_mut(id) {
                     recipient.name = to.clone();
                 }
             }
-            Event::Server { .. } => self.round.urgent = true,
+            Event::Server { .. } => self.batch.urgent = true,
             Event::Shutdown => {
-                self.round.urgent = true;
-                self.round.closes = true;
+                self.batch.urgent = true;
+                self.batch.closes = true;
             }
             Event::Joined(_) => {}
         }
@@ -243,28 +253,30 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         greeting: Option<Text>,
         record: Option<Arc<Record>>,
         mut welcome: Welcome,
-        past: ReplayRange,
+        range: ReplayRange,
         mut recipient: Recipient,
     ) {
         let format = recipient.format;
         if format == Format::Json {
-            self.json_outlets += 1;
+            self.json_recipients += 1;
         }
-        welcome.missing = self.past.missing(past);
-        let begin = self.round.own.len();
+        welcome.missing = self.replay.missing(range);
+        let begin = self.batch.addressed.len();
         if let Some(greeting) = greeting {
-            self.round
-                .write_own(Format::Plain, &Answer::Notice(greeting));
+            self.batch
+                .write_addressed(Format::Plain, &Answer::Notice(greeting));
         }
-        let mut own = self.round.write_own(format, &Answer::Welcome(welcome));
-        own.start = begin;
-        if !self.shared.room.is_superseded(recipient.link) {
-            self.past.write(past, format, &mut self.round.own);
+        let mut addressed = self
+            .batch
+            .write_addressed(format, &Answer::Welcome(welcome));
+        addressed.start = begin;
+        if !self.shared.room.is_superseded(recipient.connection) {
+            self.replay.write(range, format, &mut self.batch.addressed);
         }
-        own.end = self.round.own.len();
-        // Live begins where the past ends: a plain client does not get its own joining, a JSON client does.
+        addressed.end = self.batch.addressed.len();
+        // Live events start after the replay. A plain client does not get its own join; a JSON client does.
         let live = match &record {
-            None => self.round.common(format).len(),
+            None => self.batch.common(format).len(),
             Some(record) => {
                 let (plain, json) = self.write_common(record);
                 match format {
@@ -273,74 +285,77 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 }
             }
         };
-        recipient.plan = SendPlan::of_newcomer(own, live);
-        self.recipients.insert(recipient.link.id, recipient);
+        recipient.plan = SendPlan::messages(addressed, live);
+        self.recipients
+            .insert(recipient.connection.member, recipient);
         if let Some(record) = record {
             self.finish_event(record);
         }
     }
 
-    /// Encodes an event for all members; JSON only where somebody gets it.
+    /// Encodes an event for all members; in JSON only if a JSON client or the history needs it.
     fn write_common(&mut self, record: &Record) -> (Range<usize>, Range<usize>) {
-        let with_json = self.history.is_some() || self.json_outlets > 0;
-        self.round.write_common(record, with_json)
+        let with_json = self.history.is_some() || self.json_recipients > 0;
+        self.batch.write_common(record, with_json)
     }
 
     fn finish_event(&mut self, record: Arc<Record>) {
-        self.past.push(Arc::clone(&record));
-        self.round.records.push(record);
+        self.replay.push(Arc::clone(&record));
+        self.batch.records.push(record);
     }
 
-    /// Before anyone is sent a line: what a member has seen is in the file.
+    /// Appends new events to the history. Called before they are sent, so that an event that any member
+    /// has seen is in the file.
     fn write_history(&mut self) {
         let Some(history) = &mut self.history else {
             return;
         };
-        let events = self.round.records.len();
+        let events = self.batch.records.len();
         if events > 0 {
-            let lines = &self.round.json[self.round.written..];
-            self.round.written = self.round.json.len();
+            let lines = &self.batch.json[self.batch.written..];
+            self.batch.written = self.batch.json.len();
             history.append(lines, events as u64);
         }
         for change in history.look() {
-            tell(self.shared, &change);
+            announce(self.shared, &change);
         }
     }
 
-    /// Sends to all members, or to those for whom there is something special, what has happened in this round.
-    fn send(&mut self, to_all: bool) {
+    /// Sends the batch to the given recipients.
+    fn send(&mut self, to: To) {
         let mut parts = Vec::new();
         let mut ended = Vec::new();
-        let sheets = match to_all {
-            true => [self.payload(Format::Plain), self.payload(Format::Json)],
-            false => [None, None],
+        let to_all = to == To::All;
+        let payloads = if to_all {
+            [self.payload(Format::Plain), self.payload(Format::Json)]
+        } else {
+            [None, None]
         };
         for (id, recipient) in &mut self.recipients {
-            if !to_all && !recipient.plan.is_begun() {
+            if !to_all && !recipient.plan.has_addressed() {
                 continue;
             }
             let plan = std::mem::take(&mut recipient.plan);
             parts.clear();
-            self.round.parts(&plan, recipient.format, &mut parts);
+            self.batch.parts(&plan, recipient.format, &mut parts);
             if !to_all {
-                recipient.plan.cursor = self.round.common(recipient.format).len();
+                recipient.plan.cursor = self.batch.common(recipient.format).len();
             }
-            let [plain, json] = &sheets;
+            let [plain, json] = &payloads;
             let payload = match recipient.format {
                 Format::Plain => plain,
                 Format::Json => json,
             };
-            let rest = self.round.common(recipient.format).len() - plan.cursor;
+            let rest = self.batch.common(recipient.format).len() - plan.cursor;
             let payload = payload.as_ref().map(|payload| (payload, plan.cursor));
-            let payload = payload.filter(|_| plan.only_listens() && rest >= MUCH);
+            let payload = payload.filter(|_| plan.is_common_only() && rest >= SHARED_MIN_BYTES);
             let sent = recipient.send(&mut parts, payload, plan.exempt, self.shared, self.scope);
-            if plan.ends || self.round.closes || sent.is_err() {
+            if plan.ends || self.batch.closes || sent.is_err() {
                 ended.push((*id, sent));
             }
         }
-        self.round.own.clear();
+        self.batch.addressed.clear();
         for (id, sent) in ended {
-            // It was there a moment ago.
             let Some(recipient) = self.remove(id) else {
                 continue;
             };
@@ -350,42 +365,46 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                         self.retired.retain(|socket| socket.strong_count() > 0);
                         self.retired.push(Arc::downgrade(&socket));
                         if self.retired.len() > MAX_RETIRED {
-                            let longest = self.retired.remove(0).upgrade();
-                            // Its threads end with it; where it fails, they have ended.
-                            drop(longest.map(|socket| socket.shutdown(Shutdown::Both)));
+                            let oldest = self.retired.remove(0).upgrade();
+                            // Ends its threads; an error means that they have ended.
+                            drop(oldest.map(|socket| socket.shutdown(Shutdown::Both)));
                         }
                     }
                 }
                 Err(DropReason::TooSlow) => {
-                    self.shared.room.leave(recipient.link, Some("too slow"));
+                    self.shared
+                        .room
+                        .leave(recipient.connection, Some("too slow"));
                     let reason =
                         "you were cut: your connection takes messages too slowly; join again";
                     recipient.cut(reason, self.shared);
                 }
                 Err(DropReason::Torn) => {
-                    self.shared.room.leave(recipient.link, Some("too slow"));
+                    self.shared
+                        .room
+                        .leave(recipient.connection, Some("too slow"));
                     recipient.close(self.shared);
                 }
                 Err(DropReason::Lost) => {
                     self.shared
                         .room
-                        .leave(recipient.link, Some("connection lost"));
-                    // Wakes its thread; where that fails, nobody is there to be woken.
+                        .leave(recipient.connection, Some("connection lost"));
+                    // Wakes its reader thread; an error means that it has ended.
                     let _ = recipient.socket.shutdown(Shutdown::Both);
                 }
             }
         }
     }
 
-    /// What all members of a format get, where it is much and they are many.
+    /// The common bytes of a format as a shared payload, if that is cheaper than copying.
     fn payload(&self, format: Format) -> Option<SharedPayload> {
-        let common = self.round.common(format);
+        let common = self.batch.common(format);
         let members = match format {
-            Format::Plain => self.recipients.len() - self.json_outlets,
-            Format::Json => self.json_outlets,
+            Format::Plain => self.recipients.len() - self.json_recipients,
+            Format::Json => self.json_recipients,
         };
-        let is_worth_it = members >= MANY && common.len() >= MUCH;
-        // Without one, it is copied for each.
+        let is_worth_it = members >= SHARED_MIN_RECIPIENTS && common.len() >= SHARED_MIN_BYTES;
+        // On failure the bytes are copied per recipient.
         is_worth_it
             .then(|| SharedPayload::new(common).ok())
             .flatten()
@@ -394,14 +413,14 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
     fn remove(&mut self, id: MemberId) -> Option<Recipient> {
         let recipient = self.recipients.remove(&id)?;
         if recipient.format == Format::Json {
-            self.json_outlets -= 1;
+            self.json_recipients -= 1;
         }
         Some(recipient)
     }
 }
 
-/// Tells members, as long as the room is open, and the operator.
-fn tell(shared: &Shared, change: &Change) {
+/// Tells the members and the operator about a change in the history's state.
+fn announce(shared: &Shared, change: &Change) {
     let said = change.to_string();
     shared.room.say(Text::new(&said));
     shared.log.post(Entry::Error(said));

@@ -1,4 +1,4 @@
-//! One member's end of delivery: its socket, and what becomes of lines that the socket does not take.
+//! One member as a recipient: its socket, and its backlog when the socket is full.
 
 use std::io::{ErrorKind, IoSlice};
 use std::net::{Shutdown, TcpStream};
@@ -15,30 +15,30 @@ use crate::server::delivery::backlog::{Append, Backlog, Cutting, Written};
 use crate::server::delivery::batch::SendPlan;
 use crate::server::members::ConnectionId;
 
-/// Stack of a writer thread, in bytes: it calls nothing deep.
+/// Stack of a writer thread, in bytes. Its call chain is shallow.
 const WRITER_STACK: usize = 64 * 1024;
 
 /// One member, as the delivery thread sees it.
 pub(crate) struct Recipient {
-    pub(crate) link: ConnectionId,
+    pub(crate) connection: ConnectionId,
     pub(crate) socket: Arc<TcpStream>,
     pub(crate) format: Format,
     pub(crate) name: Text,
     pub(crate) plan: SendPlan,
-    /// What it has not taken yet, where its socket was full.
+    /// Unsent bytes, if the socket was full. A writer thread sends them.
     pub(crate) backlog: Option<Arc<Backlog>>,
 }
 
-/// Why a member's connection ends in the middle of a round.
+/// Why a member is dropped while a batch is sent.
 pub(crate) enum DropReason {
     TooSlow,
-    /// The same, and a line may be half sent.
+    /// Too slow, and the last line may be half sent.
     Torn,
     Lost,
 }
 
 impl Recipient {
-    /// Sends `parts`, which are, where there is a sheet, what stands in it from that place on.
+    /// Sends `parts`. If `payload` is given, `parts` equals its tail from that offset on.
     pub(crate) fn send<'scope, 'env>(
         &mut self,
         parts: &mut Vec<IoSlice<'_>>,
@@ -57,7 +57,7 @@ impl Recipient {
         }
         let mut rest = parts.as_mut_slice();
         if let Some((payload, start)) = payload {
-            // Where it fails, the send that follows says why.
+            // If this fails, the send below returns the error.
             let sent = payload.send_now(&self.socket, start).unwrap_or(0);
             IoSlice::advance_slices(&mut rest, sent);
         }
@@ -74,7 +74,7 @@ impl Recipient {
         Ok(())
     }
 
-    /// The socket is full: the rest goes to a thread of its own.
+    /// Starts a writer thread for `rest`, which the socket did not take.
     pub(crate) fn fall_behind<'scope, 'env>(
         &mut self,
         rest: &[IoSlice<'_>],
@@ -83,22 +83,22 @@ impl Recipient {
         scope: &'scope Scope<'scope, 'env>,
     ) -> Result<(), DropReason> {
         let backlog = Arc::new(Backlog::new(rest, exempt));
-        let Some(place) = shared.thread_budget.writer() else {
+        let Some(permit) = shared.thread_budget.writer() else {
             return Err(DropReason::Torn);
         };
         let (queue, socket) = (Arc::clone(&backlog), Arc::clone(&self.socket));
-        let link = self.link;
+        let connection = self.connection;
         let write = move || {
-            let _place = place;
+            let _permit = permit;
             match queue.write(&socket) {
                 Written::CaughtUp => {}
                 Written::Closed => finish(socket, shared),
                 Written::Stalled => {
-                    shared.room.leave(link, Some("too slow"));
+                    shared.room.leave(connection, Some("too slow"));
                     let _ = socket.shutdown(Shutdown::Both);
                 }
                 Written::Lost => {
-                    shared.room.leave(link, Some("connection lost"));
+                    shared.room.leave(connection, Some("connection lost"));
                     let _ = socket.shutdown(Shutdown::Both);
                 }
             }
@@ -109,12 +109,13 @@ impl Recipient {
                 self.backlog = Some(backlog);
                 Ok(())
             }
-            // There is no thread to be had.
+            // No thread can be started.
             Err(_) => Err(DropReason::Torn),
         }
     }
 
-    /// Ends the connection once all is sent; gives the socket where a writer thread has to do that.
+    /// Closes the connection once everything is sent. Returns the socket if a writer thread still has to
+    /// send the backlog.
     pub(crate) fn close(self, shared: &Shared) -> Option<Arc<TcpStream>> {
         match &self.backlog {
             Some(backlog) if backlog.close() => Some(self.socket),
@@ -125,7 +126,7 @@ impl Recipient {
         }
     }
 
-    /// Ends the connection for a reason that it is told, after the line that is half sent. What waits for it is thrown away.
+    /// Closes the connection with an error line, after the line that is half sent. Discards the backlog.
     pub(crate) fn cut(self, reason: &str, shared: &Shared) {
         let mut line = Vec::new();
         Answer::Error(Text::new(reason)).write(self.format, &mut line);
@@ -133,7 +134,7 @@ impl Recipient {
             Some(Cutting::Later) => shared.linger.add(self.socket),
             Some(Cutting::GivenUp) => finish(self.socket, shared),
             None | Some(Cutting::CaughtUp) => {
-                // All before it was sent. Where it finds no place, the peer has none to read it either.
+                // Everything before it was sent. If the socket is full, the peer is not reading.
                 let _ = net::send_now(&self.socket, &[IoSlice::new(&line)]);
                 finish(self.socket, shared);
             }
@@ -141,9 +142,9 @@ impl Recipient {
     }
 }
 
-/// Everything is sent: the peer reads it, closes, and its thread ends.
+/// Shuts down writing after everything was sent. The peer closes, and its reader thread ends.
 fn finish(socket: Arc<TcpStream>, shared: &Shared) {
-    // Where it fails, the peer has closed.
+    // An error means that the peer has closed.
     let _ = socket.shutdown(Shutdown::Write);
     shared.linger.add(socket);
 }
