@@ -326,7 +326,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         let (connection, name) = (member.connection, member.name.clone());
         let socket = Arc::clone(&member.socket);
         // Nobody is kept waiting by who has had their say.
-        let Some(place) = shared.thread_budget.next(|| shared.linger.hurry()) else {
+        let Some(place) = shared.thread_budget.next(|| shared.linger.close_oldest()) else {
             // The room is closed: what is left is to read its last line.
             return self.let_read(socket);
         };

@@ -1,25 +1,25 @@
-//! Closes connections so that their last line arrives.
+//! Lingering close: connections are closed so that their last line arrives.
 //!
-//! Closing a socket that holds unread input makes the kernel send RST, and RST throws away what the peer has
-//! not read yet, such as the reason why it was cut (RFC 1122, 4.2.2.13). So writing is shut down first, the
-//! client's own thread reads on (for one that has none, the thread `accept` does), and only a peer that does not close within [`LINGER`] is shut out. nginx calls
-//! this a lingering close.
+//! Closing a socket that holds unread input makes the kernel send RST, and RST discards what the peer
+//! has not read yet, such as the reason why it was disconnected (RFC 1122, 4.2.2.13). So writing is shut
+//! down first, the client's reader thread reads on (before login, the thread `accept` does), and a peer
+//! that does not close within [`LINGER`] is shut down. nginx calls this a lingering close.
 
 use std::collections::VecDeque;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// How long a peer has to read its last line and to close.
+/// Time for a peer to read its last line and close.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// Wakes the client's thread, which may be blocked in a read.
-fn shut(socket: &TcpStream) {
-    // Where it fails, the peer has closed.
+/// Shuts the socket down, which wakes a reader thread that is blocked in a read.
+fn shut_down(socket: &TcpStream) {
+    // An error means that the peer has closed.
     let _ = socket.shutdown(Shutdown::Both);
 }
 
-/// The connections that are about to end.
+/// The connections that are being closed.
 #[derive(Default)]
 pub(crate) struct Linger {
     /// Guards the queue, in order of deadline. No other lock is taken while it is held.
@@ -38,7 +38,7 @@ impl Linger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives `socket`, to which the last line was written, its time. Called by the threads that send.
+    /// Starts the linger time of `socket`, whose last line was sent. Called by the threads that send.
     pub(crate) fn add(&self, socket: Arc<TcpStream>) {
         let mut state = self.lock();
         let lingering = Arc::downgrade(&socket);
@@ -50,31 +50,32 @@ impl Linger {
         }
     }
 
-    /// Ends the connection that has had its time for longest.
-    pub(crate) fn hurry(&self) {
+    /// Shuts down the connection that has lingered longest.
+    pub(crate) fn close_oldest(&self) {
         let mut state = self.lock();
         while let Some((_, socket)) = state.queue.pop_front() {
             if let Some(socket) = socket.upgrade() {
-                shut(&socket);
+                shut_down(&socket);
                 return;
             }
         }
     }
 
-    /// Called by a client's thread once it holds its socket no more, so that nobody waits for that one.
+    /// Called by a reader thread after it has dropped its socket, so that [`Linger::run`] does not wait for
+    /// its deadline.
     pub(crate) fn closed(&self) {
-        // Under the lock, or it could come between looking and waiting.
+        // Taken so that the notification cannot fall between `run`'s check and its wait.
         let _state = self.lock();
         self.changed.notify_one();
     }
 
-    /// Ends [`Linger::run`] once the sockets that it has are closed.
+    /// Makes [`Linger::run`] return once its sockets are closed.
     pub(crate) fn stop(&self) {
         self.lock().stopping = true;
         self.changed.notify_one();
     }
 
-    /// The body of the thread `linger`.
+    /// Runs the thread `linger`.
     pub(crate) fn run(&self) {
         let mut state = self.lock();
         loop {
@@ -82,7 +83,7 @@ impl Linger {
             while let Some((deadline, socket)) = state.queue.front() {
                 match socket.upgrade() {
                     Some(_) if *deadline > now => break,
-                    Some(socket) => shut(&socket),
+                    Some(socket) => shut_down(&socket),
                     None => {}
                 }
                 state.queue.pop_front();

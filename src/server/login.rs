@@ -366,7 +366,7 @@ impl<'a> PendingLogin<'a> {
             Err(refusal @ (Refusal::Full(_) | Refusal::Closed)) => {
                 Err(End::Told(refusal.to_string()))
             }
-            Err(refusal @ (Refusal::Taken(..) | Refusal::Unknown)) => {
+            Err(refusal @ (Refusal::Taken(..) | Refusal::UnknownToken)) => {
                 self.refuse(&refusal)?;
                 Ok(None)
             }

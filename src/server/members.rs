@@ -1,17 +1,19 @@
-//! Who is here, under which names, and who may come back.
+//! The members, their names, and the absent members that can resume.
 //!
-//! A JSON client is welcomed with a token. When its connection breaks, `/resume TOKEN SEQ` on a new one makes it the same
-//! member again: with its id, so that it knows its earlier messages and replies to it find it, and with its group, the
-//! name that it had last and whom it would reply to.
+//! A JSON client is welcomed with a token. After its connection breaks, `/resume TOKEN SEQ` on a new
+//! connection makes it the same member again, with its ID (so that it recognizes its own messages and
+//! replies reach it), group, last name and `/reply` target.
 //!
-//! - Where the server holds the old connection still, that one is ended, and the others are told nothing: the member was
-//!   here all the time. Where it was gone, they have seen it leave, and see it join.
-//! - What was read from the old connection and not handled by then is never handled. So what a client sent, and does not
-//!   find among the events that it is given, was not said, and can be sent again without saying it twice.
-//! - A token is good until its member leaves by `/quit` or is sent away, until [`MIN_ABSENT`] others are remembered in its
-//!   place, or until the server ends. It is good any number of times, since the answer to the first may not arrive.
-//! - It stands for the password that was given before it.
-//! - A name that another has taken meanwhile is not given back, and in a full room only who is in it can come back.
+//! - If the server still holds the old connection, it is closed and the others see nothing: the member
+//!   never left. Otherwise they have seen the member leave, and see it join.
+//! - Lines read from the old connection but not yet handled are dropped. So a line that a client sent
+//!   and does not find in the replay was not delivered, and sending it again does not duplicate it.
+//! - A token is valid until its member leaves by `/quit` or is removed, until [`MIN_ABSENT`] later
+//!   departures push it out, or until the server ends. It works more than once, because the answer to
+//!   the first attempt may get lost.
+//! - A token replaces the password that was given before it was issued.
+//! - A name that another member has taken in the meantime is not given back. In a full room, only a
+//!   member that is still present can resume.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,45 +22,45 @@ use crate::protocol::name::{Group, Name};
 use crate::protocol::request::Identity;
 use crate::protocol::text::Text;
 
-/// How many of those who left can come back, in a room with fewer seats; in another, as many as there are seats. Of more,
-/// who left first is forgotten first. Each takes some hundred bytes.
+/// Absent members that can resume: this many, or as many as the room has seats if that is more. Beyond
+/// the limit, the one that left first is forgotten. Each takes a few hundred bytes.
 const MIN_ABSENT: usize = 1000;
 
-/// The members, present and absent. The lock of the room guards it.
+/// The members, present and absent. Guarded by the room's lock.
 pub(crate) struct Members {
     max: usize,
-    /// Ids rise, so this is the order of joining.
-    here: BTreeMap<MemberId, Member>,
-    /// Who has which key; a name has both of its keys in here as long as its member is here.
+    /// IDs rise, so this is also the order of joining.
+    present: BTreeMap<MemberId, Member>,
+    /// Members by the two comparison keys of their names.
     names: [HashMap<Box<str>, MemberId>; 2],
-    /// Who left and may come back.
+    /// Members that left and can resume.
     absent: BTreeMap<MemberId, Member>,
-    /// Them again, in the order of leaving.
+    /// The absent members in order of leaving.
     departures: BTreeMap<u64, MemberId>,
     next_departure: u64,
-    /// Whose each token is, of all who are here or absent.
+    /// Members, present and absent, by token.
     tokens: HashMap<Text, MemberId>,
     next_id: u64,
 }
 
 /// A member.
 pub(crate) struct Member {
-    /// Which of its connections is the one that counts.
+    /// The current connection.
     connection: ConnectionId,
     pub(crate) name: Name,
     group: Option<Group>,
-    /// Who last wrote to it in private, with the name it had then.
+    /// The last member that sent a private message to this one, with its name at that time.
     pub(crate) correspondent: Option<(MemberId, Text)>,
-    /// What takes it back; JSON clients have one.
+    /// Resume token; only JSON clients have one.
     token: Option<Text>,
-    /// The last event before its first joining.
+    /// Sequence number of the last event before the member first joined.
     since: u64,
     /// Key in `departures` while the member is absent.
     departed: u64,
 }
 
-/// A member on one of its connections: who comes back keeps its id, and what its earlier connection still does is
-/// nothing to the room.
+/// One connection of a member. A member that resumes keeps its ID and gets a new generation, so that the
+/// room ignores whatever its earlier connection still does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionId {
     pub(crate) member: MemberId,
@@ -67,7 +69,7 @@ pub(crate) struct ConnectionId {
 }
 
 impl ConnectionId {
-    /// Whether the member has never come back.
+    /// Whether the member has never resumed.
     pub(crate) fn is_first(self) -> bool {
         self.generation == 0
     }
@@ -86,22 +88,22 @@ pub(crate) enum Departure {
 pub(crate) struct Arrival {
     pub(crate) connection: ConnectionId,
     pub(crate) who: Listed,
-    /// What takes it back the next time.
+    /// Token for the next resume.
     pub(crate) token: Option<Text>,
-    /// The last event before its first joining.
+    /// Sequence number of the last event before the member first joined.
     pub(crate) since: u64,
-    /// It was here all the time, on another connection.
-    pub(crate) was_here: bool,
+    /// The member was present all the time, on another connection.
+    pub(crate) was_present: bool,
 }
 
-/// Why somebody cannot join.
+/// Why a client cannot join or resume.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// The name is taken; one that is free.
+    /// The name is taken; with a similar one that is free.
     Taken(Name, Option<Name>),
-    /// The token takes nobody back, now or ever.
-    Unknown,
-    /// So many members are here already.
+    /// No member has this token.
+    UnknownToken,
+    /// The room has its maximum of members.
     Full(usize),
     /// The server is shutting down.
     Closed,
@@ -112,7 +114,7 @@ impl std::fmt::Display for Refusal {
         match self {
             Self::Taken(name, Some(free)) => write!(f, "the name {name} is taken: try {free}"),
             Self::Taken(name, None) => write!(f, "the name {name} is taken: try another"),
-            Self::Unknown => {
+            Self::UnknownToken => {
                 f.write_str("nobody can come back by that token: log in with /json NAME")
             }
             Self::Full(max) => write!(f, "the room is full ({max})"),
@@ -122,11 +124,11 @@ impl std::fmt::Display for Refusal {
 }
 
 impl Members {
-    /// Seats for `max`; ids go on after `last_id`.
+    /// Creates room for `max` members, with IDs after `last_id`.
     pub(crate) fn new(max: usize, last_id: u64) -> Self {
         Self {
             max,
-            here: BTreeMap::new(),
+            present: BTreeMap::new(),
             names: Default::default(),
             absent: BTreeMap::new(),
             departures: BTreeMap::new(),
@@ -137,25 +139,25 @@ impl Members {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.here.len()
+        self.present.len()
     }
 
     pub(crate) fn get(&self, id: MemberId) -> Option<&Member> {
-        self.here.get(&id)
+        self.present.get(&id)
     }
 
     pub(crate) fn get_mut(&mut self, id: MemberId) -> Option<&mut Member> {
-        self.here.get_mut(&id)
+        self.present.get_mut(&id)
     }
 
-    /// The member of this connection, as long as it is here and on no other one.
+    /// The member on this connection, unless it has left or resumed on another one.
     pub(crate) fn on(&self, connection: ConnectionId) -> Option<&Member> {
         self.get(connection.member)
             .filter(|member| member.connection == connection)
     }
 
-    /// Makes a member, whom `token` is to take back. `since` is the last event before.
-    pub(crate) fn enter(
+    /// Adds a member that can resume with `token`. `since` is the last sequence number so far.
+    pub(crate) fn join(
         &mut self,
         identity: &Identity,
         token: Option<Text>,
@@ -182,24 +184,27 @@ impl Members {
         }))
     }
 
-    /// Takes a member back that has this token. Where it is here, it leaves the connection it has; where it left, it
-    /// needs a seat and its name.
-    pub(crate) fn come_back(&mut self, token: &str) -> Result<Arrival, Refusal> {
-        let id = *self.tokens.get(&Text::new(token)).ok_or(Refusal::Unknown)?;
-        if let Some(member) = self.here.get_mut(&id) {
+    /// Moves the member with this token to a new connection. An absent member needs a free seat, and its
+    /// name must still be free.
+    pub(crate) fn resume(&mut self, token: &str) -> Result<Arrival, Refusal> {
+        let id = *self
+            .tokens
+            .get(&Text::new(token))
+            .ok_or(Refusal::UnknownToken)?;
+        if let Some(member) = self.present.get_mut(&id) {
             member.connection.generation += 1;
             return Ok(member.arrival(true));
         }
-        let member = self.absent.get(&id).ok_or(Refusal::Unknown)?;
+        let member = self.absent.get(&id).ok_or(Refusal::UnknownToken)?;
         self.check_seat(&member.name)?;
-        let mut member = self.absent.remove(&id).ok_or(Refusal::Unknown)?;
+        let mut member = self.absent.remove(&id).ok_or(Refusal::UnknownToken)?;
         self.departures.remove(&member.departed);
         member.connection.generation += 1;
         Ok(self.insert(member))
     }
 
     fn check_seat(&self, name: &Name) -> Result<(), Refusal> {
-        if self.here.len() >= self.max {
+        if self.present.len() >= self.max {
             return Err(Refusal::Full(self.max));
         }
         match self.holder(name) {
@@ -211,13 +216,13 @@ impl Members {
     fn insert(&mut self, member: Member) -> Arrival {
         let (id, arrival) = (member.connection.member, member.arrival(false));
         self.take_name(id, &member.name);
-        self.here.insert(id, member);
+        self.present.insert(id, member);
         arrival
     }
 
     /// Removes a member and returns its name, which is free now.
     pub(crate) fn remove(&mut self, id: MemberId, departure: Departure) -> Option<Name> {
-        let mut member = self.here.remove(&id)?;
+        let mut member = self.present.remove(&id)?;
         let name = member.name.clone();
         self.release_name(&name);
         match &member.token {
@@ -240,12 +245,12 @@ impl Members {
         Some(name)
     }
 
-    /// Gives a member another name, where that is free or its own in another spelling.
+    /// Renames a member. The new name must be free, or another spelling of the member's own.
     pub(crate) fn rename(&mut self, id: MemberId, new: &Name) -> Result<(), Refusal> {
         if self.holders(new).any(|holder| holder != id) {
             return Err(Refusal::Taken(new.clone(), self.free_name(new)));
         }
-        let member = self.here.get_mut(&id);
+        let member = self.present.get_mut(&id);
         let old = member.map(|member| std::mem::replace(&mut member.name, new.clone()));
         if let Some(old) = old {
             self.release_name(&old);
@@ -254,13 +259,13 @@ impl Members {
         Ok(())
     }
 
-    /// Who has this name, or one that looks the same.
+    /// The member with this name, or with one that looks the same.
     pub(crate) fn holder(&self, name: &Name) -> Option<MemberId> {
         self.holders(name).next()
     }
 
-    /// As [`Members::holder`], all of them: a name may look like one member's in capitals and like another's in small
-    /// letters.
+    /// All members whose name looks the same: a name may look like one member's in upper case and like
+    /// another's in lower case.
     fn holders(&self, name: &Name) -> impl Iterator<Item = MemberId> {
         let keys = name.keys();
         let each = self.names.iter().zip(keys);
@@ -284,9 +289,9 @@ impl Members {
         numbered.find(|name| self.holder(name).is_none())
     }
 
-    /// The first of those who are here, as lists show them.
+    /// The members in order of joining, up to `MAX_LISTED`.
     pub(crate) fn list(&self) -> Vec<Listed> {
-        listed(self.here.values().map(Member::listed))
+        listed(self.present.values().map(Member::listed))
     }
 }
 
@@ -299,18 +304,18 @@ impl Member {
         }
     }
 
-    fn arrival(&self, was_here: bool) -> Arrival {
+    fn arrival(&self, was_present: bool) -> Arrival {
         Arrival {
             connection: self.connection,
             who: self.listed(),
             token: self.token.clone(),
             since: self.since,
-            was_here,
+            was_present,
         }
     }
 }
 
-/// A token: 128 random bits, in hexadecimal, which nobody guesses. None where the system has no random numbers.
+/// A resume token: 128 random bits in hexadecimal. `None` if the system has no random numbers.
 pub(crate) fn token() -> Option<Text> {
     let (high, low) = (getrandom::u64().ok()?, getrandom::u64().ok()?);
     Some(Text::new(&format!("{high:016x}{low:016x}")))

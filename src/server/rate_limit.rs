@@ -1,22 +1,22 @@
-//! How fast one client may send.
+//! Rate limit of one client's lines.
 
 use std::time::{Duration, Instant};
 
-/// Lines that may come at once, as time at the steady rate: ten times the lines of a second, so that a paste
-/// passes.
+/// Burst allowance, as time at the sustained rate: ten seconds' worth of lines, so that a paste passes.
 const BURST: Duration = Duration::from_secs(10);
 
-/// A leaky bucket that holds time: each line adds its share of a second, and time itself empties it.
+/// A leaky bucket measured in time: each line adds its share of a second, and the bucket drains as time
+/// passes.
 #[derive(Debug)]
 pub(crate) struct Rate {
-    /// The time that one line takes; zero where there is no limit.
+    /// Time that one line adds; zero for no limit.
     line: Duration,
-    /// When the bucket is empty again.
+    /// Time at which the bucket is empty.
     empty_at: Instant,
 }
 
 impl Rate {
-    /// `lines` a second over time; 0 for no limit.
+    /// Allows a burst, then `lines` per second; 0 for no limit.
     pub(crate) fn new(lines: u32, now: Instant) -> Self {
         let line = Duration::from_secs(1).checked_div(lines);
         Self {
@@ -25,14 +25,14 @@ impl Rate {
         }
     }
 
-    /// As [`Rate::new`], without the burst: for a connection that may be one of many in a row.
-    pub(crate) fn steady(lines: u32, now: Instant) -> Self {
+    /// Allows `lines` per second without a burst, for a connection that may be one of many in a row.
+    pub(crate) fn without_burst(lines: u32, now: Instant) -> Self {
         let mut rate = Self::new(lines, now);
         rate.empty_at += BURST;
         rate
     }
 
-    /// How long to wait before the next line is taken, where it must wait.
+    /// Time to wait before the next line is accepted; `None` for none.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         let full = self.empty_at.saturating_duration_since(now) + self.line;
         full.checked_sub(BURST).filter(|over| !over.is_zero())
@@ -67,10 +67,10 @@ mod tests {
     #[test]
     fn without_the_burst_one_passes_at_a_time_from_the_beginning() {
         let now = Instant::now();
-        let rate = Rate::steady(10, now);
+        let rate = Rate::without_burst(10, now);
         assert_eq!(rate.wait(now), Some(Duration::from_millis(100)));
         assert_eq!(rate.wait(now + Duration::from_millis(100)), None);
-        assert_eq!(Rate::steady(0, now).wait(now), None);
+        assert_eq!(Rate::without_burst(0, now).wait(now), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What was said before: the messages that a newcomer is shown, and what happened while somebody was away.
+//! Replay buffer: past messages for newcomers, and recent events for members that resume.
 
 use std::collections::VecDeque;
 use std::collections::vec_deque::Iter;
@@ -8,10 +8,10 @@ use crate::protocol::event::{Answer, Event, Record, write_plain};
 use crate::protocol::limits::MAX_RECENT;
 use crate::protocol::request::Format;
 
-/// What an entry costs beside its text: about what its name, number and time take when it is encoded.
+/// Approximate encoded size of an event without its text, in bytes: name, number, time.
 pub const ENTRY: usize = 128;
 
-/// About how many bytes an event takes when it is encoded.
+/// Approximate encoded size of an event, in bytes.
 pub fn size(event: &Event) -> usize {
     let text = match event {
         Event::Message { text, .. } | Event::Server { text } => text.as_str().len(),
@@ -20,30 +20,30 @@ pub fn size(event: &Event) -> usize {
     ENTRY + text
 }
 
-/// The last messages of the room and what the server said, and the last events of any kind, each in order.
+/// The last messages of members and server, and the last events of any kind, each in order.
 pub struct ReplayBuffer {
     messages: VecDeque<Arc<Record>>,
     limit: usize,
     recent: VecDeque<Arc<Record>>,
-    bytes: ReplaySize,
+    size: ReplaySize,
 }
 
-/// About how many bytes of the past one is sent who comes, at most.
+/// Approximate size of the largest replay, in bytes.
 #[derive(Clone, Copy, Default)]
 pub struct ReplaySize {
-    /// Who was never here: messages alone.
+    /// For a newcomer: messages only.
     pub messages: usize,
-    /// Who comes back, beside those: the last events.
+    /// In addition for a member that resumes: recent events.
     pub events: usize,
 }
 
-/// Which part of the past somebody is to be shown.
+/// The range of events to replay to a member.
 #[derive(Clone, Copy)]
 pub struct ReplayRange {
-    /// What came after this event; 0 for a newcomer.
+    /// Starts after this sequence number; 0 for a newcomer.
     pub after: u64,
-    /// Up to this event, messages alone: the last one before its first joining. No token shows more of that time than a
-    /// newcomer sees.
+    /// Messages only up to this sequence number, the last one before the member first joined: a resume
+    /// reveals no more of that time than a newcomer sees.
     pub since: u64,
 }
 
@@ -54,11 +54,11 @@ impl ReplayBuffer {
             messages: VecDeque::new(),
             limit,
             recent: VecDeque::with_capacity(MAX_RECENT),
-            bytes: ReplaySize::default(),
+            size: ReplaySize::default(),
         }
     }
 
-    /// Takes an event.
+    /// Appends an event.
     pub fn push(&mut self, record: Arc<Record>) {
         match record.event {
             Event::Message { .. } | Event::Server { .. } => {
@@ -66,42 +66,42 @@ impl ReplayBuffer {
                 push(
                     &mut self.messages,
                     self.limit,
-                    &mut self.bytes.messages,
+                    &mut self.size.messages,
                     record,
                 );
             }
             Event::Joined(_) | Event::Left { .. } | Event::Renamed { .. } | Event::Shutdown => {}
         }
-        push(&mut self.recent, MAX_RECENT, &mut self.bytes.events, record);
+        push(&mut self.recent, MAX_RECENT, &mut self.size.events, record);
     }
 
-    /// About how many bytes of it one is sent who comes.
     pub fn size(&self) -> ReplaySize {
-        self.bytes
+        self.size
     }
 
-    /// What is known of `span`: messages, as long as there is no more, and then all events.
-    fn known(&self, span: ReplayRange) -> [Iter<'_, Arc<Record>>; 2] {
+    /// The buffered part of `range`: messages only as far back as events are no longer buffered, then all
+    /// events.
+    fn known(&self, range: ReplayRange) -> [Iter<'_, Arc<Record>>; 2] {
         let forgotten = self.recent.front().map_or(0, |first| first.seq - 1);
-        let only_messages = span.after.max(span.since).max(forgotten);
+        let only_messages = range.after.max(range.since).max(forgotten);
         [
-            between(&self.messages, span.after, only_messages),
+            between(&self.messages, range.after, only_messages),
             between(&self.recent, only_messages, u64::MAX),
         ]
     }
 
-    /// How many events of `span`, of the time since the joining, are not known.
-    pub fn missing(&self, span: ReplayRange) -> u64 {
-        let after = span.after.max(span.since);
+    /// Number of events in `range`, since the member first joined, that are no longer buffered.
+    pub fn missing(&self, range: ReplayRange) -> u64 {
+        let after = range.after.max(range.since);
         let last = self.recent.back().map_or(0, |last| last.seq);
-        let known = self.known(ReplayRange { after, ..span });
+        let known = self.known(ReplayRange { after, ..range });
         let known: usize = known.iter().map(Iter::len).sum();
         last.saturating_sub(after).saturating_sub(known as u64)
     }
 
-    /// Appends what is known of `span`: nothing where nothing was said.
-    pub fn write(&self, span: ReplayRange, format: Format, out: &mut Vec<u8>) {
-        let known = self.known(span);
+    /// Encodes the buffered part of `range`; nothing if it is empty.
+    pub fn write(&self, range: ReplayRange, format: Format, out: &mut Vec<u8>) {
+        let known = self.known(range);
         let count = known.iter().map(Iter::len).sum();
         if count == 0 {
             return;
@@ -124,7 +124,7 @@ impl ReplayBuffer {
     }
 }
 
-/// Keeps the last `limit`, and counts their bytes.
+/// Appends to a queue of at most `limit` records and keeps count of their bytes.
 fn push(records: &mut VecDeque<Arc<Record>>, limit: usize, bytes: &mut usize, record: Arc<Record>) {
     if records.len() >= limit
         && let Some(oldest) = records.pop_front()
@@ -137,7 +137,7 @@ fn push(records: &mut VecDeque<Arc<Record>>, limit: usize, bytes: &mut usize, re
     }
 }
 
-/// Those after event `after`, up to event `last`.
+/// The records after sequence number `after`, up to and including `last`.
 fn between(records: &VecDeque<Arc<Record>>, after: u64, last: u64) -> Iter<'_, Arc<Record>> {
     let begin = records.partition_point(|record| record.seq <= after);
     let end = records.partition_point(|record| record.seq <= last);
@@ -170,9 +170,12 @@ mod tests {
     }
 
     fn shown(past: &ReplayBuffer, after: u64, since: u64) -> (Vec<u64>, u64) {
-        let span = ReplayRange { after, since };
-        let known = past.known(span).into_iter().flatten();
-        (known.map(|record| record.seq).collect(), past.missing(span))
+        let range = ReplayRange { after, since };
+        let known = past.known(range).into_iter().flatten();
+        (
+            known.map(|record| record.seq).collect(),
+            past.missing(range),
+        )
     }
 
     #[test]

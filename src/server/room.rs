@@ -162,7 +162,7 @@ impl Room {
             return Err(Refusal::Closed);
         }
         let since = state.next_seq - 1;
-        let arrival = state.members.enter(identity, token, since)?;
+        let arrival = state.members.join(identity, token, since)?;
         Ok(self.post_join(&mut state, arrival, 0, endpoint))
     }
 
@@ -184,7 +184,7 @@ impl Room {
         if state.closed {
             return Err(Refusal::Closed);
         }
-        let arrival = state.members.come_back(token)?;
+        let arrival = state.members.resume(token)?;
         let name = arrival.who.name.clone();
         let connection = self.post_join(&mut state, arrival, after, endpoint);
         Ok((connection, name))
@@ -218,7 +218,7 @@ impl Room {
             // Set by the delivery thread, which owns the replay buffer.
             missing: 0,
         });
-        let record = (!arrival.was_here).then(|| {
+        let record = (!arrival.was_present).then(|| {
             state.joined += 1;
             state.record(Event::Joined(who))
         });

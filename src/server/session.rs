@@ -1,4 +1,4 @@
-//! A client's thread: reads its lines, one batch a read, and hands them to the room.
+//! A member's reader thread: reads lines, parses them, and hands the requests to the room.
 
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
@@ -17,36 +17,37 @@ use crate::server::rate_limit::Rate;
 use crate::server::room::Standing;
 use crate::server::thread_budget::ReaderPermit;
 
-/// Bytes of a client's first read. Most clients never need more, and there may be thousands of them.
+/// Initial size of a read buffer, in bytes. Most clients never need more, and there may be thousands.
 const FIRST_READ: usize = 512;
 
-/// Bytes of the longest read: what one client can bring into a round.
+/// Maximum size of a read buffer, in bytes: the most that one client adds to a batch.
 const LONGEST_READ: usize = 16 * 1024;
 
-/// Lines that are handed to the room at once, so that one client's flood of tiny lines does not fill a round.
+/// Maximum number of requests handed to the room at once, so that a flood of tiny lines does not fill a
+/// batch.
 const BATCH: usize = 256;
 
-/// A member's thread, or what it will be.
+/// A member's session. Created by the thread `accept`, run by the member's reader thread.
 pub(crate) struct Session<'a> {
     shared: &'a Shared,
     member: Admitted,
     rate: Rate,
 }
 
-/// How a member's reading ends.
+/// Why reading from a member ended.
 enum End {
-    /// Its input is over: what it sent is delivered, and it leaves.
+    /// End of input: what it sent is delivered, and it leaves.
     InputOver,
     /// The connection broke.
     Lost,
-    /// It is no member any more; its connection ends when it has read the last line.
+    /// No longer a member; the connection closes when the peer has read the last line.
     Gone,
 }
 
-/// A member is out of the room when its thread ends, also by a panic.
-struct Leave<'a>(&'a Shared, ConnectionId);
+/// Removes the member from the room when its reader thread ends, even by a panic.
+struct LeaveOnDrop<'a>(&'a Shared, ConnectionId);
 
-impl Drop for Leave<'_> {
+impl Drop for LeaveOnDrop<'_> {
     fn drop(&mut self) {
         self.0.room.leave(self.1, None);
     }
@@ -55,10 +56,11 @@ impl Drop for Leave<'_> {
 impl<'a> Session<'a> {
     pub(crate) fn new(shared: &'a Shared, member: Admitted) -> Self {
         let now = Instant::now();
-        let rate = match member.connection.is_first() {
-            true => Rate::new(shared.rate, now),
-            // Or one could send without limit by coming back again and again.
-            false => Rate::steady(shared.rate, now),
+        let rate = if member.connection.is_first() {
+            Rate::new(shared.rate, now)
+        } else {
+            // A burst per resume would remove the limit for a client that resumes again and again.
+            Rate::without_burst(shared.rate, now)
         };
         Self {
             shared,
@@ -67,15 +69,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Who it is.
     pub(crate) fn member(&self) -> &Admitted {
         &self.member
     }
 
-    /// Serves a member to its end; the body of its thread, which has this place.
-    pub(crate) fn run(self, _place: ReaderPermit<'_>) {
+    /// Runs the reader thread until the connection ends, then returns its permit.
+    pub(crate) fn run(self, _permit: ReaderPermit<'_>) {
         let (shared, name) = (self.shared, self.member.name.clone());
-        // What fails for one client ends that client.
+        // A panic ends this client, not the server.
         if catch_unwind(AssertUnwindSafe(|| self.serve())).is_err() {
             shared.log.post(Entry::Error(format!(
                 "the thread of {name} failed; please report this"
@@ -86,12 +87,12 @@ impl<'a> Session<'a> {
 
     fn serve(mut self) {
         let connection = self.member.connection;
-        let _leave = Leave(self.shared, connection);
+        let _leave = LeaveOnDrop(self.shared, connection);
         match self.read() {
             End::InputOver => {}
             End::Lost => self.shared.room.leave(connection, Some("connection lost")),
             End::Gone => {
-                // The peer reads its last line and closes; if it does not, `Linger` shuts the socket.
+                // Discards input until the peer closes. `Linger` shuts the socket down if it does not.
                 let mut input = vec![0; FIRST_READ];
                 while !matches!(
                     net::receive(&self.member.socket, &mut input),
@@ -105,14 +106,14 @@ impl<'a> Session<'a> {
         let mut input = vec![0; FIRST_READ];
         let mut input_over = self.member.input_over;
         let pacer = &self.shared.pacer;
-        let mut step = None;
+        let mut turn = None;
         loop {
             let round = pacer.round();
-            let handed_in = match self.handle_lines(input_over) {
+            let requested = match self.handle_lines(input_over) {
                 ControlFlow::Break(end) => return end,
-                ControlFlow::Continue(handed_in) => handed_in,
+                ControlFlow::Continue(requested) => requested,
             };
-            drop(step.take());
+            drop(turn.take());
             if input_over {
                 return End::InputOver;
             }
@@ -122,11 +123,12 @@ impl<'a> Session<'a> {
                 self.shared.room.cut(self.member.connection, error, reason);
                 return End::Gone;
             }
-            // Who sends faster than it is read does not gain by being read at once: its next lines go out together.
-            if handed_in > 1 {
-                step = pacer.wait(round);
+            // A client that sends several lines at a time waits for the batch to end, so that its next
+            // lines go out together.
+            if requested > 1 {
+                turn = pacer.wait(round);
                 if !net::wait_readable(&self.member.socket, Duration::ZERO).unwrap_or(true) {
-                    drop(step.take());
+                    drop(turn.take());
                 }
             }
             match net::receive(&self.member.socket, &mut input) {
@@ -143,19 +145,20 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Hands in all whole lines, as fast as this client may send, and tells how many of them asked for something.
+    /// Hands all complete lines to the room, at the rate this client may send. Returns the number of
+    /// requests.
     fn handle_lines(&mut self, input_over: bool) -> ControlFlow<End, usize> {
         let mut requests = Vec::new();
-        let (mut handed_in, mut lost) = (0, false);
+        let (mut requested, mut lost) = (0, false);
         loop {
             let now = Instant::now();
             let wait = self.rate.wait(now).filter(|_| !lost);
             if wait.is_some() || requests.len() == BATCH {
-                self.hand_in(&mut requests)?;
+                self.submit(&mut requests)?;
             }
             if let Some(wait) = wait {
-                // Its socket is not read meanwhile, so TCP holds it back. A hang-up ends the wait: what this
-                // has read still counts, what lies in the kernel goes with the connection.
+                // The socket is not read during the wait, so TCP slows the client down. A hang-up ends the
+                // wait: lines that were read still count, input left in the kernel is lost.
                 lost = net::wait_hangup(&self.member.socket, wait).unwrap_or_default();
                 continue;
             }
@@ -169,21 +172,21 @@ impl<'a> Session<'a> {
                 Err(error) => Err(RequestError::Line(error)),
             };
             self.rate.count(now);
-            // A round that nothing leads to is not to be waited for.
+            // An empty line posts nothing, so there would be no batch to wait for.
             if !matches!(request, Ok(Request::Nothing)) {
                 requests.push(request);
-                handed_in += 1;
+                requested += 1;
             }
         }
-        self.hand_in(&mut requests)?;
+        self.submit(&mut requests)?;
         if lost {
             ControlFlow::Break(End::Lost)
         } else {
-            ControlFlow::Continue(handed_in)
+            ControlFlow::Continue(requested)
         }
     }
 
-    fn hand_in(&mut self, requests: &mut Vec<Result<Request, RequestError>>) -> ControlFlow<End> {
+    fn submit(&mut self, requests: &mut Vec<Result<Request, RequestError>>) -> ControlFlow<End> {
         if requests.is_empty() {
             return ControlFlow::Continue(());
         }
