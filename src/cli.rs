@@ -281,7 +281,7 @@ pub enum Terminal {
     Foot,
     /// What Debian's alternatives make of this name.
     XTerminalEmulator,
-    /// Panes of a tmux of its own, or of a new window of the tmux that it is started in.
+    /// Panes of a new window of the tmux that it is started in.
     Tmux,
     /// Built-in panes, in this terminal.
     Panes,
@@ -330,10 +330,6 @@ pub struct RunArgs {
     /// Time that a window has to show its client, in milliseconds; for tests
     #[arg(long, value_name = "MS", hide = true)]
     pub window_time: Option<u64>,
-
-    /// Name of the socket of a launcher that holds the terminal for this one; for chat-run
-    #[arg(long, value_name = "NAME", hide = true)]
-    pub lifeline: Option<OsString>,
 
     /// The room.
     #[command(flatten)]

@@ -41,7 +41,7 @@ const AT_ONCE: usize = 4;
 const SCARCE_TIME: Duration = Duration::from_secs(1);
 
 /// Where windows are opened.
-const KINDS: [&str; 4] = ["none", "panes", "tmux", "xterm"];
+const KINDS: [&str; 3] = ["none", "panes", "xterm"];
 
 /// A session, in a place that some lines of Python make as it is to be.
 #[derive(Clone, Copy, Debug)]
@@ -232,19 +232,7 @@ fn what_is_missing_is_said() {
             "xterm",
             "no window opened; try another terminal",
         ),
-        ("os.environ['TMPDIR'] = '/nowhere'", "tmux", "TMPDIR"),
-        ("os.environ['TMPDIR'] = '/dev/null'", "tmux", "TMPDIR"),
-        (
-            "os.makedirs('x' * 200); os.environ['TMPDIR'] = os.getcwd() + '/' + 'x' * 200",
-            "tmux",
-            "TMPDIR",
-        ),
         ("os.close(0)", "panes", "panes need a terminal as stdin"),
-        (
-            "os.close(0)",
-            "tmux",
-            "tmux needs a terminal, and stdin is none",
-        ),
     ];
     let all: Vec<Hostile<'_>> = missing
         .iter()

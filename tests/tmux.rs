@@ -1,4 +1,4 @@
-//! Sessions in tmux: in one of their own, and in a window of the one that they are started in. A tmux of the test's plays the terminal.
+//! Sessions inside a tmux, and the error outside of one. A tmux of the test's plays the terminal.
 
 #![cfg(target_os = "linux")]
 // Clippy knows only functions marked as tests; all that is here is called by them.
@@ -135,26 +135,13 @@ impl Terminal {
         self.place.running()
     }
 
-    /// The process that runs `program`, with `--lifeline` or without.
-    fn process(&self, program: &str, lifeline: bool) -> i32 {
+    /// The process that runs `program`.
+    fn process(&self, program: &str) -> i32 {
         self.wait_for(program, || {
             let all = self.running();
-            let mut those = all.iter().filter(|process| {
-                process.is(program)
-                    && process.arguments.iter().any(|a| a == "--lifeline") == lifeline
-            });
-            those.next().map(|process| process.pid)
+            let found = all.iter().find(|process| process.is(program));
+            found.map(|process| process.pid)
         })
-    }
-
-    /// The server of the session's own tmux.
-    fn tmux_server(&self) -> i32 {
-        let session = self.process("chat-run", true);
-        procfs::process::Process::new(session)
-            .unwrap()
-            .stat()
-            .unwrap()
-            .ppid
     }
 
     /// The names of the user's windows.
@@ -170,119 +157,8 @@ fn send(pid: i32, signal: Signal) {
 }
 
 #[test]
-fn a_tmux_of_its_own_shows_the_log_and_every_client() {
-    let terminal = Terminal::plain();
-    terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
-    for title in [
-        "* server",
-        "chat 1 - ala",
-        "chat 2 - ola",
-        "chat 3 - jan",
-        "F6: next pane",
-    ] {
-        terminal.wait_for_text(title);
-    }
-    terminal.press(&["F6"]);
-    terminal.wait_for_text("* chat 1 - ala");
-    terminal.type_line("hello from the first one");
-    terminal.wait_for("line in the log and in every pane", || {
-        let screen = terminal.screen();
-        (screen.matches("ala: hello from the first one").count() == 4).then_some(())
-    });
-    // There it ends that client alone.
-    terminal.press(&["C-c"]);
-    terminal.wait_for_text("ala left");
-    terminal.wait_for("smaller number of panes", || {
-        (!terminal.screen().contains("chat 1 - ala")).then_some(())
-    });
-    terminal.wait_for_text("chat 2 - ola");
-    // The keyboard goes back to where it was.
-    terminal.wait_for_text("* server");
-    terminal.type_line("/open ewa");
-    terminal.wait_for_text("ewa joined");
-    terminal.press(&["C-c"]);
-    let shown = terminal.end(0);
-    assert!(shown.contains("the room is closed: "), "{shown}");
-    assert!(shown.contains("4 joined, 1 message"), "{shown}");
-    assert!(!shown.contains("chat 2"), "{shown}");
-}
-
-/// Starts three clients in a tmux of their own, ends that by `how`, and gives what the shell shows in the end.
-fn ended_by(code: i32, how: impl FnOnce(&Terminal)) -> String {
-    let terminal = Terminal::plain();
-    terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
-    how(&terminal);
-    terminal.end(code)
-}
-
-fn ended_by_signal(lifeline: bool, signal: Signal, code: i32) -> String {
-    ended_by(code, |terminal| {
-        send(terminal.process("chat-run", lifeline), signal)
-    })
-}
-
-const SUMMARY: &str = "3 joined, 0 messages";
-
-#[test]
-fn detaching_ends_all_of_it() {
-    let shown = ended_by(0, |terminal| terminal.press(&["C-b", "d"]));
-    assert!(shown.contains(SUMMARY), "{shown}");
-}
-
-#[test]
-fn quit_on_the_console_ends_all_of_it() {
-    let shown = ended_by(0, |terminal| terminal.type_line("/quit"));
-    assert!(shown.contains(SUMMARY), "{shown}");
-}
-
-#[test]
-fn a_signal_to_either_launcher_ends_all_of_it() {
-    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        for lifeline in [false, true] {
-            let shown = ended_by_signal(lifeline, signal, 0);
-            assert!(shown.contains(SUMMARY), "{shown}");
-        }
-    }
-}
-
-#[test]
-fn sigkill_of_the_launcher_that_was_called_ends_all_of_it() {
-    let terminal = Terminal::plain();
-    terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
-    send(terminal.process("chat-run", false), Signal::KILL);
-    terminal.wait_for("clean end", || terminal.left().is_empty().then_some(()));
-    // What the shell said of it came before tmux gave the terminal back.
-    terminal.type_line("echo back");
-    terminal.wait_for("terminal", || {
-        let screen = terminal.screen();
-        screen.lines().any(|line| line == "back").then_some(())
-    });
-}
-
-#[test]
-fn sigkill_of_the_launcher_in_tmux_ends_all_of_it() {
-    let shown = ended_by_signal(true, Signal::KILL, 1);
-    assert!(
-        shown.contains("error: the session in tmux was ended by force"),
-        "{shown}"
-    );
-}
-
-#[test]
-fn a_tmux_that_ends_or_is_killed_ends_all_of_it() {
-    for signal in [Signal::TERM, Signal::KILL] {
-        let shown = ended_by(0, |terminal| send(terminal.tmux_server(), signal));
-        assert!(shown.contains(SUMMARY), "{shown}");
-        assert!(
-            !shown.contains("chat 2"),
-            "it did not wait for a client:\n{shown}"
-        );
-    }
-}
-
-#[test]
-fn a_terminal_that_is_closed_ends_all_of_it() {
-    let terminal = Terminal::plain();
+fn a_tmux_that_is_killed_ends_all_of_it() {
+    let terminal = Terminal::in_tmux();
     terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
     terminal.tmux(&["kill-server"]);
     wait_at_most(
@@ -294,49 +170,17 @@ fn a_terminal_that_is_closed_ends_all_of_it() {
 }
 
 #[test]
-fn a_server_that_is_killed_ends_all_of_it_and_says_so() {
-    let shown = ended_by(1, |terminal| {
-        send(terminal.process("chat-server", true), Signal::KILL);
-    });
-    assert!(
-        shown.contains("error: the server ended by itself (signal: 9 (SIGKILL))"),
-        "{shown}"
-    );
-    assert!(shown.contains("the room is closed: "), "{shown}");
-}
-
-#[test]
-fn what_two_launchers_have_left_that_were_killed_at_once_goes_with_the_next_start() {
-    let terminal = Terminal::plain();
-    terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
-    let both = [false, true].map(|lifeline| terminal.process("chat-run", lifeline));
-    for pid in both {
-        send(pid, Signal::STOP);
-    }
-    for pid in both {
-        send(pid, Signal::KILL);
-    }
-    terminal.wait_for("end of all processes", || {
-        let mut left = terminal.left().into_iter();
-        left.all(|thing| thing.starts_with("file ")).then_some(())
-    });
-    terminal.run("-p 0 -c 1 --names ala -t tmux", &["ala"]);
-    terminal.press(&["C-c"]);
-    terminal.end(0);
-}
-
-#[test]
 fn panes_that_would_be_too_small_go_to_another_window() {
-    let terminal = Terminal::plain();
-    terminal.run("-p 0 -c 30 -t tmux", &[]);
-    // 170 by 50 cells take 4 by 4 panes, and 5 by 4.
-    terminal.wait_for_text("1:chat");
-    terminal.wait_for("list of 30 clients", || {
+    let terminal = Terminal::in_tmux();
+    terminal.run("-p 0 -c 31 -t tmux", &[]);
+    // 170 by 50 cells take 5 by 6 panes.
+    terminal.wait_for_text("the clients are in tmux's window 2, \"chat\": Ctrl+B 2");
+    terminal.wait_for("31 clients", || {
         let all = terminal.running();
         let clients = all
             .iter()
             .filter(|process| process.arguments[0].ends_with("chat-client"));
-        (clients.count() == 30).then_some(())
+        (clients.count() == 31).then_some(())
     });
     terminal.press(&["C-c"]);
     let shown = terminal.end(0);
@@ -366,7 +210,7 @@ fn inside_a_tmux_the_clients_get_a_new_window_of_it() {
         terminal.wait_for_text("ala: hello");
         match end {
             None => terminal.press(&["C-c"]),
-            Some(signal) => send(terminal.process("chat-run", false), signal),
+            Some(signal) => send(terminal.process("chat-run"), signal),
         }
         terminal.end(code);
         terminal.wait_for("end of the window", || {
@@ -377,32 +221,27 @@ fn inside_a_tmux_the_clients_get_a_new_window_of_it() {
 
 #[test]
 fn a_password_reaches_the_clients_and_shows_nowhere() {
-    for terminal in [Terminal::plain(), Terminal::in_tmux()] {
-        terminal.type_line("export CHAT_PASSWORD=\"it's se-cret;\"");
-        terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
-        for process in terminal.running() {
-            let shown = process
-                .arguments
-                .iter()
-                .any(|argument| argument.contains("se-cret"));
-            assert!(!shown, "{process:?}");
-        }
-        terminal.press(&["C-c"]);
-        terminal.end(0);
+    let terminal = Terminal::in_tmux();
+    terminal.type_line("export CHAT_PASSWORD=\"it's se-cret;\"");
+    terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
+    for process in terminal.running() {
+        let shown = process
+            .arguments
+            .iter()
+            .any(|argument| argument.contains("se-cret"));
+        assert!(!shown, "{process:?}");
     }
+    terminal.press(&["C-c"]);
+    terminal.end(0);
 }
 
 #[test]
-fn what_fails_is_said_on_the_terminal_and_leaves_nothing() {
+fn what_fails_is_said_and_leaves_nothing() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let terminal = Terminal::plain();
+    let terminal = Terminal::in_tmux();
     for (arguments, reason) in [
         (format!("-t tmux -p {port}"), format!("port {port} ")),
-        (
-            "-t tmux -p 0 </dev/null".into(),
-            "tmux needs a terminal, and stdin is none".into(),
-        ),
         (
             "-t tmux -p 0 --history /nowhere/room".into(),
             "error: the server did not start".into(),
@@ -412,11 +251,30 @@ fn what_fails_is_said_on_the_terminal_and_leaves_nothing() {
         let shown = terminal.end(1);
         assert!(shown.contains(&reason), "{shown}");
     }
-    terminal.type_line("export TERM=nonsense");
-    terminal.run("-t tmux -p 0", &[]);
-    terminal.wait_for_text("error: tmux did not begin the session: ");
-    terminal.wait_for_text("nonsense; try again");
-    terminal.end(1);
+}
+
+#[test]
+fn outside_a_tmux_the_error_says_what_to_type_and_that_works() {
+    let terminal = Terminal::plain();
+    terminal.run("-t tmux -p 0 -c 0", &[]);
+    let shown = terminal.end(1);
+    assert!(
+        shown.contains("error: tmux needs a tmux around this terminal, and there is none; "),
+        "{shown}"
+    );
+    // Not the user's own tmux, nor the one that plays the terminal.
+    let folder = terminal.place.mark().display();
+    terminal.type_line(&format!("export TMUX_TMPDIR={folder}"));
+    let program = env!("CARGO_BIN_EXE_chat-run");
+    terminal.type_line(&format!(
+        "tmux new-session {program} -t tmux -p 0 -c 2 --names 'ala 3ID12,ola'; echo code=$?"
+    ));
+    // The pane of a client shows that another member joined.
+    terminal.wait_for_text("ola joined");
+    terminal.press(&["C-b", "0"]);
+    terminal.wait_for_text("the clients are in tmux's window 1");
+    terminal.press(&["C-c"]);
+    terminal.end(0);
 }
 
 #[test]

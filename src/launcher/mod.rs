@@ -7,7 +7,7 @@
 //!     └───── starts ── emulator ── opens a window with ──┘
 //! ```
 //!
-//! In the place of an emulator there may be a tmux; outside of any, one of our own is made first (`tmux/own.rs`).
+//! Instead of an emulator, the tmux that chat-run was started in can show the clients (`tmux.rs`).
 //!
 //! One thread decides, the one that called [`run`]; all others bring it facts: `server`, `chat 1`, … and `keeper` wait for the end of a child, `log` copies
 //! what the server says, `lifeline` waits for the clients, `console` for what is typed, and `ctrl-c` for signals. `output`
@@ -22,8 +22,6 @@ mod server;
 mod session;
 
 use std::env;
-use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,8 +31,7 @@ use rustix::io::Errno;
 
 use crate::cli::{RoomArgs, RunArgs, Terminal};
 use crate::launcher::display::emulator::open::ALONE;
-use crate::launcher::display::tmux::own;
-use crate::launcher::display::{Backend, emulator, panes, tmux};
+use crate::launcher::display::{emulator, panes};
 use crate::net::listen::{self, ListenAddress};
 use crate::os;
 use crate::protocol::request::Identity;
@@ -50,8 +47,6 @@ pub struct Config {
     members: Vec<Identity>,
     big: bool,
     window_time: Duration,
-    /// The lifeline of the launcher that holds the terminal, where this one runs in a tmux that was made for it.
-    lifeline: Option<OsString>,
     room: RoomArgs,
 }
 
@@ -98,7 +93,6 @@ impl TryFrom<RunArgs> for Config {
             members,
             big: args.big,
             window_time: args.window_time.map_or(WINDOW_TIME, Duration::from_millis),
-            lifeline: args.lifeline,
             room: args.room,
         })
     }
@@ -145,12 +139,7 @@ fn own_program() -> Option<PathBuf> {
 pub fn run(config: &Config) -> Result<()> {
     os::settle_signals();
     os::hear_of_children().context("cannot handle signals")?;
-    match &config.lifeline {
-        None => start(config, None).map_err(advise),
-        Some(name) => own::take_seat(name, |last_words| {
-            start(config, Some(last_words)).map_err(advise)
-        }),
-    }
+    start(config).map_err(advise)
 }
 
 /// Says what to try where the system has too little of something.
@@ -165,23 +154,18 @@ fn advise(error: anyhow::Error) -> anyhow::Error {
     anyhow!("{error:#}; {advice}")
 }
 
-/// Runs a session whose last words also go to a file, or leads to one that does.
-fn start(config: &Config, last_words: Option<File>) -> Result<()> {
+/// Checks all that can be checked before anything is started, and runs the session.
+fn start(config: &Config) -> Result<()> {
     let programs = Programs::find()?;
     listen::check(&ListenAddress::from(&config.room), config.room.port())?;
     // Without clients, panes are for whoever asks for them by name.
-    let in_tmux = config.terminal == Terminal::Tmux;
-    let ways = if config.clients == 0 && !in_tmux && config.terminal != Terminal::Panes {
+    let by_name = matches!(config.terminal, Terminal::Tmux | Terminal::Panes);
+    let ways = if config.clients == 0 && !by_name {
         Vec::new()
     } else {
         display::ways(config.terminal)?
     };
-    match &ways[..] {
-        [Backend::Windows(tmux)] if in_tmux && !tmux::is_inside() => {
-            own::run(&tmux.program, config.window_time)
-        }
-        _ => session::run(config, programs, ways, last_words),
-    }
+    session::run(config, programs, ways)
 }
 
 /// Stands by to give the terminal on stdout back when the launcher cannot: what `chat-run` does for itself, with its socket on stdin.

@@ -1,6 +1,5 @@
 //! What the launcher shows: on its own terminal, written to by one thread, so that one that blocks or is gone holds up nothing else; or in a pane.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
@@ -14,10 +13,6 @@ use crate::tty::log_wrap;
 
 /// Pieces that may wait for the terminal. A piece is a line of the launcher's, or up to 8 KiB of the server's log.
 const WAITING: usize = 256;
-
-/// As many of the last lines are kept, and as many bytes at most.
-const LAST_LINES: usize = 10;
-const LAST_BYTES: usize = 16 * 1024;
 
 #[derive(Clone)]
 enum Piece {
@@ -57,12 +52,11 @@ pub(crate) struct Shown {
 
 impl Output {
     /// Starts the thread, called `output`. It ends when every [`Output`] is dropped and all was shown; where the terminal blocks it ends with the
-    /// process. With `held`, nothing is shown before [`Output::move_to_pane`] or [`Output::move_to_terminal`]. The last lines of all that was
-    /// shown are written to `last_words` as well, when it ends.
+    /// process. With `held`, nothing is shown before [`Output::move_to_pane`] or [`Output::move_to_terminal`].
     ///
     /// # Errors
     /// No thread is to be had.
-    pub(crate) fn start(held: bool, last_words: Option<File>) -> io::Result<(Self, Shown)> {
+    pub(crate) fn start(held: bool) -> io::Result<(Self, Shown)> {
         let (pieces, waiting) = mpsc::sync_channel(WAITING);
         let (finished, done) = mpsc::channel::<()>();
         let place = Arc::new(Mutex::new(match held {
@@ -74,7 +68,6 @@ impl Output {
             .name("output".into())
             .spawn(move || {
                 let _finished = finished;
-                let mut last = Vec::new();
                 for piece in waiting {
                     let Some(piece) = put(&mut lock(&places), piece) else {
                         continue;
@@ -84,12 +77,6 @@ impl Output {
                         Piece::Out(bytes) => show(&mut io::stdout().lock(), bytes),
                         Piece::Err(bytes) => show(&mut io::stderr().lock(), bytes),
                     };
-                    let (Piece::Out(bytes) | Piece::Err(bytes)) = piece;
-                    last.extend(bytes);
-                    last.drain(..last.len().saturating_sub(LAST_BYTES));
-                }
-                if let Some(mut file) = last_words {
-                    let _ = file.write_all(&last_lines(&last).concat());
                 }
             })?;
         Ok((Self { pieces, place }, Shown { done }))
@@ -175,9 +162,4 @@ fn show(stream: &mut (impl Write + AsFd), lines: &[u8]) -> io::Result<()> {
     let columns = tty::columns(stream);
     stream.write_all(&log_wrap::fitting(lines, columns))?;
     stream.flush()
-}
-
-fn last_lines(bytes: &[u8]) -> Vec<&[u8]> {
-    let lines: Vec<&[u8]> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
-    lines[lines.len().saturating_sub(LAST_LINES)..].to_vec()
 }

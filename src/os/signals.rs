@@ -25,26 +25,6 @@ pub fn settle_signals() {
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Default::default());
 }
 
-/// Keeps signals that ask this process to end waiting until [`release_signals`]. To be called in the main thread before it starts others.
-pub fn hold_signals() {
-    // As above: it cannot fail.
-    let _ = asking_signals().thread_block();
-}
-
-/// Lets the signals of [`hold_signals`] come.
-pub fn release_signals() {
-    // As above: it cannot fail.
-    let _ = asking_signals().thread_unblock();
-}
-
-fn asking_signals() -> nix::sys::signal::SigSet {
-    use nix::sys::signal::Signal;
-
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
-        .into_iter()
-        .collect()
-}
-
 /// Lets this process hear how its children end, where its parent ignored SIGCHLD: that is inherited, and then nobody is told (wait(2), `ECHILD`).
 ///
 /// # Errors

@@ -468,7 +468,7 @@ fn where_panes_cannot_be_drawn_it_says_what_they_need() {
     assert_eq!(screen.end().exit_code(), 1);
     for reason in [
         "neither DISPLAY nor WAYLAND_DISPLAY is set; panes need",
-        "and TERM is `dumb`; set TERM to what it is; `-t tmux` needs the same; `-t none` starts",
+        "and TERM is `dumb`; set TERM to what it is; `-t none` starts",
     ] {
         screen.expect(reason);
     }

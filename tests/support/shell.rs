@@ -17,7 +17,7 @@ use super::screen::Screen;
 use super::wait::wait_at_most;
 
 /// Waits for Enter, runs what it is given as a job in the foreground, writes its exit code to the file `$0`, and goes on for as long as it is
-/// looked at. The terminal may be one that does not wait: tmux makes it so, until it has ended.
+/// looked at.
 const SCRIPT: &str =
     r#"trap : INT; printf ready; read -r enter; "$@"; echo "$?" >"$0"; exec sleep 600"#;
 

@@ -61,11 +61,11 @@ pub(crate) fn ways(terminal: Terminal) -> Result<Vec<Backend>> {
         Terminal::Auto => match (windows(), panes::check()) {
             (Err(no_windows), Err(no_panes)) => {
                 let tmux = if tmux::is_inside() {
-                    "`-t tmux` shows the clients in this tmux"
+                    "`-t tmux` shows the clients in this tmux; "
                 } else {
-                    "`-t tmux` needs the same"
+                    ""
                 };
-                bail!("{no_windows}; {no_panes}; {tmux}; {ALONE}");
+                bail!("{no_windows}; {no_panes}; {tmux}{ALONE}");
             }
             (found, check) => {
                 ways.extend(found.into_iter().flatten().map(Backend::Windows));

@@ -6,7 +6,6 @@ mod panes;
 mod stop;
 mod window;
 
-use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -25,7 +24,6 @@ use crate::launcher::process::ChildProcess;
 use crate::launcher::server::{MAX_TYPED, Server};
 use crate::launcher::session::window::{State, Window};
 use crate::launcher::{Config, Programs};
-use crate::os;
 use crate::tty::style;
 
 /// Time that the server has to listen; a history of a million lines takes it 2 s.
@@ -101,17 +99,10 @@ struct Session<'a> {
 }
 
 /// Runs a session whose checks are done, until all that belongs to it has ended.
-///
-/// The last lines that it says also go to `last_words`.
-pub(crate) fn run(
-    config: &Config,
-    programs: Programs,
-    ways: Vec<Backend>,
-    last_words: Option<File>,
-) -> Result<()> {
+pub(crate) fn run(config: &Config, programs: Programs, ways: Vec<Backend>) -> Result<()> {
     let began = Instant::now();
     let held = matches!(ways.first(), Some(Backend::Panes));
-    let (output, shown) = Output::start(held, last_words).context("cannot start a thread")?;
+    let (output, shown) = Output::start(held).context("cannot start a thread")?;
     let result = Session::start(config, &programs, output.clone()).and_then(|mut session| {
         let result = session.run(ways).or_else(|error| {
             let asked = session.is_interrupted();
@@ -142,10 +133,6 @@ impl<'a> Session<'a> {
         };
         let interrupt = tell(&sender);
         ctrlc::set_handler(move || interrupt(Event::Interrupt)).context("cannot handle signals")?;
-        if config.lifeline.is_some() {
-            // In a tmux of our own they were held until now.
-            os::release_signals();
-        }
         let hello = tell(&sender);
         let lifeline = control_socket::Listener::start(move |event| hello(Event::Lifeline(event)))
             .context("cannot listen for the clients that are started")?;

@@ -5,7 +5,6 @@ pub(crate) mod open;
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -47,8 +46,8 @@ pub(crate) enum Needs {
     DisplayAndBus,
     X11,
     Wayland,
-    /// To stand on a terminal, or in tmux.
-    Terminal,
+    /// A tmux around chat-run.
+    Tmux,
 }
 
 impl Needs {
@@ -59,7 +58,7 @@ impl Needs {
             Self::Display | Self::DisplayAndBus => x11 || wayland,
             Self::X11 => x11,
             Self::Wayland => wayland,
-            Self::Terminal => true,
+            Self::Tmux => true,
         }
     }
 
@@ -73,8 +72,9 @@ impl Needs {
             Self::Display | Self::DisplayAndBus => (!display).then_some(NO_DISPLAY),
             Self::X11 => (!display).then_some("a display of X11, and DISPLAY is not set"),
             Self::Wayland => (!display).then_some("a Wayland display, and WAYLAND_DISPLAY is not set"),
-            Self::Terminal => (!tmux::is_inside() && !io::stdin().is_terminal())
-                .then_some("a terminal, and stdin is none; start it in one, without a pipe"),
+            Self::Tmux => (!tmux::is_inside()).then_some(
+                "a tmux around this terminal, and there is none; type `tmux new-session` before the command, as in `tmux new-session chat-run -t tmux`",
+            ),
         }
     }
 }
@@ -374,7 +374,7 @@ pub(crate) const EMULATORS: [Emulator; 12] = [
         choice: Terminal::Tmux,
         program: "tmux",
         package: Package::Common("tmux"),
-        needs: Needs::Terminal,
+        needs: Needs::Tmux,
         opens: Opens::Pane,
     },
 ];

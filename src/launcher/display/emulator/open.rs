@@ -116,7 +116,7 @@ impl WindowProcess {
 }
 
 /// The last line of a file, as a reason to show; empty where there is none.
-pub(crate) fn last_line(file: &File) -> String {
+fn last_line(file: &File) -> String {
     let mut bytes = vec![0; 4096];
     let length = file.metadata().map_or(0, |metadata| metadata.len());
     let start = length.saturating_sub(bytes.len() as u64);
@@ -271,7 +271,7 @@ fn start(
 }
 
 /// What mends a locale that is not UTF-8, or not there, in which gnome-terminal does not start and xterm shows no `ł`.
-pub(crate) fn utf8_locale() -> Option<(&'static str, &'static str)> {
+fn utf8_locale() -> Option<(&'static str, &'static str)> {
     static IS_THERE: LazyLock<bool> = LazyLock::new(locale_is_there);
     let (variable, value) = locale();
     if is_utf8(&value) && *IS_THERE {

@@ -1,7 +1,5 @@
 //! Panes for the clients, in the tmux that the launcher runs in.
 
-pub(crate) mod own;
-
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -36,7 +34,7 @@ pub(crate) struct Panes {
 }
 
 impl Panes {
-    /// Opens a pane with `client` in it, by the program `tmux`: beside the log in a tmux of our own, else in a new window, as long as there is room for it.
+    /// Opens a pane with `client` in it, by the program `tmux`: in the window of the last one, or in a new window if that has no room.
     /// It closes when the client ends.
     ///
     /// # Errors
@@ -63,9 +61,8 @@ impl Panes {
         command.extend(client.iter().map(|argument| escape(argument)));
         self.environments.push(environment);
 
-        let ours = || own::folder().and_then(|_| env::var("TMUX_PANE").ok());
-        let place = self.window.clone().or_else(ours);
-        let mut how: Vec<OsString> = match place.and_then(|place| with_room(tmux, &place)) {
+        let window = self.window.as_deref();
+        let mut how: Vec<OsString> = match window.filter(|window| has_room(tmux, window)) {
             // The last pane there is followed by the new one.
             Some(window) => ["split-window", "-t", &format!("{window}.{{bottom-right}}")]
                 .map(OsString::from)
@@ -77,7 +74,7 @@ impl Panes {
         let [pane, window, index] = ids.split(' ').collect::<Vec<_>>()[..] else {
             return Err(io::Error::other("tmux did not say where the pane is"));
         };
-        if self.window.as_deref() != Some(window) && own::folder().is_none() {
+        if self.window.as_deref() != Some(window) {
             self.note = Some(way_to(tmux, index));
         }
         let look = [
@@ -106,7 +103,7 @@ impl Panes {
         Ok(())
     }
 
-    /// Where the clients are, if that is another window than before, of a tmux that is the user's.
+    /// Where the clients are, if that is another window than before.
     pub(crate) fn take_note(&mut self) -> Option<String> {
         self.note.take()
     }
@@ -125,19 +122,18 @@ fn way_to(tmux: &Path, index: &str) -> String {
     format!("the clients are in tmux's window {index}, \"chat\": {prefix} {key}")
 }
 
-/// The window of `place`, a window or a pane, if it is still there and one more pane in it would be big enough.
-fn with_room(tmux: &Path, place: &str) -> Option<String> {
-    let format = "#{window_id} #{window_width} #{window_height} #{window_panes}";
-    let question = ["display-message", "-p", "-t", place, format];
-    let answer = tell(tmux, &question.map(OsString::from)).ok()?;
-    let (window, numbers) = answer.split_once(' ')?;
-    let mut numbers = numbers.split(' ').map(str::parse);
-    let mut next = || numbers.next()?.ok();
-    let (width, height, panes): (u32, u32, u32) = (next()?, next()?, next()?);
+/// Whether `window` is still there and one more pane in it would be big enough.
+fn has_room(tmux: &Path, window: &str) -> bool {
+    let format = "#{window_width} #{window_height} #{window_panes}";
+    let question = ["display-message", "-p", "-t", window, format];
+    let answer = tell(tmux, &question.map(OsString::from)).unwrap_or_default();
+    let numbers: Vec<u32> = answer.split(' ').flat_map(str::parse).collect();
+    let [width, height, panes] = numbers[..] else {
+        return false;
+    };
     let (columns, rows) = tiles(panes + 1);
     // A line goes between two panes, and one above each.
-    let fits = (width + 1) / columns > SMALLEST.0 && height / rows > SMALLEST.1;
-    fits.then(|| window.to_owned())
+    (width + 1) / columns > SMALLEST.0 && height / rows > SMALLEST.1
 }
 
 /// The columns and rows of tmux's layout `tiled`, in which rows grow first.
