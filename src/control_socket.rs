@@ -8,7 +8,7 @@
 //! What goes over it: `WINDOW PID\n` from the client, `quit\n` from the launcher.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -32,15 +32,6 @@ const MAX_HELLO: usize = 24;
 /// Pause after a connection that could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why a client has to leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The launcher ends the session.
-    Quit,
-    /// The launcher is gone.
-    Gone,
-}
-
 /// A client's end of the lifeline. Dropping it lets go, without a call of `on_end`.
 #[derive(Debug)]
 pub struct Lifeline {
@@ -57,23 +48,20 @@ pub struct Lifeline {
 /// # Errors
 /// The launcher is gone already, or `name` is none of its names. The client was started for a session that is over, and should end
 /// at once, without waiting for anybody.
-pub fn hold(name: &OsStr, on_end: impl FnOnce(End) + Send + 'static) -> io::Result<Lifeline> {
+pub fn hold(name: &OsStr, on_end: impl FnOnce() + Send + 'static) -> io::Result<Lifeline> {
     let (socket_name, window) = split_name(name).ok_or(io::ErrorKind::InvalidInput)?;
     let mut socket = os::connect_locally(OsStr::new(socket_name))?;
     let let_go = Arc::new(AtomicBool::new(false));
     let reader = {
-        let mut lines = BufReader::new(socket.try_clone()?);
+        let mut socket = socket.try_clone()?;
         let let_go = Arc::clone(&let_go);
         thread::Builder::new()
             .name("lifeline".into())
             .spawn(move || {
-                let mut line = String::new();
-                let end = match lines.by_ref().take(16).read_line(&mut line) {
-                    Ok(_) if line == "quit\n" => End::Quit,
-                    Ok(_) | Err(_) => End::Gone,
-                };
+                // `quit`, or the end of the launcher: the client leaves in either case.
+                let _ = socket.read_exact(&mut [0]);
                 if !let_go.load(Ordering::SeqCst) {
-                    on_end(end);
+                    on_end();
                 }
             })?
     };
@@ -356,7 +344,7 @@ mod tests {
     #[test]
     fn a_client_says_which_window_it_is_in_and_who_it_is() {
         let (listener, events) = listener();
-        let _lifeline = hold(&listener.name_for(3), |_| {}).unwrap();
+        let _lifeline = hold(&listener.name_for(3), || {}).unwrap();
         let (window, client) = hello(&events);
         assert_eq!(window, 3);
         assert_eq!(client.pid(), std::process::id() as i32);
@@ -366,26 +354,26 @@ mod tests {
     fn a_client_that_is_told_to_quit_learns_it() {
         let (listener, events) = listener();
         let (sender, ends) = mpsc::channel();
-        let _lifeline = hold(&listener.name_for(1), move |end| sender.send(end).unwrap()).unwrap();
+        let _lifeline = hold(&listener.name_for(1), move || sender.send(()).unwrap()).unwrap();
         hello(&events).1.quit();
-        assert_eq!(ends.recv_timeout(DEADLINE).unwrap(), End::Quit);
+        ends.recv_timeout(DEADLINE).unwrap();
     }
 
     #[test]
     fn a_client_whose_launcher_is_gone_learns_it() {
         let (listener, events) = listener();
         let (sender, ends) = mpsc::channel();
-        let _lifeline = hold(&listener.name_for(1), move |end| sender.send(end).unwrap()).unwrap();
+        let _lifeline = hold(&listener.name_for(1), move || sender.send(()).unwrap()).unwrap();
         drop(hello(&events));
         drop(listener);
-        assert_eq!(ends.recv_timeout(DEADLINE).unwrap(), End::Gone);
+        ends.recv_timeout(DEADLINE).unwrap();
     }
 
     #[test]
     fn a_client_that_lets_go_is_not_told_of_an_end() {
         let (listener, _events) = listener();
         let (sender, ends) = mpsc::channel();
-        let lifeline = hold(&listener.name_for(1), move |end| sender.send(end).unwrap()).unwrap();
+        let lifeline = hold(&listener.name_for(1), move || sender.send(()).unwrap()).unwrap();
         drop(lifeline);
         drop(listener);
         ends.recv_timeout(DEADLINE)
@@ -396,11 +384,11 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_client_that_closes_its_socket_has_not_ended() {
         let (listener, events) = listener();
-        let lifeline = hold(&listener.name_for(1), |_| {}).unwrap();
+        let lifeline = hold(&listener.name_for(1), || {}).unwrap();
         let (_, client) = hello(&events);
         drop(lifeline);
         // A second hello, after which the first one's end would have been told.
-        let _second = hold(&listener.name_for(2), |_| {}).unwrap();
+        let _second = hold(&listener.name_for(2), || {}).unwrap();
         assert_eq!(hello(&events).0, 2);
         client.signal(Signal::CONT);
     }
@@ -410,8 +398,8 @@ mod tests {
         let (listener, _events) = listener();
         let name = listener.name_for(1);
         drop(listener);
-        hold(&name, |_| {}).unwrap_err();
-        hold(OsStr::new("nonsense"), |_| {}).unwrap_err();
+        hold(&name, || {}).unwrap_err();
+        hold(OsStr::new("nonsense"), || {}).unwrap_err();
     }
 
     #[test]
@@ -422,7 +410,7 @@ mod tests {
         let mut rude = os::connect_locally(OsStr::new(socket)).unwrap();
         rude.write_all(&[b'x'; 2 * MAX_HELLO]).unwrap();
         let mut silent = os::connect_locally(OsStr::new(socket)).unwrap();
-        let _lifeline = hold(&name, |_| {}).unwrap();
+        let _lifeline = hold(&name, || {}).unwrap();
         assert_eq!(hello(&events).0, 1);
         rude.set_read_timeout(Some(DEADLINE)).unwrap();
         // Closed with bytes unread: a reset, or an end.

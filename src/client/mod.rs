@@ -246,7 +246,7 @@ impl Client {
                 // The window is not what `nohup` was meant for: its end must reach the client.
                 os::allow_hangup();
                 let leaving = leaving.clone();
-                let lifeline = control_socket::hold(name, move |_| leaving.ask());
+                let lifeline = control_socket::hold(name, move || leaving.ask());
                 Some(lifeline.context("the session that this client belongs to is over")?)
             }
         };
