@@ -292,7 +292,7 @@ fn a_line_without_an_end_takes_no_memory() {
     file.set_len(TAIL).expect("it can be long");
     history
         .failing_server()
-        .expect_stderr("this is no history file");
+        .expect_stderr("this is not a history file");
 }
 
 #[test]

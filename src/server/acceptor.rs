@@ -1,8 +1,9 @@
-//! The thread `accept`: lets connections in, hears who they are, and gives each member a thread.
+//! The thread `accept`: accepts connections, handles their logins, and starts a reader thread per member.
 //!
-//! One thread hears all strangers: a name takes a few microseconds, a thread ten times that and memory for as long as a stranger is
-//! silent. Nor is a class that comes at once made to wait for its threads. Who has joined is here at once, and gets its thread with the
-//! first thing that it says, or when nobody has come for a moment.
+//! One thread polls all pending logins: handling a name takes a few microseconds, while a thread costs ten
+//! times that, and memory for as long as a client stays silent. Starting reader threads is deferred, so
+//! that a class that joins at once does not wait for them: a member is in the room right after its login,
+//! and gets its thread with its first input, or when no one else has joined for a moment.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -21,50 +22,52 @@ use crate::server::log::Entry;
 use crate::server::login::{PendingLogin, Step};
 use crate::server::session::Session;
 
-/// Stack of a client's thread, in bytes; what is not used takes no memory. Unoptimised builds need most of it.
+/// Stack of a reader thread, in bytes. Untouched pages take no memory. Unoptimized builds need most of it.
 const STACK: usize = 256 * 1024;
 
-/// Strangers at once where descriptors are not scarce. Beside the members, so that a class of latecomers finds
-/// a seat even in a full room.
+/// Pending logins at once, unless descriptors are scarce. Counted apart from the members, so that even
+/// in a full room every session is answered.
 pub(crate) const MAX_PENDING_LOGINS: usize = 512;
 
-/// Connections at once that have been told their last line, and have time to read it; of more, who had most of it is cut off.
-const MAX_LEAVING: usize = 256;
+/// Lingering connections at once, before their members had a thread. Beyond this, the oldest is closed.
+const MAX_LINGERING: usize = 256;
 
-/// Bytes of one read from a stranger.
+/// Bytes per read from a pending login.
 const READ: usize = 512;
 
-/// Connections that are let in, and threads that are started, before the others have their turn.
-const AT_ONCE: usize = 64;
+/// Connections accepted, and threads started, per iteration.
+const MAX_PER_ITERATION: usize = 64;
 
-/// Time without another newcomer after which those who are here get their threads.
-const CALM: Duration = Duration::from_millis(50);
+/// Time without another join after which the deferred reader threads are started.
+const THREAD_DELAY: Duration = Duration::from_millis(50);
 
-/// How long one may wait for it while others come.
-const LONGEST_WAIT: Duration = Duration::from_millis(250);
+/// Maximum time that a reader thread is deferred while others join.
+const MAX_THREAD_DELAY: Duration = Duration::from_millis(250);
 
-/// Those who come within so long after another are heard together, and welcomed in one round: otherwise each of a class would wake this
-/// thread, and this thread the others.
-const TOGETHER: Duration = Duration::from_micros(200);
+/// Coalescing window: connections this close together are handled in one iteration and welcomed in one
+/// batch. Otherwise each of a class would wake this thread, the delivery thread and the log.
+const COALESCE: Duration = Duration::from_micros(200);
 
-/// How many of those who wait are looked at, so that who says something need not wait. To look at all of a class would take longer than
-/// to let it in.
-const LOOKED_AT: usize = 32;
+/// Members without a thread that are polled for input. Polling all of a class would take longer than
+/// its logins.
+const MAX_POLLED: usize = 32;
 
-/// The pauses after an accept that failed, as when there are no more descriptors. Without them the loop would take
-/// all of a processor.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// First backoff after a failed accept, such as one without a free descriptor. Without it, the loop would
+/// take a whole processor.
+const MIN_BACKOFF: Duration = Duration::from_millis(5);
 
-/// How often the operator is told that accepting fails.
-const COMPLAIN: Duration = Duration::from_secs(5);
+/// Longest backoff after failed accepts.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Ends the thread `accept`.
+/// Minimum time between two reports of failed accepts.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Stop flag of the thread `accept`.
 #[derive(Default)]
 pub(crate) struct Stop(AtomicBool);
 
 impl Stop {
-    /// Makes [`Acceptor::run`] come to its end, on `listeners`.
+    /// Makes [`Acceptor::run`] return, and wakes it by shutting down its `listeners`.
     pub(crate) fn stop(&self, listeners: &[TcpListener]) {
         self.0.store(true, Ordering::SeqCst);
         for listener in listeners {
@@ -77,22 +80,22 @@ impl Stop {
     }
 }
 
-/// All who are on their way in, or out again.
+/// State of the thread `accept`: pending logins, members without a thread, lingering connections.
 pub(crate) struct Acceptor<'scope, 'env> {
     shared: &'env Shared,
     scope: &'scope Scope<'scope, 'env>,
     listeners: &'env [TcpListener],
     stop: &'env Stop,
-    max_strangers: usize,
-    /// In the order in which they came.
-    strangers: Vec<PendingLogin<'env>>,
-    /// Who was told a last line, and until when it may read that.
-    leaving: VecDeque<(Instant, Arc<TcpStream>)>,
-    /// Members that have no thread yet, in the order in which they came, and when that was.
-    newcomers: VecDeque<(Instant, Session<'env>)>,
-    pause: Duration,
+    max_logins: usize,
+    /// In order of arrival.
+    logins: Vec<PendingLogin<'env>>,
+    /// Connections that were sent their last line, with the deadline for reading it.
+    lingering: VecDeque<(Instant, Arc<TcpStream>)>,
+    /// Members without a thread, in order of joining, with the time of their join.
+    threadless: VecDeque<(Instant, Session<'env>)>,
+    backoff: Duration,
     paused_until: Option<Instant>,
-    complained: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 impl<'scope, 'env> Acceptor<'scope, 'env> {
@@ -101,126 +104,126 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         scope: &'scope Scope<'scope, 'env>,
         listeners: &'env [TcpListener],
         stop: &'env Stop,
-        max_strangers: usize,
+        max_logins: usize,
     ) -> Self {
         Self {
             shared,
             scope,
             listeners,
             stop,
-            max_strangers,
-            strangers: Vec::new(),
-            leaving: VecDeque::new(),
-            newcomers: VecDeque::new(),
-            pause: FIRST_PAUSE,
+            max_logins,
+            logins: Vec::new(),
+            lingering: VecDeque::new(),
+            threadless: VecDeque::new(),
+            backoff: MIN_BACKOFF,
             paused_until: None,
-            complained: None,
+            reported: None,
         }
     }
 
-    /// The body of the thread `accept`.
+    /// Runs the thread `accept`. Returns after [`Stop::stop`], once every connection of its own is closed.
     pub(crate) fn run(mut self) {
         while !self.stop.is_stopped() {
             if self.poll(self.listeners) {
                 self.accept();
                 self.shared.log.show_queued();
             }
-            self.start_threads();
-            if let Some((last, _)) = self.newcomers.back() {
-                thread::sleep((*last + TOGETHER).saturating_duration_since(Instant::now()));
+            self.start_due();
+            if let Some((last, _)) = self.threadless.back() {
+                thread::sleep((*last + COALESCE).saturating_duration_since(Instant::now()));
             }
         }
-        for (_, newcomer) in std::mem::take(&mut self.newcomers) {
-            self.start(newcomer);
+        for (_, session) in std::mem::take(&mut self.threadless) {
+            self.start(session);
         }
-        for mut stranger in std::mem::take(&mut self.strangers) {
-            stranger.close();
-            self.let_read(Arc::clone(stranger.socket()));
+        for mut login in std::mem::take(&mut self.logins) {
+            login.close();
+            self.linger(Arc::clone(login.socket()));
         }
-        while !self.leaving.is_empty() {
-            // A listener that is stopped would end every wait.
+        while !self.lingering.is_empty() {
+            // Without the listeners: one that is shut down would end every wait at once.
             self.poll(&[]);
         }
     }
 
-    /// When a newcomer is to have its thread, if it says nothing before.
+    /// When the next deferred thread is due.
     fn thread_due(&self) -> Option<Instant> {
-        let ((first, _), (last, _)) = (self.newcomers.front()?, self.newcomers.back()?);
-        Some((*last + CALM).min(*first + LONGEST_WAIT))
+        let ((first, _), (last, _)) = (self.threadless.front()?, self.threadless.back()?);
+        Some((*last + THREAD_DELAY).min(*first + MAX_THREAD_DELAY))
     }
 
-    /// How long there is nothing to do, where nothing comes.
+    /// Time until the next deadline.
     fn patience(&self, now: Instant) -> Duration {
-        let strangers = self.strangers.iter().map(PendingLogin::due);
-        strangers
-            .chain(self.leaving.front().map(|(until, _)| *until))
+        let logins = self.logins.iter().map(PendingLogin::due);
+        logins
+            .chain(self.lingering.front().map(|(until, _)| *until))
             .chain(self.thread_due())
             .chain(self.paused_until)
             .min()
             .map_or(Duration::MAX, |due| due.saturating_duration_since(now))
     }
 
-    /// Waits until there is something to do, and hears those who have something to say, or no more time. True where somebody
-    /// may have connected to one of `listeners`.
+    /// Waits for input or a deadline, and handles both. Returns whether one of `listeners` may have a
+    /// connection to accept.
     fn poll(&mut self, listeners: &[TcpListener]) -> bool {
         let now = Instant::now();
         self.paused_until = self.paused_until.filter(|until| *until > now);
-        let leaving = self.leaving.iter().map(|(_, socket)| socket);
-        let looked_at = self.newcomers.len().min(LOOKED_AT);
-        let newcomers = self.newcomers.iter().take(looked_at);
-        let newcomers = newcomers.map(|(_, newcomer)| &newcomer.member().socket);
-        let strangers = self.strangers.iter().map(PendingLogin::socket);
+        let lingering = self.lingering.iter().map(|(_, socket)| socket);
+        let polled = self.threadless.len().min(MAX_POLLED);
+        let threadless = self.threadless.iter().take(polled);
+        let threadless = threadless.map(|(_, session)| &session.member().socket);
+        let logins = self.logins.iter().map(PendingLogin::socket);
         let ready = net::wait_any(
             listeners,
             self.paused_until.is_none(),
-            leaving.chain(newcomers).chain(strangers).map(AsRef::as_ref),
+            lingering.chain(threadless).chain(logins).map(AsRef::as_ref),
             self.patience(now),
         );
         let ready = ready.unwrap_or_else(|_| {
-            // Where the system cannot even tell, each is asked, and not in a hurry.
-            thread::sleep(FIRST_PAUSE);
+            // If poll(2) itself fails, every socket is tried, after a pause.
+            thread::sleep(MIN_BACKOFF);
             Vec::new()
         });
         let mut ready = ready.into_iter();
         let mut is_ready = || ready.next().unwrap_or(true);
         let connects = (0..listeners.len()).fold(false, |any, _| is_ready() | any);
         let now = Instant::now();
-        let count = self.leaving.len();
-        self.leaving
-            .retain(|(until, socket)| !(is_ready() && is_over(socket)) && *until > now);
-        if self.leaving.len() < count {
-            // Among them may be one that `Linger` waits for.
+        let count = self.lingering.len();
+        self.lingering
+            .retain(|(until, socket)| !(is_ready() && is_closed(socket)) && *until > now);
+        if self.lingering.len() < count {
+            // `Linger` may be waiting for one of them.
             self.shared.linger.closed();
         }
-        let speaks: Vec<bool> = (0..looked_at).map(|_| is_ready()).collect();
-        for stranger in std::mem::take(&mut self.strangers) {
-            if is_ready() || stranger.due() <= now {
-                self.step(stranger);
+        let speaks: Vec<bool> = (0..polled).map(|_| is_ready()).collect();
+        for login in std::mem::take(&mut self.logins) {
+            if is_ready() || login.due() <= now {
+                self.step(login);
             } else {
-                self.strangers.push(stranger);
+                self.logins.push(login);
             }
         }
-        for at in (0..looked_at).rev().filter(|at| speaks[*at]) {
-            // Those who have come meanwhile stand behind these.
-            if let Some((_, newcomer)) = self.newcomers.remove(at) {
-                self.start(newcomer);
+        for at in (0..polled).rev().filter(|at| speaks[*at]) {
+            // Logins above may have appended members behind these.
+            if let Some((_, session)) = self.threadless.remove(at) {
+                self.start(session);
             }
         }
         connects
     }
 
-    /// Lets in those who have connected.
+    /// Accepts waiting connections.
     fn accept(&mut self) {
         for listener in self.listeners {
-            for _ in 0..AT_ONCE {
+            for _ in 0..MAX_PER_ITERATION {
                 match net::accept_now(listener) {
                     Ok((socket, peer)) => self.admit(PendingLogin::new(self.shared, socket, peer)),
                     Err(error) => match error.kind() {
                         ErrorKind::WouldBlock => break,
-                        // The peer thought better of it.
+                        // The peer has closed the connection already.
                         ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}
                         _ => {
-                            self.wait_after(&error);
+                            self.back_off(&error);
                             return;
                         }
                     },
@@ -229,53 +232,53 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    fn admit(&mut self, stranger: PendingLogin<'env>) {
-        self.pause = FIRST_PAUSE;
-        if self.strangers.len() >= self.max_strangers {
-            let mut longest = self.strangers.remove(0);
-            longest.send_away();
-            self.let_read(Arc::clone(longest.socket()));
+    fn admit(&mut self, login: PendingLogin<'env>) {
+        self.backoff = MIN_BACKOFF;
+        if self.logins.len() >= self.max_logins {
+            let mut oldest = self.logins.remove(0);
+            oldest.evict();
+            self.linger(Arc::clone(oldest.socket()));
         }
-        // Most have said their name by now.
-        self.step(stranger);
+        // Most clients have sent their name by now.
+        self.step(login);
     }
 
-    /// Accepting has failed.
-    fn wait_after(&mut self, error: &io::Error) {
+    /// Backs off after a failed accept.
+    fn back_off(&mut self, error: &io::Error) {
         if self.stop.is_stopped() {
             return;
         }
-        self.complain(format!(
+        self.report(format!(
             "nobody can connect: {error}; end other programs, or raise `ulimit -n`"
         ));
-        self.paused_until = Some(Instant::now() + self.pause);
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.paused_until = Some(Instant::now() + self.backoff);
+        self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
     }
 
-    fn complain(&mut self, complaint: String) {
+    fn report(&mut self, problem: String) {
         if self
-            .complained
-            .is_none_or(|then| then.elapsed() >= COMPLAIN)
+            .reported
+            .is_none_or(|then| then.elapsed() >= REPORT_INTERVAL)
         {
-            self.complained = Some(Instant::now());
-            self.shared.log.post(Entry::Error(complaint));
+            self.reported = Some(Instant::now());
+            self.shared.log.post(Entry::Error(problem));
         }
     }
 
-    /// Hears a stranger.
-    fn step(&mut self, mut stranger: PendingLogin<'env>) {
+    /// Handles the input of a pending login.
+    fn step(&mut self, mut login: PendingLogin<'env>) {
         let mut input = [0; READ];
-        // What fails for one client ends that client.
-        let step = catch_unwind(AssertUnwindSafe(|| stranger.step(&mut input)));
+        // A panic ends this client, not the server.
+        let step = catch_unwind(AssertUnwindSafe(|| login.step(&mut input)));
         match step {
-            Ok(Step::Stay) => self.strangers.push(stranger),
-            Ok(Step::Out) => self.let_read(Arc::clone(stranger.socket())),
-            Ok(Step::In(admitted)) => {
-                let newcomer = Session::new(self.shared, admitted);
-                if newcomer.member().has_input() {
-                    self.start(newcomer);
+            Ok(Step::Pending) => self.logins.push(login),
+            Ok(Step::Rejected) => self.linger(Arc::clone(login.socket())),
+            Ok(Step::LoggedIn(admitted)) => {
+                let session = Session::new(self.shared, admitted);
+                if session.member().has_input() {
+                    self.start(session);
                 } else {
-                    self.newcomers.push_back((Instant::now(), newcomer));
+                    self.threadless.push_back((Instant::now(), session));
                     self.start_surplus();
                 }
             }
@@ -285,66 +288,67 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    /// Gives a connection that was told its last line time to read it, but not to more than there may be.
-    fn let_read(&mut self, socket: Arc<TcpStream>) {
-        // At the end nobody else comes.
-        let max = MAX_LEAVING.min(self.max_strangers);
-        if self.leaving.len() >= max && !self.stop.is_stopped() {
-            self.leaving.pop_front();
+    /// Lets a connection linger after its last line. Beyond the limit, closes the oldest.
+    fn linger(&mut self, socket: Arc<TcpStream>) {
+        // During shutdown no more connections come, so the limit does not matter.
+        let max = MAX_LINGERING.min(self.max_logins);
+        if self.lingering.len() >= max && !self.stop.is_stopped() {
+            self.lingering.pop_front();
             self.shared.linger.closed();
         }
-        self.leaving.push_back((Instant::now() + LINGER, socket));
+        self.lingering.push_back((Instant::now() + LINGER, socket));
     }
 
-    /// Those who come back again and again take no seats, so the seats do not limit how many wait.
+    /// Bounds the members without a thread: clients that resume again and again take no additional seat,
+    /// so the number of seats does not bound them.
     fn start_surplus(&mut self) {
-        while self.newcomers.len() > self.shared.thread_budget.places()
-            && let Some((_, newcomer)) = self.newcomers.pop_front()
+        while self.threadless.len() > self.shared.thread_budget.places()
+            && let Some((_, session)) = self.threadless.pop_front()
         {
-            self.start(newcomer);
+            self.start(session);
         }
     }
 
-    /// Starts threads where it is time for them.
-    fn start_threads(&mut self) {
+    /// Starts the deferred threads that are due.
+    fn start_due(&mut self) {
         let now = Instant::now();
-        for _ in 0..AT_ONCE {
+        for _ in 0..MAX_PER_ITERATION {
             if self.thread_due().is_none_or(|due| due > now) {
                 return;
             }
-            if let Some((_, newcomer)) = self.newcomers.pop_front() {
-                self.start(newcomer);
+            if let Some((_, session)) = self.threadless.pop_front() {
+                self.start(session);
             }
         }
     }
 
-    /// Starts a member's thread. Where there is none to be had, the member is told, and leaves. Waits for the thread of another to end
-    /// where there are too many.
-    fn start(&mut self, newcomer: Session<'env>) {
+    /// Starts a member's reader thread. Blocks while the thread budget is exhausted. If no thread can be
+    /// started, the member gets an error and leaves.
+    fn start(&mut self, session: Session<'env>) {
         let shared = self.shared;
-        let member = newcomer.member();
+        let member = session.member();
         let (connection, name) = (member.connection, member.name.clone());
         let socket = Arc::clone(&member.socket);
-        // Nobody is kept waiting by who has had their say.
-        let Some(place) = shared.thread_budget.next(|| shared.linger.close_oldest()) else {
-            // The room is closed: what is left is to read its last line.
-            return self.let_read(socket);
+        // A lingering connection does not keep its thread while another member needs one.
+        let Some(permit) = shared.thread_budget.next(|| shared.linger.close_oldest()) else {
+            // The room is closed.
+            return self.linger(socket);
         };
         let builder = Builder::new().name(os::thread_name("c:", name.as_str()));
-        let serve = || newcomer.run(place);
+        let serve = || session.run(permit);
         if let Err(error) = builder.stack_size(STACK).spawn_scoped(self.scope, serve) {
             let told = "the server has no thread left: try again later";
             shared.room.cut(connection, told, "no thread");
-            self.complain(format!(
+            self.report(format!(
                 "{name} cannot be served: {error}; end other programs, or raise `ulimit -u`"
             ));
-            self.let_read(socket);
+            self.linger(socket);
         }
     }
 }
 
-/// Reads what comes on a connection that has been told its last line, and throws it away; true where it is over.
-fn is_over(socket: &TcpStream) -> bool {
+/// Discards input of a lingering connection. Returns whether the peer has closed it.
+fn is_closed(socket: &TcpStream) -> bool {
     match net::receive_now(socket, &mut [0; READ]) {
         Ok(read) => read == 0,
         Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),

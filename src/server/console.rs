@@ -7,7 +7,7 @@ use std::thread;
 use crate::protocol::event::Answer;
 use crate::protocol::request::{self, RequestError};
 use crate::protocol::text::Text;
-use crate::server::Happening;
+use crate::server::ServerEvent;
 use crate::server::room::Room;
 use crate::tty;
 
@@ -30,7 +30,7 @@ pub(crate) enum Outcome {
 /// Reads the operator's lines, on a terminal or from the launcher; their end is the end of a launcher.
 ///
 /// The thread is not joined: nothing ends a read of a terminal. It holds nothing but the way to tell.
-pub(crate) fn start(lifeline: bool, happenings: Sender<Happening>) -> io::Result<()> {
+pub(crate) fn start(lifeline: bool, events: Sender<ServerEvent>) -> io::Result<()> {
     let input = io::stdin();
     let is_operator = input.is_terminal() && tty::is_foreground(&input);
     if !is_operator && !lifeline {
@@ -42,13 +42,13 @@ pub(crate) fn start(lifeline: bool, happenings: Sender<Happening>) -> io::Result
             let Ok(line) = line else { break };
             // A terminal that is not set to UTF-8 is no reason to end.
             let line = String::from_utf8_lossy(&line).into_owned();
-            if happenings.send(Happening::Line(line)).is_err() {
+            if events.send(ServerEvent::Line(line)).is_err() {
                 return;
             }
         }
         if lifeline {
             // The receiver may be gone, which is what this asks for.
-            let _ = happenings.send(Happening::Stop);
+            let _ = events.send(ServerEvent::Stop);
         }
     };
     thread::Builder::new()

@@ -1,4 +1,4 @@
-//! A connection before it has a name: greeting, password, name, and all the ways of not getting in.
+//! A connection before it has a name: greeting, password, name, resume, and rejections.
 
 use std::io::{ErrorKind, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -16,79 +16,78 @@ use crate::server::log::Entry;
 use crate::server::members::{ConnectionId, Refusal};
 use crate::server::room::{Endpoint, Room};
 
-/// How long a connection is given to speak first. An HTTP client does, and must not be greeted.
-const SPEAKS_FIRST: Duration = Duration::from_millis(20);
+/// Time to wait for input before the greeting. An HTTP client sends first and must not be greeted.
+const GREETING_DELAY: Duration = Duration::from_millis(20);
 
-/// Lines of one stranger that are answered before the others have their turn.
-const AT_ONCE: usize = 16;
+/// Lines of one pending login that are handled per step.
+const MAX_PER_STEP: usize = 16;
 
-/// What is told of a password that is not the room's.
 const WRONG_PASSWORD: &str = "wrong password: type /pass PASSWORD";
 
-/// What an HTTP client is told.
+/// Body of the answer to an HTTP request.
 const HTTP: &str =
     "This is a chat, not a web page. Join it with chat-client, or with nc and your name.\n";
 
-/// A stranger. It has no thread of its own, so nothing in here waits for it.
+/// A connection that has not logged in. It has no thread of its own, so nothing here waits for it.
 pub(crate) struct PendingLogin<'a> {
     shared: &'a Shared,
     socket: Arc<TcpStream>,
     peer: SocketAddr,
     lines: Lines,
-    came: Instant,
+    connected: Instant,
     greeted: bool,
-    /// There are whole lines of it that have not been handled.
+    /// `lines` contains complete lines that have not been handled.
     has_more: bool,
-    /// It does not take what it is told.
+    /// The socket did not take an answer.
     unwritable: bool,
-    /// Its input has ended; what it sent before is still to be handled.
+    /// The peer has closed its side; earlier lines may still be unhandled.
     input_over: bool,
     format: Format,
-    /// It gave the password, or there is none.
-    trusted: bool,
+    /// The password was given, or there is none.
+    authenticated: bool,
     tries: u32,
     lines_left: u32,
-    /// What it was told last that was wrong.
-    refused: Option<Text>,
+    /// The last error it was sent.
+    last_error: Option<Text>,
 }
 
-/// A stranger that has become a member.
+/// A member right after its login.
 pub(crate) struct Admitted {
     pub(crate) connection: ConnectionId,
     pub(crate) name: Text,
     pub(crate) format: Format,
     pub(crate) socket: Arc<TcpStream>,
-    /// What it sent after its name.
+    /// Input after the name.
     pub(crate) lines: Lines,
     pub(crate) input_over: bool,
 }
 
 impl Admitted {
-    /// Whether it has said more than its name, or can say no more.
+    /// Whether there is input after the name, or the input has ended.
     pub(crate) fn has_input(&self) -> bool {
         self.input_over || self.lines.unended() > 0
     }
 }
 
-/// What becomes of a stranger.
+/// State of a login after a step.
 pub(crate) enum Step {
-    Stay,
-    In(Admitted),
-    /// It is told why, and is to be given time to read that.
-    Out,
+    Pending,
+    LoggedIn(Admitted),
+    /// The reason was sent; the connection lingers so that the peer can read it.
+    Rejected,
 }
 
-/// How a stranger's connection ends.
+/// Why a login ends without a member.
 enum End {
-    /// It left, or the connection broke.
+    /// The client left, or the connection broke.
     Silent,
-    /// It is told why.
-    Told(String),
-    /// It speaks HTTP.
+    /// Rejected with this error.
+    Rejected(String),
+    /// The client speaks HTTP.
     Http,
 }
 
-/// A member, where it has become one, or how it ends.
+/// The new member, if the login is complete.
 type Outcome = Result<Option<Admitted>, End>;
 
 impl<'a> PendingLogin<'a> {
@@ -99,16 +98,16 @@ impl<'a> PendingLogin<'a> {
             socket: Arc::new(socket),
             peer,
             lines: Lines::new(MAX_LINE),
-            came: Instant::now(),
+            connected: Instant::now(),
             greeted: false,
             has_more: false,
             unwritable: false,
             input_over: false,
             format: Format::Plain,
-            trusted: shared.password.is_none(),
+            authenticated: shared.password.is_none(),
             tries: 0,
             lines_left: LOGIN_LINES,
-            refused: None,
+            last_error: None,
         }
     }
 
@@ -116,51 +115,52 @@ impl<'a> PendingLogin<'a> {
         &self.socket
     }
 
-    /// When it is its turn, also where nothing comes from it.
+    /// When [`PendingLogin::step`] is due even without input.
     pub(crate) fn due(&self) -> Instant {
-        let patience = match self.is_mute() {
-            true => SPEAKS_FIRST.min(self.shared.login_time),
-            false => self.shared.login_time,
-        };
-        match self.has_more {
-            true => self.came,
-            false => self.came + patience,
+        if self.has_more {
+            self.connected
+        } else if self.is_mute() {
+            self.connected + GREETING_DELAY.min(self.shared.login_time)
+        } else {
+            self.connected + self.shared.login_time
         }
     }
 
-    /// Whether it has neither been greeted nor begun to speak.
+    /// Whether it has neither been greeted nor sent anything.
     fn is_mute(&self) -> bool {
         !self.greeted && self.lines.unended() == 0
     }
 
-    /// Reads once, into `buffer`, and answers what has come; what it sent after its name stays in its lines. May wait for the delivery thread.
+    /// Reads once into `buffer` and handles complete lines. Input after the name stays in `lines`. May block
+    /// until the delivery thread catches up.
     pub(crate) fn step(&mut self, buffer: &mut [u8]) -> Step {
         match self.talk(buffer) {
-            Ok(None) => Step::Stay,
-            Ok(Some(admitted)) => Step::In(admitted),
+            Ok(None) => Step::Pending,
+            Ok(Some(admitted)) => Step::LoggedIn(admitted),
             Err(end) => {
                 self.end(end);
-                Step::Out
+                Step::Rejected
             }
         }
     }
 
-    /// Ends it, for others that come.
-    pub(crate) fn send_away(&mut self) {
-        self.end(End::Told(
+    /// Rejects the login to make room for others.
+    pub(crate) fn evict(&mut self) {
+        self.end(End::Rejected(
             "too many are waiting without a name: connect again".into(),
         ));
     }
 
-    /// Ends it, at the server's end.
+    /// Rejects the login because the server is shutting down.
     pub(crate) fn close(&mut self) {
-        self.end(End::Told(Refusal::Closed.to_string()));
+        self.end(End::Rejected(Refusal::Closed.to_string()));
     }
 
     fn talk(&mut self, buffer: &mut [u8]) -> Outcome {
-        let received = match std::mem::take(&mut self.has_more) {
-            true => Err(ErrorKind::WouldBlock.into()),
-            false => net::receive_now(&self.socket, buffer),
+        let received = if std::mem::take(&mut self.has_more) {
+            Err(ErrorKind::WouldBlock.into())
+        } else {
+            net::receive_now(&self.socket, buffer)
         };
         match received {
             Ok(0) => self.input_over = true,
@@ -169,9 +169,9 @@ impl<'a> PendingLogin<'a> {
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => return Err(End::Silent),
         }
-        for _ in 0..AT_ONCE {
+        for _ in 0..MAX_PER_STEP {
             let Some(line) = self.next_line() else {
-                return self.wait();
+                return self.check_limits();
             };
             let admitted = self.handle(line.as_deref().map(Login::parse))?;
             if admitted.is_some() {
@@ -183,34 +183,33 @@ impl<'a> PendingLogin<'a> {
             }
             self.lines_left -= 1;
             if self.lines_left == 0 {
-                return Err(End::Told(format!(
+                return Err(End::Rejected(format!(
                     "{LOGIN_LINES} lines without a name: connect again"
                 )));
             }
         }
-        // The others have their turn.
         self.has_more = true;
         Ok(None)
     }
 
-    /// All that has come is handled.
-    fn wait(&mut self) -> Outcome {
+    /// Checks limits and deadlines once all complete lines are handled.
+    fn check_limits(&mut self) -> Outcome {
         if self.input_over {
             return Err(End::Silent);
         }
         if self.lines.unended() >= MAX_UNTERMINATED {
-            return Err(End::Told(
+            return Err(End::Rejected(
                 "64 KiB without a line ending: end each line with LF".into(),
             ));
         }
-        let here_for = self.came.elapsed();
-        if here_for >= self.shared.login_time {
+        let elapsed = self.connected.elapsed();
+        if elapsed >= self.shared.login_time {
             let time = self.shared.login_time.as_secs_f32();
-            return Err(End::Told(format!(
+            return Err(End::Rejected(format!(
                 "no name within {time} s: connect again when you have one"
             )));
         }
-        if here_for >= SPEAKS_FIRST && self.is_mute() {
+        if elapsed >= GREETING_DELAY && self.is_mute() {
             self.greet();
         }
         Ok(None)
@@ -225,9 +224,10 @@ impl<'a> PendingLogin<'a> {
     }
 
     fn greeting(&self) -> Text {
-        let how = match self.shared.password.is_none() {
-            true => "type your name",
-            false => "type /pass PASSWORD, then your name",
+        let how = if self.shared.password.is_none() {
+            "type your name"
+        } else {
+            "type /pass PASSWORD, then your name"
         };
         let greeting = format!("chat-server {}: {how}", env!("CARGO_PKG_VERSION"));
         Text::new(&greeting)
@@ -235,12 +235,12 @@ impl<'a> PendingLogin<'a> {
 
     fn greet(&mut self) {
         if !std::mem::replace(&mut self.greeted, true) {
-            // Plain for everybody: nobody has said yet what it wants.
+            // Always plain: the client has not chosen a format yet.
             self.write_answer(Format::Plain, &Answer::Notice(self.greeting()));
         }
     }
 
-    fn say(&mut self, answer: &Answer) {
+    fn answer(&mut self, answer: &Answer) {
         self.greet();
         self.write_answer(self.format, answer);
     }
@@ -251,13 +251,14 @@ impl<'a> PendingLogin<'a> {
         self.write(&out);
     }
 
-    fn say_error(&mut self, error: &impl std::fmt::Display) {
+    fn send_error(&mut self, error: &impl std::fmt::Display) {
         let text = Text::new(&error.to_string());
-        self.refused = Some(text.clone());
-        self.say(&Answer::Error(text));
+        self.last_error = Some(text.clone());
+        self.answer(&Answer::Error(text));
     }
 
-    /// Sends what a socket's buffer takes many times over; who does not read that is not served.
+    /// Sends without blocking. Answers are far smaller than a socket's buffer, so a client whose socket is
+    /// full does not read, and is rejected.
     fn write(&mut self, bytes: &[u8]) {
         let sent = net::send_now(&self.socket, &[IoSlice::new(bytes)]);
         self.unwritable |= !sent.is_ok_and(|sent| sent == bytes.len());
@@ -276,20 +277,20 @@ impl<'a> PendingLogin<'a> {
                 let lines = request::login_help(language)
                     .iter()
                     .map(|line| Text::new(line));
-                self.say(&Answer::Help(lines.collect()));
+                self.answer(&Answer::Help(lines.collect()));
             }
             Login::Unknown(word) => {
-                self.say_error(&format!(
+                self.send_error(&format!(
                     "{word} is for members: type your name first, or /help"
                 ));
             }
             Login::Pass(password) => self.password(password)?,
             Login::Enter(format, words) => {
                 self.format = format.unwrap_or(self.format);
-                if !self.trusted {
-                    // Who gave a wrong one is told that again, and so is the operator.
+                if !self.authenticated {
+                    // After a wrong password, the reason stays "wrong password", for client and operator.
                     let is_wrong = self
-                        .refused
+                        .last_error
                         .take()
                         .filter(|text| text.as_str() == WRONG_PASSWORD);
                     match is_wrong {
@@ -328,16 +329,16 @@ impl<'a> PendingLogin<'a> {
 
     fn password(&mut self, given: &str) -> Result<(), End> {
         match &self.shared.password {
-            None => self.say(&Answer::Notice(Text::new(
+            None => self.answer(&Answer::Notice(Text::new(
                 "no password is needed: type your name",
             ))),
-            Some(password) if password.trim() == given => self.trusted = true,
+            Some(password) if password.trim() == given => self.authenticated = true,
             Some(_) => self.refuse(&WRONG_PASSWORD)?,
         }
         Ok(())
     }
 
-    /// Takes a place in the room in the way of `enter`. May wait for the delivery thread.
+    /// Joins or resumes by calling `enter`. May block until the delivery thread catches up.
     fn enter(
         &mut self,
         enter: impl FnOnce(&Room, Endpoint) -> Result<(ConnectionId, Text), Refusal>,
@@ -364,7 +365,7 @@ impl<'a> PendingLogin<'a> {
                 }))
             }
             Err(refusal @ (Refusal::Full(_) | Refusal::Closed)) => {
-                Err(End::Told(refusal.to_string()))
+                Err(End::Rejected(refusal.to_string()))
             }
             Err(refusal @ (Refusal::Taken(..) | Refusal::UnknownToken)) => {
                 self.refuse(&refusal)?;
@@ -373,14 +374,14 @@ impl<'a> PendingLogin<'a> {
         }
     }
 
-    /// A wrong name or password: it may try again, but not for ever.
+    /// Sends an error after a wrong name or password, and rejects the client after too many.
     fn refuse(&mut self, error: &impl std::fmt::Display) -> Result<(), End> {
-        self.say_error(error);
+        self.send_error(error);
         self.tries += 1;
         if self.tries < LOGIN_TRIES {
             return Ok(());
         }
-        Err(End::Told(format!(
+        Err(End::Rejected(format!(
             "that was wrong {LOGIN_TRIES} times: connect again"
         )))
     }
@@ -388,7 +389,7 @@ impl<'a> PendingLogin<'a> {
     fn end(&mut self, end: End) {
         match end {
             End::Silent => {}
-            End::Told(reason) => self.say_error(&reason),
+            End::Rejected(reason) => self.send_error(&reason),
             End::Http => self.write(
                 format!(
                     "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -398,11 +399,11 @@ impl<'a> PendingLogin<'a> {
                 .as_bytes(),
             ),
         }
-        // The thread `accept` gives it time to read that. Where it fails, the peer has closed.
+        // The thread `accept` lets it linger. An error means that the peer has closed.
         let _ = self.socket.shutdown(Shutdown::Write);
-        let refused = self.refused.take();
+        let last_error = self.last_error.take();
         self.shared
             .log
-            .post(Entry::Disconnected(self.peer, refused));
+            .post(Entry::Disconnected(self.peer, last_error));
     }
 }

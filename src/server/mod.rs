@@ -1,4 +1,4 @@
-//! The server: a thread for each member reads, one thread delivers, one room between them.
+//! The server: one reader thread per member, one delivery thread, and the room between them.
 
 mod acceptor;
 mod console;
@@ -41,35 +41,32 @@ use crate::server::room::Room;
 use crate::server::thread_budget::{LEAVING, ThreadBudget};
 use crate::tty::style;
 
-/// Descriptors for everything but connections: standard streams, listeners, history.
+/// Descriptors reserved for standard streams, listeners and history.
 const OTHER_DESCRIPTORS: usize = 32;
 
-/// What a server is to be like.
+/// Configuration of a server.
 #[derive(Debug)]
 pub struct Config {
-    /// Where to listen.
     pub target: ListenAddress,
-    /// The port; 0 for any free one.
+    /// 0 for any free port.
     pub port: u16,
-    /// Members at once.
+    /// Maximum number of members.
     pub max_clients: usize,
-    /// What a client must give before its name.
     pub password: Option<String>,
-    /// Past messages that a newcomer is shown.
+    /// Number of past messages shown to a newcomer.
     pub replay: usize,
-    /// Where the conversation is kept.
+    /// The history file.
     pub history: Option<PathBuf>,
-    /// Lines a second that one client may send over time; 0 for no limit.
+    /// Sustained rate limit per client, in lines per second; 0 for no limit.
     pub rate: u32,
-    /// Whether the log is coloured.
     pub coloured: bool,
-    /// Time that a connection has to log in.
+    /// Deadline for logging in, from the start of the connection.
     pub login_time: Duration,
-    /// Whether stdin is a launcher's: its lines are commands, and its end is the server's.
+    /// Whether stdin is a launcher's pipe: its lines are commands, and its end ends the server.
     pub lifeline: bool,
 }
 
-/// What all threads of a server share.
+/// State shared by all threads of the server.
 struct Shared {
     room: Room,
     pacer: Pacer,
@@ -81,33 +78,34 @@ struct Shared {
     login_time: Duration,
 }
 
-/// What the main thread waits for.
-enum Happening {
-    /// The operator typed a line.
+/// An event for the main thread.
+enum ServerEvent {
+    /// A line that the operator entered.
     Line(String),
-    /// The server is to end.
+    /// A signal, or the end of the console.
     Stop,
 }
 
-/// Runs a server until it is told to end, by a signal, its console or its launcher.
+/// Runs a server until a signal, its console or its launcher ends it.
 ///
-/// To be called from the main thread, once in a process: it handles the process's signals.
+/// Call it once per process, from the main thread: it installs signal handlers.
 ///
 /// # Errors
-/// When it cannot begin: the address, the history file, a thread.
+/// It cannot start: the address is not available, the history file cannot be used, or there are too few
+/// threads or descriptors.
 pub fn run(config: Config) -> Result<()> {
     let begin = Instant::now();
     let threads = os::max_threads().unwrap_or(usize::MAX);
-    let (max_members, max_strangers, warning) = seats(config.max_clients, threads);
-    os::reserve_descriptors(OTHER_DESCRIPTORS + max_members + max_strangers);
-    let (happenings, happened) = mpsc::channel();
-    handle_signals(happenings.clone())?;
+    let (max_members, max_logins, warning) = allocate_seats(config.max_clients, threads);
+    os::reserve_descriptors(OTHER_DESCRIPTORS + max_members + max_logins);
+    let (sender, events) = mpsc::channel();
+    handle_signals(sender.clone())?;
 
     let listeners = listen::listen(&config.target, config.port)?;
-    let mut past = ReplayBuffer::new(config.replay);
+    let mut replay = ReplayBuffer::new(config.replay);
     let (history, loaded) = match &config.history {
         Some(path) => {
-            let (history, loaded) = History::open(path, random_id()?, &mut past)?;
+            let (history, loaded) = History::open(path, random_id()?, &mut replay)?;
             (Some(history), loaded)
         }
         None => (
@@ -151,14 +149,8 @@ pub fn run(config: Config) -> Result<()> {
         rate: config.rate,
         login_time: config.login_time,
     };
-    console::start(config.lifeline, happenings).context(os::NO_THREAD)?;
-    serve(
-        &shared,
-        (&listeners, max_strangers),
-        &happened,
-        past,
-        history,
-    )?;
+    console::start(config.lifeline, sender).context(os::NO_THREAD)?;
+    serve(&shared, (&listeners, max_logins), &events, replay, history)?;
 
     let totals = shared.room.totals();
     let summary = format!(
@@ -173,37 +165,37 @@ pub fn run(config: Config) -> Result<()> {
     Ok(())
 }
 
-/// From the first connection to the last: when this returns, every thread that serves a client has ended.
+/// Serves clients until the server ends. When this returns, every thread that serves a client has ended.
 fn serve(
     shared: &Shared,
-    (listeners, max_strangers): (&[TcpListener], usize),
-    happened: &Receiver<Happening>,
-    past: ReplayBuffer,
+    (listeners, max_logins): (&[TcpListener], usize),
+    events: &Receiver<ServerEvent>,
+    replay: ReplayBuffer,
     history: Option<History>,
 ) -> Result<()> {
     let stop = Stop::default();
-    // Outside of the scope, since its threads borrow it.
+    // Outside of the scope, because its threads borrow it.
     let stop = &stop;
     thread::scope(|scope| {
-        let deliver = Delivery::new(shared, scope, past, history);
+        let deliver = Delivery::new(shared, scope, replay, history);
         let deliver = move || {
             if catch_unwind(AssertUnwindSafe(|| deliver.run())).is_err() {
-                // Nobody else sends, so nobody could even be told.
+                // No other thread sends, so the members could not even be told.
                 std::process::exit(1);
             }
             shared.linger.stop();
         };
         let spawn = |name: &str| Builder::new().name(name.into());
         let started = (|| {
-            // In this order, so that what has started also ends where the next one cannot start.
+            // In this order, so that if one cannot start, those before it still end.
             spawn("deliver").spawn_scoped(scope, deliver)?;
             spawn("linger").spawn_scoped(scope, || shared.linger.run())?;
-            let acceptor = Acceptor::new(shared, scope, listeners, stop, max_strangers);
+            let acceptor = Acceptor::new(shared, scope, listeners, stop, max_logins);
             spawn("accept").spawn_scoped(scope, || acceptor.run())?;
             Ok::<_, io::Error>(())
         })();
         if started.is_ok() {
-            operate(&shared.room, happened, &shared.log);
+            operate(&shared.room, events, &shared.log);
         }
         stop.stop(listeners);
         shared.thread_budget.close();
@@ -212,12 +204,12 @@ fn serve(
     })
 }
 
-/// Does what the operator asks for, until the server is to end.
-fn operate(room: &Room, happened: &Receiver<Happening>, log: &Log) {
-    for happening in happened {
-        match happening {
-            Happening::Stop => return,
-            Happening::Line(line) => match console::handle(&line, room) {
+/// Handles the operator's commands until the server is told to end.
+fn operate(room: &Room, events: &Receiver<ServerEvent>, log: &Log) {
+    for event in events {
+        match event {
+            ServerEvent::Stop => return,
+            ServerEvent::Line(line) => match console::handle(&line, room) {
                 Outcome::Nothing => {}
                 Outcome::Answer(answer) => log.post(Entry::Answer(answer)),
                 Outcome::Quit => return,
@@ -226,22 +218,22 @@ fn operate(room: &Room, happened: &Receiver<Happening>, log: &Log) {
     }
 }
 
-/// SIGINT, SIGTERM and SIGHUP end the server in order; a second one ends it at once.
-fn handle_signals(happenings: Sender<Happening>) -> Result<()> {
+/// Makes SIGINT, SIGTERM and SIGHUP end the server in an orderly way, and a second signal at once.
+fn handle_signals(events: Sender<ServerEvent>) -> Result<()> {
     let mut asked = false;
     ctrlc::set_handler(move || {
         if std::mem::replace(&mut asked, true) {
             std::process::exit(1);
         }
-        // The receiver is gone where the server is ending already.
-        let _ = happenings.send(Happening::Stop);
+        // The receiver is gone if the server is ending already.
+        let _ = events.send(ServerEvent::Stop);
     })
     .context(
         "cannot handle signals, which takes a thread: end other programs, or raise `ulimit -u`",
     )
 }
 
-/// Tells that the server can be reached, and by whom. The first line is for programs as well.
+/// Prints the addresses, and who can reach them. Programs parse the first line.
 fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()> {
     let addresses: Vec<SocketAddr> = listeners
         .iter()
@@ -251,14 +243,14 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
         return Ok(());
     };
     let mut out = io::stdout();
-    // Where nobody reads it, the room is open all the same.
+    // Without a reader, the server runs all the same.
     let _ = writeln!(out, "listening on {first}").and_then(|()| out.flush());
     for address in others {
         log.post(Entry::Plain(format!("and on {address}")));
     }
     let port = first.port();
     match &config.target {
-        // A launcher says how to join itself.
+        // A launcher prints how to join by itself.
         ListenAddress::Everyone if config.lifeline => {
             log.post(Entry::Plain(
                 "anyone on this network can join and read".into(),
@@ -288,34 +280,36 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     Ok(())
 }
 
-/// How many members and how many strangers there may be at once, with what is to be said where descriptors or threads are too
-/// few for all members.
-fn seats(max_clients: usize, threads: usize) -> (usize, usize, Option<String>) {
+/// Splits the descriptors and threads: the maximum of members and of pending logins, and a warning if
+/// there are too few for `max_clients`.
+fn allocate_seats(max_clients: usize, threads: usize) -> (usize, usize, Option<String>) {
     let descriptors = os::raise_descriptor_limit().map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     });
     let by_descriptors = descriptors.saturating_sub(OTHER_DESCRIPTORS);
-    // An eighth is for threads that write.
+    // An eighth is for writer threads.
     let by_threads = (threads - threads / 8).saturating_sub(LEAVING);
-    // A quarter is for strangers, or nobody could even be told that the room is full.
-    let strangers = by_descriptors
+    // A quarter is for pending logins, or no client could even be told that the room is full.
+    let logins = by_descriptors
         .saturating_sub(max_clients)
         .max(by_descriptors / 4)
         .clamp(1, MAX_PENDING_LOGINS);
-    let by_descriptors = by_descriptors.saturating_sub(strangers);
+    let by_descriptors = by_descriptors.saturating_sub(logins);
     let members = by_descriptors.min(by_threads).clamp(1, max_clients);
-    let (limit, what, mend) = if by_descriptors <= by_threads {
+    let (limit, what, remedy) = if by_descriptors <= by_threads {
         (descriptors, "descriptors", "`ulimit -n`")
     } else {
         (threads, "threads", "`sysctl vm.max_map_count`")
     };
     let warning = (members < max_clients).then(|| {
-        format!("{limit} {what} are enough for {members} members, not {max_clients}: raise {mend}")
+        format!(
+            "{limit} {what} are enough for {members} members, not {max_clients}: raise {remedy}"
+        )
     });
-    (members, strangers, warning)
+    (members, logins, warning)
 }
 
-/// A random id, in hexadecimal.
+/// A random ID in hexadecimal.
 fn random_id() -> Result<String> {
     let id = getrandom::u64().context("the system has no random numbers")?;
     Ok(format!("{id:016x}"))

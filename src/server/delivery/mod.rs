@@ -26,7 +26,7 @@ use crate::protocol::text::Text;
 use crate::server::Shared;
 use crate::server::delivery::batch::{Batch, SendPlan};
 use crate::server::delivery::recipient::{DropReason, Recipient};
-use crate::server::history::{Change, History, LOOK};
+use crate::server::history::{CHECK_INTERVAL, Change, History};
 use crate::server::log::Entry;
 use crate::server::members::ConnectionId;
 use crate::server::replay::{ReplayBuffer, ReplayRange};
@@ -141,7 +141,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 .saturating_duration_since(Instant::now())
                 .min(DEBOUNCE)
         } else if self.history.is_some() {
-            LOOK
+            CHECK_INTERVAL
         } else {
             Duration::MAX
         }
@@ -316,7 +316,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.batch.written = self.batch.json.len();
             history.append(lines, events as u64);
         }
-        for change in history.look() {
+        for change in history.check() {
             announce(self.shared, &change);
         }
     }

@@ -1,4 +1,4 @@
-//! What a history file says, and reading it at start.
+//! Reading a history file at start, and its control lines.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -14,23 +14,25 @@ use crate::protocol::limits::MAX_EVENT_LINE;
 use crate::protocol::text::clean;
 use crate::server::replay::ReplayBuffer;
 
-/// Highest number of an event, and of a member, in a file. No room comes to it, and there are as many behind it.
+/// Highest sequence number and member ID accepted from a file. No room reaches it, and it leaves as many
+/// numbers again.
 const MAX_NUMBER: u64 = u64::MAX / 2;
 
-/// Bytes of the first line, its ending included: what is not needed is blank, so that the line can be changed in place.
+/// Bytes of the first line, including its ending. It is padded with spaces, so that it can be rewritten
+/// in place.
 pub const FIRST_LINE: usize = 80;
 
-/// What a history file says that is neither an event of the room nor its past.
+/// A line that is not an event.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ControlLine {
-    /// The first line: which room this is, and the number of its last event, where the end of the file may lack some.
+    /// The first line: the room's ID, and its last sequence number if events may be missing at the end.
     Room {
         room: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
     },
-    /// So many events could not be written here.
+    /// This many events could not be written here.
     Missing { count: u64 },
 }
 
@@ -47,23 +49,23 @@ impl ControlLine {
     }
 }
 
-/// What a history file holds at start.
+/// Summary of a history file at start.
 #[derive(Default)]
 pub struct Loaded {
-    /// The room's id.
+    /// The room's ID.
     pub room: String,
-    /// The number of its last event.
+    /// The room's last sequence number.
     pub last_seq: u64,
-    /// The highest id of a member.
+    /// The highest member ID.
     pub last_id: u64,
-    /// How many events before that were never written.
+    /// Number of events at the end that were never written.
     pub lost: u64,
-    /// How many bytes of a torn last line were cut off.
+    /// Bytes of a torn last line that were cut off.
     pub torn: u64,
 }
 
 impl Loaded {
-    fn go_on(&mut self, last_seq: u64, last_id: u64) -> Result<()> {
+    fn advance(&mut self, last_seq: u64, last_id: u64) -> Result<()> {
         if last_seq.max(last_id) > MAX_NUMBER {
             bail!("a number that no room comes to");
         }
@@ -71,15 +73,17 @@ impl Loaded {
         Ok(())
     }
 
-    /// Members have seen the numbers of events that are missing, and each may have been a new member's joining.
+    /// Skips the numbers of missing events: members have seen them, and each may have been a join, so IDs
+    /// are skipped as well.
     fn skip(&mut self, count: u64) -> Result<()> {
         let last_seq = self.last_seq.saturating_add(count);
-        self.go_on(last_seq, self.last_id.saturating_add(count))
+        self.advance(last_seq, self.last_id.saturating_add(count))
     }
 }
 
-/// Reads the file; an empty room id says that it names none yet. The length is that of its whole lines.
-pub fn load(file: &File, path: &Path, past: &mut ReplayBuffer) -> Result<(Loaded, u64)> {
+/// Reads the file and returns the length of its complete lines, in bytes. An empty file yields an empty
+/// room ID.
+pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Loaded, u64)> {
     let mut loaded = Loaded::default();
     let mut reader = BufReader::with_capacity(256 * 1024, file);
     let (mut line, mut number, mut length) = (Vec::new(), 0_u64, 0_u64);
@@ -90,24 +94,24 @@ pub fn load(file: &File, path: &Path, past: &mut ReplayBuffer) -> Result<(Loaded
         number += 1;
         let is_whole = line.pop_if(|byte| *byte == b'\n').is_some();
         let read = match (is_whole, number) {
-            (_, 1) if is_too_long => Err(no_history()),
-            // Somebody's note of one line is not to be taken for a torn one.
-            (false, 1) if !line.is_empty() && !may_become_header(&line) => Err(no_history()),
+            (_, 1) if is_too_long => Err(not_a_history()),
+            // Another program's file without a line ending must not be taken for a torn first line.
+            (false, 1) if !line.is_empty() && !may_become_header(&line) => Err(not_a_history()),
             (false, _) => {
-                // Where it fails, it is for what the first line says.
+                // An error here is due to the number in the first line.
                 number = 1;
                 loaded.lost = last_seq.saturating_sub(loaded.last_seq);
                 loaded.skip(loaded.lost)
             }
             (true, _) if is_too_long => Err(anyhow!("longer than any event")),
             (true, 1) => header(&line).map(|(room, seq)| (loaded.room, last_seq) = (room, seq)),
-            (true, _) => record(&line, &mut loaded, past),
+            (true, _) => record(&line, &mut loaded, replay),
         };
         read.map_err(|error| {
-            // It may quote the line.
+            // The error may quote the line, which may contain control characters.
             let error = format!("{error:#}");
             anyhow!(
-                "{}:{number}: {}: mend that line, or start with another history file",
+                "{}:{number}: {}: fix that line, or start with another history file",
                 path.display(),
                 clean(&error)
             )
@@ -119,8 +123,8 @@ pub fn load(file: &File, path: &Path, past: &mut ReplayBuffer) -> Result<(Loaded
     }
 }
 
-/// Reads a line, with its ending, where it has one, and whether it is too long; of such a line, only its end: a file that is damaged
-/// may be one line, of any size.
+/// Reads a line including its ending, and returns whether it is too long. Of such a line, only the end is
+/// kept: a damaged file may be one line of any size.
 fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     let mut is_too_long = false;
     loop {
@@ -134,32 +138,32 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> 
     }
 }
 
-/// The room's id, and the number of an event that it has had; 0 for none.
+/// Parses the first line: the room's ID, and its saved sequence number or 0.
 pub fn header(line: &[u8]) -> Result<(String, u64)> {
     match serde_json::from_slice(line) {
         Ok(ControlLine::Room { room, seq }) if !room.is_empty() => Ok((room, seq.unwrap_or(0))),
-        Ok(ControlLine::Room { .. } | ControlLine::Missing { .. }) | Err(_) => Err(no_history()),
+        Ok(ControlLine::Room { .. } | ControlLine::Missing { .. }) | Err(_) => Err(not_a_history()),
     }
 }
 
-fn no_history() -> anyhow::Error {
-    anyhow!("this is no history file: its first line names no room")
+fn not_a_history() -> anyhow::Error {
+    anyhow!("this is not a history file: its first line names no room")
 }
 
-/// Whether a first line that was torn is the beginning of one that names a room.
+/// Whether a torn first line is the beginning of a valid one.
 fn may_become_header(torn: &[u8]) -> bool {
     let header = ControlLine::Room {
         room: String::new(),
         seq: None,
     }
     .line();
-    // Up to where the room's id begins.
+    // Everything before the room's ID is known.
     let known = header.trim_ascii_end().len() - "\"}".len();
     let compared = known.min(torn.len());
     torn[..compared] == header[..compared]
 }
 
-fn record(line: &[u8], loaded: &mut Loaded, past: &mut ReplayBuffer) -> Result<()> {
+fn record(line: &[u8], loaded: &mut Loaded, replay: &mut ReplayBuffer) -> Result<()> {
     let line = std::str::from_utf8(line).context("not UTF-8")?;
     let record = match Received::decode(line)? {
         Received::Record(record, _) => record,
@@ -174,8 +178,8 @@ fn record(line: &[u8], loaded: &mut Loaded, past: &mut ReplayBuffer) -> Result<(
     if record.seq <= loaded.last_seq {
         bail!("event {} after event {}", record.seq, loaded.last_seq);
     }
-    loaded.go_on(record.seq, loaded.last_id.max(highest_id(&record)))?;
-    past.push(Arc::new(record));
+    loaded.advance(record.seq, loaded.last_id.max(highest_id(&record)))?;
+    replay.push(Arc::new(record));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The history file: the room's events as JSON lines, written before anyone is sent them.
+//! The history file: the room's events as JSON lines, written before they are sent to members.
 
 pub mod load;
 mod sync;
@@ -16,26 +16,26 @@ use crate::server::history::load::{ControlLine, FIRST_LINE, Loaded, header, load
 use crate::server::history::sync::Sync;
 use crate::server::replay::ReplayBuffer;
 
-/// How often the file is looked at, and tried again where it cannot be written.
-pub const LOOK: Duration = Duration::from_secs(1);
+/// Interval between checks of the file, and between retries while it cannot be written.
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Bytes that wait while the file cannot be written. Of what comes after them only the number is kept.
-const MAX_WAITING: usize = 1024 * 1024;
+/// Bytes buffered while the file cannot be written. Beyond this, events are only counted.
+const MAX_BUFFERED: usize = 1024 * 1024;
 
-/// What members and operator are to be told about the file, when it begins and not as long as it lasts.
+/// A change in the state of the file, announced to members and operator once.
 #[derive(Debug)]
 pub enum Change {
-    /// It cannot be written, or put on the disk.
+    /// The file cannot be written or synced.
     Failed(io::Error),
-    /// It can be written again.
+    /// The file can be written again.
     Recovered,
-    /// Another program has made it longer or shorter.
+    /// Another program has changed the file's length.
     Altered,
-    /// Its path does not lead to it any more.
+    /// The path no longer leads to the file.
     Moved,
-    /// At the end, so many events are not in it.
+    /// The server ended, and this many events are not in the file.
     Lost(u64, io::Error),
-    /// At the end, what is in it may not be on the disk.
+    /// The server ended, and the last sync failed.
     Unsafe(io::Error),
 }
 
@@ -65,37 +65,38 @@ impl Display for Change {
 /// An open history file. Only the delivery thread writes it.
 pub struct History {
     file: File,
-    /// The same, to change its first line in place; none where the system lets that nobody do.
+    /// The same file, opened to rewrite its first line in place; `None` if that is not allowed.
     first_line: Option<File>,
     path: PathBuf,
     room: String,
-    /// Length of the file up to the last whole line.
+    /// Length of the file up to the last complete line, in bytes.
     length: u64,
-    /// There may be half a line behind that.
-    half_written: bool,
-    /// The number of the room's last event.
+    /// A partial line may follow.
+    is_torn: bool,
+    /// Sequence number of the room's last event.
     last_seq: u64,
-    /// Up to this one, events are in the file, or counted there as missing.
-    kept: u64,
-    /// Lines to be written when that is possible again.
-    waiting: Vec<u8>,
-    /// Events that came when too much was waiting.
+    /// Events up to this one are in the file, or counted there as missing.
+    written_seq: u64,
+    /// Lines to write once the file can be written again.
+    buffered: Vec<u8>,
+    /// Events dropped because the buffer was full.
     missing: u64,
     failed: bool,
     altered: bool,
     moved: bool,
-    looked: Instant,
-    /// What is to be told.
+    last_check: Instant,
+    /// Changes that have not been announced.
     changes: Vec<Change>,
     sync: Sync,
 }
 
 impl History {
-    /// Opens `path`, or makes it with the name `room`, and reads what it holds into `past`.
+    /// Opens `path`, or creates it for `room`, and reads its events into `replay`.
     ///
-    /// Fails, and leaves the file as it is, where it is damaged before its last line, or where another server
-    /// has it.
-    pub fn open(path: &Path, room: String, past: &mut ReplayBuffer) -> Result<(Self, Loaded)> {
+    /// # Errors
+    /// The file is damaged before its last line, another server has it open, or it cannot be read or
+    /// written. It is left unchanged.
+    pub fn open(path: &Path, room: String, replay: &mut ReplayBuffer) -> Result<(Self, Loaded)> {
         let shown = path.display();
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true);
@@ -104,7 +105,7 @@ impl History {
             format!("cannot open the history file {shown}: name a file that can be written, or leave --history out")
         })?;
         if !file.metadata()?.is_file() {
-            // A device or a pipe might be read without end.
+            // Reading a device or a pipe might never end.
             bail!("{shown} is not a file that can hold a history: name another one");
         }
         match file.try_lock() {
@@ -118,14 +119,14 @@ impl History {
                 return Err(error).with_context(|| format!("cannot lock the history file {shown}"));
             }
         }
-        let (mut loaded, length) = load(&file, path, past)?;
+        let (mut loaded, length) = load(&file, path, replay)?;
         loaded.torn = file.metadata()?.len() - length;
         if loaded.torn > 0 {
             file.set_len(length)
                 .with_context(|| format!("cannot cut the torn last line off {shown}"))?;
         }
         if loaded.room.is_empty() {
-            // A file that was there before, and empty, may be open to everybody.
+            // An empty file that existed before may be readable by everyone.
             file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
                 .with_context(|| format!("cannot keep others from reading {shown}"))?;
             loaded.room = room;
@@ -137,15 +138,15 @@ impl History {
             path: path.to_owned(),
             room: loaded.room.clone(),
             length,
-            half_written: false,
+            is_torn: false,
             last_seq: loaded.last_seq,
-            kept: loaded.last_seq,
-            waiting: Vec::new(),
+            written_seq: loaded.last_seq,
+            buffered: Vec::new(),
             missing: 0,
             failed: false,
             altered: false,
             moved: false,
-            looked: Instant::now(),
+            last_check: Instant::now(),
             changes: Vec::new(),
         };
         history
@@ -158,8 +159,8 @@ impl History {
         Ok((history, loaded))
     }
 
-    /// Writes the room's next `events`, whole lines. When this returns they are with the kernel, where a `kill -9`
-    /// cannot reach them, or they wait.
+    /// Appends the room's next `events`, as complete lines. When this returns, they are in the kernel, where
+    /// `kill -9` cannot lose them, or buffered.
     pub fn append(&mut self, lines: &[u8], events: u64) {
         self.last_seq += events;
         if !self.failed {
@@ -171,18 +172,18 @@ impl History {
                 }
             }
         }
-        if self.missing == 0 && self.waiting.len() + lines.len() <= MAX_WAITING {
-            self.waiting.extend_from_slice(lines);
+        if self.missing == 0 && self.buffered.len() + lines.len() <= MAX_BUFFERED {
+            self.buffered.extend_from_slice(lines);
         } else {
             self.missing += events;
         }
-        // Where that fails as well, there is no way to keep the number.
-        let _ = self.keep_number();
+        // If this fails as well, the number cannot be saved.
+        let _ = self.save_last_seq();
     }
 
-    /// Says in the first line which number was given last, so that it is not given again after a `kill -9`. That takes no room on
-    /// the disk: only few file systems that are full do not allow it.
-    fn keep_number(&self) -> io::Result<()> {
+    /// Saves the last sequence number in the first line, so that it is not used again after `kill -9`.
+    /// Rewriting in place takes no disk space, so it works on a full disk except on a few file systems.
+    fn save_last_seq(&self) -> io::Result<()> {
         let Some(mut file) = self.first_line.as_ref() else {
             return Ok(());
         };
@@ -191,7 +192,7 @@ impl History {
         file.read_exact(&mut old)?;
         let (room, seq) = (self.room.clone(), Some(self.last_seq));
         let new = ControlLine::Room { room, seq }.line();
-        // A file may have begun with a shorter line, or been changed.
+        // An old file may have a shorter first line, or another program may have changed it.
         if header(&old).is_ok_and(|(room, _)| room == self.room) && new.len() == old.len() {
             file.rewind()?;
             file.write_all(&new)?;
@@ -200,12 +201,12 @@ impl History {
         Ok(())
     }
 
-    /// Gives what is to be told. Where it is [`LOOK`] since the last time, it tries to write what waits, and looks
-    /// whether the file is as it was left.
-    pub fn look(&mut self) -> Vec<Change> {
-        if self.looked.elapsed() >= LOOK {
-            self.looked = Instant::now();
-            // It was told, or will be when there is something to be written.
+    /// Returns the changes to announce. Once per [`CHECK_INTERVAL`], also retries buffered lines and checks
+    /// whether the file was moved.
+    pub fn check(&mut self) -> Vec<Change> {
+        if self.last_check.elapsed() >= CHECK_INTERVAL {
+            self.last_check = Instant::now();
+            // The error was announced, or will be with the next event.
             let _ = self.retry();
             let moved = !os::leads_to(&self.path, &self.file);
             if moved && !self.moved {
@@ -218,16 +219,16 @@ impl History {
     }
 
     fn retry(&mut self) -> io::Result<()> {
-        let mut lines = std::mem::take(&mut self.waiting);
-        let waiting = lines.len();
+        let mut lines = std::mem::take(&mut self.buffered);
+        let buffered = lines.len();
         if self.missing > 0 {
             let count = self.missing;
             lines.extend(ControlLine::Missing { count }.line());
         }
         let written = self.write(&lines);
         if written.is_err() {
-            lines.truncate(waiting);
-            self.waiting = lines;
+            lines.truncate(buffered);
+            self.buffered = lines;
         } else {
             self.missing = 0;
             if std::mem::take(&mut self.failed) {
@@ -237,36 +238,41 @@ impl History {
         written
     }
 
-    /// Writes whole lines, up to the room's last event.
+    /// Writes complete lines, up to the room's last event.
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.settle()?;
+        self.repair()?;
         if self.length == 0 {
             let room = self.room.clone();
             let mut begin = ControlLine::Room { room, seq: None }.line();
-            // Where it was emptied, the room goes on without what was there.
-            if self.kept > 0 {
-                begin.extend(ControlLine::Missing { count: self.kept }.line());
+            // Another program has emptied the file: count the earlier events as missing.
+            if self.written_seq > 0 {
+                begin.extend(
+                    ControlLine::Missing {
+                        count: self.written_seq,
+                    }
+                    .line(),
+                );
             }
             self.put(&begin)?;
         }
         self.put(lines)?;
-        self.kept = self.last_seq;
+        self.written_seq = self.last_seq;
         Ok(())
     }
 
-    /// Cuts half a line off, and looks whether another program has changed the file.
-    fn settle(&mut self) -> io::Result<()> {
+    /// Truncates a partial line, and detects changes by another program.
+    fn repair(&mut self) -> io::Result<()> {
         let mut found = self.file.metadata()?.len();
-        // Half a line would read as damage once another follows it. It may not have been possible to cut it.
-        if self.half_written && found > self.length {
+        // A partial line followed by another line would count as damage. Truncating it may have failed.
+        if self.is_torn && found > self.length {
             self.file.set_len(self.length)?;
             found = self.length;
         }
-        self.half_written = false;
+        self.is_torn = false;
         if found != self.length && !std::mem::replace(&mut self.altered, true) {
             self.changes.push(Change::Altered);
         }
-        // What another program has written is not ours to cut, and what it has cut is not to be filled with zeros.
+        // Bytes that another program appended stay, and a gap that it cut is not filled with zeros.
         self.length = found;
         Ok(())
     }
@@ -276,7 +282,7 @@ impl History {
             return Ok(());
         }
         if let Err(error) = self.file.write_all(lines) {
-            self.half_written = self.file.set_len(self.length).is_err();
+            self.is_torn = self.file.set_len(self.length).is_err();
             return Err(error);
         }
         self.length += lines.len() as u64;
@@ -284,12 +290,12 @@ impl History {
         Ok(())
     }
 
-    /// Puts all on the disk and ends the thread `sync`. Gives what is to be told.
+    /// Writes and syncs everything and ends the thread `sync`. Returns the changes to announce.
     pub fn close(mut self) -> Vec<Change> {
         if let Err(error) = self.retry()
-            && self.kept < self.last_seq
+            && self.written_seq < self.last_seq
         {
-            let lost = self.last_seq - self.kept;
+            let lost = self.last_seq - self.written_seq;
             self.changes.push(Change::Lost(lost, error));
         }
         self.sync.stop();
@@ -306,21 +312,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_move_is_told_each_time_that_it_happens_and_not_as_long_as_it_lasts() {
+    fn each_move_of_the_file_is_announced_once() {
         let folder = tempfile::tempdir().unwrap();
         let (here, there) = (folder.path().join("here"), folder.path().join("there"));
         let (mut history, _) =
             History::open(&here, "room".into(), &mut ReplayBuffer::new(0)).unwrap();
-        let mut look = || {
-            history.looked -= LOOK;
-            history.look().len()
+        let mut check = || {
+            history.last_check -= CHECK_INTERVAL;
+            history.check().len()
         };
-        assert_eq!(look(), 0);
+        assert_eq!(check(), 0);
         for _ in 0..2 {
             fs::rename(&here, &there).unwrap();
-            assert_eq!((look(), look()), (1, 0));
+            assert_eq!((check(), check()), (1, 0));
             fs::rename(&there, &here).unwrap();
-            assert_eq!(look(), 0);
+            assert_eq!(check(), 0);
         }
         assert!(history.close().is_empty());
     }

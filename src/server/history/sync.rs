@@ -1,7 +1,7 @@
-//! The thread `sync`: puts what is written to the history file on the disk.
+//! The thread `sync`: syncs the history file to disk.
 //!
-//! An fsync takes milliseconds to seconds, so it must not hold up delivery. One that fails is not tried again
-//! for the same data: the kernel may have dropped the pages (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
+//! An fsync takes milliseconds to seconds, so it must not hold up delivery. A failed one is not retried for
+//! the same data, because the kernel may have dropped the pages (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
 
 use std::fs::File;
 use std::io;
@@ -13,11 +13,11 @@ use anyhow::{Context, Result};
 
 use crate::os;
 
-/// Least time between two syncs, so that events are on the disk within a second of happening and a busy room
-/// does not keep the disk busy.
+/// Minimum time between two syncs: events are on disk within a second, and a busy room does not keep the
+/// disk busy.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The way to the thread.
+/// Handle of the thread.
 pub(crate) struct Sync {
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
@@ -25,7 +25,7 @@ pub(crate) struct Sync {
 
 #[derive(Default)]
 struct Shared {
-    /// Guards the three flags; held for no longer than it takes to set them.
+    /// Guards the flags. Held only while they are read or set.
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -49,23 +49,23 @@ impl Sync {
         Ok(Self { shared, thread })
     }
 
-    /// Has what was written put on the disk, within a second; never waits.
+    /// Requests a sync within a second. Never blocks.
     pub(crate) fn request(&self) {
         if !std::mem::replace(&mut self.shared.lock().wanted, true) {
             self.shared.changed.notify_one();
         }
     }
 
-    /// What has failed, once.
+    /// The first error since the last success, once.
     pub(crate) fn error(&self) -> Option<io::Error> {
         self.shared.lock().error.take()
     }
 
-    /// Ends the thread, and waits for a sync that is under way. What was written since is not on the disk yet.
+    /// Ends the thread after the sync that is in progress. Later writes are not synced.
     pub(crate) fn stop(self) {
         self.shared.lock().stopping = true;
         self.shared.changed.notify_one();
-        // The thread runs nothing that panics; if it did, there is nothing more to be done about it.
+        // The thread does not panic; if it did, there is nothing left to clean up.
         let _ = self.thread.join();
     }
 }
@@ -83,7 +83,7 @@ impl Shared {
                 drop(state);
                 let error = file.sync_data().err();
                 state = self.lock();
-                // A disk that goes on failing is no news.
+                // Repeated failures are reported once.
                 let was_failing = std::mem::replace(&mut failing, error.is_some());
                 state.error = error.filter(|_| !was_failing).or(state.error.take());
                 let next = Instant::now() + PAUSE;
