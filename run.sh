@@ -181,7 +181,7 @@ make_dist() {
     trap "rm -rf '$stage'" EXIT
     mkdir -p "$stage/$name/bin"
     cp "$programs"/chat-{run,server,client} "$stage/$name/bin/"
-    cp README.md LICENSE "$stage/$name/"
+    cp README.md LICENSE-MIT LICENSE-APACHE "$stage/$name/"
     "$programs/pages" "$stage/$name/share" ||
         fail "could not make the man pages; what is above says why"
     time=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}

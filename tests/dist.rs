@@ -126,7 +126,7 @@ fn every_program_has_its_page_and_its_completions() {
             assert!(!text.contains("lifeline"), "{file}");
         }
     }
-    for file in ["README.md", "LICENSE"] {
+    for file in ["README.md", "LICENSE-MIT", "LICENSE-APACHE"] {
         assert!(unpacked().join(file).is_file(), "{file}");
     }
 }
