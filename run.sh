@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Builds what is not built and starts a session; runs the tests and the benchmarks; makes one file to copy. `./run.sh --help` says more.
+# Builds chat-run and starts a session. Other commands run the tests, the fuzzer and the benchmarks,
+# and make an archive of the programs: see `./run.sh --help`.
 set -euo pipefail
 cd_back=$PWD
-# Through a symlink, as in ~/bin, Cargo.toml stands where the link leads. Not every readlink can tell that.
+# If started through a symlink, as in ~/bin, find Cargo.toml beside the link's target. Not every
+# readlink has -f.
 self=$(readlink -f -- "${BASH_SOURCE[0]}" 2>/dev/null) || self=${BASH_SOURCE[0]}
 root=$(cd -- "$(dirname -- "$self")" && pwd)
 
@@ -15,28 +17,29 @@ fail() {
 
 usage() {
     cat <<'END'
-Builds what is not built, and starts a chat: a server in this terminal, and a window for each client.
+Builds the programs if necessary and starts a chat: a server in this terminal and a window for each client.
 
-Usage: ./run.sh [OPTIONS OF chat-run]    start a session, as ./run.sh -c 3 -p 8080
+Usage: ./run.sh [OPTIONS OF chat-run]    start a session, for example ./run.sh -c 3 -p 8080
        ./run.sh test [OPTIONS OF cargo test]
-                                         install what the tests need, and run them all
-       ./run.sh soak MINUTES             let members come and go for so long, and tell what was lost
-       ./run.sh fuzz MINUTES             feed the protocol, the client and the history with bytes that nobody thought of
+                                         install what the tests need and run them all
+       ./run.sh soak MINUTES             let members join, talk and leave at random, and report what was lost
+       ./run.sh fuzz MINUTES             feed generated input to the protocol, the client and the history
        ./run.sh bench [OPTIONS OF cargo bench]
                                          run the benchmarks
-       ./run.sh dist [FOLDER]            make one file of programs, completions and man pages that runs on any
-                                         Linux of this processor, in FOLDER or here
-       ./run.sh --help                   this, and the options of chat-run
+       ./run.sh dist [DIRECTORY]         make an archive of the programs, completions and man pages that runs on
+                                         any Linux with this processor architecture, in DIRECTORY or here
+       ./run.sh --help                   show this and the options of chat-run
 
 END
 }
 
-# Whether version $1 is at least version $2: 1.89 or 1.95.0-nightly, and so on.
+# Succeeds if version $1, such as 1.89 or 1.95.0-nightly, is at least version $2.
 is_at_least() {
     [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
 }
 
-# How to install packages, by the package manager that is found: $1 for apt-get, $2 for dnf and zypper, $3 for pacman, $4 for apk.
+# Prints how to install packages with the package manager of this system: $1 are their names for
+# apt-get, $2 for dnf and zypper, $3 for pacman, $4 for apk.
 install_hint() {
     if command -v apt-get >/dev/null; then
         echo "sudo apt-get install $1"
@@ -55,29 +58,29 @@ install_hint() {
     fi
 }
 
-# What is needed to build: cargo, a Rust that is new enough, and a linker.
+# Exits with advice unless cargo, a recent enough rustc and a C linker are installed.
 check_tools() {
-    # rustup puts it there, but a shell that was open before does not know.
+    # rustup installs cargo there, but shells that were already open have the old PATH.
     if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
         PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
     fi
     local rustup="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
     local wanted found
     wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' "$root/Cargo.toml")
-    command -v cargo >/dev/null || fail "there is no cargo; install Rust $wanted or newer, which needs no root:
+    command -v cargo >/dev/null || fail "cargo is not installed; install Rust $wanted or newer, which needs no root:
   $rustup"
-    command -v rustc >/dev/null || fail "there is a cargo, but no rustc; install Rust $wanted or newer, which needs no root:
+    command -v rustc >/dev/null || fail "cargo is installed, but rustc is not; install Rust $wanted or newer, which needs no root:
   $rustup"
     found=$(rustc --version | cut -d ' ' -f 2)
-    is_at_least "$found" "$wanted" || fail "Rust is $found here, and has to be $wanted or newer; get it without root by
+    is_at_least "$found" "$wanted" || fail "Rust $found is too old; install $wanted or newer, which needs no root:
   $(if command -v rustup >/dev/null; then echo 'rustup update stable'; else echo "$rustup"; fi)"
     command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null ||
-        fail "there is no C linker (cc), which Rust needs to link programs; install it with
+        fail "no C linker (cc) found, which Rust needs to link programs; install one with
   $(install_hint 'gcc libc6-dev' gcc 'gcc' 'gcc musl-dev')
-or, without root, one that comes in a folder, such as conda's: conda install -c conda-forge gcc"
+or without root, for example from conda: conda install -c conda-forge gcc"
 }
 
-# Everything that the window tests, and the README's examples, call: command, package.
+# Commands that the window tests and the README's examples call, each with its Debian package.
 test_needs() {
     cat <<'END'
 Xvfb xvfb
@@ -104,12 +107,12 @@ alacritty alacritty
 END
 }
 
-# Whether a Debian package is installed.
+# Succeeds if the Debian package $1 is installed.
 is_there() {
     dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q '^install ok installed'
 }
 
-# Puts in place what the tests need. Quick when it is all there.
+# Installs what the tests need. Returns at once if nothing is missing.
 prepare_tests() {
     local command package missing=() commands=()
     while read -r command package; do
@@ -119,23 +122,24 @@ prepare_tests() {
         fi
     done < <(test_needs)
     if command -v dpkg-query >/dev/null; then
-        # They have no command: the font in which windows show letters of all Europe, and what draws without a graphics card.
+        # Packages without a command: the font for letters of European languages, and the software
+        # renderer for machines without a graphics card.
         for package in fonts-dejavu-core libgl1-mesa-dri; do
             is_there "$package" || missing+=("$package")
         done
     fi
     [ ${#missing[@]} -gt 0 ] || return 0
-    command -v apt-get >/dev/null || fail "the tests need what is not here: ${commands[*]}; install the packages that have them"
+    command -v apt-get >/dev/null || fail "the tests need commands that are not installed: ${commands[*]}; install the packages that provide them"
 
     local root_by=()
     if [ "$(id -u)" -ne 0 ]; then
-        command -v sudo >/dev/null || fail "the tests need packages, and there is no sudo to install them; as root:
+        command -v sudo >/dev/null || fail "the tests need packages, and sudo is not installed; as root, run:
   apt-get install --no-install-recommends ${missing[*]}"
         root_by=(sudo)
     fi
     say "installing what the tests need: ${missing[*]}"
     local apt=("${root_by[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 -qq)
-    # Lists may be old, or not there at all, as in a container.
+    # The package lists may be outdated, or missing, as in a fresh container.
     "${apt[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null >/dev/null 2>&1 || {
         "${apt[@]}" update </dev/null >&2
         "${apt[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null >&2
@@ -145,21 +149,22 @@ prepare_tests() {
 run_session() {
     check_tools
     local target quiet=--quiet
-    target=$(target_folder)
-    # Nobody should spend the first build before an empty screen, nor wonder what it has to do with `--help`.
+    target=$(target_dir)
+    # Announce the first build: it is slow, and `--help` triggers it too.
     if ! [ -x "$target/release/chat-run" ]; then
         say "building first, which takes a minute or two"
         quiet=
     fi
-    (cd "$root" && cargo build --release --locked ${quiet:+"$quiet"}) || fail "the build failed; what is above says why"
+    (cd "$root" && cargo build --release --locked ${quiet:+"$quiet"}) || fail "the build failed; see the errors above"
     cd "$cd_back"
     exec "$target/release/chat-run" "$@"
 }
 
-# Makes a tar of all that is to be installed, in folder $1. The same files give the same tar: their order, owner and time are set.
+# Makes the archive in directory $1. It is reproducible: the order, owner and time of its files are
+# fixed.
 make_dist() {
-    [ "$(uname -s)" = Linux ] || fail "only for Linux programs can be made that need nothing else; here, install them by \`cargo install --path .\`"
-    tar --version 2>/dev/null | grep -q GNU || fail "this takes GNU tar; install it with
+    [ "$(uname -s)" = Linux ] || fail "self-contained programs can only be built for Linux; here, install with \`cargo install --path .\`"
+    tar --version 2>/dev/null | grep -q GNU || fail "GNU tar is not installed; install it with
   $(install_hint tar tar tar tar)"
     local arch version target name programs stage time
     arch=$(uname -m)
@@ -168,22 +173,22 @@ make_dist() {
     name=chat-run-$version-$arch-linux
     cd "$root"
     if ! [ -d "$(rustc --print target-libdir --target "$target")" ]; then
-        command -v rustup >/dev/null || fail "this Rust cannot build for $target, and there is no rustup to get what it lacks; install that as
-  https://rustup.rs says"
-        rustup target add "$target" >&2 || fail "could not get what builds for $target"
+        command -v rustup >/dev/null || fail "this Rust cannot build for $target, and rustup is not installed to add that; install rustup as
+  https://rustup.rs describes"
+        rustup target add "$target" >&2 || fail "could not install the target $target; see the errors above"
     fi
     say "building, which takes a minute or two"
     cargo build --release --locked --quiet --target "$target" --package chat-run --package pages ||
-        fail "the build failed; what is above says why"
-    programs=$(target_folder)/$target/release
+        fail "the build failed; see the errors above"
+    programs=$(target_dir)/$target/release
     stage=$(mktemp -d)
-    # shellcheck disable=SC2064 # The folder is known now, and not when the shell ends.
+    # shellcheck disable=SC2064 # Expand the local variable now: it is gone at exit.
     trap "rm -rf '$stage'" EXIT
     mkdir -p "$stage/$name/bin"
     cp "$programs"/chat-{run,server,client} "$stage/$name/bin/"
     cp README.md LICENSE-MIT LICENSE-APACHE "$stage/$name/"
     "$programs/pages" "$stage/$name/share" ||
-        fail "could not make the man pages; what is above says why"
+        fail "could not make the man pages; see the errors above"
     time=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
     tar --create --sort=name --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --mtime="@$time" -C "$stage" "$name" |
         gzip -n9 >"$stage/tar.gz"
@@ -191,29 +196,29 @@ make_dist() {
     echo "$1/$name.tar.gz"
 }
 
-# Feeds each target of fuzz/ with what is kept there, and then, for $1 seconds, with what libFuzzer makes of that; what that finds
-# goes to folder $2. Stops at the first input that a target fails with.
+# Runs each target in fuzz/ for $1 seconds, on its corpus and on inputs that libFuzzer derives from
+# it. New inputs of interest go to directory $2. Stops at the first failing input.
 fuzz() {
-    command -v c++ >/dev/null || fail "there is no C++ compiler (c++), which libFuzzer needs; install it with
+    command -v c++ >/dev/null || fail "no C++ compiler (c++) found, which libFuzzer needs; install one with
   $(install_hint g++ gcc-c++ gcc g++)"
     cd "$root/fuzz"
-    say "building what is fuzzed"
-    cargo build --release --locked --quiet || fail "the build of fuzz/ failed; what is above says why (after a change of
-  Cargo.toml, \`cargo metadata\` in fuzz/ brings its lock file up to date)"
+    say "building the fuzz targets"
+    cargo build --release --locked --quiet || fail "the build of fuzz/ failed; see the errors above (after a change
+  of Cargo.toml, run \`cargo metadata\` in fuzz/ to update its lock file)"
     local file target
     for file in fuzz_targets/*.rs; do
         target=$(basename "$file" .rs)
-        say "fuzzing: $target, for $1 s"
+        say "fuzzing $target for $1 s"
         mkdir -p "$2/$target" artifacts
-        # An input that takes over 10 s, or 512 MB, is one that a target fails with.
+        # An input that takes more than 10 s or 512 MB counts as failing.
         cargo run --release --locked --quiet --bin "$target" -- -max_total_time="$1" -timeout=10 -rss_limit_mb=512 \
             -dict=words.dict -verbosity=0 -print_final_stats=1 -artifact_prefix="artifacts/$target-" \
-            "$2/$target" "corpus/$target" || fail "$target fails; keep the input that is named above in fuzz/corpus/$target"
+            "$2/$target" "corpus/$target" || fail "$target failed; add the input named above to fuzz/corpus/$target"
     done
 }
 
-# Where cargo builds, which an environment or a user's configuration may change.
-target_folder() {
+# Prints cargo's target directory, which the environment or the user's configuration may change.
+target_dir() {
     (cd "$root" && cargo metadata --format-version 1 --no-deps --locked) |
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
 }
@@ -221,7 +226,7 @@ target_folder() {
 case ${1-} in
 -h | --help)
     usage
-    # The options are asked from the program itself where that can be built.
+    # chat-run prints its own options, so it has to be built.
     run_session --help
     ;;
 test)
@@ -230,9 +235,9 @@ test)
     prepare_tests
     cd "$root"
     status=0
-    # All of them, also after a file with a test that fails.
+    # Run all test crates even if one fails.
     cargo test --locked --no-fail-fast "$@" || status=$?
-    # Who names tests wants those.
+    # Fuzz only if no particular tests were asked for.
     if [ $# -eq 0 ]; then
         found=$(mktemp -d)
         (fuzz 3 "$found") || status=1
@@ -244,7 +249,7 @@ soak | fuzz)
     minutes=${2-}
     case $minutes in
     '' | *[!0-9.]*)
-        say "error: for how many minutes? as in \`./run.sh $1 10\`"
+        say "error: give the number of minutes, as in \`./run.sh $1 10\`"
         exit 2
         ;;
     esac
@@ -264,15 +269,15 @@ bench)
     exec cargo bench --locked "$@"
     ;;
 dist)
-    folder=$(cd -- "${2:-.}" && pwd) || fail "there is no folder $2"
+    directory=$(cd -- "${2:-.}" && pwd) || fail "there is no directory $2; create it first"
     check_tools
-    make_dist "$folder"
+    make_dist "$directory"
     ;;
 -*)
     run_session "$@"
     ;;
 *[!0-9]*)
-    say "error: run.sh has no command \`$1\`: there are \`test\`, \`soak\`, \`fuzz\`, \`bench\`, \`dist\` and \`--help\`, and chat-run takes a port or options, as in \`./run.sh -c 3\`"
+    say "error: run.sh has no command \`$1\`; it has \`test\`, \`soak\`, \`fuzz\`, \`bench\`, \`dist\` and \`--help\`, and passes a port or options to chat-run, as in \`./run.sh -c 3\`"
     exit 2
     ;;
 *)

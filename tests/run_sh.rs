@@ -219,7 +219,7 @@ fn an_input_that_a_target_fails_with_fails_the_tests() {
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(
         run.stderr
-            .contains("first fails; keep the input that is named above in fuzz/corpus/first"),
+            .contains("first failed; add the input named above to fuzz/corpus/first"),
         "{run:?}"
     );
 }
