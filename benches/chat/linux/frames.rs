@@ -62,7 +62,7 @@ pub(super) fn measure() -> Result<Vec<Extra>> {
             unit: Unit::PerSecond,
         },
         Extra {
-            what: "panes, key to screen meanwhile",
+            what: "panes, key press to screen under the same load",
             ours,
             bare,
             unit: Unit::Seconds,

@@ -59,7 +59,7 @@ const LATENCY: [Quantity; 3] = [
 ];
 const PERCENTILES: [f64; 3] = [0.5, 0.99, 0.999];
 const JOIN_TIME: Quantity = Quantity {
-    what: "time, all notices delivered",
+    what: "time until all notices are delivered",
     unit: Unit::Seconds,
 };
 const MEMORY: Quantity = Quantity {
@@ -71,16 +71,16 @@ const THREADS: Quantity = Quantity {
     unit: Unit::Count,
 };
 const DOUBLED: Quantity = Quantity {
-    what: "delivered twice",
+    what: "duplicates",
     unit: Unit::Count,
 };
 const DISORDERED: Quantity = Quantity {
-    what: "clients with another order",
+    what: "clients that saw another order",
     unit: Unit::Count,
 };
 
 /// What is wrong when nothing comes any more.
-const STILL: &str = "the room stands still";
+const STILL: &str = "the room stalled";
 
 /// A run against one server, repeated in turns with the others.
 pub(super) struct Measure {
@@ -154,7 +154,7 @@ pub(super) const MEASURES: [Measure; 12] = [
     },
     Measure {
         key: "many",
-        title: "10,000 clients, 50 talk",
+        title: "10,000 clients, 50 senders",
         quantities: &[DELIVERIES, COST],
         kind: Kind::Flow {
             clients: 10_000,
@@ -204,7 +204,7 @@ pub(super) const MEASURES: [Measure; 12] = [
     },
     Measure {
         key: "deaf",
-        title: "the same, and one that never reads",
+        title: "the same, plus one client that never reads",
         quantities: &LATENCY,
         kind: Kind::Steady {
             clients: 50,
@@ -220,7 +220,7 @@ pub(super) const MEASURES: [Measure; 12] = [
     },
     Measure {
         key: "order",
-        title: "10,000 messages to 100 clients, each checked",
+        title: "10,000 messages to 100 clients, all checked",
         quantities: &[DOUBLED, DISORDERED],
         kind: Kind::Order { clients: 100 },
     },

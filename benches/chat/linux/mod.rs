@@ -115,7 +115,7 @@ pub(super) fn main() -> Result<()> {
                 .partition(|peer| measure.clients() <= peer.crowd());
             for peer in crowded {
                 report.note(format!(
-                    "{}, {peer}: not measured, since it takes minutes to let so many in",
+                    "{}, {peer}: accepting so many clients takes minutes",
                     measure.title
                 ));
             }
@@ -262,8 +262,8 @@ fn setting(options: &Options) -> Result<String> {
     };
     let (rounds, seconds) = (options.rounds, options.seconds);
     Ok(format!(
-        "![Deliveries, and what one costs](bench.svg)\n\n`{command}` on {day}: {model}, {cores} processors, {memory} GB, Linux {kernel}. \
-         Medians of {rounds} runs of {seconds} s, the servers in turns."
+        "![Deliveries per second, and CPU per delivery](bench.svg)\n\n`{command}` on {day}: {model}, {cores} processors, {memory} GB, Linux {kernel}. \
+         Medians of {rounds} runs of {seconds} s; the servers take turns."
     ))
 }
 

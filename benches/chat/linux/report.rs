@@ -13,16 +13,21 @@ use super::peers::Peer;
 const LABEL: usize = 30;
 const COLUMN: usize = 18;
 
-/// What stands below the table.
+/// The text below the table.
 const EXPLANATION: &str = "\
-Each server gets the same messages, 64 bytes of text each, from one thread that plays all clients. For deliveries, eight clients
-talk (where it says so, 50), with 256 messages under way at most; CPU is what the server's process uses, in the kernel too.
-Latency is from just before a message is written until a client has read it. Memory is what is resident for each idle client,
-without the kernel's part. The IRC servers run without fake lag, penalties and limits; they do not set TCP_NODELAY, as all
-others do, so a message may wait until the client has acknowledged the one before it. The limit is a bare epoll loop without
-names or rules, which sends each message back to its sender as well; the limit, tokio and Python tell nobody who joins. All have
-joined when each has its welcome and each notice of who came later; ours starts the threads of its members after that, and is given time
-for it before they, and the memory, are counted.";
+All servers get the same messages, with 64 bytes of text each, from one thread that plays all clients.
+The limit is a bare epoll loop without names or rules, which also sends each message back to its
+sender.
+
+- Deliveries: eight clients send (or 50, if the row says so), with at most 256 messages in flight. CPU
+  is that of the server's process, including its time in the kernel.
+- Latency runs from just before a message is written until a client has read it.
+- Joining ends when each client has its welcome and the notice of every client that joined after it.
+  The limit, tokio and Python send no such notices. Our server starts the threads of its members
+  after that; threads and memory are counted when it has done so.
+- Memory is the server's resident memory per idle client, without buffers in the kernel.
+- The IRC servers run without fake lag, penalties and limits. Unlike the others, they do not set
+  TCP_NODELAY, so a message may wait until the client has acknowledged the previous one.";
 
 /// Every value of every run.
 pub(super) struct Report {
@@ -110,10 +115,10 @@ impl Report {
     /// The whole report, as Markdown; `setting` tells where and how it was made.
     pub(super) fn markdown(&self, setting: &str) -> Result<String> {
         let mut out = String::new();
-        writeln!(out, "# Beside other servers\n\n{setting}\n")?;
+        writeln!(out, "# Comparison with other servers\n\n{setting}\n")?;
         writeln!(
             out,
-            "In brackets: ours divided by theirs. More deliveries are better; of all else, less is.\n"
+            "In parentheses: our value divided by theirs. Higher is better for deliveries, lower for everything else.\n"
         )?;
         let titles: Vec<String> = self.peers.iter().map(Peer::to_string).collect();
         writeln!(out, "| | {} |", titles.join(" | "))?;
@@ -125,10 +130,10 @@ impl Report {
             }
         }
         let losses: Vec<String> = self.losses().map(|lost| lost.to_string()).collect();
-        writeln!(out, "| deliveries lost, in all | {} |", losses.join(" | "))?;
+        writeln!(out, "| total deliveries lost | {} |", losses.join(" | "))?;
         writeln!(out, "\n{EXPLANATION}")?;
         if !self.extras.is_empty() {
-            writeln!(out, "\n| | ours | bare |\n|---|---:|---:|")?;
+            writeln!(out, "\n| | ours | baseline |\n|---|---:|---:|")?;
             for extra in &self.extras {
                 writeln!(out, "| {} |", extra.cells().join(" | "))?;
             }

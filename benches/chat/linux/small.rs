@@ -59,14 +59,14 @@ pub(super) const SMALL: [Small; 4] = [
     Small {
         key: "session",
         what: "chat-run, start to three clients logged in",
-        bare: "three times the emulator with `true`",
+        bare: "three emulators running `true`",
         ours: || session().map(|(start, _)| start),
         theirs: emulators,
     },
     Small {
         key: "end",
-        what: "chat-run, Ctrl+C to nothing left",
-        bare: "three emulators with `cat`, SIGTERM",
+        what: "chat-run, Ctrl+C until all processes are gone",
+        bare: "three emulators running `cat`, SIGTERM",
         ours: || session().map(|(_, end)| end),
         theirs: emulators_end,
     },
