@@ -205,6 +205,7 @@ Examples:
 )]
 pub struct ClientArgs {
     /// Host to join: a name, an address, HOST:PORT, [::1]:PORT, or a lone port [default: localhost]
+    #[expect(rustdoc::broken_intra_doc_links, reason = "--help shows the brackets")]
     #[arg(value_name = "HOST")]
     pub host: Option<String>,
 

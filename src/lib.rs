@@ -11,9 +11,9 @@
 //! ```
 //!
 //! [`protocol`] is pure: no sockets, no threads, no clock. [`server`], [`client`] and [`launcher`] stand on it and do not
-//! know each other. What more than one of them needs, each in a module of its own: [`cli`] (command lines), [`listen`]
-//! (listening sockets), [`lifeline`] (between launcher and clients), [`keyboard`] (what is typed on a terminal), [`style`]
-//! (colours), `wrap` and `rows` (rows of text and of a log), [`os`] (what is not the same everywhere).
+//! import each other. More than one of them needs the rest: [`cli`] (command lines), [`control_socket`]
+//! (ties clients to their launcher), [`net`] (sockets), [`tty`] (terminals) and [`os`] (what differs
+//! between systems).
 //!
 //! # The server's threads
 //!

@@ -44,7 +44,7 @@ const ERROR_COLOR: Color = Color::Ansi256(130);
 /// What the server says, chosen as [`ERROR_COLOR`]: a teal, 4.4 and 4.8.
 const SERVER_COLOR: Color = Color::Ansi256(30);
 
-/// How text looks that need not be read: in a grey, chosen as [`ERROR_COLOR`], 4.5 and 4.6. What a terminal makes of dimmed black on white (SGR 2)
+/// How text looks that need not be read: in a grey, chosen as `ERROR_COLOR`, 4.5 and 4.6. What a terminal makes of dimmed black on white (SGR 2)
 /// is black with some.
 pub fn quiet() -> ColorSpec {
     let mut grey = ColorSpec::new();
