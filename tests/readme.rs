@@ -234,7 +234,12 @@ fn the_cargo_commands_reach_the_programs() {
 
 #[test]
 fn links_lead_to_files_that_exist() {
-    for (page, folder) in [("README.md", ""), ("docs/reading.md", "docs/")] {
+    for (page, folder) in [
+        ("README.md", ""),
+        ("ARCHITECTURE.md", ""),
+        ("CONTRIBUTING.md", ""),
+        ("docs/reading.md", "docs/"),
+    ] {
         for link in file(page).split("](").skip(1) {
             let link = link.split(')').next().unwrap_or_default();
             if !link.starts_with("http") {
