@@ -1,6 +1,6 @@
 #!/bin/sh
-# Puts InspIRCd and ngircd from Debian's packages into a folder, with the libraries that they need and this system lacks.
-# Nothing is installed, no service is started, and root is not needed.
+# Extracts InspIRCd and ngircd from Debian packages into directory $1, with the libraries they need
+# that this system lacks. Installs nothing, starts no service, and needs no root.
 set -eu
 mkdir -p "$1/archives/partial" "$1/lists/partial"
 cd "$1"
@@ -10,11 +10,11 @@ apt() {
 }
 
 download() {
-    # --reinstall: what the system has already is wanted here as well.
+    # --reinstall also downloads packages that the system has already.
     apt --download-only --no-install-recommends --reinstall "$@" install inspircd ngircd
 }
 
-# Where the system's lists are missing or too old, its own.
+# If the system's package lists are missing or outdated, use fresh ones.
 download 2>/dev/null || {
     apt -o Dir::State::lists="$PWD/lists" update
     download -o Dir::State::lists="$PWD/lists"

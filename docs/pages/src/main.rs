@@ -1,4 +1,5 @@
-//! Writes the man pages and the shells' completions of the three programs below a folder, where systems look for them below `share`.
+//! Writes the man pages and shell completions of the three programs to a directory, laid out like
+//! `share` in `/usr`.
 
 use std::fs;
 use std::io;
@@ -8,7 +9,7 @@ use chat_run::cli::{ClientArgs, RunArgs, ServerArgs};
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
-/// The shells, with the folders in which they look.
+/// The shells, and the directories in which they look for completions.
 const SHELLS: [(Shell, &str); 3] = [
     (Shell::Bash, "bash-completion/completions"),
     (Shell::Zsh, "zsh/site-functions"),
@@ -17,7 +18,7 @@ const SHELLS: [(Shell, &str); 3] = [
 
 fn main() -> io::Result<()> {
     let Some(share) = std::env::args_os().nth(1) else {
-        return Err(io::Error::other("name a folder"));
+        return Err(io::Error::other("name the directory to write to"));
     };
     let share = Path::new(&share);
     for command in [
@@ -27,23 +28,24 @@ fn main() -> io::Result<()> {
     ] {
         let name = command.get_name().to_owned();
         let mut visible = without_hidden(&command);
-        for (shell, folder) in SHELLS {
-            let folder = share.join(folder);
-            fs::create_dir_all(&folder)?;
-            let file = clap_complete::generate_to(shell, &mut visible, &name, &folder)?;
+        for (shell, directory) in SHELLS {
+            let directory = share.join(directory);
+            fs::create_dir_all(&directory)?;
+            let file = clap_complete::generate_to(shell, &mut visible, &name, &directory)?;
             if matches!(shell, Shell::Bash) {
-                // bash-completion loads what is called as the command.
-                fs::rename(file, folder.join(&name))?;
+                // bash-completion loads the file with the name of the command.
+                fs::rename(file, directory.join(&name))?;
             }
         }
-        let folder = share.join("man/man1");
-        fs::create_dir_all(&folder)?;
-        clap_mangen::generate_to(command, &folder)?;
+        let directory = share.join("man/man1");
+        fs::create_dir_all(&directory)?;
+        clap_mangen::generate_to(command, &directory)?;
     }
     Ok(())
 }
 
-/// What can be completed: hidden options are for our own programs, and clap_complete would offer them.
+/// The command without its hidden options, which only our own programs use. clap_complete would
+/// offer them.
 fn without_hidden(command: &Command) -> Command {
     let options = command
         .get_arguments()
