@@ -4,8 +4,8 @@ use std::net::{Ipv6Addr, TcpListener};
 use std::process::Stdio;
 
 use super::assert_exit;
-use super::helpers::{FakeServer, at_ten, chat_client, piped};
-use super::support::{Exit, Program, Server, Signal, hearing_hangups, run};
+use support::client::{FakeServer, at_ten, chat_client, piped};
+use support::{Exit, Program, Server, Signal, hearing_hangups, run};
 
 /// Runs a client in a pipe that brings `input`.
 #[track_caller]

@@ -4,8 +4,9 @@ use std::sync::mpsc;
 
 use chat_run::control_socket::{Event, Listener};
 
-use super::helpers::{FakeServer, Terminal, chat_client};
-use super::support::{DEADLINE, Server, run};
+use support::Terminal;
+use support::client::{FakeServer, chat_client};
+use support::{DEADLINE, Server, run};
 
 fn listener() -> (Listener, mpsc::Receiver<Event>) {
     let (sender, events) = mpsc::channel();

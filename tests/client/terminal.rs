@@ -1,7 +1,8 @@
 //! The client on a terminal: what it asks, what it shows, and how one leaves.
 
-use super::helpers::{FakeServer, Terminal};
-use super::support::{Server, Signal};
+use support::Terminal;
+use support::client::FakeServer;
+use support::{Server, Signal};
 
 /// What a user does to leave.
 type Leave<'a> = &'a dyn Fn(&mut Terminal);

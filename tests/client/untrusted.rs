@@ -1,8 +1,8 @@
 //! The client of a server that is not to be trusted.
 
 use super::assert_exit;
-use super::helpers::{FakeServer, WELCOME};
-use super::support::Signal;
+use support::Signal;
+use support::client::{FakeServer, WELCOME};
 
 #[test]
 fn whatever_a_server_sends_only_text_reaches_the_screen() {

@@ -1,0 +1,672 @@
+//! The client against a server that wants to harm it: text on the screen and nothing else, bounded memory, an end that says why, and the terminal as it
+//! was.
+
+#![cfg(target_os = "linux")] // What a client uses is read from /proc.
+
+use std::fs::File;
+use std::io::Write;
+use std::thread;
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use rustix::process::{Pid, kill_process};
+use support::client::{FakeServer, WELCOME, at_ten, chat_client};
+use support::hostile::{HOSTILE, messages};
+use support::screen::Screen;
+use support::victim::{BOTH, On, Unread, Victim, most};
+use support::{Client, Program, Signal, Value, json, wait_until};
+
+/// What a client may take of memory in these floods, in KiB.
+const MOST: u64 = 24 * 1024;
+
+const TIME: &str = "2026-01-31T10:00:00Z";
+
+/// One event of each type.
+fn events() -> Vec<Value> {
+    let ola = json!({"id": 3, "name": "ola", "group": "3ID12"});
+    vec![
+        json!({"type": "message", "seq": 1, "time": TIME, "id": 3, "from": "ola", "text": "hi"}),
+        json!({"type": "joined", "seq": 2, "time": TIME, "id": 3, "name": "ola", "group": "3ID12"}),
+        json!({"type": "left", "seq": 3, "time": TIME, "id": 3, "name": "ola", "reason": "too slow"}),
+        json!({"type": "renamed", "seq": 4, "time": TIME, "id": 3, "from": "ola", "to": "ula"}),
+        json!({"type": "server", "seq": 5, "time": TIME, "text": "hi"}),
+        json!({"type": "private", "time": TIME, "id": 3, "from": "ola", "text": "psst"}),
+        json!({"type": "private", "time": TIME, "id": 3, "to": "ola", "text": "psst"}),
+        json!({"type": "online", "count": 1, "members": [ola]}),
+        json!({"type": "help", "lines": ["one", "two"]}),
+        json!({"type": "error", "text": "no"}),
+        json!({"type": "notice", "text": "so"}),
+        json!({"type": "welcome", "room": "r", "token": "t", "id": 7, "name": "ala", "count": 1, "online": [ola], "seq": 0}),
+    ]
+}
+
+fn message(seq: u64, id: u64, from: &str, text: &str) -> Value {
+    json!({"type": "message", "seq": seq, "time": TIME, "id": id, "from": from, "text": text})
+}
+
+fn joined(id: u64, name: &str) -> Value {
+    json!({"type": "joined", "seq": 1, "time": TIME, "id": id, "name": name})
+}
+
+fn left(id: u64, name: &str) -> Value {
+    json!({"type": "left", "seq": 1, "time": TIME, "id": id, "name": name})
+}
+
+fn renamed(id: u64, from: &str, to: &str) -> Value {
+    json!({"type": "renamed", "seq": 1, "time": TIME, "id": id, "from": from, "to": to})
+}
+
+fn notice(text: &str) -> Value {
+    json!({"type": "notice", "text": text})
+}
+
+// Servers that end.
+
+/// What a server does, and what the client says then.
+type Deed = (fn(Client), &'static str);
+
+#[test]
+fn a_server_that_lets_nobody_in_is_told_with_what_it_does() {
+    let deeds: &[Deed] = &[
+        (
+            drop,
+            "closed the connection before it let anybody in: is it a `chat-server`?",
+        ),
+        (Client::reset, "is it a `chat-server`?"),
+        (
+            |mut server| {
+                server.send_bytes(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            },
+            "before it let anybody in: is it a `chat-server`?",
+        ),
+        (
+            |mut server| {
+                server.send_bytes(
+                    b"SSH-2.0-OpenSSH_9.2\r\n\x00\x00\x01\x0c\x0a\x14\xff\xfe\x9b2J\x1b[2J",
+                )
+            },
+            "before it let anybody in: is it a `chat-server`?",
+        ),
+        (
+            |mut server| server.send_bytes(&WELCOME.as_bytes()[..60]),
+            "before it let anybody in: is it a `chat-server`?",
+        ),
+        (
+            |mut server| {
+                server.send(r#"{"type":"message","seq":1,"time":"2026-01-31T10:00:00Z","id":3,"from":"ola","text":"too early"}"#)
+            },
+            "before it let anybody in: is it a `chat-server`?",
+        ),
+        (
+            |mut server| server.send("{\"type\":\"error\",\"text\":\"\\u001b[2Jno\\u009b\"}"),
+            "error: ␛[2Jno\u{fffd}",
+        ),
+        (
+            |mut server| server.send("! \x1b]0;no\u{9b}"),
+            "error: ␛]0;no\u{fffd}",
+        ),
+        (
+            |server| endless(&server, b"{\"type\":\""),
+            "sends a line without end: is it a `chat-server`?",
+        ),
+        (
+            |server| endless(&server, b"no JSON "),
+            "sends a line without end: is it a `chat-server`?",
+        ),
+    ];
+    let fake = FakeServer::new();
+    for on in BOTH {
+        for (at, (deed, error)) in deeds.iter().enumerate() {
+            let victim = Victim::start(on, &fake);
+            let mut server = fake.accept();
+            server.expect("/json ala");
+            deed(server);
+            let wrote = victim.end(1);
+            assert!(wrote.contains(error), "{on:?}, {at}: {wrote:?}");
+            assert!(!wrote.contains("too early"), "{wrote:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_ends_in_the_middle_is_told() {
+    let closed = "error: the server closed the connection: start chat-client again to come back";
+    let over_1_mib = "error: the server sends a line of over 1 MiB: it is no chat-server";
+    let deeds: &[Deed] = &[
+        (drop, closed),
+        (
+            |mut server| server.send_bytes(b"{\"type\":\"notice\",\"text\":\"half"),
+            closed,
+        ),
+        (
+            Client::reset,
+            "error: the connection is lost (it was cut): start chat-client again",
+        ),
+        (
+            |server| endless(&server, b"{\"type\":\"notice\",\"text\":\""),
+            over_1_mib,
+        ),
+        (|server| endless(&server, b"no JSON "), over_1_mib),
+        (|server| endless(&server, b"\x1b]0;\xff"), over_1_mib),
+        (
+            |mut server| server.send(&"x".repeat(1024 * 1024 + 1)),
+            over_1_mib,
+        ),
+    ];
+    let fake = FakeServer::new();
+    for on in BOTH {
+        for (at, (deed, error)) in deeds.iter().enumerate() {
+            let mut victim = Victim::start(on, &fake);
+            let server = fake.let_in();
+            victim.expect("welcome");
+            deed(server);
+            let wrote = victim.end(1);
+            assert!(wrote.contains(error), "{on:?}, {at}: {wrote:?}");
+        }
+    }
+}
+
+/// Sends `bytes` for ever, and no line ending, until the client has gone; fails where it takes much.
+fn endless(server: &Client, bytes: &[u8]) {
+    const MUCH: usize = 64 * 1024 * 1024;
+    let chunk = bytes.repeat(64 * 1024 / bytes.len());
+    let mut sent = 0;
+    while sent < MUCH && server.socket().write(&chunk).is_ok() {
+        sent += chunk.len();
+    }
+    assert!(sent < MUCH, "it takes a line of {sent} bytes");
+}
+
+#[test]
+fn a_server_that_never_lets_anybody_in_is_given_up() {
+    fn expect_given_up(victim: Victim) {
+        let wrote = victim.end(1);
+        let error = "did not let anybody in (no answer in time): is it a `chat-server`?";
+        assert!(wrote.contains(error), "{wrote:?}");
+    }
+    let (silent, talking) = (FakeServer::new(), FakeServer::new());
+    thread::scope(|scope| {
+        for on in BOTH {
+            let victim = Victim::start(on, &silent);
+            let server = silent.accept();
+            scope.spawn(move || {
+                expect_given_up(victim);
+                drop(server);
+            });
+            let victim = Victim::start(on, &talking);
+            let server = talking.accept();
+            scope.spawn(move || {
+                // Until the client has gone.
+                while server
+                    .socket()
+                    .write_all(b"* wait\n{\"type\":\"notice\",\"text\":\"wait\"}\n{\"type\":\n")
+                    .is_ok()
+                {
+                    thread::sleep(Duration::from_millis(50));
+                }
+            });
+            scope.spawn(move || expect_given_up(victim));
+        }
+    });
+}
+
+// Servers that send what makes no sense.
+
+#[test]
+fn what_happens_is_shown_as_text_whatever_is_in_it() {
+    let fake = FakeServer::new();
+    let ala = Screen::start(&chat_client(&[&fake.address(), "-n", "ala"]), 160, 500);
+    let mut window = fake.let_in();
+    let pipe = fake.piped();
+    let mut piped = fake.let_in();
+    let mut lines = String::new();
+    let mut expected = vec!["* welcome, ala: 1 online; /help lists the commands".to_owned()];
+    for (seq, (sent, arrives)) in (1..).zip(messages()) {
+        for (event, shown) in [
+            (
+                json!({"type": "message", "seq": seq, "time": TIME, "id": 3, "from": sent, "text": sent}),
+                format!("10:00 {arrives}: {arrives}"),
+            ),
+            (
+                json!({"type": "renamed", "seq": seq, "time": TIME, "id": 3, "from": sent, "to": "x"}),
+                format!("10:00 * {arrives} is now x"),
+            ),
+            (
+                json!({"type": "server", "seq": seq, "time": TIME, "text": sent}),
+                format!("10:00 * the server: {arrives}"),
+            ),
+            (
+                json!({"type": "private", "time": TIME, "id": 3, "from": sent, "text": sent}),
+                format!("10:00 [{arrives}] {arrives}"),
+            ),
+            (
+                json!({"type": "notice", "text": sent}),
+                format!("* {arrives}"),
+            ),
+        ] {
+            lines += &format!("{event}\n");
+            expected.push(shown);
+        }
+    }
+    lines += "{\"type\":\"notice\",\"text\":\"that is all\"}\n";
+    expected.push("* that is all".into());
+    for server in [&mut window, &mut piped] {
+        server.send_bytes(lines.as_bytes());
+    }
+    pipe.expect_stdout("* that is all");
+    // The last day of January may not be today.
+    let is_day = |line: &str| line.starts_with("* 20") || line.starts_with("--- ");
+    let shown = at_ten(&pipe.stdout());
+    let shown: Vec<&str> = shown.lines().filter(|line| !is_day(line)).collect();
+    assert_eq!(shown, expected);
+
+    ala.expect("* that is all");
+    let text = at_ten(&ala.text());
+    let shown: Vec<&str> = text
+        .trim_end()
+        .lines()
+        .filter(|line| !is_day(line))
+        .collect();
+    let mut expected: Vec<String> = expected
+        .iter()
+        .map(|line| line.replace('\u{fffd}', "").trim_end().to_owned())
+        .map(|line| line.replace("10:00 * the server:", "10:00 *** the server:"))
+        .collect();
+    expected.push(">".into());
+    assert_eq!(shown, expected);
+    let cursor = ala.look(vt100::Screen::cursor_position);
+    assert_eq!(
+        (usize::from(cursor.0), cursor.1),
+        (text.trim_end().lines().count() - 1, 2)
+    );
+}
+
+#[test]
+fn whatever_field_a_text_comes_in_nothing_but_text_is_shown() {
+    let fake = FakeServer::new();
+    for on in BOTH {
+        let mut victim = Victim::start(on, &fake);
+        let mut server = fake.accept();
+        server.expect("/json ala");
+        server.send(&format!(
+            "* \x1b[2J\u{9b}2J{}\n! \x1b[2J\u{9b}2J",
+            HOSTILE[0].0
+        ));
+        let name: String = HOSTILE.iter().map(|(sent, _)| *sent).collect();
+        server.send(&WELCOME.replace("\"ala\"", &json!(name).to_string()));
+        for (sent, _) in HOSTILE {
+            for mut event in events() {
+                replace_texts(&mut event, sent);
+                server.send(&event.to_string());
+                // As it is, not as JSON has it.
+                server.send(&format!("{{\"type\":\"notice\",\"text\":\"{sent}\"}}"));
+                server.send(&format!("! {sent}\n{sent}"));
+            }
+        }
+        server.send(&notice("that is all").to_string());
+        victim.expect("* that is all");
+        drop(server);
+        victim.end(1);
+    }
+}
+
+/// Puts `text` in the place of each text that is shown.
+fn replace_texts(value: &mut Value, text: &str) {
+    match value {
+        Value::String(old) => text.clone_into(old),
+        Value::Array(values) => values
+            .iter_mut()
+            .for_each(|value| replace_texts(value, text)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if name != "type" && name != "time" {
+                    replace_texts(value, text);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[test]
+fn a_field_that_is_missing_or_of_another_type_harms_no_other_event() {
+    let wrong: Vec<String> = [
+        "null",
+        "true",
+        "-1",
+        "1.5",
+        "1e400",
+        "18446744073709551616",
+        "\"x\"",
+        "\"\"",
+        "[]",
+        "{}",
+        "[null]",
+        "[[1,2]]",
+        "{\"id\":{}}",
+        "\"\\ud800\"",
+        "\"-009999-01-01T00:00:00Z\"",
+        "\"9999-12-30T23:59:59Z\"",
+        "nul",
+        "",
+    ]
+    .iter()
+    .map(|wrong| (*wrong).to_owned())
+    .chain([
+        "[".repeat(100_000),
+        "{\"a\":".repeat(100_000),
+        "9".repeat(100_000),
+    ])
+    .collect();
+    let mut lines = String::new();
+    for event in events() {
+        let fields = event.as_object().unwrap();
+        for name in fields.keys() {
+            let others = fields.iter().filter(|(other, _)| *other != name);
+            let others: Vec<String> = others
+                .map(|(name, value)| format!("\"{name}\":{value}"))
+                .collect();
+            let others = others.join(",");
+            lines += &format!("{{{others}}}\n");
+            for wrong in &wrong {
+                lines += &format!("{{{others},\"{name}\":{wrong}}}\n");
+            }
+            lines += &format!("{{{others},\"{name}\":1,\"{name}\":2}}\n");
+        }
+    }
+    lines += "{\"type\":\"notice\",\"text\":\"that is all\"}\n";
+    let fake = FakeServer::new();
+    for on in BOTH {
+        let mut victim = Victim::start(on, &fake);
+        let mut server = fake.let_in();
+        server.send_bytes(lines.as_bytes());
+        victim.expect("* that is all");
+        drop(server);
+        victim.end(1);
+    }
+}
+
+#[test]
+fn events_out_of_order_are_shown_as_they_come() {
+    let past = |mut event: Value| {
+        event["replay"] = true.into();
+        event
+    };
+    let mut late = message(7, 3, "ola", "late");
+    late["time"] = "9999-12-30T21:59:59Z".into();
+    let mut early = message(7, 3, "ola", "early");
+    early["time"] = "-009999-01-02T02:00:00Z".into();
+    let lines: Vec<String> = [
+        message(9, 3, "ola", "before they joined"),
+        joined(3, "ola"),
+        joined(3, "ola"),
+        message(2, 3, "ola", "back"),
+        message(2, 3, "ola", "and again"),
+        message(0, 3, "ola", "nothing"),
+        message(u64::MAX, u64::MAX, "ola", "everything"),
+        left(99, "nobody"),
+        left(3, "ola"),
+        left(3, "ola"),
+        renamed(98, "nobody", "somebody"),
+        renamed(7, "ala", ""),
+        renamed(7, "", "ola"),
+        left(7, "ola"),
+        joined(7, "ola"),
+        past(message(3, 3, "ola", "past")),
+        message(4, 3, "ola", "live"),
+        past(message(5, 3, "ola", "past again")),
+        past(left(3, "ola")),
+        late,
+        early,
+        json!({"type": "private", "time": TIME, "id": 7, "from": "ola", "text": "to oneself"}),
+        json!({"type": "private", "time": TIME, "id": 7, "to": "ola", "text": "never said"}),
+        json!({"type": "online", "count": u64::MAX, "members": []}),
+        serde_json::from_str(WELCOME).unwrap(),
+        notice("that is all"),
+    ]
+    .iter()
+    .map(Value::to_string)
+    .collect();
+    let fake = FakeServer::new();
+    for on in BOTH {
+        let mut victim = Victim::start(on, &fake);
+        let mut server = fake.let_in();
+        server.send(&lines.join("\n"));
+        for text in [
+            "before they joined",
+            "back",
+            "and again",
+            "everything",
+            "live",
+            "past again",
+            "late",
+            "early",
+            "* that is all",
+        ] {
+            victim.expect(text);
+        }
+        // What is said after the end does no harm, nor does a second one.
+        let shutdown = json!({"type": "shutdown", "seq": 8, "time": TIME}).to_string();
+        server.send(
+            &[
+                &shutdown,
+                &message(9, 3, "ola", "after the end").to_string(),
+                &shutdown,
+            ]
+            .map(String::as_str)
+            .join("\n"),
+        );
+        victim.expect("after the end");
+        drop(server);
+        victim.end(0);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn no_bytes_bring_anything_but_text_to_a_screen(lines in vec(any_line(), 0..40), on in select(BOTH.to_vec())) {
+        let fake = FakeServer::new();
+        let mut victim = Victim::start(on, &fake);
+        let mut server = fake.let_in();
+        server.send_bytes(&lines.join(&b'\n'));
+        server.send("\n{\"type\":\"notice\",\"text\":\"that is all\"}");
+        victim.expect("* that is all");
+        drop(server);
+        victim.end(1);
+    }
+}
+
+/// Any bytes, and events with some bytes changed or with any text in them.
+fn any_line() -> impl Strategy<Value = Vec<u8>> {
+    let any_event = || select(events());
+    let changed =
+        (any_event(), vec((any::<Index>(), any::<u8>()), 0..4)).prop_map(|(event, changes)| {
+            let mut line = event.to_string().into_bytes();
+            for (at, byte) in changes {
+                let at = at.index(line.len());
+                line[at] = byte;
+            }
+            line
+        });
+    let text = prop_oneof![
+        "\\PC{0,20}",
+        select(HOSTILE).prop_map(|(sent, _)| sent.to_owned()),
+        vec(any::<char>(), 0..20).prop_map(String::from_iter)
+    ];
+    let with_text = (any_event(), text).prop_map(|(mut event, text)| {
+        replace_texts(&mut event, &text);
+        event.to_string().into_bytes()
+    });
+    prop_oneof![vec(any::<u8>(), 0..200), changed, with_text]
+}
+
+// Floods.
+
+/// Events of a flood, by their number.
+type Flood<'a> = (&'static str, u64, &'a (dyn Fn(u64) -> Value + Sync));
+
+#[test]
+fn no_flood_takes_more_than_some_memory() {
+    let long = |bytes: usize| "x".repeat(bytes);
+    let floods: &[Flood] = &[
+        ("long messages", 60, &|n| {
+            message(n, 3, "ola", &long(240_000))
+        }),
+        // DEL is one byte, and its picture three.
+        ("messages that get longer", 10, &|n| {
+            message(n, 3, "ola", &"\x7f".repeat(160_000))
+        }),
+        ("100,000 who join", 100_000, &|n| {
+            joined(n, &format!("ola{n}"))
+        }),
+        ("long names", 300, &|n| {
+            joined(n, &format!("{n}{}", long(60_000)))
+        }),
+        ("messages of others", 50_000, &|n| {
+            message(n, n, &format!("ola{n}"), "")
+        }),
+        ("renames", 50_000, &|n| {
+            renamed(n, "ola", &format!("ola{n}"))
+        }),
+        ("long lists of members", 12, &|_| {
+            let ola = json!({"id": 1, "name": ""});
+            json!({"type": "online", "count": 1, "members": vec![ola; 50_000]})
+        }),
+        (
+            "long lists of commands",
+            10,
+            &|_| json!({"type": "help", "lines": vec![""; 100_000]}),
+        ),
+        (
+            "long nonsense",
+            10,
+            &|_| json!({"type": "notice", "text": [long(240_000)]}),
+        ),
+    ];
+    thread::scope(|scope| {
+        for on in BOTH {
+            scope.spawn(move || {
+                for (what, count, event) in floods {
+                    let fake = FakeServer::new();
+                    let mut victim = Unread::start(on, &fake);
+                    let written = victim.read();
+                    let mut server = fake.let_in();
+                    for n in 0..*count {
+                        server.send_bytes(format!("{}\n", event(n)).as_bytes());
+                    }
+                    server.send(&notice("that is all").to_string());
+                    wait_until("all was shown", || {
+                        let end = written.lock().unwrap();
+                        String::from_utf8_lossy(&end)
+                            .contains("* that is all")
+                            .then_some(())
+                    });
+                    let most = most(victim.child.id());
+                    assert!(most < MOST, "{what}, {on:?}: {most} KiB");
+                    drop(server);
+                    assert_eq!(victim.end(), Some(1));
+                }
+            });
+        }
+    });
+}
+
+/// Sends notices for ever, until the client takes no more for a while.
+fn flood_until_it_waits(server: &Client) {
+    let chunk = "{\"type\":\"notice\",\"text\":\"a flood\"}\n".repeat(1000);
+    let mut socket = server.socket();
+    socket
+        .set_write_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    let mut sent = 0;
+    while let Ok(taken @ 1..) = socket.write(chunk.as_bytes()) {
+        sent += taken;
+        assert!(sent < 64 * 1024 * 1024, "it never waits");
+    }
+}
+
+#[test]
+fn a_client_that_nobody_reads_holds_the_flood_back_and_can_be_ended() {
+    for (on, keys) in [
+        (On::Pipe, None),
+        (On::Window, None),
+        // More than wait for a client that shows nothing.
+        (On::Window, Some("what was being typed meanwhile\x03")),
+    ] {
+        let fake = FakeServer::new();
+        let mut victim = Unread::start(on, &fake);
+        let server = fake.let_in();
+        flood_until_it_waits(&server);
+        let most = most(victim.child.id());
+        assert!(most < MOST, "{on:?}: {most} KiB");
+        match keys {
+            Some(keys) => victim.press(keys),
+            None => kill_process(Pid::from_child(&victim.child), Signal::TERM).unwrap(),
+        }
+        assert_eq!(victim.end(), Some(0), "{on:?}");
+    }
+}
+
+// Leaving.
+
+#[test]
+fn one_can_leave_whatever_the_server_does() {
+    type Play = fn(&FakeServer) -> Client;
+    let plays: [(&str, Play); 5] = [
+        ("says nothing", |fake| fake.accept()),
+        ("says half a welcome", |fake| {
+            let mut server = fake.accept();
+            server.send_bytes(&WELCOME.as_bytes()[..60]);
+            server
+        }),
+        ("refuses, and waits", |fake| {
+            let mut server = fake.accept();
+            server.expect("/json ala");
+            server.send(r#"{"type":"error","text":"no"}"#);
+            server
+        }),
+        ("says nothing more", |fake| fake.let_in()),
+        ("floods", |fake| {
+            let server = fake.let_in();
+            let mut socket = server.socket().try_clone().unwrap();
+            let flood = "{\"type\":\"notice\",\"text\":\"a flood\"}\n".repeat(1000);
+            // Until the client has gone.
+            thread::spawn(move || while socket.write_all(flood.as_bytes()).is_ok() {});
+            server
+        }),
+    ];
+    for on in BOTH {
+        for (what, play) in plays {
+            let fake = FakeServer::new();
+            let mut victim = Victim::start(on, &fake);
+            let server = play(&fake);
+            if what == "floods" {
+                victim.expect("a flood");
+            }
+            victim.leave();
+            victim.end(0);
+            drop(server);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_takes_nothing_does_not_keep_who_leaves() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lines");
+    std::fs::write(&path, format!("{}\n", "x".repeat(1000)).repeat(16_000)).unwrap();
+    let fake = FakeServer::new();
+    let mut command = chat_client(&[&fake.address(), "-n", "ala"]);
+    command.stdin(File::open(&path).unwrap());
+    let ala = Program::start(command);
+    let _server = fake.let_in();
+    // It tells so when it has waited for 5 s.
+    ala.expect_stderr("lines are left to be sent");
+    assert!(most(ala.pid()) < MOST);
+    ala.signal(Signal::TERM);
+    ala.exit().expect_code(0);
+}

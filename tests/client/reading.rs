@@ -1,0 +1,469 @@
+//! The client's window besides typing: how the conversation looks, the window's own commands, its title, and the terminal's end.
+
+use support::screen::Screen;
+use support::window::{ala, at_ten, chat_client};
+use support::{Server, program, wait_until};
+
+// Reading.
+
+#[test]
+fn the_past_is_grey_with_a_line_under_it_and_comings_are_drawn_together() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    ola.send("before");
+    ola.send("/online");
+    ola.expect_start("* 1 online");
+    let mut ala = ala(&server, 60, 10);
+    ola.expect("* ala joined");
+    for name in ["jan", "ela"] {
+        drop(server.join(name));
+        ola.expect(&format!("* {name} joined"));
+        ola.expect(&format!("* {name} left"));
+    }
+    ala.expect_screen(
+        "
+* welcome, ala: 2 online; /help lists the commands
+10:00 ola: before
+--- end of the past messages ---
+10:00 * jan joined; jan left; ela joined; ela left
+>",
+        at_ten,
+    );
+    ala.look(|screen| {
+        let grey = vt100::Color::Idx(243);
+        assert_eq!(screen.cell(1, 12).unwrap().fgcolor(), grey);
+        let green = vt100::Color::Idx(2);
+        let red = vt100::Color::Idx(1);
+        assert_eq!(screen.cell(3, 8).unwrap().fgcolor(), green);
+        assert_eq!(screen.cell(3, 20).unwrap().fgcolor(), red);
+    });
+    ola.send("after");
+    ola.send("/online");
+    ola.expect_start("* 2 online");
+    let _jan = server.join("jan");
+    ala.expect_screen(
+        "
+* welcome, ala: 2 online; /help lists the commands
+10:00 ola: before
+--- end of the past messages ---
+10:00 * jan joined; jan left; ela joined; ela left
+10:00 ola: after
+10:00 * jan joined
+>",
+        at_ten,
+    );
+    ala.type_keys("\x04");
+    ala.end();
+}
+
+#[test]
+fn long_lines_are_wrapped_at_words_and_links_are_left_whole() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let ala = ala(&server, 30, 10);
+    ola.expect("* ala joined");
+    ola.send("this is more than one row has room for");
+    ola.send("see https://example.org/a/link/of/more/than/thirty and so on");
+    ala.expect_screen(
+        "
+* welcome, ala: 2 online;
+  /help lists the commands
+10:00 ola: this is more than
+          one row has room for
+10:00 ola: see
+          https://example.org/
+a/link/of/more/than/thirty
+          and so on
+>",
+        at_ten,
+    );
+    // The terminal knows that the link goes on in the next row.
+    assert!(ala.look(|screen| screen.row_wrapped(5)));
+}
+
+#[test]
+fn a_name_in_a_line_stands_out_and_rings_until_the_bell_is_off() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server, 60, 10);
+    ola.expect("* ala joined");
+    let rings = |ala: &Screen| ala.bytes().iter().filter(|byte| **byte == 7).count();
+    // A title ends so, too.
+    let before = rings(&ala);
+    ola.send("hi koala");
+    ola.send("hi Ala");
+    ala.expect("ola: hi Ala");
+    wait_until("it rings", || (rings(&ala) == before + 1).then_some(()));
+    ala.look(|screen| {
+        assert!(!screen.cell(1, 12).unwrap().bold());
+        assert!(screen.cell(2, 12).unwrap().bold());
+    });
+    ala.type_keys("/bell off");
+    ala.expect("> /bell off");
+    ala.type_keys("\r");
+    ala.expect("* the bell does not ring any more");
+    ola.send("hi ala again");
+    ala.expect("ola: hi ala again");
+    assert_eq!(rings(&ala), before + 1);
+}
+
+#[test]
+fn without_colours_the_past_is_dim_and_a_name_in_a_line_still_stands_out() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    ola.send("before");
+    ola.send("/online");
+    ola.expect_start("* 1 online");
+    for (variable, value) in [("NO_COLOR", "1"), ("TERM", "vt100")] {
+        let mut command = chat_client(&server, &["-n", "ala"]);
+        command.env(variable, value);
+        let mut ala = Screen::start(&command, 60, 10);
+        ola.expect("* ala joined");
+        ola.send("hi ala");
+        ala.expect("ola: hi ala\n>");
+        ala.look(|screen| {
+            let cell = |row| screen.cell(row, 12).unwrap();
+            assert!(cell(1).dim() && !cell(1).bold(), "{variable}");
+            let last = screen.cursor_position().0 - 1;
+            assert!(cell(last).bold() && !cell(last).dim(), "{variable}");
+            let is_plain = |row, column| {
+                let cell = screen.cell(row, column).unwrap();
+                cell.fgcolor() == vt100::Color::Default
+            };
+            assert!((0..10).all(|row| (0..60).all(|column| is_plain(row, column))));
+        });
+        ala.type_keys("\x03");
+        ala.end();
+        ola.expect("* ala left");
+    }
+}
+
+#[test]
+fn the_windows_own_commands_work() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola 3ID12");
+    let mut jan = server.join("jan");
+    let mut ala = ala(&server, 60, 14);
+    ala.type_keys("/time off\r/ignore Ola\r");
+    ala.expect("* what Ola says is not shown any more");
+    ola.skip_to("* ala joined");
+    ola.send("not to be seen");
+    ola.send("/msg ala nor this");
+    ola.send("/nick ula");
+    jan.skip_to("* ola is now ula");
+    ola.send("not under another name either");
+    jan.skip_to("ula: not under another name either");
+    jan.send("to be seen");
+    ala.expect("jan: to be seen");
+    ala.type_keys("/ignore\r/online\r/onlin\r");
+    ala.expect_screen(
+        "
+* welcome, ala: 3 online; /help lists the commands
+* lines begin without the time; /time on shows it again
+* what Ola says is not shown any more; /ignore Ola shows it
+  again
+* ola is now ula
+jan: to be seen
+* ignored: ola, ula
+* 3 online
+  ula (3ID12)  jan          ala
+! unknown command /onlin: /help lists the commands; to say
+  it as text, type //onlin
+* perhaps you mean /online
+>",
+        at_ten,
+    );
+    // By the name that they were ignored by first, whatever it is now.
+    ala.type_keys("/ignore ola\r/clear\r");
+    ala.expect_screen(">", at_ten);
+    ola.send("heard again");
+    ala.expect_screen("ula: heard again\n>", at_ten);
+    ala.type_keys("/help\r");
+    ala.expect("* in this window:");
+    ala.expect("/time on, /time off");
+}
+
+#[test]
+fn an_answer_goes_to_who_was_seen_to_write_and_to_nobody_else() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut jan = server.join("jan");
+    let mut ala = ala(&server, 70, 16);
+    ala.type_keys("/reply to whom?\r");
+    ala.expect("! nobody has written to you in private yet: use /msg NAME TEXT");
+    ala.type_keys("\x15/ignore jan\r");
+    ala.expect("* what jan says is not shown any more");
+    ola.send("/msg ala seen");
+    ala.expect("[ola] seen");
+    jan.send("/msg ala not seen");
+    jan.skip_to("[to ala] not seen");
+    ola.send("/nick ula");
+    ala.expect("* ola is now ula");
+    ala.type_keys("/reply secret\r");
+    ola.skip_to("[ala] secret");
+    ola.send("/quit");
+    ala.expect("ula left");
+    let _another = server.join("ula");
+    ala.expect("ula joined");
+    ala.type_keys("/reply once more\r");
+    ala.expect("! who wrote to you in private last is not here: use /msg NAME TEXT");
+    ala.expect("> /reply once more");
+    jan.send("/online");
+    let heard = jan.skip_to("* 3 online: jan, ala, ula");
+    assert!(
+        !heard.iter().any(|line| line.contains("[ala]")),
+        "{heard:?}"
+    );
+}
+
+#[test]
+fn a_command_of_the_window_tells_what_it_did_and_a_wrong_one_does_not_stay_in_the_line() {
+    let server = Server::start(&[]);
+    let mut ala = ala(&server, 70, 12);
+    ala.type_keys("/time\r/bell off\r/ignore Ala\r/ignore bob\r/ignore bob\r");
+    ala.expect_screen(
+        "
+* welcome, ala: 1 online; /help lists the commands
+! type /time on or /time off
+* the bell does not ring any more; /bell on lets it ring again
+! Ala is you: your own lines are always shown
+* no bob is here now; what bob says will not be shown; /ignore bob
+  undoes that
+* what bob says is shown again
+>",
+        at_ten,
+    );
+}
+
+#[test]
+fn in_a_room_where_not_everybody_is_told_of_nobody_is_said_to_be_absent() {
+    let server = Server::start(&["-m", "600"]);
+    // A welcome tells of 500.
+    let mut members: Vec<_> = (0..502).map(|n| server.join(&format!("m{n}"))).collect();
+    let mut ala = ala(&server, 70, 8);
+    ala.type_keys("/clear\r/ignore m501\r/ignore m0\r");
+    ala.expect_screen(
+        "
+* what m501 says will not be shown, whether m501 is here now or not;
+  /ignore m501 undoes that
+* what m0 says is not shown any more; /ignore m0 shows it again
+>",
+        at_ten,
+    );
+    members[501].send("not to be seen");
+    members[500].send("to be seen");
+    ala.expect("m500: to be seen");
+    assert!(!ala.text().contains("not to be seen"), "{}", ala.text());
+}
+
+#[test]
+fn comings_that_have_no_room_on_a_low_screen_show_that_they_began_before() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let ala = ala(&server, 38, 5);
+    ola.expect("* ala joined");
+    let _members = ["first", "second", "third", "fourth", "fifth"].map(|name| {
+        let member = server.join(name);
+        ola.expect(&format!("* {name} joined"));
+        member
+    });
+    ala.expect_screen(
+        "
+* welcome, ala: 2 online; /help lists
+  the commands
+…       fifth joined
+>",
+        at_ten,
+    );
+    ola.send("hi");
+    ala.expect_screen(
+        "
+  the commands
+10:00 * first, second, third, fourth,
+        fifth joined
+10:00 ola: hi
+>",
+        at_ten,
+    );
+}
+
+// The terminal.
+
+#[test]
+fn the_terminal_is_given_back_however_the_client_ends() {
+    let server = Server::start(&[]);
+    type End = fn(&mut Screen);
+    let signal = |screen: &Screen, signal| {
+        let pid = rustix::process::Pid::from_raw(screen.pid().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    };
+    let ends: [(&str, End); 5] = [
+        ("Ctrl+C", |ala| ala.type_keys("\x03")),
+        ("Ctrl+D", |ala| ala.type_keys("\x15\x04")),
+        ("/quit", |ala| ala.type_keys("\x15/quit\r")),
+        ("exit", |ala| ala.type_keys("\x15exit\r")),
+        ("a signal", |_| {}),
+    ];
+    for (how, end) in ends {
+        let command = chat_client(&server, &["-n", "ala"]);
+        let mut ala = Screen::start(&command, 60, 10);
+        ala.expect("* welcome, ala");
+        ala.expect(">");
+        assert!(ala.look(vt100::Screen::bracketed_paste));
+        ala.type_keys("some text");
+        ala.expect("> some text");
+        end(&mut ala);
+        if how == "a signal" {
+            signal(&ala, support::Signal::TERM);
+        }
+        assert_eq!(ala.end().exit_code(), 0, "{how}");
+        if ["Ctrl+C", "a signal"].contains(&how) {
+            // What was typed can still be read.
+            ala.expect("> some text");
+        }
+        wait_until("the terminal is as it was", || {
+            let bytes = String::from_utf8_lossy(&ala.bytes()).into_owned();
+            let is_off = |mode: &str| {
+                bytes.rfind(&format!("\x1b[?{mode}l")) > bytes.rfind(&format!("\x1b[?{mode}h"))
+            };
+            (is_off("2004") && is_off("1004") && bytes.ends_with("\x1b[?25h")).then_some(())
+        });
+        ala.look(|screen| {
+            assert!(!screen.bracketed_paste() && !screen.hide_cursor(), "{how}");
+            assert_eq!(screen.cursor_position().1, 0, "{how}");
+        });
+        assert!(ala.modes().contains("ECHO"), "{how}: {}", ala.modes());
+        server.expect_log("* ala left");
+    }
+}
+
+#[test]
+fn the_title_tells_the_window_the_name_and_what_was_not_read() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let command = chat_client(&server, &["-n", "ala", "--window", "2"]);
+    let mut ala = Screen::start(&command, 60, 10);
+    ola.expect("* ala joined");
+    let title = |ala: &Screen| {
+        let bytes = String::from_utf8_lossy(&ala.bytes()).into_owned();
+        let title = bytes.rsplit("\x1b]2;").next().unwrap().to_owned();
+        title.split('\x07').next().unwrap().to_owned()
+    };
+    let expect_title = |ala: &Screen, expected: &str| {
+        wait_until(&format!("the title is {expected}"), || {
+            (title(ala) == expected).then_some(())
+        });
+    };
+    expect_title(&ala, "chat 2 - ala");
+    ola.send("somebody looks");
+    ala.expect("somebody looks");
+    ala.type_keys("\x1b[O");
+    // Keys and what comes are read by different threads.
+    ala.type_keys("x");
+    ala.expect("> x");
+    ola.send("one");
+    ola.send("two");
+    expect_title(&ala, "chat 2 - ala (2)");
+    ala.type_keys("\x1b[I");
+    expect_title(&ala, "chat 2 - ala");
+    ala.type_keys("\x15/nick Łucja\r");
+    expect_title(&ala, "chat 2 - ?ucja");
+}
+
+/// A shell that is told to run the client of `ala`.
+#[track_caller]
+fn shell_with_ala(server: &Server) -> Screen {
+    let client = chat_client(server, &["-n", "ala"]);
+    let mut shell = program("bash");
+    shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "$ ");
+    shell.env("HISTFILE", "/dev/null");
+    let mut screen = Screen::start(&shell, 100, 16);
+    screen.expect("$");
+    let mut line = format!("{:?}", client.get_program());
+    for arg in client.get_args() {
+        line += &format!(" {arg:?}");
+    }
+    screen.type_keys(&format!("{line}\r"));
+    screen
+}
+
+#[test]
+fn the_client_stops_like_a_shells_job_and_goes_on() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut screen = shell_with_ala(&server);
+    ola.expect("* ala joined");
+    screen.type_keys("begun");
+    screen.expect("> begun");
+    let titles = |screen: &Screen| {
+        let bytes = String::from_utf8_lossy(&screen.bytes()).into_owned();
+        bytes.matches("\x1b]2;chat - ala\x07").count()
+    };
+    assert_eq!(titles(&screen), 1);
+    screen.type_keys("\x1a");
+    screen.expect("Stopped");
+    assert!(!screen.look(vt100::Screen::bracketed_paste) || screen.text().contains('$'));
+    screen.type_keys("echo the shell has it\r");
+    screen.expect("\nthe shell has it");
+    ola.send("while it was stopped");
+    screen.type_keys("fg\r");
+    screen.expect("ola: while it was stopped");
+    screen.expect("> begun");
+    wait_until("the title is set again", || {
+        (titles(&screen) == 2).then_some(())
+    });
+    wait_until("the client has the terminal again", || {
+        let is_taken = screen.look(vt100::Screen::bracketed_paste);
+        (is_taken && !screen.modes().contains("ICANON")).then_some(())
+    });
+    screen.type_keys(" and ended\r");
+    ola.expect("ala: begun and ended");
+    screen.type_keys("/quit\r");
+    ola.expect("* ala left");
+    // What is typed before, the client may still read.
+    screen.wait("the shell's prompt", |text| {
+        text.trim_end().ends_with('$').then_some(())
+    });
+    screen.type_keys("stty -a; exit\r");
+    screen.expect(" echo ");
+    screen.end();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_client_that_others_stop_and_continue_leaves_the_terminal_to_the_shell_until_it_is_called_back()
+{
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut screen = shell_with_ala(&server);
+    ola.expect("* ala joined");
+    screen.type_keys("begun");
+    screen.expect("> begun");
+    let shell = procfs::process::Process::new(screen.pid().cast_signed()).unwrap();
+    let job = procfs::process::Process::new(shell.stat().unwrap().tpgid).unwrap();
+    let pid = rustix::process::Pid::from_raw(job.pid()).unwrap();
+    let expect_stopped = || {
+        wait_until("the client has stopped", || {
+            (job.stat().unwrap().state == 'T').then_some(())
+        });
+    };
+    rustix::process::kill_process(pid, support::Signal::STOP).unwrap();
+    screen.expect("Stopped");
+    expect_stopped();
+    ola.send("while it was away");
+    rustix::process::kill_process(pid, support::Signal::CONT).unwrap();
+    // It is not in the foreground, and so it waits, as any job that wants the terminal.
+    expect_stopped();
+    screen.type_keys("echo the shell has it\r");
+    screen.expect("\nthe shell has it");
+    assert!(!screen.text().contains("away"), "{}", screen.text());
+    screen.type_keys("fg\r");
+    screen.expect("ola: while it was away");
+    screen.expect("\nthe shell has it");
+    wait_until("the client has the terminal again", || {
+        let is_taken = screen.look(vt100::Screen::bracketed_paste);
+        (is_taken && !screen.modes().contains("ICANON")).then_some(())
+    });
+    screen.type_keys(" and ended\r");
+    ola.expect("ala: begun and ended");
+}

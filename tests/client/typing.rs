@@ -1,0 +1,429 @@
+//! Typing in the client: the line is the user's, whatever comes in, and arrives at the other side as it was typed.
+
+use std::time::{Duration, Instant};
+
+use support::screen::Screen;
+use support::window::{ala, at_ten, chat_client};
+use support::{Client, Server, wait_until};
+
+/// The row in which the cursor stands, up to the cursor.
+fn before_cursor(screen: &Screen) -> String {
+    screen.look(|screen| {
+        let (row, column) = screen.cursor_position();
+        screen.rows(0, column).nth(row.into()).unwrap()
+    })
+}
+
+#[track_caller]
+fn expect_cursor_after(screen: &Screen, text: &str) {
+    wait_until(&format!("the cursor stands after {text:?}"), || {
+        (before_cursor(screen).trim_end() == text).then_some(())
+    });
+}
+
+/// Says `count` numbered lines, 1,000 a second.
+fn talk(ola: &mut Client, count: usize) {
+    let begin = Instant::now();
+    for n in 0..count {
+        let due = Duration::from_millis(n as u64);
+        if let Some(early) = due.checked_sub(begin.elapsed()) {
+            std::thread::sleep(early);
+        }
+        ola.send(&format!("line {n} of the conversation"));
+    }
+}
+
+// The line is the user's.
+
+#[test]
+fn what_is_typed_while_a_thousand_lines_a_second_come_in_is_sent_as_it_was_typed() {
+    const LINES: usize = 3000;
+    const TYPED: &str = "this is typed, slowly, while lines come in: żółć 日本語 e\u{301} done";
+    let server = Server::start(&["--rate", "0"]);
+    let mut jan = server.join("jan");
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server, 40, 12);
+    let talking = std::thread::spawn(move || {
+        talk(&mut ola, LINES);
+        ola
+    });
+    let mut typed = String::new();
+    for c in TYPED.chars() {
+        ala.type_keys(&c.to_string());
+        typed.push(c);
+        // Once it was shown, it stays.
+        let start: String = typed.chars().take(20).collect();
+        ala.expect(&format!("> {}", start.trim_end()));
+    }
+    let _ola = talking.join().unwrap();
+    ala.expect(&format!("line {} of the conversation", LINES - 1));
+    ala.type_keys("\r");
+    ala.expect("ala: this is typed");
+    jan.skip_to(&format!("ala: {TYPED}"));
+
+    // All of them are there, in their order, and nothing of the typed line is between them.
+    let rows = ala.all_rows();
+    let mut said = 0;
+    for row in &rows {
+        if let Some((_, text)) = row.split_once(" ola: ") {
+            assert!(text.starts_with(&format!("line {said} of the")), "{row}");
+            said += 1;
+        } else {
+            let is_known = row.contains("conversation")
+                || row.contains("joined")
+                || row.contains("welcome")
+                || row.contains("commands");
+            let is_last = rows[rows.len() - 4..].contains(row);
+            assert!(is_known || is_last, "{row:?}");
+        }
+    }
+    assert_eq!(said, LINES);
+}
+
+#[test]
+fn a_line_of_several_rows_with_wide_and_combining_characters_stands_below_what_comes_in() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server, 24, 10);
+    ala.type_keys("日本語のテキスト żółć e\u{301}a\u{328}, and then more");
+    ola.expect("* ala joined");
+    ola.send("hi");
+    ala.expect_screen(
+        "
+* welcome, ala: 2
+  online; /help lists
+  the commands
+10:00 ola: hi
+> 日本語のテキスト żółć
+ e\u{301}a\u{328}, and then more",
+        at_ten,
+    );
+    expect_cursor_after(&ala, " e\u{301}a\u{328}, and then more");
+    // To the beginning, past the wide ones, and back over one of them.
+    ala.type_keys("\x01\x1b[C\x1b[C\x1b[C\x1b[D");
+    expect_cursor_after(&ala, "> 日本");
+    ala.type_keys("!");
+    ola.send("hi again");
+    ala.expect_screen(
+        "
+* welcome, ala: 2
+  online; /help lists
+  the commands
+10:00 ola: hi
+10:00 ola: hi again
+> 日本!語のテキスト żół
+ć e\u{301}a\u{328}, and then more",
+        at_ten,
+    );
+    ala.type_keys("\r");
+    ola.expect("ala: 日本!語のテキスト żółć e\u{301}a\u{328}, and then more");
+}
+
+#[test]
+fn completions_to_choose_from_stand_below_the_line_and_stay_while_lines_come_in() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut olek = server.join("Olek");
+    let mut jan = server.join("jan");
+    let mut ala = ala(&server, 40, 10);
+    for client in [&mut ola, &mut olek, &mut jan] {
+        client.skip_to("* ala joined");
+    }
+    ola.send("one");
+    olek.skip_to("ola: one");
+    olek.send("two");
+    ala.expect("Olek: two");
+    // Who spoke last comes first.
+    ala.type_keys("ol\t");
+    ala.expect_screen(
+        "
+* welcome, ala: 4 online; /help lists
+  the commands
+10:00 ola: one
+10:00 Olek: two
+> Olek:
+[Olek] ola",
+        at_ten,
+    );
+    expect_cursor_after(&ala, "> Olek:");
+    jan.send("three");
+    ala.type_keys("\t");
+    ala.expect_screen(
+        "
+* welcome, ala: 4 online; /help lists
+  the commands
+10:00 ola: one
+10:00 Olek: two
+10:00 jan: three
+> ola:
+[ola] Olek",
+        at_ten,
+    );
+    ala.type_keys("hi");
+    ala.expect_gone("[ola]");
+    ala.type_keys(" j\t\r");
+    jan.skip_to("ala: ola: hi jan ");
+    // Commands, and to whom they are.
+    ala.type_keys("/ms\tja\tpsst\r");
+    jan.expect("[ala] psst");
+    ala.expect("[to jan] psst (delivered)");
+}
+
+#[test]
+fn a_paste_of_several_lines_is_shown_and_sent_as_text_by_enter() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server, 40, 10);
+    ola.expect("* ala joined");
+    ala.expect_screen(
+        "
+* welcome, ala: 2 online; /help lists
+  the commands
+>",
+        at_ten,
+    );
+    assert!(ala.look(vt100::Screen::bracketed_paste));
+    ala.type_keys("\x1b[200~first\r\n/quit\n\tthird\x1b[31m\x1b[201~");
+    ala.expect_screen(
+        "
+* welcome, ala: 2 online; /help lists
+  the commands
+> first
+/quit
+ third␛[31m",
+        at_ten,
+    );
+    ala.type_keys("\r");
+    ola.expect_all(&["ala: first", "ala: /quit", "ala:  third␛[31m"]);
+    // Of one line, it is as if it was typed; its end is not Enter.
+    ala.type_keys("\x1b[200~/msg ola psst\n\x1b[201~");
+    ala.expect("> /msg ola psst");
+    ala.type_keys("\r");
+    ola.expect("[ala] psst");
+    // What was begun as a command is not said to everybody.
+    ala.type_keys("/msg ola \x1b[200~one\ntwo\x1b[201~\r");
+    ala.expect("! a command is one line");
+    // Nor when it comes back from the history's end, or by an undo.
+    ala.type_keys("\x1b[A\x1b[B\rx\x1f\r");
+    ala.type_keys("\x15\x7f\x15");
+    // Where a slash has become the first by an erasure, it is a command's, but for that of a paste of several lines.
+    ala.type_keys(" /msg ola aside\x01\x04\r");
+    ola.expect("[ala] aside");
+    ala.type_keys("\x1b[200~x\n/nick ela\x1b[201~\x01\x1b[D\x1b[D\x1b[3~\x1b[3~\r");
+    ola.expect("ala: /nick ela");
+    ala.type_keys("the end\r");
+    ola.expect("ala: the end");
+}
+
+#[test]
+fn keys_edit_the_line_as_in_a_shell() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server, 60, 10);
+    ola.expect("* ala joined");
+    for (keys, line) in [
+        ("abc\x1b[D\x1b[DX", "aXbc"),
+        ("abc\x01X\x05Y", "XabcY"),
+        ("abc\x1b[HX\x1b[FY", "XabcY"),
+        ("one two\x1bbX", "one Xtwo"),
+        ("one two\x01\x1bfX", "oneX two"),
+        ("one two\x1b[1;5DX", "one Xtwo"),
+        ("one two\x17three", "one three"),
+        ("one two \x17three", "one three"),
+        ("one two\x1b\x7fX", "one X"),
+        ("one two\x15three \x19", "three one two"),
+        ("one two\x01\x0bX\x19", "Xone two"),
+        ("abc\x01\x04\x1b[3~", "c"),
+        ("ab\x14", "ba"),
+        ("e\u{301}x\x7f\x7f\x7fok", "ok"),
+        ("日本\x08!", "日!"),
+        ("one two\x17\x1f, three", "one two, three"),
+        ("one\x15two three\x17\x1f\x1f\x1f!", "one!"),
+    ] {
+        ala.type_keys(keys);
+        ala.type_keys("\r");
+        let got = ola.line();
+        assert_eq!(got, format!("ala: {line}"), "{keys:?}");
+    }
+}
+
+// The history.
+
+/// A folder for what clients keep, and a client in it.
+#[track_caller]
+fn ala_with_state(server: &Server, state: &tempfile::TempDir, args: &[&str]) -> Screen {
+    let mut command = chat_client(server, args);
+    command.env("XDG_STATE_HOME", state.path());
+    Screen::start(&command, 60, 10)
+}
+
+#[test]
+fn what_was_typed_comes_back_by_arrows_and_search_also_in_the_next_session() {
+    let server = Server::start(&[]);
+    let state = tempfile::tempdir().unwrap();
+    let mut ola = server.join("ola");
+    let mut ala = ala_with_state(&server, &state, &["-n", "ala"]);
+    ala.expect("* welcome, ala");
+    ola.expect("* ala joined");
+    for line in ["first", "/msg ola secret", "/mgs ola secret", "second"] {
+        ala.type_keys(&format!("{line}\r"));
+    }
+    ola.expect_all(&["ala: first", "[ala] secret", "ala: second"]);
+    // In this session the private one comes back, too, and what was begun is kept.
+    ala.type_keys("begun\x1b[A\x1b[A\x1b[A");
+    ala.expect("> /msg ola secret");
+    ala.type_keys("\x1b[B\x1b[B\x1b[B");
+    ala.expect("> begun");
+    ala.type_keys("\x03");
+    assert_eq!(ala.end().exit_code(), 0);
+    ola.expect("* ala left");
+
+    let kept = std::fs::read_to_string(state.path().join("chat-run/history")).unwrap();
+    assert_eq!(kept, "first\nsecond\n");
+    let mut ala = ala_with_state(&server, &state, &["-n", "ala"]);
+    ala.expect("* welcome, ala");
+    ola.expect("* ala joined");
+    ala.type_keys("\x1b[A\x1b[A");
+    ala.expect("> first");
+    ala.type_keys("\x1b[B\x1b[B\x12irs");
+    ala.expect("(search: `irs') first");
+    ala.type_keys("x");
+    ala.expect("(not found: `irsx') first");
+    ala.type_keys("\x7f\r");
+    ola.expect("ala: first");
+    // Given up.
+    ala.type_keys("draft\x12sec\x07!\r");
+    ola.expect("ala: draft!");
+    ala.type_keys("other\x12sec\x03!\r");
+    ola.expect("ala: other!");
+    // Taken, to be changed.
+    ala.type_keys("\x12seco\x1b");
+    ala.expect("> second");
+    ala.type_keys("!\r");
+    ola.expect("ala: second!");
+}
+
+#[test]
+fn the_name_that_was_taken_last_is_offered_and_taken_by_enter() {
+    let server = Server::start(&[]);
+    let state = tempfile::tempdir().unwrap();
+    let mut ola = server.join("ola");
+    let mut ala = ala_with_state(&server, &state, &[]);
+    ala.expect("name, and group if you like:");
+    ala.type_keys("ala 3ID12\r");
+    ola.expect("* ala (3ID12) joined");
+    // Until then the client does not know that it was let in.
+    ala.expect("* welcome, ala");
+    ala.type_keys("\x04");
+    ala.end();
+    ola.expect("* ala left");
+    let mut ala = ala_with_state(&server, &state, &[]);
+    ala.expect("name, and group if you like [ala 3ID12]:");
+    // A refusal that tells of no other name does not take it back.
+    ala.type_keys("server\r");
+    ala.expect("! \"server\" is reserved");
+    ala.type_keys("\r");
+    ola.expect("* ala (3ID12) joined");
+}
+
+#[test]
+fn the_free_name_that_a_refusal_tells_is_offered_and_taken_by_enter() {
+    let server = Server::start(&[]);
+    let state = tempfile::tempdir().unwrap();
+    let mut jan = server.join("jan");
+    let mut other = ala_with_state(&server, &state, &[]);
+    other.expect("name, and group if you like:");
+    // No name to try comes from that.
+    other.type_keys("/help\r");
+    other.expect("! that is for members: type your name first");
+    other.type_keys("jan 3ID12\r");
+    other.expect("! the name jan is taken: try jan2");
+    other.expect("name, and group if you like [jan2 3ID12]:");
+    other.type_keys("\r");
+    jan.expect("* jan2 (3ID12) joined");
+}
+
+#[test]
+fn the_name_that_was_taken_last_is_offered_in_one_window_of_a_session() {
+    let server = Server::start(&[]);
+    let state = tempfile::tempdir().unwrap();
+    let mut ala = ala_with_state(&server, &state, &[]);
+    ala.expect("name, and group if you like:");
+    ala.type_keys("ala\r");
+    ala.expect("* welcome, ala");
+    let first = ala_with_state(&server, &state, &["--window", "1"]);
+    first.expect("name, and group if you like [ala]:");
+    let second = ala_with_state(&server, &state, &["--window", "2"]);
+    second.expect("name, and group if you like:");
+}
+
+#[test]
+fn a_pipe_in_the_place_of_what_is_kept_is_left_alone() {
+    for (file, args) in [("history", &["-n", "ala"][..]), ("name", &[])] {
+        let server = Server::start(&[]);
+        let state = tempfile::tempdir().unwrap();
+        let folder = state.path().join("chat-run");
+        std::fs::create_dir(&folder).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(folder.join(file))
+            .status();
+        assert!(made.unwrap().success());
+        let mut ala = ala_with_state(&server, &state, args);
+        if args.is_empty() {
+            ala.expect("name, and group if you like:");
+            ala.type_keys("ala\r");
+        }
+        ala.expect("welcome, ala");
+        ala.type_keys("\x03");
+        assert_eq!(ala.end().exit_code(), 0, "{file}");
+    }
+}
+
+#[test]
+fn what_is_too_much_for_a_line_is_told_once_and_a_paste_of_64_kib_is_sent() {
+    let server = Server::start(&["--rate", "0"]);
+    let mut ola = server.join("ola");
+    let mut ala = ala(&server, 60, 10);
+    ola.expect("* ala joined");
+    ala.type_keys(&format!("\x1b[200~{}\x1b[201~", "🇵🇱".repeat(60_000)));
+    ala.expect("! what came last was not taken");
+    let lines: Vec<String> = (0..600)
+        .map(|line| format!("{line:03} {}", "x".repeat(100)))
+        .collect();
+    ala.type_keys(&format!("\x1b[200~{}\x1b[201~\r", lines.join("\n")));
+    for line in &lines {
+        ola.expect(&format!("ala: {line}"));
+    }
+    ala.expect("ala: 599");
+    let told = |ala: &Screen| {
+        ala.all_rows()
+            .join("\n")
+            .matches("! what came last")
+            .count()
+    };
+    let before = told(&ala);
+    ala.type_keys(&format!("\x1b[200~{}\x1b[201~", "y".repeat(65_500)));
+    ala.type_keys(&"y".repeat(100));
+    wait_until("one more", || (told(&ala) == before + 1).then_some(()));
+    ala.type_keys("\x15the end\r");
+    ola.expect("ala: the end");
+    assert_eq!(told(&ala), before + 1);
+}
+
+#[test]
+fn no_answer_of_a_terminal_stands_before_a_key() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    for before in ["\x1b[?2026;0$y", "\x1b[?1;1R", "\x1b[?", "\x1b[200~abc"] {
+        let mut ala = ala(&server, 60, 10);
+        ola.expect("* ala joined");
+        ala.type_keys(before);
+        if !before.ends_with("abc") {
+            ala.type_keys("\rhello\r");
+            ola.expect("ala: hello");
+        }
+        ala.type_keys("\x03");
+        assert_eq!(ala.end().exit_code(), 0, "{before:?}");
+        ola.expect("* ala left");
+    }
+}

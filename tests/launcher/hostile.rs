@@ -1,0 +1,419 @@
+//! Sessions in places that are not as programs expect them: each works, or says why not and what to try; none hangs or leaves anything.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirEntry};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::desktop::Desktop;
+use support::place::{MARK, Place};
+use support::session::Session;
+use support::shell::Shell;
+use support::wait::{DEADLINE, wait_at_most};
+use tempfile::TempDir;
+
+/// As many sessions are started at once: most of the time they wait.
+const AT_ONCE: usize = 4;
+
+/// Time in which a session in want of something has come as far as it comes, or not: it is ended then.
+const SCARCE_TIME: Duration = Duration::from_secs(1);
+
+/// Where windows are opened.
+const KINDS: [&str; 3] = ["none", "panes", "xterm"];
+
+/// A session, in a place that some lines of Python make as it is to be.
+#[derive(Clone, Copy, Debug)]
+struct Hostile<'a> {
+    python: &'a str,
+    /// Begins a command that goes on with another one.
+    wrapper: &'a [&'a str],
+    programs: &'a Path,
+    terminal: &'a str,
+    /// Whether it may come to no more than to say what is missing, in a window or a line of the log.
+    is_scarce: bool,
+}
+
+/// How it went.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Works,
+    Refused(String),
+}
+
+fn programs() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_chat-run")).parent().unwrap()
+}
+
+impl<'a> Hostile<'a> {
+    fn new(python: &'a str, terminal: &'a str) -> Self {
+        Self {
+            python,
+            wrapper: &[],
+            programs: programs(),
+            terminal,
+            is_scarce: false,
+        }
+    }
+
+    /// Starts it, and ends it where it works. In any case nothing is left, and the terminal is as before.
+    fn play(&self, desktop: &Desktop) -> Outcome {
+        let script = format!(
+            "import os, resource, signal, sys\n{}\nos.execv(sys.argv[1], sys.argv[1:])",
+            self.python
+        );
+        let mut command: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
+        command.extend(["python3", "-c", &script].map(OsString::from));
+        command.push(self.programs.join("chat-run").into());
+        let session = [
+            "-p",
+            "0",
+            "-c",
+            "1",
+            "--names",
+            "ala",
+            "--window-time",
+            "5000",
+            "-t",
+        ];
+        command.extend(session.map(OsString::from));
+        command.push(self.terminal.into());
+        let environment: Vec<(&str, OsString)> = match self.terminal {
+            "xterm" => desktop.environment().into_iter(),
+            _ => Vec::new().into_iter(),
+        }
+        .map(|(name, value)| (name, value.into()))
+        .collect();
+
+        let mut shell = Shell::new(&command, &environment);
+        shell.go();
+        let sign = match self.terminal {
+            "none" => "join from here:",
+            _ => "ala joined",
+        };
+        let mut begun = None;
+        let works = shell.wait_for(&format!("beginning or end of {self:?}"), || {
+            let has_ended = shell.code().is_some();
+            // Before that, it is Python that has to be waited for.
+            if self.is_scarce
+                && begun.is_none()
+                && shell.place.running().iter().any(|one| one.is("chat-run"))
+            {
+                begun = Some(Instant::now());
+            }
+            let is_enough = begun.is_some_and(|begun: Instant| begun.elapsed() > SCARCE_TIME);
+            let has_begun = is_enough || shell.screen.text().contains(sign);
+            (has_ended || has_begun).then_some(!has_ended)
+        });
+        if works {
+            shell.screen.type_keys("\x03");
+        }
+        let code = shell.end();
+        shell.expect_given_back();
+        let written = shell.written();
+        assert!(!written.contains("panicked"), "{self:?}: {written}");
+        assert!(!written.contains("Traceback"), "{self:?}: {written}");
+        // On a busy machine it may be ended before it handles signals.
+        let by_interrupt = 128 + Signal::INT.as_raw();
+        if code == 0 || self.is_scarce && works && code == by_interrupt {
+            return Outcome::Works;
+        }
+        assert!(
+            code == 1 && (!works || self.is_scarce),
+            "{self:?}: {}",
+            shell.captured()
+        );
+        let (_, error) = written.rsplit_once("error: ").unwrap_or_default();
+        let error = error.lines().next().unwrap_or_default();
+        assert_ne!(error, "", "{self:?}: {}", shell.captured());
+        Outcome::Refused(error.trim_end().to_owned())
+    }
+}
+
+/// Plays all of these, some at once.
+fn play_all(all: &[Hostile<'_>], check: impl Fn(&Hostile<'_>, Outcome) + Sync) {
+    let desktop = &Desktop::new();
+    let check = &check;
+    thread::scope(|scope| {
+        for first in 0..AT_ONCE {
+            scope.spawn(move || {
+                for hostile in all.iter().skip(first).step_by(AT_ONCE) {
+                    check(hostile, hostile.play(desktop));
+                }
+            });
+        }
+    });
+}
+
+fn works(hostile: &Hostile<'_>, outcome: Outcome) {
+    assert_eq!(outcome, Outcome::Works, "{hostile:?}");
+}
+
+/// Each of these places, with each terminal.
+fn with_each_terminal<'a>(places: &[&'a str]) -> Vec<Hostile<'a>> {
+    let with = |python: &&'a str| KINDS.map(|terminal| Hostile::new(python, terminal));
+    places.iter().flat_map(with).collect()
+}
+
+#[test]
+fn what_is_around_it_may_be_strange() {
+    let all = with_each_terminal(&[
+        "del os.environ['HOME']",
+        "os.environ['HOME'] = ''",
+        "os.environ['HOME'] = '/nowhere'",
+        "os.environ['HOME'] = '/proc'",
+        "os.environb[b'HOME'] = b'/\\xff'",
+        "os.environ.pop('SHELL', 0)",
+        "os.environ['SHELL'] = '/nowhere'",
+        "os.environ['LC_ALL'] = 'nonsense'",
+        "os.environ['LC_ALL'] = 'xx_YY.UTF-8'",
+        "os.environ['LANG'] = '\\x1b'",
+        "os.environ['PATH'] = ':' + os.environ['PATH'] + '::'",
+        "os.environb[b'PATH'] = b'/\\xff \\n;$(false):' + os.environb[b'PATH']",
+        "os.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')",
+        "os.mkdir('my tmp'); os.environ['TMPDIR'] = os.getcwd() + '/my tmp'",
+        "os.mkdir(b'\\xff'); os.environb[b'TMPDIR'] = os.getcwdb() + b'/\\xff'",
+        "for n in range(10): os.environ[f'N{n}'] = 100_000 * 'x'",
+    ]);
+    play_all(&all, works);
+}
+
+#[test]
+fn signals_may_be_blocked_or_ignored() {
+    let all = with_each_terminal(&[
+        "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))",
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+        "for s in signal.valid_signals() - {9, 19, 32, 33}: signal.signal(s, signal.SIG_IGN)",
+    ]);
+    play_all(&all, works);
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let missing = [
+        (
+            "del os.environ['PATH']",
+            "tmux",
+            "tmux is not installed; try installing",
+        ),
+        (
+            "os.environ['PATH'] = ''",
+            "xterm",
+            "xterm is not installed; try installing",
+        ),
+        (
+            "os.environ['DISPLAY'] = ':7777'",
+            "xterm",
+            "no window opened; try another terminal",
+        ),
+        (
+            "os.environ['DISPLAY'] = '\\x1b nonsense'",
+            "xterm",
+            "no window opened; try another terminal",
+        ),
+        ("os.close(0)", "panes", "panes need a terminal as stdin"),
+    ];
+    let all: Vec<Hostile<'_>> = missing
+        .iter()
+        .map(|(python, terminal, _)| Hostile::new(python, terminal))
+        .collect();
+    play_all(&all, |hostile, outcome| {
+        let (_, _, reason) = missing
+            .iter()
+            .find(|(python, terminal, _)| {
+                (*python, *terminal) == (hostile.python, hostile.terminal)
+            })
+            .unwrap();
+        let Outcome::Refused(error) = outcome else {
+            panic!("{hostile:?} works")
+        };
+        assert!(error.contains(reason), "{hostile:?}: {error}");
+    });
+}
+
+/// Makes what follows in a script run as another user, who has nothing else running.
+const AS_NOBODY: &str = "
+mark, uid = os.environ['CHAT_TEST_MARK'], 50000 + os.getpid() % 10000
+os.fchown(0, uid, -1)
+for name in ['', '/tmp', '/home']: os.chown(mark + name, uid, uid)
+os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
+";
+
+#[test]
+fn what_is_scarce_is_said_or_enough() {
+    let mut places = Vec::new();
+    for descriptors in [4, 8, 10, 12, 14, 16, 20, 24] {
+        places.push(format!(
+            "resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors}))"
+        ));
+    }
+    if is_root() {
+        for threads in [1, 2, 4, 6, 8, 10, 12, 16, 20, 28, 40] {
+            places.push(format!(
+                "{AS_NOBODY}resource.setrlimit(resource.RLIMIT_NPROC, ({threads}, {threads}))"
+            ));
+        }
+    }
+    places.push("for n in range(19): os.environ[f'N{n}'] = 100_000 * 'x'".into());
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    let mut all = with_each_terminal(&places);
+    for hostile in &mut all {
+        hostile.is_scarce = true;
+    }
+    play_all(&all, |hostile, outcome| {
+        eprintln!("{hostile:?}: {outcome:?}")
+    });
+}
+
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("NOT TESTED, as only root becomes another user: limits of threads, an umask");
+    }
+    is_root
+}
+
+#[test]
+fn another_user_may_have_an_umask_that_allows_nothing() {
+    if !is_root() {
+        return;
+    }
+    let python = format!("{AS_NOBODY}os.umask(0o777)");
+    // xterm itself cannot open its own temporary file then, and leaves it.
+    let mut all = with_each_terminal(&[&python]);
+    all.retain(|hostile| hostile.terminal != "xterm");
+    play_all(&all, works);
+}
+
+/// Our programs, in a folder of this name.
+fn programs_in(name: &[u8]) -> TempDir {
+    let folder = tempfile::Builder::new()
+        .prefix(OsStr::from_bytes(name))
+        .tempdir_in(programs())
+        .unwrap();
+    for program in ["chat-run", "chat-server", "chat-client"] {
+        fs::hard_link(programs().join(program), folder.path().join(program)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn the_programs_may_be_in_any_folder() {
+    let folders = [
+        programs_in(b"a b'c\"$(false);{1,2}[x]*?~#&|<>`\\`"),
+        programs_in("żółw".as_bytes()),
+        programs_in(b"line\nline\t\x1b[31m"),
+        programs_in(b"\xff;"),
+    ];
+    let mut all = Vec::new();
+    for folder in &folders {
+        all.extend(KINDS.map(|terminal| Hostile {
+            programs: folder.path(),
+            ..Hostile::new("", terminal)
+        }));
+    }
+    play_all(&all, works);
+}
+
+/// What begins a command that runs in namespaces of its own; says so where that is not allowed.
+fn in_namespaces(options: &[&'static str], script: &'static str) -> Option<Vec<&'static str>> {
+    let mut wrapper = vec!["unshare"];
+    if !rustix::process::geteuid().is_root() {
+        wrapper.push("-r");
+    }
+    wrapper.extend(options);
+    wrapper.extend(["sh", "-c", script, "sh"]);
+    let mut command = Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg("true");
+    let may = command.status().is_ok_and(|status| status.success());
+    if !may {
+        eprintln!("NOT TESTED, as it is not allowed here: {wrapper:?}");
+    }
+    may.then_some(wrapper)
+}
+
+#[test]
+fn there_may_be_no_proc_or_that_of_others_and_no_shared_memory_and_it_may_be_process_1() {
+    let wrappers = [
+        in_namespaces(&["-m"], r#"mount -t tmpfs none /proc && exec "$@""#),
+        in_namespaces(
+            &["-m"],
+            r#"mount -t tmpfs -o ro none /dev/shm && exec "$@""#,
+        ),
+        in_namespaces(&["-pf"], r#"exec "$@""#),
+        in_namespaces(&["-pf", "--mount-proc"], r#"exec "$@""#),
+    ];
+    let mut all = Vec::new();
+    for wrapper in wrappers.iter().flatten() {
+        all.extend(KINDS.map(|terminal| Hostile {
+            wrapper,
+            ..Hostile::new("", terminal)
+        }));
+    }
+    play_all(&all, works);
+}
+
+#[test]
+fn the_standard_streams_may_be_closed() {
+    for closed in ["0", "1", "2", "0, 1", "0, 1, 2"] {
+        let place = Place::new();
+        let script = format!(
+            "import os, sys\nfor fd in [{closed}]: os.close(fd)\nos.execv(sys.argv[1], sys.argv[1:])"
+        );
+        let mut command = Command::new("python3");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_chat-run")]);
+        command.args(["-p", "0", "-t", "none"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.env(MARK, place.mark());
+        let mut session = command.spawn().unwrap();
+        let captured = || format!("{closed}: {:#?}", place.running());
+        wait_at_most(DEADLINE, "open room", captured, || {
+            let mut all = place.running().into_iter();
+            let server = all.find(|process| process.is("chat-server"))?;
+            let threads = fs::read_dir(format!("/proc/{}/task", server.pid)).ok()?;
+            let name = |thread: DirEntry| fs::read_to_string(thread.path().join("comm"));
+            let mut names = threads.flatten().filter_map(|thread| name(thread).ok());
+            names.any(|name| name == "accept\n").then_some(())
+        });
+        kill_process(Pid::from_child(&session), Signal::TERM).unwrap();
+        assert_eq!(session.wait().unwrap().code(), Some(0), "{closed}");
+        assert_eq!(place.left(&[]), [""; 0], "{closed}");
+    }
+}
+
+#[test]
+fn a_launcher_that_is_stopped_for_long_while_a_window_opens_goes_on() {
+    let desktop = Desktop::new();
+    // It takes its time, so that the launcher is stopped meanwhile.
+    desktop.put_program("xterm", "sleep 0.5; exec /usr/bin/xterm \"$@\"");
+    let arguments = [
+        "-p",
+        "0",
+        "-t",
+        "xterm",
+        "-c",
+        "1",
+        "--names",
+        "ala",
+        "--window-time",
+        "1000",
+    ];
+    let mut session = Session::start(&desktop, &arguments);
+    session.process("sh", "ala");
+    session.signal(Signal::STOP);
+    thread::sleep(Duration::from_millis(1500));
+    session.signal(Signal::CONT);
+    session.wait_for_text("ala joined");
+    session.wait_for_windows(1);
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+    assert!(
+        !session.shown().contains("did not open"),
+        "{}",
+        session.shown()
+    );
+}

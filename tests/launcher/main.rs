@@ -1,0 +1,11 @@
+//! Sessions that the launcher starts: without windows, in panes, in tmux, and in windows of each terminal emulator.
+
+#![cfg(target_os = "linux")]
+#![cfg(test)] // Helpers are test code as well, for Clippy.
+
+mod hostile;
+mod panes;
+mod stages;
+mod tmux;
+mod windowless;
+mod windows;

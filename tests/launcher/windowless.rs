@@ -1,0 +1,518 @@
+//! `chat-run` where no window is needed: what it says, what it refuses, and how it ends.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// `chat-run` without anything that would let it open windows.
+fn chat_run(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-run"));
+    command.args(arguments).stdin(Stdio::null());
+    for variable in [
+        "DISPLAY",
+        "WAYLAND_DISPLAY",
+        "CHAT_TERMINAL",
+        "CHAT_PASSWORD",
+    ] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Runs a session that is refused; gives its exit code and what it says on stderr.
+fn refused(mut command: Command) -> (Option<i32>, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    let stderr = String::from_utf8(stderr).unwrap();
+    assert_eq!(String::from_utf8(stdout).unwrap(), "", "{stderr}");
+    (status.code(), stderr)
+}
+
+/// A session without windows.
+struct Session {
+    child: Child,
+    console: Option<ChildStdin>,
+    lines: Receiver<String>,
+    seen: String,
+}
+
+impl Session {
+    fn start(arguments: &[&str]) -> Self {
+        Self::start_command(chat_run(arguments))
+    }
+
+    fn start_command(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = mpsc::channel();
+        let streams: [Box<dyn Read + Send>; 2] = [
+            Box::new(child.stdout.take().unwrap()),
+            Box::new(child.stderr.take().unwrap()),
+        ];
+        for stream in streams {
+            let sender = sender.clone();
+            thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let _ = sender.send(line);
+                }
+            });
+        }
+        Self {
+            console: child.stdin.take(),
+            child,
+            lines,
+            seen: String::new(),
+        }
+    }
+
+    /// Waits for a line that has `text` in it.
+    fn line(&mut self, text: &str) -> String {
+        loop {
+            let Ok(line) = self.lines.recv_timeout(DEADLINE) else {
+                panic!("no line with `{text}`; captured:\n{}", self.seen);
+            };
+            self.seen.push_str(&line);
+            self.seen.push('\n');
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    fn port(&mut self) -> u16 {
+        let line = self.line("listening on ");
+        line.rsplit_once(':').unwrap().1.parse().unwrap()
+    }
+
+    fn type_in(&mut self, text: &str) {
+        self.console
+            .as_mut()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+    }
+
+    fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end; gives the exit code.
+    fn end(mut self) -> Option<i32> {
+        while let Ok(line) = self.lines.recv_timeout(DEADLINE) {
+            self.seen.push_str(&line);
+            self.seen.push('\n');
+        }
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // What a failed test has left; the server goes with it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_says_how_to_join_from_here() {
+    says_how_to_join(chat_run(&["-p", "0", "-t", "none"]));
+}
+
+#[test]
+fn it_says_how_to_join_from_a_folder_with_a_blank() {
+    let programs = Path::new(env!("CARGO_BIN_EXE_chat-run")).parent().unwrap();
+    let folder = tempfile::Builder::new()
+        .prefix("with a blank ")
+        .tempdir_in(programs)
+        .unwrap();
+    for program in ["chat-run", "chat-server", "chat-client"] {
+        fs::hard_link(programs.join(program), folder.path().join(program)).unwrap();
+    }
+    let mut command = Command::new(folder.path().join("chat-run"));
+    command.args(["-p", "0", "-t", "none"]);
+    says_how_to_join(command);
+}
+
+fn says_how_to_join(command: Command) {
+    let mut session = Session::start_command(command);
+    let port = session.port();
+    let client = session.line("chat-client");
+    // It is to be pasted into a shell, which takes off the quotes that a folder's name may need.
+    let script = format!("printf '%s\n' {client}");
+    let words = Command::new("sh").args(["-c", &script]).output().unwrap();
+    let words = String::from_utf8(words.stdout).unwrap();
+    let words: Vec<&str> = words.lines().collect();
+    assert_eq!(words.len(), 3, "{client}");
+    assert!(words[0].ends_with("chat-client"), "{client}");
+    assert_eq!(words[1..], ["127.0.0.1", &port.to_string()], "{client}");
+    session.line(&format!("nc 127.0.0.1 {port}"));
+    TcpStream::connect(("127.0.0.1", port)).unwrap();
+    session.signal(Signal::INT);
+    session.line("the room is closed: ");
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
+fn it_says_how_to_join_from_elsewhere() {
+    let mut session = Session::start(&["-p", "0", "-c", "0", "--lan"]);
+    let port = session.port();
+    session.line(&format!("nc 127.0.0.1 {port}"));
+    TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let ips = chat_run::net::addresses();
+    for (index, ip) in ips.iter().enumerate() {
+        if index == 0 {
+            session.line("join from elsewhere:");
+        }
+        session.line(&format!("chat-client {ip} {port}"));
+        session.line(&format!("nc {ip} {port}"));
+    }
+    session.signal(Signal::TERM);
+    session.line("the room is closed: ");
+    assert!(
+        session
+            .seen
+            .contains("anyone on this network can join and read\n"),
+        "{}",
+        session.seen
+    );
+    for ip in ips {
+        // The server knows them as well.
+        let count = session.seen.matches(&format!("nc {ip} {port}")).count();
+        assert_eq!(count, 1, "{}", session.seen);
+    }
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
+fn what_is_typed_goes_to_the_server() {
+    let mut session = Session::start(&["-p", "0", "-c", "0"]);
+    let port = session.port();
+    let mut member = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    writeln!(member, "ala").unwrap();
+    session.line("ala joined");
+    session.type_in("/say hello from the operator\n");
+    session.line("hello from the operator");
+    session.type_in("/help\n");
+    let open = session.line("/open");
+    assert!(open.starts_with("* /open [NAME]: "), "{open}");
+    let kick = session.line("/kick");
+    assert!(kick.starts_with("* /kick "), "{kick}");
+    session.type_in("/quit\n");
+    session.line("the room is closed: ");
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
+fn the_end_of_input_does_not_end_the_session() {
+    let mut session = Session::start(&["-p", "0", "-c", "0"]);
+    session.console = None;
+    let port = session.port();
+    let mut member = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    writeln!(member, "ala").unwrap();
+    session.line("ala joined");
+    session.signal(Signal::TERM);
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
+fn another_window_without_an_emulator_is_refused_and_the_session_goes_on() {
+    let mut session = Session::start(&["-p", "0", "-c", "0"]);
+    session.port();
+    session.type_in("/open\n");
+    session.line("there is no display for the windows");
+    session.type_in("/quit\n");
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
+fn output_that_nobody_takes_holds_up_nothing() {
+    let mut command = chat_run(&["-p", "0", "-c", "0"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    lines.read_line(&mut first).unwrap();
+    let port: u16 = first.trim().rsplit_once(':').unwrap().1.parse().unwrap();
+    drop(lines);
+    let member = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    writeln!(&member, "ala").unwrap();
+    let mut greetings = BufReader::new(&member).lines();
+    assert!(
+        greetings
+            .by_ref()
+            .any(|line| line.unwrap().contains("welcome, ala"))
+    );
+    rustix::process::kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn sigkill_ends_the_server_too() {
+    let mut session = Session::start(&["-p", "0", "-c", "0"]);
+    let port = session.port();
+    let mut member = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    writeln!(member, "ala").unwrap();
+    session.line("ala joined");
+    session.signal(Signal::KILL);
+    member.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut said = String::new();
+    member.read_to_string(&mut said).unwrap();
+    assert!(said.ends_with("* the server is shutting down\n"), "{said}");
+}
+
+#[test]
+fn a_room_that_is_too_small_for_the_clients_is_said_and_kept() {
+    let mut session = Session::start(&["-p", "0", "-t", "none", "-c", "3", "-m", "2"]);
+    session.line("only 2 of the 3 clients can join");
+    session.signal(Signal::INT);
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
+fn a_port_in_use_is_refused_with_its_holder_and_a_way_out() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let (code, said) = refused(chat_run(&["-t", "none", "-p", &port.to_string()]));
+    assert_eq!(code, Some(1));
+    assert!(said.contains(&format!("port {port} is in use")), "{said}");
+    assert!(said.contains("`-p 0`"), "{said}");
+    #[cfg(target_os = "linux")]
+    assert!(
+        said.contains(&format!("(pid {})", std::process::id())),
+        "{said}"
+    );
+}
+
+#[test]
+fn no_display_is_refused_with_a_way_out() {
+    for terminal in ["auto", "xterm", "gnome-terminal", "terminator"] {
+        let mut command = chat_run(&["-p", "0", "-t", terminal]);
+        let bin = TempDir::new().unwrap();
+        for program in ["xterm", "gnome-terminal", "terminator"] {
+            symlink("/bin/false", bin.path().join(program)).unwrap();
+        }
+        command.env("PATH", bin.path());
+        let (code, said) = refused(command);
+        assert_eq!(code, Some(1));
+        let reason = match terminal {
+            "xterm" => "DISPLAY is not set",
+            _ => "neither DISPLAY nor WAYLAND_DISPLAY is set",
+        };
+        assert!(said.contains(reason), "{said}");
+        assert!(said.contains("; `-t none` starts"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+}
+
+#[test]
+fn an_emulator_that_is_missing_is_refused_with_its_package() {
+    let bin = TempDir::new().unwrap();
+    symlink("/bin/true", bin.path().join("pacman")).unwrap();
+    for terminal in ["xterm", "gnome-terminal", "terminator"] {
+        let mut command = chat_run(&["-p", "0", "-t", terminal]);
+        command.env("PATH", bin.path()).env("DISPLAY", ":0");
+        let (code, said) = refused(command);
+        assert_eq!(code, Some(1));
+        let way_out = format!("{terminal} is not installed; try `sudo pacman -S {terminal}`");
+        assert!(said.contains(&way_out), "{said}");
+    }
+    let mut command = chat_run(&["-p", "0"]);
+    command.env("PATH", bin.path()).env("DISPLAY", ":0");
+    let (code, said) = refused(command);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("there is no terminal emulator"), "{said}");
+    assert!(said.contains("`sudo pacman -S xterm`"), "{said}");
+}
+
+#[test]
+fn a_server_or_client_that_is_missing_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let alone = folder.path().join("chat-run");
+    fs::copy(env!("CARGO_BIN_EXE_chat-run"), &alone).unwrap();
+    let mut command = Command::new(&alone);
+    command
+        .args(["-c", "0", "-p", "0"])
+        .env("PATH", folder.path());
+    let (code, said) = refused(command);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("cannot find chat-server"), "{said}");
+}
+
+#[test]
+fn a_server_that_does_not_start_ends_the_session() {
+    let folder = TempDir::new().unwrap();
+    let history = folder.path().join("no").join("such").join("folder");
+    let mut command = chat_run(&["-c", "0", "-p", "0", "--history"]);
+    command.arg(history);
+    let (code, said) = refused(command);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("error: the server did not start (exit status: 1)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn wrong_usage_is_refused_with_exit_code_2() {
+    for (arguments, reason) in [
+        (&["-c", "65"][..], "0..=64"),
+        (&["-c", "-1"], "-1"),
+        (&["-c", "x"], "invalid digit"),
+        (&["-p", "99999"], "a port is a number from 0 to 65535"),
+        (&["-p", "x"], "a port is a number from 0 to 65535"),
+        (&["-p", "-1"], "a port is a number from 0 to 65535"),
+        (&["ala"], "a port is a number from 0 to 65535"),
+        (&["8080", "-p", "8081"], "cannot be used with"),
+        (&["--rate", "-1"], "-1 is not in"),
+        (&["-m", "-1"], "-1 is not in"),
+        (&["--replay", "-1"], "give a number of messages, or `all`"),
+        (&["-m", "0"], "1..=20000"),
+        (&["-t", "putty"], "putty"),
+        (&["--names", "ala,ola", "-c", "1"], "2 names for 1 clients"),
+        (&["--names", "ala,Ala"], "the same name"),
+        (&["--names", "a b c"], "`a b c`"),
+        (&["--lan", "--host", "::1"], "cannot be used with"),
+    ] {
+        let (code, said) = refused(chat_run(arguments));
+        assert_eq!(code, Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(reason), "{arguments:?}: {said}");
+        assert!(!said.contains("use '-- "), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_wrong_terminal_in_the_environment_is_named_where_windows_are_wanted() {
+    let with = |arguments: &[&str]| {
+        let mut command = chat_run(arguments);
+        command.env("CHAT_TERMINAL", "foo");
+        command
+    };
+    let (code, said) = refused(with(&["-p", "0"]));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("`foo` in CHAT_TERMINAL"), "{said}");
+    assert!(said.contains("xterm, "), "{said}");
+    let list = with(&["--list-terminals"]).output().unwrap();
+    assert_eq!(list.status.code(), Some(0), "{list:?}");
+    for arguments in [&["-p", "0", "-c", "0"][..], &["-p", "0", "-t", "none"]] {
+        let mut session = Session::start_command(with(arguments));
+        session.port();
+        session.signal(Signal::INT);
+        assert_eq!(session.end(), Some(0), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_lone_port_is_the_servers() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut session = Session::start(&[&port.to_string(), "-t", "none"]);
+    assert_eq!(session.port(), port);
+    session.signal(Signal::INT);
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
+fn an_empty_variable_is_like_none() {
+    let mut command = chat_run(&["-p", "0", "-c", "0"]);
+    command.env("CHAT_TERMINAL", "").env("CHAT_PASSWORD", "");
+    let mut session = Session::start_command(command);
+    let port = session.port();
+    let mut member = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    writeln!(member, "ala").unwrap();
+    session.line("ala joined");
+    session.signal(Signal::INT);
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
+fn terminals_are_listed_with_the_one_that_auto_takes() {
+    let bin = TempDir::new().unwrap();
+    for program in ["xterm", "terminator"] {
+        symlink("/bin/false", bin.path().join(program)).unwrap();
+    }
+    let mut command = chat_run(&["--list-terminals"]);
+    command.env("PATH", bin.path()).env("DISPLAY", ":0");
+    let output = command.output().unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(lines[0].starts_with("gnome-terminal"), "{list}");
+    assert!(lines[0].contains("not installed"), "{list}");
+    assert!(
+        lines[1].ends_with("/terminator  (auto takes this one)"),
+        "{list}"
+    );
+    assert!(lines[2].ends_with("/xterm"), "{list}");
+}
+
+#[test]
+fn the_list_tells_what_is_installed_what_a_distribution_lacks_and_that_auto_finds_nothing() {
+    let bin = TempDir::new().unwrap();
+    for program in ["xterm", "apt-get"] {
+        symlink("/bin/false", bin.path().join(program)).unwrap();
+    }
+    let mut command = chat_run(&["--list-terminals"]);
+    command.env("PATH", bin.path());
+    let output = command.output().unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "xterm               installed; xterm needs a display of X11",
+        "konsole             konsole is not installed; try `sudo apt-get install konsole`",
+        "ptyxis              ptyxis is not installed; newer distributions",
+        "wezterm             wezterm is not installed; the project WezTerm",
+        "auto finds nothing that works here, and ends with an error; `-t none`",
+    ] {
+        let is_there = list.lines().any(|listed| listed.starts_with(line));
+        assert!(is_there, "{line:?} in\n{list}");
+    }
+}
+
+#[test]
+fn every_line_of_a_pipe_reaches_the_server_but_one_that_is_too_long() {
+    const LINES: usize = 30_000;
+
+    let mut session = Session::start(&["-p", "0", "-t", "none", "--rate", "0"]);
+    let mut member = TcpStream::connect(("127.0.0.1", session.port())).unwrap();
+    member.set_read_timeout(Some(DEADLINE)).unwrap();
+    member.write_all(b"ala\n").unwrap();
+    session.line("ala joined");
+    // Much more than there is room for on the way, and faster than anybody types.
+    let mut console = session.console.take().unwrap();
+    let typing = thread::spawn(move || {
+        let mut lines: Vec<String> = (0..LINES)
+            .map(|line| format!("/say line {line} {}\n", "x".repeat(60)))
+            .collect();
+        lines.insert(LINES / 2, format!("/say {}\n", "y".repeat(90_000)));
+        console.write_all(lines.concat().as_bytes()).unwrap();
+        console
+    });
+    let mut lines = BufReader::new(member).lines().map_while(Result::ok);
+    let is_said = |line: &String| line.starts_with("* the server: ");
+    for line in 0..LINES {
+        let said = lines.by_ref().find(is_said).unwrap_or_default();
+        let wanted = format!("* the server: line {line} x");
+        assert!(said.starts_with(&wanted), "{wanted}: {said}");
+    }
+    drop(typing.join().unwrap());
+    session.line("a line was not taken: it has more than 4095 bytes");
+    session.signal(Signal::TERM);
+    assert_eq!(session.end(), Some(0));
+}

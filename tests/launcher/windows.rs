@@ -1,0 +1,627 @@
+//! Sessions with real windows of every emulator, each on an X server of its own. `./run.sh test` installs what they need.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use support::desktop::Desktop;
+use support::session::{Session, send};
+use support::wait::DEADLINE;
+
+const MEMBERS: [&str; 3] = ["ala", "ola", "jan"];
+
+/// Starts three clients that log in by themselves, in windows of `terminal`.
+fn start_three<'a>(desktop: &'a Desktop, terminal: &str) -> Session<'a> {
+    Session::start(
+        desktop,
+        &["-p", "0", "-t", terminal, "--names", "ala,ola,jan"],
+    )
+}
+
+/// A plain client, to see what the server really sends.
+fn join(port: u16, name: &str) -> BufReader<TcpStream> {
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    writeln!(socket, "{name}").unwrap();
+    let mut lines = BufReader::new(socket);
+    read_until(&mut lines, "welcome");
+    lines
+}
+
+/// Reads lines until one has `text` in it.
+fn read_until(lines: &mut BufReader<TcpStream>, text: &str) -> String {
+    let mut read = String::new();
+    loop {
+        let mut line = String::new();
+        let count = lines.read_line(&mut line).unwrap_or(0);
+        assert!(count > 0, "the server did not send `{text}`, but:\n{read}");
+        if line.contains(text) {
+            return line;
+        }
+        read.push_str(&line);
+    }
+}
+
+/// The same tests for each emulator.
+macro_rules! for_each_emulator {
+    ($($test:ident),* $(,)?) => {
+        mod gnome_terminal { $(#[test] fn $test() { super::$test("gnome-terminal"); })* }
+        mod terminator { $(#[test] fn $test() { super::$test("terminator"); })* }
+        mod xterm { $(#[test] fn $test() { super::$test("xterm"); })* }
+        mod konsole { $(#[test] fn $test() { super::$test("konsole"); })* }
+        mod xfce4_terminal { $(#[test] fn $test() { super::$test("xfce4-terminal"); })* }
+        mod kitty { $(#[test] fn $test() { super::$test("kitty"); })* }
+        mod alacritty { $(#[test] fn $test() { super::$test("alacritty"); })* }
+    };
+}
+
+for_each_emulator! {
+    what_is_typed_in_one_window_is_seen_in_the_others,
+    ctrl_c_ends_all_of_it,
+    sigterm_and_sighup_end_all_of_it,
+    sigkill_of_the_launcher_ends_all_of_it,
+    a_client_that_is_stopped_holds_the_end_up_for_less_than_two_seconds,
+    a_window_closed_by_hand_ends_that_client_alone,
+    a_server_that_is_killed_ends_the_session,
+    one_more_client_can_be_opened,
+    big_letters_are_bigger,
+}
+
+fn what_is_typed_in_one_window_is_seen_in_the_others(terminal: &str) {
+    let desktop = Desktop::new();
+    let began = Instant::now();
+    let mut session = start_three(&desktop, terminal);
+    let windows = session.wait_for_members(&MEMBERS);
+    eprintln!(
+        "{terminal}: three clients logged in after {:?}",
+        began.elapsed()
+    );
+    for (window, title) in windows
+        .iter()
+        .zip(["chat 1 - ala", "chat 2 - ola", "chat 3 - jan"])
+    {
+        assert!(window.title.starts_with(title), "{windows:#?}");
+    }
+
+    let port = session.port();
+    let mut plain = join(port, "plain");
+    desktop.type_in(&windows[0], "written in window 1");
+    assert_eq!(
+        read_until(&mut plain, "window 1"),
+        "ala: written in window 1\n"
+    );
+    session.wait_for_text("written in window 1");
+    for window in &windows[1..] {
+        session.wait_for(&format!("text in {}", window.title), || {
+            let text = desktop.text_in(window);
+            text.contains("ala: written in window 1").then_some(())
+        });
+    }
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}
+
+fn ctrl_c_ends_all_of_it(terminal: &str) {
+    let desktop = Desktop::new();
+    let mut session = start_three(&desktop, terminal);
+    session.wait_for_members(&MEMBERS);
+    session.ctrl_c();
+    let (code, time) = session.wait();
+    eprintln!("{terminal}: all gone {time:?} after Ctrl+C");
+    session.assert_nothing_is_left();
+    assert_eq!(code, 0, "{}", session.shown());
+    assert!(session.shown().contains("the room is closed: "));
+    assert!(session.shown().contains("3 joined, 0 messages"));
+    // kitty takes more than a third of a second to end, where a processor draws for it, and on a busy machine more than half of one.
+    if terminal != "kitty" {
+        assert!(
+            !session.shown().contains("waiting for"),
+            "{}",
+            session.shown()
+        );
+    }
+}
+
+fn sigterm_and_sighup_end_all_of_it(terminal: &str) {
+    let desktop = Desktop::new();
+    for signal in [Signal::TERM, Signal::HUP] {
+        let mut session = start_three(&desktop, terminal);
+        session.wait_for_members(&MEMBERS);
+        session.signal(signal);
+        assert_eq!(session.wait().0, 0, "{}", session.shown());
+        session.assert_nothing_is_left();
+    }
+}
+
+fn sigkill_of_the_launcher_ends_all_of_it(terminal: &str) {
+    let desktop = Desktop::new();
+    let mut session = start_three(&desktop, terminal);
+    session.wait_for_members(&MEMBERS);
+    session.signal(Signal::KILL);
+    assert_ne!(session.wait().0, 0);
+    let time = session.wait_until_nothing_is_left();
+    eprintln!("{terminal}: all gone {time:?} after SIGKILL of the launcher");
+}
+
+fn a_client_that_is_stopped_holds_the_end_up_for_less_than_two_seconds(terminal: &str) {
+    let desktop = Desktop::new();
+    let mut session = start_three(&desktop, terminal);
+    session.wait_for_members(&MEMBERS);
+    let client = session.process("chat-client", "ola");
+    send(client.pid, Signal::STOP);
+    session.ctrl_c();
+    let (code, time) = session.wait();
+    session.assert_nothing_is_left();
+    assert_eq!(code, 0, "{}", session.shown());
+    assert!(time < Duration::from_secs(3), "{time:?}");
+    let waited_for = format!(
+        "waiting for the client of chat 2 - ola (pid {})",
+        client.pid
+    );
+    assert!(session.shown().contains(&waited_for), "{}", session.shown());
+}
+
+fn a_window_closed_by_hand_ends_that_client_alone(terminal: &str) {
+    let desktop = Desktop::new();
+    let mut session = start_three(&desktop, terminal);
+    let windows = session.wait_for_members(&MEMBERS);
+    desktop.close(&windows[1]);
+    session.wait_for_text("ola left");
+    let rest = session.wait_for_windows(2);
+    assert_eq!(rest, [windows[0].clone(), windows[2].clone()]);
+    let mut plain = join(session.port(), "plain");
+    desktop.type_in(&windows[2], "still here");
+    read_until(&mut plain, "jan: still here");
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}
+
+fn a_server_that_is_killed_ends_the_session(terminal: &str) {
+    let desktop = Desktop::new();
+    let mut session = start_three(&desktop, terminal);
+    session.wait_for_members(&MEMBERS);
+    send(
+        session.process("chat-server", "--lifeline").pid,
+        Signal::KILL,
+    );
+    assert_eq!(session.wait().0, 1, "{}", session.shown());
+    session.assert_nothing_is_left();
+    session.wait_for_text("error: the server ended by itself (signal: 9 (SIGKILL))");
+    session.wait_for_text("the room is closed: ");
+}
+
+fn one_more_client_can_be_opened(terminal: &str) {
+    let desktop = Desktop::new();
+    let mut session = Session::start(&desktop, &["-p", "0", "-t", terminal, "-c", "0"]);
+    session.port();
+    session.type_in("/open ala 3ID12\n");
+    session.wait_for_text("ala (3ID12) joined");
+    let windows = session.wait_for_windows(1);
+    // With gnome-terminal the process behind the windows ends with the last one.
+    desktop.close(&windows[0]);
+    session.wait_for_text("left");
+    session.wait_for_windows(0);
+    session.type_in("/open ola\n");
+    session.wait_for_text("ola joined");
+    session.type_in("/open\n");
+    let windows = session.wait_for_windows(2);
+    assert!(windows[1].title.starts_with("chat 3"), "{windows:#?}");
+    session.wait_for("place of its own", || {
+        let [_, earlier, _, _] = desktop.geometry(&windows[0]);
+        let [_, later, _, _] = desktop.geometry(&windows[1]);
+        (later < earlier).then_some(())
+    });
+    session.type_in("/open *\n");
+    session.wait_for_text("cannot log in as `*`: ");
+    session.type_in("/quit\n");
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}
+
+fn big_letters_are_bigger(terminal: &str) {
+    let desktop = Desktop::new();
+    let width = |size: &[&str]| {
+        let arguments = ["-p", "0", "-t", terminal, "--names", "ala", "-c", "1"];
+        let mut session = Session::start(&desktop, &[&arguments, size].concat());
+        let windows = session.wait_for_members(&["ala"]);
+        session.wait_for("text", || {
+            let text = desktop.text_in(&windows[0]);
+            text.contains("welcome").then_some(())
+        });
+        let client = session.process("chat-client", "ala");
+        let screen = File::open(format!("/proc/{}/fd/0", client.pid)).unwrap();
+        let columns = rustix::termios::tcgetwinsize(screen).unwrap().ws_col;
+        let width = desktop.width_of(&windows[0]) / i32::from(columns);
+        session.ctrl_c();
+        assert_eq!(session.wait().0, 0, "{}", session.shown());
+        session.assert_nothing_is_left();
+        width
+    };
+    let (usual, big) = (width(&[]), width(&["--big"]));
+    assert!(big * 3 >= usual * 4, "{usual} pixels, and big ones {big}");
+}
+
+#[test]
+fn closing_the_terminal_window_that_it_was_started_in_ends_all_of_it() {
+    let desktop = Desktop::new();
+    // As for a user who has installed it: so it says `chat-client`, and no folder of this machine.
+    let programs = Path::new(env!("CARGO_BIN_EXE_chat-run")).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let mut xterm = desktop.command("xterm");
+    xterm.env("PATH", path);
+    xterm.args([
+        "-fa",
+        "Monospace",
+        "-fs",
+        "11",
+        "-geometry",
+        "110x22+220+20",
+    ]);
+    xterm.args(["-T", "a terminal", "-e", env!("CARGO_BIN_EXE_chat-run")]);
+    xterm.args([
+        "-p",
+        "0",
+        "-t",
+        "gnome-terminal",
+        "--names",
+        "ala,ola 3ID12,jan",
+    ]);
+    let mut xterm = xterm.spawn().unwrap();
+    let watched = Watched { desktop: &desktop };
+    let windows = watched.wait_for("windows", || {
+        let windows = desktop.windows("chat ");
+        (windows.len() == 3).then_some(windows)
+    });
+    let conversation = [
+        (0, "hi, is anyone here yet?"),
+        (1, "me, ola"),
+        (2, "and jan, in the third window"),
+        (1, "/msg ala this is for you alone"),
+        (0, "anyone with nc can join, too"),
+    ];
+    for (window, line) in conversation {
+        watched.wait_for("a prompt after the welcome", || {
+            desktop
+                .text_in(&windows[window])
+                .contains("welcome")
+                .then_some(())
+        });
+        desktop.type_in(&windows[window], line);
+        // Where the next one writes it has been seen.
+        let reader = &windows[if line.starts_with("/msg") || window != 0 {
+            0
+        } else {
+            1
+        }];
+        let text = line.trim_start_matches("/msg ala ");
+        watched.wait_for(line, || {
+            desktop.text_in(reader).contains(text).then_some(())
+        });
+    }
+    if let Some(folder) = std::env::var_os("CHAT_SCREENSHOTS") {
+        desktop.unmark();
+        desktop.activate(&windows[0]);
+        desktop.screenshot(&picture(Path::new(&folder)));
+    }
+
+    let terminal = desktop.windows("a terminal");
+    desktop.close(&terminal[0]);
+    xterm.wait().unwrap();
+    watched.wait_for("clean end", || {
+        let left = desktop.running().is_empty() && desktop.windows("chat ").is_empty();
+        left.then_some(())
+    });
+}
+
+/// Where the picture for the README goes, in a folder that is given from the package's root.
+fn picture(folder: &Path) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(folder)
+        .join("session.png")
+}
+
+/// A desktop without a `Session`.
+struct Watched<'a> {
+    desktop: &'a Desktop,
+}
+
+impl Watched<'_> {
+    fn wait_for<T>(&self, what: &str, answer: impl FnMut() -> Option<T>) -> T {
+        let captured = || {
+            let windows = self.desktop.windows("");
+            let texts: Vec<String> = windows
+                .iter()
+                .map(|window| self.desktop.text_in(window))
+                .collect();
+            format!("{:#?}\n{windows:#?}\n{texts:#?}", self.desktop.running())
+        };
+        support::wait::wait_at_most(DEADLINE, what, captured, answer)
+    }
+}
+
+#[test]
+fn ctrl_c_in_a_window_ends_that_client_alone() {
+    let desktop = Desktop::new();
+    let mut session = start_three(&desktop, "xterm");
+    let windows = session.wait_for_members(&MEMBERS);
+    desktop.press_in(&windows[2], "ctrl+c");
+    session.wait_for_text("jan left");
+    session.wait_for_windows(2);
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}
+
+#[test]
+fn a_second_ctrl_c_hurries_the_end() {
+    let desktop = Desktop::new();
+    let mut session = start_three(&desktop, "xterm");
+    session.wait_for_members(&MEMBERS);
+    send(session.process("chat-client", "ola").pid, Signal::STOP);
+    session.ctrl_c();
+    session.wait_for_text("shutting down");
+    session.ctrl_c();
+    session.wait_for_text("sending SIGTERM");
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}
+
+#[test]
+fn clients_that_are_not_named_ask() {
+    let desktop = Desktop::new();
+    let mut session = Session::start(
+        &desktop,
+        &["-p", "0", "-t", "xterm", "-c", "2", "--names", "ala"],
+    );
+    session.port();
+    session.wait_for_text("ala joined");
+    let windows = session.wait_for_windows(2);
+    session.wait_for("question", || {
+        desktop.text_in(&windows[1]).contains("name").then_some(())
+    });
+    desktop.type_in(&windows[1], "ola 3ID12");
+    session.wait_for_text("ola (3ID12) joined");
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}
+
+#[test]
+fn a_password_reaches_the_clients_and_shows_nowhere() {
+    let desktop = Desktop::new();
+    for terminal in ["gnome-terminal", "terminator", "xterm"] {
+        let arguments = ["-p", "0", "-t", terminal, "--names", "ala", "-c", "1"];
+        let mut session = Session::start_with(&desktop, &arguments, |command| {
+            command.env("CHAT_PASSWORD", "se-cret");
+        });
+        session.wait_for_members(&["ala"]);
+        for process in desktop.running() {
+            let shown = process
+                .arguments
+                .iter()
+                .any(|text| text.contains("se-cret"));
+            assert!(!shown, "{process:?}");
+        }
+        session.ctrl_c();
+        assert_eq!(session.wait().0, 0, "{}", session.shown());
+        session.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn auto_takes_the_next_emulator_where_one_fails() {
+    let desktop = Desktop::new();
+    desktop.put_program("gnome-terminal", "echo 'this is a fake' >&2; exit 1");
+    let mut session = Session::start(&desktop, &["-p", "0", "--names", "ala,ola,jan"]);
+    let windows = session.wait_for_members(&MEMBERS);
+    assert_eq!(windows[0].title, "chat 1 - ala");
+    session.wait_for_text(
+        "no window opened: gnome-terminal ended (exit status: 1): this is a fake; trying terminator",
+    );
+    let all = desktop.running();
+    assert!(
+        all.iter()
+            .any(|process| process.arguments.iter().any(|a| a.contains("terminator"))),
+        "{all:#?}"
+    );
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}
+
+#[test]
+fn an_emulator_that_hangs_is_given_up() {
+    let desktop = Desktop::new();
+    desktop.put_program("gnome-terminal", "exec sleep 600");
+    desktop.put_program("terminator", "trap '' TERM; sleep 600");
+    let mut session = Session::start(
+        &desktop,
+        &["-p", "0", "--window-time", "1500", "--names", "ala,ola,jan"],
+    );
+    session.wait_for_members(&MEMBERS);
+    session.wait_for_text("terminator showed no client in 1.5 s; trying xterm");
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}
+
+#[test]
+fn a_session_in_which_no_window_opens_ends() {
+    let desktop = Desktop::new();
+    desktop.put_program("xterm", "exit 7");
+    let mut session = Session::start(&desktop, &["-p", "0", "-t", "xterm", "-c", "2"]);
+    session.port();
+    assert_eq!(session.wait().0, 1, "{}", session.shown());
+    for window in ["chat 1", "chat 2"] {
+        session.wait_for_text(&format!(
+            "{window} did not open: xterm ended (exit status: 7)"
+        ));
+    }
+    session.wait_for_text("error: no window opened; try another terminal");
+    session.assert_nothing_is_left();
+}
+
+#[test]
+fn a_window_that_does_not_open_leaves_the_rest() {
+    let desktop = Desktop::new();
+    let script = "case \"$*\" in *'chat 2'*) exit 7;; esac\nexec /usr/bin/xterm \"$@\"";
+    desktop.put_program("xterm", script);
+    let mut session = start_three(&desktop, "xterm");
+    session.port();
+    session.wait_for_text("chat 2 - ola did not open: xterm ended (exit status: 7)");
+    for name in ["ala", "jan"] {
+        session.wait_for_text(&format!("{name} joined"));
+    }
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}
+
+#[test]
+fn an_emulator_that_fails_once_is_tried_again() {
+    let desktop = Desktop::new();
+    let once = desktop.programs().join("failed");
+    let script = format!(
+        "[ -e {0} ] || {{ touch {0}; exit 7; }}\nexec /usr/bin/xterm \"$@\"",
+        once.display()
+    );
+    desktop.put_program("xterm", &script);
+    let mut session = start_three(&desktop, "xterm");
+    session.wait_for_members(&MEMBERS);
+    assert!(
+        !session.shown().contains("did not open"),
+        "{}",
+        session.shown()
+    );
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}
+
+#[test]
+fn an_emulator_that_leaves_its_windows_to_another_process_will_do() {
+    let desktop = Desktop::new();
+    // As the wrapper that Debian's alternatives may have for gnome-terminal.
+    desktop.put_program("x-terminal-emulator", "setsid xterm \"$@\" &");
+    let mut session = start_three(&desktop, "x-terminal-emulator");
+    let windows = session.wait_for_members(&MEMBERS);
+    assert_eq!(windows[2].title, "chat 3 - jan");
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    // What it has left is nobody's child here, and ends with its client.
+    session.wait_until_nothing_is_left();
+}
+
+#[test]
+fn a_session_under_nohup_outlives_a_hangup() {
+    let desktop = Desktop::new();
+    let script = "trap '' HUP; exec \"$0\" \"$@\"";
+    let arguments = [
+        "-c",
+        script,
+        env!("CARGO_BIN_EXE_chat-run"),
+        "-p",
+        "0",
+        "-t",
+        "xterm",
+        "--names",
+        "ala",
+        "-c",
+        "1",
+    ];
+    let mut session = Session::start_program(&desktop, "sh", &arguments, |_| {});
+    let windows = session.wait_for_members(&["ala"]);
+    session.signal(Signal::HUP);
+    send(
+        session.process("chat-server", "--lifeline").pid,
+        Signal::HUP,
+    );
+    let mut plain = join(session.port(), "plain");
+    desktop.type_in(&windows[0], "still here");
+    read_until(&mut plain, "ala: still here");
+    // The window is not what nohup was meant for.
+    desktop.close(&windows[0]);
+    session.wait_for_text("ala left");
+    session.signal(Signal::TERM);
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}
+
+#[test]
+fn a_terminal_that_is_held_holds_up_nothing() {
+    let desktop = Desktop::new();
+    let mut session = Session::start(&desktop, &["-p", "0", "-c", "0", "--rate", "0"]);
+    let port = session.port();
+    let mut ala = join(port, "ala");
+    session.wait_for_text("ala joined");
+    // Ctrl+S.
+    session.type_in("\x13");
+    let mut ola = join(port, "ola");
+    for number in 0..1000 {
+        let line = format!("line {number} of a long conversation that the terminal does not take");
+        writeln!(ala.get_mut(), "{line}").unwrap();
+        if number % 50 == 0 {
+            read_until(&mut ola, &line);
+        }
+    }
+    session.signal(Signal::TERM);
+    let (code, time) = session.wait();
+    assert_eq!(code, 0, "{}", session.shown());
+    assert!(time < Duration::from_secs(3), "{time:?}");
+    assert!(!session.shown().contains("line 999"));
+    session.assert_nothing_is_left();
+}
+
+#[test]
+fn where_no_emulator_works_the_session_is_shown_in_panes() {
+    let desktop = Desktop::new();
+    let mut session = Session::start_with(
+        &desktop,
+        &["-p", "0", "--names", "ala,ola,jan"],
+        |command| command.env("DISPLAY", ":123456"),
+    );
+    session.port();
+    session.wait_for_text("trying terminator");
+    session.wait_for_text("trying xterm");
+    session.wait_for_text("no window opened: xterm ended (exit status: 1)");
+    for name in MEMBERS {
+        session.process("chat-client", name);
+    }
+    session.wait_for_text("▶ chat 1 · ala");
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}
+
+#[test]
+fn a_locale_without_utf8_does_not_keep_windows_from_opening() {
+    let desktop = Desktop::new();
+    for (terminal, locale) in [
+        ("gnome-terminal", "C"),
+        ("xterm", "C"),
+        // That is UTF-8, but not there.
+        ("gnome-terminal", "xx_YY.UTF-8"),
+        ("xterm", "xx_YY.UTF-8"),
+    ] {
+        let arguments = ["-p", "0", "-t", terminal, "--names", "żółw", "-c", "1"];
+        let mut session = Session::start_with(&desktop, &arguments, |command| {
+            command.env("LC_ALL", locale);
+        });
+        let windows = session.wait_for_members(&["żółw"]);
+        session.wait_for("letters", || {
+            desktop
+                .text_in(&windows[0])
+                .contains("welcome, żółw")
+                .then_some(())
+        });
+        session.ctrl_c();
+        assert_eq!(session.wait().0, 0, "{}", session.shown());
+        session.assert_nothing_is_left();
+    }
+}

@@ -1,0 +1,8 @@
+//! `run.sh`, the file that it makes, and the README's examples.
+
+#![cfg(target_os = "linux")]
+#![cfg(test)] // Helpers are test code as well, for Clippy.
+
+mod dist;
+mod readme;
+mod script;

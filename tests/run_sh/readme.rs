@@ -1,0 +1,309 @@
+//! The README's examples, run as they stand there.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use support::desktop::Desktop;
+use support::session::Session;
+use support::wait::wait_at_most;
+use support::{Program, Server, Signal, program, run, wait_until};
+
+/// The port in the README, for which the tests take the one that their server has.
+const PORT: &str = "9999";
+
+/// Commands that other tests run, such as a session in windows, and those that take too long: the tests themselves, the benchmark.
+const ELSEWHERE: [&str; 3] = ["./run.sh -c 3 -p 8080", "./run.sh test", "./run.sh bench"];
+
+/// A command of a `console` block with the output that stands under it.
+struct Example {
+    command: String,
+    output: Vec<String>,
+}
+
+fn file(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The fenced blocks of the README in this language.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = file("README.md");
+    let begin = format!("```{language}\n");
+    let mut blocks = readme.split(&begin);
+    // Before the first one.
+    blocks.next();
+    blocks
+        .map(|rest| rest.split("```").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn examples() -> Vec<Example> {
+    let mut examples: Vec<Example> = Vec::new();
+    for block in blocks("console") {
+        for line in block.lines() {
+            if let Some(command) = line.strip_prefix("$ ") {
+                examples.push(Example {
+                    command: command.into(),
+                    output: Vec::new(),
+                });
+            } else {
+                let example = examples.last_mut().expect("a block begins with a command");
+                example.output.push(line.into());
+            }
+        }
+    }
+    examples
+}
+
+/// `line` without what is another in every run: a room's id, a token, and times.
+fn timeless(line: &str) -> String {
+    let mut line = line.to_owned();
+    for field in ["\"room\":\"", "\"token\":\"", "\"time\":\""] {
+        if let Some(at) = line.find(field) {
+            let start = at + field.len();
+            let length = line[start..].find('"').expect("the string ends");
+            line.replace_range(start..start + length, "_");
+        }
+    }
+    line
+}
+
+#[test]
+fn every_command_of_a_block_is_run_by_a_test() {
+    let mut run = 0;
+    for Example { command, .. } in examples() {
+        if ELSEWHERE.contains(&command.as_str()) {
+            continue;
+        }
+        assert!(
+            command.starts_with("printf ") || command.starts_with("ps "),
+            "no test runs {command:?}"
+        );
+        run += 1;
+    }
+    assert_eq!(run, 3, "the blocks were not found");
+}
+
+#[test]
+fn netcat_gets_what_the_transcripts_show() {
+    let server = Server::start(&[]);
+    let port = server.port().to_string();
+    for Example { command, output } in examples() {
+        if !command.starts_with("printf ") {
+            continue;
+        }
+        let mut shell = program("sh");
+        shell.args(["-c", &command.replace(PORT, &port)]);
+        let exit = run(shell).expect_code(0);
+        let got: Vec<String> = exit.stdout.lines().map(timeless).collect();
+        let shown: Vec<String> = output.iter().map(|line| timeless(line)).collect();
+        assert_eq!(got, shown, "{command}");
+        // The next one finds the room empty.
+        wait_until("it has left", || {
+            server.program.stdout().contains(" left").then_some(())
+        });
+    }
+    server.stop();
+}
+
+#[test]
+fn ps_shows_the_threads_by_their_names() {
+    let server = Server::start(&[]);
+    let _ala = server.join("ala");
+    let command = examples().into_iter().map(|example| example.command);
+    let ps = command
+        .into_iter()
+        .find(|command| command.starts_with("ps "));
+    let ps = ps.expect("it stands in the README");
+    let newest = "$(pgrep -n chat-server)";
+    assert!(ps.contains(newest), "{ps}");
+    // Other tests run servers at the same time.
+    let ps = ps.replace(newest, &server.pid().to_string());
+    wait_until("the client's thread has its name", || {
+        let mut shell = program("sh");
+        shell.args(["-c", &ps]);
+        let threads = run(shell).expect_code(0).stdout;
+        let has = |name: &str| threads.lines().any(|line| line == name);
+        (has("accept") && has("deliver") && has("c:ala")).then_some(())
+    });
+    server.stop();
+}
+
+#[test]
+fn the_python_client_is_ten_lines_and_a_member() {
+    let server = Server::start(&[]);
+    let [source] = &blocks("python")[..] else {
+        panic!("one block of Python is in the README")
+    };
+    let lines = source.lines().filter(|line| !line.trim().is_empty());
+    assert!(lines.count() <= 10);
+    let mut ola = server.join("ola");
+    let mut python = Command::new("python3");
+    python.args(["-c", &source.replace(PORT, &server.port().to_string())]);
+    python.stdin(Stdio::piped());
+    let mut python = Program::start(python);
+    python.type_line("ala");
+    ola.expect("* ala joined");
+    python.type_line("cześć");
+    ola.expect("ala: cześć");
+    ola.send("hi");
+    python.expect_stdout("ola: hi");
+    python.close_stdin();
+    ola.expect("* ala left");
+    assert_eq!(python.exit().expect_code(0).stderr, "");
+    server.stop();
+}
+
+#[test]
+fn the_commands_in_the_tables_start_a_session() {
+    let readme = file("README.md");
+    let commands: Vec<(&str, &str)> = readme
+        .split('`')
+        .filter_map(|code| code.split_once("./run.sh "))
+        .filter(|(_, options)| options.starts_with("--") && *options != "--help")
+        .collect();
+    assert_eq!(commands.len(), 5, "{commands:?}");
+    let folder = tempfile::tempdir().expect("a folder");
+    for (environment, options) in commands {
+        // The windows are other tests'; this is about what stands in the table.
+        let mut launcher = program(env!("CARGO_BIN_EXE_chat-run"));
+        launcher.args(options.split_whitespace());
+        launcher
+            .args(["-t", "none", "-p", "0"])
+            .current_dir(&folder);
+        launcher.stdin(Stdio::null());
+        if let Some((name, value)) = environment.trim().split_once('=') {
+            launcher.env(name, value);
+        }
+        let session = Program::start(launcher);
+        session.expect_stdout("listening on ");
+        session.signal(Signal::TERM);
+        session
+            .exit()
+            .expect_code(0)
+            .expect_stdout("the room is closed: ");
+    }
+    let history = folder.path().join("room.jsonl");
+    assert!(history.is_file(), "{}", history.display());
+}
+
+/// What stands between backquotes and begins with `cargo`, in words.
+fn cargo_commands() -> Vec<Vec<String>> {
+    let readme = file("README.md");
+    let codes = readme
+        .split('`')
+        .filter_map(|code| code.strip_prefix("cargo "));
+    codes
+        .map(|code| code.split_whitespace().map(str::to_owned).collect())
+        .collect()
+}
+
+fn cargo(arguments: &[&str]) -> Output {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output = cargo.output().expect("cargo runs");
+    assert!(output.status.success(), "cargo {arguments:?}: {output:?}");
+    output
+}
+
+#[test]
+fn the_cargo_commands_reach_the_programs() {
+    let mut reached = Vec::new();
+    for words in cargo_commands() {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if let ["install", ..] = words[..] {
+            let root = tempfile::tempdir().expect("a folder");
+            let root_folder = root.path().to_str().expect("it is UTF-8");
+            cargo(&[&words[..], &["--locked", "--root", root_folder][..]].concat());
+            assert!(root.path().join("bin/chat-client").is_file());
+        } else {
+            // What stands there would run for ever; an option that came to cargo, or as a name, would not do this.
+            let output = cargo(&[&words[..], &["--version"][..]].concat());
+            let version = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(
+                version.starts_with(&format!("chat-{} ", words[0])),
+                "{version}"
+            );
+        }
+        reached.push(words[0].to_owned());
+    }
+    assert_eq!(reached, ["install", "server", "client"]);
+}
+
+#[test]
+fn links_lead_to_files_that_exist() {
+    for (page, folder) in [
+        ("README.md", ""),
+        ("ARCHITECTURE.md", ""),
+        ("CONTRIBUTING.md", ""),
+        ("docs/reading.md", "docs/"),
+    ] {
+        for link in file(page).split("](").skip(1) {
+            let link = link.split(')').next().unwrap_or_default();
+            if !link.starts_with("http") {
+                let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+                    .join(folder)
+                    .join(link);
+                assert!(path.exists(), "{page} links to {link}");
+            }
+        }
+    }
+}
+
+/// A release build from nothing, on a machine that does other things as well.
+const BUILD: Duration = Duration::from_secs(600);
+
+#[test]
+fn the_command_of_the_readme_builds_and_opens_three_windows() {
+    let command = "./run.sh -c 3 -p 8080";
+    assert!(
+        file("README.md").contains(&format!("\n$ {command}\n")),
+        "{command}"
+    );
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Somebody may need 8080.
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    let desktop = Desktop::new();
+    let run = concat!(env!("CARGO_MANIFEST_DIR"), "/run.sh");
+    let arguments = ["-c", "3", "-p", &port];
+    let mut session = Session::start_program(&desktop, run, &arguments, |command| {
+        // It looks for Rust where this test's user has it, not in the desktop's empty home.
+        let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+        for (variable, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+            let set = std::env::var_os(variable).unwrap_or_else(|| home.join(folder).into());
+            command.env(variable, set);
+        }
+        for variable in ["CARGO_TARGET_DIR", "RUSTUP_TOOLCHAIN"] {
+            if let Some(set) = std::env::var_os(variable) {
+                command.env(variable, set);
+            }
+        }
+    });
+    wait_at_most(
+        BUILD,
+        "server",
+        || session.captured(),
+        || session.shown().contains("listening on").then_some(()),
+    );
+    assert_eq!(session.port().to_string(), port);
+    let windows = session.wait_for_windows(3);
+    for (window, name) in windows.iter().zip(["ala", "ola", "jan"]) {
+        session.wait_for("question", || {
+            desktop
+                .text_in(window)
+                .contains("name, and group")
+                .then_some(())
+        });
+        desktop.type_in(window, name);
+        session.wait_for_text(&format!("{name} joined"));
+    }
+    session.ctrl_c();
+    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    session.assert_nothing_is_left();
+}

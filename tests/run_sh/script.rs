@@ -1,0 +1,274 @@
+//! `run.sh` beside a cargo that only notes how it is called: what it builds when, what it says, and what it refuses.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// Builds a `chat-run` that says how it was called.
+const CARGO: &str = r#"
+echo "$PWD: $*" >>"$CALLS"
+case $1 in
+metadata)
+    echo "{\"target_directory\":\"$PWD/target\"}"
+    ;;
+build)
+    mkdir -p target/release
+    printf '%s\n' '#!/bin/sh' 'echo "session $*"' >target/release/chat-run
+    chmod +x target/release/chat-run
+    ;;
+esac
+"#;
+
+/// What `./run.sh test` would install where it is missing, which no test is to do.
+const NEEDED: [&str; 20] = [
+    "Xvfb",
+    "c++",
+    "dbus-daemon",
+    "gdbus",
+    "import",
+    "nc",
+    "openbox",
+    "python3",
+    "terminator",
+    "gnome-terminal",
+    "tmux",
+    "wmctrl",
+    "xclip",
+    "xdotool",
+    "xwininfo",
+    "xterm",
+    "konsole",
+    "xfce4-terminal",
+    "kitty",
+    "alacritty",
+];
+
+/// What there is to be fuzzed.
+const TARGETS: [&str; 2] = ["first", "second"];
+
+/// A clone in which nothing is built.
+struct Clone {
+    folder: TempDir,
+}
+
+impl Clone {
+    fn new() -> Self {
+        let clone = Self {
+            folder: TempDir::new().unwrap(),
+        };
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for folder in ["clone", "bin"] {
+            fs::create_dir(clone.path(folder)).unwrap();
+        }
+        for file in ["run.sh", "Cargo.toml"] {
+            fs::copy(package.join(file), clone.path("clone").join(file)).unwrap();
+        }
+        let targets = clone.path("clone").join("fuzz/fuzz_targets");
+        fs::create_dir_all(&targets).unwrap();
+        for target in TARGETS {
+            fs::write(targets.join(target).with_extension("rs"), "").unwrap();
+        }
+        clone.put_program("cargo", CARGO);
+        clone.put_program("rustc", "echo 'rustc 999.0.0 (of a test)'");
+        clone.put_program("cc", "");
+        clone.put_program("dpkg-query", "echo 'install ok installed'");
+        for program in NEEDED {
+            clone.put_program(program, "");
+        }
+        clone
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn put_program(&self, name: &str, script: &str) {
+        let path = self.path("bin").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn run(&self, script: &Path, arguments: &[&str]) -> Run {
+        let path = std::env::var("PATH").unwrap();
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = Command::new("bash")
+            .arg(script)
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("PATH", format!("{}:{path}", self.path("bin").display()))
+            .env("CALLS", self.path("calls"))
+            .output()
+            .unwrap();
+        Run {
+            code: status.code(),
+            stdout: String::from_utf8(stdout).unwrap(),
+            stderr: String::from_utf8(stderr).unwrap(),
+        }
+    }
+
+    fn run_sh(&self, arguments: &[&str]) -> Run {
+        self.run(&self.path("clone").join("run.sh"), arguments)
+    }
+
+    /// How cargo was called: `FOLDER: ARGUMENTS`, line by line.
+    fn calls(&self) -> String {
+        fs::read_to_string(self.path("calls")).unwrap_or_default()
+    }
+}
+
+/// How a run ended, and what it said.
+#[derive(Debug)]
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+#[test]
+fn the_first_build_is_said_and_later_ones_are_not() {
+    let clone = Clone::new();
+    let first = clone.run_sh(&["-c", "99"]);
+    assert_eq!(first.code, Some(0), "{first:?}");
+    assert_eq!(first.stdout, "session -c 99\n");
+    assert_eq!(
+        first.stderr,
+        "building first, which takes a minute or two\n"
+    );
+    let second = clone.run_sh(&["-c", "3"]);
+    assert_eq!(second.stdout, "session -c 3\n", "{second:?}");
+    assert_eq!(second.stderr, "");
+}
+
+#[test]
+fn help_comes_before_the_build_and_ends_with_the_options_of_chat_run() {
+    let help = Clone::new().run_sh(&["--help"]);
+    assert_eq!(help.code, Some(0), "{help:?}");
+    assert!(help.stdout.contains("./run.sh test"), "{help:?}");
+    assert!(help.stdout.ends_with("session --help\n"), "{help:?}");
+    assert!(help.stderr.contains("building first"), "{help:?}");
+}
+
+#[test]
+fn a_word_that_is_no_command_is_refused_before_any_build() {
+    for word in ["tset", "help", "Test", "p1"] {
+        let clone = Clone::new();
+        let run = clone.run_sh(&[word]);
+        assert_eq!(run.code, Some(2), "{run:?}");
+        assert_eq!(run.stdout, "");
+        for known in [
+            word, "`test`", "`soak`", "`fuzz`", "`bench`", "`dist`", "`--help`",
+        ] {
+            assert!(run.stderr.contains(known), "{run:?}");
+        }
+        assert_eq!(clone.calls(), "");
+    }
+}
+
+#[test]
+fn a_soak_and_fuzzing_take_their_minutes() {
+    for arguments in [
+        &["soak"][..],
+        &["soak", "long"],
+        &["fuzz"],
+        &["fuzz", "1 h"],
+    ] {
+        let clone = Clone::new();
+        let run = clone.run_sh(arguments);
+        assert_eq!(run.code, Some(2), "{run:?}");
+        let example = format!("./run.sh {} 10", arguments[0]);
+        assert!(run.stderr.contains(&example), "{run:?}");
+        assert_eq!(clone.calls(), "");
+    }
+    let clone = Clone::new();
+    clone.run_sh(&["soak", "0.5"]);
+    assert!(
+        clone
+            .calls()
+            .contains("test --release --locked --test soak"),
+        "{}",
+        clone.calls()
+    );
+}
+
+#[test]
+fn minutes_of_fuzzing_are_shared_by_the_targets() {
+    let clone = Clone::new();
+    let run = clone.run_sh(&["fuzz", "0.5"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    for target in TARGETS {
+        let time = format!("--bin {target} -- -max_total_time=16 ");
+        assert!(clone.calls().contains(&time), "{}", clone.calls());
+    }
+}
+
+#[test]
+fn an_input_that_a_target_fails_with_fails_the_tests() {
+    let clone = Clone::new();
+    clone.put_program("cargo", &format!("{CARGO}\n[ \"$1\" != run ] || exit 77"));
+    let run = clone.run_sh(&["test"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(
+        run.stderr
+            .contains("first failed; add the input named above to fuzz/corpus/first"),
+        "{run:?}"
+    );
+}
+
+#[test]
+fn a_port_is_no_command() {
+    let run = Clone::new().run_sh(&["8080"]);
+    assert_eq!(run.stdout, "session 8080\n", "{run:?}");
+}
+
+#[test]
+fn test_runs_all_tests_even_where_one_fails() {
+    let clone = Clone::new();
+    let run = clone.run_sh(&["test", "--test", "room"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let calls = clone.calls();
+    assert!(calls.contains(": test "), "{calls}");
+    assert!(calls.contains(" --no-fail-fast "), "{calls}");
+    assert!(calls.contains(" --test room\n"), "{calls}");
+    assert!(
+        !calls.contains(": run "),
+        "who names tests wants those: {calls}"
+    );
+}
+
+#[test]
+fn with_all_tests_each_target_is_fuzzed_for_some_seconds_from_what_is_kept() {
+    let clone = Clone::new();
+    let run = clone.run_sh(&["test"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let calls = clone.calls();
+    for target in TARGETS {
+        let call = calls
+            .lines()
+            .find(|call| call.contains(&format!("--bin {target} ")));
+        let call = call.unwrap_or_else(|| panic!("{calls}"));
+        assert!(call.contains("-max_total_time=3 "), "{call}");
+        assert!(call.ends_with(&format!(" corpus/{target}")), "{call}");
+    }
+}
+
+#[test]
+fn it_may_be_started_through_a_symlink_from_any_folder() {
+    let clone = Clone::new();
+    let link = clone.path("bin").join("chat");
+    symlink("../clone/run.sh", &link).unwrap();
+    let run = clone.run(&link, &[]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(run.stdout, "session \n");
+    let folder = clone.path("clone").canonicalize().unwrap();
+    let calls = clone.calls();
+    assert!(!calls.is_empty());
+    for call in calls.lines() {
+        assert!(call.starts_with(folder.to_str().unwrap()), "{calls}");
+    }
+}

@@ -1,0 +1,703 @@
+//! What who runs a server sees, types and gets back: log, console, signals, addresses, exit codes.
+
+#![cfg(target_os = "linux")] // Signals, /proc, and a terminal.
+
+use std::io::Read;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::process::{ChildStdout, Command, Stdio};
+
+use support::{
+    Client, GREETING, Program, Server, Signal, Terminal, after, chat_server, hearing_hangups, json,
+    program, run, wait_until,
+};
+
+/// The first line of a server's stdout, read by itself.
+fn first_line(stdout: &mut ChildStdout) -> String {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        let mut byte = [0];
+        stdout.read_exact(&mut byte).expect("a line");
+        line.extend(byte);
+    }
+    String::from_utf8(line).expect("text").trim_end().to_owned()
+}
+
+/// A server whose stdout nobody reads beyond its first line.
+fn start_unread(args: &[&str]) -> (Program, ChildStdout, SocketAddr) {
+    let mut command = chat_server(&["-p", "0"]);
+    command.args(args).stdout(Stdio::piped());
+    let mut program = Program::start_unread(command);
+    let mut stdout = program.take_stdout();
+    let line = first_line(&mut stdout);
+    let address = line
+        .strip_prefix("listening on ")
+        .expect("it listens")
+        .parse()
+        .expect("an address");
+    (program, stdout, address)
+}
+
+fn join(address: SocketAddr, name: &str) -> Client {
+    let mut client = Client::connect(address).called(name);
+    client.send(name);
+    client.expect(GREETING);
+    client.expect_start("* welcome, ");
+    client
+}
+
+fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// The log's lines with a time before them, without it.
+fn timed(log: &str) -> Vec<&str> {
+    let is_time = |text: &str| {
+        let shape: String = text
+            .chars()
+            .map(|c| if c.is_ascii_digit() { '0' } else { c })
+            .collect();
+        shape == "00:00:00"
+    };
+    log.lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(time, _)| is_time(time))
+        .map(|(_, rest)| rest)
+        .collect()
+}
+
+#[test]
+fn the_first_line_says_where_it_listens_and_no_other_begins_so() {
+    let server = Server::start(&[]);
+    let ala = server.join("listening");
+    drop(ala);
+    server.expect_log("* listening left");
+    let exit = server.stop();
+    let mut lines = exit.stdout.lines();
+    assert!(
+        lines.next().unwrap().starts_with("listening on 127.0.0.1:"),
+        "{exit:?}"
+    );
+    assert!(
+        lines.all(|line| !line.starts_with("listening on ")),
+        "{exit:?}"
+    );
+}
+
+#[test]
+fn it_says_who_can_join() {
+    let server = Server::start(&[]);
+    server.expect_log("only this machine can join; --lan lets this network in");
+}
+
+#[test]
+fn the_log_shows_what_happens_with_its_time() {
+    let server = Server::start(&[]);
+    let mut ala = server.join("ala 3ID12");
+    let mut ola = server.join("ola");
+    ala.expect("* ola joined");
+    ala.send_bytes(b"hi\n/nick ewa\n/quit\n");
+    ola.skip_to("* ewa left");
+    server.expect_log("* ewa left");
+    let stranger = server.greeted();
+    let (ala, ola, stranger) = (
+        ala.address(),
+        ola.address(),
+        (stranger.address(), stranger).0,
+    );
+    server.expect_log("without a name");
+    let exit = server.stop();
+    let log = timed(&exit.stdout);
+    let expected = [
+        format!("{ala} connected"),
+        "* ala (3ID12) joined".into(),
+        format!("{ola} connected"),
+        "* ola joined".into(),
+        "ala: hi".into(),
+        "* ala is now ewa".into(),
+        "* ewa left".into(),
+        format!("{stranger} connected"),
+        format!("{stranger} is gone, without a name"),
+        "* the server is shutting down".into(),
+    ];
+    assert_eq!(log, expected);
+}
+
+#[test]
+fn private_messages_are_never_shown() {
+    let server = Server::start(&[]);
+    let mut ala = server.join("ala");
+    let mut ola = server.join("ola");
+    ala.expect("* ola joined");
+    ala.send_bytes(b"/msg ola secret\npublic\n");
+    ola.expect("[ala] secret");
+    ola.send("/reply secret");
+    ala.expect("[to ola] secret");
+    ala.expect("[ola] secret");
+    server.expect_log("ala: public");
+    let exit = server.stop();
+    assert!(!exit.stdout.contains("secret"), "{exit:?}");
+}
+
+#[test]
+fn into_a_pipe_there_are_no_colours_unless_they_are_asked_for() {
+    for (args, coloured) in [
+        (&[][..], false),
+        (&["--color", "never"], false),
+        (&["--color", "always"], true),
+    ] {
+        let server = Server::start(args);
+        drop(server.join("ala"));
+        server.expect_log("* ala left");
+        let exit = server.stop();
+        assert_eq!(exit.stdout.contains('\u{1b}'), coloured, "{exit:?}");
+    }
+}
+
+#[test]
+fn joins_are_green_leaves_red_errors_yellow_and_a_name_has_its_colour() {
+    let mut server = Server::start_with_console(&["--color", "always"]);
+    let mut ala = server.join("ala");
+    ala.send_bytes(b"one\ntwo\n/quit\n");
+    ala.expect_end();
+    server.type_line("/kick ala");
+    server.expect_log("ala is not here");
+    let exit = server.stop();
+    let colour_before = |text: &str| {
+        let before = exit
+            .stdout
+            .split(text)
+            .next()
+            .expect("there is something before it");
+        assert_ne!(before.len(), exit.stdout.len(), "no {text:?} in {exit:?}");
+        let start = before.rfind('\u{1b}').expect("a colour");
+        before[start + 1..].to_owned()
+    };
+    assert_eq!(colour_before("* ala joined"), "[32m");
+    assert_eq!(colour_before("* ala left"), "[31m");
+    assert_eq!(colour_before("! ala is not here"), "[33m");
+    let name = colour_before("ala\u{1b}[0m: one");
+    assert!(name.starts_with("[38;5;"), "{name}");
+    assert_eq!(colour_before("ala\u{1b}[0m: two"), name);
+}
+
+#[test]
+fn what_members_send_cannot_control_the_operators_terminal() {
+    let server = Server::start(&[]);
+    let mut ala = server.join("ala");
+    ala.send("\u{1b}[2Jx\u{9b}31m\u{202e}y\u{7}");
+    let line = server.expect_log("ala: ");
+    assert!(line.ends_with("ala: ␛[2Jx\u{fffd}31my␇"), "{line:?}");
+}
+
+#[test]
+fn the_console_speaks_kicks_and_lists() {
+    let mut server = Server::start_with_console(&[]);
+    let mut ala = server.join("ala 3ID12");
+    let mut ola = server.join("ola");
+    ala.expect("* ola joined");
+    server.type_line("/say  welcome all ");
+    ala.expect("* the server: welcome all");
+    ola.expect("* the server: welcome all");
+    server.type_line("/online");
+    server.expect_log("* 2 online: ala (3ID12), ola");
+    server.type_line("/KICK Ola too  loud");
+    ola.expect("! you were kicked: too  loud");
+    ola.expect_end();
+    ala.expect("* ola left (kicked: too  loud)");
+    server.type_line("/kick ala");
+    ala.expect("! you were kicked");
+    ala.expect_end();
+    server.expect_log("* ala left (kicked)");
+    server.type_line("");
+    for (line, answer) in [
+        ("/help", "* /kick NAME [REASON]: disconnect NAME"),
+        ("/kick jan", "! jan is not here"),
+        ("/kick", "! type /kick NAME"),
+        ("/say", "! type /say TEXT"),
+        ("hello", "! unknown command hello: /say TEXT speaks"),
+        ("/nonsense", "! unknown command /nonsense: /say TEXT speaks"),
+    ] {
+        server.type_line(line);
+        server.expect_log(answer);
+    }
+    server.type_line("/quit");
+    server
+        .program
+        .exit()
+        .expect_code(0)
+        .expect_stdout("* the server is shutting down");
+}
+
+#[test]
+fn what_the_server_says_reaches_json_clients_and_newcomers() {
+    let mut server = Server::start_with_console(&[]);
+    let mut json = server.join_json_live("json");
+    server.type_line("/say hi");
+    let said = json.expect_json(json!({"type": "server", "text": "hi"}));
+    assert!(said["seq"].is_u64() && said["time"].is_string(), "{said}");
+    let mut ala = server.join("ala");
+    ala.expect_all(&[
+        "* the last 1 messages",
+        "* the server: hi",
+        "* end of the past messages",
+    ]);
+}
+
+#[test]
+fn a_line_that_is_not_utf8_does_not_end_the_console() {
+    let mut server = Server::start_with_console(&[]);
+    let mut ala = server.join("ala");
+    server.program.type_bytes(b"\xff\xfe\n/say caf\xe9\n");
+    ala.expect("* the server: caf\u{fffd}");
+    server.type_line("/say still here");
+    ala.expect("* the server: still here");
+}
+
+#[test]
+fn the_end_of_its_launcher_is_the_end_of_the_server() {
+    let mut server = Server::start_with_console(&[]);
+    let mut ala = server.join("ala");
+    server.program.close_stdin();
+    ala.expect("* the server is shutting down");
+    ala.expect_end();
+    server.program.exit().expect_code(0);
+}
+
+#[test]
+fn the_end_of_an_input_that_is_no_terminal_is_not_the_end_of_the_server() {
+    let mut command = chat_server(&["-p", "0"]);
+    command.stdin(Stdio::piped());
+    let mut server = Server::start_as(command);
+    server.type_line("/quit");
+    server.program.close_stdin();
+    let mut ala = server.join("ala");
+    ala.send("/online");
+    ala.expect("* 1 online: ala");
+    server.stop();
+}
+
+/// Where a server listens that is on a terminal.
+#[track_caller]
+fn address_on(terminal: &mut Terminal) -> SocketAddr {
+    terminal.expect("listening on ");
+    terminal.expect("\r\n");
+    let text = terminal.text();
+    let mut lines = text.lines();
+    let address = lines.find_map(|line| line.strip_prefix("listening on "));
+    let address = address.expect("it was there");
+    address.parse().expect("an address")
+}
+
+#[test]
+fn on_a_terminal_it_takes_lines_and_ends_by_ctrl_c() {
+    let mut terminal = Terminal::run(&chat_server(&["-p", "0"]));
+    let mut ala = join(address_on(&mut terminal), "ala");
+    terminal.expect("\u{1b}[32m* ala joined");
+    terminal.type_line("/say hi");
+    ala.expect("* the server: hi");
+    terminal.press(b"/say caf\xe9\r/online\r");
+    ala.expect("* the server: caf\u{fffd}");
+    terminal.expect("* 1 online: ala");
+    terminal.press(b"\x03");
+    ala.expect("* the server is shutting down");
+    ala.expect_end();
+    terminal.exit(0);
+}
+
+#[test]
+fn on_a_terminal_no_color_means_no_colour() {
+    for (name, value, coloured) in [
+        ("NO_COLOR", "1", false),
+        ("NO_COLOR", "", true),
+        ("TERM", "dumb", false),
+    ] {
+        let mut command = chat_server(&["-p", "0"]);
+        command.env(name, value);
+        let mut terminal = Terminal::run(&command);
+        let _ala = join(address_on(&mut terminal), "ala");
+        terminal.expect("* ala joined");
+        terminal.type_line("/quit");
+        let shown = terminal.exit(0);
+        let has_colours = shown.contains("\u{1b}[");
+        assert_eq!(has_colours, coloured, "{name}={value}: {shown:?}");
+    }
+}
+
+#[test]
+fn on_a_terminal_no_part_of_a_message_stands_where_a_line_begins() {
+    let mut session = program(env!("CARGO_BIN_EXE_chat-run"));
+    session.args(["-t", "none", "-p", "0"]);
+    for mut command in [chat_server(&["-p", "0"]), session] {
+        command.env("NO_COLOR", "1");
+        let mut terminal = Terminal::run(&command);
+        let mut ewa = join(address_on(&mut terminal), "ewa");
+        // The first row of 100 columns is full before it.
+        let blanks = " ".repeat(100 - "00:00:00 ewa: a".len());
+        ewa.send(&format!("a{blanks}18:04:45 ola: I never said this"));
+        terminal.expect("I never said this");
+        drop(ewa);
+        terminal.press(b"\x03");
+        let shown = terminal.exit(0);
+        let rows: Vec<&str> = shown.lines().collect();
+        assert!(rows.iter().all(|row| row.len() <= 100), "{shown}");
+        let forged = "         18:04:45 ola: I never said this";
+        assert!(rows.contains(&forged), "{shown}");
+    }
+}
+
+#[test]
+fn each_signal_ends_it_in_order() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let server = Server::start_as(hearing_hangups(chat_server(&["-p", "0"])));
+        let mut stranger = server.greeted();
+        let mut ala = server.join("ala");
+        let mut json = server.join_json_live("json");
+        ala.expect("* json joined");
+        server.program.signal(signal);
+        ala.expect("* the server is shutting down");
+        ala.expect_end();
+        json.expect_json(json!({"type": "shutdown"}));
+        json.expect_end();
+        stranger.expect("! the server is shutting down");
+        stranger.expect_end();
+        drop((ala, json, stranger));
+        let exit = server.program.exit().expect_code(0);
+        assert_eq!(exit.stderr, "");
+        let last = exit.stdout.lines().last().unwrap_or_default();
+        assert!(last.starts_with("the room is closed: "), "{exit:?}");
+        assert!(last.ends_with(" s, 2 joined, 0 messages"), "{exit:?}");
+    }
+}
+
+#[test]
+fn what_was_said_before_the_end_is_delivered() {
+    const LINES: usize = 2000;
+    let mut server = Server::start_with_console(&["--rate", "0"]);
+    let mut ola = server.join("ola");
+    let mut ala = server.join("ala");
+    let lines: String = (0..LINES).map(|number| format!("{number}\n")).collect();
+    // The last answer says that all of it was taken; ola has read nothing of it yet.
+    ala.send_bytes(format!("{lines}/online\n").as_bytes());
+    ala.expect("* 2 online: ola, ala");
+    server.type_line("/quit");
+    ola.expect("* ala joined");
+    for number in 0..LINES {
+        ola.expect(&format!("ala: {number}"));
+    }
+    ola.expect("* the server is shutting down");
+    ola.expect_end();
+}
+
+#[test]
+fn members_that_do_not_close_do_not_hold_up_the_end() {
+    let server = Server::start(&[]);
+    let _members = [server.join("ala"), server.join("ola")];
+    let _stranger = server.greeted();
+    server.stop();
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let server = Server::start(&[]);
+    // It would be waited for, as it does not close.
+    let _ala = server.join("ala");
+    // So that both signals are there before the first is obeyed.
+    server.program.signal(Signal::STOP);
+    server.program.signal(Signal::TERM);
+    server.program.signal(Signal::INT);
+    server.program.signal(Signal::CONT);
+    server.program.exit().expect_code(1);
+}
+
+#[test]
+fn a_hangup_that_was_ignored_at_start_stays_ignored() {
+    let server = Server::start_as(after("trap '' HUP", &chat_server(&["-p", "0"])));
+    let mut ala = server.join("ala");
+    server.program.signal(Signal::HUP);
+    for _ in 0..50 {
+        ala.send("/online");
+        ala.expect("* 1 online: ala");
+    }
+    server.program.signal(Signal::TERM);
+    ala.expect("* the server is shutting down");
+    drop(ala);
+    server.program.exit().expect_code(0);
+}
+
+#[test]
+fn a_stdout_that_is_closed_does_not_hold_up_the_room() {
+    let (program, stdout, address) = start_unread(&["--rate", "0"]);
+    let mut ala = join(address, "ala");
+    drop(stdout);
+    let mut ola = join(address, "ola");
+    ala.expect("* ola joined");
+    for number in 0..100 {
+        ala.send(&format!("{number}"));
+        ola.expect(&format!("ala: {number}"));
+    }
+    drop((ala, ola));
+    program.signal(Signal::TERM);
+    let exit = program.exit().expect_code(0);
+    assert_eq!(exit.stderr, "");
+}
+
+#[test]
+fn what_a_stdout_does_not_take_is_counted() {
+    const LINES: usize = 8000;
+    let (mut program, stdout, address) = start_unread(&["--rate", "0"]);
+    let mut ola = join(address, "ola");
+    let mut ala = join(address, "ala");
+    let lines: String = (0..LINES)
+        .map(|number| format!("{number:0100}\n"))
+        .collect();
+    ala.send_bytes(lines.as_bytes());
+    ola.expect("* ala joined");
+    for number in 0..LINES {
+        ola.expect(&format!("ala: {number:0100}"));
+    }
+    program.read_stdout(stdout);
+    program.expect_stdout(" lines not shown");
+    ala.send("after");
+    program.expect_stdout("ala: after");
+    let log = program.stdout();
+    let shown = log.lines().filter(|line| line.contains("ala: 0")).count();
+    let counts = log
+        .lines()
+        .filter_map(|line| line.strip_suffix(" lines not shown: this terminal does not keep up"));
+    // With a time before the number.
+    let lost: usize = counts
+        .map(|count| count.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
+        .sum();
+    assert_eq!(shown + lost, LINES, "{shown} shown, {lost} not");
+}
+
+#[test]
+fn a_stdout_that_takes_nothing_does_not_hold_up_the_end() {
+    let (program, _stdout, address) = start_unread(&["--rate", "0"]);
+    let mut ala = join(address, "ala");
+    ala.send_bytes("x\n".repeat(20_000).as_bytes());
+    ala.send("/online");
+    ala.expect("* 1 online: ala");
+    drop(ala);
+    program.signal(Signal::TERM);
+    program.exit().expect_code(0);
+}
+
+#[test]
+fn version_and_help_are_asked_for() {
+    let version = run(chat_server(&["--version"])).expect_code(0);
+    assert_eq!(
+        version.stdout,
+        concat!("chat-server ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    let help = run(chat_server(&["--help"])).expect_code(0);
+    for part in [
+        "Examples:",
+        "--lan",
+        "--history <FILE>",
+        "[default: 9999]",
+        "nc localhost 9999",
+    ] {
+        assert!(help.stdout.contains(part), "no {part:?} in {help:?}");
+    }
+    assert_eq!(
+        (version.stderr, help.stderr),
+        (String::new(), String::new())
+    );
+}
+
+#[test]
+fn wrong_usage_names_what_was_wrong() {
+    for (args, named) in [
+        (&["x"][..], "'x'"),
+        (&["99999"], "a port is a number from 0 to 65535"),
+        (&["-p", "x"], "'--port <PORT>'"),
+        (&["--port", "99999"], "a port is a number from 0 to 65535"),
+        (&["8080", "-p", "8081"], "cannot be used with"),
+        (&["8080", "8081"], "'8081'"),
+        (&["-m", "0"], "0 is not in 1..=20000"),
+        (&["-m", "20001"], "20001 is not in 1..=20000"),
+        (&["--replay", "some"], "give a number of messages, or `all`"),
+        (&["--rate", "fast"], "'--rate <N>'"),
+        (&["--lan", "--host", "::1"], "cannot be used with"),
+        (
+            &["--color", "blue"],
+            "[possible values: auto, always, never]",
+        ),
+        (&["--password", ""], "'--password <PW>'"),
+        (&["--nonsense"], "'--nonsense'"),
+    ] {
+        let exit = run(chat_server(args)).expect_code(2).expect_stderr(named);
+        assert_eq!(exit.stdout, "");
+    }
+}
+
+#[test]
+fn a_port_in_use_names_its_holder_and_a_way_out() {
+    let server = Server::start(&[]);
+    let port = server.port().to_string();
+    let exit = run(chat_server(&[&port])).expect_code(1);
+    let reason = format!(
+        "port {port} is in use by chat-server (pid {}); try another one, or `-p 0`",
+        server.pid()
+    );
+    let exit = exit
+        .expect_stderr("error: cannot listen on ")
+        .expect_stderr(&reason);
+    assert_eq!(exit.stdout, "");
+}
+
+#[test]
+fn a_host_that_is_not_here_says_what_to_try() {
+    for (host, reason) in [
+        (
+            "no-such-host.invalid",
+            "cannot find the address of `no-such-host.invalid`",
+        ),
+        // For documentation only (RFC 5737).
+        ("192.0.2.1", "this machine has no address 192.0.2.1"),
+    ] {
+        let exit = run(chat_server(&["-p", "0", "--host", host])).expect_code(1);
+        exit.expect_stderr(reason)
+            .expect_stderr("try 127.0.0.1, or --lan");
+    }
+}
+
+#[test]
+fn the_port_may_be_given_with_or_without_its_option() {
+    for args in [&["0"][..], &["-p", "0"], &["--port=0"]] {
+        let server = Server::start_as(chat_server(args));
+        assert_ne!(server.port(), 0);
+        server.join("ala");
+    }
+}
+
+#[test]
+fn a_server_started_right_after_another_gets_the_same_port() {
+    let server = Server::start(&[]);
+    let mut ala = server.join("ala");
+    let port = server.port().to_string();
+    server.program.signal(Signal::TERM);
+    // The server closes first, so its side of the connection is the one that lingers in the kernel.
+    ala.expect("* the server is shutting down");
+    ala.expect_end();
+    drop(ala);
+    server.program.exit().expect_code(0);
+    let again = Server::start_as(chat_server(&[&port]));
+    let mut ala = again.join("ala");
+    again.kill();
+    assert_eq!(ala.line_or_broken(), None);
+    Server::start_as(chat_server(&[&port])).join("ala");
+}
+
+#[test]
+fn each_thread_has_a_name_that_follows_login_and_rename() {
+    let server = Server::start(&[]);
+    let _stranger = server.greeted();
+    let mut ala = server.join("ala");
+    let mut long = server.join("Zażółć_gęślą_jaźń");
+    for name in ["accept", "deliver", "linger", "log", "c:ala", "c:Zażółć_g"] {
+        wait_until(&format!("a thread is called {name}"), || {
+            server
+                .threads()
+                .iter()
+                .any(|thread| thread == name)
+                .then_some(())
+        });
+    }
+    ala.send("/nick ewa");
+    ala.expect("* Zażółć_gęślą_jaźń joined");
+    ala.expect("* ala is now ewa");
+    wait_until("the thread is renamed", || {
+        server.threads().contains(&"c:ewa".into()).then_some(())
+    });
+    assert!(!server.threads().contains(&"c:ala".into()));
+    ala.send("/quit");
+    long.skip_to("* ewa left");
+    drop(ala);
+    wait_until("the thread has ended", || {
+        (!server.threads().contains(&"c:ewa".into())).then_some(())
+    });
+}
+
+#[test]
+fn an_ipv6_address_can_be_listened_on() {
+    if !has_ipv6() {
+        run(chat_server(&["-p", "0", "--host", "::1"]))
+            .expect_code(1)
+            .expect_stderr("::1");
+        return;
+    }
+    for host in ["::1", "[::1]"] {
+        let server = Server::start(&["--host", host]);
+        let listening = server.expect_log("listening on ");
+        assert_eq!(listening, format!("listening on [::1]:{}", server.port()));
+        server.expect_log("only this machine can join");
+        let ala = server.join("ala");
+        server.expect_log(&format!("{} connected", ala.address()));
+    }
+}
+
+#[test]
+fn all_addresses_of_a_name_are_listened_on() {
+    let server = Server::start(&["--host", "localhost"]);
+    let addresses = ("localhost", server.port())
+        .to_socket_addrs()
+        .expect("this machine knows itself");
+    for (number, address) in addresses
+        .filter(|address| address.is_ipv4() || has_ipv6())
+        .enumerate()
+    {
+        let ala = join(address, &format!("ala{number}"));
+        server.expect_log(&format!("{} connected", ala.address()));
+    }
+}
+
+#[test]
+fn with_lan_ipv4_and_ipv6_are_let_in_and_the_operator_is_told() {
+    let server = Server::start(&["--lan"]);
+    assert!(server.address.ip().is_unspecified(), "{}", server.address);
+    server.expect_log("anyone on this network can join and read");
+    let port = server.port();
+    let mut ala = join(([127, 0, 0, 1], port).into(), "ala");
+    // As what it is, although it came to an IPv6 socket.
+    server.expect_log(&format!(" {} connected", ala.address()));
+    if has_ipv6() {
+        let _ola = join((Ipv6Addr::LOCALHOST, port).into(), "ola");
+        ala.expect("* ola joined");
+    }
+    // What others can type, where there is a network.
+    let log = server.program.stdout();
+    for line in log.lines().filter(|line| line.starts_with("  ")) {
+        let (client, nc) = line.trim().split_once("or:").expect("two ways");
+        assert!(
+            client.starts_with("chat-client ") && client.trim().ends_with(&port.to_string()),
+            "{line}"
+        );
+        assert!(
+            nc.starts_with(" nc ") && nc.ends_with(&port.to_string()),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn without_lan_nobody_can_connect_from_elsewhere() {
+    let server = Server::start(&[]);
+    let listening = Command::new("cat")
+        .arg(format!("/proc/{}/net/tcp", server.pid()))
+        .output()
+        .expect("cat is there");
+    let table = String::from_utf8(listening.stdout).expect("text");
+    let port = format!(":{:04X} ", server.port());
+    // State 0A is LISTEN (proc_pid_net(5)).
+    let sockets: Vec<&str> = table
+        .lines()
+        .filter(|line| line.contains(&port) && line.contains(" 0A "))
+        .collect();
+    assert_eq!(sockets.len(), 1, "{table}");
+    assert!(
+        sockets[0].contains("0100007F:"),
+        "on 127.0.0.1 alone: {sockets:?}"
+    );
+}

@@ -1,0 +1,667 @@
+//! What holds for every stream of bytes, every line that is sent, and every event that is shown.
+
+use chat_run::protocol::event::{
+    Answer, Event, Listed, MemberId, Record, Welcome, listed, write_plain,
+};
+use chat_run::protocol::json::{DecodeError, Received};
+use chat_run::protocol::limits::{MAX_EVENT_LINE, MAX_LINE, MAX_LISTED, MAX_NAME_BYTES};
+use chat_run::protocol::line::{LineError, Lines};
+use chat_run::protocol::name::Name;
+use chat_run::protocol::request::{Format, Language, Login, Request, RequestError, help};
+use chat_run::protocol::text::Text;
+use jiff::Timestamp;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// What can go wrong between two lines: endings, halves of characters, bytes that are in no character.
+fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let pieces: Vec<&[u8]> = vec![
+        b"\n",
+        b"\n",
+        b"\n",
+        b"\r",
+        b"\r\n",
+        b"a",
+        b"bc",
+        b" ",
+        b"123456789",
+        "ą".as_bytes(),
+        "🔥".as_bytes(),
+        b"\xc4",
+        b"\x85",
+        b"\xff",
+        b"\0",
+    ];
+    vec(select(pieces), 0..60).prop_map(|pieces| pieces.concat())
+}
+
+/// All lines of a stream that comes in `pieces`, the unended last one included.
+fn lines_of<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    max_line: usize,
+) -> Vec<Result<String, LineError>> {
+    let mut lines = Lines::new(max_line);
+    let mut found = Vec::new();
+    for piece in pieces {
+        lines.push(piece);
+        while let Some(line) = lines.next_line() {
+            found.push(line.map(str::to_owned));
+        }
+    }
+    found.extend(lines.last_line().map(|line| line.map(str::to_owned)));
+    found
+}
+
+/// The same, by the words of the specification.
+fn specified(bytes: &[u8], max_line: usize) -> Vec<Result<String, LineError>> {
+    let mut parts: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
+    if parts.last().is_some_and(|last| last.is_empty()) {
+        parts.pop();
+    }
+    let line = |part: &[u8]| {
+        let part = part.strip_suffix(b"\r").unwrap_or(part);
+        match str::from_utf8(part) {
+            _ if part.len() > max_line => Err(LineError::TooLong),
+            Ok(line) => Ok(line.to_owned()),
+            Err(_) => Err(LineError::NotUtf8),
+        }
+    };
+    parts.into_iter().map(line).collect()
+}
+
+fn any_text() -> impl Strategy<Value = Text> {
+    let tricky = "[ \\PC\t\r\n\\\\\"\u{1b}\u{85}\u{9b}\u{2028}\u{202e}\u{200d}\u{301}*!\\[/]{0,40}";
+    tricky.prop_map(|raw| Text::new(&raw))
+}
+
+fn any_name() -> impl Strategy<Value = Name> {
+    "[A-Za-z0-9ąćżłéИванमदी張偉][A-Za-z0-9_'ąćżл-]{0,8}"
+        .prop_filter_map("a name", |raw| Name::new(&raw).ok())
+}
+
+fn any_name_text() -> impl Strategy<Value = Text> {
+    any_name().prop_map(|name| name.text().clone())
+}
+
+fn any_id() -> impl Strategy<Value = MemberId> {
+    any::<u64>().prop_map(MemberId)
+}
+
+/// To the millisecond, as it goes over the wire.
+fn any_time() -> impl Strategy<Value = Timestamp> {
+    let range = Timestamp::MIN.as_millisecond()..=Timestamp::MAX.as_millisecond();
+    range.prop_map(|millis| Timestamp::from_millisecond(millis).unwrap())
+}
+
+fn any_listed() -> impl Strategy<Value = Listed> {
+    (any_id(), any_name_text(), option::of(any_name_text())).prop_map(|(id, name, group)| Listed {
+        id,
+        name,
+        group,
+    })
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (any_id(), any_name_text(), any_text()).prop_map(|(id, from, text)| Event::Message {
+            id,
+            from,
+            text
+        }),
+        any_listed().prop_map(Event::Joined),
+        (any_id(), any_name_text(), option::of(any_text()))
+            .prop_map(|(id, name, reason)| Event::Left { id, name, reason }),
+        (any_id(), any_name_text(), any_name_text()).prop_map(|(id, from, to)| Event::Renamed {
+            id,
+            from,
+            to
+        }),
+        any_text().prop_map(|text| Event::Server { text }),
+        Just(Event::Shutdown),
+    ]
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
+    (any::<u64>(), any_time(), any_event()).prop_map(|(seq, time, event)| Record {
+        seq,
+        time,
+        event,
+    })
+}
+
+fn any_welcome() -> impl Strategy<Value = Welcome> {
+    let who = (any_text(), any_listed(), any::<u64>());
+    let again = (option::of(any_text()), any::<u64>());
+    let online = (vec(any_listed(), 0..5), 0..1000_usize);
+    (who, again, online).prop_map(
+        |((room, me, seq), (token, missing), (online, others))| Welcome {
+            room,
+            token,
+            id: me.id,
+            name: me.name,
+            group: me.group,
+            count: online.len() + others,
+            online,
+            seq,
+            missing,
+        },
+    )
+}
+
+/// Every answer that has a JSON form.
+fn any_answer() -> impl Strategy<Value = Answer> {
+    let private = || (any_time(), any_id(), any_name_text(), any_text());
+    prop_oneof![
+        any_welcome().prop_map(Answer::Welcome),
+        private().prop_map(|(time, id, from, text)| Answer::PrivateFrom {
+            time,
+            id,
+            from,
+            text
+        }),
+        private().prop_map(|(time, id, to, text)| Answer::PrivateTo { time, id, to, text }),
+        (vec(any_listed(), 0..5), 0..1000_usize).prop_map(|(members, others)| Answer::Online {
+            count: members.len() + others,
+            members
+        }),
+        vec(any_text(), 1..5).prop_map(Answer::Help),
+        any_text().prop_map(Answer::Error),
+        any_text().prop_map(Answer::Notice),
+    ]
+}
+
+/// The one line that was written, without its ending.
+fn only_line(bytes: &[u8]) -> Result<&str, TestCaseError> {
+    let text = str::from_utf8(bytes).unwrap();
+    let line = text
+        .strip_suffix('\n')
+        .ok_or_else(|| TestCaseError::fail("it does not end"))?;
+    prop_assert!(
+        !line.contains(|c: char| c.is_control() || "\u{2028}\u{2029}".contains(c)),
+        "{line:?}"
+    );
+    Ok(line)
+}
+
+fn json_line(write: impl FnOnce(&mut Vec<u8>)) -> Result<String, TestCaseError> {
+    let mut bytes = Vec::new();
+    write(&mut bytes);
+    let line = only_line(&bytes)?;
+    prop_assert!(line.starts_with("{\"type\":\""), "{line}");
+    prop_assert!(bytes.len() <= MAX_EVENT_LINE);
+    Ok(line.to_owned())
+}
+
+fn plain_line(shown: &impl std::fmt::Display) -> Result<String, TestCaseError> {
+    let mut bytes = Vec::new();
+    write_plain(shown, &mut bytes);
+    Ok(only_line(&bytes)?.to_owned())
+}
+
+fn both_formats() -> impl Strategy<Value = Format> {
+    select(vec![Format::Plain, Format::Json])
+}
+
+proptest! {
+    #[test]
+    fn lines_are_the_same_however_the_bytes_are_cut(bytes in any_bytes(), cuts in vec(0..100_usize, 0..20), max in 1..12_usize) {
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
+        cuts.sort_unstable();
+        let pieces = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]);
+        let expected = specified(&bytes, max);
+        prop_assert_eq!(lines_of(pieces, max), expected.clone());
+        prop_assert_eq!(lines_of(bytes.chunks(1), max), expected);
+    }
+
+    #[test]
+    fn what_has_no_ending_yet_is_counted(bytes in any_bytes(), max in 1..12_usize) {
+        let mut lines = Lines::new(max);
+        lines.push(&bytes);
+        while lines.next_line().is_some() {}
+        let unended = bytes.iter().rev().take_while(|&&byte| byte != b'\n').count();
+        prop_assert_eq!(lines.unended(), unended);
+    }
+
+    #[test]
+    fn an_event_comes_back_from_json_as_it_was(record in any_record(), replay in any::<bool>()) {
+        let line = json_line(|out| record.write_json(replay, out))?;
+        match Received::decode(&line) {
+            Ok(Received::Record(decoded, again)) => {
+                prop_assert_eq!(decoded, record);
+                prop_assert_eq!(again, replay);
+            }
+            other => prop_assert!(false, "{other:?} from {line}"),
+        }
+    }
+
+    #[test]
+    fn an_answer_comes_back_from_json_as_it_was(answer in any_answer()) {
+        let line = json_line(|out| answer.write_json(out))?;
+        match Received::decode(&line) {
+            Ok(Received::Answer(decoded)) => prop_assert_eq!(decoded, answer),
+            other => prop_assert!(false, "{other:?} from {line}"),
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_plain_line_tells_what_it_is(event in any_event()) {
+        let line = plain_line(&event)?;
+        match &event {
+            Event::Message { from, .. } => {
+                let start = format!("{from}: ");
+                prop_assert!(line.starts_with(&start), "{line}");
+                prop_assert!(!line.starts_with(['*', '!', '[', '{', '/', ' ']), "{line}");
+            }
+            Event::Server { .. } => prop_assert!(line.starts_with("* the server: ")),
+            Event::Joined(member) => {
+                let start = format!("* {}", member.name);
+                prop_assert!(line.starts_with(&start) && line.ends_with(" joined"), "{line}");
+            }
+            Event::Left { name, .. } => {
+                let start = format!("* {name} left");
+                prop_assert!(line.starts_with(&start));
+            }
+            Event::Renamed { from, to, .. } => prop_assert_eq!(line, format!("* {from} is now {to}")),
+            Event::Shutdown => prop_assert_eq!(line, "* the server is shutting down"),
+        }
+    }
+
+    #[test]
+    fn the_beginning_of_a_plain_answer_tells_what_it_is(answer in any_answer()) {
+        if let Answer::Help(lines) = &answer {
+            let mut bytes = Vec::new();
+            write_plain(&answer, &mut bytes);
+            let shown = str::from_utf8(&bytes).unwrap();
+            prop_assert_eq!(shown.lines().count(), lines.len());
+            prop_assert!(shown.lines().all(|line| line.starts_with("* ")));
+            return Ok(());
+        }
+        let line = plain_line(&answer)?;
+        let start = match &answer {
+            Answer::Error(_) => "! ".to_owned(),
+            Answer::PrivateFrom { from, .. } => format!("[{from}] "),
+            Answer::PrivateTo { to, .. } => format!("[to {to}] "),
+            Answer::Welcome(welcome) => format!("* welcome, {}: {} online", welcome.name, welcome.count),
+            Answer::Online { count, .. } => format!("* {count} online"),
+            Answer::Notice(_) | Answer::Help(_) | Answer::PastBegins(_) | Answer::PastEnds => "* ".to_owned(),
+        };
+        prop_assert!(line.starts_with(&start), "{line}");
+    }
+
+    #[test]
+    fn whatever_a_server_sends_is_refused_or_can_be_shown(
+        kind in "message|joined|left|renamed|server|welcome|private|online|help|error|notice|new",
+        count in 0..4_u32,
+        text in "\\PC{0,10}",
+        left_out in 0..12_usize,
+    ) {
+        let mut object = serde_json::json!({
+            "type": kind, "seq": 1, "time": "2026-01-31T10:00:00.123Z", "id": 1, "name": text, "from": text, "to": text,
+            "text": text, "room": text, "count": count, "lines": [text],
+            "online": [{"id": 1, "name": text}], "members": [{"id": 1, "name": text}, {"id": 2, "name": text}],
+        });
+        let names: Vec<String> = object.as_object().unwrap().keys().cloned().collect();
+        object.as_object_mut().unwrap().remove(&names[left_out]);
+        match Received::decode(&object.to_string()) {
+            Ok(Received::Record(record, _)) => drop(plain_line(&record.event)?),
+            Ok(Received::Answer(answer)) => drop(plain_line(&answer)?),
+            Ok(Received::Unknown) | Err(DecodeError::Json(_) | DecodeError::Missing(_)) => {}
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_decoding_panic(line in "\\PC{0,60}") {
+        let _ = Received::decode(&line);
+        let _ = Received::decode(&format!("{{\"type\":{line}"));
+    }
+
+    #[test]
+    fn every_line_of_a_member_is_text_a_command_nothing_or_an_error(line in "[/ ]{0,2}\\PC{0,30}", format in both_formats()) {
+        match Request::parse(&line, format) {
+            Ok(Request::Say(text)) => {
+                let said = line.strip_prefix('/').unwrap_or(&line);
+                prop_assert_eq!(&text, &Text::new(said));
+                prop_assert!(text.is_visible());
+                prop_assert!(!line.starts_with('/') || line.starts_with("//"));
+            }
+            Ok(Request::Nothing) => prop_assert!(!Text::new(line.strip_prefix('/').unwrap_or(&line)).is_visible()),
+            Ok(Request::Msg(..) | Request::Reply(_) | Request::Rename(_) | Request::Online | Request::Help(_)) => {
+                prop_assert!(line.starts_with('/'));
+            }
+            Ok(Request::Quit) => prop_assert!(line.starts_with('/') || format == Format::Plain),
+            Err(error) => {
+                prop_assert!(line.starts_with('/'));
+                let shown = plain_line(&Answer::Error(Text::new(&error.to_string())))?;
+                prop_assert!(shown.len() < 500, "{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_begins_with_a_blank_is_text(rest in "\\PC{0,30}", blank in select(vec![' ', '\t', '\u{a0}', '\u{3000}']), format in both_formats()) {
+        let line = format!("{blank}{rest}");
+        prop_assert!(matches!(Request::parse(&line, format), Ok(Request::Say(_) | Request::Nothing)));
+    }
+
+    #[test]
+    fn any_text_can_be_said(text in "\\PC{0,30}", format in both_formats()) {
+        // A slash is doubled, as the refusal of an unknown command says; what else there is stays.
+        let line = if text.starts_with('/') { format!("/{text}") } else { text.clone() };
+        match Request::parse(&line, format) {
+            Ok(Request::Say(said)) => prop_assert_eq!(said, Text::new(&text)),
+            Ok(Request::Nothing) => prop_assert!(!Text::new(&text).is_visible()),
+            Ok(Request::Quit) => prop_assert_eq!(text.trim_end().to_lowercase(), "exit"),
+            other => prop_assert!(false, "{other:?} from {line:?}"),
+        }
+    }
+
+    #[test]
+    fn a_private_message_keeps_its_text(name in any_name(), text in "[!-~ ]{0,20}[!-~]", blanks in "[ \t]{1,3}", command in "/[Mm][Ss][Gg]") {
+        let line = format!("{command}{blanks}{name}{blanks}{text}");
+        match Request::parse(&line, Format::Plain) {
+            Ok(Request::Msg(to, said)) => {
+                prop_assert_eq!(to, name);
+                prop_assert_eq!(said.as_str(), text.trim_start());
+            }
+            other => prop_assert!(false, "{other:?} from {line:?}"),
+        }
+    }
+
+    #[test]
+    fn no_line_of_a_stranger_makes_the_login_panic(line in "[/ ]{0,2}\\PC{0,40}") {
+        let login = Login::parse(&line);
+        let is_nothing = !Text::new(&line).is_visible();
+        prop_assert_eq!(matches!(login, Login::Nothing), is_nothing);
+    }
+}
+
+proptest! {
+    // Each case makes hundreds of members.
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn no_list_makes_a_line_too_long(name_bytes in 1..=MAX_NAME_BYTES, group_bytes in 0..=MAX_NAME_BYTES, count in 0..700_usize) {
+        let text = |bytes: usize| Text::new(&"x".repeat(bytes));
+        let member = |number: usize| Listed {
+            id: MemberId(u64::MAX - number as u64),
+            name: text(name_bytes),
+            group: (group_bytes > 0).then(|| text(group_bytes)),
+        };
+        let all: Vec<Listed> = (0..count).map(member).collect();
+        let some = listed(all.iter().cloned());
+        prop_assert!(some.len() <= MAX_LISTED && some[..] == all[..some.len()]);
+        let me = member(0);
+        let welcome = Welcome {
+            room: text(16),
+            token: Some(text(32)),
+            id: me.id,
+            name: me.name,
+            group: me.group,
+            count,
+            online: some.clone(),
+            seq: u64::MAX,
+            missing: u64::MAX,
+        };
+        json_line(|out| Answer::Welcome(welcome).write_json(out))?;
+        let online = Answer::Online { count, members: some };
+        json_line(|out| online.write_json(out))?;
+        prop_assert!(plain_line(&online)?.len() < MAX_EVENT_LINE);
+    }
+}
+
+#[test]
+fn the_longest_line_of_a_member_fits_into_an_event() {
+    // What grows most in cleaning, and what grows most in JSON.
+    for raw in ["\u{1}", "\"", "\\", "\u{85}"] {
+        let text = Text::new(&raw.repeat(MAX_LINE / raw.len()));
+        let name = Name::new(&"x".repeat(24)).unwrap();
+        let event = Event::Message {
+            id: MemberId(u64::MAX),
+            from: name.text().clone(),
+            text,
+        };
+        let record = Record {
+            seq: u64::MAX,
+            time: Timestamp::MIN,
+            event,
+        };
+        let mut line = Vec::new();
+        record.write_json(true, &mut line);
+        assert!(line.len() < MAX_EVENT_LINE, "{}", line.len());
+    }
+}
+
+#[test]
+fn the_past_has_no_lines_of_its_own_in_json() {
+    let mut out = Vec::new();
+    Answer::PastBegins(7).write_json(&mut out);
+    Answer::PastEnds.write_json(&mut out);
+    assert!(out.is_empty());
+}
+
+#[test]
+fn each_event_is_the_json_object_that_is_promised() {
+    let time = "2026-01-31T10:00:00.123456Z".parse().unwrap();
+    let text = |raw: &str| Text::new(raw);
+    let id = MemberId(3);
+    for (event, json) in [
+        (
+            Event::Message {
+                id,
+                from: text("ola"),
+                text: text("hi"),
+            },
+            r#"{"type":"message","seq":41,"time":"2026-01-31T10:00:00.123Z","id":3,"from":"ola","text":"hi"}"#,
+        ),
+        (
+            Event::Joined(Listed {
+                id,
+                name: text("ola"),
+                group: Some(text("3ID12")),
+            }),
+            r#"{"type":"joined","seq":41,"time":"2026-01-31T10:00:00.123Z","id":3,"name":"ola","group":"3ID12"}"#,
+        ),
+        (
+            Event::Left {
+                id,
+                name: text("ola"),
+                reason: None,
+            },
+            r#"{"type":"left","seq":41,"time":"2026-01-31T10:00:00.123Z","id":3,"name":"ola"}"#,
+        ),
+        (
+            Event::Left {
+                id,
+                name: text("ola"),
+                reason: Some(text("too slow")),
+            },
+            r#"{"type":"left","seq":41,"time":"2026-01-31T10:00:00.123Z","id":3,"name":"ola","reason":"too slow"}"#,
+        ),
+        (
+            Event::Renamed {
+                id,
+                from: text("ola"),
+                to: text("ala"),
+            },
+            r#"{"type":"renamed","seq":41,"time":"2026-01-31T10:00:00.123Z","id":3,"from":"ola","to":"ala"}"#,
+        ),
+        (
+            Event::Server { text: text("hi") },
+            r#"{"type":"server","seq":41,"time":"2026-01-31T10:00:00.123Z","text":"hi"}"#,
+        ),
+        (
+            Event::Shutdown,
+            r#"{"type":"shutdown","seq":41,"time":"2026-01-31T10:00:00.123Z"}"#,
+        ),
+    ] {
+        let mut line = Vec::new();
+        let record = Record {
+            seq: 41,
+            time,
+            event,
+        };
+        record.write_json(false, &mut line);
+        assert_eq!(str::from_utf8(&line).unwrap().trim_end(), json);
+        let mut past = Vec::new();
+        record.write_json(true, &mut past);
+        let past = String::from_utf8(past).unwrap();
+        assert_eq!(past.trim_end(), json.replace('}', ",\"replay\":true}"));
+    }
+}
+
+#[test]
+fn a_welcome_is_the_json_object_that_is_promised() {
+    let mut welcome = Welcome {
+        room: Text::new("9f2c"),
+        token: Some(Text::new("c0de")),
+        id: MemberId(7),
+        name: Text::new("ala"),
+        group: None,
+        count: 1,
+        online: Vec::new(),
+        seq: 40,
+        missing: 0,
+    };
+    let shown = |welcome: &Welcome| {
+        json_line(|out| Answer::Welcome(welcome.clone()).write_json(out)).unwrap()
+    };
+    let json = r#"{"type":"welcome","room":"9f2c","token":"c0de","seq":40,"id":7,"name":"ala","count":1,"online":[]}"#;
+    assert_eq!(shown(&welcome), json);
+    welcome.missing = 5;
+    assert_eq!(shown(&welcome), json.replace("[]}", "[],\"missing\":5}"));
+}
+
+#[test]
+fn to_come_back_takes_a_token_and_a_number() {
+    for (line, login) in [
+        ("/resume c0de 40", Some(("c0de", 40))),
+        (" /Resume  c0de \t 40 ", Some(("c0de", 40))),
+        ("/resume c0de", None),
+        ("/resume c0de -1", None),
+        ("/resume c0de 4 0", None),
+        ("/resume c0de 18446744073709551616", None),
+        ("/resume", None),
+    ] {
+        assert_eq!(Login::parse(line), Login::Resume(login), "{line}");
+    }
+}
+
+#[test]
+fn what_a_server_may_add_later_is_not_in_the_way() {
+    let later = r#"{"type":"message","seq":1,"time":"2026-01-31T10:00:00Z","id":3,"from":"a","text":"b","new":[{}]}"#;
+    assert!(matches!(
+        Received::decode(later),
+        Ok(Received::Record(Record { seq: 1, .. }, false))
+    ));
+    assert!(matches!(
+        Received::decode(r#"{"type":"later","text":5}"#),
+        Ok(Received::Unknown) | Err(DecodeError::Json(_))
+    ));
+    assert!(matches!(
+        Received::decode(r#"{"type":"later"}"#),
+        Ok(Received::Unknown)
+    ));
+}
+
+#[test]
+fn a_server_cannot_send_text_that_controls_a_terminal() {
+    let line = r#"{"type":"error","text":"a\u001b[2J\u009b\u202e\u2028b"}"#;
+    match Received::decode(line) {
+        Ok(Received::Answer(Answer::Error(text))) => assert_eq!(text.as_str(), "a␛[2J\u{fffd} b"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_line_that_lacks_something_names_it() {
+    let refusal = |line: &str| Received::decode(line).unwrap_err().to_string();
+    assert_eq!(
+        refusal(r#"{"type":"shutdown","seq":1}"#),
+        "the field \"time\" is missing"
+    );
+    assert_eq!(
+        refusal(r#"{"type":"error"}"#),
+        "the field \"text\" is missing"
+    );
+    assert!(refusal("{}").contains("type"));
+    assert!(Received::decode("[]").is_err());
+}
+
+#[test]
+fn every_command_is_known_by_all_its_names() {
+    let parse = |line: &str| Request::parse(line, Format::Plain);
+    for line in ["/changename ola", "/nick ola", "/NICK  ola "] {
+        assert!(
+            matches!(parse(line), Ok(Request::Rename(name)) if name.as_str() == "ola"),
+            "{line}"
+        );
+    }
+    for line in ["/online", "/who", "/Who now"] {
+        assert!(matches!(parse(line), Ok(Request::Online)), "{line}");
+    }
+    for line in ["/help", "/?", "/HELP me"] {
+        assert!(
+            matches!(parse(line), Ok(Request::Help(Language::English))),
+            "{line}"
+        );
+    }
+    assert!(matches!(
+        parse("/pomoc"),
+        Ok(Request::Help(Language::Polish))
+    ));
+    for line in [
+        "/quit", "/exit", "/wyjdz", "/wyjdź", "/WYJDŹ", "exit", "Exit", "EXIT  ",
+    ] {
+        assert!(matches!(parse(line), Ok(Request::Quit)), "{line}");
+    }
+    assert!(matches!(parse("/reply  hi "), Ok(Request::Reply(text)) if text.as_str() == "hi"));
+    assert!(matches!(
+        Request::parse("exit", Format::Json),
+        Ok(Request::Say(_))
+    ));
+}
+
+#[test]
+fn a_command_that_lacks_something_says_how_it_is_written() {
+    for line in [
+        "/msg",
+        "/msg ola",
+        "/msg ola ",
+        "/reply",
+        "/reply  ",
+        "/nick",
+        "/nick a b",
+        "/changename",
+    ] {
+        let error = Request::parse(line, Format::Plain).unwrap_err();
+        assert!(matches!(error, RequestError::Usage(_)), "{line}: {error}");
+        assert!(error.to_string().starts_with("type /"), "{error}");
+    }
+}
+
+#[test]
+fn help_names_every_command_in_both_languages() {
+    for language in [Language::English, Language::Polish] {
+        let lines = help(language);
+        for command in [
+            "/msg",
+            "/reply",
+            "/changename",
+            "/online",
+            "/help",
+            "/pomoc",
+            "//",
+        ] {
+            assert!(
+                lines.iter().any(|line| line.contains(command)),
+                "{command} in {language:?}"
+            );
+        }
+        assert!(
+            lines.iter().all(|line| Text::new(line).as_str() == *line),
+            "{language:?}"
+        );
+    }
+}

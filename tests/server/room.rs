@@ -1,0 +1,558 @@
+//! What members say and do, and what the others get of it.
+
+use support::{Client, Server, Value, json};
+
+/// Plain members who have read all joinings.
+fn gather<const N: usize>(server: &Server, names: [&str; N]) -> [Client; N] {
+    let mut members: Vec<Client> = Vec::new();
+    for name in names {
+        let new = server.join(name);
+        for member in &mut members {
+            member.expect(&format!("* {name} joined"));
+        }
+        members.push(new);
+    }
+    members.try_into().ok().expect("one for each name")
+}
+
+#[test]
+fn a_rename_cannot_take_a_name_that_looks_like_another_members() {
+    let server = Server::start(&[]);
+    let mut iwan = server.join("iwan");
+    let mut lwan = server.join("lwan");
+    iwan.expect("* lwan joined");
+    // A capital i, which looks like the l of the other.
+    iwan.send("/nick Iwan");
+    iwan.expect("! the name Iwan is taken: try Iwan2");
+    iwan.send("still here");
+    lwan.expect("iwan: still here");
+    let mut other = server.greeted();
+    other.send("lwan");
+    other.expect_start("! the name lwan is taken");
+    server.stop();
+}
+
+#[test]
+fn a_message_goes_to_every_other_member_and_not_back() {
+    let server = Server::start(&[]);
+    let [mut ala, mut ola, mut jan] = gather(&server, ["ala", "ola", "jan"]);
+    ala.send("hi");
+    ola.expect("ala: hi");
+    jan.expect("ala: hi");
+    ola.send("hello");
+    ala.expect("ola: hello");
+    jan.expect("ola: hello");
+}
+
+#[test]
+fn a_json_client_gets_its_own_messages_in_their_place() {
+    let server = Server::start(&[]);
+    let mut ala = server.join_json_live("ala");
+    let mut ola = server.join("ola");
+    let id = ala.welcome["id"].clone();
+    let joined = ala.expect_json(json!({"type": "joined", "name": "ola"}));
+    ala.send("hi");
+    ola.expect("ala: hi");
+    let said = ala.expect_json(json!({"type": "message", "id": id, "from": "ala", "text": "hi"}));
+    assert_eq!(
+        said["seq"].as_u64().unwrap(),
+        joined["seq"].as_u64().unwrap() + 1
+    );
+    assert!(said.get("replay").is_none(), "{said}");
+    ola.send("hello");
+    ala.expect_json(json!({"type": "message", "from": "ola", "text": "hello", "id": joined["id"]}));
+}
+
+#[test]
+fn the_time_of_an_event_is_utc_to_the_millisecond() {
+    let server = Server::start(&[]);
+    let mut ala = server.join_json("ala");
+    let joined = ala.expect_json(json!({"type": "joined"}));
+    let shape: String = joined["time"]
+        .as_str()
+        .unwrap()
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    assert_eq!(shape, "0000-00-00T00:00:00.000Z");
+}
+
+#[test]
+fn a_private_message_goes_to_one_alone_and_comes_back_as_sent() {
+    let server = Server::start(&[]);
+    let [mut ala, mut ola, mut jan] = gather(&server, ["ala", "ola", "jan"]);
+    ala.send("/msg OLA  just  you");
+    ola.expect("[ala] just  you");
+    ala.expect("[to ola] just  you");
+    ala.send("all");
+    ola.expect("ala: all");
+    jan.expect("ala: all");
+}
+
+#[test]
+fn a_private_message_reaches_json_clients_with_names_and_ids() {
+    let server = Server::start(&[]);
+    let mut ala = server.join_json_live("ala");
+    let mut ola = server.join_json_live("ola");
+    ala.expect_json(json!({"type": "joined"}));
+    let (ala_id, ola_id) = (ala.welcome["id"].clone(), ola.welcome["id"].clone());
+    ala.send("/msg ola psst");
+    let got =
+        ola.expect_json(json!({"type": "private", "id": ala_id, "from": "ala", "text": "psst"}));
+    assert!(
+        got.get("to").is_none() && got.get("seq").is_none() && got["time"].is_string(),
+        "{got}"
+    );
+    let sent =
+        ala.expect_json(json!({"type": "private", "id": ola_id, "to": "ola", "text": "psst"}));
+    assert!(
+        sent.get("from").is_none() && sent.get("seq").is_none(),
+        "{sent}"
+    );
+}
+
+#[test]
+fn a_private_message_to_nobody_or_to_oneself_is_refused() {
+    let server = Server::start(&[]);
+    let mut ala = server.join("ala");
+    for (line, refusal) in [
+        ("/msg ola hi", "! ola is not here"),
+        ("/msg *** hi", "! *** is not here"),
+        (
+            "/msg Ala hi",
+            "! that is your own name: /msg takes the name of another member",
+        ),
+        ("/msg", "! type /msg NAME TEXT"),
+        ("/msg ola", "! type /msg NAME TEXT"),
+        ("/msg \u{202e} hi", "! type /msg NAME TEXT"),
+        ("/msg ola \u{200b}", "! type /msg NAME TEXT"),
+        (
+            "/reply hi",
+            "! nobody has written to you in private yet: use /msg NAME TEXT",
+        ),
+        ("/reply", "! type /reply TEXT"),
+    ] {
+        ala.send(line);
+        ala.expect(refusal);
+    }
+}
+
+#[test]
+fn a_name_is_found_with_what_cannot_be_seen_around_it() {
+    let mut server = Server::start_with_console(&[]);
+    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    ala.send("/msg \u{202e}o\u{200b}la hi");
+    ola.expect("[ala] hi");
+    ala.expect("[to ola] hi");
+    server.type_line("/kick ola\u{2066}");
+    ala.expect("* ola left (kicked)");
+}
+
+#[test]
+fn a_reply_finds_who_wrote_last_whatever_the_name_is_now() {
+    let server = Server::start(&[]);
+    let [mut ala, mut ola, mut jan] = gather(&server, ["ala", "ola", "jan"]);
+    jan.send("/msg ala first");
+    ala.expect("[jan] first");
+    ola.send("/msg ala second");
+    ala.expect("[ola] second");
+    ola.expect("[to ala] second");
+    ola.send("/nick ula");
+    ola.expect("* ola is now ula");
+    ala.expect("* ola is now ula");
+    // Who takes the old name does not get what was meant for the one before.
+    let _new = server.join("ola");
+    ala.expect("* ola joined");
+    ala.send("/reply to you");
+    ala.expect("[to ula] to you");
+    ula_gets_it_and_leaves(&mut ola);
+    ala.expect("* ula left");
+    ala.send("/reply gone?");
+    let refusal = ala.expect_start("! ");
+    assert!(refusal.ends_with(" is not here"), "{refusal}");
+}
+
+fn ula_gets_it_and_leaves(ula: &mut Client) {
+    ula.expect("* ola joined");
+    ula.expect("[ala] to you");
+    ula.send("/quit");
+    ula.expect_end();
+}
+
+#[test]
+fn a_rename_is_told_to_all_and_frees_the_old_name() {
+    let server = Server::start(&[]);
+    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    ala.send("/changename ewa");
+    ala.expect("* ala is now ewa");
+    ola.expect("* ala is now ewa");
+    ala.send("hi");
+    ola.expect("ewa: hi");
+    ola.send("/nick Ala");
+    ala.expect("* ola is now Ala");
+}
+
+#[test]
+fn a_rename_may_change_the_case_alone() {
+    let server = Server::start(&[]);
+    let mut ala = server.join("ala");
+    ala.send("/changename Ala");
+    ala.expect("* ala is now Ala");
+    ala.send("/changename Ala");
+    ala.expect("* your name is Ala already");
+}
+
+#[test]
+fn a_refused_rename_leaves_the_old_name() {
+    let server = Server::start(&[]);
+    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    for (line, refusal) in [
+        ("/changename OLA", "! the name OLA is taken: try OLA2"),
+        (
+            "/changename admin",
+            "! \"admin\" is reserved: try another name",
+        ),
+        (
+            "/changename *x",
+            "! a name begins with a letter or digit: try x",
+        ),
+        (
+            "/changename two words",
+            "! type /changename NAME, the name being one word",
+        ),
+        ("/nick", "! type /changename NAME, the name being one word"),
+    ] {
+        ala.send(line);
+        ala.expect(refusal);
+    }
+    ala.send("still me");
+    ola.expect("ala: still me");
+}
+
+#[test]
+fn a_rename_reaches_json_clients_with_both_names() {
+    let server = Server::start(&[]);
+    let mut ala = server.join_json_live("ala");
+    ala.send("/nick ewa");
+    let id = ala.welcome["id"].clone();
+    ala.expect_json(json!({"type": "renamed", "id": id, "from": "ala", "to": "ewa"}));
+}
+
+#[test]
+fn online_lists_members_with_groups_in_order_of_joining() {
+    let server = Server::start(&[]);
+    let mut zoe = server.join("zoe");
+    let _ala = server.join("ala 3ID12");
+    zoe.expect("* ala (3ID12) joined");
+    for command in ["/online", "/who", "/WHO"] {
+        zoe.send(command);
+        zoe.expect("* 2 online: zoe, ala (3ID12)");
+    }
+    let mut json = server.join_json_live("json");
+    json.send("/online");
+    let online = json.expect_json(json!({"type": "online", "count": 3}));
+    let names: Vec<&Value> = online["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|member| &member["name"])
+        .collect();
+    assert_eq!(names, ["zoe", "ala", "json"]);
+    assert!(online.get("seq").is_none(), "{online}");
+}
+
+#[test]
+fn online_names_five_hundred_and_counts_the_others() {
+    let server = Server::start(&["-m", "600"]);
+    let mut members: Vec<Client> = (0..503)
+        .map(|number| server.join(&format!("m{number}")))
+        .collect();
+    let last = members.last_mut().unwrap();
+    last.send("/online");
+    let line = last.line();
+    assert!(line.starts_with("* 503 online: m0, m1, "), "{line}");
+    assert!(line.ends_with(", m499, and 3 more"), "{line}");
+    let json = server.join_json("json");
+    assert_eq!(json.welcome["count"], 504);
+    assert_eq!(json.welcome["online"].as_array().unwrap().len(), 500);
+}
+
+#[test]
+fn help_lists_the_commands_in_two_languages() {
+    let server = Server::start(&[]);
+    let mut ala = server.join("ala");
+    for (command, first, last) in [
+        (
+            "/help",
+            "* type a line and press Enter to say it to everybody",
+            "* //TEXT: say a line that begins with a slash",
+        ),
+        (
+            "/?",
+            "* type a line and press Enter to say it to everybody",
+            "* //TEXT: say a line that begins with a slash",
+        ),
+        (
+            "/Pomoc",
+            "* wpisz wiersz i naciśnij Enter, aby powiedzieć go wszystkim",
+            "* //TEKST: wiersz, który zaczyna się ukośnikiem",
+        ),
+    ] {
+        ala.send(command);
+        ala.expect(first);
+        for line in ala.skip_to(last) {
+            assert!(line.starts_with("* /"), "{line}");
+        }
+    }
+    let mut json = server.join_json_live("json");
+    json.send("/help");
+    let help = json.expect_json(json!({"type": "help"}));
+    assert!(help["lines"].as_array().unwrap().len() >= 7, "{help}");
+}
+
+#[test]
+fn a_line_that_is_no_command_arrives_as_it_was_typed() {
+    let server = Server::start(&[]);
+    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    for (line, text) in [
+        ("//help", "/help"),
+        ("///", "//"),
+        (" /quit", " /quit"),
+        ("  exit", "  exit"),
+        ("exit now", "exit now"),
+        ("\t/help", " /help"),
+        ("a  b ", "a  b "),
+        ("zażółć 字 👩🏽\u{200d}🚀", "zażółć 字 👩🏽\u{200d}🚀"),
+    ] {
+        ala.send(line);
+        ola.expect(&format!("ala: {text}"));
+    }
+}
+
+#[test]
+fn a_line_with_nothing_to_see_does_nothing() {
+    let server = Server::start(&[]);
+    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    ala.send_bytes("\n\r\n   \n\t\n\u{200b}\n\u{2800}\n\u{301}\nhi\n".as_bytes());
+    ola.expect("ala: hi");
+    // Nor does it hold up what comes in a packet of its own.
+    for number in 0..20 {
+        ala.send_bytes(b"\n\n");
+        ala.send(&number.to_string());
+        ola.expect(&format!("ala: {number}"));
+    }
+}
+
+#[test]
+fn an_unknown_command_is_named_and_not_delivered() {
+    let server = Server::start(&[]);
+    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    ala.send("/hepl me");
+    ala.expect("! unknown command /hepl: /help lists the commands; to say it as text, type //hepl");
+    ala.send("/\u{1b}[31m");
+    let refusal = ala.expect_start("! unknown command /");
+    assert!(!refusal.contains('\u{1b}'), "{refusal:?}");
+    ala.send("hi");
+    ola.expect("ala: hi");
+}
+
+#[test]
+fn all_ways_of_leaving_are_told_as_leaving() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    for command in [
+        "/quit",
+        "/exit",
+        "/WYJDZ",
+        "/wyjdź",
+        "/WyjdŹ",
+        "exit",
+        "EXIT ",
+        "/quit now",
+    ] {
+        let mut ala = server.join("ala");
+        ola.expect("* ala joined");
+        ala.send(command);
+        ala.send("too late");
+        ala.expect_end();
+        ola.expect("* ala left");
+    }
+}
+
+#[test]
+fn the_bare_word_exit_is_a_message_of_a_json_client() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut ala = server.join_json_live("ala");
+    ola.expect("* ala joined");
+    ala.send("exit");
+    ola.expect("ala: exit");
+    ala.send("/exit");
+    ola.expect("* ala left");
+}
+
+#[test]
+fn a_json_client_is_told_why_somebody_left_and_not_of_its_own_leaving() {
+    let server = Server::start(&[]);
+    let mut ola = server.join_json_live("ola");
+    let mut ala = server.join_json_live("ala");
+    let id = ola.expect_json(json!({"type": "joined"}))["id"].clone();
+    ala.send("/quit");
+    ala.expect_end();
+    let left = ola.expect_json(json!({"type": "left", "id": id, "name": "ala"}));
+    assert!(left.get("reason").is_none(), "{left}");
+    let ala = server.join_json_live("ala");
+    ola.expect_json(json!({"type": "joined"}));
+    ala.reset();
+    ola.expect_json(json!({"type": "left", "name": "ala", "reason": "connection lost"}));
+}
+
+#[test]
+fn a_connection_that_breaks_is_told_as_lost() {
+    let server = Server::start(&[]);
+    let [mut ola, ala] = gather(&server, ["ola", "ala"]);
+    ala.reset();
+    ola.expect("* ala left (connection lost)");
+}
+
+#[test]
+fn what_was_sent_before_the_end_of_input_is_delivered_before_the_leaving() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut ala = server.connect();
+    ala.send_bytes(b"ala\nhi\nno ending");
+    ala.finish_sending();
+    ola.expect_all(&["* ala joined", "ala: hi", "ala: no ending", "* ala left"]);
+}
+
+#[test]
+fn answers_come_in_the_order_of_what_happened() {
+    let server = Server::start(&[]);
+    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    ola.send("one");
+    ala.expect("ola: one");
+    ala.send_bytes(b"/msg ola a\n/online\n/nick ewa\n/msg ola b\n/nonsense\n/online\n");
+    ala.expect_all(&[
+        "[to ola] a",
+        "* 2 online: ala, ola",
+        "* ala is now ewa",
+        "[to ola] b",
+        "! unknown command /nonsense: /help lists the commands; to say it as text, type //nonsense",
+        "* 2 online: ewa, ola",
+    ]);
+    ola.expect_all(&["[ala] a", "* ala is now ewa", "[ewa] b"]);
+}
+
+#[test]
+fn lines_do_not_depend_on_how_they_are_cut_into_packets() {
+    let server = Server::start(&[]);
+    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    for byte in "zażółć\r\ngęślą\njaźń\n".bytes() {
+        ala.send_bytes(&[byte]);
+    }
+    ola.expect_all(&["ala: zażółć", "ala: gęślą", "ala: jaźń"]);
+}
+
+#[test]
+fn no_message_can_look_like_another_line() {
+    let server = Server::start(&[]);
+    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    for forged in [
+        "* ola left",
+        "! you were kicked",
+        "[jan] secret",
+        "x\u{2028}* ola left",
+        "x\u{85}* ola left",
+        "x\r* ola left",
+        "x\u{b}* ola left",
+        "\u{1b}[2K\r* ola left",
+        "\u{9b}2K* ola left",
+        "\u{202e}tfel alo *",
+        "\u{8}\u{8}\u{8}\u{8}\u{8}* ola left",
+    ] {
+        ala.send(forged);
+        let line = ola.expect_start("ala: ");
+        let bad = |c: char| c.is_control() || "\u{2028}\u{2029}\u{202e}\u{9b}".contains(c);
+        assert!(!line.contains(bad), "{line:?}");
+    }
+    ala.send("/msg ola \u{1b}]0;title\u{7} * x");
+    ola.expect("[ala] ␛]0;title␇ * x");
+}
+
+#[test]
+fn lines_that_cannot_be_used_are_refused_and_the_connection_stays() {
+    let server = Server::start(&[]);
+    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    let longest = "x".repeat(1024);
+    ala.send(&longest);
+    ola.expect(&format!("ala: {longest}"));
+    ala.send_bytes(format!("{longest}\r\n").as_bytes());
+    ola.expect(&format!("ala: {longest}"));
+    ala.send(&format!("{longest}y"));
+    ala.expect("! that line is too long: it may have 1024 bytes, send it in parts");
+    ala.send(&"x".repeat(60_000));
+    ala.expect("! that line is too long: it may have 1024 bytes, send it in parts");
+    ala.send_bytes(b"a\xff\xfeb\n");
+    ala.expect("! that line is not UTF-8: set your terminal to UTF-8");
+    ala.send("hi");
+    ola.expect("ala: hi");
+}
+
+#[test]
+fn a_json_line_says_what_the_plain_one_does() {
+    let server = Server::start(&[]);
+    let mut json = server.join_json_live("json");
+    let mut ala = server.join("ala 3ID12");
+    json.expect_json(json!({"type": "joined", "name": "ala", "group": "3ID12"}));
+    ala.send("\"quoted\" \\ \u{1b}");
+    json.expect_json(json!({"type": "message", "from": "ala", "text": "\"quoted\" \\ ␛"}));
+    json.send("/nonsense");
+    let error = json.expect_json(json!({"type": "error"}));
+    assert!(
+        error["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("unknown command /nonsense"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_newcomer_is_shown_the_last_messages_and_no_private_ones() {
+    let server = Server::start(&["--replay", "2"]);
+    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    ala.send_bytes(b"one\ntwo\n/msg ola secret\nthree\n/nick ewa\n");
+    ala.skip_to("* ala is now ewa");
+    let mut jan = server.join("jan");
+    jan.expect_all(&[
+        "* the last 2 messages",
+        "ala: two",
+        "ala: three",
+        "* end of the past messages",
+    ]);
+    ola.skip_to("* jan joined");
+    ola.send("live");
+    jan.expect("ola: live");
+
+    let mut json = server.join_json("json");
+    let seq = json.welcome["seq"].as_u64().unwrap();
+    json.expect_json(json!({"type": "message", "from": "ala", "text": "three", "replay": true}));
+    let last = json.expect_json(json!({"type": "message", "text": "live", "replay": true}));
+    assert_eq!(
+        last["seq"], seq,
+        "the message was the last thing that happened"
+    );
+    let joined = json.expect_json(json!({"type": "joined", "name": "json", "seq": seq + 1}));
+    assert!(joined.get("replay").is_none(), "{joined}");
+}
+
+#[test]
+fn a_room_that_shows_no_past_shows_none() {
+    let server = Server::start(&["--replay", "0"]);
+    let mut ala = server.join("ala");
+    ala.send_bytes(b"one\n/online\n");
+    ala.expect("* 1 online: ala");
+    let mut ola = server.join("ola");
+    ola.send("/online");
+    ola.expect("* 2 online: ala, ola");
+}

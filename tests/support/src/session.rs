@@ -1,0 +1,251 @@
+//! A `chat-run` in a terminal, and what must not be left of it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal};
+
+use super::bin;
+use super::desktop::{Desktop, Process, Window};
+use super::wait::{DEADLINE, wait_at_most};
+
+/// A session of `chat-run` on a desktop.
+pub struct Session<'a> {
+    pub desktop: &'a Desktop,
+    child: Box<dyn portable_pty::Child + Send + Sync>,
+    /// Held open; without it the session would get a SIGHUP.
+    _terminal: Box<dyn MasterPty + Send>,
+    keyboard: Box<dyn Write + Send>,
+    shown: Arc<Mutex<Vec<u8>>>,
+    /// When it was last told to end.
+    told: Instant,
+    port: Option<u16>,
+}
+
+impl<'a> Session<'a> {
+    /// Starts `chat-run` with `arguments` in a terminal of its own.
+    pub fn start(desktop: &'a Desktop, arguments: &[&str]) -> Self {
+        Self::start_with(desktop, arguments, |_| {})
+    }
+
+    /// As [`Session::start`], with a last change to the command.
+    pub fn start_with(
+        desktop: &'a Desktop,
+        arguments: &[&str],
+        change: impl FnOnce(&mut CommandBuilder),
+    ) -> Self {
+        Self::start_program(desktop, &bin("chat-run"), arguments, change)
+    }
+
+    /// As [`Session::start_with`], of another program that leads to `chat-run`.
+    pub fn start_program(
+        desktop: &'a Desktop,
+        program: &str,
+        arguments: &[&str],
+        change: impl FnOnce(&mut CommandBuilder),
+    ) -> Self {
+        let size = PtySize {
+            rows: 50,
+            cols: 200,
+            ..PtySize::default()
+        };
+        let pair = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(program);
+        command.args(arguments);
+        command.env_clear();
+        for (name, value) in desktop.environment() {
+            command.env(name, value);
+        }
+        command.cwd(desktop.temporary());
+        change(&mut command);
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        let mut reader = pair.master.try_clone_reader().unwrap();
+        let writer = pair.master.take_writer().unwrap();
+        let into = Arc::clone(&shown);
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = reader.read(&mut bytes) {
+                into.lock().unwrap().extend_from_slice(&bytes[..count]);
+            }
+        });
+        Self {
+            desktop,
+            child,
+            _terminal: pair.master,
+            keyboard: writer,
+            shown,
+            told: Instant::now(),
+            port: None,
+        }
+    }
+
+    /// All that the terminal was sent.
+    pub fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
+    }
+
+    /// All that is known, for a test that fails.
+    pub fn captured(&self) -> String {
+        format!(
+            "{}\nprocesses: {:#?}\nwindows: {:#?}",
+            self.shown(),
+            self.desktop.running(),
+            self.desktop.windows("")
+        )
+    }
+
+    /// Waits until there is an answer.
+    pub fn wait_for<T>(&self, what: &str, answer: impl FnMut() -> Option<T>) -> T {
+        wait_at_most(DEADLINE, what, || self.captured(), answer)
+    }
+
+    /// Waits until the terminal shows `text`.
+    pub fn wait_for_text(&self, text: &str) {
+        self.wait_for(&format!("`{text}`"), || {
+            self.shown().contains(text).then_some(())
+        });
+    }
+
+    /// Waits for the port of the server.
+    pub fn port(&mut self) -> u16 {
+        let port = self.wait_for("port", || {
+            let shown = self.shown();
+            let line = shown
+                .lines()
+                .find(|line| line.starts_with("listening on "))?;
+            line.trim_end().rsplit_once(':')?.1.parse().ok()
+        });
+        self.port = Some(port);
+        port
+    }
+
+    /// Waits until `names` have joined, and `count` windows are there. Gives these, in order.
+    pub fn wait_for_members(&mut self, names: &[&str]) -> Vec<Window> {
+        self.port();
+        for name in names {
+            self.wait_for_text(&format!("{name} joined"));
+        }
+        self.wait_for_windows(names.len())
+    }
+
+    /// Waits until there are `count` windows of clients, and gives them, in order.
+    pub fn wait_for_windows(&self, count: usize) -> Vec<Window> {
+        self.wait_for(&format!("list of {count} windows"), || {
+            let windows = self.desktop.windows("chat ");
+            (windows.len() == count).then_some(windows)
+        })
+    }
+
+    /// The process of a kind that has `argument` among its arguments.
+    pub fn process(&self, program: &str, argument: &str) -> Process {
+        self.wait_for(&format!("{program} with {argument}"), || {
+            self.desktop.running().into_iter().find(|process| {
+                process.is(program) && process.arguments.iter().any(|a| a == argument)
+            })
+        })
+    }
+
+    /// Types in the terminal.
+    pub fn type_in(&mut self, text: &str) {
+        self.keyboard.write_all(text.as_bytes()).unwrap();
+        self.keyboard.flush().unwrap();
+    }
+
+    pub fn ctrl_c(&mut self) {
+        self.told = Instant::now();
+        self.type_in("\x03");
+    }
+
+    pub fn signal(&mut self, signal: Signal) {
+        let pid = i32::try_from(self.child.process_id().unwrap()).unwrap();
+        self.told = Instant::now();
+        send(pid, signal);
+    }
+
+    /// Waits for the end of `chat-run`; gives its exit code, and the time since it was told to end.
+    pub fn wait(&mut self) -> (u32, Duration) {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status.exit_code(), self.told.elapsed());
+            }
+            assert!(
+                began.elapsed() < DEADLINE,
+                "chat-run does not end; captured:\n{}",
+                self.captured()
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits until no process, window, socket or file of the session is there, and gives the time since it was told to end.
+    pub fn wait_until_nothing_is_left(&self) -> Duration {
+        wait_at_most(
+            Duration::from_secs(5),
+            "clean end",
+            || format!("{}\nleft: {:#?}", self.captured(), self.left()),
+            || self.left().is_empty().then_some(()),
+        );
+        self.told.elapsed()
+    }
+
+    /// As [`Session::wait_until_nothing_is_left`], when `chat-run` has just ended: then it has waited for all that itself.
+    pub fn assert_nothing_is_left(&self) {
+        let left: Vec<String> = self
+            .left()
+            .into_iter()
+            // The window manager may still be about to notice.
+            .filter(|thing| !thing.starts_with("window "))
+            .collect();
+        assert!(left.is_empty(), "left: {left:#?}\n{}", self.captured());
+        self.wait_until_nothing_is_left();
+    }
+
+    fn left(&self) -> Vec<String> {
+        let mut left: Vec<String> = self
+            .desktop
+            .running()
+            .iter()
+            .map(|process| format!("process {process:?}"))
+            .collect();
+        let windows = self.desktop.windows("chat ");
+        left.extend(windows.iter().map(|window| format!("window {window:?}")));
+        let files = fs::read_dir(self.desktop.temporary()).unwrap().flatten();
+        left.extend(files.map(|file| format!("file {}", file.path().display())));
+        if let Some(port) = self.port {
+            let hexadecimal = format!(":{port:04X} ");
+            for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+                let sockets = fs::read_to_string(table).unwrap_or_default();
+                // State 0A is listening.
+                let listening = |line: &&str| line.contains(&hexadecimal) && line.contains(" 0A ");
+                left.extend(
+                    sockets
+                        .lines()
+                        .filter(listening)
+                        .map(|line| format!("socket {line}")),
+                );
+            }
+        }
+        let pid = self.child.process_id().unwrap_or_default();
+        let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+        let ours = |line: &&str| line.contains(&format!("chat-run-{pid}-"));
+        left.extend(
+            sockets
+                .lines()
+                .filter(ours)
+                .map(|line| format!("socket {line}")),
+        );
+        left
+    }
+}
+
+/// Sends a signal to one process.
+pub fn send(pid: i32, signal: Signal) {
+    rustix::process::kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
