@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use crate::launcher::server::MAX_TYPED;
+use crate::protocol::console::MAX_CONSOLE_LINE;
 
 /// How often a launcher in the background looks whether it has come to the foreground.
 const BACKGROUND_PAUSE: Timespec = Timespec {
@@ -96,7 +96,7 @@ fn read_lines(
         }
         for &byte in bytes {
             // What is beyond the limit is cut off, and what is left is longer than the server takes.
-            if byte == b'\n' || line.len() < MAX_TYPED {
+            if byte == b'\n' || line.len() < MAX_CONSOLE_LINE {
                 line.push(byte);
             }
             if byte == b'\n' && !hand_over(std::mem::take(&mut line), stopped, pipe, &on_line)? {

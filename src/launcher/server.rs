@@ -14,19 +14,8 @@ use rustix::process::Signal;
 use crate::cli::RoomArgs;
 use crate::launcher::output::Output;
 use crate::launcher::process::ChildProcess;
+use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
 use crate::tty::style;
-
-/// What the server's first line begins with; the rest of it is the address.
-const READY: &str = "listening on ";
-
-/// What its last line begins with: the summary. No line of the log that a member can be in does: those begin with the time.
-const CLOSED: &[u8] = b"the room is closed: ";
-
-/// What a line begins with that tells how many are online (OSC 2, which no member can send); the number and the line's end follow.
-const ONLINE: &[u8] = b"\x1b]2;online ";
-
-/// Longest line that its console is handed, in bytes, ending included: what a pipe takes as a whole or not at all (PIPE_BUF, pipe(7)).
-pub(crate) const MAX_TYPED: usize = 4096;
 
 /// Longest first line that is looked at, in bytes.
 const MAX_READY: u64 = 256;
@@ -107,10 +96,10 @@ impl Server {
         Ok(server)
     }
 
-    /// Hands a line of at most [`MAX_TYPED`] to the server's console, whole or not at all. `false` where the server has not read for so long that there
+    /// Hands a line of at most [`MAX_CONSOLE_LINE`] to the server's console, whole or not at all. `false` where the server has not read for so long that there
     /// is no room for it, or has ended.
     pub(crate) fn type_in(&mut self, line: &[u8]) -> bool {
-        line.len() <= MAX_TYPED
+        line.len() <= MAX_CONSOLE_LINE
             && self
                 .console
                 .as_mut()
@@ -161,11 +150,9 @@ fn copy_log(
     let mut log = BufReader::new(log);
     let mut line = Vec::new();
     log.by_ref().take(MAX_READY).read_until(b'\n', &mut line)?;
-    let address = std::str::from_utf8(&line)
-        .ok()
-        .and_then(|line| line.trim_end().strip_prefix(READY)?.parse().ok());
-    output.pass_on(std::mem::take(&mut line));
-    if let Some(address) = address {
+    let first = std::mem::take(&mut line);
+    output.pass_on(first.clone());
+    if let Some(ServerLine::Listening(address)) = ServerLine::parse(&first) {
         on_ready(address);
     }
     loop {
@@ -189,15 +176,13 @@ fn copy_log(
 fn pass_on(lines: &[u8], output: &Output, on_online: impl Fn(usize)) {
     let mut shown = Vec::with_capacity(lines.len());
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
-        if let Some(count) = line.strip_prefix(ONLINE) {
-            let count = str::from_utf8(count).unwrap_or_default();
-            let count = count.trim_end_matches(['\n', '\x07']).parse();
-            count.into_iter().for_each(&on_online);
-        } else if line.starts_with(CLOSED) {
-            output.pass_on(std::mem::take(&mut shown));
-            output.conclude(String::from_utf8_lossy(line).trim_end());
-        } else {
-            shown.extend_from_slice(line);
+        match ServerLine::parse(line) {
+            Some(ServerLine::Online(count)) => on_online(count),
+            Some(closed @ ServerLine::Closed(_)) => {
+                output.pass_on(std::mem::take(&mut shown));
+                output.conclude(&closed.to_string());
+            }
+            Some(ServerLine::Listening(_)) | None => shown.extend_from_slice(line),
         }
     }
     output.pass_on(shown);

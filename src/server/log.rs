@@ -16,6 +16,7 @@ use jiff::tz::TimeZone;
 use termcolor::{Buffer, Color, WriteColor};
 
 use crate::os;
+use crate::protocol::console::ServerLine;
 use crate::protocol::event::{Answer, Event, Record};
 use crate::protocol::text::Text;
 use crate::tty;
@@ -97,8 +98,7 @@ impl State {
 }
 
 impl Log {
-    /// Begins to print to stdout. A launcher is told how many are online, whenever that changes, in a line of its own: `ESC ] 2 ; online N BEL`, which no member
-    /// can forge.
+    /// Begins to print to stdout; with [`ServerLine::Online`], if that is a launcher's.
     pub(crate) fn start(coloured: bool, to_launcher: bool) -> Result<Self> {
         let shared = Arc::new(Shared::default());
         let printing = Arc::clone(&shared);
@@ -200,7 +200,7 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
             show(&mut line);
         }
         if to_launcher && online != told {
-            let _ = writeln!(out, "\x1b]2;online {online}\x07");
+            let _ = writeln!(out, "{}", ServerLine::Online(online));
             told = online;
         }
         // A terminal that is gone is no reason to end: the room goes on.

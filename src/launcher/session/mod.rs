@@ -21,9 +21,10 @@ use crate::launcher::display::emulator::geometry::Place;
 use crate::launcher::display::{Backend, Opener};
 use crate::launcher::output::Output;
 use crate::launcher::process::ChildProcess;
-use crate::launcher::server::{MAX_TYPED, Server};
+use crate::launcher::server::Server;
 use crate::launcher::session::window::{State, Window};
 use crate::launcher::{Config, Programs};
+use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
 use crate::tty::style;
 
 /// Time that the server has to listen; a history of a million lines takes it 2 s.
@@ -110,10 +111,9 @@ pub(crate) fn run(config: &Config, programs: Programs, ways: Vec<Backend>) -> Re
         });
         session.stop();
         if session.server_was_killed() {
-            session.output.say(&format!(
-                "the room is closed: {}",
-                style::in_words(began.elapsed())
-            ));
+            let summary = style::in_words(began.elapsed());
+            let line = ServerLine::Closed(&summary);
+            session.output.say(&line.to_string());
         }
         result
     });
@@ -318,8 +318,8 @@ impl<'a> Session<'a> {
     }
 
     fn type_in(&mut self, line: &[u8]) {
-        if line.len() > MAX_TYPED {
-            let most = MAX_TYPED - 1;
+        if line.len() > MAX_CONSOLE_LINE {
+            let most = MAX_CONSOLE_LINE - 1;
             self.output.warn(&format!(
                 "a line was not taken: it has more than {most} bytes; shorten it"
             ));

@@ -7,13 +7,13 @@ use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler;
 
-use crate::launcher::server::MAX_TYPED;
+use crate::protocol::console::MAX_CONSOLE_LINE;
 
 /// Lines that can be had back.
 const MAX_KEPT: usize = 100;
 
 /// Longest line, in bytes, without its ending.
-const MAX_LINE: usize = MAX_TYPED - 1;
+const MAX_LINE: usize = MAX_CONSOLE_LINE - 1;
 
 /// Why something was not taken.
 #[derive(Debug, PartialEq, Eq)]

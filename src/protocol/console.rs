@@ -1,0 +1,85 @@
+//! The contract between a launcher and the server it starts: lines on the server's stdout and stdin.
+
+use std::fmt::{self, Display};
+use std::net::SocketAddr;
+
+/// Longest line on the server's stdin, in bytes, ending included. A pipe takes that many bytes
+/// whole or not at all (`PIPE_BUF`, pipe(7)).
+pub const MAX_CONSOLE_LINE: usize = 4096;
+
+const LISTENING: &str = "listening on ";
+const CLOSED: &str = "the room is closed: ";
+/// OSC 2 sets a terminal's title.
+const ONLINE: &str = "\x1b]2;online ";
+
+/// A line of the server's log that the launcher acts on.
+///
+/// No member can forge one: log lines about members begin with the time of day, and text from
+/// members holds no escape sequences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerLine<'a> {
+    /// The first line: the server accepts connections at this address.
+    Listening(SocketAddr),
+    /// The number of members, whenever it changes. Not shown to the user.
+    Online(usize),
+    /// The last line, with a summary.
+    Closed(&'a str),
+}
+
+impl<'a> ServerLine<'a> {
+    /// Reads a line, with or without its ending; `None` if it's only to be shown.
+    pub fn parse(line: &'a [u8]) -> Option<Self> {
+        // Nearly all lines are of another kind, and need no check for UTF-8.
+        let rest = |start: &str| std::str::from_utf8(line.strip_prefix(start.as_bytes())?).ok();
+        if let Some(address) = rest(LISTENING) {
+            return address.trim_end().parse().ok().map(Self::Listening);
+        }
+        if let Some(count) = rest(ONLINE) {
+            let count = count.trim_end_matches(['\n', '\x07']);
+            return count.parse().ok().map(Self::Online);
+        }
+        rest(CLOSED).map(|summary| Self::Closed(summary.trim_end()))
+    }
+}
+
+/// The line without its ending.
+impl Display for ServerLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listening(address) => write!(f, "{LISTENING}{address}"),
+            Self::Online(count) => write!(f, "{ONLINE}{count}\x07"),
+            Self::Closed(summary) => write!(f, "{CLOSED}{summary}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_launcher_reads_what_the_server_writes() {
+        let address = "[fe80::1]:9999".parse().unwrap();
+        for line in [
+            ServerLine::Listening(address),
+            ServerLine::Online(3),
+            ServerLine::Closed("5 s, 3 joined, 1 message"),
+        ] {
+            let written = format!("{line}\n");
+            assert_eq!(ServerLine::parse(written.as_bytes()), Some(line));
+        }
+    }
+
+    #[test]
+    fn all_other_lines_are_shown() {
+        for line in [
+            "10:00:05 ala: listening on [::1]:9999",
+            "and on [::1]:9999",
+            "listening on a pipe",
+            "\x1b]2;online\x07",
+            "",
+        ] {
+            assert_eq!(ServerLine::parse(line.as_bytes()), None, "{line:?}");
+        }
+    }
+}
