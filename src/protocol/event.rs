@@ -69,6 +69,44 @@ pub enum Event {
     Shutdown,
 }
 
+impl Event {
+    /// The member that the event is about: the one that spoke, joined, left or was renamed.
+    pub fn member(&self) -> Option<MemberId> {
+        match self {
+            Self::Message { id, .. } | Self::Left { id, .. } | Self::Renamed { id, .. } => {
+                Some(*id)
+            }
+            Self::Joined(member) => Some(member.id),
+            Self::Server { .. } | Self::Shutdown => None,
+        }
+    }
+
+    /// The member that said something, and its name at that time. What the server says has none.
+    pub fn author(&self) -> Option<(MemberId, &Text)> {
+        match self {
+            Self::Message { id, from, .. } => Some((*id, from)),
+            Self::Joined(_)
+            | Self::Left { .. }
+            | Self::Renamed { .. }
+            | Self::Server { .. }
+            | Self::Shutdown => None,
+        }
+    }
+
+    /// What a member or the server said.
+    pub fn text(&self) -> Option<&Text> {
+        match self {
+            Self::Message { text, .. } | Self::Server { text } => Some(text),
+            Self::Joined(_) | Self::Left { .. } | Self::Renamed { .. } | Self::Shutdown => None,
+        }
+    }
+
+    /// Whether a member or the server said something. Newcomers are sent such events only.
+    pub fn is_said(&self) -> bool {
+        self.text().is_some()
+    }
+}
+
 /// An event with its place in the order of the room, and its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -258,6 +296,20 @@ pub fn write_plain(line: &impl Display, out: &mut Vec<u8>) {
 }
 
 impl Answer {
+    /// The time of a private message. Other answers have none.
+    pub fn time(&self) -> Option<Timestamp> {
+        match self {
+            Self::PrivateFrom { time, .. } | Self::PrivateTo { time, .. } => Some(*time),
+            Self::Welcome(_)
+            | Self::PastBegins(_)
+            | Self::PastEnds
+            | Self::Online { .. }
+            | Self::Help(_)
+            | Self::Error(_)
+            | Self::Notice(_) => None,
+        }
+    }
+
     /// Appends the form of `format`, where it has one, with a line ending.
     pub fn write(&self, format: Format, out: &mut Vec<u8>) {
         match format {

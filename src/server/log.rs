@@ -80,13 +80,10 @@ impl Shared {
 impl State {
     fn push(&mut self, time: Timestamp, entry: Entry) {
         if let Entry::Record(record) = &entry {
-            match record.event {
-                Event::Joined(_) => self.online += 1,
-                Event::Left { .. } => self.online = self.online.saturating_sub(1),
-                Event::Message { .. }
-                | Event::Renamed { .. }
-                | Event::Server { .. }
-                | Event::Shutdown => {}
+            if let Event::Joined(_) = record.event {
+                self.online += 1;
+            } else if let Event::Left { .. } = record.event {
+                self.online = self.online.saturating_sub(1);
             }
         }
         if self.waiting.len() < MAX_WAITING {

@@ -13,11 +13,7 @@ pub const ENTRY: usize = 128;
 
 /// Approximate encoded size of an event, in bytes.
 pub fn size(event: &Event) -> usize {
-    let text = match event {
-        Event::Message { text, .. } | Event::Server { text } => text.as_str().len(),
-        Event::Joined(_) | Event::Left { .. } | Event::Renamed { .. } | Event::Shutdown => 0,
-    };
-    ENTRY + text
+    ENTRY + event.text().map_or(0, |text| text.as_str().len())
 }
 
 /// The last messages of members and server, and the last events of any kind, each in order.
@@ -60,17 +56,13 @@ impl ReplayBuffer {
 
     /// Appends an event.
     pub fn push(&mut self, record: Arc<Record>) {
-        match record.event {
-            Event::Message { .. } | Event::Server { .. } => {
-                let record = Arc::clone(&record);
-                push(
-                    &mut self.messages,
-                    self.limit,
-                    &mut self.size.messages,
-                    record,
-                );
-            }
-            Event::Joined(_) | Event::Left { .. } | Event::Renamed { .. } | Event::Shutdown => {}
+        if record.event.is_said() {
+            push(
+                &mut self.messages,
+                self.limit,
+                &mut self.size.messages,
+                Arc::clone(&record),
+            );
         }
         push(&mut self.recent, MAX_RECENT, &mut self.size.events, record);
     }

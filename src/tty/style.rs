@@ -73,8 +73,11 @@ pub fn paint_name(out: &mut dyn WriteColor, name: &Text) -> io::Result<()> {
     paint(out, name_color(name.as_str()), name.as_str())
 }
 
-/// Writes a message that calls its reader by name, so that it stands out, without a line ending.
-pub fn paint_call(out: &mut dyn WriteColor, from: &Text, text: &Text) -> io::Result<()> {
+/// Writes an event that mentions its reader, in bold if it's a message, without a line ending.
+pub fn paint_call(out: &mut dyn WriteColor, event: &Event) -> io::Result<()> {
+    let Event::Message { from, text, .. } = event else {
+        return paint_event(out, event);
+    };
     let mut bold = ColorSpec::new();
     bold.set_bold(true);
     out.set_color(bold.clone().set_fg(Some(name_color(from.as_str()))))?;

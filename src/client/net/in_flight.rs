@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::client::net::outgoing::comes_back;
-use crate::protocol::event::{Answer, Event, MemberId, Record};
+use crate::protocol::event::{Answer, MemberId, Record};
 use crate::protocol::json::Received;
 
 /// Bytes that may come back of what is under way. Half of what `chat-server` lets a client be behind, as others speak too; no less, since each round
@@ -58,17 +58,11 @@ impl InFlight {
         let mut state = self.lock();
         let waiting = &state.waiting;
         let at = match received {
-            Received::Record(Record { event, .. }, false) => match event {
-                Event::Message { id, .. } if *id == own => {
-                    waiting.iter().position(|said| !said.is_private)
-                }
-                Event::Message { .. }
-                | Event::Joined(_)
-                | Event::Left { .. }
-                | Event::Renamed { .. }
-                | Event::Server { .. }
-                | Event::Shutdown => None,
-            },
+            Received::Record(Record { event, .. }, false)
+                if event.author().is_some_and(|(id, _)| id == own) =>
+            {
+                waiting.iter().position(|said| !said.is_private)
+            }
             Received::Answer(Answer::PrivateTo { .. }) => {
                 waiting.iter().position(|said| said.is_private)
             }
@@ -77,7 +71,7 @@ impl InFlight {
                 .front()
                 .is_some_and(|said| said.is_private)
                 .then_some(0),
-            Received::Record(_, true) | Received::Answer(_) | Received::Unknown => None,
+            Received::Record(..) | Received::Answer(_) | Received::Unknown => None,
         };
         if let Some(at) = at {
             let bytes: usize = state.waiting.drain(..=at).map(|said| said.bytes).sum();

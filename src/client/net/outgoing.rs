@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::client::net::connection::Connection;
-use crate::protocol::event::{Answer, Event, MemberId};
+use crate::protocol::event::{Answer, MemberId, Record};
 use crate::protocol::json::Received;
 use crate::protocol::request::{Format, Request};
 use crate::protocol::text::Text;
@@ -84,17 +84,11 @@ impl Outgoing {
     pub(crate) fn hear(&mut self, received: &Received, is_own: impl Fn(MemberId) -> bool) {
         self.last = Instant::now();
         let is_it: &dyn Fn(&Said) -> bool = match received {
-            Received::Record(record, _) => match &record.event {
-                Event::Message { id, text, .. } if is_own(*id) => {
-                    &move |said: &Said| !said.is_private && said.text == *text
-                }
-                Event::Message { .. }
-                | Event::Joined(_)
-                | Event::Left { .. }
-                | Event::Renamed { .. }
-                | Event::Server { .. }
-                | Event::Shutdown => return,
-            },
+            Received::Record(Record { event, .. }, _)
+                if event.author().is_some_and(|(id, _)| is_own(id)) =>
+            {
+                &move |said: &Said| !said.is_private && Some(&said.text) == event.text()
+            }
             Received::Answer(Answer::PrivateTo { text, .. }) => {
                 &move |said: &Said| said.is_private && said.text == *text
             }
@@ -105,7 +99,7 @@ impl Outgoing {
                 }
                 return;
             }
-            Received::Answer(_) | Received::Unknown => return,
+            Received::Record(..) | Received::Answer(_) | Received::Unknown => return,
         };
         if let Some(at) = self.unacked.iter().position(is_it) {
             self.unacked.drain(..=at);

@@ -15,7 +15,7 @@ use crate::client::ui::Ui;
 use crate::client::ui::tui::Entered;
 use crate::client::{Client, Happening, Lost, Stop};
 use crate::os;
-use crate::protocol::event::{Answer, Event, MemberId, Record};
+use crate::protocol::event::{Answer, Event, MemberId};
 use crate::protocol::json::Received;
 
 /// Time that a server has to close the connection of a user who leaves.
@@ -311,21 +311,16 @@ impl ChatSession {
             outgoing.hear(received, |id| room.is_own(id));
         }
         match received {
-            Received::Record(Record { event, .. }, false) => match event {
-                Event::Shutdown => self.farewell = Some(CloseReason::ShutDown),
-                Event::Message { .. }
-                | Event::Joined(_)
-                | Event::Left { .. }
-                | Event::Renamed { .. }
-                | Event::Server { .. } => {}
-            },
+            Received::Record(record, false) if record.event == Event::Shutdown => {
+                self.farewell = Some(CloseReason::ShutDown);
+            }
             Received::Answer(Answer::Error(text)) => match self.farewell {
                 Some(CloseReason::ShutDown) => {}
                 Some(CloseReason::Kicked | CloseReason::Cut) | None => {
                     self.farewell = CloseReason::in_error(text.as_str());
                 }
             },
-            Received::Record(_, true) | Received::Answer(_) | Received::Unknown => {}
+            Received::Record(..) | Received::Answer(_) | Received::Unknown => {}
         }
         match self.farewell {
             // It answers nothing.

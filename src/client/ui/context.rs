@@ -62,8 +62,14 @@ impl Conversation {
         }
     }
 
+    /// Whether another member says the reader's name.
+    pub fn calls(&self, event: &Event) -> bool {
+        event.author().is_some_and(|(id, _)| !self.is_own(id))
+            && event.text().is_some_and(|text| self.is_called_in(text))
+    }
+
     /// Whether `text` has the reader's name in it, as a word, in any case.
-    pub fn is_called_in(&self, text: &Text) -> bool {
+    fn is_called_in(&self, text: &Text) -> bool {
         let Some((_, name)) = &self.own else {
             return false;
         };

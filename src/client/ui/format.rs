@@ -87,10 +87,10 @@ impl Formatter {
             Event::Left { name, reason, .. } => {
                 self.coming(record.time, Presence::Left(reason.clone()), name.as_str())
             }
-            Event::Message { from, text, .. } => {
+            Event::Message { from, .. } => {
                 self.timed(record.time, wrap::width(from.as_str()) + 2, |line| {
                     if is_call {
-                        style::paint_call(line, from, text)
+                        style::paint_call(line, &record.event)
                     } else {
                         style::paint_event(line, &record.event)
                     }
@@ -145,16 +145,7 @@ impl Formatter {
 
     /// Whether an event calls the reader by name.
     pub fn calls(&self, event: &Event) -> bool {
-        match event {
-            Event::Message { id, text, .. } => {
-                !self.conversation.is_own(*id) && self.conversation.is_called_in(text)
-            }
-            Event::Joined(_)
-            | Event::Left { .. }
-            | Event::Renamed { .. }
-            | Event::Server { .. }
-            | Event::Shutdown => false,
-        }
+        self.conversation.calls(event)
     }
 
     pub fn is_own(&self, id: MemberId) -> bool {

@@ -129,25 +129,19 @@ fn write_record(
         None => {}
     }
     // What the user typed is on the screen, and who they are is in the welcome.
-    let is_known = match &record.event {
-        Event::Message { id, .. } => conversation.is_own(*id),
-        Event::Joined(member) => conversation.is_own(member.id),
-        Event::Left { .. } | Event::Renamed { .. } | Event::Server { .. } | Event::Shutdown => {
-            false
-        }
-    };
-    if is_known {
+    let event = &record.event;
+    let tells_of_user = matches!(event, Event::Message { .. } | Event::Joined(_));
+    if tells_of_user && event.member().is_some_and(|id| conversation.is_own(id)) {
         return Ok(());
     }
     write_time(out, conversation, record.time)?;
-    match &record.event {
-        Event::Message { from, text, .. } if conversation.is_called_in(text) => {
-            style::paint_call(out, from, text)?;
-        }
-        event => style::paint_event(out, event)?,
+    if conversation.calls(event) {
+        style::paint_call(out, event)?;
+    } else {
+        style::paint_event(out, event)?;
     }
     out.write_all(b"\n")?;
-    conversation.follow(&record.event);
+    conversation.follow(event);
     Ok(())
 }
 
@@ -156,18 +150,12 @@ fn write_answer(
     conversation: &mut Conversation,
     answer: &Answer,
 ) -> io::Result<()> {
-    match answer {
-        Answer::PrivateFrom { time, .. } | Answer::PrivateTo { time, .. } => {
-            write_time(out, conversation, *time)?;
-        }
-        // It came already, and cannot come again.
-        Answer::Welcome(_) => return Ok(()),
-        Answer::PastBegins(_)
-        | Answer::PastEnds
-        | Answer::Online { .. }
-        | Answer::Help(_)
-        | Answer::Error(_)
-        | Answer::Notice(_) => {}
+    // It came already, and cannot come again.
+    if let Answer::Welcome(_) = answer {
+        return Ok(());
+    }
+    if let Some(time) = answer.time() {
+        write_time(out, conversation, time)?;
     }
     style::paint_answer(out, answer)?;
     out.write_all(b"\n")

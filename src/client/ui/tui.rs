@@ -338,7 +338,7 @@ impl Tui {
                 // The past is no news to who comes, and is to who comes back, once.
                 let calls = self.formatter.calls(&record.event)
                     && (!replay || std::mem::take(&mut self.has_missed));
-                if let Event::Message { .. } | Event::Server { .. } = record.event {
+                if record.event.is_said() {
                     self.count(calls);
                 }
                 self.formatter.record(record, *replay)
@@ -362,14 +362,8 @@ impl Tui {
     }
 
     fn is_ignored(&self, event: &Event) -> bool {
-        match event {
-            Event::Message { from, .. } => self.roster.is_ignored(from.as_str()),
-            Event::Joined(_)
-            | Event::Left { .. }
-            | Event::Renamed { .. }
-            | Event::Server { .. }
-            | Event::Shutdown => false,
-        }
+        let author = event.author();
+        author.is_some_and(|(_, from)| self.roster.is_ignored(from.as_str()))
     }
 
     /// A line came that somebody may want to know of.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::event::{Event, Record};
 use crate::protocol::json::Received;
 use crate::protocol::limits::MAX_EVENT_LINE;
 use crate::protocol::text::clean;
@@ -178,15 +177,8 @@ fn record(line: &[u8], loaded: &mut Loaded, replay: &mut ReplayBuffer) -> Result
     if record.seq <= loaded.last_seq {
         bail!("event {} after event {}", record.seq, loaded.last_seq);
     }
-    loaded.advance(record.seq, loaded.last_id.max(highest_id(&record)))?;
+    let id = record.event.member().map_or(0, |id| id.0);
+    loaded.advance(record.seq, loaded.last_id.max(id))?;
     replay.push(Arc::new(record));
     Ok(())
-}
-
-fn highest_id(record: &Record) -> u64 {
-    match &record.event {
-        Event::Message { id, .. } | Event::Left { id, .. } | Event::Renamed { id, .. } => id.0,
-        Event::Joined(member) => member.id.0,
-        Event::Server { .. } | Event::Shutdown => 0,
-    }
 }
