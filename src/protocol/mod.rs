@@ -1,5 +1,6 @@
 //! What goes over the wire: lines, names, text, requests and events. No sockets, no threads, no clock.
 
+pub mod commands;
 pub mod console;
 pub mod event;
 pub mod json;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::protocol::commands::{self, CommandLine, Language, LoginCommand, MemberCommand};
 use crate::protocol::limits::MAX_NAME_CHARS;
 use crate::protocol::line::LineError;
 use crate::protocol::name::{Group, GroupError, Name, NameError};
@@ -14,15 +15,6 @@ pub enum Format {
     Plain,
     /// One JSON object a line.
     Json,
-}
-
-/// The languages that `/help` speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Language {
-    /// `/help`, `/?`.
-    English,
-    /// `/pomoc`.
-    Polish,
 }
 
 /// A line of a client that has no name yet.
@@ -53,21 +45,22 @@ impl<'a> Login<'a> {
         if visible(line).is_none() {
             return Self::Nothing;
         }
-        let Some(command) = Command::parse(line) else {
+        let Some(typed) = CommandLine::parse(line) else {
             return if is_http(line) {
                 Self::Http
             } else {
                 Self::Enter(None, line)
             };
         };
-        match command.word.as_str() {
-            "/json" => Self::Enter(Some(Format::Json), command.rest),
-            "/resume" => Self::Resume(resume(command.rest)),
-            "/pass" => Self::Pass(command.rest),
-            "/help" | "/?" => Self::Help(Language::English),
-            "/pomoc" => Self::Help(Language::Polish),
-            "/quit" | "/exit" | "/wyjdz" | "/wyjdź" => Self::Quit,
-            word => Self::Unknown(excerpt(word)),
+        let Some((command, _)) = commands::find(&commands::LOGIN, &typed.word) else {
+            return Self::Unknown(excerpt(&typed.word));
+        };
+        match command {
+            LoginCommand::Pass => Self::Pass(typed.rest),
+            LoginCommand::Json => Self::Enter(Some(Format::Json), typed.rest),
+            LoginCommand::Resume => Self::Resume(resume(typed.rest)),
+            LoginCommand::Help(language) => Self::Help(language),
+            LoginCommand::Quit => Self::Quit,
         }
     }
 }
@@ -186,7 +179,7 @@ pub enum Request {
 }
 
 /// Why a member's line does nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestError {
     /// It is no line.
     Line(LineError),
@@ -194,6 +187,8 @@ pub enum RequestError {
     Unknown(Text),
     /// The command needs more words: how it is written.
     Usage(&'static str),
+    /// There are several words, and the command takes one: how it is written.
+    OneWord(&'static str),
     /// The new name is no name.
     Name(NameError),
     /// What stands where a member's name should be cannot be one.
@@ -209,6 +204,7 @@ impl fmt::Display for RequestError {
                 "unknown command {word}: /help lists the commands; to say it as text, type /{word}"
             ),
             Self::Usage(usage) => write!(f, "type {usage}"),
+            Self::OneWord(usage) => write!(f, "a name is one word: type {usage}"),
             Self::Name(error) => error.fmt(f),
             Self::NotHere(name) => write!(f, "{name} is not here"),
         }
@@ -221,35 +217,42 @@ impl Request {
         if format == Format::Plain && line.trim_end().eq_ignore_ascii_case("exit") {
             return Ok(Self::Quit);
         }
-        let Some(command) = Command::parse(line) else {
+        let Some(typed) = CommandLine::parse(line) else {
             let said = line.strip_prefix('/').unwrap_or(line);
             return Ok(visible(said).map_or(Self::Nothing, Self::Say));
         };
-        match command.word.as_str() {
-            "/msg" => {
-                const USAGE: RequestError = RequestError::Usage("/msg NAME TEXT");
-                let (name, text) = command.rest.split_once(char::is_whitespace).ok_or(USAGE)?;
-                let text = visible(text.trim_start()).ok_or(USAGE)?;
-                Ok(Self::Msg(parse_recipient(name, USAGE)?, text))
+        let Some((command, row)) = commands::find(&commands::MEMBER, &typed.word) else {
+            return Err(RequestError::Unknown(excerpt(&typed.word)));
+        };
+        let rest = typed.rest;
+        let usage = || RequestError::Usage(row.usage);
+        match command {
+            MemberCommand::Msg => {
+                let (name, text) = rest.split_once(char::is_whitespace).ok_or_else(usage)?;
+                let text = visible(text.trim_start()).ok_or_else(usage)?;
+                Ok(Self::Msg(parse_recipient(name, usage())?, text))
             }
-            "/reply" => visible(command.rest)
-                .map(Self::Reply)
-                .ok_or(RequestError::Usage("/reply TEXT")),
-            "/changename" | "/nick" => {
-                if command.rest.is_empty() || command.rest.contains(char::is_whitespace) {
-                    return Err(RequestError::Usage(
-                        "/changename NAME, the name being one word",
-                    ));
-                }
-                Name::new(command.rest)
-                    .map(Self::Rename)
-                    .map_err(RequestError::Name)
+            MemberCommand::Reply => visible(rest).map(Self::Reply).ok_or_else(usage),
+            MemberCommand::ChangeName if rest.is_empty() => Err(usage()),
+            MemberCommand::ChangeName if rest.contains(char::is_whitespace) => {
+                Err(RequestError::OneWord(row.usage))
             }
-            "/online" | "/who" => Ok(Self::Online),
-            "/help" | "/?" => Ok(Self::Help(Language::English)),
-            "/pomoc" => Ok(Self::Help(Language::Polish)),
-            "/quit" | "/exit" | "/wyjdz" | "/wyjdź" => Ok(Self::Quit),
-            word => Err(RequestError::Unknown(excerpt(word))),
+            MemberCommand::ChangeName => Name::new(rest)
+                .map(Self::Rename)
+                .map_err(RequestError::Name),
+            MemberCommand::Online => Ok(Self::Online),
+            MemberCommand::Help(language) => Ok(Self::Help(language)),
+            MemberCommand::Quit => Ok(Self::Quit),
+        }
+    }
+
+    /// What the server sends back if it accepts the request: the text, and whether it is private.
+    /// `None` if the request is no message.
+    pub fn echo(self) -> Option<(Text, bool)> {
+        match self {
+            Self::Say(text) => Some((text, false)),
+            Self::Msg(_, text) | Self::Reply(text) => Some((text, true)),
+            Self::Nothing | Self::Rename(_) | Self::Online | Self::Help(_) | Self::Quit => None,
         }
     }
 }
@@ -269,69 +272,4 @@ pub(crate) fn parse_recipient(raw: &str, usage: RequestError) -> Result<Name, Re
 pub(crate) fn excerpt(raw: &str) -> Text {
     let end = raw.floor_char_boundary(MAX_NAME_CHARS * 4);
     Text::new(&raw[..end])
-}
-
-/// A line that begins with one slash.
-struct Command<'a> {
-    /// The command with its slash, in lower case.
-    word: String,
-    /// What follows it, without the blanks around.
-    rest: &'a str,
-}
-
-impl<'a> Command<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        if !line.starts_with('/') || line.starts_with("//") {
-            return None;
-        }
-        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        Some(Self {
-            word: word.to_lowercase(),
-            rest: rest.trim(),
-        })
-    }
-}
-
-/// What `/help` answers, a line a command.
-pub fn help(language: Language) -> &'static [&'static str] {
-    match language {
-        Language::English => &[
-            "type a line and press Enter to say it to everybody",
-            "/msg NAME TEXT: say it to NAME alone",
-            "/reply TEXT: answer the last private message",
-            "/changename NAME: take another name",
-            "/online: who is here",
-            "/help: this list (/pomoc: in Polish)",
-            "/quit: leave",
-            "//TEXT: say a line that begins with a slash",
-        ],
-        Language::Polish => &[
-            "wpisz wiersz i naciśnij Enter, aby powiedzieć go wszystkim",
-            "/msg NAZWA TEKST: tylko do tej osoby",
-            "/reply TEKST: odpowiedź na ostatnią wiadomość prywatną",
-            "/changename NAZWA: zmiana nazwy",
-            "/online: kto tu jest",
-            "/pomoc: ta lista (/help: po angielsku)",
-            "/wyjdź: wyjście",
-            "//TEKST: wiersz, który zaczyna się ukośnikiem",
-        ],
-    }
-}
-
-/// What `/help` answers before there is a name.
-pub fn login_help(language: Language) -> &'static [&'static str] {
-    match language {
-        Language::English => &[
-            "NAME or NAME GROUP: join with that name",
-            "/pass PASSWORD: first, where the room has one",
-            "/json NAME GROUP: join, and get JSON lines",
-            "/quit: leave",
-        ],
-        Language::Polish => &[
-            "NAZWA albo NAZWA GRUPA: wejście pod tą nazwą",
-            "/pass HASŁO: najpierw, jeśli pokój ma hasło",
-            "/json NAZWA GRUPA: wejście, odpowiedzi jako JSON",
-            "/quit: wyjście",
-        ],
-    }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::net;
+use crate::protocol::commands;
 use crate::protocol::event::Answer;
 use crate::protocol::limits::{LOGIN_LINES, LOGIN_TRIES, MAX_LINE, MAX_UNTERMINATED};
 use crate::protocol::line::{LineError, Lines};
-use crate::protocol::request::{self, Format, Identity, Login};
+use crate::protocol::request::{Format, Identity, Login};
 use crate::protocol::text::Text;
 use crate::server::Shared;
 use crate::server::log::Entry;
@@ -274,10 +275,7 @@ impl<'a> PendingLogin<'a> {
             Login::Quit => return Err(End::Silent),
             Login::Http => return Err(End::Http),
             Login::Help(language) => {
-                let lines = request::login_help(language)
-                    .iter()
-                    .map(|line| Text::new(line));
-                self.answer(&Answer::Help(lines.collect()));
+                self.answer(&Answer::Help(commands::login_help(language)));
             }
             Login::Unknown(word) => {
                 self.send_error(&format!(

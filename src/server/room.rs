@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::protocol::commands;
 use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::name::Name;
-use crate::protocol::request::{self, Format, Identity, Request, RequestError};
+use crate::protocol::request::{Format, Identity, Request, RequestError};
 use crate::protocol::text::Text;
 use crate::server::members::{self, Arrival, ConnectionId, Departure, Members, Refusal};
 use crate::server::replay::{ENTRY, ReplayRange, ReplaySize, size};
@@ -331,8 +332,7 @@ impl Room {
                 self.answer(state, id, Answer::Online { count, members });
             }
             Request::Help(language) => {
-                let lines = request::help(language).iter().map(|line| Text::new(line));
-                self.answer(state, id, Answer::Help(lines.collect()));
+                self.answer(state, id, Answer::Help(commands::member_help(language)));
             }
             Request::Quit => self.remove(state, id, None, Departure::Final),
         }

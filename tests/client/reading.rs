@@ -180,7 +180,7 @@ jan: to be seen
     ala.expect_screen("ula: heard again\n>", at_ten);
     ala.type_keys("/help\r");
     ala.expect("* in this window:");
-    ala.expect("/time on, /time off");
+    ala.expect("/time on|off: ");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_command_of_the_window_tells_what_it_did_and_a_wrong_one_does_not_stay_in_th
     ala.expect_screen(
         "
 * welcome, ala: 1 online; /help lists the commands
-! type /time on or /time off
+! type /time on|off
 * the bell does not ring any more; /bell on lets it ring again
 ! Ala is you: your own lines are always shown
 * no bob is here now; what bob says will not be shown; /ignore bob

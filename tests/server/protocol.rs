@@ -1,5 +1,6 @@
 //! What holds for every stream of bytes, every line that is sent, and every event that is shown.
 
+use chat_run::protocol::commands::{Language, member_help};
 use chat_run::protocol::event::{
     Answer, Event, Listed, MemberId, Record, Welcome, listed, write_plain,
 };
@@ -7,7 +8,7 @@ use chat_run::protocol::json::{DecodeError, Received};
 use chat_run::protocol::limits::{MAX_EVENT_LINE, MAX_LINE, MAX_LISTED, MAX_NAME_BYTES};
 use chat_run::protocol::line::{LineError, Lines};
 use chat_run::protocol::name::Name;
-use chat_run::protocol::request::{Format, Language, Login, Request, RequestError, help};
+use chat_run::protocol::request::{Format, Login, Request, RequestError};
 use chat_run::protocol::text::Text;
 use jiff::Timestamp;
 use proptest::collection::vec;
@@ -632,7 +633,6 @@ fn a_command_that_lacks_something_says_how_it_is_written() {
         "/reply",
         "/reply  ",
         "/nick",
-        "/nick a b",
         "/changename",
     ] {
         let error = Request::parse(line, Format::Plain).unwrap_err();
@@ -644,7 +644,7 @@ fn a_command_that_lacks_something_says_how_it_is_written() {
 #[test]
 fn help_names_every_command_in_both_languages() {
     for language in [Language::English, Language::Polish] {
-        let lines = help(language);
+        let lines = member_help(language);
         for command in [
             "/msg",
             "/reply",
@@ -655,13 +655,9 @@ fn help_names_every_command_in_both_languages() {
             "//",
         ] {
             assert!(
-                lines.iter().any(|line| line.contains(command)),
+                lines.iter().any(|line| line.as_str().contains(command)),
                 "{command} in {language:?}"
             );
         }
-        assert!(
-            lines.iter().all(|line| Text::new(line).as_str() == *line),
-            "{language:?}"
-        );
     }
 }

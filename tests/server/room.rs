@@ -218,9 +218,9 @@ fn a_refused_rename_leaves_the_old_name() {
         ),
         (
             "/changename two words",
-            "! type /changename NAME, the name being one word",
+            "! a name is one word: type /changename NAME",
         ),
-        ("/nick", "! type /changename NAME, the name being one word"),
+        ("/nick", "! type /changename NAME"),
     ] {
         ala.send(line);
         ala.expect(refusal);

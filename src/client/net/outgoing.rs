@@ -140,16 +140,5 @@ impl Outgoing {
 
 /// What a server that has taken `line` sends back of it, and whether that is private; none where the line is no message.
 pub(crate) fn comes_back(line: &str) -> Option<(Text, bool)> {
-    match Request::parse(line, Format::Json) {
-        Ok(Request::Say(text)) => Some((text, false)),
-        Ok(Request::Msg(_, text) | Request::Reply(text)) => Some((text, true)),
-        Ok(
-            Request::Nothing
-            | Request::Rename(_)
-            | Request::Online
-            | Request::Help(_)
-            | Request::Quit,
-        )
-        | Err(_) => None,
-    }
+    Request::parse(line, Format::Json).ok()?.echo()
 }

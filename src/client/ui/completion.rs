@@ -1,10 +1,7 @@
 //! What Tab makes of an unfinished word: commands, and the names of those who are here.
 
-use crate::client::ui::commands::COMMANDS;
+use crate::protocol::commands::{self, Argument};
 use crate::protocol::name::without_marks;
-
-/// What stands after a command that switches something.
-const SWITCH: &[&str] = &["on", "off"];
 
 /// What may stand in place of an unfinished word.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,32 +20,28 @@ pub(crate) fn complete(before: &str, names: &[&str]) -> Option<Completion> {
     });
     let word = &before[start..];
     let is_command = start == 0 && word.starts_with('/');
-    if word.is_empty() && !takes_word(before) {
+    let command = before[..start].trim_end().to_lowercase();
+    let command = commands::of_client().find(|row| row.names.contains(&command.as_str()));
+    let argument = command.map_or(Argument::Other, |row| row.argument);
+    if word.is_empty() && argument == Argument::Other {
         return None;
     }
-    let ending = match () {
-        () if start == 0 && !is_command => ": ",
-        () => " ",
-    };
+    let ending = if start == 0 && !is_command { ": " } else { " " };
     let typed = without_marks(word);
-    let fitting = |known: &&&str| without_marks(known).starts_with(&typed);
-    let known = match before[..start].trim_end().to_lowercase().as_str() {
-        "/time" | "/bell" => SWITCH,
-        _ if is_command => COMMANDS,
-        _ => names,
+    let fitting = |known: &&str| without_marks(known).starts_with(&typed);
+    let known = match argument {
+        Argument::Switch => vec!["on", "off"],
+        Argument::Member | Argument::Other if is_command => {
+            commands::offered(commands::of_client())
+        }
+        Argument::Member | Argument::Other => names.to_vec(),
     };
     let words: Vec<String> = known
-        .iter()
+        .into_iter()
         .filter(fitting)
         .map(|known| format!("{known}{ending}"))
         .collect();
     (!words.is_empty()).then_some(Completion { start, words })
-}
-
-/// Whether a word that is known stands after this, so that there need be nothing of it yet.
-fn takes_word(before: &str) -> bool {
-    let command = before.trim_end().to_lowercase();
-    ["/msg", "/ignore", "/time", "/bell"].contains(&command.as_str())
 }
 
 #[cfg(test)]

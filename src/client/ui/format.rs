@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use termcolor::WriteColor;
 
-use crate::client::ui::commands;
 use crate::client::ui::context::Conversation;
 use crate::client::ui::line::Line;
 use crate::client::ui::presence::{Presence, PresenceLine};
+use crate::protocol::commands;
 use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
 use crate::protocol::text::{Text, clean};
 use crate::tty::style;
@@ -124,16 +124,21 @@ impl Formatter {
             }
             Answer::Online { count, members } => self.table(*count, members, columns),
             Answer::Help(lines) => {
-                let theirs = lines.iter().map(Text::as_str);
-                let ours = commands::HELP.iter().copied();
-                let all = theirs.chain(["in this window:"]).chain(ours);
-                all.map(|text| self.notice(text)).collect()
+                let keys =
+                    "Tab completes names and commands; Ctrl+R searches what you typed before";
+                let own = commands::client_help();
+                let own = own.iter().map(Text::as_str).chain([keys]);
+                let mut all: Vec<Line> = Vec::new();
+                all.extend(lines.iter().map(|line| self.notice(line.as_str())));
+                all.push(self.notice("in this window:"));
+                all.extend(own.map(|line| self.notice(&format!("  {line}"))));
+                all
             }
             Answer::Error(text) => {
                 let mut lines = vec![self.refusal(text)];
                 // The server knows only its own commands.
                 if let Some(word) = text.as_str().strip_prefix("unknown command /")
-                    && let Some(meant) = word.split(':').next().and_then(commands::nearest)
+                    && let Some(meant) = word.split(':').next().and_then(commands::suggest)
                 {
                     lines.push(self.notice(&format!("perhaps you mean {meant}")));
                 }

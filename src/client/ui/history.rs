@@ -5,8 +5,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
-use crate::client::ui::commands;
 use crate::os;
+use crate::protocol::commands;
 use crate::protocol::text::clean;
 
 /// Lines that are remembered.

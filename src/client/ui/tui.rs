@@ -232,28 +232,21 @@ impl Tui {
         match self.entered() {
             Entered::Nothing => {}
             Entered::Leave => return true,
-            Entered::Lines(lines) => match Request::parse(&lines.join("\n"), Format::Json) {
-                Ok(Request::Nothing) => self.take_line(),
-                Ok(Request::Help(_)) => {
+            Entered::Lines(lines) => {
+                let request = Request::parse(&lines.join("\n"), Format::Json);
+                if let Ok(Request::Nothing) = request {
+                    self.take_line();
+                } else if let Ok(Request::Help(_)) = request {
                     self.take_line();
                     self.notice(
                         "the room's own commands need a connection; /quit and these do not",
                     );
                     self.received(&Received::Answer(Answer::Help(Vec::new())));
-                }
-                Ok(
-                    Request::Say(_)
-                    | Request::Msg(..)
-                    | Request::Reply(_)
-                    | Request::Rename(_)
-                    | Request::Online
-                    | Request::Quit,
-                )
-                | Err(_) => {
+                } else {
                     self.refuse(&"there is no connection yet: the line stays here until there is, or another is typed");
                     self.editor.keep();
                 }
-            },
+            }
         }
         false
     }

@@ -24,6 +24,7 @@ use crate::launcher::process::ChildProcess;
 use crate::launcher::server::Server;
 use crate::launcher::session::window::{State, Window};
 use crate::launcher::{Config, Programs};
+use crate::protocol::commands::{self, LauncherCommand, OperatorCommand};
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
 use crate::tty::style;
 
@@ -327,14 +328,17 @@ impl<'a> Session<'a> {
         }
         let text = String::from_utf8_lossy(line);
         let mut words = text.trim().splitn(2, char::is_whitespace);
-        let command = words.next().unwrap_or_default().to_ascii_lowercase();
-        if command == "/open" {
+        let word = words.next().unwrap_or_default().to_lowercase();
+        if let Some((LauncherCommand::Open, _)) = commands::find(&commands::LAUNCHER, &word) {
             return self.open_another(words.next().unwrap_or_default().trim());
         }
-        self.quit_typed |= command == "/quit" || command == "/exit";
-        if command == "/help" || command == "/?" {
+        let command = commands::find(&commands::OPERATOR, &word).map(|(command, _)| command);
+        self.quit_typed |= command == Some(OperatorCommand::Quit);
+        if command == Some(OperatorCommand::Help) {
             // Before the server's list, the end of which is not known here, and in its form.
-            self.output.say("* /open [NAME]: open one more client");
+            for line in commands::launcher_help() {
+                self.output.say(&format!("* {line}"));
+            }
         }
         if !self.server.type_in(line) {
             self.output

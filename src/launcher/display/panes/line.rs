@@ -7,6 +7,7 @@ use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler;
 
+use crate::protocol::commands::{self, Argument, Command};
 use crate::protocol::console::MAX_CONSOLE_LINE;
 
 /// Lines that can be had back.
@@ -54,9 +55,6 @@ pub(crate) struct Line {
     /// Its end was not taken: Enter must not send a part of it.
     is_cut: bool,
 }
-
-/// The console's commands.
-const COMMANDS: [&str; 6] = ["/help", "/kick", "/online", "/open", "/quit", "/say"];
 
 impl Line {
     /// Takes a key; gives the line where that ends it.
@@ -170,10 +168,15 @@ impl Line {
 /// What a line may become.
 fn completions(line: &str, names: &[String]) -> VecDeque<String> {
     let typed = line.to_lowercase();
-    let commands = COMMANDS.iter().map(|command| format!("{command} "));
-    let kicks = names.iter().map(|name| format!("/kick {name} "));
-    commands
-        .chain(kicks)
+    let words = commands::offered(commands::of_console());
+    let words = words.iter().map(|command| format!("{command} "));
+    let takes_name = |row: &&Command| row.argument == Argument::Member;
+    let with_names = commands::of_console().filter(takes_name).flat_map(|row| {
+        let command = row.names[0];
+        names.iter().map(move |name| format!("{command} {name} "))
+    });
+    words
+        .chain(with_names)
         .filter(|whole| {
             let blanks = |text: &str| text.matches(' ').count();
             // One word at a time, which ends with the blank that is added.
