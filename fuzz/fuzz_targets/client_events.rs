@@ -3,7 +3,7 @@
 #![no_main]
 
 use chat_run::client::ui::format::Formatter;
-use chat_run::client::ui::line::Line;
+use chat_run::tty::line::Line;
 use chat_run::protocol::event::Answer;
 use chat_run::protocol::json::Received;
 use chat_run::protocol::limits::MAX_SERVER_LINE;

@@ -1,7 +1,11 @@
-//! Terminals, for the client, the launcher and the server's log: input, wrapping, styles.
+//! Terminals, for the client, the launcher and the server: input, line editing, screen, styles.
 
+pub(crate) mod editor;
 pub mod input;
+pub mod line;
 pub(crate) mod log_wrap;
+pub(crate) mod screen;
+pub(crate) mod scrollback;
 pub mod style;
 mod terminal;
 pub(crate) mod wrap;

@@ -7,7 +7,6 @@ use anyhow::{Error, anyhow};
 use crate::client::net::connection::{self, Attempt, Connection, Login, Refusal};
 use crate::client::net::stdin::{self, Ask, Typed};
 use crate::client::ui::Ui;
-use crate::client::ui::editor::Purpose;
 use crate::client::ui::history;
 use crate::client::{Client, Happening, Stop};
 use crate::os;
@@ -15,6 +14,7 @@ use crate::protocol::event::Welcome;
 use crate::protocol::name::Name;
 use crate::protocol::request::Identity;
 use crate::tty;
+use crate::tty::editor::Purpose;
 
 /// What a client has that is a member.
 pub(crate) struct Joined {
@@ -175,7 +175,7 @@ impl Client {
                 Purpose::Password => Some(tty::hide_typing().map_err(|error| {
                     Stop::Failed(Error::new(error).context("cannot hide a password that is typed"))
                 })?),
-                Purpose::Chat | Purpose::Answer => None,
+                Purpose::Chat | Purpose::Answer | Purpose::Command => None,
             };
             if let (Ui::Lines(view, _), true) = (&mut self.ui, self.is_interactive) {
                 view.ask(question);

@@ -2,15 +2,7 @@
 
 use crate::protocol::commands::{self, Argument};
 use crate::protocol::name::without_marks;
-
-/// What may stand in place of an unfinished word.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Completion {
-    /// The byte at which the word begins.
-    pub(crate) start: usize,
-    /// What it may become, with what follows it; never empty.
-    pub(crate) words: Vec<String>,
-}
+use crate::tty::editor::Completion;
 
 /// Completes the word at the end of `before`, which is what stands before the cursor; `names` are those who are here, the
 /// likeliest first.

@@ -8,11 +8,11 @@ use jiff::tz::TimeZone;
 use termcolor::WriteColor;
 
 use crate::client::ui::context::Conversation;
-use crate::client::ui::line::Line;
 use crate::client::ui::presence::{Presence, PresenceLine};
 use crate::protocol::commands;
 use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
 use crate::protocol::text::{Text, clean};
+use crate::tty::line::Line;
 use crate::tty::style;
 use crate::tty::wrap;
 

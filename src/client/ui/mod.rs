@@ -3,15 +3,11 @@
 pub(crate) mod commands;
 pub(crate) mod completion;
 pub mod context;
-pub(crate) mod editor;
 pub mod format;
 pub(crate) mod history;
-pub mod line;
 pub(crate) mod plain;
 pub mod presence;
 pub(crate) mod roster;
-pub(crate) mod screen;
-pub(crate) mod scrollback;
 pub(crate) mod terminal;
 pub(crate) mod tui;
 

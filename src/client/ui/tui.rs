@@ -9,19 +9,19 @@ use jiff::tz::TimeZone;
 
 use crate::client::net::stdin;
 use crate::client::ui::commands::Local;
-use crate::client::ui::editor::{Editor, Purpose, Wish};
 use crate::client::ui::format::Formatter;
-use crate::client::ui::history::History;
-use crate::client::ui::line::Line;
 use crate::client::ui::roster::Roster;
-use crate::client::ui::screen::Screen;
 use crate::client::ui::terminal::{self, Taken};
+use crate::client::ui::{completion, history};
 use crate::protocol::event::{Answer, Event, MemberId, Welcome};
 use crate::protocol::json::Received;
 use crate::protocol::limits::{MAX_LINE, MAX_NAME_CHARS};
 use crate::protocol::line::LineError;
 use crate::protocol::request::{Format, Request};
 use crate::protocol::text::Text;
+use crate::tty::editor::{Editor, EditorAction, History, Purpose};
+use crate::tty::line::Line;
+use crate::tty::screen::Screen;
 
 /// What stands before the line.
 const LABEL: &str = "> ";
@@ -87,7 +87,7 @@ impl Tui {
             _taken: terminal::take()?,
             screen: Screen::new(is_coloured, is_fresh),
             formatter: Formatter::new(TimeZone::system(), Timestamp::now()),
-            editor: Editor::new(LABEL, Purpose::Chat, History::load()),
+            editor: Editor::new(LABEL, Purpose::Chat, history::load()),
             question: None,
             roster: Roster::default(),
             own: None,
@@ -102,7 +102,7 @@ impl Tui {
 
     /// Asks for something.
     pub(crate) fn ask(&mut self, question: &str, purpose: Purpose) {
-        self.question = Some(Editor::new(question, purpose, History::empty()));
+        self.question = Some(Editor::new(question, purpose, History::default()));
         self.screen.touch();
     }
 
@@ -127,18 +127,20 @@ impl Tui {
             Input::Key(key) => {
                 let names = self.roster.names(self.own);
                 let editor = self.question.as_mut().unwrap_or(&mut self.editor);
-                match editor.key(key, &names) {
+                match editor.key(key, |before| completion::complete(before, &names)) {
                     None => {}
-                    Some(Wish::Enter) => return Ok(Wanted::Entered),
-                    Some(Wish::Leave) => return Ok(Wanted::Leave),
-                    Some(Wish::Clear) => self.screen.clear(),
-                    Some(Wish::Suspend) => self.suspend()?,
-                    Some(Wish::Full) => self.refuse(&FULL),
+                    Some(EditorAction::Submit) => return Ok(Wanted::Entered),
+                    Some(EditorAction::Interrupt | EditorAction::EndOfInput) => {
+                        return Ok(Wanted::Leave);
+                    }
+                    Some(EditorAction::Clear) => self.screen.clear(),
+                    Some(EditorAction::Suspend) => self.suspend()?,
+                    Some(EditorAction::Refuse(_)) => self.refuse(&FULL),
                 }
             }
             Input::Paste(text) => {
                 let editor = self.question.as_mut().unwrap_or(&mut self.editor);
-                if editor.paste(&text).is_some() {
+                if editor.paste(&text).is_err() {
                     self.refuse(&FULL);
                 }
             }

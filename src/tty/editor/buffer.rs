@@ -1,32 +1,32 @@
-//! What is being typed: text with a cursor, and what editing keys do to it.
+//! Text with a cursor, and the edits that keys make to it.
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Text and a cursor between two of its characters, as a reader counts them: marks go with what they stand on.
+/// Text and a cursor between two grapheme clusters (UAX 29), which readers see as characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Buffer {
     text: String,
-    /// In bytes.
+    /// Byte offset.
     cursor: usize,
-    /// It begins with a paste of several lines, which are text, whatever they begin with.
+    /// Starts with a multi-line paste, whose lines are never commands, even after a `/`.
     pub(crate) is_text: bool,
 }
 
-/// How far a key goes.
+/// The target of a cursor movement or a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum To {
     Left,
     Right,
     WordLeft,
     WordRight,
-    /// To the blank before, as Ctrl+W does.
-    BlankLeft,
+    /// The start of the space-delimited word to the left, as for Ctrl+W.
+    SpaceLeft,
     Start,
     End,
 }
 
 impl Buffer {
-    /// What was entered before, with the cursor at the end.
+    /// A line from the history, with the cursor at the end.
     pub(crate) fn new(text: &str) -> Self {
         Self {
             text: text.into(),
@@ -39,7 +39,7 @@ impl Buffer {
         &self.text
     }
 
-    /// What stands before the cursor.
+    /// The text before the cursor.
     pub(crate) fn before(&self) -> &str {
         &self.text[..self.cursor]
     }
@@ -53,25 +53,25 @@ impl Buffer {
         self.cursor += text.len();
     }
 
-    /// Puts `text` in place of what stands between byte `start` and the cursor.
+    /// Replaces the text from byte `start` to the cursor with `text`.
     pub(crate) fn replace_from(&mut self, start: usize, text: &str) {
         self.text.replace_range(start..self.cursor, text);
         self.cursor = start + text.len();
     }
 
     pub(crate) fn go(&mut self, to: To) {
-        self.cursor = self.place(to);
+        self.cursor = self.offset(to);
     }
 
-    /// Takes out what stands between the cursor and there.
+    /// Removes and returns the text between the cursor and `to`.
     pub(crate) fn cut(&mut self, to: To) -> String {
-        let place = self.place(to);
-        let (start, end) = (place.min(self.cursor), place.max(self.cursor));
+        let target = self.offset(to);
+        let (start, end) = (target.min(self.cursor), target.max(self.cursor));
         self.cursor = start;
         self.text.drain(start..end).collect()
     }
 
-    /// Changes the places of the two characters around the cursor, as Ctrl+T does.
+    /// Swaps the two characters around the cursor, as Ctrl+T does in readline.
     pub(crate) fn swap(&mut self) {
         let cursor = self.cursor;
         if self.after().is_empty() {
@@ -86,7 +86,8 @@ impl Buffer {
         self.insert(&before);
     }
 
-    fn place(&self, to: To) -> usize {
+    /// The byte offset of `to`.
+    fn offset(&self, to: To) -> usize {
         let (before, after) = (self.before(), self.after());
         match to {
             To::Left => self.cursor - before.graphemes(true).next_back().map_or(0, str::len),
@@ -99,13 +100,13 @@ impl Buffer {
                 .unicode_word_indices()
                 .next()
                 .map_or(self.text.len(), |(at, word)| self.cursor + at + word.len()),
-            To::BlankLeft => {
+            To::SpaceLeft => {
                 let word = before.trim_end();
                 word.rfind(char::is_whitespace).map_or(0, |at| {
                     at + word[at..].chars().next().map_or(0, char::len_utf8)
                 })
             }
-            // Of the line, where a paste has brought several.
+            // Within the current line, as a paste may have added several.
             To::Start => before.rfind('\n').map_or(0, |at| at + 1),
             To::End => self.cursor + after.find('\n').unwrap_or(after.len()),
         }
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cursor_goes_by_characters_words_and_lines() {
+    fn the_cursor_moves_by_characters_words_and_lines() {
         for (before, to, after) in [
             ("ab|", To::Left, "a|b"),
             ("|ab", To::Left, "|ab"),
@@ -155,13 +156,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_is_given_and_the_rest_closes_up() {
+    fn a_cut_returns_the_removed_text() {
         for (before, to, after, cut) in [
             ("abc|d", To::Left, "ab|d", "c"),
             ("ab|cd", To::Right, "ab|d", "c"),
             (
                 "say http://a.b/c |x",
-                To::BlankLeft,
+                To::SpaceLeft,
                 "say |x",
                 "http://a.b/c ",
             ),
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn two_characters_change_places() {
+    fn ctrl_t_swaps_the_characters_around_the_cursor() {
         for (before, after) in [
             ("a|b", "ba|"),
             ("ab|", "ba|"),

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use termcolor::Buffer;
 
-use crate::client::ui::editor::Rows;
-use crate::client::ui::line::Line;
-use crate::client::ui::scrollback::{self, Scrollback};
 use crate::client::ui::terminal;
 use crate::tty;
+use crate::tty::editor::Rows;
+use crate::tty::line::Line;
+use crate::tty::scrollback::{self, Scrollback};
 use crate::tty::wrap;
 
 /// Time between two drawings, at least: 60 a second.

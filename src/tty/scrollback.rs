@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use termcolor::Buffer;
 
-use crate::client::ui::line::Line;
+use crate::tty::line::Line;
 
 /// Lines that are kept to be drawn again, which no screen has more of.
 const MAX_LINES: usize = 500;

@@ -1,0 +1,51 @@
+//! Lines entered before: shown again by Up and Down, found by Ctrl+R.
+
+/// Lines kept, at most.
+pub(crate) const MAX_LINES: usize = 1000;
+
+/// The lines entered before, oldest first.
+#[derive(Default)]
+pub(crate) struct History {
+    lines: Vec<String>,
+    /// Called with each new line, to save it.
+    save: Option<Box<dyn FnMut(&str) + Send>>,
+}
+
+impl History {
+    /// A history that starts with `lines` and passes each new line to `save`.
+    pub(crate) fn new(lines: Vec<String>, save: impl FnMut(&str) + Send + 'static) -> Self {
+        Self {
+            lines,
+            save: Some(Box::new(save)),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The line at `index`; empty past the end.
+    pub(crate) fn line(&self, index: usize) -> &str {
+        self.lines.get(index).map_or("", String::as_str)
+    }
+
+    /// The index of the newest line before `end` that contains `part`.
+    pub(crate) fn find(&self, part: &str, end: usize) -> Option<usize> {
+        let lines = self.lines.iter().take(end);
+        lines.into_iter().rposition(|line| line.contains(part))
+    }
+
+    /// Adds a line, unless it's blank or equal to the newest one.
+    pub(crate) fn push(&mut self, line: &str) {
+        if line.trim().is_empty() || self.lines.last().is_some_and(|last| last == line) {
+            return;
+        }
+        if self.lines.len() == MAX_LINES {
+            self.lines.remove(0);
+        }
+        self.lines.push(line.to_owned());
+        if let Some(save) = &mut self.save {
+            save(line);
+        }
+    }
+}

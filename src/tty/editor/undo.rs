@@ -1,0 +1,35 @@
+//! Earlier states of the line being edited, for undo.
+
+use crate::tty::editor::buffer::Buffer;
+
+/// Changes that can be undone. Each state is up to a whole line long.
+const MAX_CHANGES: usize = 100;
+
+/// The line before each change, oldest first.
+#[derive(Default)]
+pub(crate) struct Undo {
+    before: Vec<Buffer>,
+    /// The last change was a typed character; characters typed next belong to the same change.
+    is_typing: bool,
+}
+
+impl Undo {
+    /// Records that a key changed `before` into `after`, which may be equal. `types` says whether
+    /// the key typed a character.
+    pub(crate) fn record(&mut self, before: Buffer, after: &Buffer, types: bool) {
+        let has_changed = before.text() != after.text();
+        if has_changed && !(types && self.is_typing) {
+            if self.before.len() == MAX_CHANGES {
+                self.before.remove(0);
+            }
+            self.before.push(before);
+        }
+        self.is_typing = has_changed && types;
+    }
+
+    /// Takes the line as it was before the last change.
+    pub(crate) fn undo(&mut self) -> Option<Buffer> {
+        self.is_typing = false;
+        self.before.pop()
+    }
+}
