@@ -17,6 +17,7 @@ use std::fmt::{self, Display, Formatter};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use unicode_segmentation::UnicodeSegmentation;
 
+use crate::protocol::name::without_marks;
 use crate::protocol::text::clean;
 use crate::tty::editor::buffer::{Buffer, To};
 pub(crate) use crate::tty::editor::history::{History, MAX_LINES};
@@ -101,6 +102,25 @@ pub(crate) struct Completion {
     pub(crate) start: usize,
     /// The candidates, each with the space or colon that follows; never empty.
     pub(crate) words: Vec<String>,
+}
+
+impl Completion {
+    /// Completes the last word of `before`, ignoring case and diacritics. `known` gets the text
+    /// before that word and returns the words that can follow it.
+    pub(crate) fn of_last_word(
+        before: &str,
+        known: impl FnOnce(&str) -> Vec<String>,
+    ) -> Option<Self> {
+        let start = before.rfind(' ').map_or(0, |at| at + 1);
+        let (before, word) = before.split_at(start);
+        let typed = without_marks(word);
+        let words: Vec<String> = known(before)
+            .iter()
+            .filter(|known| without_marks(known).starts_with(&typed))
+            .map(|known| format!("{known} "))
+            .collect();
+        (!words.is_empty()).then_some(Self { start, words })
+    }
 }
 
 /// A line being edited.
@@ -590,5 +610,100 @@ impl Choice {
             }
         }
         shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command_line() -> Editor {
+        Editor::new("> ", Purpose::Command, History::default())
+    }
+
+    fn press(editor: &mut Editor, code: KeyCode) -> Option<EditorAction> {
+        editor.key(KeyEvent::from(code), |_| None)
+    }
+
+    fn type_text(editor: &mut Editor, text: &str) {
+        for c in text.chars() {
+            press(editor, KeyCode::Char(c));
+        }
+    }
+
+    #[test]
+    fn up_and_down_show_earlier_lines_and_then_the_draft() {
+        let mut editor = command_line();
+        for line in ["one", "two"] {
+            type_text(&mut editor, line);
+            let action = press(&mut editor, KeyCode::Enter);
+            assert_eq!(action, Some(EditorAction::Submit));
+            assert_eq!(editor.take(), line);
+        }
+        type_text(&mut editor, "thr");
+        for (key, shown) in [
+            (KeyCode::Up, "two"),
+            (KeyCode::Up, "one"),
+            (KeyCode::Up, "one"),
+            (KeyCode::Down, "two"),
+            (KeyCode::Down, "thr"),
+            (KeyCode::Down, "thr"),
+        ] {
+            press(&mut editor, key);
+            assert_eq!(editor.text(), shown);
+        }
+    }
+
+    #[test]
+    fn a_paste_of_several_lines_is_refused_in_a_command() {
+        let mut editor = command_line();
+        assert_eq!(editor.paste("/say one\r\n"), Ok(()));
+        for text in ["x\n/quit", "x\r/quit\r", "x\r\n/quit"] {
+            assert_eq!(editor.paste(text), Err(Refusal::Lines(2)), "{text:?}");
+        }
+        assert_eq!(editor.text(), "/say one");
+    }
+
+    #[test]
+    fn a_paste_goes_to_the_cursor_and_is_refused_whole_if_it_does_not_fit() {
+        let mut editor = command_line();
+        assert_eq!(editor.paste("żć"), Ok(()));
+        press(&mut editor, KeyCode::Left);
+        assert_eq!(editor.paste("日本"), Ok(()));
+        assert_eq!(editor.text(), "ż日本ć");
+        let too_long = "x".repeat(MAX_COMMAND);
+        assert_eq!(editor.paste(&too_long), Err(Refusal::TooLong(MAX_COMMAND)));
+        assert_eq!(editor.text(), "ż日本ć");
+    }
+
+    #[test]
+    fn a_command_whose_end_was_refused_is_not_submitted_by_its_enter() {
+        let mut editor = command_line();
+        assert_eq!(editor.paste(&"x".repeat(MAX_COMMAND)), Ok(()));
+        let refusal = EditorAction::Refuse(Refusal::TooLong(MAX_COMMAND));
+        for (code, action) in [
+            (KeyCode::Char('y'), Some(refusal)),
+            (KeyCode::Char('y'), None),
+            (KeyCode::Enter, None),
+            (KeyCode::Backspace, None),
+            (KeyCode::Char('y'), None),
+            (KeyCode::Enter, Some(EditorAction::Submit)),
+        ] {
+            assert_eq!(press(&mut editor, code), action, "{code:?}");
+        }
+        assert_eq!(editor.take(), format!("{}y", "x".repeat(MAX_COMMAND - 1)));
+    }
+
+    #[test]
+    fn one_row_scrolls_to_the_cursor() {
+        let mut editor = command_line();
+        editor.paste("0123456789日本語").unwrap();
+        let row = |editor: &Editor| {
+            let row = editor.row(11);
+            (row.text.to_owned(), row.column)
+        };
+        assert_eq!(row(&editor), ("89日本語".to_owned(), 8));
+        press(&mut editor, KeyCode::Home);
+        assert_eq!(row(&editor), ("0123456789日本語".to_owned(), 0));
     }
 }

@@ -134,7 +134,7 @@ fn a_line_that_is_too_long_for_the_server_is_not_taken_and_holds_nothing_up() {
         "\x1b0\x1b[200~/say {}\x1b[201~",
         "x".repeat(300_000)
     ));
-    screen.expect("! what came last was not taken");
+    screen.expect("! the last input was not taken");
     screen.type_keys("/say short\r");
     screen.expect("* the server: short");
     screen.type_keys(&format!("/say {}\r", "y".repeat(5000)));

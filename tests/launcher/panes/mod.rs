@@ -346,7 +346,7 @@ fn the_servers_pane_takes_its_consoles_lines() {
 #[test]
 fn tab_completes_what_is_typed_in_the_servers_pane() {
     let mut screen = start(&["--names", "ala,ola"], 100, 40);
-    screen.type_keys("\x1b0/k\t\t");
+    screen.type_keys("\x1b0/k\t");
     screen.expect("> /kick");
     screen.type_keys("o\t");
     screen.expect("> /kick ola");

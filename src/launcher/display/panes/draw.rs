@@ -167,20 +167,21 @@ fn shortened(titles: Vec<String>, room: usize) -> String {
 
 /// The line that is typed in the server's pane; gives the cursor's place.
 fn draw_line(state: &State, area: Rect, buffer: &mut Buffer) -> Option<Position> {
-    const PROMPT: &str = "> ";
-
-    let width = area.width.checked_sub(PROMPT.len() as u16 + 1)?;
     if area.is_empty() {
         return None;
     }
-    let (text, column) = state.line.show(width);
+    let row = state.line.row(area.width.into());
+    let column = wrap::width(&row.label) + row.column;
     let line = Line::from(vec![
-        Span::styled(PROMPT, Style::new().add_modifier(Modifier::DIM)),
-        Span::raw(text),
+        Span::styled(row.label, Style::new().add_modifier(Modifier::DIM)),
+        Span::raw(row.text),
     ]);
     line.render(area, buffer);
+    let column = u16::try_from(column)
+        .ok()
+        .filter(|column| *column < area.width)?;
     Some(Position {
-        x: area.x + PROMPT.len() as u16 + column,
+        x: area.x + column,
         y: area.y,
     })
 }

@@ -19,7 +19,6 @@ mod host_terminal;
 mod input_queue;
 mod keys;
 mod layout;
-mod line;
 mod lines;
 mod pane;
 mod redraw;

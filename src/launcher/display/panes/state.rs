@@ -7,13 +7,17 @@ use std::sync::Arc;
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::Rect;
 
+use crate::launcher::completion;
 use crate::launcher::display::panes::keys::{self, Action};
 use crate::launcher::display::panes::layout::{self, Tile};
-use crate::launcher::display::panes::line::{Line, Refusal};
 use crate::launcher::display::panes::pane::Pane;
 use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::panes::{Happening, Look};
 use crate::launcher::process::ChildProcess;
+use crate::tty::editor::{Editor, EditorAction, History, Purpose, Refusal};
+
+/// Stands before the line typed in the server's pane.
+const PROMPT: &str = "> ";
 
 /// The server's pane is the first one.
 pub(crate) const SERVER: usize = 0;
@@ -39,8 +43,8 @@ pub(crate) struct State {
     pub(crate) focus: usize,
     pub(crate) zoomed: bool,
     pub(crate) help: bool,
-    /// What is typed in the server's pane.
-    pub(crate) line: Line,
+    /// The line typed in the server's pane.
+    pub(crate) line: Editor,
 }
 
 impl State {
@@ -54,7 +58,7 @@ impl State {
             focus: SERVER,
             zoomed: false,
             help: false,
-            line: Line::default(),
+            line: Editor::new(PROMPT, Purpose::Command, History::default()),
         };
         let size = state.size_of(SERVER);
         state.panes.push(Pane::new("server".into(), size));
@@ -177,19 +181,23 @@ impl State {
         let runs = inside.runs;
         drop(inside);
         match pane.window() {
-            None if key.code == KeyCode::Tab => {
-                let names: Vec<String> = self.panes.iter().filter_map(Pane::name).collect();
-                self.line.complete(&names);
+            None => {
+                let names = || self.panes.iter().filter_map(Pane::name).collect::<Vec<_>>();
+                let complete = |before: &str| completion::complete(before, &names());
+                match self.line.key(key, complete) {
+                    Some(EditorAction::Submit) => return Effect::Session(self.typed()),
+                    Some(EditorAction::Refuse(refusal)) => self.refuse(&refusal),
+                    // The panes have their own Ctrl+C; the other keys have no use in a pane.
+                    Some(
+                        EditorAction::Interrupt
+                        | EditorAction::EndOfInput
+                        | EditorAction::Clear
+                        | EditorAction::Suspend,
+                    )
+                    | None => {}
+                }
                 Effect::Seen
             }
-            None => match self.line.key(key) {
-                Ok(Some(line)) => Effect::Session(self.typed(line)),
-                Ok(None) => Effect::Seen,
-                Err(refusal) => {
-                    self.refuse(&refusal);
-                    Effect::Seen
-                }
-            },
             Some(window) if !runs && key.code == KeyCode::Enter => {
                 Effect::Session(Happening::Again(window))
             }
@@ -225,10 +233,10 @@ impl State {
         self.panes[SERVER].lock().show(note.as_bytes());
     }
 
-    /// A line for the server's console, which shows in the log as it would on a terminal.
-    fn typed(&mut self, line: String) -> Happening {
-        let shown = crate::protocol::text::clean(&line);
-        let echo = format!("\x1b[2m> {shown}\x1b[m\n");
+    /// Takes the submitted line, and shows it in the log, as a terminal would.
+    fn typed(&mut self) -> Happening {
+        let line = self.line.take();
+        let echo = format!("\x1b[2m{PROMPT}{line}\x1b[m\n");
         self.panes[SERVER].lock().show(echo.as_bytes());
         Happening::InputQueue(format!("{line}\n").into_bytes())
     }
