@@ -50,7 +50,7 @@ use crate::net::GIVEN_UP_AFTER;
 use crate::os;
 use crate::protocol::json::Received;
 use crate::protocol::name::Group;
-use crate::tty;
+use crate::tty::raw_mode;
 
 /// Happenings that may wait for the main thread. Few, since a hostile server makes each as large as a line may be.
 const MAX_WAITING: usize = 16;
@@ -211,9 +211,7 @@ impl Leaving {
 }
 
 fn end_now() -> ! {
-    terminal::give_back();
-    tty::show_typing();
-    process::exit(0)
+    raw_mode::exit(0)
 }
 
 /// The main thread's.
@@ -233,7 +231,8 @@ struct Client {
 
 impl Client {
     fn start(config: Config) -> Result<Self, Error> {
-        end_on_panic();
+        // A thread that panics would leave the others waiting.
+        raw_mode::restore_on_panic(|| process::exit(101));
         let (post, happenings) = mpsc::sync_channel(MAX_WAITING);
         let leaving = Leaving {
             asked: Arc::default(),
@@ -348,7 +347,7 @@ impl Client {
                     happening
                 }
             };
-            terminal::get_on();
+            terminal::count_handled();
             // It comes once, also to one who leaves and looks no further.
             self.has_ended |= matches!(happening, Happening::Ended(_));
             if self.leaving.is_asked() {
@@ -371,15 +370,4 @@ impl Client {
             }
         }
     }
-}
-
-/// A thread that panics would leave the others waiting, and perhaps the terminal hidden.
-fn end_on_panic() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        terminal::give_back();
-        tty::show_typing();
-        report(panic);
-        process::exit(101)
-    }));
 }

@@ -24,7 +24,7 @@ pub(crate) enum Outcome {
 /// The thread is not joined: nothing ends a read of a terminal. It holds nothing but the way to tell.
 pub(crate) fn start(lifeline: bool, events: Sender<ServerEvent>) -> io::Result<()> {
     let input = io::stdin();
-    let is_operator = input.is_terminal() && tty::is_foreground(&input);
+    let is_operator = input.is_terminal() && tty::is_foreground(&input) == Some(true);
     if !is_operator && !lifeline {
         return Ok(());
     }

@@ -4,10 +4,11 @@ pub(crate) mod editor;
 pub mod input;
 pub mod line;
 pub(crate) mod log_wrap;
+pub(crate) mod raw_mode;
 pub(crate) mod screen;
 pub(crate) mod scrollback;
 pub mod style;
 mod terminal;
 pub(crate) mod wrap;
 
-pub use terminal::*;
+pub(crate) use terminal::*;

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use termcolor::Buffer;
 
-use crate::client::ui::terminal;
 use crate::tty;
 use crate::tty::editor::Rows;
 use crate::tty::line::Line;
@@ -110,7 +109,7 @@ impl Anew {
 impl Screen {
     /// A screen that `is_fresh` where nothing was on the terminal before.
     pub(crate) fn new(is_coloured: bool, is_fresh: bool) -> Self {
-        let (columns, rows) = terminal::size();
+        let (columns, rows) = tty::size();
         Self {
             columns,
             rows,
@@ -180,7 +179,7 @@ impl Screen {
 
     /// The terminal has another size, or had for a moment. A burst of changes is drawn once.
     pub(crate) fn resize(&mut self) {
-        (self.columns, self.rows) = terminal::size();
+        (self.columns, self.rows) = tty::size();
         self.is_stale = true;
         let now = Instant::now();
         let resized = self.resized.get_or_insert(Resized {
@@ -197,7 +196,7 @@ impl Screen {
     /// Learns which size the terminal has, to be called before it is drawn for it; `false` where that has just changed, so that what tells of it
     /// is still on its way, and another change perhaps, too.
     pub(crate) fn is_as_large_as_it_was(&mut self) -> bool {
-        if terminal::size() != (self.columns, self.rows) {
+        if tty::size() != (self.columns, self.rows) {
             self.resize();
         }
         self.wait().is_none_or(|wait| wait.is_zero())

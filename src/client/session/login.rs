@@ -13,8 +13,8 @@ use crate::os;
 use crate::protocol::event::Welcome;
 use crate::protocol::name::Name;
 use crate::protocol::request::Identity;
-use crate::tty;
 use crate::tty::editor::Purpose;
+use crate::tty::raw_mode::RawMode;
 
 /// What a client has that is a member.
 pub(crate) struct Joined {
@@ -172,7 +172,7 @@ impl Client {
         }
         loop {
             let _hidden = match purpose {
-                Purpose::Password => Some(tty::hide_typing().map_err(|error| {
+                Purpose::Password => Some(RawMode::hide_typing().map_err(|error| {
                     Stop::Failed(Error::new(error).context("cannot hide a password that is typed"))
                 })?),
                 Purpose::Chat | Purpose::Answer | Purpose::Command => None,

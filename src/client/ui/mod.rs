@@ -11,9 +11,8 @@ pub(crate) mod roster;
 pub(crate) mod terminal;
 pub(crate) mod tui;
 
-use std::env;
 use std::fmt::Display;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::sync::mpsc::{Sender, SyncSender};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::client::ui::tui::Tui;
 use crate::client::{Config, Happening};
 use crate::protocol::event::Welcome;
 use crate::protocol::json::Received;
-use crate::tty::style;
+use crate::tty::{self, style};
 
 /// The one or the other.
 pub(crate) enum Ui {
@@ -42,7 +41,7 @@ impl Ui {
         let is_coloured = style::is_coloured(config.color);
         // A window of the session is opened for its client; a pane may have had another one before.
         let is_fresh = config.window.is_some() && !config.in_pane;
-        if is_capable()
+        if tty::is_capable()
             && let Ok(window) = Tui::open(is_coloured, config.window, is_fresh)
         {
             terminal::start_keys(post)?;
@@ -140,11 +139,4 @@ impl Ui {
             }
         }
     }
-}
-
-/// Whether there is a terminal, for typing and for showing, that can move its cursor.
-fn is_capable() -> bool {
-    let term = env::var_os("TERM").unwrap_or_default();
-    let is_dumb = ["", "dumb", "unknown"].iter().any(|dumb| term == *dumb);
-    !is_dumb && io::stdin().is_terminal() && io::stdout().is_terminal()
 }

@@ -11,7 +11,7 @@ use crate::client::net::stdin;
 use crate::client::ui::commands::Local;
 use crate::client::ui::format::Formatter;
 use crate::client::ui::roster::Roster;
-use crate::client::ui::terminal::{self, Taken};
+use crate::client::ui::terminal;
 use crate::client::ui::{completion, history};
 use crate::protocol::event::{Answer, Event, MemberId, Welcome};
 use crate::protocol::json::Received;
@@ -21,6 +21,7 @@ use crate::protocol::request::{Format, Request};
 use crate::protocol::text::Text;
 use crate::tty::editor::{Editor, EditorAction, History, Purpose};
 use crate::tty::line::Line;
+use crate::tty::raw_mode::{self, RawMode};
 use crate::tty::screen::Screen;
 
 /// What stands before the line.
@@ -50,7 +51,7 @@ pub(crate) struct Tui {
     /// Lines that came since the terminal said that nobody looks; none where it does not say.
     unread: Option<u64>,
     /// Dropped last, after what is on the screen.
-    _taken: Taken,
+    _raw_mode: RawMode,
 }
 
 /// What the user wants of the client.
@@ -84,7 +85,7 @@ impl Tui {
         is_fresh: bool,
     ) -> io::Result<Self> {
         Ok(Self {
-            _taken: terminal::take()?,
+            _raw_mode: terminal::enter()?,
             screen: Screen::new(is_coloured, is_fresh),
             formatter: Formatter::new(TimeZone::system(), Timestamp::now()),
             editor: Editor::new(LABEL, Purpose::Chat, history::load()),
@@ -154,7 +155,7 @@ impl Tui {
 
     fn suspend(&mut self) -> io::Result<()> {
         self.screen.leave()?;
-        terminal::suspend()
+        raw_mode::suspend()
     }
 
     /// What the line that the user has entered is; it is done here where it is for the window alone. A line that cannot be sent stays to
@@ -413,7 +414,7 @@ impl Tui {
     /// # Errors
     /// The terminal is gone.
     pub(crate) fn draw(&mut self) -> io::Result<()> {
-        if terminal::retake()? {
+        if raw_mode::retake()? {
             self.screen.begin_below();
         }
         if !self.screen.is_as_large_as_it_was() {

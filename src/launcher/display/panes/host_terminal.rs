@@ -1,10 +1,9 @@
-//! The terminal that the panes are drawn on: whether it can, taken over, and given back.
+//! The terminal that the panes are drawn on.
 
 use std::env;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::panic;
 
 use anyhow::{Result, bail};
 use ratatui::crossterm::cursor::Show;
@@ -14,20 +13,23 @@ use ratatui::crossterm::event::{
 use ratatui::crossterm::queue;
 use ratatui::crossterm::style::{Print, ResetColor};
 use ratatui::crossterm::terminal::{
-    self, BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
+    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
     LeaveAlternateScreen,
 };
 
-/// Makes xterm send Escape and the digit for Alt+1, not `±`, and remembers how it was (XTSAVE; `metaSendsEscape` and `altSendsEscape`). Others do so anyway.
+use crate::tty::raw_mode::{self, RawMode, Sequences};
+
+/// Makes xterm send Escape and the digit for Alt+1, not `±`, and saves the previous setting (XTSAVE;
+/// `metaSendsEscape` and `altSendsEscape`). Other terminals do so by default.
 const ALT_AS_ESCAPE: &str = "\x1b[?1036;1039s\x1b[?1036;1039h";
 
-/// Has it as it was (XTRESTORE).
+/// Restores the setting (XTRESTORE).
 const ALT_AS_BEFORE: &str = "\x1b[?1036;1039r";
 
-/// Checks that this program stands on a terminal that panes can be drawn on.
+/// Checks that panes can be drawn on this program's terminal.
 ///
 /// # Errors
-/// It does not: says what is missing.
+/// What is missing.
 pub(crate) fn check() -> Result<()> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         bail!("panes need a terminal as stdin and as stdout; start it in one, without a pipe");
@@ -40,42 +42,43 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// The terminal, taken over. Dropping it gives it back.
+/// The terminal, on the alternate screen and raw until this is dropped.
 pub(crate) struct HostTerminal {
+    /// Not std's stdout, whose lock may be held by a blocked writer.
     out: File,
+    raw_mode: Option<RawMode>,
 }
 
 impl HostTerminal {
-    /// Takes the terminal: keys come as they are typed, and what is on the screen is kept aside. A panic in any thread gives it back, so that it can be
-    /// read, and calls `on_panic`.
+    /// Takes the terminal. A panic in any thread restores it, so that the report can be read, and
+    /// calls `on_panic`.
     ///
     /// # Errors
     /// The terminal is gone.
     pub(crate) fn take(on_panic: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
-        // Not std's stdout, whose lock a blocked writer may hold.
-        let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        terminal::enable_raw_mode()?;
-        let previous = panic::take_hook();
-        panic::set_hook(Box::new(move |panic| {
-            give_back(&mut io::stdout());
-            on_panic();
-            previous(panic);
-        }));
-        let mut bytes = Vec::new();
+        let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        raw_mode::restore_on_panic(on_panic);
+        let mut enter = Vec::new();
         queue!(
-            bytes,
+            enter,
             EnterAlternateScreen,
             EnableBracketedPaste,
             EnableFocusChange,
             Print(ALT_AS_ESCAPE),
             Clear(ClearType::All)
         )?;
-        let taken = out.write_all(&bytes);
-        let outer = Self { out };
-        taken.map(|()| outer)
+        let raw_mode = RawMode::enter(Sequences {
+            enter,
+            leave: leaving(),
+            has_flow_control: false,
+        })?;
+        Ok(Self {
+            out,
+            raw_mode: Some(raw_mode),
+        })
     }
 
-    /// Shows a frame at once, where the terminal can do that.
+    /// Draws a frame, at once if the terminal supports that.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -90,23 +93,15 @@ impl HostTerminal {
 
 impl Drop for HostTerminal {
     fn drop(&mut self) {
-        give_back(&mut self.out);
+        // If the terminal accepts no output, the watchdog takes over.
+        self.raw_mode.take().map(RawMode::restore_and_wait);
     }
 }
 
-/// Gives the terminal back, once. Nobody is left to mind where it is gone.
-fn give_back(out: &mut impl Write) {
-    if terminal::is_raw_mode_enabled().unwrap_or(false) {
-        let _ = out.write_all(&leaving());
-        let _ = out.flush();
-        let _ = terminal::disable_raw_mode();
-    }
-}
-
-/// What shows again what was on the screen before, with the cursor where it was.
+/// Leaves the alternate screen and restores the cursor.
 pub(crate) fn leaving() -> Vec<u8> {
     let mut bytes = Vec::new();
-    // Writing to memory does not fail.
+    // Writing to memory doesn't fail.
     let _ = queue!(
         bytes,
         EndSynchronizedUpdate,

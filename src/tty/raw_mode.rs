@@ -1,0 +1,279 @@
+//! The modes of the terminal on stdin: raw for the line editor and the panes, or without echo for a
+//! password. Given back however the program ends, unless by SIGKILL.
+//!
+//! There is one record of the original modes for the process, so that any thread can restore them:
+//! a guard that is dropped, a signal handler that ends the process, a panic hook.
+
+use std::io;
+use std::panic;
+use std::process;
+use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_current_process_group};
+use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use crate::tty::{is_foreground, write_past_std};
+
+/// Time limit for writing [`Sequences::leave`]: a terminal that accepts no output must not delay
+/// the end of the program.
+const LEAVE_TIME: Duration = Duration::from_millis(200);
+
+/// The terminal's original modes, and what to write to leave the current ones. No other lock is
+/// taken while this one is held.
+static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
+
+#[derive(Clone)]
+struct Taken {
+    before: Termios,
+    sequences: Sequences,
+}
+
+/// Control sequences for the terminal itself, beside the modes of its driver.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sequences {
+    /// Written after the terminal was made raw.
+    pub(crate) enter: Vec<u8>,
+    /// Written before the original modes are restored.
+    pub(crate) leave: Vec<u8>,
+    /// Keep the driver's flow control, so that Ctrl+S stops the output and Ctrl+Q continues it.
+    pub(crate) has_flow_control: bool,
+}
+
+/// The terminal in other modes than it was found in, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct RawMode(());
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+impl RawMode {
+    /// Makes the terminal on stdin raw: each key is read at once, and Ctrl+C and Ctrl+Z are keys.
+    ///
+    /// # Errors
+    /// Stdin isn't a terminal, or the terminal on stdout is gone.
+    pub(crate) fn enter(sequences: Sequences) -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let enter = sequences.enter.clone();
+        let raw = raw(&before, &sequences);
+        *lock() = Some(Taken { before, sequences });
+        let guard = Self(());
+        set(&raw)?;
+        write_past_std(&enter)?;
+        Ok(guard)
+    }
+
+    /// Hides what is typed on stdin, except for the end of the line.
+    ///
+    /// # Errors
+    /// Stdin isn't a terminal.
+    pub(crate) fn hide_typing() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        hidden.local_modes.insert(LocalModes::ECHONL);
+        *lock() = Some(Taken {
+            before,
+            sequences: Sequences::default(),
+        });
+        let guard = Self(());
+        set(&hidden)?;
+        Ok(guard)
+    }
+
+    /// Restores the terminal like [`restore`], but waits as long as it accepts no output.
+    pub(crate) fn restore_and_wait(self) {
+        if let Some(taken) = lock().take() {
+            let _ = write_past_std(&taken.sequences.leave);
+            let _ = set(&taken.before);
+        }
+    }
+}
+
+/// Restores the original modes, once. Does nothing if there is no [`RawMode`]. Any thread may call
+/// this, also in a panic; it takes at most 200 ms.
+pub(crate) fn restore() {
+    let Some(taken) = lock().take() else {
+        return;
+    };
+    // In the background, the modes are the shell's, and setting them would stop this process.
+    if is_foreground(&io::stdin()) == Some(false) {
+        return;
+    }
+    let leave = taken.sequences.leave;
+    if !leave.is_empty() {
+        let (done, written) = mpsc::channel();
+        // Without a thread, at least the modes are restored.
+        let _ = thread::Builder::new()
+            .name("restore".into())
+            .spawn(move || {
+                let _ = write_past_std(&leave);
+                let _ = done.send(());
+            });
+        let _ = written.recv_timeout(LEAVE_TIME);
+    }
+    // It fails if the terminal is gone.
+    let _ = set(&taken.before);
+}
+
+/// Restores the terminal and ends the process.
+pub(crate) fn exit(code: i32) -> ! {
+    restore();
+    process::exit(code)
+}
+
+/// Makes a panic in any thread restore the terminal first, so that its report can be read, and then
+/// call `then`.
+pub(crate) fn restore_on_panic(then: impl Fn() + Send + Sync + 'static) {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        restore();
+        report(panic);
+        then();
+    }));
+}
+
+/// Restores the terminal, stops the job like [`stop_job`], and makes the terminal raw again.
+///
+/// # Errors
+/// As [`RawMode::enter`].
+pub(crate) fn suspend() -> io::Result<()> {
+    let taken = lock().clone();
+    restore();
+    stop_job()?;
+    if let Some(taken) = taken {
+        let modes = raw(&taken.before, &taken.sequences);
+        let enter = taken.sequences.enter.clone();
+        *lock() = Some(taken);
+        set(&modes)?;
+        write_past_std(&enter)?;
+    }
+    Ok(())
+}
+
+/// Stops the process's job, as Ctrl+Z does in a shell, and returns when it continues.
+///
+/// Must be called from the main thread: the kernel prefers it for a signal to the process
+/// (signal(7)), so it has stopped before this returns.
+///
+/// # Errors
+/// None known.
+pub(crate) fn stop_job() -> io::Result<()> {
+    // The whole group, as the driver does, since a parent such as `cargo run` belongs to the job.
+    // The kernel doesn't stop a group that no shell could continue (setpgid(2), orphaned groups).
+    Ok(kill_current_process_group(Signal::TSTP)?)
+}
+
+/// Makes the terminal raw again after another program changed its modes, as a shell does when its
+/// job stops without Ctrl+Z. Returns true if that was the case.
+///
+/// In the background, this stops the process (SIGTTOU) until the shell brings it back.
+///
+/// # Errors
+/// The terminal is gone, or no shell could bring the process back (orphaned group).
+pub(crate) fn retake() -> io::Result<bool> {
+    let Some(taken) = lock().clone() else {
+        return Ok(false);
+    };
+    let stdin = io::stdin();
+    let modes = tcgetattr(&stdin)?;
+    if is_foreground(&stdin) != Some(false) && !modes.local_modes.contains(LocalModes::ICANON) {
+        return Ok(false);
+    }
+    set(&raw(&modes, &taken.sequences))?;
+    write_past_std(&taken.sequences.enter)?;
+    Ok(true)
+}
+
+fn raw(modes: &Termios, sequences: &Sequences) -> Termios {
+    let mut raw = modes.clone();
+    raw.make_raw();
+    if sequences.has_flow_control {
+        let flow = InputModes::IXON | InputModes::IXANY;
+        raw.input_modes |= modes.input_modes & flow;
+    }
+    raw
+}
+
+fn set(modes: &Termios) -> io::Result<()> {
+    let set = || tcsetattr(io::stdin(), OptionalActions::Now, modes);
+    Ok(rustix::io::retry_on_intr(set)?)
+}
+
+/// The record is complete whatever thread panicked.
+fn lock() -> MutexGuard<'static, Option<Taken>> {
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+    use std::io::Read;
+
+    use portable_pty::{CommandBuilder, PtyPair, PtySize, native_pty_system};
+
+    use super::*;
+
+    /// Set in the environment of the test program when it runs itself on a pty, to panic there.
+    const MODE: &str = "CHAT_TEST_MODE";
+
+    const THIS: &str =
+        "tty::raw_mode::tests::a_panic_in_any_thread_restores_the_terminal_before_its_report";
+
+    #[test]
+    fn a_panic_in_any_thread_restores_the_terminal_before_its_report() {
+        if let Ok(mode) = env::var(MODE) {
+            restore_on_panic(|| process::exit(101));
+            let sequences = Sequences {
+                enter: b"<enter>".to_vec(),
+                leave: b"<leave>".to_vec(),
+                has_flow_control: mode == "console",
+            };
+            let _raw = match mode.as_str() {
+                "hidden" => RawMode::hide_typing().unwrap(),
+                _ => RawMode::enter(sequences).unwrap(),
+            };
+            let thread = thread::Builder::new().name("receive".into());
+            let ended = thread.spawn(|| panic!("in a thread")).unwrap().join();
+            unreachable!("the hook ends the process: {ended:?}");
+        }
+        for mode in ["raw", "console"] {
+            let shown = panic_on_a_terminal(mode);
+            let (_, rest) = shown.split_once("<enter>").unwrap();
+            let (_, report) = rest.split_once("<leave>").unwrap();
+            assert!(report.contains("in a thread"), "{shown}");
+        }
+        let shown = panic_on_a_terminal("hidden");
+        assert!(shown.contains("in a thread"), "{shown}");
+    }
+
+    /// The output of a program that panics on a pty, whose modes must be the same as before.
+    fn panic_on_a_terminal(mode: &str) -> String {
+        let PtyPair { master, slave } = native_pty_system().openpty(PtySize::default()).unwrap();
+        let modes = || format!("{:?}", master.get_termios());
+        let before = modes();
+        let mut program = CommandBuilder::new(env::current_exe().unwrap());
+        program.args(["--exact", "--nocapture", THIS]);
+        program.env(MODE, mode);
+        let mut child = slave.spawn_command(program).unwrap();
+        let mut reader = master.try_clone_reader().unwrap();
+        let shown = thread::spawn(move || {
+            let mut shown = Vec::new();
+            // Reading a pty fails, instead of ending, once the other side is closed.
+            let _ = reader.read_to_end(&mut shown);
+            String::from_utf8_lossy(&shown).into_owned()
+        });
+        let status = child.wait().unwrap();
+        let after = modes();
+        drop(slave);
+        let shown = shown.join().unwrap();
+        assert_eq!(status.exit_code(), 101, "{shown}");
+        assert_eq!(after, before, "{shown}");
+        shown
+    }
+}
