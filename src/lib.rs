@@ -60,4 +60,5 @@ pub mod net;
 pub mod os;
 pub mod protocol;
 pub mod server;
+mod sync;
 pub mod tty;

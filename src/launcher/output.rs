@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::launcher::display::panes::Log;
+use crate::sync::Mutex;
 use crate::tty;
 use crate::tty::log_wrap;
 
@@ -69,7 +70,7 @@ impl Output {
             .spawn(move || {
                 let _finished = finished;
                 for piece in waiting {
-                    let Some(piece) = put(&mut lock(&places), piece) else {
+                    let Some(piece) = put(&mut places.lock(), piece) else {
                         continue;
                     };
                     // A terminal that is gone is no reason to end: the session has its own.
@@ -94,7 +95,7 @@ impl Output {
 
     /// Shows a line on stdout, as [`Output::say`], that is to stay when panes are gone.
     pub(crate) fn conclude(&self, line: &str) {
-        if let Place::Pane(_, kept) = &mut *lock(&self.place) {
+        if let Place::Pane(_, kept) = &mut *self.place.lock() {
             kept.push(Piece::Out(format!("{line}\n").into_bytes()));
         }
         self.say(line);
@@ -107,7 +108,7 @@ impl Output {
 
     /// Shows everything in the server's pane from now on, and what was held.
     pub(crate) fn move_to_pane(&self, log: Log) {
-        let mut place = lock(&self.place);
+        let mut place = self.place.lock();
         if let Place::Held(pieces) = &*place {
             for piece in pieces {
                 log.show(piece.bytes());
@@ -118,7 +119,7 @@ impl Output {
 
     /// Shows everything on the terminal from now on, and what was held or is to stay there. The panes must be gone.
     pub(crate) fn move_to_terminal(&self) {
-        let kept = match std::mem::replace(&mut *lock(&self.place), Place::Terminal) {
+        let kept = match std::mem::replace(&mut *self.place.lock(), Place::Terminal) {
             Place::Terminal => Vec::new(),
             Place::Held(pieces) | Place::Pane(_, pieces) => pieces,
         };
@@ -151,11 +152,6 @@ fn put(place: &mut Place, piece: Piece) -> Option<Piece> {
         Place::Pane(log, _) => log.show(piece.bytes()),
     }
     None
-}
-
-/// Each place is whole, whatever thread failed.
-fn lock(place: &Mutex<Place>) -> MutexGuard<'_, Place> {
-    place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn show(stream: &mut (impl Write + AsFd), lines: &[u8]) -> io::Result<()> {

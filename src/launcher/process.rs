@@ -3,10 +3,12 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+
+use crate::sync::Mutex;
 
 /// What the launcher keeps of a process that it started in a process group of its own, so that Ctrl+C in its terminal reaches the
 /// launcher alone.
@@ -50,7 +52,7 @@ impl ChildProcess {
             let ended = Arc::clone(&ended);
             thread::Builder::new().name(name.into()).spawn(move || {
                 wait_for_end(pid);
-                let mut ended = lock(&ended);
+                let mut ended = ended.lock();
                 *ended = Some(process.wait().unwrap_or_default());
                 drop(ended);
                 on_end();
@@ -71,12 +73,12 @@ impl ChildProcess {
 
     /// How it ended, where it has.
     pub(crate) fn ended(&self) -> Option<ExitStatus> {
-        *lock(&self.ended)
+        *self.ended.lock()
     }
 
     /// Sends a signal to its process group, as long as it has not ended.
     pub(crate) fn signal(&self, signal: Signal) {
-        let ended = lock(&self.ended);
+        let ended = self.ended.lock();
         if ended.is_none() {
             let _ = rustix::process::kill_process_group(self.pid, signal);
         }
@@ -108,11 +110,6 @@ fn wait_for_end(pid: Pid) {
             Ok(_) | Err(_) => return,
         }
     }
-}
-
-/// The status is whole whatever thread failed.
-fn lock(ended: &Mutex<Option<ExitStatus>>) -> MutexGuard<'_, Option<ExitStatus>> {
-    ended.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
+use crate::sync;
+
 /// Most slices of one vectored send (`IOV_MAX`, writev(2)).
 pub const MAX_SLICES: usize = 1024;
 
@@ -147,7 +149,7 @@ fn poll(
 
 fn wait(fds: &mut [rustix::event::PollFd<'_>], patience: Duration) -> io::Result<bool> {
     let timeout = rustix::event::Timespec::try_from(patience).ok();
-    match rustix::event::poll(fds, timeout.as_ref()) {
+    match sync::poll(fds, timeout.as_ref()) {
         Ok(ready) => Ok(ready > 0),
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),

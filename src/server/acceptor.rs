@@ -11,8 +11,7 @@ use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, Builder, Scope};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::net;
 use crate::os;
@@ -21,6 +20,8 @@ use crate::server::linger::LINGER;
 use crate::server::log::Entry;
 use crate::server::login::{PendingLogin, Step};
 use crate::server::session::Session;
+use crate::sync::Instant;
+use crate::sync::thread::{self, Builder, Scope};
 
 /// Stack of a reader thread, in bytes. Untouched pages take no memory. Unoptimized builds need most of it.
 const STACK: usize = 256 * 1024;

@@ -7,8 +7,10 @@
 
 use std::collections::VecDeque;
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::sync::{Condvar, Instant, Mutex};
 
 /// Time for a peer to read its last line and close.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
@@ -34,13 +36,9 @@ struct State {
 }
 
 impl Linger {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Starts the linger time of `socket`, whose last line was sent. Called by the threads that send.
     pub(crate) fn add(&self, socket: Arc<TcpStream>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let lingering = Arc::downgrade(&socket);
         drop(socket);
         if lingering.strong_count() > 0 {
@@ -52,7 +50,7 @@ impl Linger {
 
     /// Shuts down the connection that has lingered longest.
     pub(crate) fn close_oldest(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while let Some((_, socket)) = state.queue.pop_front() {
             if let Some(socket) = socket.upgrade() {
                 shut_down(&socket);
@@ -65,19 +63,19 @@ impl Linger {
     /// its deadline.
     pub(crate) fn closed(&self) {
         // Taken so that the notification cannot fall between `run`'s check and its wait.
-        let _state = self.lock();
+        let _state = self.state.lock();
         self.changed.notify_one();
     }
 
     /// Makes [`Linger::run`] return once its sockets are closed.
     pub(crate) fn stop(&self) {
-        self.lock().stopping = true;
+        self.state.lock().stopping = true;
         self.changed.notify_one();
     }
 
     /// Runs the thread `linger`.
     pub(crate) fn run(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             let now = Instant::now();
             while let Some((deadline, socket)) = state.queue.front() {
@@ -91,14 +89,10 @@ impl Linger {
             state = match state.queue.front() {
                 Some((deadline, _)) => {
                     let left = deadline.saturating_duration_since(now);
-                    let woken = self.changed.wait_timeout(state, left);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
+                    self.changed.wait_timeout(state, left)
                 }
                 None if state.stopping => return,
-                None => self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner),
+                None => self.changed.wait(state),
             };
         }
     }

@@ -6,8 +6,7 @@
 use std::fmt::{self, Display};
 use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -19,6 +18,8 @@ use crate::os;
 use crate::protocol::console::ServerLine;
 use crate::protocol::event::{Answer, Event, Record};
 use crate::protocol::text::Text;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Mutex};
 use crate::tty;
 use crate::tty::log_wrap;
 use crate::tty::style;
@@ -71,11 +72,7 @@ struct State {
     over: bool,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl Shared {}
 
 impl State {
     fn push(&mut self, time: Timestamp, entry: Entry) {
@@ -118,7 +115,7 @@ impl Log {
 
     /// Takes `entry`, or counts it. It is shown with what comes next, or by [`Log::show_queued`].
     pub(crate) fn note(&self, entry: Entry) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         // Under the lock, so that the times stand in order: what the room has recorded comes here a little later than it happened, and something else
         // may have come before.
         let now = Timestamp::now();
@@ -131,7 +128,7 @@ impl Log {
         if records.is_empty() {
             return;
         }
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         let now = Timestamp::now();
         for record in records.drain(..) {
             state.push(now, Entry::Record(record));
@@ -145,15 +142,14 @@ impl Log {
 
     /// Waits until all is shown, but not for a terminal that takes nothing: its thread ends with the program.
     pub(crate) fn finish(self) {
-        let mut state = self.shared.lock();
+        let mut state = self.shared.state.lock();
         state.closing = true;
         self.shared.changed.notify_all();
         let waited = self
             .shared
             .changed
             .wait_timeout_while(state, LAST_LINES, |state| !state.over);
-        let over = waited.unwrap_or_else(PoisonError::into_inner).0.over;
-        if over {
+        if waited.over {
             // It has ended.
             let _ = self.thread.join();
         }
@@ -167,10 +163,9 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
     let mut entries = Vec::new();
     let mut told = 0;
     loop {
-        let waited = shared.changed.wait_while(shared.lock(), |state| {
+        let mut state = shared.changed.wait_while(shared.state.lock(), |state| {
             state.waiting.is_empty() && !state.closing
         });
-        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         if state.waiting.is_empty() {
             state.over = true;
             shared.changed.notify_all();
@@ -291,7 +286,7 @@ mod tests {
         };
         log.post(Entry::Plain("a line".into()));
         log.queue(&mut vec![Arc::new(record)]);
-        let state = shared.lock();
+        let state = shared.state.lock();
         assert!(state.waiting.is_sorted_by_key(|(time, _)| *time));
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::net;
 use crate::protocol::commands;
@@ -16,6 +16,7 @@ use crate::server::Shared;
 use crate::server::log::Entry;
 use crate::server::members::{ConnectionId, Refusal};
 use crate::server::room::{Endpoint, Room};
+use crate::sync::Instant;
 
 /// Time to wait for input before the greeting. An HTTP client sends first and must not be greeted.
 const GREETING_DELAY: Duration = Duration::from_millis(20);

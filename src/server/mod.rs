@@ -19,7 +19,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -40,6 +39,7 @@ use crate::server::log::{Entry, Log};
 use crate::server::replay::ReplayBuffer;
 use crate::server::room::Room;
 use crate::server::thread_budget::{LEAVING, ThreadBudget};
+use crate::sync::thread::{self, Builder};
 use crate::tty::style;
 
 /// Descriptors reserved for standard streams, listeners and history.

@@ -1,6 +1,8 @@
 //! Rate limit of one client's lines.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::sync::Instant;
 
 /// Burst allowance, as time at the sustained rate: ten seconds' worth of lines, so that a paste passes.
 const BURST: Duration = Duration::from_secs(10);

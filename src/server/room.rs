@@ -1,7 +1,7 @@
 //! The room: its members, the order of events, and the queue for the delivery thread.
 
 use std::net::TcpStream;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use crate::protocol::request::{Format, Identity, Request, RequestError};
 use crate::protocol::text::Text;
 use crate::server::members::{self, Arrival, ConnectionId, Departure, Members, Refusal};
 use crate::server::replay::{ENTRY, ReplayRange, ReplaySize, size};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// Bytes of text in the pending queue beyond which senders block. Well under `MAX_BACKLOG`, so that
 /// one batch never disconnects a member that has kept up.
@@ -119,19 +120,12 @@ impl Room {
         }
     }
 
-    /// Critical sections do not panic; if one did, the other members could still go on.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Locks once the pending queue has space. Blocks senders, never the threads that deliver.
     fn lock_with_space(&self) -> MutexGuard<'_, State> {
-        let state = self.lock();
-        self.taken
-            .wait_while(state, |state| {
-                state.pending_bytes > MAX_PENDING && !state.closed
-            })
-            .unwrap_or_else(PoisonError::into_inner)
+        let state = self.state.lock();
+        self.taken.wait_while(state, |state| {
+            state.pending_bytes > MAX_PENDING && !state.closed
+        })
     }
 
     /// Locks once the pending queue has space for another join and its replay.
@@ -140,8 +134,7 @@ impl Room {
             (state.pending_bytes > MAX_PENDING || state.replay_pending > MAX_REPLAY_PENDING)
                 && !state.closed
         };
-        let waited = self.join_allowed.wait_while(self.lock(), is_full);
-        waited.unwrap_or_else(PoisonError::into_inner)
+        self.join_allowed.wait_while(self.state.lock(), is_full)
     }
 
     /// Adds a member. Called by the thread `accept` only, like [`Room::resume`]. May block until the
@@ -372,7 +365,7 @@ impl Room {
     /// Removes the member on `connection`, for a reason that the others are told. It can resume. Does
     /// nothing if the member has left or has resumed on another connection. Never blocks.
     pub(crate) fn leave(&self, connection: ConnectionId, reason: Option<&str>) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.members.on(connection).is_some() {
             let reason = reason.map(Text::new);
             self.remove(&mut state, connection.member, reason, Departure::MayResume);
@@ -381,7 +374,7 @@ impl Room {
 
     /// Tells the member on `connection` about a fatal error and removes it. It cannot resume.
     pub(crate) fn cut(&self, connection: ConnectionId, error: &str, reason: &str) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.members.on(connection).is_some() {
             self.send_away(&mut state, connection.member, error, reason);
         }
@@ -407,7 +400,7 @@ impl Room {
     /// # Errors
     /// No member has this name.
     pub(crate) fn kick(&self, name: &Name, reason: &str) -> Result<(), RequestError> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let holder = state.members.holder(name);
         let id = holder.ok_or_else(|| RequestError::NotHere(name.text().clone()))?;
         if reason.is_empty() {
@@ -421,7 +414,7 @@ impl Room {
 
     /// Posts a message in the server's name. Never blocks.
     pub(crate) fn say(&self, text: Text) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.closed {
             self.post_event(&mut state, Event::Server { text });
         }
@@ -429,7 +422,7 @@ impl Room {
 
     /// The number of members, and the list of them up to `MAX_LISTED`.
     pub(crate) fn online(&self) -> Answer {
-        let state = self.lock();
+        let state = self.state.lock();
         Answer::Online {
             count: state.members.count(),
             members: state.members.list(),
@@ -438,7 +431,7 @@ impl Room {
 
     /// Posts the shutdown event, after which nothing more can be posted.
     pub(crate) fn close(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if !state.closed {
             self.post_event(&mut state, Event::Shutdown);
             state.closed = true;
@@ -449,12 +442,12 @@ impl Room {
 
     /// Whether the member has resumed on a later connection, so that `connection` has no reader.
     pub(crate) fn is_superseded(&self, connection: ConnectionId) -> bool {
-        let state = self.lock();
+        let state = self.state.lock();
         state.members.get(connection.member).is_some() && state.members.on(connection).is_none()
     }
 
     pub(crate) fn totals(&self) -> Totals {
-        let state = self.lock();
+        let state = self.state.lock();
         Totals {
             joined: state.joined,
             messages: state.messages,
@@ -464,12 +457,11 @@ impl Room {
     /// Moves the pending queue into `taken`, which must be empty. Waits up to `patience` for an entry.
     /// `replay` is the current size of the replay buffer. Called by the delivery thread only.
     pub(crate) fn take(&self, taken: &mut Vec<Posted>, patience: Duration, replay: ReplaySize) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.replay = replay;
-        let waited = self
+        let mut state = self
             .posted
             .wait_timeout_while(state, patience, |state| state.pending.is_empty());
-        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut state.pending, taken);
         let was_full = std::mem::take(&mut state.pending_bytes) > MAX_PENDING;
         // Joins first: one blocked join holds up the thread `accept`, and all pending logins with it.

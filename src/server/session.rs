@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::net;
 use crate::os;
@@ -16,6 +16,7 @@ use crate::server::members::ConnectionId;
 use crate::server::rate_limit::Rate;
 use crate::server::room::Standing;
 use crate::server::thread_budget::ReaderPermit;
+use crate::sync::Instant;
 
 /// Initial size of a read buffer, in bytes. Most clients never need more, and there may be thousands.
 const FIRST_READ: usize = 512;

@@ -4,8 +4,9 @@
 //! without limit, the system would run out of what a thread takes, and std ends the process that finds no place for a
 //! thread's alternative stack (sigaltstack(2)).
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use crate::sync::{Condvar, Mutex};
 
 /// Threads of members beside those that have a seat: their connections end.
 pub(crate) const LEAVING: usize = 256;
@@ -47,10 +48,6 @@ impl ThreadBudget {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// How many threads may serve members.
     pub(crate) fn places(&self) -> usize {
         self.max_readers
@@ -59,12 +56,13 @@ impl ThreadBudget {
     /// A place for the next member; waits until there is one, and calls `make_room` now and then meanwhile. None at the server's end.
     pub(crate) fn next(&self, make_room: impl Fn()) -> Option<ReaderPermit<'_>> {
         let is_full = |state: &mut State| state.readers >= self.max_readers && !state.closed;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while is_full(&mut state) {
             drop(state);
             make_room();
-            let waited = self.left.wait_timeout_while(self.lock(), HURRY, is_full);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self
+                .left
+                .wait_timeout_while(self.state.lock(), HURRY, is_full);
         }
         if state.closed {
             return None;
@@ -75,7 +73,7 @@ impl ThreadBudget {
 
     /// A place for a thread that writes, where there is one.
     pub(crate) fn writer(&self) -> Option<WriterPermit<'_>> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let is_free = state.writers < self.max_writers;
         is_free.then(|| {
             state.writers += 1;
@@ -85,21 +83,21 @@ impl ThreadBudget {
 
     /// Makes [`ThreadBudget::next`] give nothing, at the server's end.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        self.state.lock().closed = true;
         self.left.notify_all();
     }
 }
 
 impl Drop for ReaderPermit<'_> {
     fn drop(&mut self) {
-        self.0.lock().readers -= 1;
+        self.0.state.lock().readers -= 1;
         self.0.left.notify_one();
     }
 }
 
 impl Drop for WriterPermit<'_> {
     fn drop(&mut self) {
-        self.0.lock().writers -= 1;
+        self.0.state.lock().writers -= 1;
     }
 }
 

@@ -3,11 +3,12 @@
 //! All of it comes back, and a server cuts a client that takes that more slowly than it sends. So no more is sent while much is under way.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::client::net::outgoing::comes_back;
 use crate::protocol::event::{Answer, MemberId, Record};
 use crate::protocol::json::Received;
+use crate::sync::{Condvar, Mutex};
 
 /// Bytes that may come back of what is under way. Half of what `chat-server` lets a client be behind, as others speak too; no less, since each round
 /// trip brings so much at most.
@@ -42,20 +43,17 @@ impl InFlight {
         };
         // A quotation mark or a backslash is two.
         let bytes = 2 * line.len() + AROUND;
-        let mut state = self.lock();
+        let mut state = self.0.0.lock();
         state.waiting.push_back(Said { is_private, bytes });
         state.bytes += bytes;
         let (_, changed) = &*self.0;
-        // No thread panics while it holds the lock.
-        let state = changed
-            .wait_while(state, |state| state.bytes > MAX_BYTES && !state.is_over)
-            .unwrap_or_else(PoisonError::into_inner);
+        let state = changed.wait_while(state, |state| state.bytes > MAX_BYTES && !state.is_over);
         !state.is_over
     }
 
     /// Learns what has arrived: the server answers in the order in which it was sent. `own` is this client.
     pub(crate) fn hear(&self, received: &Received, own: MemberId) {
-        let mut state = self.lock();
+        let mut state = self.0.0.lock();
         let waiting = &state.waiting;
         let at = match received {
             Received::Record(Record { event, .. }, false)
@@ -82,18 +80,13 @@ impl InFlight {
 
     /// How many lines have not arrived.
     pub(crate) fn left(&self) -> u64 {
-        self.lock().waiting.len() as u64
+        self.0.0.lock().waiting.len() as u64
     }
 
     /// The connection is over, and nothing more is sent. What was not is still counted.
     pub(crate) fn close(&self) {
-        self.lock().is_over = true;
+        self.0.0.lock().is_over = true;
         self.0.1.notify_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No thread panics while it holds it.
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::TcpStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::net;
+use crate::sync::{Instant, Mutex};
 
 /// Bytes that a member may be behind, beside its welcome, the past and lists, which have bounds of their own.
 pub(crate) const MAX_BACKLOG: usize = 512 * 1024;
@@ -85,13 +85,9 @@ impl Backlog {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Appends `parts`, `exempt` bytes of which do not count as being behind. Called by the delivery thread.
     pub(crate) fn append(&self, parts: &[IoSlice<'_>], exempt: usize) -> Append {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.over {
             // Lines that are left were given up: what follows would stand after a gap, for as long as it takes until
             // the writer thread has taken this member out of the room.
@@ -118,14 +114,14 @@ impl Backlog {
 
     /// Ends writing when all is sent; false where the writer thread has ended already.
     pub(crate) fn close(&self) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.closing = Some(Instant::now() + FAREWELL);
         !state.over
     }
 
     /// Throws away what waits, but for the line that may be half sent, and ends with `reason`.
     pub(crate) fn cut(&self, reason: &[u8]) -> Cutting {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.over {
             return match state.queue.is_empty() {
                 true => Cutting::CaughtUp,
@@ -149,7 +145,7 @@ impl Backlog {
         loop {
             // What happened is seen by the send, so an error here is of no use.
             let _ = net::wait_writable(socket, TRY);
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             match state.send(socket) {
                 Ok(0) => {}
                 Ok(_) => progress = Instant::now(),
@@ -224,11 +220,11 @@ mod tests {
         let (socket, _peer) = unread();
         let backlog = Backlog::new(&[IoSlice::new(&vec![b'x'; 64 * 1024 * 1024])], 0);
         assert!(backlog.close());
-        assert!(backlog.lock().closing.unwrap() <= Instant::now() + FAREWELL);
+        assert!(backlog.state.lock().closing.unwrap() <= Instant::now() + FAREWELL);
         // Its time is over although it takes something now.
-        backlog.lock().closing = Some(Instant::now());
+        backlog.state.lock().closing = Some(Instant::now());
         assert!(matches!(backlog.write(&socket), Written::Stalled));
-        assert!(!backlog.lock().queue.is_empty());
+        assert!(!backlog.state.lock().queue.is_empty());
     }
 
     #[test]
@@ -236,7 +232,7 @@ mod tests {
         let (socket, _peer) = unread();
         let backlog = Backlog::new(&[IoSlice::new(b"one\ntwo\n")], 0);
         assert!(matches!(backlog.cut(b"why\n"), Cutting::Later));
-        assert_eq!(backlog.lock().queue, b"one\nwhy\n");
+        assert_eq!(backlog.state.lock().queue, b"one\nwhy\n");
         assert!(matches!(backlog.write(&socket), Written::Closed));
         assert!(matches!(backlog.cut(b"why\n"), Cutting::CaughtUp));
     }

@@ -16,8 +16,7 @@ use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
 use std::ops::Range;
 use std::sync::{Arc, Weak};
-use std::thread::Scope;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::net::SharedPayload;
 use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
@@ -32,6 +31,8 @@ use crate::server::members::ConnectionId;
 use crate::server::replay::{ReplayBuffer, ReplayRange};
 use crate::server::room::{Endpoint, Posted};
 use crate::server::thread_budget::LEAVING;
+use crate::sync::Instant;
+use crate::sync::thread::Scope;
 
 /// Longest time to debounce joins and leaves. A class of thousands has joined by then, and each member
 /// is sent to once.

@@ -4,8 +4,9 @@
 //! next round with what it alone has brought, and each wakes for every line that comes while the others are being
 //! delivered: the same load then makes many small rounds or few large ones, as the scheduler happens to order the threads.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use crate::sync::{Condvar, Mutex};
 
 /// Time that those in step have to bring more, once a round has ended. One that is not there by then, since a processor
 /// has other things to do, comes with the next round.
@@ -41,19 +42,15 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Pacer {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// How many rounds have ended. What is posted after this call goes out with a later one.
     pub(crate) fn round(&self) -> u64 {
-        self.lock().round
+        self.state.lock().round
     }
 
     /// For a reader that has posted since [`Pacer::round`] told `round`: waits until one more has ended. There is no turn
     /// where that was so already.
     pub(crate) fn wait(&self, round: u64) -> Option<Turn<'_>> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.round != round || state.closed {
             return None;
         }
@@ -70,7 +67,7 @@ impl Pacer {
 
     /// For the delivery thread: a round has ended. Waits a moment for what those in step have to say next.
     pub(crate) fn end_round(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.round += 1;
         state.gathering = std::mem::take(&mut state.waiting);
         if state.gathering > 0 {
@@ -80,21 +77,21 @@ impl Pacer {
             let are_missing = |state: &mut State| state.gathering > 0;
             let waited = self
                 .gathered
-                .wait_timeout_while(self.lock(), GATHER, are_missing);
+                .wait_timeout_while(self.state.lock(), GATHER, are_missing);
             drop(waited);
         }
     }
 
     /// For the delivery thread: nobody waits any more.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        self.state.lock().closed = true;
         self.ended.notify_all();
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut state = self.pacer.lock();
+        let mut state = self.pacer.state.lock();
         // One that comes too late has no part in the round that is being gathered by then.
         if state.round == self.round {
             state.gathering = state.gathering.saturating_sub(1);
@@ -118,7 +115,7 @@ mod tests {
         let round = pacer.round();
         thread::scope(|scope| {
             let reader = scope.spawn(|| pacer.wait(round).is_some());
-            while pacer.lock().waiting == 0 {
+            while pacer.state.lock().waiting == 0 {
                 thread::yield_now();
             }
             pacer.end_round();
@@ -141,12 +138,12 @@ mod tests {
                     drop(step);
                 });
             }
-            while pacer.lock().waiting < 3 {
+            while pacer.state.lock().waiting < 3 {
                 thread::yield_now();
             }
             pacer.end_round();
             // On a busy machine one may come too late; then it counts as missing.
-            let missing = pacer.lock().gathering;
+            let missing = pacer.state.lock().gathering;
             assert!(missing + rounds.try_iter().count() >= 3);
         });
     }

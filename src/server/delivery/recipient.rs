@@ -3,7 +3,6 @@
 use std::io::{ErrorKind, IoSlice};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::thread::{Builder, Scope};
 
 use crate::net::{self, SharedPayload};
 use crate::os;
@@ -14,6 +13,7 @@ use crate::server::Shared;
 use crate::server::delivery::backlog::{Append, Backlog, Cutting, Written};
 use crate::server::delivery::batch::SendPlan;
 use crate::server::members::ConnectionId;
+use crate::sync::thread::{Builder, Scope};
 
 /// Stack of a writer thread, in bytes. Its call chain is shallow.
 const WRITER_STACK: usize = 64 * 1024;

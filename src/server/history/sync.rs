@@ -5,13 +5,14 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::os;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Instant, Mutex};
 
 /// Minimum time between two syncs: events are on disk within a second, and a busy room does not keep the
 /// disk busy.
@@ -51,19 +52,19 @@ impl Sync {
 
     /// Requests a sync within a second. Never blocks.
     pub(crate) fn request(&self) {
-        if !std::mem::replace(&mut self.shared.lock().wanted, true) {
+        if !std::mem::replace(&mut self.shared.state.lock().wanted, true) {
             self.shared.changed.notify_one();
         }
     }
 
     /// The first error since the last success, once.
     pub(crate) fn error(&self) -> Option<io::Error> {
-        self.shared.lock().error.take()
+        self.shared.state.lock().error.take()
     }
 
     /// Ends the thread after the sync that is in progress. Later writes are not synced.
     pub(crate) fn stop(self) {
-        self.shared.lock().stopping = true;
+        self.shared.state.lock().stopping = true;
         self.shared.changed.notify_one();
         // The thread does not panic; if it did, there is nothing left to clean up.
         let _ = self.thread.join();
@@ -71,32 +72,24 @@ impl Sync {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn run(&self, file: &File) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let mut failing = false;
         while !state.stopping {
             if std::mem::take(&mut state.wanted) {
                 drop(state);
                 let error = file.sync_data().err();
-                state = self.lock();
+                state = self.state.lock();
                 // Repeated failures are reported once.
                 let was_failing = std::mem::replace(&mut failing, error.is_some());
                 state.error = error.filter(|_| !was_failing).or(state.error.take());
                 let next = Instant::now() + PAUSE;
                 while !state.stopping && Instant::now() < next {
                     let left = next.saturating_duration_since(Instant::now());
-                    let woken = self.changed.wait_timeout(state, left);
-                    state = woken.unwrap_or_else(PoisonError::into_inner).0;
+                    state = self.changed.wait_timeout(state, left);
                 }
             } else {
-                state = self
-                    .changed
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = self.changed.wait(state);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What is typed for the program in a pane and waits until that reads it: all of it and in order, or refused where it is too much.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use crate::sync::{Condvar, Mutex};
 
 /// Bytes that may wait for a program that does not read.
 pub(crate) const MAX_WAITING: usize = 1024 * 1024;
@@ -22,14 +22,10 @@ struct Waiting {
 }
 
 impl InputQueue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes all of `bytes`, or nothing where they are too much with what waits already; then nothing else either until that is gone, since what follows
     /// would be joined to what came before. Never waits.
     pub(crate) fn push(&self, bytes: &[u8]) {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         if waiting.ended {
             return;
         }
@@ -43,24 +39,21 @@ impl InputQueue {
 
     /// Whether what was typed last was refused.
     pub(crate) fn refuses(&self) -> bool {
-        self.lock().refuses
+        self.waiting.lock().refuses
     }
 
     /// All that waits, as soon as there is something; `None` at the end.
     pub(crate) fn take(&self) -> Option<Vec<u8>> {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         while waiting.bytes.is_empty() && !waiting.ended {
-            waiting = self
-                .told
-                .wait(waiting)
-                .unwrap_or_else(PoisonError::into_inner);
+            waiting = self.told.wait(waiting);
         }
         (!waiting.ended).then(|| std::mem::take(&mut waiting.bytes))
     }
 
     /// Nothing is written any more, and nothing taken.
     pub(crate) fn end(&self) {
-        *self.lock() = Waiting {
+        *self.waiting.lock() = Waiting {
             ended: true,
             ..Waiting::default()
         };

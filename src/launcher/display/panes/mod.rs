@@ -28,8 +28,8 @@ mod terminal_watchdog;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,7 @@ use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::panes::state::{Effect, SERVER, State};
 use crate::launcher::display::panes::terminal_watchdog::TerminalWatchdog;
 use crate::launcher::process::ChildProcess;
+use crate::sync::Mutex;
 use crate::tty::input::Keyboard;
 
 pub(crate) use crate::launcher::display::panes::host_terminal::check;
@@ -91,11 +92,7 @@ struct Shared {
     redraw: Arc<Redraw>,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+impl Shared {}
 
 impl Panes {
     /// Takes the terminal, with room for `clients`. `on_happening` is called in the threads of the panes, and must not wait for them.
@@ -155,10 +152,11 @@ impl Panes {
         on_end: impl FnOnce() + Send + 'static,
     ) -> io::Result<ChildProcess> {
         let redraw = &self.shared.redraw;
-        let child = self
-            .shared
-            .lock()
-            .open(window, title, program, environment, redraw, on_end);
+        let child =
+            self.shared
+                .state
+                .lock()
+                .open(window, title, program, environment, redraw, on_end);
         redraw.at_once();
         child
     }
@@ -166,7 +164,7 @@ impl Panes {
     /// A way to show something in the server's pane.
     pub(crate) fn log(&self) -> Log {
         Log {
-            inside: self.shared.lock().panes[SERVER].inside(),
+            inside: self.shared.state.lock().panes[SERVER].inside(),
             redraw: Arc::clone(&self.shared.redraw),
         }
     }
@@ -179,7 +177,7 @@ impl Panes {
             format!("server · {online} online"),
             "server".into(),
         ];
-        self.shared.lock().panes[SERVER].set_titles(titles);
+        self.shared.state.lock().panes[SERVER].set_titles(titles);
         self.shared.redraw.changed();
     }
 }
@@ -210,7 +208,7 @@ pub(crate) struct Log {
 impl Log {
     /// Shows whole lines. Never waits for the terminal.
     pub(crate) fn show(&self, lines: &[u8]) {
-        pane::lock(&self.inside).show(lines);
+        self.inside.lock().show(lines);
         self.redraw.changed();
     }
 }
@@ -220,7 +218,7 @@ fn read_keys(mut keyboard: Keyboard, shared: &Shared, on_happening: impl Fn(Happ
     while let Ok(event) = keyboard.read() {
         match event {
             Input::Key(key) if key.kind != KeyEventKind::Release => {
-                let effect = shared.lock().key(key);
+                let effect = shared.state.lock().key(key);
                 match effect {
                     Effect::Seen => {}
                     Effect::Passed => {
@@ -230,10 +228,10 @@ fn read_keys(mut keyboard: Keyboard, shared: &Shared, on_happening: impl Fn(Happ
                     Effect::Session(happening) => on_happening(happening),
                 }
             }
-            Input::Paste(text) => shared.lock().paste(&text),
-            Input::Resize(columns, rows) => shared.lock().size = (columns, rows),
+            Input::Paste(text) => shared.state.lock().paste(&text),
+            Input::Resize(columns, rows) => shared.state.lock().size = (columns, rows),
             Input::FocusGained | Input::FocusLost => {
-                let state = shared.lock();
+                let state = shared.state.lock();
                 state.panes[state.focus].focus(event == Input::FocusGained);
                 continue;
             }
@@ -255,7 +253,7 @@ fn draw(shared: &Shared, mut outer: HostTerminal) -> io::Result<()> {
     while shared.redraw.wait(last) {
         last = Instant::now();
         let (next, cursor, rang) = {
-            let mut state = shared.lock();
+            let mut state = shared.state.lock();
             state.fit();
             let rang = state.hear_bells();
             let (columns, rows) = state.size;

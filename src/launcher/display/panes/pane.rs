@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use portable_pty::{CommandBuilder, MasterPty, PtyPair, PtySize, native_pty_system};
@@ -14,6 +14,7 @@ use crate::launcher::display::panes::lines::Lines;
 use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::process::ChildProcess;
 use crate::protocol::text;
+use crate::sync::{Mutex, MutexGuard};
 
 /// What a pane shows when its program has ended.
 const LEFT: &[u8] = b"\x1b[1mleft; Enter starts it again\x1b[m\x1b[?25l";
@@ -141,7 +142,7 @@ impl Pane {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inside> {
-        lock(&self.inside)
+        self.inside.lock()
     }
 
     /// What the session calls its window; the server's has none.
@@ -201,7 +202,7 @@ impl Pane {
     /// Closes the terminal of a program that has ended.
     pub(crate) fn close_ended(&mut self) {
         if let Some(client) = &mut self.client
-            && !lock(&self.inside).runs
+            && !self.inside.lock().runs
         {
             client.terminal = None;
         }
@@ -228,11 +229,6 @@ impl Pane {
             self.send(report.as_bytes());
         }
     }
-}
-
-pub(crate) fn lock(inside: &Mutex<Inside>) -> MutexGuard<'_, Inside> {
-    // What a thread that failed has left can still be drawn.
-    inside.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn pty_size((cols, rows): (u16, u16)) -> PtySize {
@@ -268,7 +264,7 @@ fn read(
             Err(_) => break,
         };
         let (answer, has_focus) = {
-            let emulation = &mut lock(inside).emulation;
+            let emulation = &mut inside.lock().emulation;
             (emulation.process(&buffer[..count]), emulation.has_focus())
         };
         if has_focus {
@@ -283,7 +279,7 @@ fn read(
 }
 
 fn say_that_it_left(inside: &Mutex<Inside>) {
-    let mut inside = lock(inside);
+    let mut inside = inside.lock();
     inside.runs = false;
     inside.emulation.reset();
     inside.emulation.process(LEFT);

@@ -1,7 +1,8 @@
 //! How the thread that draws learns that there is something new to draw, and sleeps while there is not.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::sync::{Condvar, Mutex};
 
 /// Least time between two frames, unless somebody has typed.
 const FRAME: Duration = Duration::from_millis(16);
@@ -27,12 +28,8 @@ struct State {
 }
 
 impl Redraw {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn tell(&self, set: impl FnOnce(&mut State)) {
-        set(&mut self.lock());
+        set(&mut self.state.lock());
         self.told.notify_all();
     }
 
@@ -48,7 +45,7 @@ impl Redraw {
 
     /// The focused program has got a key, and is about to show it.
     pub(crate) fn expect(&self) {
-        self.lock().answer_until = Some(Instant::now() + ANSWER);
+        self.state.lock().answer_until = Some(Instant::now() + ANSWER);
     }
 
     /// The focused program has something new to see, for somebody who waits for it if it has just got a key.
@@ -68,7 +65,7 @@ impl Redraw {
 
     /// Waits until there is something to draw, where the last frame was begun at `last`. `false` at the end.
     pub(crate) fn wait(&self, last: Instant) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         loop {
             if state.ended {
                 return false;
@@ -79,12 +76,9 @@ impl Redraw {
                 return true;
             }
             state = if state.changed {
-                let waited = self.told.wait_timeout(state, pause);
-                waited.unwrap_or_else(PoisonError::into_inner).0
+                self.told.wait_timeout(state, pause)
             } else {
-                self.told
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner)
+                self.told.wait(state)
             };
         }
     }
