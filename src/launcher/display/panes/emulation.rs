@@ -1,4 +1,28 @@
 //! A terminal without a screen: takes what a program writes, knows what would be shown, and answers what the program asks.
+//!
+//! # Why not `alacritty_terminal`?
+//!
+//! vt100, the backend, neither rewraps lines after a resize nor answers queries, so both are done
+//! here. `alacritty_terminal` 0.26 does both. A trial replaced vt100 and tui-term by it, and found
+//! (release build, x86-64 Linux, a screen of 80x24 unless stated):
+//!
+//! - When the screen grows, lines come back from the scrollback, and no option prevents that.
+//!   The client redraws the conversation after a resize, so lines were on the screen twice: of
+//!   20 messages, three, after growing from 60x20 to 60x40. When the screen gets narrower, the
+//!   top lines scroll out even if there is room below.
+//! - It replaces 306 lines of code by 211, but two crates by ten, among them a pseudo-terminal, an
+//!   event loop and a second version of signal-hook, and adds 134 KB (3.6 %) to `chat-run`.
+//! - Parsing 50 MB of colored chat lines takes 0.48 s of CPU time (vt100: 0.36 s).
+//! - Its memory has fewer bounds. A title of 1 MB that a program pushes 1,000 times (`CSI 22 t`)
+//!   takes 1 GB. The combining marks of a cell and the URIs of hyperlinks have no limit; vt100
+//!   keeps 22 bytes per cell and no hyperlinks.
+//! - It drops a title that is not UTF-8, ignores the extended cursor position query (`CSI ? 6 n`),
+//!   and reports a VT102 without colors.
+//!
+//! In its favor: a resize with a full scrollback takes 0.1 ms (here: 18 ms), drawing takes 0.06 ms
+//! (0.1 ms), answers to DECRQM are true, a single row works, and `CSI 65535 @` takes less than
+//! 0.01 ms (vt100: 2.8 s). Only the program in a pane can send such sequences: the client escapes
+//! what members send.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
