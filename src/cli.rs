@@ -332,6 +332,10 @@ pub struct RunArgs {
     #[arg(long, value_name = "MS", hide = true)]
     pub window_time: Option<u64>,
 
+    /// Time that clients and windows have to end before they get SIGTERM, in milliseconds; for tests
+    #[arg(long, value_name = "MS", hide = true)]
+    pub end_time: Option<u64>,
+
     /// The room.
     #[command(flatten)]
     pub room: RoomArgs,

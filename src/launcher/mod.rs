@@ -40,6 +40,9 @@ use crate::protocol::request::Identity;
 /// Time that a window has from its start to its client's hello. Three seconds were seen once, on a busy machine.
 const WINDOW_TIME: Duration = Duration::from_secs(10);
 
+/// Time from the request to end until the next step, SIGTERM.
+const END_TIME: Duration = Duration::from_millis(500);
+
 /// A session as it was asked for, checked.
 #[derive(Debug)]
 pub struct Config {
@@ -48,6 +51,7 @@ pub struct Config {
     members: Vec<Identity>,
     big: bool,
     window_time: Duration,
+    end_time: Duration,
     room: RoomArgs,
 }
 
@@ -94,6 +98,7 @@ impl TryFrom<RunArgs> for Config {
             members,
             big: args.big,
             window_time: args.window_time.map_or(WINDOW_TIME, Duration::from_millis),
+            end_time: args.end_time.map_or(END_TIME, Duration::from_millis),
             room: args.room,
         })
     }

@@ -399,17 +399,17 @@ fn a_launcher_that_is_stopped_for_long_while_a_window_opens_goes_on() {
         "--names",
         "ala",
         "--window-time",
-        "1000",
+        "4000",
     ];
     let mut session = Session::start(&desktop, &arguments);
     session.process("sh", "ala");
     session.signal(Signal::STOP);
-    thread::sleep(Duration::from_millis(1500));
+    thread::sleep(Duration::from_millis(4500));
     session.signal(Signal::CONT);
     session.wait_for_text("ala joined");
     session.wait_for_windows(1);
     session.ctrl_c();
-    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    assert_eq!(session.wait(), 0, "{}", session.shown());
     session.assert_nothing_is_left();
     assert!(
         !session.shown().contains("did not open"),

@@ -8,12 +8,10 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
+use support::DEADLINE;
 use tempfile::TempDir;
-
-const DEADLINE: Duration = Duration::from_secs(30);
 
 /// `chat-run` without anything that would let it open windows.
 fn chat_run(arguments: &[&str]) -> Command {

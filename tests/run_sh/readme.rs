@@ -304,6 +304,6 @@ fn the_command_of_the_readme_builds_and_opens_three_windows() {
         session.wait_for_text(&format!("{name} joined"));
     }
     session.ctrl_c();
-    assert_eq!(session.wait().0, 0, "{}", session.shown());
+    assert_eq!(session.wait(), 0, "{}", session.shown());
     session.assert_nothing_is_left();
 }

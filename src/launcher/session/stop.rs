@@ -7,10 +7,8 @@ use rustix::process::Signal;
 use crate::launcher::session::window::{State, Window};
 use crate::launcher::session::{Opener, Session};
 
-/// Time from the request to end until the next step, SIGTERM.
-const TERM_AFTER: Duration = Duration::from_millis(500);
-/// Time from the request to end until the last step, SIGKILL.
-const KILL_AFTER: Duration = Duration::from_millis(1500);
+/// Time from SIGTERM until the last step, SIGKILL.
+const KILL_AFTER: Duration = Duration::from_secs(1);
 /// Time that the kernel has to end what got SIGKILL.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
 
@@ -42,7 +40,11 @@ impl Session<'_> {
         }
         self.look_at_helper();
         let began = Instant::now();
-        for (after, signal) in [(TERM_AFTER, Signal::TERM), (KILL_AFTER, Signal::KILL)] {
+        let end_time = self.config.end_time;
+        for (after, signal) in [
+            (end_time, Signal::TERM),
+            (end_time + KILL_AFTER, Signal::KILL),
+        ] {
             let interrupts = self.interrupts;
             self.pump(Some(began + after), |session| {
                 session.all_gone() || session.interrupts > interrupts

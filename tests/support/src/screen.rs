@@ -11,10 +11,8 @@ use portable_pty::{
     Child, CommandBuilder, ExitStatus, MasterPty, PtyPair, PtySize, native_pty_system,
 };
 
+use crate::DEADLINE;
 use crate::emulation::Emulation;
-
-/// Long enough for a machine that does a lot else; a test that passes never waits for it.
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How often a screen is looked at again.
 const LOOK: Duration = Duration::from_millis(5);

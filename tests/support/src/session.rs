@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
 use rustix::process::{Pid, Signal};
@@ -21,8 +20,6 @@ pub struct Session<'a> {
     _terminal: Box<dyn MasterPty + Send>,
     keyboard: Box<dyn Write + Send>,
     shown: Arc<Mutex<Vec<u8>>>,
-    /// When it was last told to end.
-    told: Instant,
     port: Option<u16>,
 }
 
@@ -80,7 +77,6 @@ impl<'a> Session<'a> {
             _terminal: pair.master,
             keyboard: writer,
             shown,
-            told: Instant::now(),
             port: None,
         }
     }
@@ -158,41 +154,32 @@ impl<'a> Session<'a> {
     }
 
     pub fn ctrl_c(&mut self) {
-        self.told = Instant::now();
         self.type_in("\x03");
     }
 
     pub fn signal(&mut self, signal: Signal) {
         let pid = i32::try_from(self.child.process_id().unwrap()).unwrap();
-        self.told = Instant::now();
         send(pid, signal);
     }
 
-    /// Waits for the end of `chat-run`; gives its exit code, and the time since it was told to end.
-    pub fn wait(&mut self) -> (u32, Duration) {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return (status.exit_code(), self.told.elapsed());
-            }
-            assert!(
-                began.elapsed() < DEADLINE,
-                "chat-run does not end; captured:\n{}",
-                self.captured()
-            );
-            thread::sleep(Duration::from_millis(1));
-        }
+    /// Waits for the end of `chat-run`, and returns its exit code.
+    pub fn wait(&mut self) -> u32 {
+        let child = &mut self.child;
+        let shown = || String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned();
+        wait_at_most(DEADLINE, "end of chat-run", shown, || {
+            let status = child.try_wait().unwrap()?;
+            Some(status.exit_code())
+        })
     }
 
-    /// Waits until no process, window, socket or file of the session is there, and gives the time since it was told to end.
-    pub fn wait_until_nothing_is_left(&self) -> Duration {
+    /// Waits until no process, window, socket or file of the session is there.
+    pub fn wait_until_nothing_is_left(&self) {
         wait_at_most(
-            Duration::from_secs(5),
+            DEADLINE,
             "clean end",
             || format!("{}\nleft: {:#?}", self.captured(), self.left()),
             || self.left().is_empty().then_some(()),
         );
-        self.told.elapsed()
     }
 
     /// As [`Session::wait_until_nothing_is_left`], when `chat-run` has just ended: then it has waited for all that itself.

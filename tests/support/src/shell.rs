@@ -3,13 +3,12 @@
 use std::ffi::OsString;
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::process::Pid;
 
 use super::place::{MARK, Place};
 use super::screen::Screen;
-use super::wait::wait_at_most;
+use super::wait::{DEADLINE, wait_at_most};
 
 /// Waits for Enter, runs what it is given as a job in the foreground, writes its exit code to the file `$0`, and goes on for as long as it is
 /// looked at.
@@ -18,9 +17,6 @@ const SCRIPT: &str =
 
 /// Typed when all is over.
 const BEHIND: &str = "behind";
-
-/// What a program may take until it has ended with all that it has started: five times what the longest end takes.
-const END_TIME: Duration = Duration::from_secs(10);
 
 /// See the top.
 pub struct Shell {
@@ -129,7 +125,7 @@ impl Shell {
 
     /// Waits until there is an answer.
     pub fn wait_for<T>(&self, what: &str, answer: impl FnMut() -> Option<T>) -> T {
-        wait_at_most(END_TIME, what, || self.captured(), answer)
+        wait_at_most(DEADLINE, what, || self.captured(), answer)
     }
 
     /// Everything that is known, for a test that fails.
