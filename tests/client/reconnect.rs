@@ -392,14 +392,14 @@ fn who_was_kicked_does_not_come_back_by_itself() {
 #[test]
 fn a_server_that_does_not_answer_what_was_said_is_lost_and_one_that_only_takes_its_time_is_not() {
     let fake = FakeServer::new();
-    let arguments = [&fake.address(), "-n", "ala", "--answer-time", "1200"];
+    let arguments = [&fake.address(), "-n", "ala", "--answer-time", "3000"];
     let mut ala = Screen::start(&chat_client(&arguments), 70, 12);
     let mut server = let_in(&fake, &ala);
     ala.type_keys("hi\r");
     server.expect("hi");
     // Longer in all than the answer may take, and far less each time, also on a machine that does a lot else.
     for seq in 4..14 {
-        thread::sleep(Duration::from_millis(150));
+        thread::sleep(Duration::from_millis(400));
         server.send(&message(seq, 3, "ola", &format!("number {seq}"), ""));
         ala.expect(&format!("ola: number {seq}"));
     }

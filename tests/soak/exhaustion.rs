@@ -39,10 +39,9 @@ fn without_descriptors_it_waits_without_spinning_says_so_now_and_then_and_recove
 
 #[test]
 fn a_storm_of_those_who_join_and_are_gone_takes_no_more_threads_than_there_are_places() {
-    let _alone = alone();
     /// Members, those that end, and the threads of the server itself.
     const PLACES: usize = 128 + 256 + 8;
-
+    let _alone = alone();
     let server = Server::start(&["--rate", "0"]);
     let mut ala = server.join("ala");
     // A past that takes the delivery thread longer than a coming takes the others.
@@ -222,8 +221,8 @@ fn ten_thousand_connects_and_closes_leave_nothing_behind() {
 
 #[test]
 fn lines_that_never_end_are_not_kept() {
-    let _alone = alone();
     const MEMBERS: usize = 100;
+    let _alone = alone();
     let server = Server::start(&[]);
     let mut clients: Vec<Client> = (0..MEMBERS)
         .map(|number| server.join(&format!("m{number}")))
@@ -243,9 +242,9 @@ fn lines_that_never_end_are_not_kept() {
 
 #[test]
 fn a_member_without_progress_is_cut_and_one_that_reads_slowly_gets_everything() {
-    let _alone = alone();
     // More than the kernel takes, and less than a member may be behind.
     const LINES: usize = 300;
+    let _alone = alone();
     let server = Server::start_as(after(
         "ulimit -n 256",
         &chat_server(&["-p", "0", "--rate", "0"]),

@@ -12,7 +12,7 @@ use chat_run::net::GIVEN_UP_AFTER;
 use support::faults::Faults;
 use support::screen::Screen;
 use support::wait::wait_at_most;
-use support::{Program, Server, program};
+use support::{DEADLINE, Program, Server, program};
 
 /// The server's address, and that of the client.
 const SERVER: &str = "10.99.1.1";
@@ -47,7 +47,7 @@ fn haste() -> u32 {
 
 /// Time in which a peer that has vanished must have been found out, here. A busy machine has some more.
 fn given_up_after() -> Duration {
-    GIVEN_UP_AFTER / haste() + Duration::from_secs(5)
+    GIVEN_UP_AFTER / haste() + DEADLINE
 }
 
 /// The three namespaces. Each is there as long as a process is in it, and these end with their input.
