@@ -42,6 +42,15 @@ pub fn allow_hangup() {
     let _ = SigSet::from(Signal::SIGHUP).thread_unblock();
 }
 
+/// Makes this thread's reads from a terminal in the background fail with `EIO`; otherwise they would
+/// stop the process (`SIGTTIN`, credentials(7)).
+pub(crate) fn fail_background_reads() {
+    use nix::sys::signal::{SigSet, Signal};
+
+    // As above: it cannot fail.
+    let _ = SigSet::from(Signal::SIGTTIN).thread_block();
+}
+
 /// Lets this process write to its terminal, and set it, also while another job is in the foreground, which would otherwise stop it (`SIGTTOU`).
 pub fn allow_terminal_output() {
     use nix::sys::signal::{SigSet, Signal};

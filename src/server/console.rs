@@ -1,30 +1,65 @@
-//! The operator's commands, and the terminal that they are typed on.
+//! The operator's commands, and the terminal or pipe they come from.
 
 use std::io::{self, BufRead, IsTerminal};
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use crate::protocol::commands::{self, OperatorCommand};
 use crate::protocol::event::Answer;
 use crate::protocol::request::{self, RequestError};
 use crate::protocol::text::Text;
 use crate::server::ServerEvent;
+use crate::server::log::{Entry, Log, Poster};
 use crate::server::room::Room;
 use crate::tty;
+use crate::tty::console::{Console, Input};
+use crate::tty::input::Keyboard;
+use crate::tty::raw_mode;
 
-/// What a command leads to.
+/// The commands that Tab completes.
+const COMMANDS: [&str; 5] = ["/help", "/kick", "/online", "/quit", "/say"];
+
+/// Each line fits in a pane of 40 columns.
+const HELP: [&str; 5] = [
+    "/say TEXT: speak to everybody",
+    "/kick NAME [REASON]: disconnect NAME",
+    "/online: who is here",
+    "/help: this list",
+    "/quit: end the server, like Ctrl+C",
+];
+
+/// The result of a command.
 pub(crate) enum Outcome {
     Nothing,
     Answer(Answer),
     Quit,
 }
 
-/// Reads the operator's lines, on a terminal or from the launcher; their end is the end of a launcher.
+/// Starts the thread `console`, which reads the operator's lines: on a terminal, with a line editor
+/// below the log if it's capable; or from the launcher, whose end ends the server.
 ///
-/// The thread is not joined: nothing ends a read of a terminal. It holds nothing but the way to tell.
-pub(crate) fn start(lifeline: bool, events: Sender<ServerEvent>) -> io::Result<()> {
+/// The thread isn't joined, since nothing ends a read of a terminal. It owns nothing but senders.
+///
+/// # Errors
+/// A thread or socket can't be created.
+pub(crate) fn start(lifeline: bool, events: Sender<ServerEvent>, log: &Log) -> io::Result<()> {
     let input = io::stdin();
     let is_operator = input.is_terminal() && tty::is_foreground(&input) == Some(true);
+    let thread = thread::Builder::new().name("console".into());
+    if is_operator && !lifeline && tty::is_capable() {
+        // A handler's panic ends one client; the next line in the log takes the terminal again.
+        raw_mode::restore_on_panic(|| {});
+        let (keyboard, poster) = (Keyboard::open()?, log.poster());
+        let (redrawn, suspending) = (poster.clone(), events.clone());
+        let console = Console::new(
+            move || redrawn.redraw(),
+            // The receiver is gone if the server is ending already.
+            move |console| drop(suspending.send(ServerEvent::Suspend(console))),
+        );
+        log.attach(Arc::clone(&console));
+        let read = move || read_keys(&console, keyboard, &events, &poster);
+        return thread.spawn(read).map(drop);
+    }
     if !is_operator && !lifeline {
         return Ok(());
     }
@@ -32,55 +67,66 @@ pub(crate) fn start(lifeline: bool, events: Sender<ServerEvent>) -> io::Result<(
         for line in input.lock().split(b'\n') {
             // The terminal is gone.
             let Ok(line) = line else { break };
-            // A terminal that is not set to UTF-8 is no reason to end.
+            // The terminal may not be set to UTF-8.
             let line = String::from_utf8_lossy(&line).into_owned();
             if events.send(ServerEvent::Line(line)).is_err() {
                 return;
             }
         }
         if lifeline {
-            // The receiver may be gone, which is what this asks for.
+            // The receiver is gone if the server is ending already.
             let _ = events.send(ServerEvent::Stop);
         }
     };
-    thread::Builder::new()
-        .name("console".into())
-        .spawn(read)
-        .map(drop)
+    thread.spawn(read).map(drop)
 }
 
-/// Does what the operator typed.
+fn read_keys(console: &Console, keyboard: Keyboard, events: &Sender<ServerEvent>, log: &Poster) {
+    let keyboard = keyboard.pausing_in_background(None);
+    let complete = |before: &str| tty::console::complete(before, &COMMANDS, &log.names());
+    console.read_keys(keyboard, complete, |input| match input {
+        Input::Line(line) => {
+            log.post(Entry::Typed(line.clone()));
+            // The receiver is gone if the server is ending already.
+            let _ = events.send(ServerEvent::Line(line));
+        }
+        Input::Refused(refusal) => log.post(Entry::Error(refusal.to_string())),
+    });
+}
+
+/// Runs the operator's command.
 pub(crate) fn handle(line: &str, room: &Room) -> Outcome {
     let line = line.trim();
     let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();
     let error = |error: RequestError| Outcome::Answer(Answer::Error(Text::new(&error.to_string())));
-    let word = command.to_lowercase();
-    if word.is_empty() {
-        return Outcome::Nothing;
-    }
-    let Some((command, row)) = commands::find(&commands::OPERATOR, &word) else {
-        let word = request::excerpt(&word);
-        let text = format!("unknown command {word}: /say TEXT speaks, /help lists the commands");
-        return Outcome::Answer(Answer::Error(Text::new(&text)));
-    };
-    match command {
-        OperatorCommand::Say => {
+    match command.to_lowercase().as_str() {
+        "" => Outcome::Nothing,
+        "/say" => {
             let text = Text::new(rest);
             if !text.is_visible() {
-                return error(RequestError::Usage(row.usage));
+                return error(RequestError::Usage("/say TEXT"));
             }
             room.say(text);
             Outcome::Nothing
         }
-        OperatorCommand::Kick => {
+        "/kick" => {
             let (name, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-            let kicked = request::parse_recipient(name, RequestError::Usage(row.usage))
+            let usage = RequestError::Usage("/kick NAME or /kick NAME REASON");
+            let kicked = request::parse_recipient(name, usage)
                 .and_then(|name| room.kick(&name, reason.trim()));
             kicked.map_or_else(error, |()| Outcome::Nothing)
         }
-        OperatorCommand::Online => Outcome::Answer(room.online()),
-        OperatorCommand::Help => Outcome::Answer(Answer::Help(commands::operator_help())),
-        OperatorCommand::Quit => Outcome::Quit,
+        "/online" | "/who" => Outcome::Answer(room.online()),
+        "/help" | "/?" => Outcome::Answer(Answer::Help(
+            HELP.iter().map(|line| Text::new(line)).collect(),
+        )),
+        "/quit" | "/exit" => Outcome::Quit,
+        word => {
+            let word = request::excerpt(word);
+            let text =
+                format!("unknown command {word}: /say TEXT speaks, /help lists the commands");
+            Outcome::Answer(Answer::Error(Text::new(&text)))
+        }
     }
 }

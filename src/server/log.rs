@@ -1,12 +1,15 @@
-//! What the operator sees: each thing that happens, on stdout, by a thread of its own.
+//! The operator's log on stdout, written by a thread of its own.
 //!
-//! The operator's terminal is a slow peer too: it may be stopped, or its pipe may be gone. So nobody waits for
-//! it; what it does not take in time is counted, and the count is shown when it takes something again.
+//! The operator's terminal is a slow peer, too: it may be stopped, or its pipe may be closed. So no
+//! other thread waits for it. Lines that it doesn't accept in time are counted, and the count is
+//! shown once it accepts output again.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -15,48 +18,50 @@ use jiff::tz::TimeZone;
 use termcolor::{Buffer, Color, WriteColor};
 
 use crate::os;
-use crate::protocol::console::ServerLine;
-use crate::protocol::event::{Answer, Event, Record};
+use crate::protocol::event::{Answer, Event, MemberId, Record};
 use crate::protocol::text::Text;
-use crate::sync::thread::{self, JoinHandle};
-use crate::sync::{Condvar, Mutex};
-use crate::tty;
-use crate::tty::log_wrap;
+use crate::tty::console::{Console, LogOutput, PROMPT};
 use crate::tty::style;
 
 /// Lines that may wait for the terminal.
 const MAX_WAITING: usize = 4096;
 
-/// How long the end of the program waits for a terminal that takes nothing.
+/// How long the end of the program waits for a terminal that accepts no output.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// A line of the log.
 pub(crate) enum Entry {
     /// Something happened in the room.
     Record(Arc<Record>),
-    /// Somebody connected.
+    /// A client connected.
     Connected(SocketAddr),
-    /// The member of this name came back.
+    /// The member with this name resumed.
     Returned(SocketAddr, Text),
-    /// Somebody is gone who never had a name; with what was said last against it, if anything.
+    /// A client that never logged in disconnected; with the last error it was sent, if any.
     Disconnected(SocketAddr, Option<Text>),
-    /// What the operator is told, without a time.
+    /// A message to the operator, without a time.
     Plain(String),
+    /// A line typed on the console.
+    Typed(String),
     /// An answer to the operator's command.
     Answer(Answer),
     /// Something went wrong.
     Error(String),
 }
 
-/// The way to the log. Any thread may use it, and never waits for the terminal.
+/// The log. No call waits for the terminal.
 pub(crate) struct Log {
-    shared: Arc<Shared>,
+    poster: Poster,
     thread: JoinHandle<()>,
 }
 
+/// Adds lines to the log, from a thread that may outlive it.
+#[derive(Clone)]
+pub(crate) struct Poster(Arc<Shared>);
+
 #[derive(Default)]
 struct Shared {
-    /// Guards what waits; no other lock is taken while it is held.
+    /// No other lock is taken while this one is held.
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -64,23 +69,38 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: Vec<(Timestamp, Entry)>,
-    /// Lines that came when too many were waiting.
+    /// Lines dropped because too many were waiting.
     lost: u64,
-    /// Members who are here, as far as the log has been told.
-    online: usize,
+    /// The members, as of the last record queued here.
+    members: BTreeMap<MemberId, Text>,
+    /// The console to show, until the log's thread takes it.
+    console: Option<Arc<Console>>,
+    /// The console has to be drawn again.
+    is_console_stale: bool,
     closing: bool,
     over: bool,
 }
 
-impl Shared {}
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl State {
     fn push(&mut self, time: Timestamp, entry: Entry) {
         if let Entry::Record(record) = &entry {
-            if let Event::Joined(_) = record.event {
-                self.online += 1;
-            } else if let Event::Left { .. } = record.event {
-                self.online = self.online.saturating_sub(1);
+            match &record.event {
+                Event::Joined(member) => {
+                    self.members.insert(member.id, member.name.clone());
+                }
+                Event::Renamed { id, to, .. } => {
+                    self.members.insert(*id, to.clone());
+                }
+                Event::Left { id, .. } => {
+                    self.members.remove(id);
+                }
+                Event::Message { .. } | Event::Server { .. } | Event::Shutdown => {}
             }
         }
         if self.waiting.len() < MAX_WAITING {
@@ -92,93 +112,149 @@ impl State {
 }
 
 impl Log {
-    /// Begins to print to stdout; with [`ServerLine::Online`], if that is a launcher's.
+    /// Starts the log's thread, which prints to stdout. A launcher also gets the number of members,
+    /// whenever it changes, in a line of its own that no member can forge: `ESC ] 2 ; online N BEL`.
     pub(crate) fn start(coloured: bool, to_launcher: bool) -> Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let printing = Arc::clone(&shared);
+        let poster = Poster(Arc::default());
+        let shared = Arc::clone(&poster.0);
         let line = match coloured {
             true => Buffer::ansi(),
             false => Buffer::no_color(),
         };
         let thread = thread::Builder::new()
             .name("log".into())
-            .spawn(move || print(&printing, line, to_launcher))
+            .spawn(move || print(&shared, line, to_launcher))
             .context(os::NO_THREAD)?;
-        Ok(Self { shared, thread })
+        Ok(Self { poster, thread })
     }
 
-    /// Shows `entry`, or counts it where the terminal does not keep up.
+    /// For a thread that may outlive this.
+    pub(crate) fn poster(&self) -> Poster {
+        self.poster.clone()
+    }
+
+    /// Shows a console below the log.
+    pub(crate) fn attach(&self, console: Arc<Console>) {
+        self.poster.0.lock().console = Some(console);
+        self.poster.redraw();
+    }
+
+    /// Shows `entry`, or counts it if the terminal doesn't keep up.
     pub(crate) fn post(&self, entry: Entry) {
-        self.note(entry);
-        self.show_queued();
+        self.poster.post(entry);
     }
 
-    /// Takes `entry`, or counts it. It is shown with what comes next, or by [`Log::show_queued`].
+    /// Queues `entry`, or counts it. It is shown with the next entry, or by [`Log::show_queued`].
     pub(crate) fn note(&self, entry: Entry) {
-        let mut state = self.shared.state.lock();
-        // Under the lock, so that the times stand in order: what the room has recorded comes here a little later than it happened, and something else
-        // may have come before.
-        let now = Timestamp::now();
-        state.push(now, entry);
+        self.poster.note(entry);
     }
 
-    /// Takes all of `records`, or counts them, and leaves none of them there. They are shown with what comes next, or
-    /// by [`Log::show_queued`]: the log's thread is not to compete with what the caller has to do first.
+    /// Moves all `records` to the queue, or counts them. They are shown with the next entry, or by
+    /// [`Log::show_queued`], so that the log's thread doesn't compete with the caller's next step.
     pub(crate) fn queue(&self, records: &mut Vec<Arc<Record>>) {
         if records.is_empty() {
             return;
         }
-        let mut state = self.shared.state.lock();
+        let mut state = self.poster.0.lock();
         let now = Timestamp::now();
         for record in records.drain(..) {
             state.push(now, Entry::Record(record));
         }
     }
 
-    /// Shows what was queued.
+    /// Shows the queued entries.
     pub(crate) fn show_queued(&self) {
-        self.shared.changed.notify_all();
+        self.poster.0.changed.notify_all();
     }
 
-    /// Waits until all is shown, but not for a terminal that takes nothing: its thread ends with the program.
+    /// Shows what is left and removes the console, but gives up on a terminal that accepts no
+    /// output: then the log's thread ends with the program.
     pub(crate) fn finish(self) {
-        let mut state = self.shared.state.lock();
+        let shared = &self.poster.0;
+        let mut state = shared.lock();
         state.closing = true;
-        self.shared.changed.notify_all();
-        let waited = self
-            .shared
+        shared.changed.notify_all();
+        let waited = shared
             .changed
             .wait_timeout_while(state, LAST_LINES, |state| !state.over);
-        if waited.over {
-            // It has ended.
+        let over = waited.unwrap_or_else(PoisonError::into_inner).0.over;
+        if over {
+            // It has ended, so this doesn't wait.
             let _ = self.thread.join();
         }
     }
 }
 
-/// Prints what comes, each line of it made in `line`.
+impl Poster {
+    /// As [`Log::post`].
+    pub(crate) fn post(&self, entry: Entry) {
+        self.note(entry);
+        self.0.changed.notify_all();
+    }
+
+    fn note(&self, entry: Entry) {
+        let mut state = self.0.lock();
+        // Read under the lock, so that the times are in order: the room's records arrive a little
+        // later than they happened, and another entry may have come first.
+        let now = Timestamp::now();
+        state.push(now, entry);
+    }
+
+    /// Draws the console again.
+    pub(crate) fn redraw(&self) {
+        self.0.lock().is_console_stale = true;
+        self.0.changed.notify_all();
+    }
+
+    /// The members' names, for completion.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let state = self.0.lock();
+        let names = state.members.values();
+        names.map(|name| name.as_str().to_owned()).collect()
+    }
+}
+
+/// Prints entries until the log is finished, each formatted in `line`.
 fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
     let mut clock = Clock::new();
-    let mut out = BufWriter::new(io::stdout());
+    let mut output = LogOutput::new();
     let mut entries = Vec::new();
     let mut told = 0;
     loop {
-        let mut state = shared.changed.wait_while(shared.state.lock(), |state| {
-            state.waiting.is_empty() && !state.closing
-        });
-        if state.waiting.is_empty() {
-            state.over = true;
+        let state = shared.lock();
+        let is_idle = |state: &mut State| {
+            state.waiting.is_empty() && !state.is_console_stale && !state.closing
+        };
+        let mut state = match output.wait() {
+            None => shared
+                .changed
+                .wait_while(state, is_idle)
+                .unwrap_or_else(PoisonError::into_inner),
+            Some(time) => {
+                let waited = shared.changed.wait_timeout_while(state, time, is_idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        let is_over = state.waiting.is_empty() && state.closing;
+        std::mem::swap(&mut state.waiting, &mut entries);
+        let lost = std::mem::take(&mut state.lost);
+        let online = state.members.len();
+        let console = state.console.take();
+        state.is_console_stale = false;
+        drop(state);
+        // A terminal that is gone doesn't end the room, so errors are ignored from here on.
+        if is_over {
+            let _ = output.detach();
+            shared.lock().over = true;
             shared.changed.notify_all();
             return;
         }
-        std::mem::swap(&mut state.waiting, &mut entries);
-        let lost = std::mem::take(&mut state.lost);
-        let online = state.online;
-        drop(state);
-        let columns = tty::columns(out.get_ref());
+        if let Some(console) = console {
+            output.attach(console);
+        }
+        let _ = output.update();
         let mut show = |line: &mut Buffer| {
-            // Into memory, here and below; an error is seen at the flush.
-            let _ = out.write_all(&log_wrap::fitting(line.as_slice(), columns));
+            let _ = output.write(line.as_slice());
             line.clear();
         };
         for (time, entry) in entries.drain(..) {
@@ -192,15 +268,15 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
             show(&mut line);
         }
         if to_launcher && online != told {
-            let _ = writeln!(out, "{}", ServerLine::Online(online));
+            let _ = writeln!(line, "\x1b]2;online {online}\x07");
+            show(&mut line);
             told = online;
         }
-        // A terminal that is gone is no reason to end: the room goes on.
-        let _ = out.flush();
+        let _ = output.flush();
     }
 }
 
-/// The local time of day, which costs more to find than a line to write: once a second has to do.
+/// Formats the local time of day, once per second: finding it takes longer than writing a line.
 struct Clock {
     zone: TimeZone,
     second: i64,
@@ -232,8 +308,12 @@ fn write_entry(
     time: Timestamp,
     entry: &Entry,
 ) -> io::Result<()> {
-    // A list of commands has several lines, and is nothing that has happened.
-    if !matches!(entry, Entry::Plain(_) | Entry::Answer(Answer::Help(_))) {
+    // Only events have a time. The help has several lines.
+    let has_time = !matches!(
+        entry,
+        Entry::Plain(_) | Entry::Typed(_) | Entry::Answer(Answer::Help(_))
+    );
+    if has_time {
         write!(out, "{} ", clock.show(time))?;
     }
     match entry {
@@ -247,6 +327,11 @@ fn write_entry(
             }
         }
         Entry::Plain(text) => out.write_all(text.as_bytes())?,
+        Entry::Typed(line) => {
+            out.set_color(&style::quiet())?;
+            write!(out, "{PROMPT}{line}")?;
+            out.reset()?;
+        }
         Entry::Answer(error @ Answer::Error(_)) => {
             style::paint(out, Color::Yellow, &error.to_string())?;
         }
@@ -256,7 +341,7 @@ fn write_entry(
     out.write_all(b"\n")
 }
 
-/// Where somebody connects from: an IPv4 address that comes to an IPv6 socket as what it is (RFC 4291, 2.5.5.2).
+/// A peer's address; an IPv4 address mapped to IPv6 (RFC 4291, 2.5.5.2) is shown as IPv4.
 struct Peer<'a>(&'a SocketAddr);
 
 impl Display for Peer<'_> {
@@ -272,10 +357,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_stand_in_the_order_of_the_lines() {
-        let shared = Arc::new(Shared::default());
+    fn the_lines_times_are_in_order() {
+        let poster = Poster(Arc::default());
         let log = Log {
-            shared: Arc::clone(&shared),
+            poster: poster.clone(),
             thread: thread::spawn(|| {}),
         };
         let before = Timestamp::try_from(SystemTime::now() - Duration::from_secs(2)).unwrap();
@@ -286,7 +371,7 @@ mod tests {
         };
         log.post(Entry::Plain("a line".into()));
         log.queue(&mut vec![Arc::new(record)]);
-        let state = shared.state.lock();
+        let state = poster.0.lock();
         assert!(state.waiting.is_sorted_by_key(|(time, _)| *time));
     }
 }

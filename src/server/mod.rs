@@ -18,7 +18,9 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -26,7 +28,6 @@ use anyhow::{Context, Result};
 use crate::net;
 use crate::net::listen::{self, ListenAddress};
 use crate::os;
-use crate::protocol::console::ServerLine;
 use crate::protocol::text::Text;
 use crate::server::acceptor::{Acceptor, MAX_PENDING_LOGINS, Stop};
 use crate::server::console::Outcome;
@@ -39,8 +40,8 @@ use crate::server::log::{Entry, Log};
 use crate::server::replay::ReplayBuffer;
 use crate::server::room::Room;
 use crate::server::thread_budget::{LEAVING, ThreadBudget};
-use crate::sync::thread::{self, Builder};
-use crate::tty::style;
+use crate::tty::console::Console;
+use crate::tty::{raw_mode, style};
 
 /// Descriptors reserved for standard streams, listeners and history.
 const OTHER_DESCRIPTORS: usize = 32;
@@ -83,6 +84,8 @@ struct Shared {
 enum ServerEvent {
     /// A line that the operator entered.
     Line(String),
+    /// Ctrl+Z on the console, which has restored the terminal.
+    Suspend(Arc<Console>),
     /// A signal, or the end of the console.
     Stop,
 }
@@ -150,22 +153,25 @@ pub fn run(config: Config) -> Result<()> {
         rate: config.rate,
         login_time: config.login_time,
     };
-    console::start(config.lifeline, sender).context(os::NO_THREAD)?;
-    serve(&shared, (&listeners, max_logins), &events, replay, history)?;
+    let served = console::start(config.lifeline, sender, &shared.log)
+        .context(os::NO_THREAD)
+        .and_then(|()| serve(&shared, (&listeners, max_logins), &events, replay, history));
 
     let totals = shared.room.totals();
     let summary = format!(
-        "{}, {} joined, {} message{}",
+        "the room is closed: {}, {} joined, {} message{}",
         style::in_words(begin.elapsed()),
         totals.joined,
         totals.messages,
         if totals.messages == 1 { "" } else { "s" }
     );
-    shared
-        .log
-        .post(Entry::Plain(ServerLine::Closed(&summary).to_string()));
+    if served.is_ok() {
+        shared.log.post(Entry::Plain(summary));
+    }
     shared.log.finish();
-    Ok(())
+    // The log has done this, unless its terminal accepts no output.
+    raw_mode::restore();
+    served
 }
 
 /// Serves clients until the server ends. When this returns, every thread that serves a client has ended.
@@ -184,7 +190,7 @@ fn serve(
         let deliver = move || {
             if catch_unwind(AssertUnwindSafe(|| deliver.run())).is_err() {
                 // No other thread sends, so the members could not even be told.
-                std::process::exit(1);
+                raw_mode::exit(1);
             }
             shared.linger.stop();
         };
@@ -212,6 +218,7 @@ fn operate(room: &Room, events: &Receiver<ServerEvent>, log: &Log) {
     for event in events {
         match event {
             ServerEvent::Stop => return,
+            ServerEvent::Suspend(console) => console.stop_job(),
             ServerEvent::Line(line) => match console::handle(&line, room) {
                 Outcome::Nothing => {}
                 Outcome::Answer(answer) => log.post(Entry::Answer(answer)),
@@ -226,7 +233,7 @@ fn handle_signals(events: Sender<ServerEvent>) -> Result<()> {
     let mut asked = false;
     ctrlc::set_handler(move || {
         if std::mem::replace(&mut asked, true) {
-            std::process::exit(1);
+            raw_mode::exit(1);
         }
         // The receiver is gone if the server is ending already.
         let _ = events.send(ServerEvent::Stop);
@@ -247,7 +254,7 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     };
     let mut out = io::stdout();
     // Without a reader, the server runs all the same.
-    let _ = writeln!(out, "{}", ServerLine::Listening(*first)).and_then(|()| out.flush());
+    let _ = writeln!(out, "listening on {first}").and_then(|()| out.flush());
     for address in others {
         log.post(Entry::Plain(format!("and on {address}")));
     }

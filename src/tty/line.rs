@@ -6,6 +6,7 @@ use std::ops::Range;
 use termcolor::{Buffer, ColorSpec, WriteColor};
 
 use crate::protocol::text::clean;
+use crate::tty::log_wrap;
 use crate::tty::style;
 use crate::tty::wrap;
 
@@ -39,6 +40,24 @@ impl Line {
     /// Text without colours.
     pub fn plain(text: &str) -> Self {
         Self::new(2, |line| line.write_all(clean(text).as_bytes()))
+    }
+
+    /// A line of a log, with its colours as escape sequences. Rows after the first are indented to
+    /// the text after the time.
+    pub(crate) fn of_log(line: &str) -> Self {
+        let (text, sequences) = log_wrap::split(line);
+        let mut style = ColorSpec::new();
+        let mut styles = vec![(0, style.clone())];
+        for (at, sequence) in sequences {
+            style::apply_sgr(sequence, &mut style);
+            styles.push((at, style.clone()));
+        }
+        Self {
+            indent: log_wrap::indent(&text),
+            text,
+            styles,
+            ..Self::default()
+        }
     }
 
     /// Leaves of its looks what is no colour: bold, and dim in place of grey.

@@ -1,15 +1,16 @@
-//! The lines of a log, cut at words into the rows of a terminal: all but the first of a line stand further in, so that none can be taken for a
-//! line of its own.
+//! Wraps log lines at words into a terminal's rows. All rows of a line but the first are indented, so
+//! that no part of a message can pass for a line of the log.
 
 use std::borrow::Cow;
 use std::iter;
 
 use crate::tty::wrap;
 
-/// Columns that a time takes at the beginning of a line, with the blank after it.
+/// Columns of the time at the start of a line, with the space after it.
 const TIME: usize = "00:00:00 ".len();
 
-/// What to write to a terminal of so many columns for whole lines; where the number is not known, or it is no terminal, they stay as they are.
+/// Wraps whole lines for a terminal of this many columns. They stay as they are if the number isn't
+/// known, or the output isn't a terminal.
 pub(crate) fn fitting(lines: &[u8], columns: Option<usize>) -> Cow<'_, [u8]> {
     let Some(columns) = columns else {
         return Cow::Borrowed(lines);
@@ -21,9 +22,10 @@ pub(crate) fn fitting(lines: &[u8], columns: Option<usize>) -> Cow<'_, [u8]> {
     Cow::Owned(shown.into_bytes())
 }
 
-/// Appends the rows of a line to `shown`, each with `end` behind it. Its colours go on from row to row. There must be one column at least.
+/// Appends the rows of a line to `shown`, each followed by `end`. Colors carry on from row to row.
+/// `columns` must not be 0.
 pub(crate) fn push(line: &str, columns: usize, end: &str, shown: &mut String) {
-    let (text, sequences) = apart(line);
+    let (text, sequences) = split(line);
     let mut sequences = sequences.into_iter().peekable();
     let indent = indent(&text).min(columns / 3);
     for (index, row) in wrap::at_words(&text, columns, indent).iter().enumerate() {
@@ -44,8 +46,9 @@ pub(crate) fn push(line: &str, columns: usize, end: &str, shown: &mut String) {
     shown.push_str(end);
 }
 
-/// The text of a line, and the sequences that colour it (CSI, ECMA-48 5.4), each with its place in the text.
-fn apart(line: &str) -> (String, Vec<(usize, &str)>) {
+/// Splits a line into its text and the escape sequences in it (CSI, ECMA-48 5.4), each with its byte
+/// offset in the text.
+pub(crate) fn split(line: &str) -> (String, Vec<(usize, &str)>) {
     let (mut text, mut sequences) = (String::new(), Vec::new());
     let mut rest = line;
     while let Some(start) = rest.find("\x1b[") {
@@ -61,8 +64,8 @@ fn apart(line: &str) -> (String, Vec<(usize, &str)>) {
     (text, sequences)
 }
 
-/// Where all rows of a line but its first begin: under what follows its time, or further in than the line itself.
-fn indent(text: &str) -> usize {
+/// The indent of all rows but the first: the text after the time, or two more than the line's own.
+pub(crate) fn indent(text: &str) -> usize {
     let has_time = text.as_bytes().get(..TIME).is_some_and(|time| {
         time.iter()
             .zip(b"00:00:00 ")
@@ -102,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_take_no_room_and_stay_where_they_were() {
+    fn colors_take_no_columns_and_keep_their_place() {
         assert_eq!(
             shown("\x1b[32m* ala joined\x1b[m\n", 12),
             "\x1b[32m* ala joined\x1b[m\n"
@@ -114,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_terminal_gets_lines_as_they_are() {
+    fn lines_stay_as_they_are_if_the_output_is_not_a_terminal() {
         let line = b"one two three four \xff \n";
         assert_eq!(*fitting(line, None), *line);
     }

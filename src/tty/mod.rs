@@ -1,5 +1,6 @@
 //! Terminals, for the client, the launcher and the server: input, line editing, screen, styles.
 
+pub(crate) mod console;
 pub(crate) mod editor;
 pub mod input;
 pub mod line;

@@ -121,6 +121,11 @@ pub(crate) fn restore() {
     let _ = set(&taken.before);
 }
 
+/// Whether there is a [`RawMode`] whose terminal wasn't restored yet.
+pub(crate) fn is_taken() -> bool {
+    lock().is_some()
+}
+
 /// Restores the terminal and ends the process.
 pub(crate) fn exit(code: i32) -> ! {
     restore();
@@ -188,6 +193,22 @@ pub(crate) fn retake() -> io::Result<bool> {
     set(&raw(&modes, &taken.sequences))?;
     write_past_std(&taken.sequences.enter)?;
     Ok(true)
+}
+
+/// Continues output that Ctrl+S stopped, as the driver does for the keys that send a signal.
+pub(crate) fn restart_output() {
+    let taken = lock();
+    let has_flow_control = |taken: &Taken| taken.sequences.has_flow_control;
+    if !taken.as_ref().is_some_and(has_flow_control) {
+        return;
+    }
+    if let Ok(modes) = tcgetattr(io::stdin()) {
+        // Turning flow control off restarts the output. It fails if the terminal is gone.
+        let mut without = modes.clone();
+        without.input_modes.remove(InputModes::IXON);
+        let _ = set(&without);
+        let _ = set(&modes);
+    }
 }
 
 fn raw(modes: &Termios, sequences: &Sequences) -> Termios {

@@ -195,7 +195,7 @@ impl Screen {
 
     /// Learns which size the terminal has, to be called before it is drawn for it; `false` where that has just changed, so that what tells of it
     /// is still on its way, and another change perhaps, too.
-    pub(crate) fn is_as_large_as_it_was(&mut self) -> bool {
+    pub(crate) fn refresh_size(&mut self) -> bool {
         if tty::size() != (self.columns, self.rows) {
             self.resize();
         }
@@ -316,6 +316,15 @@ impl Screen {
         self.begin_below();
         self.is_stale = true;
         tty::write_past_std(out.as_bytes())
+    }
+
+    /// Takes the lines that weren't drawn yet, as rows, and starts below whatever is there now.
+    pub(crate) fn take_pending(&mut self) -> String {
+        let (rows, _) = self.new_rows();
+        self.pending.clear();
+        self.pending_bytes = 0;
+        self.begin_below();
+        rows
     }
 
     /// What the terminal is sent that shows nothing.

@@ -61,6 +61,45 @@ fn name_color(name: &str) -> Color {
     Color::Ansi256(NAME_COLORS[(hash % NAME_COLORS.len() as u64) as usize])
 }
 
+/// Applies an escape sequence for colors and attributes (SGR, ECMA-48 8.3.117) to `style`. Only
+/// what a log uses is known: reset, bold, dim, and foreground colors.
+pub(crate) fn apply_sgr(sequence: &str, style: &mut ColorSpec) {
+    const COLORS: [Color; 8] = [
+        Color::Black,
+        Color::Red,
+        Color::Green,
+        Color::Yellow,
+        Color::Blue,
+        Color::Magenta,
+        Color::Cyan,
+        Color::White,
+    ];
+    let parameters = sequence.strip_prefix("\x1b[");
+    let Some(parameters) = parameters.and_then(|rest| rest.strip_suffix('m')) else {
+        return;
+    };
+    // A missing parameter is 0.
+    let mut codes = parameters.split(';').map(|code| code.parse().unwrap_or(0));
+    while let Some(code) = codes.next() {
+        match code {
+            0 => style.clear(),
+            1 => {
+                style.set_bold(true);
+            }
+            2 => {
+                style.set_dimmed(true);
+            }
+            30..=37 => {
+                style.set_fg(Some(COLORS[usize::from(code) - 30]));
+            }
+            38 if codes.next() == Some(5) => {
+                style.set_fg(codes.next().map(Color::Ansi256));
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Writes `text` in `color`.
 pub fn paint(out: &mut dyn WriteColor, color: Color, text: &str) -> io::Result<()> {
     out.set_color(ColorSpec::new().set_fg(Some(color)))?;

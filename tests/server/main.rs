@@ -2,6 +2,7 @@
 
 #![cfg(test)] // Helpers are test code as well, for Clippy.
 
+mod console;
 mod history;
 mod identity;
 mod login;

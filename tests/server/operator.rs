@@ -295,8 +295,9 @@ fn on_a_terminal_it_takes_lines_and_ends_by_ctrl_c() {
     terminal.expect("\u{1b}[32m* ala joined");
     terminal.type_line("/say hi");
     ala.expect("* the server: hi");
+    // Half a character isn't a key.
     terminal.press(b"/say caf\xe9\r/online\r");
-    ala.expect("* the server: caf\u{fffd}");
+    ala.expect("* the server: caf");
     terminal.expect("* 1 online: ala");
     terminal.press(b"\x03");
     ala.expect("* the server is shutting down");
@@ -318,7 +319,7 @@ fn on_a_terminal_no_color_means_no_colour() {
         terminal.expect("* ala joined");
         terminal.type_line("/quit");
         let shown = terminal.exit(0);
-        let has_colours = shown.contains("\u{1b}[");
+        let has_colours = shown.contains("\u{1b}[32m");
         assert_eq!(has_colours, coloured, "{name}={value}: {shown:?}");
     }
 }

@@ -417,7 +417,7 @@ impl Tui {
         if raw_mode::retake()? {
             self.screen.begin_below();
         }
-        if !self.screen.is_as_large_as_it_was() {
+        if !self.screen.refresh_size() {
             return Ok(());
         }
         if let Some(title) = self.title() {

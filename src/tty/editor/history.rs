@@ -3,12 +3,15 @@
 /// Lines kept, at most.
 pub(crate) const MAX_LINES: usize = 1000;
 
+/// Saves a new line.
+type Save = Box<dyn FnMut(&str) + Send>;
+
 /// The lines entered before, oldest first.
 #[derive(Default)]
 pub(crate) struct History {
     lines: Vec<String>,
-    /// Called with each new line, to save it.
-    save: Option<Box<dyn FnMut(&str) + Send>>,
+    /// Called with each new line.
+    save: Option<Save>,
 }
 
 impl History {

@@ -13,12 +13,20 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGCONT, SIGWINCH};
 
+use crate::tty;
 use crate::tty::input::parser::Parser;
 
 /// How long what has begun may take to go on. Beyond it an Escape is the key.
 const SEQUENCE_TIME: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 50_000_000,
+};
+
+/// How often a process in the background checks whether it came to the foreground: a shell that
+/// runs `fg` for a running job sends no signal.
+const BACKGROUND_TIME: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
 };
 
 /// The keyboard. One for the process.
@@ -29,6 +37,11 @@ pub struct Keyboard {
     resized: UnixStream,
     /// And here when this process goes on after a stop (SIGCONT).
     continued: UnixStream,
+    /// And here when reading is to end.
+    stopped: Option<UnixStream>,
+    /// Don't read in the background.
+    pauses: bool,
+    was_in_background: bool,
 }
 
 impl Keyboard {
@@ -41,7 +54,18 @@ impl Keyboard {
             parser: Parser::default(),
             resized: told_of(SIGWINCH)?,
             continued: told_of(SIGCONT)?,
+            stopped: None,
+            pauses: false,
+            was_in_background: false,
         })
+    }
+
+    /// Makes [`Keyboard::read`] wait while the process is in the background, where reading would
+    /// stop it, and fail when `stopped` is closed.
+    pub(crate) fn pausing_in_background(mut self, stopped: Option<UnixStream>) -> Self {
+        self.pauses = true;
+        self.stopped = stopped;
+        self
     }
 
     /// Waits for what is typed next, for a change of the size, or for going on after a stop, which is as when the terminal gets the focus.
@@ -55,19 +79,38 @@ impl Keyboard {
             if let Some(event) = self.parser.next() {
                 return Ok(event);
             }
+            let in_background = self.pauses && tty::is_foreground(&stdin) == Some(false);
+            if std::mem::replace(&mut self.was_in_background, in_background) && !in_background {
+                return Ok(Event::FocusGained);
+            }
+            let (typed, time) = match in_background {
+                // Without requested events, poll(2) still reports a hang-up.
+                true => (PollFlags::empty(), Some(&BACKGROUND_TIME)),
+                false => (
+                    PollFlags::IN,
+                    self.parser.is_amid().then_some(&SEQUENCE_TIME),
+                ),
+            };
             let mut waits = [
-                PollFd::new(&stdin, PollFlags::IN),
+                PollFd::new(&stdin, typed),
                 PollFd::new(&self.resized, PollFlags::IN),
                 PollFd::new(&self.continued, PollFlags::IN),
+                PollFd::new(
+                    self.stopped.as_ref().unwrap_or(&self.resized),
+                    PollFlags::IN,
+                ),
             ];
-            let time = self.parser.is_amid().then_some(&SEQUENCE_TIME);
             match rustix::event::poll(&mut waits, time) {
+                Ok(0) if in_background => continue,
                 Ok(0) => self.parser.give_up(),
                 Ok(_) => {}
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
             }
-            let [typed, resized, continued] = waits.map(|wait| !wait.revents().is_empty());
+            let [typed, resized, continued, stopped] = waits.map(|wait| !wait.revents().is_empty());
+            if stopped && self.stopped.is_some() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             if continued {
                 let _ = self.continued.read(&mut bytes);
                 return Ok(Event::FocusGained);
@@ -83,6 +126,8 @@ impl Keyboard {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Ok(count) => self.parser.push(&bytes[..count]),
                     Err(Errno::INTR | Errno::AGAIN) => {}
+                    // It came to the background just now (see `fail_background_reads`).
+                    Err(Errno::IO) if self.pauses && tty::is_foreground(&stdin) == Some(false) => {}
                     Err(error) => return Err(error.into()),
                 }
             }

@@ -94,7 +94,9 @@ impl HostTerminal {
 impl Drop for HostTerminal {
     fn drop(&mut self) {
         // If the terminal accepts no output, the watchdog takes over.
-        self.raw_mode.take().map(RawMode::restore_and_wait);
+        if let Some(raw_mode) = self.raw_mode.take() {
+            raw_mode.restore_and_wait();
+        }
     }
 }
 

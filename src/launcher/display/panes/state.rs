@@ -14,10 +14,8 @@ use crate::launcher::display::panes::pane::Pane;
 use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::panes::{Happening, Look};
 use crate::launcher::process::ChildProcess;
+use crate::tty::console::PROMPT;
 use crate::tty::editor::{Editor, EditorAction, History, Purpose, Refusal};
-
-/// Stands before the line typed in the server's pane.
-const PROMPT: &str = "> ";
 
 /// The server's pane is the first one.
 pub(crate) const SERVER: usize = 0;

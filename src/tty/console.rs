@@ -1,0 +1,371 @@
+//! An operator's console on a terminal: the log, and below it the line being typed.
+//!
+//! ```text
+//!   terminal ──▶ Console::read_keys ──▶ Editor ──▶ on_input: a submitted line
+//!                                         │ rows
+//!                                         ▼
+//!   log lines ───────────────────────▶ LogOutput ──▶ terminal
+//! ```
+//!
+//! Only the thread that owns the [`LogOutput`] writes to the terminal and sets its modes. A terminal
+//! that blocks, as after Ctrl+S, delays that thread alone: keys still edit the line, and Enter still
+//! submits it.
+//!
+//! In the background, the terminal belongs to the shell: no key is read, no mode is set, and log
+//! lines are written as if there were no console. Ctrl+Z takes three steps, because the thread with
+//! the modes must restore them before the job stops, and the main thread must stop it: the keys
+//! thread asks the log thread, which restores the terminal and asks the main thread, which calls
+//! [`Console::stop_job`].
+
+use std::io::{self, BufWriter, Stdout, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crossterm::event::Event;
+use rustix::process::{Signal, kill_current_process_group};
+
+use crate::os;
+use crate::tty;
+use crate::tty::editor::{Completion, Editor, EditorAction, History, Purpose, Refusal};
+use crate::tty::input::Keyboard;
+use crate::tty::line::Line;
+use crate::tty::log_wrap;
+use crate::tty::raw_mode::{self, RawMode, Sequences};
+use crate::tty::screen::Screen;
+
+/// Stands before the line.
+pub(crate) const PROMPT: &str = "> ";
+
+/// Turns on bracketed paste.
+const ENTER: &str = "\x1b[?2004h";
+
+/// Turns it off, and clears the row with the cursor and those below.
+const LEAVE: &str = "\x1b[?2004l\x1b[0m\r\x1b[J\x1b[?25h";
+
+/// Input for the program.
+pub(crate) enum Input {
+    /// A submitted line, without its ending.
+    Line(String),
+    /// Input that wasn't taken.
+    Refused(Refusal),
+}
+
+/// The line being typed, shared by the thread that reads keys and the one that draws.
+pub(crate) struct Console {
+    state: Mutex<State>,
+    /// Wakes the thread with the [`LogOutput`].
+    wake: Box<dyn Fn() + Send + Sync>,
+    /// Asks the main thread to call [`Console::stop_job`].
+    suspend: Box<dyn Fn(Arc<Self>) + Send + Sync>,
+}
+
+struct State {
+    editor: Editor,
+    phase: Phase,
+    /// Something changed since the line was last drawn.
+    is_stale: bool,
+    is_resized: bool,
+    is_cleared: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The console has the terminal, if the process is in the foreground.
+    Active,
+    /// Ctrl+Z was pressed: the terminal is to be restored.
+    Suspending,
+    /// The terminal is restored, and the job stops.
+    Suspended,
+    /// No more keys are read.
+    Over,
+}
+
+impl Console {
+    /// A console with an empty line. `wake` must make the thread with the [`LogOutput`] call
+    /// [`LogOutput::update`] soon, and `suspend` must make the main thread call
+    /// [`Console::stop_job`]; neither may block.
+    pub(crate) fn new(
+        wake: impl Fn() + Send + Sync + 'static,
+        suspend: impl Fn(Arc<Self>) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                editor: Editor::new(PROMPT, Purpose::Command, History::default()),
+                phase: Phase::Active,
+                is_stale: true,
+                is_resized: false,
+                is_cleared: false,
+            }),
+            wake: Box::new(wake),
+            suspend: Box::new(suspend),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change to the state is complete, whatever thread panicked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads keys until the terminal is gone or `keyboard` is stopped. Tab calls `complete` with
+    /// the text before the cursor.
+    pub(crate) fn read_keys(
+        &self,
+        mut keyboard: Keyboard,
+        complete: impl Fn(&str) -> Option<Completion>,
+        on_input: impl Fn(Input),
+    ) {
+        os::fail_background_reads();
+        while let Ok(event) = keyboard.read() {
+            if let Some(input) = self.handle(event, &complete) {
+                on_input(input);
+            }
+            (self.wake)();
+        }
+        self.lock().phase = Phase::Over;
+        (self.wake)();
+    }
+
+    fn handle(&self, event: Event, complete: impl Fn(&str) -> Option<Completion>) -> Option<Input> {
+        let mut state = self.lock();
+        state.is_stale = true;
+        match event {
+            Event::Key(key) => match state.editor.key(key, complete)? {
+                EditorAction::Submit => return Some(Input::Line(state.editor.take())),
+                EditorAction::Refuse(refusal) => return Some(Input::Refused(refusal)),
+                EditorAction::Clear => state.is_cleared = true,
+                EditorAction::Interrupt => {
+                    drop(state);
+                    raw_mode::restart_output();
+                    // Like the driver: the whole foreground group. It can't fail for our own.
+                    let _ = kill_current_process_group(Signal::INT);
+                }
+                EditorAction::Suspend => {
+                    state.phase = Phase::Suspending;
+                    drop(state);
+                    raw_mode::restart_output();
+                }
+                // The program goes on without input.
+                EditorAction::EndOfInput => {}
+            },
+            Event::Paste(text) => return state.editor.paste(&text).err().map(Input::Refused),
+            Event::Resize(..) => state.is_resized = true,
+            Event::FocusGained | Event::FocusLost | Event::Mouse(_) => {}
+        }
+        None
+    }
+
+    /// Stops the job, and takes the terminal again when it continues. Called by the main thread, as
+    /// [`raw_mode::stop_job`].
+    pub(crate) fn stop_job(&self) {
+        // If it fails, the console just goes on.
+        let _ = raw_mode::stop_job();
+        let mut state = self.lock();
+        if state.phase == Phase::Suspended {
+            state.phase = Phase::Active;
+        }
+        drop(state);
+        (self.wake)();
+    }
+}
+
+/// Log lines on stdout, above a [`Console`] if one is attached. Owned by the one thread that writes
+/// to the terminal.
+pub(crate) struct LogOutput {
+    out: BufWriter<Stdout>,
+    attached: Option<Attached>,
+}
+
+struct Attached {
+    console: Arc<Console>,
+    screen: Screen,
+    /// While the console has the terminal.
+    raw_mode: Option<RawMode>,
+}
+
+impl LogOutput {
+    /// Output without a console.
+    pub(crate) fn new() -> Self {
+        Self {
+            out: BufWriter::new(io::stdout()),
+            attached: None,
+        }
+    }
+
+    /// Shows a console below the log from the next [`LogOutput::update`] on.
+    pub(crate) fn attach(&mut self, console: Arc<Console>) {
+        // So that a change to the background between the check and a write doesn't stop the process.
+        os::allow_terminal_output();
+        self.attached = Some(Attached {
+            console,
+            screen: Screen::new(true, false),
+            raw_mode: None,
+        });
+    }
+
+    /// Draws what is left, removes the line and restores the terminal.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(crate) fn detach(&mut self) -> io::Result<()> {
+        let Some(mut attached) = self.attached.take() else {
+            return Ok(());
+        };
+        attached.release(&mut self.out)
+    }
+
+    /// Takes or releases the terminal as needed. To be called before lines are written.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(crate) fn update(&mut self) -> io::Result<()> {
+        let Some(attached) = &mut self.attached else {
+            return Ok(());
+        };
+        let (phase, is_cleared, is_resized) = {
+            let mut state = attached.console.lock();
+            if std::mem::take(&mut state.is_stale) {
+                attached.screen.touch();
+            }
+            let is_cleared = std::mem::take(&mut state.is_cleared);
+            let is_resized = std::mem::take(&mut state.is_resized);
+            (state.phase, is_cleared, is_resized)
+        };
+        if phase == Phase::Active && tty::is_foreground(&io::stdin()) == Some(true) {
+            attached.take(&mut self.out)?;
+            if is_resized {
+                attached.screen.resize();
+            }
+            if is_cleared {
+                attached.screen.clear();
+            }
+            return Ok(());
+        }
+        let released = attached.release(&mut self.out);
+        if phase == Phase::Suspending {
+            attached.console.lock().phase = Phase::Suspended;
+            (attached.console.suspend)(Arc::clone(&attached.console));
+        }
+        released
+    }
+
+    /// Writes whole lines, which [`LogOutput::flush`] shows. Without a console, they're wrapped at
+    /// the words if stdout is a terminal.
+    ///
+    /// # Errors
+    /// Stdout takes nothing more.
+    pub(crate) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        if let Some(attached) = &mut self.attached
+            && attached.raw_mode.is_some()
+        {
+            for line in String::from_utf8_lossy(lines).lines() {
+                attached.screen.print(Line::of_log(line));
+            }
+            return Ok(());
+        }
+        let columns = tty::columns(self.out.get_ref());
+        self.out.write_all(&log_wrap::fitting(lines, columns))
+    }
+
+    /// How long drawing can wait; `None` if there is nothing to draw.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        let attached = self.attached.as_ref()?;
+        attached.raw_mode.as_ref()?;
+        attached.screen.wait()
+    }
+
+    /// Shows what was written, unless [`LogOutput::wait`] puts it off.
+    ///
+    /// # Errors
+    /// Stdout takes nothing more.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if self.wait().is_some_and(|wait| wait.is_zero())
+            && let Some(attached) = &mut self.attached
+            && attached.screen.refresh_size()
+        {
+            let rows = {
+                let state = attached.console.lock();
+                let screen = &attached.screen;
+                state.editor.rows(screen.columns(), screen.most_rows())
+            };
+            return attached.screen.draw(&rows, None);
+        }
+        self.out.flush()
+    }
+}
+
+impl Attached {
+    /// Makes the terminal raw, if it isn't.
+    fn take(&mut self, out: &mut impl Write) -> io::Result<()> {
+        if self.raw_mode.is_none() || !raw_mode::is_taken() {
+            // Of a thread that panicked, whose hook has restored the terminal.
+            self.raw_mode = None;
+            out.flush()?;
+            self.raw_mode = Some(RawMode::enter(Sequences {
+                enter: ENTER.into(),
+                leave: LEAVE.into(),
+                has_flow_control: true,
+            })?);
+        } else if !raw_mode::retake()? {
+            return Ok(());
+        }
+        self.screen.begin_below();
+        self.screen.touch();
+        Ok(())
+    }
+
+    /// Restores the terminal, if it is raw.
+    fn release(&mut self, out: &mut impl Write) -> io::Result<()> {
+        let Some(raw_mode) = self.raw_mode.take() else {
+            return Ok(());
+        };
+        if tty::is_foreground(&io::stdin()) == Some(false) {
+            // The shell has the terminal already, and its prompt is where the line was.
+            drop(raw_mode);
+            return out.write_all(self.screen.take_pending().as_bytes());
+        }
+        let left = self.screen.leave();
+        drop(raw_mode);
+        left
+    }
+}
+
+/// Completes the operator's commands, and members' names after `/kick`.
+pub(crate) fn complete(before: &str, commands: &[&str], names: &[String]) -> Option<Completion> {
+    if before.is_empty() {
+        return None;
+    }
+    Completion::of_last_word(before, |before| {
+        if before.is_empty() {
+            commands.iter().copied().map(String::from).collect()
+        } else if before.trim_end().eq_ignore_ascii_case("/kick") {
+            names.to_vec()
+        } else {
+            Vec::new()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tab_completes_commands_and_names_to_kick() {
+        let commands = ["/help", "/kick", "/online", "/open"];
+        let names = ["ola", "Olek", "jan", "Łukasz"].map(String::from);
+        for (before, expected) in [
+            ("/k", &["/kick "][..]),
+            ("/O", &["/online ", "/open "]),
+            ("/kick ol", &["ola ", "Olek "]),
+            ("/kick lu", &["Łukasz "]),
+            ("/KICK ", &["ola ", "Olek ", "jan ", "Łukasz "]),
+            ("", &[]),
+            ("/kick ola ", &[]),
+            ("/say o", &[]),
+            ("/x", &[]),
+        ] {
+            let words = complete(before, &commands, &names).map(|completion| completion.words);
+            assert_eq!(words.unwrap_or_default(), expected, "{before:?}");
+        }
+    }
+}

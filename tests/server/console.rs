@@ -1,0 +1,254 @@
+//! The server's console on a terminal: the line being typed stays whole below the log.
+
+#![cfg(target_os = "linux")] // Job control, and /proc.
+
+use std::net::SocketAddr;
+
+use rustix::process::{Pid, kill_process};
+use support::screen::Screen;
+use support::{Client, GREETING, Signal, chat_server, program, wait_until};
+
+const CTRL_C: &str = "\x03";
+const CTRL_Z: &str = "\x1a";
+
+/// Starts a server on a terminal of this size.
+#[track_caller]
+fn start(columns: u16, rows: u16) -> (Screen, SocketAddr) {
+    let screen = Screen::start(&chat_server(&["-p", "0"]), columns, rows);
+    let address = address_on(&screen);
+    screen.expect("\n>");
+    (screen, address)
+}
+
+#[track_caller]
+fn address_on(screen: &Screen) -> SocketAddr {
+    screen.wait("the address", |text| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("listening on "));
+        line?.trim().parse().ok()
+    })
+}
+
+#[track_caller]
+fn join(address: SocketAddr, name: &str) -> Client {
+    let mut client = Client::connect(address).called(name);
+    client.send(name);
+    client.expect(GREETING);
+    client.expect_start("* welcome, ");
+    client
+}
+
+/// The last row that isn't empty.
+fn last_row(text: &str) -> &str {
+    text.trim_end().lines().last().unwrap_or_default()
+}
+
+#[track_caller]
+fn expect_last_row(screen: &Screen, expected: &str) {
+    screen.wait(&format!("the last row {expected:?}"), |text| {
+        (last_row(text) == expected).then_some(())
+    });
+}
+
+#[test]
+fn a_half_typed_line_stays_whole_below_the_log_while_members_join_and_talk() {
+    let (mut screen, address) = start(40, 12);
+    screen.type_keys("/say half of a se");
+    expect_last_row(&screen, "> /say half of a se");
+    let mut ala = join(address, "ala");
+    let mut members = Vec::new();
+    for number in 0..20 {
+        members.push(join(address, &format!("m{number}")));
+        ala.send(&format!(
+            "message {number} is longer than a row of the screen"
+        ));
+        // Whatever is on the screen, the line is below it.
+        let text = screen.text();
+        assert_eq!(last_row(&text), "> /say half of a se", "{text}");
+    }
+    screen.expect("message 19");
+    expect_last_row(&screen, "> /say half of a se");
+    let rows = screen.all_rows();
+    for number in 0..20 {
+        let first = format!("ala: message {number} is");
+        let at = rows
+            .iter()
+            .position(|row| row.ends_with(&first) || row.contains(&first));
+        let at = at.unwrap_or_else(|| panic!("no {first:?} in {rows:#?}"));
+        let rest = rows[at..=at + 2].join(" ");
+        assert!(rest.contains("of the screen"), "{rest:?}");
+    }
+    screen.type_keys("ntence\r");
+    ala.skip_to("* the server: half of a sentence");
+    expect_last_row(&screen, ">");
+}
+
+#[test]
+fn lines_are_edited_recalled_and_completed() {
+    let (mut screen, address) = start(80, 24);
+    let mut ala = join(address, "ala");
+    screen.expect("* ala joined");
+    screen.type_keys("/sy one\x1b[H\x1b[C\x1b[Cax\x7f\x1b[F\r");
+    screen.expect("> /say one");
+    ala.skip_to("* the server: one");
+    screen.type_keys("\x1b[A\x7f\x7f\x7ftwo\r");
+    ala.expect("* the server: two");
+    // A name is completed after its command.
+    screen.type_keys("/ki\t\t");
+    expect_last_row(&screen, "> /kick ala");
+    screen.type_keys("\r");
+    ala.expect("! you were kicked");
+    screen.expect("* ala left (kicked)");
+    screen.type_keys("\x04");
+    screen.type_keys("/online\r");
+    screen.expect("* 0 online");
+}
+
+#[test]
+fn a_paste_of_several_lines_is_refused_and_one_line_waits_for_enter() {
+    let (mut screen, address) = start(80, 24);
+    let mut ala = join(address, "ala");
+    screen.type_keys("\x1b[200~/say one\n/quit\n\x1b[201~");
+    screen.expect("! a paste of 2 lines was not taken");
+    screen.type_keys("\x1b[200~/say three\n\x1b[201~");
+    expect_last_row(&screen, "> /say three");
+    screen.type_keys("\r");
+    ala.skip_to("* the server: three");
+}
+
+#[test]
+fn every_ending_restores_the_terminal_and_leaves_the_cursor_below_the_log() {
+    type End = fn(&mut Screen);
+    let ends: [(&str, End); 4] = [
+        ("SIGTERM", |screen| signal(screen.pid(), Signal::TERM)),
+        ("SIGHUP", |screen| signal(screen.pid(), Signal::HUP)),
+        ("Ctrl+C", |screen| screen.type_keys(CTRL_C)),
+        ("/quit", |screen| screen.type_keys("\x15/quit\r")),
+    ];
+    for (name, end) in ends {
+        let command = support::hearing_hangups(chat_server(&["-p", "0"]));
+        let mut screen = Screen::start(&command, 60, 12);
+        let canonical = |screen: &Screen| screen.modes().contains("ICANON");
+        screen.expect("\n>");
+        wait_until("raw mode", || (!canonical(&screen)).then_some(()));
+        screen.type_keys("half a line");
+        screen.expect("> half a line");
+        end(&mut screen);
+        assert_eq!(screen.end().exit_code(), 0, "{name}");
+        assert!(canonical(&screen), "{name}");
+        assert!(screen.modes().contains("ECHO"), "{name}");
+        screen.wait("the summary", |text| {
+            last_row(text)
+                .starts_with("the room is closed: ")
+                .then_some(())
+        });
+        let text = screen.text();
+        assert!(!text.contains("> half"), "{name}: {text}");
+        let (row, column) = screen.look(vt100::Screen::cursor_position);
+        let rows = text.trim_end().lines().count();
+        assert_eq!((usize::from(row), column), (rows, 0), "{name}: {text}");
+        assert!(!screen.look(vt100::Screen::bracketed_paste), "{name}");
+        assert!(!screen.look(vt100::Screen::hide_cursor), "{name}");
+    }
+}
+
+#[track_caller]
+fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.cast_signed()).expect("a process");
+    kill_process(pid, signal).expect("it runs");
+}
+
+#[test]
+fn ctrl_s_stops_the_log_alone_and_ctrl_q_continues_it() {
+    let (mut screen, address) = start(80, 24);
+    let mut ala = join(address, "ala");
+    screen.expect("* ala joined");
+    screen.type_keys("\x13");
+    screen.type_keys("/say while stopped\r/say");
+    ala.skip_to("* the server: while stopped");
+    assert!(
+        !screen.text().contains("while stopped"),
+        "{}",
+        screen.text()
+    );
+    screen.type_keys("\x11");
+    screen.expect("* the server: while stopped");
+    expect_last_row(&screen, "> /say");
+}
+
+#[test]
+fn a_narrower_terminal_shows_the_log_and_the_line_again() {
+    let (mut screen, address) = start(80, 12);
+    let mut ala = join(address, "ala");
+    ala.send("a message that needs more than one row of a narrow terminal");
+    screen.expect("narrow terminal");
+    screen.type_keys("/say a line that is longer than forty columns, too");
+    expect_last_row(
+        &screen,
+        "> /say a line that is longer than forty columns, too",
+    );
+    screen.resize(40, 12);
+    screen.expect("\n> /say a line that is longer than forty\n columns, too");
+    screen.expect("ala: a message that needs more\n");
+}
+
+/// A shell on a terminal in which a server runs.
+#[track_caller]
+fn shell_with_server() -> (Screen, SocketAddr) {
+    let mut shell = program("bash");
+    shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "$ ");
+    shell.env("HISTFILE", "/dev/null");
+    let mut screen = Screen::start(&shell, 100, 24);
+    screen.expect("$");
+    let server = chat_server(&[]);
+    screen.type_keys(&format!("{:?} -p 0\r", server.get_program()));
+    let address = address_on(&screen);
+    screen.expect("\n>");
+    (screen, address)
+}
+
+#[test]
+fn ctrl_z_stops_the_server_like_a_job_and_fg_brings_the_line_back() {
+    let (mut screen, address) = shell_with_server();
+    screen.type_keys("/say begun");
+    expect_last_row(&screen, "> /say begun");
+    screen.type_keys(CTRL_Z);
+    screen.expect("Stopped");
+    screen.type_keys("echo the shell has it\r");
+    screen.expect("\nthe shell has it");
+    screen.type_keys("fg\r");
+    expect_last_row(&screen, "> /say begun");
+    let mut ala = join(address, "ala");
+    screen.type_keys(" and ended\r");
+    ala.skip_to("* the server: begun and ended");
+    screen.type_keys(CTRL_C);
+    screen.expect("the room is closed: ");
+    screen.wait("the shell's prompt", |text| {
+        text.trim_end().ends_with('$').then_some(())
+    });
+    screen.type_keys("stty -a; exit\r");
+    screen.expect(" echo ");
+    screen.end();
+}
+
+#[test]
+fn in_the_background_the_room_goes_on_and_leaves_the_terminal_to_the_shell() {
+    let (mut screen, address) = shell_with_server();
+    screen.type_keys("/say begun");
+    expect_last_row(&screen, "> /say begun");
+    screen.type_keys(CTRL_Z);
+    screen.expect("Stopped");
+    screen.type_keys("bg\r");
+    let mut ala = join(address, "ala");
+    screen.expect("* ala joined");
+    screen.type_keys("echo the shell has it; stty -a\r");
+    screen.expect("\nthe shell has it");
+    screen.expect(" icanon ");
+    ala.send("in the background");
+    screen.expect("ala: in the background");
+    screen.type_keys("fg\r");
+    expect_last_row(&screen, "> /say begun");
+    screen.type_keys(" and ended\r");
+    ala.skip_to("* the server: begun and ended");
+}
