@@ -170,7 +170,7 @@ fn what_breaks_off_on_its_way_to_the_server_is_told_as_not_sent() {
 #[test]
 fn a_client_in_a_pipe_shows_no_half_of_an_event_and_fails() {
     for (step, why) in [
-        (Step::Reset, "the connection is lost (it was cut)"),
+        (Step::Reset, "the connection is lost (connection reset)"),
         (Step::End, "the server closed the connection"),
     ] {
         let server = Server::start(&[]);
@@ -189,8 +189,11 @@ fn a_client_in_a_pipe_shows_no_half_of_an_event_and_fails() {
 fn a_welcome_that_breaks_off_lets_nobody_in_and_says_so() {
     let server = Server::start(&[]);
     for (step, why) in [
-        (Step::Reset, "did not let anybody in (it was cut)"),
-        (Step::End, "closed the connection before it let anybody in"),
+        (Step::Reset, "did not complete the login (connection reset)"),
+        (
+            Step::End,
+            "closed the connection before the login was complete",
+        ),
     ] {
         let proxy = before(&server, Plan::down(r#"{"type":"welcome","#, step));
         let client = Program::start(chat_client(&[&proxy.address().to_string(), "-n", "ala"]));

@@ -72,14 +72,14 @@ fn a_server_that_lets_nobody_in_is_told_with_what_it_does() {
     let deeds: &[Deed] = &[
         (
             drop,
-            "closed the connection before it let anybody in: is it a `chat-server`?",
+            "closed the connection before the login was complete: is it a `chat-server`?",
         ),
         (Client::reset, "is it a `chat-server`?"),
         (
             |mut server| {
                 server.send_bytes(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
             },
-            "before it let anybody in: is it a `chat-server`?",
+            "before the login was complete: is it a `chat-server`?",
         ),
         (
             |mut server| {
@@ -87,17 +87,17 @@ fn a_server_that_lets_nobody_in_is_told_with_what_it_does() {
                     b"SSH-2.0-OpenSSH_9.2\r\n\x00\x00\x01\x0c\x0a\x14\xff\xfe\x9b2J\x1b[2J",
                 )
             },
-            "before it let anybody in: is it a `chat-server`?",
+            "before the login was complete: is it a `chat-server`?",
         ),
         (
             |mut server| server.send_bytes(&WELCOME.as_bytes()[..60]),
-            "before it let anybody in: is it a `chat-server`?",
+            "before the login was complete: is it a `chat-server`?",
         ),
         (
             |mut server| {
                 server.send(r#"{"type":"message","seq":1,"time":"2026-01-31T10:00:00Z","id":3,"from":"ola","text":"too early"}"#)
             },
-            "before it let anybody in: is it a `chat-server`?",
+            "before the login was complete: is it a `chat-server`?",
         ),
         (
             |mut server| server.send("{\"type\":\"error\",\"text\":\"\\u001b[2Jno\\u009b\"}"),
@@ -109,11 +109,11 @@ fn a_server_that_lets_nobody_in_is_told_with_what_it_does() {
         ),
         (
             |server| endless(&server, b"{\"type\":\""),
-            "sends a line without end: is it a `chat-server`?",
+            "sends a line that does not end: is it a `chat-server`?",
         ),
         (
             |server| endless(&server, b"no JSON "),
-            "sends a line without end: is it a `chat-server`?",
+            "sends a line that does not end: is it a `chat-server`?",
         ),
     ];
     let fake = FakeServer::new();
@@ -133,7 +133,7 @@ fn a_server_that_lets_nobody_in_is_told_with_what_it_does() {
 #[test]
 fn a_server_that_ends_in_the_middle_is_told() {
     let closed = "error: the server closed the connection: start chat-client again to come back";
-    let over_1_mib = "error: the server sends a line of over 1 MiB: it is no chat-server";
+    let over_1_mib = "error: the server sends a line of over 1 MiB: it is not a chat-server";
     let deeds: &[Deed] = &[
         (drop, closed),
         (
@@ -142,7 +142,7 @@ fn a_server_that_ends_in_the_middle_is_told() {
         ),
         (
             Client::reset,
-            "error: the connection is lost (it was cut): start chat-client again",
+            "error: the connection is lost (connection reset): start chat-client again",
         ),
         (
             |server| endless(&server, b"{\"type\":\"notice\",\"text\":\""),
@@ -183,7 +183,7 @@ fn endless(server: &Client, bytes: &[u8]) {
 fn a_server_that_never_lets_anybody_in_is_given_up() {
     fn expect_given_up(victim: Victim) {
         let wrote = victim.end(1);
-        let error = "did not let anybody in (no answer in time): is it a `chat-server`?";
+        let error = "did not complete the login (timed out): is it a `chat-server`?";
         assert!(wrote.contains(error), "{wrote:?}");
     }
     let (silent, talking) = (FakeServer::new(), FakeServer::new());

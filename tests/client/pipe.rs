@@ -269,7 +269,7 @@ fn nobody_at_the_address_is_told_with_the_address() {
     drop(free);
     let exit = run(chat_client(&[&address, "-n", "ala"]));
     let error = format!(
-        "error: cannot connect to {address} (nobody listens there): is `chat-server` running there?\n"
+        "error: cannot connect to {address} (connection refused): is `chat-server` running there?\n"
     );
     assert_exit(&exit, 1, "", &error);
 }

@@ -277,7 +277,7 @@ fn a_room_whose_numbers_went_back_is_taken_for_another_and_all_of_it_is_shown() 
     server.send(&welcome("r", 2, ""));
     server.send(&message(1, 3, "ola", "known", REPLAY));
     server.send(&message(3, 3, "ola", "new", ""));
-    ala.expect("! the server does not know all of the room any more");
+    ala.expect("! the server has lost a part of the room");
     ala.expect("ola: known");
     ala.expect("ola: new");
 }
@@ -404,7 +404,7 @@ fn a_server_that_does_not_answer_what_was_said_is_lost_and_one_that_only_takes_i
         ala.expect(&format!("ola: number {seq}"));
     }
     assert!(!ala.text().contains("lost"), "{}", ala.text());
-    ala.expect("! the connection is lost (no answer in time): trying again");
+    ala.expect("! the connection is lost (timed out): trying again");
     let mut server = fake.accept();
     server.expect("/resume t0 13");
     server.send(&welcome("r", 13, ""));

@@ -87,7 +87,7 @@ fn events_that_make_no_sense_are_told_and_the_others_are_shown() {
     let told = exit.stderr.lines();
     assert!(
         told.clone()
-            .all(|line| line.starts_with("! the server sent something that is no event: ")),
+            .all(|line| line.starts_with("! the server sent a line that is not an event: ")),
         "{exit:#?}"
     );
     assert_eq!(told.count(), 10, "{exit:#?}");
@@ -101,7 +101,7 @@ fn a_line_without_end_ends_the_client() {
     server.send_bytes(&vec![b'{'; 1024 * 1024 + 2]);
     let exit = ala.exit();
     let error = format!(
-        "error: {} sends a line without end: is it a `chat-server`?\n",
+        "error: {} sends a line that does not end: is it a `chat-server`?\n",
         fake.address()
     );
     assert_exit(&exit, 1, "", &error);
@@ -113,7 +113,7 @@ fn a_line_without_end_ends_the_client() {
         &ala.exit(),
         1,
         "* welcome, ala: 1 online; /help lists the commands\n",
-        "error: the server sends a line of over 1 MiB: it is no chat-server\n",
+        "error: the server sends a line of over 1 MiB: it is not a chat-server\n",
     );
 }
 
@@ -125,7 +125,7 @@ fn a_server_that_closes_at_once_is_told() {
     server.expect("/json ala");
     drop(server);
     let error = format!(
-        "error: {} closed the connection before it let anybody in: is it a `chat-server`?\n",
+        "error: {} closed the connection before the login was complete: is it a `chat-server`?\n",
         fake.address()
     );
     assert_exit(&ala.exit(), 1, "", &error);

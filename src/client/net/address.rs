@@ -1,4 +1,4 @@
-//! Where to connect: what a user may write for a host and a port.
+//! The address of a server, in all the forms that a user may type.
 
 use std::net::Ipv6Addr;
 
@@ -7,18 +7,18 @@ use crate::protocol::limits::DEFAULT_PORT;
 /// A host and a port to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// A name or an address, without brackets.
+    /// A name or an IP address, without brackets.
     pub host: String,
     /// Never 0.
     pub port: u16,
 }
 
 impl Address {
-    /// Reads `HOST`, `HOST:PORT`, `[::1]`, `[::1]:PORT`, `::1` or a lone port from `place`; `apart` is a port that was
-    /// given after it, `option` one that was given with `-p`.
+    /// Parses `HOST`, `HOST:PORT`, `[::1]`, `[::1]:PORT`, `::1` or a port alone from `place`. `apart` is a port
+    /// given as the next argument, `option` one given with `-p`.
     ///
     /// # Errors
-    /// What is wrong, as a user is told it: a port twice, a port that cannot be, no host.
+    /// A message for the user: two ports, an invalid port, or no host.
     pub fn parse(
         place: Option<&str>,
         apart: Option<u16>,
@@ -29,7 +29,7 @@ impl Address {
             Some(place) => split(place)?,
         };
         let port = match (option, inner, apart) {
-            // Which was typed first is not known, so the option has its name.
+            // The order on the command line is unknown, so the message names the option.
             (Some(option), Some(other), _) | (Some(option), None, Some(other)) => {
                 return Err(format!(
                     "two ports, -p {option} and {other}: leave one of them out"
@@ -43,7 +43,7 @@ impl Address {
             (option, inner, apart) => option.or(inner).or(apart).unwrap_or(DEFAULT_PORT),
         };
         if port == 0 {
-            return Err("nobody can be reached at port 0: give the server's port".into());
+            return Err("port 0 cannot be connected to: give the server's port".into());
         }
         Ok(Self {
             host: host.into(),
@@ -52,7 +52,7 @@ impl Address {
     }
 }
 
-/// The host and the port in `place`.
+/// Splits `place` into host and port.
 fn split(place: &str) -> Result<(&str, Option<u16>), String> {
     if !place.is_empty() && place.bytes().all(|b| b.is_ascii_digit()) {
         return Ok(("localhost", Some(parse_port(place)?)));
@@ -79,7 +79,7 @@ fn split(place: &str) -> Result<(&str, Option<u16>), String> {
     Ok((host, port.map(parse_port).transpose()?))
 }
 
-/// Also with the interface of a link-local address, as in `fe80::1%eth0` (RFC 4007, section 11).
+/// Accepts a link-local address with its interface, as in `fe80::1%eth0` (RFC 4007, section 11).
 fn is_ipv6(place: &str) -> bool {
     let address = place.split_once('%').map_or(place, |(address, _)| address);
     address.parse::<Ipv6Addr>().is_ok()
@@ -87,14 +87,14 @@ fn is_ipv6(place: &str) -> bool {
 
 fn parse_port(port: &str) -> Result<u16, String> {
     port.parse()
-        .map_err(|_| format!("`{port}` is no port: a port is a number from 1 to 65535"))
+        .map_err(|_| format!("`{port}` is not a port: a port is a number from 1 to 65535"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn target(host: &str, port: u16) -> Result<Address, String> {
+    fn address(host: &str, port: u16) -> Result<Address, String> {
         Ok(Address {
             host: host.into(),
             port,
@@ -102,20 +102,20 @@ mod tests {
     }
 
     #[test]
-    fn a_place_can_be_written_in_all_usual_ways() {
+    fn an_address_is_accepted_in_all_usual_forms() {
         for (place, port, expected) in [
-            (None, None, target("localhost", 9999)),
-            (None, Some(80), target("localhost", 80)),
-            (Some("8080"), None, target("localhost", 8080)),
-            (Some("host"), None, target("host", 9999)),
-            (Some("host"), Some(80), target("host", 80)),
-            (Some("host:80"), None, target("host", 80)),
-            (Some("10.0.0.1:80"), None, target("10.0.0.1", 80)),
-            (Some("::1"), None, target("::1", 9999)),
-            (Some("::1"), Some(80), target("::1", 80)),
-            (Some("[::1]"), Some(80), target("::1", 80)),
-            (Some("[::1]:80"), None, target("::1", 80)),
-            (Some("fe80::1%eth0"), None, target("fe80::1%eth0", 9999)),
+            (None, None, address("localhost", 9999)),
+            (None, Some(80), address("localhost", 80)),
+            (Some("8080"), None, address("localhost", 8080)),
+            (Some("host"), None, address("host", 9999)),
+            (Some("host"), Some(80), address("host", 80)),
+            (Some("host:80"), None, address("host", 80)),
+            (Some("10.0.0.1:80"), None, address("10.0.0.1", 80)),
+            (Some("::1"), None, address("::1", 9999)),
+            (Some("::1"), Some(80), address("::1", 80)),
+            (Some("[::1]"), Some(80), address("::1", 80)),
+            (Some("[::1]:80"), None, address("::1", 80)),
+            (Some("fe80::1%eth0"), None, address("fe80::1%eth0", 9999)),
         ] {
             assert_eq!(
                 Address::parse(place, port, None),
@@ -131,17 +131,17 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_cannot_be_is_refused_with_the_reason() {
+    fn an_invalid_address_is_rejected_with_the_reason() {
         for (place, port, reason) in [
             (Some("8080"), Some(80), "two ports"),
             (Some("host:80"), Some(80), "two ports"),
             (Some("[::1]:80"), Some(81), "two ports"),
             (Some("0"), None, "port 0"),
             (None, Some(0), "port 0"),
-            (Some("99999"), None, "`99999` is no port"),
-            (Some("host:"), None, "`` is no port"),
-            (Some("host:x"), None, "`x` is no port"),
-            (Some("host:1:2"), None, "`1:2` is no port"),
+            (Some("99999"), None, "`99999` is not a port"),
+            (Some("host:"), None, "`` is not a port"),
+            (Some("host:x"), None, "`x` is not a port"),
+            (Some("host:1:2"), None, "`1:2` is not a port"),
             (Some("[::1"), None, "not like"),
             (Some("[::1]80"), None, "not like"),
             (Some(""), None, "no host"),

@@ -1,92 +1,196 @@
-//! What a pipe has sent and the room does not have yet: counted by the thread that sends it, and by the one that hears of it.
+//! Messages in flight: sent, or about to be, and not yet echoed by the server.
 //!
-//! All of it comes back, and a server cuts a client that takes that more slowly than it sends. So no more is sent while much is under way.
+//! The server echoes messages in the order in which they were sent. It drops a client that reads
+//! these echoes more slowly than it sends, so piped input waits while too much is in flight.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
-use crate::client::net::outgoing::comes_back;
-use crate::protocol::event::{Answer, MemberId, Record};
+use crate::protocol::event::{Answer, MemberId};
 use crate::protocol::json::Received;
+use crate::protocol::request::{Format, Request};
+use crate::protocol::text::Text;
 use crate::sync::{Condvar, Mutex};
 
-/// Bytes that may come back of what is under way. Half of what `chat-server` lets a client be behind, as others speak too; no less, since each round
-/// trip brings so much at most.
+/// Bytes of echoes in flight at most, for piped input: half of the backlog that `chat-server`
+/// grants a client, since other members send too. A smaller limit would limit throughput, as one
+/// round trip carries at most this much.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Most bytes that come back besides the text: names of at most 64 bytes, numbers, the time.
-const AROUND: usize = 200;
+/// Most bytes of an echo besides its text: names of at most 64 bytes, numbers, the time.
+const MAX_OVERHEAD: usize = 200;
 
-/// The lines of one connection that are to come back. A clone has the same.
-#[derive(Clone, Default)]
+/// The messages in flight on one connection. A clone shares them.
+#[derive(Clone)]
 pub(crate) struct InFlight(Arc<(Mutex<State>, Condvar)>);
 
-#[derive(Default)]
 struct State {
+    /// This client, which the server names as the author of the echoes.
+    author: MemberId,
     /// In the order in which they were sent.
-    waiting: VecDeque<Said>,
-    /// What comes back of them, at most.
+    messages: VecDeque<Unacked>,
+    /// How many of them, from the front, were sent over an earlier connection.
+    old: usize,
+    /// Upper limit for the bytes of their echoes.
     bytes: usize,
-    is_over: bool,
+    /// When the server last sent something, or the first of the messages was sent.
+    active_at: Instant,
+    is_closed: bool,
 }
 
-struct Said {
-    is_private: bool,
-    bytes: usize,
+/// A message that the server has not echoed yet.
+pub(crate) struct Unacked {
+    pub(crate) text: Text,
+    pub(crate) is_private: bool,
+    /// The member that this client was when it sent the message.
+    author: MemberId,
+    sent_at: Instant,
+    echo_bytes: usize,
 }
 
 impl InFlight {
-    /// Counts a line that is to be sent, where something comes back of it, and waits until it may be; `false` where the connection is over.
-    pub(crate) fn add(&self, line: &str) -> bool {
-        let Some((_, is_private)) = comes_back(line) else {
-            return true;
+    /// `old` are the messages left from an earlier connection, which a replay may still echo.
+    pub(crate) fn new(author: MemberId, old: VecDeque<Unacked>) -> Self {
+        let state = State {
+            author,
+            old: old.len(),
+            bytes: old.iter().map(|message| message.echo_bytes).sum(),
+            messages: old,
+            active_at: Instant::now(),
+            is_closed: false,
         };
-        // A quotation mark or a backslash is two.
-        let bytes = 2 * line.len() + AROUND;
-        let mut state = self.0.0.lock();
-        state.waiting.push_back(Said { is_private, bytes });
-        state.bytes += bytes;
-        let (_, changed) = &*self.0;
-        let state = changed.wait_while(state, |state| state.bytes > MAX_BYTES && !state.is_over);
-        !state.is_over
+        Self(Arc::new((Mutex::new(state), Condvar::new())))
     }
 
-    /// Learns what has arrived: the server answers in the order in which it was sent. `own` is this client.
-    pub(crate) fn hear(&self, received: &Received, own: MemberId) {
-        let mut state = self.0.0.lock();
-        let waiting = &state.waiting;
-        let at = match received {
-            Received::Record(Record { event, .. }, false)
-                if event.author().is_some_and(|(id, _)| id == own) =>
-            {
-                waiting.iter().position(|said| !said.is_private)
-            }
-            Received::Answer(Answer::PrivateTo { .. }) => {
-                waiting.iter().position(|said| said.is_private)
-            }
-            // A private message that did not go is answered so; nothing said in public is.
-            Received::Answer(Answer::Error(_)) => waiting
-                .front()
-                .is_some_and(|said| said.is_private)
-                .then_some(0),
-            Received::Record(..) | Received::Answer(_) | Received::Unknown => None,
+    /// Adds a line that is sent, if it is a message.
+    pub(crate) fn push(&self, line: &str) {
+        let request = Request::parse(line, Format::Json);
+        let Some((text, is_private)) = request.ok().and_then(|request| request.echo()) else {
+            return;
         };
-        if let Some(at) = at {
-            let bytes: usize = state.waiting.drain(..=at).map(|said| said.bytes).sum();
+        let mut state = self.0.0.lock();
+        let sent_at = Instant::now();
+        if state.messages.is_empty() {
+            state.active_at = sent_at;
+        }
+        // JSON escapes a quotation mark or a backslash with a second byte.
+        let echo_bytes = 2 * line.len() + MAX_OVERHEAD;
+        state.bytes += echo_bytes;
+        let author = state.author;
+        state.messages.push_back(Unacked {
+            text,
+            is_private,
+            author,
+            sent_at,
+            echo_bytes,
+        });
+    }
+
+    /// Adds a line before it is sent, and blocks while too much is in flight. Returns whether the
+    /// connection is still up; a line that is not sent stays counted.
+    pub(crate) fn push_and_wait(&self, line: &str) -> bool {
+        self.push(line);
+        let (_, changed) = &*self.0;
+        let state = changed.wait_while(self.0.0.lock(), |state| {
+            state.bytes > MAX_BYTES && !state.is_closed
+        });
+        !state.is_closed
+    }
+
+    /// Removes the messages that `received` acknowledges: the one that it echoes, and those before it.
+    pub(crate) fn acknowledge(&self, received: &Received) {
+        let mut state = self.0.0.lock();
+        state.active_at = Instant::now();
+        if let Some(index) = state.acknowledged_by(received) {
+            let bytes: usize = state
+                .messages
+                .drain(..=index)
+                .map(|message| message.echo_bytes)
+                .sum();
             state.bytes -= bytes;
+            state.old = state.old.saturating_sub(index + 1);
             self.0.1.notify_one();
         }
     }
 
-    /// How many lines have not arrived.
-    pub(crate) fn left(&self) -> u64 {
-        self.0.0.lock().waiting.len() as u64
+    /// How many messages of this connection are in flight, and when the first of them was sent.
+    pub(crate) fn pending(&self) -> Option<(u64, Instant)> {
+        let state = self.0.0.lock();
+        let first = state.messages.get(state.old)?;
+        Some(((state.messages.len() - state.old) as u64, first.sent_at))
     }
 
-    /// The connection is over, and nothing more is sent. What was not is still counted.
+    /// Since when the server has been silent although it owes an echo. A server that reads slowly is
+    /// not silent: it echoes line by line.
+    pub(crate) fn silent_since(&self) -> Option<Instant> {
+        let state = self.0.0.lock();
+        (!state.messages.is_empty()).then_some(state.active_at)
+    }
+
+    /// Removes the messages of an earlier connection. Called after the replay, which echoes all of them that
+    /// arrived: the rest is lost.
+    pub(crate) fn take_lost(&self) -> VecDeque<Unacked> {
+        let mut state = self.0.0.lock();
+        let old = std::mem::take(&mut state.old);
+        let lost: VecDeque<Unacked> = state.messages.drain(..old).collect();
+        state.bytes -= lost.iter().map(|message| message.echo_bytes).sum::<usize>();
+        lost
+    }
+
+    /// Removes all messages, after the end of the connection.
+    pub(crate) fn take_all(&self) -> VecDeque<Unacked> {
+        let mut state = self.0.0.lock();
+        (state.old, state.bytes) = (0, 0);
+        std::mem::take(&mut state.messages)
+    }
+
+    /// Wakes [`InFlight::push_and_wait`], as the connection is over. The messages stay counted.
     pub(crate) fn close(&self) {
-        self.0.0.lock().is_over = true;
+        self.0.0.lock().is_closed = true;
         self.0.1.notify_one();
+    }
+}
+
+impl State {
+    /// The index of the last message that `received` acknowledges.
+    fn acknowledged_by(&self, received: &Received) -> Option<usize> {
+        match received {
+            Received::Record(record, replay) => {
+                let (author, _) = record.event.author()?;
+                let is_own = |message: &Unacked| !message.is_private && message.author == author;
+                let echoed = self.echoed(record.event.text()?, is_own);
+                if *replay {
+                    // The replay ends before this connection's first message.
+                    echoed.filter(|index| *index < self.old)
+                } else {
+                    echoed.or_else(|| self.first(is_own))
+                }
+            }
+            Received::Answer(Answer::PrivateTo { text, .. }) => {
+                let is_private = |message: &Unacked| message.is_private;
+                let echoed = self.echoed(text, is_private);
+                echoed.or_else(|| self.first(is_private))
+            }
+            // A private message that cannot be delivered is answered by an error. Public ones never are.
+            Received::Answer(Answer::Error(_)) => {
+                let first = self.messages.front().filter(|_| self.old == 0);
+                first.is_some_and(|first| first.is_private).then_some(0)
+            }
+            Received::Answer(_) | Received::Unknown => None,
+        }
+    }
+
+    fn echoed(&self, text: &Text, matches: impl Fn(&Unacked) -> bool) -> Option<usize> {
+        let mut messages = self.messages.iter();
+        messages.position(|message| matches(message) && message.text == *text)
+    }
+
+    /// The first message of this connection that matches: a server of another version may clean texts
+    /// differently, but still echoes in order.
+    fn first(&self, matches: impl Fn(&Unacked) -> bool) -> Option<usize> {
+        let mut new = self.messages.iter().skip(self.old);
+        new.position(matches).map(|index| index + self.old)
     }
 }
 
@@ -100,79 +204,119 @@ mod tests {
 
     const OWN: MemberId = MemberId(7);
 
-    /// As many lines as are under way at most.
-    const MOST: u64 = (MAX_BYTES / (2 * "hello".len() + AROUND) + 1) as u64;
+    /// Most messages of `hello` in flight.
+    const MAX_HELLOS: u64 = (MAX_BYTES / (2 * "hello".len() + MAX_OVERHEAD) + 1) as u64;
 
-    fn hear(in_flight: &InFlight, event: &str) {
-        in_flight.hear(&Received::decode(event).unwrap(), OWN);
+    fn empty() -> InFlight {
+        InFlight::new(OWN, VecDeque::new())
     }
 
-    fn hear_hello(in_flight: &InFlight) {
-        let hello = r#"{"type":"message","seq":1,"time":"2026-01-31T10:00:00Z","id":7,"from":"ala","text":"hello"}"#;
-        hear(in_flight, hello);
+    fn count(in_flight: &InFlight) -> u64 {
+        in_flight.pending().map_or(0, |(count, _)| count)
+    }
+
+    fn receive(in_flight: &InFlight, event: &str) {
+        in_flight.acknowledge(&Received::decode(event).unwrap());
+    }
+
+    fn receive_message(in_flight: &InFlight, text: &str, rest: &str) {
+        let message = format!(
+            r#"{{"type":"message","seq":1,"time":"2026-01-31T10:00:00Z","id":7,"from":"ala","text":"{text}"{rest}}}"#
+        );
+        receive(in_flight, &message);
+    }
+
+    fn receive_hello(in_flight: &InFlight) {
+        receive_message(in_flight, "hello", "");
     }
 
     #[test]
-    fn no_more_is_sent_while_much_is_under_way() {
+    fn piped_input_waits_while_too_much_is_in_flight() {
         const LINES: u64 = 5000;
-        let in_flight = InFlight::default();
+        let in_flight = empty();
         let pipe = in_flight.clone();
-        let sending = thread::spawn(move || (0..LINES).all(|_| pipe.add("hello")));
-        let mut heard = 0;
-        while heard < LINES {
-            let left = in_flight.left();
-            assert!(left <= MOST, "{left} are under way");
-            if left == MOST || sending.is_finished() {
-                hear_hello(&in_flight);
-                heard += 1;
+        let sending = thread::spawn(move || (0..LINES).all(|_| pipe.push_and_wait("hello")));
+        let mut echoed = 0;
+        while echoed < LINES {
+            let left = count(&in_flight);
+            assert!(left <= MAX_HELLOS, "{left} are in flight");
+            if left == MAX_HELLOS || sending.is_finished() {
+                receive_hello(&in_flight);
+                echoed += 1;
             }
             thread::yield_now();
         }
         assert!(sending.join().unwrap());
-        assert_eq!(in_flight.left(), 0);
+        assert_eq!(count(&in_flight), 0);
     }
 
     #[test]
-    fn what_waits_to_be_sent_ends_with_the_connection_and_counts() {
-        let in_flight = InFlight::default();
+    fn the_end_of_the_connection_wakes_a_sender_and_its_line_stays_counted() {
+        let in_flight = empty();
         let pipe = in_flight.clone();
         let (over, ended) = mpsc::channel::<()>();
         thread::spawn(move || {
             let _over = over;
-            while pipe.add("hello") {}
+            while pipe.push_and_wait("hello") {}
         });
-        while in_flight.left() < MOST {
+        while count(&in_flight) < MAX_HELLOS {
             thread::yield_now();
         }
         in_flight.close();
         let ended = ended.recv_timeout(Duration::from_secs(20));
         assert_eq!(ended, Err(RecvTimeoutError::Disconnected));
-        assert_eq!(in_flight.left(), MOST);
+        assert_eq!(count(&in_flight), MAX_HELLOS);
     }
 
     #[test]
-    fn each_answer_is_for_what_it_answers() {
-        let in_flight = InFlight::default();
+    fn each_answer_acknowledges_its_message_and_those_before_it() {
+        let in_flight = empty();
         for line in ["/msg ola hi", "/online", "hello", "/reply hi", "", "hello"] {
-            assert!(in_flight.add(line));
+            assert!(in_flight.push_and_wait(line));
         }
-        assert_eq!(in_flight.left(), 4);
-        hear(&in_flight, r#"{"type":"error","text":"ola is not here"}"#);
-        assert_eq!(in_flight.left(), 3);
-        hear(&in_flight, r#"{"type":"error","text":"nothing private"}"#);
-        assert_eq!(in_flight.left(), 3);
-        hear_hello(&in_flight);
-        assert_eq!(in_flight.left(), 2);
-        hear(
+        assert_eq!(count(&in_flight), 4);
+        receive(&in_flight, r#"{"type":"error","text":"ola is not here"}"#);
+        assert_eq!(count(&in_flight), 3);
+        receive(&in_flight, r#"{"type":"error","text":"nothing private"}"#);
+        assert_eq!(count(&in_flight), 3);
+        receive_hello(&in_flight);
+        assert_eq!(count(&in_flight), 2);
+        receive(
             &in_flight,
             r#"{"type":"private","time":"2026-01-31T10:00:00Z","id":3,"to":"ola","text":"hi"}"#,
         );
-        assert_eq!(in_flight.left(), 1);
-        hear_hello(&in_flight);
-        assert_eq!(in_flight.left(), 0);
+        assert_eq!(count(&in_flight), 1);
+        receive_hello(&in_flight);
+        assert_eq!(count(&in_flight), 0);
         // Another server may leave something unanswered.
-        assert!(in_flight.add("/msg ola hi") && in_flight.add("hello"));
-        hear_hello(&in_flight);
-        assert_eq!(in_flight.left(), 0);
+        assert!(in_flight.push_and_wait("/msg ola hi") && in_flight.push_and_wait("hello"));
+        receive_hello(&in_flight);
+        assert_eq!(count(&in_flight), 0);
+    }
+
+    #[test]
+    fn a_replay_acknowledges_only_messages_of_an_earlier_connection() {
+        let before = empty();
+        for line in ["one", "two", "/msg ola hi"] {
+            before.push(line);
+        }
+        let in_flight = InFlight::new(MemberId(8), before.take_all());
+        in_flight.push("three");
+        receive_message(&in_flight, "three", r#","replay":true"#);
+        receive_message(&in_flight, "one", r#","replay":true"#);
+        assert_eq!(count(&in_flight), 1);
+        let lost = in_flight.take_lost();
+        let lost: Vec<&str> = lost.iter().map(|message| message.text.as_str()).collect();
+        assert_eq!(lost, ["two", "hi"]);
+        assert_eq!(count(&in_flight), 1);
+    }
+
+    #[test]
+    fn an_echo_with_another_text_acknowledges_the_first_message() {
+        let in_flight = empty();
+        in_flight.push("one");
+        in_flight.push("two");
+        receive_message(&in_flight, "One", "");
+        assert_eq!(count(&in_flight), 1);
     }
 }

@@ -1,94 +1,86 @@
-//! What is typed, or comes through a pipe: a thread that reads stdin, and sends what it reads in a chat.
+//! The thread that reads stdin, and in a chat sends what it reads.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 
-use crate::client::Happening;
+use crate::client::event::{ClientEvent, StdinEvent};
 use crate::client::net::connection::Connection;
 use crate::client::net::in_flight::InFlight;
 use crate::protocol::limits::MAX_LINE;
-use crate::protocol::line::{LineError, Lines};
+use crate::protocol::line::Lines;
 use crate::protocol::request::{Format, Request};
 
-/// What the input thread is asked for.
-pub(crate) enum Ask {
-    /// One line, as the answer to a question. Until it is asked, what is typed stays with the terminal.
-    Line,
-    /// To send all lines to the room, until one of them leaves it, or there are no more; and to count them.
-    Chat(Connection, InFlight),
+/// A request to the thread that reads stdin.
+pub(crate) enum StdinRequest {
+    /// Read one line, the answer to a question. Until then, typed input stays in the terminal's buffer.
+    ReadLine,
+    /// Send all lines to the room, until one of them leaves it or stdin ends.
+    SendAll(Connection, InFlight),
 }
 
-/// What came from stdin.
-pub(crate) enum Typed {
-    /// The line that was asked for.
-    Line(String),
-    /// A line, with its number, that cannot be sent.
-    Unsendable(u64, LineError),
-    /// There is no more; in a chat: all has been sent, and the end comes next.
-    Over,
-    /// Stdin cannot be read.
-    Broken(io::Error),
-}
-
-/// Starts the thread called `input`.
+/// Starts the thread `input`.
 ///
-/// It is not joined: nothing ends a read of a terminal but the end of the process.
+/// It is not joined: nothing ends a read from a terminal but the end of the process.
 ///
 /// # Errors
-/// No thread is to be had.
-pub(crate) fn start(post: SyncSender<Happening>) -> io::Result<Sender<Ask>> {
-    let (asks, asked) = mpsc::channel();
+/// The thread cannot be started.
+pub(crate) fn start(post: SyncSender<ClientEvent>) -> io::Result<Sender<StdinRequest>> {
+    let (sender, requests) = mpsc::channel();
     thread::Builder::new()
         .name("input".into())
-        .spawn(move || run(&asked, &post))?;
-    Ok(asks)
+        .spawn(move || run(&requests, &post))?;
+    Ok(sender)
 }
 
-/// Whether a line, typed alone, leaves the room: `exit`, which is text in a JSON client's line, or a command.
-pub(crate) fn leaves(line: &str) -> bool {
+/// Whether a line leaves the room: a command such as `/quit`, or `exit` alone, which a server takes as
+/// text from a JSON client.
+pub(crate) fn is_quit(line: &str) -> bool {
     matches!(Request::parse(line, Format::Plain), Ok(Request::Quit))
 }
 
-fn run(asked: &Receiver<Ask>, post: &SyncSender<Happening>) {
-    let mut input = Input {
+fn run(requests: &Receiver<StdinRequest>, post: &SyncSender<ClientEvent>) {
+    let mut reader = LineReader {
         lines: Lines::new(MAX_LINE),
         number: 0,
         unsent: None,
-        over: false,
+        at_end: false,
     };
-    for ask in asked {
-        match ask {
-            Ask::Line => {
-                let typed = input.next();
-                if post.send(Happening::Typed(typed)).is_err() {
+    for request in requests {
+        match request {
+            StdinRequest::ReadLine => {
+                let line = reader.next();
+                if post.send(ClientEvent::Stdin(line)).is_err() {
                     return;
                 }
             }
-            Ask::Chat(connection, in_flight) => input.send_all(&connection, &in_flight, post),
+            StdinRequest::SendAll(connection, in_flight) => {
+                reader.send_all(&connection, &in_flight, post);
+            }
         }
     }
 }
 
-struct Input {
+struct LineReader {
     lines: Lines,
-    /// How many lines there have been.
+    /// Lines read so far.
     number: u64,
-    /// A line that the connection did not take: the next answer, or the first line of the next connection.
+    /// A line that the connection did not take. It becomes the next answer, or the first line of the
+    /// next connection.
     unsent: Option<String>,
-    over: bool,
+    at_end: bool,
 }
 
-impl Input {
-    fn next(&mut self) -> Typed {
+impl LineReader {
+    fn next(&mut self) -> StdinEvent {
         if let Some(line) = self.unsent.take() {
-            return Typed::Line(line);
+            return StdinEvent::Line(line);
         }
         let mut bytes = [0; 8192];
         loop {
             let line = match self.lines.next_line() {
-                None if self.over => match self.lines.last_line() {
-                    None => return Typed::Over,
+                None if self.at_end => match self.lines.last_line() {
+                    None => return StdinEvent::Over,
                     line => line,
                 },
                 line => line,
@@ -96,51 +88,52 @@ impl Input {
             if let Some(line) = line {
                 self.number += 1;
                 return match line {
-                    Ok(line) => Typed::Line(line.to_owned()),
-                    Err(error) => Typed::Unsendable(self.number, error),
+                    Ok(line) => StdinEvent::Line(line.to_owned()),
+                    Err(error) => StdinEvent::Unsendable(self.number, error),
                 };
             }
             match io::stdin().read(&mut bytes) {
-                Ok(0) => self.over = true,
+                Ok(0) => self.at_end = true,
                 Ok(read) => self.lines.push(&bytes[..read]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Typed::Broken(error),
+                Err(error) => return StdinEvent::Failed(error),
             }
         }
     }
 
-    /// Sends as fast as the server takes it and the room has it: one that slows this client down blocks this thread, and no other.
+    /// Sends lines as fast as the server reads and echoes them. A slow server blocks this thread and no
+    /// other.
     fn send_all(
         &mut self,
         connection: &Connection,
         in_flight: &InFlight,
-        post: &SyncSender<Happening>,
+        post: &SyncSender<ClientEvent>,
     ) {
         loop {
             match self.next() {
-                Typed::Line(line) if !leaves(&line) => {
-                    if !in_flight.add(&line) || connection.say(&line).is_err() {
-                        // Why, the thread that receives tells.
+                StdinEvent::Line(line) if !is_quit(&line) => {
+                    if !in_flight.push_and_wait(&line) || connection.send(&line).is_err() {
+                        // The receiving thread reports why.
                         self.unsent = Some(line);
                         return;
                     }
                 }
-                // The end is told before the server can know of it, and so before it closes.
-                typed @ (Typed::Line(_) | Typed::Over) => {
-                    let _ = post.send(Happening::Typed(Typed::Over));
-                    if matches!(typed, Typed::Line(_)) {
-                        let _ = connection.say("/quit");
+                // Posted before the server learns of it, and so before it closes the connection.
+                end @ (StdinEvent::Line(_) | StdinEvent::Over) => {
+                    let _ = post.send(ClientEvent::Stdin(StdinEvent::Over));
+                    if matches!(end, StdinEvent::Line(_)) {
+                        let _ = connection.send("/quit");
                     }
-                    connection.end();
+                    connection.finish();
                     return;
                 }
-                typed @ Typed::Unsendable(..) => {
-                    if post.send(Happening::Typed(typed)).is_err() {
+                unsendable @ StdinEvent::Unsendable(..) => {
+                    if post.send(ClientEvent::Stdin(unsendable)).is_err() {
                         return;
                     }
                 }
-                typed @ Typed::Broken(_) => {
-                    let _ = post.send(Happening::Typed(typed));
+                failed @ StdinEvent::Failed(_) => {
+                    let _ = post.send(ClientEvent::Stdin(failed));
                     return;
                 }
             }

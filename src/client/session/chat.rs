@@ -1,53 +1,52 @@
-//! A member's time in the room: what comes is shown, what is entered is sent.
+//! Chatting over one connection: what the server sends is shown, what the user enters is sent.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, anyhow};
 
-use crate::client::net::connection::{self, Connection, End};
-use crate::client::net::in_flight::InFlight;
-use crate::client::net::outgoing::{Outgoing, Said};
-use crate::client::net::stdin::{Ask, Typed};
-use crate::client::session::login::Joined;
-use crate::client::session::reconnect::Room;
+use crate::client::event::{ClientEvent, Disconnect, Lost, StdinEvent, Stop};
+use crate::client::event_loop::EventLoop;
+use crate::client::net::connection::{self, Connection};
+use crate::client::net::in_flight::{InFlight, Unacked};
+use crate::client::net::send_queue::SendQueue;
+use crate::client::net::stdin::StdinRequest;
+use crate::client::session::room::RoomState;
 use crate::client::ui::Ui;
-use crate::client::ui::tui::Entered;
-use crate::client::{Client, Happening, Lost, Stop};
+use crate::client::ui::tui::Submission;
 use crate::os;
-use crate::protocol::event::{Answer, Event, MemberId};
+use crate::protocol::event::{Answer, Event, Welcome};
 use crate::protocol::json::Received;
 
-/// Time that a server has to close the connection of a user who leaves.
-const LEAVE_TIME: Duration = Duration::from_secs(1);
+/// How often a pipe reports how much of its input is still in flight.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Time after which a pipe that sends much is told how much is left, and how often it is told again.
-const LEFT_TIME: Duration = Duration::from_secs(5);
+/// How long a message may be in flight before the full-screen UI shows it in the status line.
+const STATUS_DELAY: Duration = Duration::from_secs(1);
 
-/// Time after which a window shows that what was said has not arrived.
-const SHOW_TIME: Duration = Duration::from_secs(1);
-
-/// A member's time in the room, as far as it has come.
-pub(crate) struct ChatSession {
-    own: MemberId,
-    /// What a window says.
-    pub(crate) outgoing: Option<Outgoing>,
-    /// What comes through a pipe, which its thread sends itself.
-    in_flight: InFlight,
+pub(crate) struct ChatSession<'a> {
+    pub(crate) events: &'a mut EventLoop,
+    room: &'a mut RoomState,
+    pub(crate) in_flight: InFlight,
+    /// The lines from the full-screen UI. Piped input is sent by the thread that reads it.
+    send_queue: Option<SendQueue>,
+    /// How long the server may take to echo a message.
+    pub(crate) answer_time: Duration,
     input_over: bool,
-    farewell: Option<CloseReason>,
+    close_reason: Option<CloseReason>,
 }
 
-/// Why the server is about to close the connection, as it has said.
+/// Why the server is about to close the connection, as it has announced.
 #[derive(Clone, Copy)]
 enum CloseReason {
     ShutDown,
     Kicked,
+    /// The client reads too slowly.
     Cut,
 }
 
 impl CloseReason {
-    fn in_error(text: &str) -> Option<Self> {
+    fn from_error(text: &str) -> Option<Self> {
         if text.starts_with("you were kicked") {
             Some(Self::Kicked)
         } else if text.starts_with("you were cut") {
@@ -58,191 +57,214 @@ impl CloseReason {
     }
 }
 
-impl Client {
-    /// A member's time in the room. When it is over, so are its connection and its threads.
-    pub(crate) fn stay(&mut self, joined: Joined, room: &mut Room) -> Result<(), Stop> {
-        let Joined {
-            welcome,
-            has_resumed,
-            connection,
-            receiver,
-        } = joined;
-        self.has_ended = false;
-        self.ui
-            .welcome(&welcome, room.is_known())
-            .map_err(Stop::unshown)?;
-        if let Some(change) = room.enter(&welcome, has_resumed) {
-            self.ui.refuse(&change);
-        }
-        let mut chat = ChatSession {
-            own: welcome.id,
-            outgoing: None,
-            in_flight: InFlight::default(),
-            input_over: false,
-            farewell: None,
-        };
-        let result = self
-            .begin(&mut chat, &connection, room)
-            .and_then(|()| self.converse(&mut chat, room))
-            .and_then(|()| self.ui.rest().map(drop).map_err(Stop::unshown));
-        match &mut chat.outgoing {
-            // It ends the connection when it has sent all.
-            Some(outgoing) => outgoing.close(),
-            None => connection.end(),
-        }
-        let hurries = matches!(result, Ok(()) | Err(Stop::Leave)) && self.see_off(&mut chat, room);
-        if !self.has_ended && !hurries {
-            self.has_ended = self.wait_for_end(&mut chat, room);
-        }
-        connection.close();
-        chat.in_flight.close();
-        if self.has_ended || self.wait_for_end(&mut chat, room) {
-            let _ = receiver.join();
-        }
-        room.unacked = chat.outgoing.map(Outgoing::finish).unwrap_or_default();
-        result
-    }
-
-    fn begin(
-        &mut self,
-        chat: &mut ChatSession,
+impl<'a> ChatSession<'a> {
+    /// Shows the welcome, and starts sending.
+    ///
+    /// # Errors
+    /// Stdout cannot be written to, or a thread cannot be started.
+    pub(crate) fn enter(
+        welcome: &Welcome,
+        has_resumed: bool,
         connection: &Connection,
-        room: &mut Room,
-    ) -> Result<(), Stop> {
-        match &mut self.ui {
-            Ui::Lines(_, asks) => {
-                // The input thread ends after this one.
-                let _ = asks.send(Ask::Chat(connection.clone(), chat.in_flight.clone()));
+        events: &'a mut EventLoop,
+        room: &'a mut RoomState,
+        answer_time: Duration,
+    ) -> Result<Self, Stop> {
+        let is_back = room.last_shown().is_some();
+        events
+            .ui
+            .welcome(welcome, is_back)
+            .map_err(Stop::cannot_write_stdout)?;
+        if let Some(notice) = room.enter(welcome, has_resumed) {
+            events.ui.show_error(&notice);
+        }
+        let in_flight = InFlight::new(welcome.id, std::mem::take(&mut room.unacked));
+        let send_queue = match &events.ui {
+            Ui::Plain(_, stdin) => {
+                // The thread that reads stdin outlives this one.
+                let _ = stdin.send(StdinRequest::SendAll(connection.clone(), in_flight.clone()));
+                None
             }
             Ui::Tui(_) => {
-                let outgoing =
-                    Outgoing::start(connection.clone(), std::mem::take(&mut room.unacked))
-                        .map_err(|error| Stop::Failed(Error::new(error).context(os::NO_THREAD)))?;
-                chat.outgoing = Some(outgoing);
+                let queue = SendQueue::start(connection.clone())
+                    .map_err(|error| Stop::Failed(Error::new(error).context(os::NO_THREAD)))?;
+                Some(queue)
             }
-        }
-        // There may be nothing that it has missed.
-        self.catch_up(chat, room);
-        Ok(())
+        };
+        let mut session = Self {
+            events,
+            room,
+            in_flight,
+            send_queue,
+            answer_time,
+            input_over: false,
+            close_reason: None,
+        };
+        // Perhaps no event was missed.
+        session.report_lost();
+        Ok(session)
     }
 
-    fn converse(&mut self, chat: &mut ChatSession, room: &mut Room) -> Result<(), Stop> {
-        let mut tell_left = (!self.is_interactive).then(|| Instant::now() + LEFT_TIME);
+    /// Chats until the user leaves or the connection is over.
+    pub(crate) fn chat(&mut self) -> Result<(), Stop> {
+        self.handle_events()?;
+        let flushed = self.events.ui.flush();
+        flushed.map(drop).map_err(Stop::cannot_write_stdout)
+    }
+
+    fn handle_events(&mut self) -> Result<(), Stop> {
+        let mut report_at = (!self.events.is_interactive).then(|| Instant::now() + REPORT_INTERVAL);
         loop {
-            let waits_since = chat.outgoing.as_ref().and_then(Outgoing::waits_since);
-            let answer_by = waits_since.map(|since| since + self.config.answer_time);
-            let show_left = self.show_left(chat);
-            let next = [tell_left, answer_by, show_left].into_iter().flatten();
-            let Some(happening) = self.next_until(next.min())? else {
+            let silent_since = self
+                .send_queue
+                .as_ref()
+                .and_then(|_| self.in_flight.silent_since());
+            let answer_by = silent_since.map(|since| since + self.answer_time);
+            let status_at = self.update_status();
+            let deadline = [report_at, answer_by, status_at]
+                .into_iter()
+                .flatten()
+                .min();
+            let Some(event) = self.events.next_until(deadline)? else {
                 let now = Instant::now();
-                if answer_by.is_some_and(|by| by <= now) {
-                    return chat.end(End::Lost(io::ErrorKind::TimedOut.into()));
+                if answer_by.is_some_and(|deadline| deadline <= now) {
+                    return self.disconnected(Disconnect::Lost(io::ErrorKind::TimedOut.into()));
                 }
-                if tell_left.is_some_and(|at| at <= now) {
-                    self.tell_left(chat);
-                    tell_left = Some(now + LEFT_TIME);
+                if report_at.is_some_and(|deadline| deadline <= now) {
+                    self.report_left();
+                    report_at = Some(now + REPORT_INTERVAL);
                 }
                 continue;
             };
-            match happening {
-                Happening::Received(received) => self.hear(&received, chat, room)?,
-                Happening::Ended(end) => {
-                    self.tell_unsent(chat);
-                    return chat.end(end);
+            match event {
+                ClientEvent::Received(received) => self.on_received(&received)?,
+                ClientEvent::Disconnected(disconnect) => {
+                    self.report_unsent();
+                    return self.disconnected(disconnect);
                 }
-                Happening::Entered => {
-                    if self.say(chat) {
+                ClientEvent::Entered => {
+                    if self.submit() {
                         return Ok(());
                     }
                 }
-                Happening::Typed(Typed::Unsendable(_, error)) if self.is_interactive => {
-                    self.ui.refuse(&error);
+                ClientEvent::Stdin(StdinEvent::Unsendable(_, error))
+                    if self.events.is_interactive =>
+                {
+                    self.events.ui.show_error(&error);
                 }
-                Happening::Typed(Typed::Unsendable(number, error)) => {
-                    self.is_all_sent = false;
-                    self.ui.fail(&format!("line {number} is not sent: {error}"));
+                ClientEvent::Stdin(StdinEvent::Unsendable(number, error)) => {
+                    self.room.has_unsent = true;
+                    let error = format!("line {number} is not sent: {error}");
+                    self.events.ui.show_failure(&error);
                 }
-                // A pipe waits for all that the server has to say, a user does not.
-                Happening::Typed(Typed::Over) if self.is_interactive => return Ok(()),
-                Happening::Typed(Typed::Over) => chat.input_over = true,
-                Happening::Typed(Typed::Broken(error)) => return Err(Stop::unreadable(error)),
-                // Nobody asked for a line, or to join; what comes from a terminal, the window has.
-                Happening::Typed(Typed::Line(_))
-                | Happening::Terminal(_)
-                | Happening::NoKeys
-                | Happening::Attempt(_)
-                | Happening::Leave => {}
+                // A pipe waits for everything that the server has to say, a user does not.
+                ClientEvent::Stdin(StdinEvent::Over) if self.events.is_interactive => return Ok(()),
+                ClientEvent::Stdin(StdinEvent::Over) => self.input_over = true,
+                ClientEvent::Stdin(StdinEvent::Failed(error)) => {
+                    return Err(Stop::cannot_read_stdin(error));
+                }
+                // No line and no login is asked for, and the event loop handles the terminal.
+                ClientEvent::Stdin(StdinEvent::Line(_))
+                | ClientEvent::Terminal(_)
+                | ClientEvent::TerminalGone
+                | ClientEvent::Login(_)
+                | ClientEvent::Leave => {}
             }
         }
     }
 
-    /// Shows above the line how much of what was said has not arrived, once that takes long; when it will, where it does not yet.
-    fn show_left(&mut self, chat: &ChatSession) -> Option<Instant> {
-        let left = chat.outgoing.as_ref().and_then(Outgoing::left);
-        let show_at = left.map(|(_, said_at)| said_at + SHOW_TIME);
-        let is_early = show_at.is_some_and(|at| at > Instant::now());
-        let status = left.filter(|_| !is_early).map(|(left, _)| in_words(left));
-        self.ui.status(status);
-        show_at.filter(|_| is_early)
+    /// Shows how many messages are in flight, if the first of them is late. Returns when it will be.
+    fn update_status(&mut self) -> Option<Instant> {
+        let pending = self
+            .in_flight
+            .pending()
+            .filter(|_| self.send_queue.is_some());
+        let late_at = pending.map(|(_, sent_at)| sent_at + STATUS_DELAY);
+        let is_early = late_at.is_some_and(|at| at > Instant::now());
+        let status = pending
+            .filter(|_| !is_early)
+            .map(|(count, _)| lines_left(count));
+        self.events.ui.set_status(status);
+        late_at.filter(|_| is_early)
     }
 
-    pub(crate) fn hear(
-        &mut self,
-        received: &Received,
-        chat: &mut ChatSession,
-        room: &mut Room,
-    ) -> Result<(), Stop> {
-        chat.hear(received, room);
+    pub(crate) fn on_received(&mut self, received: &Received) -> Result<(), Stop> {
+        self.track(received);
         if let Received::Record(record, _) = received {
-            if let Some(hole) = room.hole_before(record) {
-                self.ui.refuse(&hole);
+            if let Some(gap) = self.room.gap_before(record) {
+                self.events.ui.show_error(&gap);
             }
-            if !room.is_new(record) {
+            if !self.room.is_new(record) {
                 return Ok(());
             }
         }
-        self.ui.received(received).map_err(Stop::unshown)?;
-        self.catch_up(chat, room);
+        let shown = self.events.ui.received(received);
+        shown.map_err(Stop::cannot_write_stdout)?;
+        self.report_lost();
         Ok(())
     }
 
-    /// Where all that a client has missed is there now, it is known what of its own was not said.
-    fn catch_up(&mut self, chat: &mut ChatSession, room: &mut Room) {
-        if !room.has_caught_up() {
-            return;
+    /// Updates the messages in flight and the close reason.
+    fn track(&mut self, received: &Received) {
+        match received {
+            Received::Record(record, false) if record.event == Event::Shutdown => {
+                self.close_reason = Some(CloseReason::ShutDown);
+            }
+            Received::Answer(Answer::Error(text)) => match self.close_reason {
+                Some(CloseReason::ShutDown) => {}
+                Some(CloseReason::Kicked | CloseReason::Cut) | None => {
+                    self.close_reason = CloseReason::from_error(text.as_str());
+                }
+            },
+            Received::Record(..) | Received::Answer(_) | Received::Unknown => {}
         }
-        if let Ui::Tui(window) = &mut self.ui {
-            window.end_past();
-        }
-        for Said {
-            text, is_private, ..
-        } in chat.outgoing.iter_mut().flat_map(Outgoing::lost)
-        {
-            let what = match is_private {
-                true => "it is not known whether this was delivered",
-                false => "this was not sent",
-            };
-            self.ui.refuse(&format!("{what}: {text}"));
+        match self.close_reason {
+            // This error does not answer a message.
+            Some(CloseReason::Kicked | CloseReason::Cut) => {}
+            Some(CloseReason::ShutDown) | None => self.in_flight.acknowledge(received),
         }
     }
 
-    /// Sends what was entered in the window; `true` where that is the end.
-    fn say(&mut self, chat: &mut ChatSession) -> bool {
-        let (Ui::Tui(window), Some(outgoing)) = (&mut self.ui, &mut chat.outgoing) else {
+    /// Once the replay is complete, reports the messages of an earlier connection that are not in it.
+    fn report_lost(&mut self) {
+        if !self.room.has_caught_up() {
+            return;
+        }
+        if let Ui::Tui(tui) = &mut self.events.ui {
+            tui.end_past();
+        }
+        for Unacked {
+            text, is_private, ..
+        } in self.in_flight.take_lost()
+        {
+            let what = if is_private {
+                "it is not known whether this was delivered"
+            } else {
+                "this was not sent"
+            };
+            self.events.ui.show_error(&format!("{what}: {text}"));
+        }
+    }
+
+    /// Sends what was entered in the full-screen UI. Returns whether the user leaves.
+    fn submit(&mut self) -> bool {
+        let (Ui::Tui(tui), Some(queue)) = (&mut self.events.ui, &self.send_queue) else {
             return false;
         };
-        match window.entered() {
-            Entered::Nothing => {}
-            Entered::Leave => return true,
-            Entered::Lines(lines) => {
-                window.take_line();
+        match tui.submit() {
+            Submission::None => {}
+            Submission::Leave => return true,
+            Submission::Lines(lines) => {
+                tui.take_line();
                 let count = lines.len();
-                let said = lines
+                let sent = lines
                     .into_iter()
-                    .take_while(|line| outgoing.say(line.clone()));
-                let left = count - said.count();
-                if left > 0 {
-                    window.refuse(&format!(
+                    .take_while(|line| queue.push(line.clone()))
+                    .inspect(|line| self.in_flight.push(line))
+                    .count();
+                if sent < count {
+                    let left = count - sent;
+                    tui.show_error(&format!(
                         "{left} of {count} lines are not sent: too many are waiting already"
                     ));
                 }
@@ -251,104 +273,97 @@ impl Client {
         false
     }
 
-    /// Tells a pipe how much of what it brought the room does not have yet.
-    fn tell_left(&mut self, chat: &ChatSession) {
-        let left = chat.in_flight.left();
+    /// The number of lines from the full-screen UI that are in flight, if any.
+    pub(crate) fn unechoed(&self) -> Option<u64> {
+        self.send_queue.as_ref()?;
+        self.in_flight.pending().map(|(count, _)| count)
+    }
+
+    /// The number of piped lines in flight, and a prefix for it. While the server throttles the pipe, more
+    /// lines may wait in it.
+    fn pipe_left(&self) -> (u64, &'static str) {
+        let left = self.in_flight.pending().map_or(0, |(count, _)| count);
+        (left, if self.input_over { "" } else { "at least " })
+    }
+
+    /// Reports on a pipe's stderr how much of its input is in flight.
+    fn report_left(&mut self) {
+        let (left, at_least) = self.pipe_left();
         if left > 0 {
-            let least = if chat.input_over { "" } else { "at least " };
-            self.ui.notice(&format!("{least}{}", in_words(left)));
+            let notice = format!("{at_least}{}", lines_left(left));
+            self.events.ui.show_notice(&notice);
         }
     }
 
-    /// Tells a pipe, at the end of the connection, how much of what it brought the room does not have.
-    fn tell_unsent(&mut self, chat: &ChatSession) {
-        let left = chat.in_flight.left();
-        if left == 0 || self.is_interactive {
+    /// Reports on a pipe's stderr, at the end of the connection, how much of its input is lost.
+    fn report_unsent(&mut self) {
+        let (left, at_least) = self.pipe_left();
+        if left == 0 || self.events.is_interactive {
             return;
         }
-        self.is_all_sent = false;
-        // It is slowed down, or it would be over: nobody knows what is still in it.
-        let least = if chat.input_over { "" } else { "at least " };
+        self.room.has_unsent = true;
         let lines = if left == 1 { "line" } else { "lines" };
-        let unsent = match chat.farewell {
+        let unsent = match self.close_reason {
             Some(CloseReason::ShutDown | CloseReason::Kicked) if left == 1 => "is not sent",
             Some(CloseReason::ShutDown | CloseReason::Kicked) => "are not sent",
-            // What came back of them may be lost with the connection.
+            // Their echoes may be lost with the connection.
             Some(CloseReason::Cut) | None => "may not have been sent",
         };
-        self.ui.fail(&format!("{least}{left} {lines} {unsent}"));
+        let error = format!("{at_least}{left} {lines} {unsent}");
+        self.events.ui.show_failure(&error);
     }
 
-    /// Waits for the end of the connection, but not for ever; what comes before it is not shown.
-    fn wait_for_end(&self, chat: &mut ChatSession, room: &Room) -> bool {
-        let deadline = Instant::now() + LEAVE_TIME;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            match self.happenings.recv_timeout(left) {
-                Ok(Happening::Ended(_)) => return true,
-                Ok(Happening::Received(received)) => chat.hear(&received, room),
-                Ok(_) => {}
-                Err(_) => return false,
-            }
-        }
-    }
-}
-
-/// How much is left to be sent.
-pub(crate) fn in_words(left: u64) -> String {
-    match left {
-        1 => "1 line is left to be sent".into(),
-        left => format!("{left} lines are left to be sent"),
-    }
-}
-
-impl ChatSession {
-    fn hear(&mut self, received: &Received, room: &Room) {
-        if let Some(outgoing) = &mut self.outgoing {
-            outgoing.hear(received, |id| room.is_own(id));
-        }
-        match received {
-            Received::Record(record, false) if record.event == Event::Shutdown => {
-                self.farewell = Some(CloseReason::ShutDown);
-            }
-            Received::Answer(Answer::Error(text)) => match self.farewell {
-                Some(CloseReason::ShutDown) => {}
-                Some(CloseReason::Kicked | CloseReason::Cut) | None => {
-                    self.farewell = CloseReason::in_error(text.as_str());
-                }
-            },
-            Received::Record(..) | Received::Answer(_) | Received::Unknown => {}
-        }
-        match self.farewell {
-            // It answers nothing.
-            Some(CloseReason::Kicked | CloseReason::Cut) => {}
-            Some(CloseReason::ShutDown) | None => self.in_flight.hear(received, self.own),
+    /// Ends the sending side, after the lines that still wait.
+    pub(crate) fn finish_sending(&mut self, connection: &Connection) {
+        match &mut self.send_queue {
+            Some(queue) => queue.close(),
+            None => connection.finish(),
         }
     }
 
-    /// What the end of the connection means.
-    fn end(&self, end: End) -> Result<(), Stop> {
+    pub(crate) fn wait_for_disconnect(&mut self) {
+        let (in_flight, events) = (&self.in_flight, &mut *self.events);
+        events.wait_for_disconnect(|received| in_flight.acknowledge(received));
+    }
+
+    /// Keeps the messages in flight for the next connection. Called after the connection is closed.
+    pub(crate) fn keep_unacked(self) {
+        if let Some(queue) = self.send_queue {
+            queue.join();
+            self.room.unacked = self.in_flight.take_all();
+        }
+    }
+
+    /// The result of a session whose connection ended this way.
+    fn disconnected(&self, disconnect: Disconnect) -> Result<(), Stop> {
         let closed = Lost {
-            what: "the server closed the connection".into(),
+            reason: "the server closed the connection".into(),
             advice: "start chat-client again to come back",
         };
-        match (end, self.farewell) {
-            (End::Closed | End::Lost(_), Some(CloseReason::ShutDown)) => Err(Stop::ShutDown),
-            (End::Closed, Some(CloseReason::Kicked)) => Err(Stop::Kicked(closed)),
-            (End::Closed, None) if self.input_over => Ok(()),
-            (End::Closed, None | Some(CloseReason::Cut)) => Err(Stop::Lost(closed)),
-            (End::Lost(error), None | Some(CloseReason::Kicked | CloseReason::Cut)) => {
+        match (disconnect, self.close_reason) {
+            (Disconnect::Closed | Disconnect::Lost(_), Some(CloseReason::ShutDown)) => {
+                Err(Stop::ShutDown)
+            }
+            (Disconnect::Closed, Some(CloseReason::Kicked)) => Err(Stop::Kicked(closed)),
+            (Disconnect::Closed, None) if self.input_over => Ok(()),
+            (Disconnect::Closed, None | Some(CloseReason::Cut)) => Err(Stop::Lost(closed)),
+            (Disconnect::Lost(error), None | Some(CloseReason::Kicked | CloseReason::Cut)) => {
                 Err(Stop::Lost(Lost {
-                    what: format!("the connection is lost ({})", connection::reason(&error)),
+                    reason: format!("the connection is lost ({})", connection::reason(&error)),
                     advice: "start chat-client again when the server is back",
                 }))
             }
-            (End::Endless, _) => Err(Stop::Failed(anyhow!(
-                "the server sends a line of over 1 MiB: it is no chat-server"
+            (Disconnect::LineTooLong, _) => Err(Stop::Failed(anyhow!(
+                "the server sends a line of over 1 MiB: it is not a chat-server"
             ))),
         }
+    }
+}
+
+/// Describes the number of lines that are not sent yet.
+pub(crate) fn lines_left(count: u64) -> String {
+    match count {
+        1 => "1 line is left to be sent".into(),
+        count => format!("{count} lines are left to be sent"),
     }
 }

@@ -1,86 +1,83 @@
-//! A user's leaving: what they have said is sent first, for as long as it goes on, unless they do not wait for it.
+//! Leaving with messages in flight: they are sent first, unless the user does not wait.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
-use crate::client::net::outgoing::{Outgoing, Said};
-use crate::client::session::chat::{ChatSession, in_words};
-use crate::client::session::reconnect::Room;
+use crate::client::event::{ClientEvent, Stop};
+use crate::client::net::in_flight::Unacked;
+use crate::client::session::chat::{ChatSession, lines_left};
 use crate::client::ui::Ui;
-use crate::client::ui::tui::Entered;
-use crate::client::{Client, Happening, Stop};
+use crate::client::ui::tui::Submission;
 
-/// Time that what was said last takes to arrive, where nothing slows it down. Nobody who leaves is told of it until then.
-const ARRIVAL_TIME: Duration = Duration::from_millis(250);
+/// How long the last messages usually take. Until then, the user is not told that the client waits.
+const QUIET_TIME: Duration = Duration::from_millis(250);
 
-impl Client {
-    /// Waits until all that was said has arrived, where the end will be sent behind it, or until the server takes no more of it; true where the user
-    /// does not wait any longer.
-    pub(crate) fn see_off(&mut self, chat: &mut ChatSession, room: &mut Room) -> bool {
-        match self.send_rest(chat, room) {
-            Ok(()) => false,
-            // Who is told to end by a signal, or has no terminal any more, says no second time that they do not wait.
-            Err(stop) => matches!(stop, Stop::Leave) && !self.leaving.is_asked(),
-        }
-    }
-
-    fn send_rest(&mut self, chat: &mut ChatSession, room: &mut Room) -> Result<(), Stop> {
-        let begin = Instant::now();
-        let mut before = None;
-        let mut progress = begin;
-        while let Some((left, _)) = chat.outgoing.as_ref().and_then(Outgoing::left)
-            && !self.has_ended
-        {
-            if before.replace(left) != Some(left) {
-                progress = Instant::now();
-            }
-            let give_up_at = progress + self.config.answer_time;
-            if give_up_at <= Instant::now() {
-                return Ok(());
-            }
-            let show_at = begin + ARRIVAL_TIME;
-            let is_early = show_at > Instant::now();
-            if !is_early {
-                let left = in_words(left);
-                self.ui.status(Some(format!(
-                    "{left}, then you leave; Ctrl+C leaves at once"
-                )));
-            }
-            let wake_at = if is_early { show_at } else { give_up_at };
-            match self.next_until(Some(wake_at))? {
-                Some(Happening::Received(received)) => self.hear(&received, chat, room)?,
-                Some(Happening::Entered) => self.enter_late()?,
-                Some(
-                    Happening::Typed(_)
-                    | Happening::Terminal(_)
-                    | Happening::NoKeys
-                    | Happening::Attempt(_)
-                    | Happening::Ended(_)
-                    | Happening::Leave,
-                )
-                | None => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Does what can be done with a line that is entered by somebody who is about to leave.
-    fn enter_late(&mut self) -> Result<(), Stop> {
-        if let Ui::Tui(window) = &mut self.ui {
-            match window.entered() {
-                Entered::Nothing => {}
-                Entered::Leave => return Err(Stop::Leave),
-                Entered::Lines(_) => window.refuse(&"you are leaving: nothing more is sent"),
-            }
-        }
-        Ok(())
+/// Waits until all messages are echoed, or until the server makes no progress. Returns whether the
+/// user does not want to wait.
+pub(crate) fn drain(session: &mut ChatSession<'_>) -> bool {
+    match wait_for_echoes(session) {
+        Ok(()) => false,
+        // After a signal or the loss of the terminal, the server still gets its time to close.
+        Err(stop) => matches!(stop, Stop::Leave) && !session.events.leave_request.is_made(),
     }
 }
 
-/// What it means for one who has left that this has not arrived.
-pub(crate) fn check_arrived(unacked: &VecDeque<Said>) -> Result<(), Stop> {
+fn wait_for_echoes(session: &mut ChatSession<'_>) -> Result<(), Stop> {
+    let start = Instant::now();
+    let mut progress_at = start;
+    let mut left_before = None;
+    while let Some(left) = session.unechoed()
+        && !session.events.is_disconnected
+    {
+        if left_before.replace(left) != Some(left) {
+            progress_at = Instant::now();
+        }
+        let give_up_at = progress_at + session.answer_time;
+        if give_up_at <= Instant::now() {
+            return Ok(());
+        }
+        let show_at = start + QUIET_TIME;
+        let is_early = show_at > Instant::now();
+        if !is_early {
+            let left = lines_left(left);
+            session.events.ui.set_status(Some(format!(
+                "{left}, then you leave; Ctrl+C leaves at once"
+            )));
+        }
+        let wake_at = if is_early { show_at } else { give_up_at };
+        match session.events.next_until(Some(wake_at))? {
+            Some(ClientEvent::Received(received)) => session.on_received(&received)?,
+            Some(ClientEvent::Entered) => submit_late(session)?,
+            Some(
+                ClientEvent::Stdin(_)
+                | ClientEvent::Terminal(_)
+                | ClientEvent::TerminalGone
+                | ClientEvent::Login(_)
+                | ClientEvent::Disconnected(_)
+                | ClientEvent::Leave,
+            )
+            | None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Handles a line that is entered while the user is leaving.
+fn submit_late(session: &mut ChatSession<'_>) -> Result<(), Stop> {
+    if let Ui::Tui(tui) = &mut session.events.ui {
+        match tui.submit() {
+            Submission::None => {}
+            Submission::Leave => return Err(Stop::Leave),
+            Submission::Lines(_) => tui.show_error(&"you are leaving: nothing more is sent"),
+        }
+    }
+    Ok(())
+}
+
+/// Fails if messages were not echoed before the user left.
+pub(crate) fn check_echoed(unacked: &VecDeque<Unacked>) -> Result<(), Stop> {
     match unacked.len() {
         0 => Ok(()),
         1 => Err(Stop::Failed(anyhow!(

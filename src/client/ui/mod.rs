@@ -1,4 +1,4 @@
-//! Where the client shows and asks: plain lines on the standard streams, or a window that has the terminal.
+//! The user interface: plain lines on the standard streams, or a full-screen UI on a terminal.
 
 pub(crate) mod commands;
 pub(crate) mod completion;
@@ -16,127 +16,122 @@ use std::io;
 use std::sync::mpsc::{Sender, SyncSender};
 use std::time::Duration;
 
-use crate::client::net::stdin::{self, Ask};
+use crate::client::config::Config;
+use crate::client::event::ClientEvent;
+use crate::client::net::stdin::{self, StdinRequest};
 use crate::client::ui::plain::Plain;
 use crate::client::ui::tui::Tui;
-use crate::client::{Config, Happening};
 use crate::protocol::event::Welcome;
 use crate::protocol::json::Received;
 use crate::tty::{self, style};
 
-/// The one or the other.
 pub(crate) enum Ui {
-    /// For pipes, files, and terminals that cannot do more; the other end of the sender is the thread that reads stdin.
-    Lines(Box<Plain>, Sender<Ask>),
-    /// For a terminal that can move its cursor.
+    /// For pipes, files, and terminals that cannot move their cursor; with the thread that reads stdin.
+    Plain(Box<Plain>, Sender<StdinRequest>),
     Tui(Box<Tui>),
 }
 
 impl Ui {
-    /// Starts the thread that reads what is typed. A terminal that cannot be taken gets plain lines.
+    /// Opens the full-screen UI, or plain lines if the terminal cannot be switched to raw mode. Starts
+    /// the threads that read the user's input.
     ///
     /// # Errors
-    /// No thread is to be had.
-    pub(crate) fn open(config: &Config, post: SyncSender<Happening>) -> io::Result<Self> {
-        let is_coloured = style::is_coloured(config.color);
-        // A window of the session is opened for its client; a pane may have had another one before.
+    /// A thread cannot be started.
+    pub(crate) fn open(config: &Config, post: SyncSender<ClientEvent>) -> io::Result<Self> {
+        let is_colored = style::is_coloured(config.color);
+        // The session opened this window for this client. A pane may have shown another client before.
         let is_fresh = config.window.is_some() && !config.in_pane;
         if tty::is_capable()
-            && let Ok(window) = Tui::open(is_coloured, config.window, is_fresh)
+            && let Ok(tui) = Tui::open(is_colored, config.window, is_fresh)
         {
-            terminal::start_keys(post)?;
-            return Ok(Self::Tui(Box::new(window)));
+            terminal::start_keys(post, ClientEvent::Terminal, || ClientEvent::TerminalGone)?;
+            return Ok(Self::Tui(Box::new(tui)));
         }
-        let asks = stdin::start(post)?;
-        Ok(Self::Lines(Box::new(Plain::new(config.color)), asks))
+        let stdin = stdin::start(post)?;
+        Ok(Self::Plain(Box::new(Plain::new(config.color)), stdin))
     }
 
-    /// Shows that the client is a member now, or is one again.
+    /// Shows that the client has joined, or is back.
     ///
     /// # Errors
-    /// As [`Ui::rest`].
+    /// As [`Ui::flush`].
     pub(crate) fn welcome(&mut self, welcome: &Welcome, is_back: bool) -> io::Result<()> {
         match self {
-            Self::Lines(view, _) => view.welcome(welcome.clone()),
-            Self::Tui(window) => {
-                window.welcome(welcome, is_back);
+            Self::Plain(plain, _) => plain.welcome(welcome.clone()),
+            Self::Tui(tui) => {
+                tui.welcome(welcome, is_back);
                 Ok(())
             }
         }
     }
 
-    /// Shows what the server sent.
+    /// Shows an event or answer from the server.
     ///
     /// # Errors
-    /// As [`Ui::rest`].
+    /// As [`Ui::flush`].
     pub(crate) fn received(&mut self, received: &Received) -> io::Result<()> {
         match self {
-            Self::Lines(view, _) => view.received(received),
-            Self::Tui(window) => {
-                window.received(received);
+            Self::Plain(plain, _) => plain.received(received),
+            Self::Tui(tui) => {
+                tui.received(received);
                 Ok(())
             }
         }
     }
 
-    /// Says something about the connection.
-    pub(crate) fn notice(&mut self, text: &str) {
+    /// Shows a remark of the client.
+    pub(crate) fn show_notice(&mut self, text: &str) {
         match self {
-            Self::Lines(view, _) => view.remark(text),
-            Self::Tui(window) => window.notice(text),
+            Self::Plain(plain, _) => plain.show_notice(text),
+            Self::Tui(tui) => tui.show_notice(text),
         }
     }
 
-    /// Says why something is not done.
-    pub(crate) fn refuse(&mut self, reason: &impl Display) {
+    /// Shows why something is not done.
+    pub(crate) fn show_error(&mut self, reason: &impl Display) {
         match self {
-            Self::Lines(view, _) => view.refuse(reason),
-            Self::Tui(window) => window.refuse(reason),
+            Self::Plain(plain, _) => plain.show_error(reason),
+            Self::Tui(tui) => tui.show_error(reason),
         }
     }
 
-    /// Says why the client ends.
-    pub(crate) fn fail(&mut self, error: &impl Display) {
+    /// Shows why the client ends, or fails to do its job.
+    pub(crate) fn show_failure(&mut self, error: &impl Display) {
         match self {
-            Self::Lines(view, _) => view.fail(error),
-            Self::Tui(window) => window.fail(error),
+            Self::Plain(plain, _) => plain.show_failure(error),
+            Self::Tui(tui) => tui.show_failure(error),
         }
     }
 
-    /// What is the case as long as nothing else is said: no connection.
-    pub(crate) fn status(&mut self, status: Option<String>) {
+    /// Sets the status line of the full-screen UI. Plain lines have none.
+    pub(crate) fn set_status(&mut self, status: Option<String>) {
         match self {
-            // It would be a line each time.
-            Self::Lines(..) => {}
-            Self::Tui(window) => window.status(status),
+            Self::Plain(..) => {}
+            Self::Tui(tui) => tui.set_status(status),
         }
     }
 
-    /// Shows what has waited long enough to be shown.
+    /// Draws the full-screen UI, if that is due.
     ///
     /// # Errors
-    /// As [`Ui::rest`].
-    pub(crate) fn keep_up(&mut self) -> io::Result<()> {
+    /// The terminal is gone.
+    pub(crate) fn draw_if_due(&mut self) -> io::Result<()> {
         match self {
-            Self::Lines(..) => Ok(()),
-            Self::Tui(window) if window.wait().is_some_and(|wait| wait.is_zero()) => window.draw(),
-            Self::Tui(_) => Ok(()),
+            Self::Tui(tui) if tui.draw_in().is_some_and(|delay| delay.is_zero()) => tui.draw(),
+            Self::Plain(..) | Self::Tui(_) => Ok(()),
         }
     }
 
-    /// Shows what is to be shown before a rest, which may last as long as is said here.
+    /// Shows everything that is due, before the main thread blocks. Returns how long it may block until more
+    /// is due.
     ///
     /// # Errors
-    /// Stdout takes nothing more: a pipe is closed, a disk is full, the terminal is gone.
-    pub(crate) fn rest(&mut self) -> io::Result<Option<Duration>> {
+    /// Stdout cannot be written to: a pipe is closed, a disk is full, the terminal is gone.
+    pub(crate) fn flush(&mut self) -> io::Result<Option<Duration>> {
+        self.draw_if_due()?;
         match self {
-            Self::Lines(view, _) => view.flush().map(|()| None),
-            Self::Tui(window) => {
-                if window.wait().is_some_and(|wait| wait.is_zero()) {
-                    window.draw()?;
-                }
-                Ok(window.wait())
-            }
+            Self::Plain(plain, _) => plain.flush().map(|()| None),
+            Self::Tui(tui) => Ok(tui.draw_in()),
         }
     }
 }

@@ -55,7 +55,7 @@ impl Plain {
                 write_record(&mut self.out, &mut self.conversation, record, *replay)
             }
             Received::Answer(Answer::Error(text)) => {
-                self.refuse(text);
+                self.show_error(text);
                 Ok(())
             }
             Received::Answer(answer) => write_answer(&mut self.out, &mut self.conversation, answer),
@@ -64,7 +64,7 @@ impl Plain {
     }
 
     /// Shows why something is not done.
-    pub(crate) fn refuse(&mut self, reason: &impl Display) {
+    pub(crate) fn show_error(&mut self, reason: &impl Display) {
         self.on_stderr(
             |err| style::paint_answer(err, &Answer::Error(Text::new(&reason.to_string()))),
             "\n",
@@ -72,12 +72,12 @@ impl Plain {
     }
 
     /// Says something that is not of the conversation.
-    pub(crate) fn remark(&mut self, text: &str) {
+    pub(crate) fn show_notice(&mut self, text: &str) {
         self.on_stderr(|err| write!(err, "* {}", clean(text)), "\n");
     }
 
     /// Shows what has failed.
-    pub(crate) fn fail(&mut self, error: &impl Display) {
+    pub(crate) fn show_failure(&mut self, error: &impl Display) {
         self.on_stderr(
             |err| write!(err, "error: {}", clean(&error.to_string())),
             "\n",
@@ -85,12 +85,12 @@ impl Plain {
     }
 
     /// Asks for something, and leaves the cursor there.
-    pub(crate) fn ask(&mut self, question: &str) {
+    pub(crate) fn prompt(&mut self, question: &str) {
         self.on_stderr(|err| write!(err, "{question}"), "");
     }
 
     /// Goes on to the next line where the terminal has echoed something that ends no line, such as `^C`.
-    pub(crate) fn end_line(&mut self) {
+    pub(crate) fn end_prompt(&mut self) {
         self.on_stderr(|_| Ok(()), "\n");
     }
 

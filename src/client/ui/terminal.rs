@@ -4,13 +4,13 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender, SyncSender};
 use std::thread;
+use std::time::Duration;
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
-use crate::client::{Happening, PATIENCE};
 use crate::tty;
 use crate::tty::input::Keyboard;
-use crate::tty::raw_mode::{RawMode, Sequences};
+use crate::tty::raw_mode::{self, RawMode, Sequences};
 
 /// Turns on bracketed paste and focus reports, and saves the title (xterm control sequences,
 /// `CSI 22 ; 2 t`).
@@ -18,6 +18,10 @@ const ENTER: &str = "\x1b[?2004h\x1b[?1004h\x1b[22;2t";
 
 /// Turns them off, restores the title, and clears the screen below the cursor.
 const LEAVE: &str = "\x1b[?1004l\x1b[?2004l\x1b[23;2t\x1b[0m\x1b[J\x1b[?25h";
+
+/// Time limit for the main thread to leave after a signal or Ctrl+C, before the process exits anyway:
+/// a terminal that accepts no output blocks it.
+pub(crate) const EXIT_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Input that may be read ahead of the main thread, which a blocked terminal delays: keys, or pastes
 /// of up to 64 KiB.
@@ -52,7 +56,7 @@ pub(crate) struct Input {
 
 impl Input {
     /// Starts the timer for Ctrl+C: a main thread that is blocked in a write to the terminal can't
-    /// handle it, so after [`PATIENCE`] the client exits as for a signal.
+    /// handle it, so after [`EXIT_TIMEOUT`] the client exits as for a signal.
     fn new(event: Event) -> Self {
         let leaves = matches!(
             event,
@@ -69,19 +73,19 @@ impl Input {
     }
 }
 
-/// Exits the process after [`PATIENCE`], unless the returned sender is dropped. While the main
+/// Exits the process after [`EXIT_TIMEOUT`], unless the returned sender is dropped. While the main
 /// thread makes progress, as in a flood, the time starts again.
 fn end_unless_taken() -> Sender<()> {
     let (untaken, taken) = mpsc::channel();
     // Without the thread, a signal still ends the client.
     let _ = thread::Builder::new()
-        .name("patience".into())
+        .name("exit-timeout".into())
         .spawn(move || {
             let mut handled = HANDLED.load(Ordering::Relaxed);
-            while taken.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            while taken.recv_timeout(EXIT_TIMEOUT) == Err(RecvTimeoutError::Timeout) {
                 let before = std::mem::replace(&mut handled, HANDLED.load(Ordering::Relaxed));
                 if before == handled {
-                    crate::client::end_now()
+                    raw_mode::exit(0)
                 }
             }
         });
@@ -89,26 +93,31 @@ fn end_unless_taken() -> Sender<()> {
 }
 
 /// Starts three threads: `keys` reads the terminal, `ahead` posts what it read, and `hang-up` posts
-/// that the terminal is gone, which a blocked read wouldn't notice.
+/// that the terminal is gone, which a blocked read wouldn't notice. The events are what `input` and
+/// `closed` return.
 ///
 /// `keys` waits for nothing else, so that it sees Ctrl+C at once. The threads aren't joined: only the
 /// end of the process ends a read of a terminal.
 ///
 /// # Errors
 /// A thread or socket can't be created.
-pub(crate) fn start_keys(post: SyncSender<Happening>) -> io::Result<()> {
+pub(crate) fn start_keys<E: Send + 'static>(
+    post: SyncSender<E>,
+    input: fn(Input) -> E,
+    closed: fn() -> E,
+) -> io::Result<()> {
     let mut keyboard = Keyboard::open()?;
     let gone = post.clone();
     thread::Builder::new()
         .name("hang-up".into())
         .spawn(move || {
             tty::wait_until_gone();
-            let _ = gone.send(Happening::NoKeys);
+            let _ = gone.send(closed());
         })?;
     let (typed, ahead) = mpsc::sync_channel(MAX_AHEAD);
     thread::Builder::new().name("ahead".into()).spawn(move || {
-        for happening in ahead {
-            if post.send(happening).is_err() {
+        for event in ahead {
+            if post.send(event).is_err() {
                 return;
             }
         }
@@ -117,11 +126,11 @@ pub(crate) fn start_keys(post: SyncSender<Happening>) -> io::Result<()> {
         .name("keys".into())
         .spawn(move || {
             while let Ok(event) = keyboard.read() {
-                if typed.send(Happening::Terminal(Input::new(event))).is_err() {
+                if typed.send(input(Input::new(event))).is_err() {
                     return;
                 }
             }
-            let _ = typed.send(Happening::NoKeys);
+            let _ = typed.send(closed());
         })
         .map(drop)
 }

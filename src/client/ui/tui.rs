@@ -55,19 +55,19 @@ pub(crate) struct Tui {
 }
 
 /// What the user wants of the client.
-pub(crate) enum Wanted {
-    /// Nothing but what has been done already.
-    Nothing,
+pub(crate) enum InputAction {
+    /// None but what has been done already.
+    None,
     /// The line is whole: [`Tui::entered`] or [`Tui::answer`] has it.
-    Entered,
+    Enter,
     /// To leave.
     Leave,
 }
 
 /// What a line that was entered is.
-pub(crate) enum Entered {
-    /// Nothing for the server.
-    Nothing,
+pub(crate) enum Submission {
+    /// None for the server.
+    None,
     /// To be sent, and then taken out of the line by [`Tui::take_line`].
     Lines(Vec<String>),
     /// The end.
@@ -108,7 +108,7 @@ impl Tui {
     }
 
     /// Takes the answer to what was asked.
-    pub(crate) fn answer(&mut self) -> String {
+    pub(crate) fn take_answer(&mut self) -> String {
         let Some(mut question) = self.question.take() else {
             return String::new();
         };
@@ -122,7 +122,7 @@ impl Tui {
     ///
     /// # Errors
     /// The terminal is gone.
-    pub(crate) fn input(&mut self, input: Input) -> io::Result<Wanted> {
+    pub(crate) fn input(&mut self, input: Input) -> io::Result<InputAction> {
         self.screen.touch();
         match input {
             Input::Key(key) => {
@@ -130,19 +130,19 @@ impl Tui {
                 let editor = self.question.as_mut().unwrap_or(&mut self.editor);
                 match editor.key(key, |before| completion::complete(before, &names)) {
                     None => {}
-                    Some(EditorAction::Submit) => return Ok(Wanted::Entered),
+                    Some(EditorAction::Submit) => return Ok(InputAction::Enter),
                     Some(EditorAction::Interrupt | EditorAction::EndOfInput) => {
-                        return Ok(Wanted::Leave);
+                        return Ok(InputAction::Leave);
                     }
                     Some(EditorAction::Clear) => self.screen.clear(),
                     Some(EditorAction::Suspend) => self.suspend()?,
-                    Some(EditorAction::Refuse(_)) => self.refuse(&FULL),
+                    Some(EditorAction::Refuse(_)) => self.show_error(&FULL),
                 }
             }
             Input::Paste(text) => {
                 let editor = self.question.as_mut().unwrap_or(&mut self.editor);
                 if editor.paste(&text).is_err() {
-                    self.refuse(&FULL);
+                    self.show_error(&FULL);
                 }
             }
             Input::Resize(..) => self.screen.resize(),
@@ -150,7 +150,7 @@ impl Tui {
             Input::FocusLost => self.unread = Some(0),
             Input::Mouse(_) => {}
         }
-        Ok(Wanted::Nothing)
+        Ok(InputAction::None)
     }
 
     fn suspend(&mut self) -> io::Result<()> {
@@ -160,41 +160,41 @@ impl Tui {
 
     /// What the line that the user has entered is; it is done here where it is for the window alone. A line that cannot be sent stays to
     /// be edited, but for a command's that is no use as it is.
-    pub(crate) fn entered(&mut self) -> Entered {
+    pub(crate) fn submit(&mut self) -> Submission {
         let text = self.editor.text().to_owned();
         let lines: Vec<&str> = text.split('\n').collect();
         if lines.iter().any(|line| line.len() > MAX_LINE) {
-            self.refuse(&LineError::TooLong);
-            return Entered::Nothing;
+            self.show_error(&LineError::TooLong);
+            return Submission::None;
         }
         if let [line] = lines[..]
             && (self.editor.is_command() || !line.starts_with('/'))
         {
-            if stdin::leaves(line) {
+            if stdin::is_quit(line) {
                 self.editor.empty();
-                return Entered::Leave;
+                return Submission::Leave;
             }
             match Local::parse(line) {
                 Some(Err(usage)) => {
-                    self.refuse(&usage);
+                    self.show_error(&usage);
                     self.editor.take();
-                    return Entered::Nothing;
+                    return Submission::None;
                 }
                 Some(Ok(command)) => {
                     self.do_command(&command);
                     self.editor.take();
-                    return Entered::Nothing;
+                    return Submission::None;
                 }
                 None => {}
             }
             let Ok(Request::Reply(reply)) = Request::parse(line, Format::Json) else {
-                return Entered::Lines(vec![text]);
+                return Submission::Lines(vec![text]);
             };
             return self.reply(&reply);
         }
         if self.editor.is_command() {
-            self.refuse(&"a command is one line: say the lines after it by themselves");
-            return Entered::Nothing;
+            self.show_error(&"a command is one line: say the lines after it by themselves");
+            return Submission::None;
         }
         // A paste is text, whatever its lines begin with.
         let as_text = |line: &str| match line.starts_with('/') {
@@ -203,26 +203,26 @@ impl Tui {
         };
         let lines: Vec<String> = lines.into_iter().map(as_text).collect();
         if lines.iter().any(|line| line.len() > MAX_LINE) {
-            self.refuse(&LineError::TooLong);
-            return Entered::Nothing;
+            self.show_error(&LineError::TooLong);
+            return Submission::None;
         }
-        Entered::Lines(lines)
+        Submission::Lines(lines)
     }
 
     /// An answer to who is seen to have written last. The server would send it to somebody whom this client ignores.
-    fn reply(&mut self, text: &Text) -> Entered {
+    fn reply(&mut self, text: &Text) -> Submission {
         let line = match self.roster.correspondent() {
             Ok(name) => format!("/msg {name} {text}"),
             Err(reason) => {
-                self.refuse(&reason);
-                return Entered::Nothing;
+                self.show_error(&reason);
+                return Submission::None;
             }
         };
         if line.len() > MAX_LINE {
-            self.refuse(&LineError::TooLong);
-            return Entered::Nothing;
+            self.show_error(&LineError::TooLong);
+            return Submission::None;
         }
-        Entered::Lines(vec![line])
+        Submission::Lines(vec![line])
     }
 
     /// Takes the line away, which is in the history from now on.
@@ -231,22 +231,22 @@ impl Tui {
     }
 
     /// Does what can be done with the line that the user has entered while there is no connection; `true` where that is to leave.
-    pub(crate) fn entered_alone(&mut self) -> bool {
-        match self.entered() {
-            Entered::Nothing => {}
-            Entered::Leave => return true,
-            Entered::Lines(lines) => {
+    pub(crate) fn submit_offline(&mut self) -> bool {
+        match self.submit() {
+            Submission::None => {}
+            Submission::Leave => return true,
+            Submission::Lines(lines) => {
                 let request = Request::parse(&lines.join("\n"), Format::Json);
                 if let Ok(Request::Nothing) = request {
                     self.take_line();
                 } else if let Ok(Request::Help(_)) = request {
                     self.take_line();
-                    self.notice(
+                    self.show_notice(
                         "the room's own commands need a connection; /quit and these do not",
                     );
                     self.received(&Received::Answer(Answer::Help(Vec::new())));
                 } else {
-                    self.refuse(&"there is no connection yet: the line stays here until there is, or another is typed");
+                    self.show_error(&"there is no connection yet: the line stays here until there is, or another is typed");
                     self.editor.keep();
                 }
             }
@@ -259,14 +259,14 @@ impl Tui {
             Local::Clear => self.screen.clear(),
             Local::Time(on) => {
                 self.formatter.has_times = on;
-                self.notice(match on {
+                self.show_notice(match on {
                     true => "lines begin with the time",
                     false => "lines begin without the time; /time on shows it again",
                 });
             }
             Local::Bell(on) => {
                 self.rings = on;
-                self.notice(match on {
+                self.show_notice(match on {
                     true => {
                         "the bell rings when somebody says your name, or writes to you in private"
                     }
@@ -274,7 +274,7 @@ impl Tui {
                 });
             }
             Local::Ignore(Some(name)) if name.to_lowercase() == self.name.to_lowercase() => {
-                self.refuse(&format!("{name} is you: your own lines are always shown"));
+                self.show_error(&format!("{name} is you: your own lines are always shown"));
             }
             Local::Ignore(Some(name)) => {
                 let said = match (self.roster.ignore(name), self.roster.has(name)) {
@@ -289,14 +289,14 @@ impl Tui {
                     ),
                     (false, _) => format!("what {name} says is shown again"),
                 };
-                self.notice(&said);
+                self.show_notice(&said);
             }
             Local::Ignore(None) => {
                 let said = match self.roster.ignored()[..] {
                     [] => "nobody is ignored; /ignore NAME does".to_owned(),
                     ref names => format!("ignored: {}", names.join(", ")),
                 };
-                self.notice(&said);
+                self.show_notice(&said);
             }
         }
     }
@@ -380,24 +380,24 @@ impl Tui {
     }
 
     /// Says something.
-    pub(crate) fn notice(&mut self, text: &str) {
+    pub(crate) fn show_notice(&mut self, text: &str) {
         let line = self.formatter.notice(text);
         self.screen.print(line);
     }
 
     /// Says why something is not done.
-    pub(crate) fn refuse(&mut self, reason: &impl std::fmt::Display) {
+    pub(crate) fn show_error(&mut self, reason: &impl std::fmt::Display) {
         let line = self.formatter.refusal(reason);
         self.screen.print(line);
     }
 
     /// Says why the client ends.
-    pub(crate) fn fail(&mut self, error: &impl std::fmt::Display) {
+    pub(crate) fn show_failure(&mut self, error: &impl std::fmt::Display) {
         self.screen.print(Line::plain(&format!("error: {error}")));
     }
 
     /// What stands above the line from now on.
-    pub(crate) fn status(&mut self, status: Option<String>) {
+    pub(crate) fn set_status(&mut self, status: Option<String>) {
         if status != self.status {
             self.status = status;
             self.screen.touch();
@@ -405,7 +405,7 @@ impl Tui {
     }
 
     /// How long drawing may still wait; `None` where there is nothing to draw.
-    pub(crate) fn wait(&self) -> Option<Duration> {
+    pub(crate) fn draw_in(&self) -> Option<Duration> {
         self.screen.wait()
     }
 

@@ -1,0 +1,61 @@
+//! The configuration of a client, checked.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use crate::cli::{ClientArgs, Color};
+use crate::client::net::address::Address;
+use crate::net::GIVEN_UP_AFTER;
+use crate::protocol::name::Group;
+
+#[derive(Debug)]
+pub struct Config {
+    pub server: Address,
+    /// `NAME` or `NAME GROUP`. If there is none, the client asks.
+    pub name: Option<String>,
+    /// The group to use if the name comes without one.
+    pub group: Option<Group>,
+    /// The room's password. It has no control characters, which could end its line.
+    pub password: Option<String>,
+    pub color: Color,
+    /// Whether to reconnect after the connection is lost.
+    pub reconnects: bool,
+    /// The name of the launcher's control socket.
+    pub lifeline: Option<OsString>,
+    /// The number of this client's window in the launcher's session, for the title.
+    pub window: Option<usize>,
+    /// Whether the client runs in a launcher's pane, which outlives it.
+    pub in_pane: bool,
+    /// How long the server may take to answer a message.
+    pub answer_time: Duration,
+}
+
+impl TryFrom<ClientArgs> for Config {
+    type Error = String;
+
+    fn try_from(args: ClientArgs) -> Result<Self, String> {
+        let server = Address::parse(args.host.as_deref(), args.lone_port, args.port)?;
+        let group = args.group.as_deref().map(Group::new).transpose();
+        let password = args.password.filter(|password| !password.is_empty());
+        if password
+            .iter()
+            .any(|password| password.contains(char::is_control))
+        {
+            return Err("a password is one line, without control characters".into());
+        }
+        Ok(Self {
+            server,
+            name: args.name,
+            group: group.map_err(|error| error.to_string())?,
+            password,
+            color: args.color,
+            reconnects: !args.no_reconnect,
+            lifeline: args.lifeline.filter(|name| !name.is_empty()),
+            window: args.window,
+            in_pane: args.in_pane,
+            answer_time: args
+                .answer_time
+                .map_or(GIVEN_UP_AFTER, Duration::from_millis),
+        })
+    }
+}

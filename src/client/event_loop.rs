@@ -1,0 +1,231 @@
+//! The main thread's event loop: waits for events, keeps the screen up to date, and asks questions.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::{Duration, Instant};
+
+use anyhow::{Error, anyhow};
+
+use crate::client::event::{ClientEvent, LeaveRequest, LoginReply, StdinEvent, Stop};
+use crate::client::net::stdin::StdinRequest;
+use crate::client::ui::Ui;
+use crate::client::ui::terminal;
+use crate::client::ui::tui::InputAction;
+use crate::protocol::json::Received;
+use crate::tty::editor::Purpose;
+use crate::tty::raw_mode::RawMode;
+
+/// How long a server may take to close the connection of a user who leaves.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub(crate) struct EventLoop {
+    pub(crate) ui: Ui,
+    /// Whether stdin is a terminal, so that the user can answer questions.
+    pub(crate) is_interactive: bool,
+    pub(crate) leave_request: LeaveRequest,
+    /// For the threads that post events.
+    pub(crate) post: SyncSender<ClientEvent>,
+    events: Receiver<ClientEvent>,
+    /// Whether [`ClientEvent::Disconnected`] has come for the current connection. It comes once.
+    pub(crate) is_disconnected: bool,
+}
+
+impl EventLoop {
+    pub(crate) fn new(
+        ui: Ui,
+        leave_request: LeaveRequest,
+        post: SyncSender<ClientEvent>,
+        events: Receiver<ClientEvent>,
+    ) -> Self {
+        Self {
+            ui,
+            is_interactive: io::stdin().is_terminal(),
+            leave_request,
+            post,
+            events,
+            is_disconnected: false,
+        }
+    }
+
+    /// The next event. Everything to show is on the screen before this blocks.
+    pub(crate) fn next(&mut self) -> Result<ClientEvent, Stop> {
+        loop {
+            if let Some(event) = self.next_until(None)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The next event, or `None` if there is none until `deadline`.
+    pub(crate) fn next_until(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Result<Option<ClientEvent>, Stop> {
+        loop {
+            self.ui.draw_if_due().map_err(Stop::cannot_write_stdout)?;
+            let Some(event) = self.poll(deadline)? else {
+                if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                    return Ok(None);
+                }
+                continue;
+            };
+            terminal::count_handled();
+            self.is_disconnected |= matches!(event, ClientEvent::Disconnected(_));
+            if self.leave_request.is_made() {
+                self.end_prompt();
+                return Err(Stop::Leave);
+            }
+            match (event, &mut self.ui) {
+                (ClientEvent::Terminal(input), Ui::Tui(tui)) => {
+                    match tui.input(input.event).map_err(Stop::cannot_write_stdout)? {
+                        InputAction::None => {}
+                        InputAction::Enter => return Ok(Some(ClientEvent::Entered)),
+                        InputAction::Leave => return Err(Stop::Leave),
+                    }
+                }
+                (ClientEvent::TerminalGone, _) => return Err(Stop::Leave),
+                (event, _) => return Ok(Some(event)),
+            }
+        }
+    }
+
+    /// Takes an event, or shows what is pending and waits: until `deadline`, or until there is something to draw.
+    fn poll(&mut self, deadline: Option<Instant>) -> Result<Option<ClientEvent>, Stop> {
+        if let Ok(event) = self.events.try_recv() {
+            return Ok(Some(event));
+        }
+        let draw_in = self.ui.flush().map_err(Stop::cannot_write_stdout)?;
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // `self.post` keeps the channel open, so an error is a timeout.
+        Ok(match draw_in.into_iter().chain(left).min() {
+            Some(timeout) => self.events.recv_timeout(timeout).ok(),
+            None => self.events.recv().ok(),
+        })
+    }
+
+    /// Waits until the connection is over, for [`CLOSE_TIMEOUT`] at most. What still comes is not shown.
+    pub(crate) fn wait_for_disconnect(&mut self, mut on_received: impl FnMut(&Received)) {
+        let deadline = Instant::now() + CLOSE_TIMEOUT;
+        while !self.is_disconnected {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            match self.events.recv_timeout(left) {
+                Ok(ClientEvent::Disconnected(_)) => self.is_disconnected = true,
+                Ok(ClientEvent::Received(received)) => on_received(&received),
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Waits for the result of a login attempt.
+    pub(crate) fn login_reply(&mut self) -> Result<LoginReply, Stop> {
+        loop {
+            match self.next()? {
+                ClientEvent::Login(reply) => return Ok(reply),
+                ClientEvent::Entered => self.submit_offline()?,
+                // No line was asked for, and no event precedes the welcome.
+                ClientEvent::Stdin(_)
+                | ClientEvent::Terminal(_)
+                | ClientEvent::TerminalGone
+                | ClientEvent::Received(_)
+                | ClientEvent::Disconnected(_)
+                | ClientEvent::Leave => {}
+            }
+        }
+    }
+
+    /// Handles a line that the user entered while there is no connection.
+    pub(crate) fn submit_offline(&mut self) -> Result<(), Stop> {
+        if let Ui::Tui(tui) = &mut self.ui
+            && tui.submit_offline()
+        {
+            return Err(Stop::Leave);
+        }
+        Ok(())
+    }
+
+    /// Asks on a terminal, and takes the next line in any case; `None` at the end of the input.
+    pub(crate) fn ask(&mut self, question: &str, purpose: Purpose) -> Result<Option<String>, Stop> {
+        self.ui.set_status(None);
+        if let Ui::Tui(tui) = &mut self.ui {
+            tui.ask(question, purpose);
+            return self.answer().map(Some);
+        }
+        loop {
+            let _hidden = match purpose {
+                Purpose::Password => Some(RawMode::hide_typing().map_err(|error| {
+                    Stop::Failed(Error::new(error).context("cannot hide the typed password"))
+                })?),
+                Purpose::Chat | Purpose::Answer | Purpose::Command => None,
+            };
+            if let (Ui::Plain(plain, _), true) = (&mut self.ui, self.is_interactive) {
+                plain.prompt(question);
+            }
+            match self.read_line()? {
+                StdinEvent::Line(line) => return Ok(Some(line)),
+                StdinEvent::Unsendable(_, error) => self.reject(&error)?,
+                StdinEvent::Over => {
+                    self.end_prompt();
+                    return Ok(None);
+                }
+                StdinEvent::Failed(error) => return Err(Stop::cannot_read_stdin(error)),
+            }
+        }
+    }
+
+    fn answer(&mut self) -> Result<String, Stop> {
+        loop {
+            let event = self.next()?;
+            if let (ClientEvent::Entered, Ui::Tui(tui)) = (event, &mut self.ui) {
+                return Ok(tui.take_answer());
+            }
+        }
+    }
+
+    fn read_line(&mut self) -> Result<StdinEvent, Stop> {
+        if let Ui::Plain(_, stdin) = &self.ui {
+            // The thread that reads stdin outlives this one.
+            let _ = stdin.send(StdinRequest::ReadLine);
+        }
+        loop {
+            if let ClientEvent::Stdin(event) = self.next()? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Moves to a new line, as the terminal has echoed something without a line ending, such as `^C`.
+    fn end_prompt(&mut self) {
+        if let (Ui::Plain(plain, _), true) = (&mut self.ui, self.is_interactive) {
+            plain.end_prompt();
+        }
+    }
+
+    /// Shows why an answer is rejected. Only a user on a terminal can give another one.
+    pub(crate) fn reject(&mut self, reason: &impl Display) -> Result<(), Stop> {
+        if self.is_interactive {
+            self.ui.show_error(reason);
+            Ok(())
+        } else {
+            Err(Stop::Failed(anyhow!("{reason}")))
+        }
+    }
+
+    /// Keeps a window that closes with its client open until the user has read why the client ends.
+    pub(crate) fn keep_window_open(&mut self) {
+        let question = "press Enter to close this window ";
+        match &mut self.ui {
+            Ui::Tui(_) => {
+                let _ = self.ask(question, Purpose::Answer);
+            }
+            Ui::Plain(plain, _) => {
+                plain.prompt(question);
+                let _ = self.read_line();
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! The thread that connects, logs in, and then posts all that the server sends.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+
+use crate::client::event::{ClientEvent, Disconnect, LoginReply, Rejection};
+use crate::client::net::address::Address;
+use crate::client::net::connection::{self, Connection};
+use crate::net;
+use crate::protocol::event::{Answer, Welcome};
+use crate::protocol::json::Received;
+use crate::protocol::limits::MAX_SERVER_LINE;
+use crate::protocol::line::{LineError, Lines};
+use crate::protocol::request::Identity;
+use crate::protocol::text::Text;
+
+/// How long a login may take, from the first byte sent to the welcome.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a server may take to answer or close after it rejected a login. If it does neither, the
+/// user may try again.
+const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Most characters shown of the reason why a line is not an event.
+const MAX_REASON_CHARS: usize = 200;
+
+/// Bytes to read at once.
+const READ_BYTES: usize = 16 * 1024;
+
+/// What a client sends to log in.
+#[derive(Clone)]
+pub(crate) struct LoginRequest {
+    pub(crate) server: Address,
+    pub(crate) identity: Identity,
+    pub(crate) password: Option<String>,
+    /// The place in the room to resume. If there is one, name and password are not sent.
+    pub(crate) resume: Option<ResumePoint>,
+}
+
+impl LoginRequest {
+    fn encode(&self) -> String {
+        if let Some(ResumePoint { token, seq }) = &self.resume {
+            return format!("/resume {token} {seq}\n");
+        }
+        let mut lines = String::new();
+        if let Some(password) = &self.password {
+            lines += &format!("/pass {password}\n");
+        }
+        lines += &format!("/json {}", self.identity.name);
+        if let Some(group) = &self.identity.group {
+            lines += &format!(" {group}");
+        }
+        lines + "\n"
+    }
+}
+
+/// A place in the room that is kept for a client whose connection broke.
+#[derive(Clone)]
+pub(crate) struct ResumePoint {
+    /// The token of the welcome.
+    pub(crate) token: Text,
+    /// The number of the last event that the client has.
+    pub(crate) seq: u64,
+}
+
+/// Starts the thread `receive`. It posts a [`ClientEvent::Login`] first, and if the login succeeded, a
+/// [`ClientEvent::Disconnected`] last.
+///
+/// It ends after [`Connection::close`], or when the receiver of its events is dropped. While it is
+/// connecting, nothing ends it but the end of the process.
+///
+/// # Errors
+/// The thread cannot be started.
+pub(crate) fn start(
+    request: LoginRequest,
+    post: SyncSender<ClientEvent>,
+) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name("receive".into())
+        .spawn(move || run(&request, &post))
+}
+
+fn run(request: &LoginRequest, post: &SyncSender<ClientEvent>) {
+    let result = connection::connect(&request.server).and_then(|(socket, address)| {
+        let mut reader = ServerReader::new(socket, address);
+        let welcome = reader.log_in(request)?;
+        Ok((welcome, reader))
+    });
+    let (reply, reader) = match result {
+        Ok((Ok(welcome), reader)) => {
+            let connection = Connection::new(Arc::clone(&reader.socket));
+            let reply = LoginReply::Joined(Box::new(welcome), connection);
+            (reply, Some(reader))
+        }
+        Ok((Err(rejection), _)) => (LoginReply::Rejected(rejection), None),
+        Err(error) => (LoginReply::Failed(error), None),
+    };
+    if post.send(ClientEvent::Login(reply)).is_err() {
+        return;
+    }
+    if let Some(mut reader) = reader
+        && let Some(disconnect) = reader.receive(post)
+    {
+        let _ = post.send(ClientEvent::Disconnected(disconnect));
+    }
+}
+
+/// The receiving side of a connection.
+struct ServerReader {
+    socket: Arc<TcpStream>,
+    address: SocketAddr,
+    lines: Lines,
+    buffer: Vec<u8>,
+}
+
+/// A line from the server, sorted by its first characters.
+enum ServerLine {
+    /// Presumably an event.
+    Json(String),
+    /// A plain error, as sent to a client that has not asked for JSON yet.
+    PlainError(Text),
+    /// Another plain line.
+    Plain(String),
+    NotUtf8,
+}
+
+impl ServerReader {
+    fn new(socket: TcpStream, address: SocketAddr) -> Self {
+        // Unlike the server, no TCP_USER_TIMEOUT: a server that throttles this client reads nothing for minutes, but is
+        // alive. Once a message was sent, the session waits for its echo.
+        net::keep_alive(&socket);
+        // A typed line is sent at once. If this fails, it is sent a little later.
+        let _ = socket.set_nodelay(true);
+        Self {
+            socket: Arc::new(socket),
+            address,
+            lines: Lines::new(MAX_SERVER_LINE),
+            buffer: vec![0; READ_BYTES],
+        }
+    }
+
+    /// Sends the login, and waits for the answer.
+    fn log_in(&mut self, request: &LoginRequest) -> Result<Result<Welcome, Rejection>> {
+        let deadline = Instant::now() + LOGIN_TIMEOUT;
+        // If this fails, the server's last words tell why.
+        let _ = (&*self.socket).write_all(request.encode().as_bytes());
+
+        let address = self.address;
+        let mut wants_password = false;
+        let mut plain_error = None;
+        loop {
+            let line = match self.next(Some(deadline)) {
+                Ok(line) => line,
+                Err(disconnect) => {
+                    return match (plain_error, disconnect) {
+                        (Some(reason), _) => Err(anyhow!("{reason}")),
+                        (None, Disconnect::Closed) => Err(anyhow!(
+                            "{address} closed the connection before the login was complete: is it a `chat-server`?"
+                        )),
+                        (None, Disconnect::LineTooLong) => Err(anyhow!(
+                            "{address} sends a line that does not end: is it a `chat-server`?"
+                        )),
+                        (None, Disconnect::Lost(error)) => Err(anyhow!(
+                            "{address} did not complete the login ({}): is it a `chat-server`?",
+                            connection::reason(&error)
+                        )),
+                    };
+                }
+            };
+            match line {
+                ServerLine::Plain(line) => wants_password |= asks_for_password(&line),
+                // The server does not know /resume.
+                ServerLine::PlainError(_) if request.resume.is_some() => {
+                    return Ok(Err(Rejection::Resume));
+                }
+                ServerLine::PlainError(reason) => plain_error = Some(reason),
+                ServerLine::NotUtf8 => {}
+                ServerLine::Json(line) => match Received::decode(&line) {
+                    Ok(Received::Answer(Answer::Welcome(welcome))) => {
+                        // With the timeout left on, a quiet room would look like a lost connection.
+                        self.socket.set_read_timeout(None)?;
+                        return Ok(Ok(welcome));
+                    }
+                    Ok(Received::Answer(Answer::Error(text))) => {
+                        if !self.may_try_again() {
+                            return Err(anyhow!("{text}"));
+                        }
+                        if request.resume.is_some() {
+                            return Ok(Err(Rejection::Resume));
+                        }
+                        return Ok(Err(match (&request.password, plain_error) {
+                            // Only the password comes before the request for JSON.
+                            (Some(_), Some(_)) => Rejection::PasswordWrong,
+                            (None, _) if wants_password => Rejection::PasswordMissing,
+                            (_, _) => Rejection::Name(text),
+                        }));
+                    }
+                    // Nothing else decides the login.
+                    Ok(Received::Answer(_) | Received::Record(..) | Received::Unknown) | Err(_) => {
+                    }
+                },
+            }
+        }
+    }
+
+    /// Whether another login may succeed after this one was rejected. If none can, as in a full room, the server
+    /// closes the connection; otherwise it waits. The error does not tell which, and silence only after a
+    /// timeout, so this asks for `/help`, which a server that waits answers.
+    fn may_try_again(&mut self) -> bool {
+        // If this fails, the read below finds the connection closed.
+        let _ = (&*self.socket).write_all(b"/help\n");
+        let deadline = Instant::now() + REJECTION_TIMEOUT;
+        loop {
+            match self.next(Some(deadline)) {
+                Ok(ServerLine::Json(line)) => {
+                    if matches!(
+                        Received::decode(&line),
+                        Ok(Received::Answer(Answer::Help(_)))
+                    ) {
+                        return true;
+                    }
+                }
+                Ok(ServerLine::PlainError(_) | ServerLine::Plain(_) | ServerLine::NotUtf8) => {}
+                // EAGAIN is a read timeout (SO_RCVTIMEO, socket(7)).
+                Err(Disconnect::Lost(error)) => {
+                    return error.kind() == io::ErrorKind::WouldBlock;
+                }
+                Err(Disconnect::Closed | Disconnect::LineTooLong) => return false,
+            }
+        }
+    }
+
+    /// Posts what the server sends, until the connection ends; `None` if the receiver of the events is dropped.
+    fn receive(&mut self, post: &SyncSender<ClientEvent>) -> Option<Disconnect> {
+        loop {
+            let received = match self.next(None) {
+                Err(disconnect) => return Some(disconnect),
+                Ok(ServerLine::Plain(_)) => continue,
+                Ok(ServerLine::PlainError(text)) => Received::Answer(Answer::Error(text)),
+                Ok(ServerLine::NotUtf8) => not_an_event(&"it is not UTF-8"),
+                Ok(ServerLine::Json(line)) => {
+                    Received::decode(&line).unwrap_or_else(|error| not_an_event(&error))
+                }
+            };
+            post.send(ClientEvent::Received(received)).ok()?;
+        }
+    }
+
+    fn next(&mut self, deadline: Option<Instant>) -> Result<ServerLine, Disconnect> {
+        loop {
+            match self.lines.next_line() {
+                Some(Ok(line)) => return Ok(sort(line)),
+                Some(Err(LineError::NotUtf8)) => return Ok(ServerLine::NotUtf8),
+                Some(Err(LineError::TooLong)) => return Err(Disconnect::LineTooLong),
+                None => {}
+            }
+            if self.lines.unended() > MAX_SERVER_LINE {
+                return Err(Disconnect::LineTooLong);
+            }
+            if let Some(deadline) = deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(Disconnect::Lost(io::ErrorKind::TimedOut.into()));
+                }
+                self.socket
+                    .set_read_timeout(Some(left))
+                    .map_err(Disconnect::Lost)?;
+            }
+            match (&*self.socket).read(&mut self.buffer) {
+                Ok(0) => return Err(Disconnect::Closed),
+                Ok(read) => self.lines.push(&self.buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Disconnect::Lost(error)),
+            }
+        }
+    }
+}
+
+fn sort(line: &str) -> ServerLine {
+    if line.starts_with('{') {
+        ServerLine::Json(line.to_owned())
+    } else if let Some(reason) = line.strip_prefix("! ") {
+        ServerLine::PlainError(Text::new(reason))
+    } else {
+        ServerLine::Plain(line.to_owned())
+    }
+}
+
+/// Whether the server's greeting asks for a password.
+fn asks_for_password(greeting: &str) -> bool {
+    greeting.starts_with("* ") && greeting.contains("/pass ")
+}
+
+/// The error to show for a line that is not an event.
+fn not_an_event(error: &impl std::fmt::Display) -> Received {
+    // The reason quotes the line.
+    let reason: String = error.to_string().chars().take(MAX_REASON_CHARS).collect();
+    let text = format!("the server sent a line that is not an event: {reason}");
+    Received::Answer(Answer::Error(Text::new(&text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_why_a_line_is_not_an_event_is_cut_at_two_hundred_characters() {
+        let long = format!(r#"{{"type":"online","count":"{}"}}"#, "ż".repeat(100_000));
+        let error = Received::decode(&long).unwrap_err();
+        assert!(error.to_string().len() > 200_000, "the reason quotes it");
+        let Received::Answer(Answer::Error(shown)) = not_an_event(&error) else {
+            panic!("expected an error")
+        };
+        let reason = "the server sent a line that is not an event: ";
+        let quoted = shown.as_str().strip_prefix(reason).unwrap();
+        assert_eq!(quoted.chars().count(), 200);
+    }
+
+    #[test]
+    fn a_greeting_tells_whether_a_password_is_needed() {
+        assert!(asks_for_password(
+            "* chat-server 1.0: type /pass PASSWORD, then your name"
+        ));
+        assert!(!asks_for_password("* chat-server 1.0: type your name"));
+    }
+}

@@ -1,0 +1,57 @@
+//! The queue of lines that the full-screen UI sends, and the thread that writes them to the socket.
+
+use std::io;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::{self, JoinHandle};
+
+use crate::client::net::connection::Connection;
+
+/// Lines that may wait for a server that reads slowly. It takes such a paste a quarter of an hour.
+const MAX_WAITING: usize = 10_000;
+
+pub(crate) struct SendQueue {
+    /// None once it is closed.
+    lines: Option<SyncSender<String>>,
+    thread: JoinHandle<()>,
+}
+
+impl SendQueue {
+    /// Starts the thread `send`: a server that does not read blocks this thread and no other.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(crate) fn start(connection: Connection) -> io::Result<Self> {
+        let (lines, waiting) = mpsc::sync_channel::<String>(MAX_WAITING);
+        let thread = thread::Builder::new().name("send".into()).spawn(move || {
+            for line in waiting {
+                if connection.send(&line).is_err() {
+                    // The receiving thread reports why.
+                    return;
+                }
+            }
+            connection.finish();
+        })?;
+        Ok(Self {
+            lines: Some(lines),
+            thread,
+        })
+    }
+
+    /// Queues a line, without blocking. Returns whether there was space and the connection is up.
+    pub(crate) fn push(&self, line: String) -> bool {
+        let lines = self.lines.as_ref();
+        lines.is_some_and(|lines| lines.try_send(line).is_ok())
+    }
+
+    /// Takes no more lines. The thread finishes the connection after the last one.
+    pub(crate) fn close(&mut self) {
+        self.lines = None;
+    }
+
+    /// Waits for the thread. Called after the connection is closed, which ends it.
+    pub(crate) fn join(mut self) {
+        self.close();
+        // A thread that panics ends the process.
+        let _ = self.thread.join();
+    }
+}

@@ -1,0 +1,102 @@
+//! What the client keeps of its room between connections.
+
+use std::collections::VecDeque;
+
+use crate::client::net::in_flight::Unacked;
+use crate::client::net::receive::ResumePoint;
+use crate::protocol::event::{Record, Welcome};
+use crate::protocol::text::Text;
+
+#[derive(Default)]
+pub(crate) struct RoomState {
+    /// The room's ID. None before the first welcome.
+    id: Option<Text>,
+    token: Option<Text>,
+    /// The number of the last event shown.
+    last_shown: u64,
+    /// As `last_shown`, at the time of the last welcome. Replayed events up to this one are known.
+    known: u64,
+    /// The number of the last event of the replay, until it is shown.
+    replay_end: Option<u64>,
+    /// Whether the next event is the first one that a newcomer gets, who was a member before.
+    expects_gap: bool,
+    /// Messages sent over an earlier connection whose echo has not come.
+    pub(crate) unacked: VecDeque<Unacked>,
+    /// Whether a part of the piped input may not have been sent.
+    pub(crate) has_unsent: bool,
+}
+
+impl RoomState {
+    /// Records a welcome. Returns a notice for a user who was in a room before: it is another room, or events
+    /// are missing.
+    pub(crate) fn enter(&mut self, welcome: &Welcome, has_resumed: bool) -> Option<String> {
+        let has_changed = self.id.as_ref().is_some_and(|id| *id != welcome.room);
+        // After an older copy of the history was restored, the server reuses event numbers.
+        let went_back = welcome.seq < self.last_shown;
+        let is_other = has_changed || went_back;
+        self.expects_gap = self.id.is_some() && !is_other && !has_resumed;
+        self.id = Some(welcome.room.clone());
+        self.token = welcome.token.clone();
+        self.replay_end = Some(welcome.seq);
+        if is_other {
+            self.last_shown = 0;
+        }
+        self.known = self.last_shown;
+        if has_changed {
+            Some("this is another room than before".into())
+        } else if went_back {
+            Some("the server has lost a part of the room's history: what it still has is shown again".into())
+        } else {
+            missing_notice(welcome.missing)
+        }
+    }
+
+    /// The number of the last event shown over earlier connections; `None` before the first welcome.
+    pub(crate) fn last_shown(&self) -> Option<u64> {
+        self.id.is_some().then_some(self.last_shown)
+    }
+
+    /// Returns a notice to show before this event if events are missing between the last one shown and
+    /// the first one that a newcomer gets.
+    ///
+    /// If the replay begins before the last event shown, it has all messages since. A newcomer never
+    /// learns who joined and left.
+    pub(crate) fn gap_before(&mut self, record: &Record) -> Option<String> {
+        if !std::mem::take(&mut self.expects_gap) {
+            return None;
+        }
+        missing_notice(record.seq.saturating_sub(self.known).saturating_sub(1))
+    }
+
+    /// Records an event. Returns whether it was not shown over an earlier connection.
+    pub(crate) fn is_new(&mut self, record: &Record) -> bool {
+        self.last_shown = self.last_shown.max(record.seq);
+        record.seq > self.known
+    }
+
+    /// Whether the replay has just completed.
+    pub(crate) fn has_caught_up(&mut self) -> bool {
+        self.replay_end
+            .take_if(|end| *end <= self.last_shown)
+            .is_some()
+    }
+
+    /// Where to resume after the connection is lost, if the server supports that.
+    pub(crate) fn resume_point(&self) -> Option<ResumePoint> {
+        let token = self.token.clone()?;
+        Some(ResumePoint {
+            token,
+            seq: self.last_shown,
+        })
+    }
+}
+
+fn missing_notice(missing: u64) -> Option<String> {
+    match missing {
+        0 => None,
+        1 => Some("1 line is missing here: the server has forgotten it".into()),
+        missing => Some(format!(
+            "{missing} lines are missing here: the server has forgotten them"
+        )),
+    }
+}
