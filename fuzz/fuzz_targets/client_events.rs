@@ -2,12 +2,12 @@
 
 #![no_main]
 
-use chat_run::client::ui::format::Formatter;
-use chat_run::tty::line::Line;
+use chat_run::client::ui::format::{Formatter, Layout};
 use chat_run::protocol::event::Answer;
 use chat_run::protocol::json::Received;
 use chat_run::protocol::limits::MAX_SERVER_LINE;
 use chat_run::protocol::line::Lines;
+use chat_run::tty::line::Line;
 use chat_run_fuzz::assert_shown;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -18,7 +18,12 @@ use termcolor::Buffer;
 const SCREENS: [usize; 3] = [1, 20, 100];
 
 fuzz_target!(|input: &[u8]| {
-    let mut formatter = Formatter::new(TimeZone::UTC, Timestamp::UNIX_EPOCH);
+    for layout in [Layout::Stream, Layout::Screen] {
+        show_all(input, Formatter::new(layout, TimeZone::UTC, Timestamp::UNIX_EPOCH));
+    }
+});
+
+fn show_all(input: &[u8], mut formatter: Formatter) {
     let mut lines = Lines::new(MAX_SERVER_LINE);
     lines.push(input);
     lines.push(b"\n");
@@ -29,11 +34,10 @@ fuzz_target!(|input: &[u8]| {
                 assert_read(&received);
                 show(&mut formatter, &received);
             }
-            Err(error) => assert_painted(&formatter.refusal(&error)),
+            Err(error) => assert_painted(&formatter.error(&error)),
         }
     }
-    formatter.end_past().iter().for_each(assert_painted);
-});
+}
 
 /// What was read is read again from what it is written as. Plain text of it is text.
 fn assert_read(received: &Received) {
@@ -64,7 +68,7 @@ fn assert_read(received: &Received) {
 fn show(formatter: &mut Formatter, received: &Received) {
     let lines = match received {
         Received::Record(record, replay) => formatter.record(record, *replay),
-        Received::Answer(Answer::Welcome(welcome)) => vec![formatter.welcome(welcome)],
+        Received::Answer(Answer::Welcome(welcome)) => vec![formatter.welcome(welcome, None)],
         Received::Answer(answer) => formatter.answer(answer, SCREENS[1]),
         Received::Unknown => return,
     };

@@ -26,11 +26,13 @@
 //! | `ui/` | `plain.rs` and `tui.rs` show the lines that `format.rs` makes of events |
 //! | `net/stdin.rs`, `net/send_queue.rs`, `net/receive.rs` | the threads that read and write |
 //! | `event.rs`, `config.rs` | what they tell the main thread; the options |
+//! | `identity.rs` | who this client is |
 //! | `net/in_flight.rs`, `net/connection.rs`, `net/address.rs` | messages in flight, the socket, addresses |
 
 mod config;
 mod event;
 mod event_loop;
+mod identity;
 mod net;
 mod session;
 pub mod ui;

@@ -87,11 +87,17 @@ impl Line {
         let painted = self.cut(columns).map(|(indent, row)| {
             buffer.clear();
             // Writing into memory does not fail.
-            let _ = self.paint(row.start, row.end, buffer);
+            let row_text = self.text[row.clone()].trim_end();
+            let _ = self.paint(row.start, row.start + row_text.len(), buffer);
             let painted = String::from_utf8_lossy(buffer.as_slice());
             format!("{:indent$}{painted}", "")
         });
         painted.collect()
+    }
+
+    /// Writes it to a stream, without wrapping, and without a line ending.
+    pub fn write_to(&self, out: &mut dyn WriteColor) -> io::Result<()> {
+        self.paint(0, self.text.len(), out)
     }
 
     /// How many rows of the screen it takes: more than it has where a link is longer than one.
@@ -119,8 +125,7 @@ impl Line {
         indents.zip(rows)
     }
 
-    fn paint(&self, start: usize, end: usize, out: &mut Buffer) -> io::Result<()> {
-        let end = start + self.text[start..end].trim_end().len();
+    fn paint(&self, start: usize, end: usize, out: &mut dyn WriteColor) -> io::Result<()> {
         let ends = self.styles.iter().skip(1).map(|(from, _)| *from);
         for ((from, style), until) in self.styles.iter().zip(ends.chain([self.text.len()])) {
             let (from, until) = ((*from).max(start), until.min(end));

@@ -70,12 +70,12 @@ impl<'a> ChatSession<'a> {
         room: &'a mut RoomState,
         answer_time: Duration,
     ) -> Result<Self, Stop> {
-        let is_back = room.last_shown().is_some();
+        let (last_shown, notice) = room.enter(welcome, has_resumed);
         events
             .ui
-            .welcome(welcome, is_back)
+            .welcome(welcome, last_shown)
             .map_err(Stop::cannot_write_stdout)?;
-        if let Some(notice) = room.enter(welcome, has_resumed) {
+        if let Some(notice) = notice {
             events.ui.show_error(&notice);
         }
         let in_flight = InFlight::new(welcome.id, std::mem::take(&mut room.unacked));
@@ -227,11 +227,8 @@ impl<'a> ChatSession<'a> {
 
     /// Once the replay is complete, reports the messages of an earlier connection that are not in it.
     fn report_lost(&mut self) {
-        if !self.room.has_caught_up() {
+        if !self.events.ui.has_caught_up() {
             return;
-        }
-        if let Ui::Tui(tui) = &mut self.events.ui {
-            tui.end_past();
         }
         for Unacked {
             text, is_private, ..

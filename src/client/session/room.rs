@@ -16,8 +16,6 @@ pub(crate) struct RoomState {
     last_shown: u64,
     /// As `last_shown`, at the time of the last welcome. Replayed events up to this one are known.
     known: u64,
-    /// The number of the last event of the replay, until it is shown.
-    replay_end: Option<u64>,
     /// Whether the next event is the first one that a newcomer gets, who was a member before.
     expects_gap: bool,
     /// Messages sent over an earlier connection whose echo has not come.
@@ -27,33 +25,33 @@ pub(crate) struct RoomState {
 }
 
 impl RoomState {
-    /// Records a welcome. Returns a notice for a user who was in a room before: it is another room, or events
-    /// are missing.
-    pub(crate) fn enter(&mut self, welcome: &Welcome, has_resumed: bool) -> Option<String> {
+    /// Records a welcome. For a client that is back, returns the number of the last event shown, and a notice for
+    /// the user if it is another room or events are missing.
+    pub(crate) fn enter(
+        &mut self,
+        welcome: &Welcome,
+        has_resumed: bool,
+    ) -> (Option<u64>, Option<String>) {
+        let is_back = self.id.is_some();
         let has_changed = self.id.as_ref().is_some_and(|id| *id != welcome.room);
         // After an older copy of the history was restored, the server reuses event numbers.
         let went_back = welcome.seq < self.last_shown;
         let is_other = has_changed || went_back;
-        self.expects_gap = self.id.is_some() && !is_other && !has_resumed;
+        self.expects_gap = is_back && !is_other && !has_resumed;
         self.id = Some(welcome.room.clone());
         self.token = welcome.token.clone();
-        self.replay_end = Some(welcome.seq);
         if is_other {
             self.last_shown = 0;
         }
         self.known = self.last_shown;
-        if has_changed {
+        let notice = if has_changed {
             Some("this is another room than before".into())
         } else if went_back {
             Some("the server has lost a part of the room's history: what it still has is shown again".into())
         } else {
             missing_notice(welcome.missing)
-        }
-    }
-
-    /// The number of the last event shown over earlier connections; `None` before the first welcome.
-    pub(crate) fn last_shown(&self) -> Option<u64> {
-        self.id.is_some().then_some(self.last_shown)
+        };
+        (is_back.then_some(self.known), notice)
     }
 
     /// Returns a notice to show before this event if events are missing between the last one shown and
@@ -72,13 +70,6 @@ impl RoomState {
     pub(crate) fn is_new(&mut self, record: &Record) -> bool {
         self.last_shown = self.last_shown.max(record.seq);
         record.seq > self.known
-    }
-
-    /// Whether the replay has just completed.
-    pub(crate) fn has_caught_up(&mut self) -> bool {
-        self.replay_end
-            .take_if(|end| *end <= self.last_shown)
-            .is_some()
     }
 
     /// Where to resume after the connection is lost, if the server supports that.

@@ -1,13 +1,14 @@
-//! What everything looks like on the client's screen, without the screen: which lines there are for what happens.
+//! Turns events and answers into lines, for a stream and for the full-screen UI.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use termcolor::WriteColor;
 
-use crate::client::ui::context::Conversation;
+use crate::client::identity::OwnIdentity;
 use crate::client::ui::presence::{Presence, PresenceLine};
 use crate::protocol::commands;
 use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
@@ -16,166 +17,272 @@ use crate::tty::line::Line;
 use crate::tty::style;
 use crate::tty::wrap;
 
-/// How the conversation becomes lines.
+const KEYS_HELP: &str = "  Tab completes names and commands; Ctrl+R searches what you typed before";
+
+/// Where the lines are shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// A pipe, a file, or a terminal that cannot move its cursor. The user's own messages are left out: on a
+    /// terminal, they are there as they were typed.
+    Stream,
+    /// A screen that is redrawn: rows wrap with an indent, and a line may replace the one before.
+    Screen,
+}
+
 pub struct Formatter {
-    conversation: Conversation,
+    layout: Layout,
+    zone: TimeZone,
+    /// The day that a time without a date belongs to.
+    day: Date,
+    own: Option<OwnIdentity>,
+    replay: Replay,
     /// Whether lines begin with the time.
     pub has_times: bool,
+    /// The line of joins and leaves, while nothing else follows.
     presence: Option<PresenceLine>,
 }
 
+/// The state of the replay of past events that follows a welcome.
+#[derive(Default)]
+struct Replay {
+    /// The number of its last event, until that has come.
+    end: Option<u64>,
+    /// Whether the line above it is shown, but not the line below.
+    is_open: bool,
+    /// Whether it has missed events, and no mention in it has rung the bell.
+    may_ring: bool,
+}
+
 impl Formatter {
-    pub fn new(zone: TimeZone, now: Timestamp) -> Self {
+    pub fn new(layout: Layout, zone: TimeZone, now: Timestamp) -> Self {
         Self {
-            conversation: Conversation::new(zone, now),
+            layout,
+            day: now.to_zoned(zone.clone()).date(),
+            zone,
+            own: None,
+            replay: Replay::default(),
             has_times: true,
             presence: None,
         }
     }
 
-    /// The client is a member now.
-    pub fn welcome(&mut self, welcome: &Welcome) -> Line {
-        self.conversation.enter(welcome);
-        self.notice(&format!(
-            "welcome, {}: {} online; /help lists the commands",
-            welcome.name, welcome.count
-        ))
+    /// The client's identity. None before the first welcome.
+    pub fn own(&self) -> Option<&OwnIdentity> {
+        self.own.as_ref()
     }
 
-    /// The client is a member again.
-    pub fn welcome_back(&mut self, welcome: &Welcome) -> Line {
-        self.conversation.enter(welcome);
-        self.notice(&format!(
-            "connected again as {}: {} online",
-            welcome.name, welcome.count
-        ))
+    /// The client has joined, or is back. In the latter case, events after `last_shown` are missed ones.
+    pub fn welcome(&mut self, welcome: &Welcome, last_shown: Option<u64>) -> Line {
+        self.own = Some(OwnIdentity::new(welcome));
+        self.replay.end = Some(welcome.seq).filter(|end| *end > last_shown.unwrap_or(0));
+        self.replay.may_ring = last_shown.is_some();
+        let Welcome { name, count, .. } = welcome;
+        if last_shown.is_some() && self.layout == Layout::Screen {
+            self.notice(&format!("connected again as {name}: {count} online"))
+        } else {
+            self.notice(&format!(
+                "welcome, {name}: {count} online; /help lists the commands"
+            ))
+        }
     }
 
-    /// Something that the client says by itself.
+    /// Whether all past events have been formatted.
+    pub fn has_caught_up(&self) -> bool {
+        self.replay.end.is_none()
+    }
+
+    /// A remark of the client, or of the server.
     pub fn notice(&mut self, text: &str) -> Line {
         self.presence = None;
         Line::new(2, |line| write!(line, "* {}", clean(text)))
     }
 
     /// Why something is not done.
-    pub fn refusal(&mut self, reason: &impl Display) -> Line {
+    pub fn error(&mut self, reason: &impl Display) -> Line {
         self.presence = None;
         let error = Answer::Error(Text::new(&reason.to_string()));
         Line::new(2, |line| style::paint_answer(line, &error))
     }
 
-    /// What happened in the room, but for the client's own coming and going, which its welcomes tell.
+    /// Why the client ends, or fails to do its job.
+    pub fn failure(error: &impl Display) -> Line {
+        Line::plain(&format!("error: {error}"))
+    }
+
+    /// An event, with the lines above and below it. None for an event that the welcome has told already.
     pub fn record(&mut self, record: &Record, replay: bool) -> Vec<Line> {
         let mut lines = Vec::new();
-        if self.conversation.turn(replay) == Some(false) {
-            lines.push(self.rule("end of the past messages"));
+        if replay {
+            lines.extend(self.begin_replay());
+        } else {
+            lines.extend(self.end_replay());
         }
-        // Who comes back had not left, as far as they know.
-        if let Event::Joined(Listed { id, .. }) | Event::Left { id, .. } = &record.event
-            && self.conversation.is_own(*id)
-        {
-            return lines;
+        if self.is_shown(&record.event) {
+            lines.extend(self.day_change(record.time));
+            lines.push(self.event(record, replay));
         }
-        lines.extend(self.day(record.time));
-        let is_call = self.calls(&record.event);
-        let mut line = match &record.event {
-            Event::Joined(Listed { name, group, .. }) => {
-                let group = group.as_ref().map(|group| format!(" ({group})"));
-                let who = format!("{name}{}", group.unwrap_or_default());
-                self.coming(record.time, Presence::Joined, &who)
-            }
-            Event::Left { name, reason, .. } => {
-                self.coming(record.time, Presence::Left(reason.clone()), name.as_str())
-            }
-            Event::Message { from, .. } => {
-                self.timed(record.time, wrap::width(from.as_str()) + 2, |line| {
-                    if is_call {
-                        style::paint_call(line, &record.event)
-                    } else {
-                        style::paint_event(line, &record.event)
-                    }
-                })
-            }
-            Event::Server { text } => {
-                self.timed(record.time, 4, |line| style::paint_said(line, text))
-            }
-            Event::Renamed { .. } | Event::Shutdown => self.timed(record.time, 2, |line| {
-                style::paint_event(line, &record.event)
-            }),
-        };
-        self.conversation.follow(&record.event);
-        line.is_dim = replay && !is_call;
-        lines.push(line);
+        if let Some(own) = &mut self.own {
+            own.follow(&record.event);
+        }
+        lines.extend(self.advance(record.seq));
         lines
     }
 
-    /// An answer to this client alone, on a screen of so many columns.
-    pub fn answer(&mut self, answer: &Answer, columns: usize) -> Vec<Line> {
-        match answer {
-            // It came already, and cannot come again; the past is told by its events.
-            Answer::Welcome(_) | Answer::PastBegins(_) | Answer::PastEnds => Vec::new(),
-            Answer::PrivateFrom { time, from, .. } => {
-                let indent = wrap::width(from.as_str()) + 3;
-                self.private(*time, indent, answer, "")
-            }
-            Answer::PrivateTo { time, to, .. } => {
-                let indent = wrap::width(to.as_str()) + 6;
-                self.private(*time, indent, answer, " (delivered)")
-            }
-            Answer::Online { count, members } => self.table(*count, members, columns),
-            Answer::Help(lines) => {
-                let keys =
-                    "Tab completes names and commands; Ctrl+R searches what you typed before";
-                let own = commands::client_help();
-                let own = own.iter().map(Text::as_str).chain([keys]);
-                let mut all: Vec<Line> = Vec::new();
-                all.extend(lines.iter().map(|line| self.notice(line.as_str())));
-                all.push(self.notice("in this window:"));
-                all.extend(own.map(|line| self.notice(&format!("  {line}"))));
-                all
-            }
-            Answer::Error(text) => {
-                let mut lines = vec![self.refusal(text)];
-                // The server knows only its own commands.
-                if let Some(word) = text.as_str().strip_prefix("unknown command /")
-                    && let Some(meant) = word.split(':').next().and_then(commands::suggest)
-                {
-                    lines.push(self.notice(&format!("perhaps you mean {meant}")));
-                }
-                lines
-            }
-            Answer::Notice(text) => vec![self.notice(text.as_str())],
+    /// Records that the event with this number has come. Returns the line below the replay if it was the last one.
+    pub fn advance(&mut self, seq: u64) -> Option<Line> {
+        self.replay.end.take_if(|end| *end <= seq)?;
+        self.end_replay()
+    }
+
+    fn begin_replay(&mut self) -> Option<Line> {
+        let is_first = !std::mem::replace(&mut self.replay.is_open, true);
+        // The number of messages is known only after the last one, and they may be too many to keep.
+        (is_first && self.layout == Layout::Stream).then(|| self.notice("the past messages"))
+    }
+
+    fn end_replay(&mut self) -> Option<Line> {
+        let was_open = std::mem::take(&mut self.replay.is_open);
+        was_open.then(|| self.rule("end of the past messages"))
+    }
+
+    /// Whether an event is news to the user. On a terminal that is not redrawn, the user has typed their own messages.
+    /// Their own joining is in the welcome; after a reconnect, they never left as far as they know.
+    fn is_shown(&self, event: &Event) -> bool {
+        match (event, self.layout) {
+            (Event::Message { id, .. }, Layout::Stream)
+            | (Event::Left { id, .. }, Layout::Screen)
+            | (Event::Joined(Listed { id, .. }), _) => !self.is_own(*id),
+            (Event::Message { .. }, Layout::Screen)
+            | (Event::Left { .. }, Layout::Stream)
+            | (Event::Renamed { .. } | Event::Server { .. } | Event::Shutdown, _) => true,
         }
     }
 
-    /// Whether an event calls the reader by name.
-    pub fn calls(&self, event: &Event) -> bool {
-        self.conversation.calls(event)
+    fn event(&mut self, record: &Record, replay: bool) -> Line {
+        let Record { time, event, .. } = record;
+        let is_mention = self.is_mention(event);
+        let mut line = match (event, self.layout) {
+            (Event::Message { from, .. }, _) => {
+                self.timed(*time, wrap::width(from.as_str()) + 2, |line| {
+                    if is_mention {
+                        style::paint_call(line, event)
+                    } else {
+                        style::paint_event(line, event)
+                    }
+                })
+            }
+            (Event::Joined(Listed { name, group, .. }), Layout::Screen) => {
+                let group = group.as_ref().map(|group| format!(" ({group})"));
+                let who = format!("{name}{}", group.unwrap_or_default());
+                self.presence(*time, Presence::Joined, &who)
+            }
+            (Event::Left { name, reason, .. }, Layout::Screen) => {
+                self.presence(*time, Presence::Left(reason.clone()), name.as_str())
+            }
+            (Event::Server { text }, Layout::Screen) => {
+                self.timed(*time, 4, |line| style::paint_said(line, text))
+            }
+            (Event::Joined(_) | Event::Left { .. } | Event::Server { .. }, Layout::Stream)
+            | (Event::Renamed { .. } | Event::Shutdown, _) => {
+                self.timed(*time, 2, |line| style::paint_event(line, event))
+            }
+        };
+        line.is_dim = replay && !is_mention && self.layout == Layout::Screen;
+        line
     }
 
-    pub fn is_own(&self, id: MemberId) -> bool {
-        self.conversation.is_own(id)
+    /// An answer to this client alone, on a screen of `columns`.
+    pub fn answer(&mut self, answer: &Answer, columns: usize) -> Vec<Line> {
+        match (answer, self.layout) {
+            // [`Formatter::welcome`] shows the first one, there is no second. The events tell the past.
+            (Answer::Welcome(_) | Answer::PastBegins(_) | Answer::PastEnds, _) => Vec::new(),
+            (Answer::PrivateFrom { time, from, .. }, _) => {
+                let indent = wrap::width(from.as_str()) + 3;
+                self.private(*time, indent, answer, "")
+            }
+            (Answer::PrivateTo { time, to, .. }, layout) => {
+                let indent = wrap::width(to.as_str()) + 6;
+                let mark = match layout {
+                    Layout::Stream => "",
+                    Layout::Screen => " (delivered)",
+                };
+                self.private(*time, indent, answer, mark)
+            }
+            (Answer::Online { .. }, Layout::Stream) => {
+                vec![Line::new(2, |line| style::paint_answer(line, answer))]
+            }
+            (Answer::Online { count, members }, Layout::Screen) => {
+                self.table(*count, members, columns)
+            }
+            (Answer::Help(lines), layout) => {
+                let mut help: Vec<Line> = Vec::new();
+                help.extend(lines.iter().map(|line| self.notice(line.as_str())));
+                if layout == Layout::Screen {
+                    help.push(self.notice("in this window:"));
+                    for line in commands::client_help() {
+                        help.push(self.notice(&format!("  {line}")));
+                    }
+                    help.push(self.notice(KEYS_HELP));
+                }
+                help
+            }
+            (Answer::Error(text), layout) => {
+                let mut lines = vec![self.error(text)];
+                // The server knows only its own commands.
+                if layout == Layout::Screen
+                    && let Some(word) = text.as_str().strip_prefix("unknown command /")
+                    && let Some(command) = word.split(':').next().and_then(commands::suggest)
+                {
+                    lines.push(self.notice(&format!("did you mean {command}?")));
+                }
+                lines
+            }
+            (Answer::Notice(text), _) => vec![self.notice(text.as_str())],
+        }
     }
 
-    /// The line under the past, where that has not ended yet.
-    pub fn end_past(&mut self) -> Option<Line> {
-        let has_ended = self.conversation.turn(false) == Some(false);
-        has_ended.then(|| self.rule("end of the past messages"))
+    /// Whether a message of another member has the user's name in it.
+    fn is_mention(&self, event: &Event) -> bool {
+        self.own.as_ref().is_some_and(|own| {
+            event.author().is_some_and(|(id, _)| id != own.id)
+                && event.text().is_some_and(|text| own.is_mentioned_in(text))
+        })
     }
 
+    /// Whether the bell rings for an event: for a mention, but only once for all that the user missed, and
+    /// never for what was before they joined. Called before [`Formatter::record`].
+    pub fn rings(&mut self, event: &Event, replay: bool) -> bool {
+        self.is_mention(event) && (!replay || std::mem::take(&mut self.replay.may_ring))
+    }
+
+    fn is_own(&self, id: MemberId) -> bool {
+        self.own.as_ref().is_some_and(|own| own.id == id)
+    }
+
+    /// A line that divides the conversation.
     fn rule(&mut self, text: &str) -> Line {
+        if self.layout == Layout::Stream {
+            return self.notice(text);
+        }
         self.presence = None;
         let mut line = Line::new(0, |line| write!(line, "--- {text} ---"));
         line.is_dim = true;
         line
     }
 
-    fn day(&mut self, time: Timestamp) -> Option<Line> {
-        let day = self.conversation.new_day(time)?;
-        Some(self.rule(&day.strftime("%A, %-d %B %Y").to_string()))
+    /// The day of `time`, if it is not that of the line before.
+    fn day_change(&mut self, time: Timestamp) -> Option<Line> {
+        let day = time.to_zoned(self.zone.clone()).date();
+        if day == std::mem::replace(&mut self.day, day) {
+            return None;
+        }
+        Some(match self.layout {
+            Layout::Stream => self.rule(&day.to_string()),
+            Layout::Screen => self.rule(&day.strftime("%A, %-d %B %Y").to_string()),
+        })
     }
 
-    /// A line of its own, with the time before it.
+    /// A line that begins with its time, and ends the line of joins and leaves.
     fn timed(
         &mut self,
         time: Timestamp,
@@ -183,21 +290,22 @@ impl Formatter {
         write: impl FnOnce(&mut Line) -> io::Result<()>,
     ) -> Line {
         self.presence = None;
-        self.clocked(time, indent, write)
+        self.with_time(time, indent, write)
     }
 
-    fn clocked(
+    fn with_time(
         &self,
         time: Timestamp,
         indent: usize,
         write: impl FnOnce(&mut Line) -> io::Result<()>,
     ) -> Line {
-        let clock = match self.has_times {
-            true => format!("{} ", self.conversation.clock(time)),
-            false => String::new(),
+        let clock = if self.has_times {
+            let time = time.to_zoned(self.zone.clone());
+            time.strftime("%H:%M ").to_string()
+        } else {
+            String::new()
         };
-        let indent = indent + clock.len();
-        Line::new(indent, |line| {
+        Line::new(indent + clock.len(), |line| {
             line.write_all(clock.as_bytes())?;
             write(line)
         })
@@ -210,7 +318,7 @@ impl Formatter {
         answer: &Answer,
         mark: &str,
     ) -> Vec<Line> {
-        let mut lines: Vec<Line> = self.day(time).into_iter().collect();
+        let mut lines: Vec<Line> = self.day_change(time).into_iter().collect();
         lines.push(self.timed(time, indent, |line| {
             style::paint_answer(line, answer)?;
             line.set_color(&style::quiet())?;
@@ -219,42 +327,42 @@ impl Formatter {
         lines
     }
 
-    /// Somebody came or went: all who did, where nothing else was shown since.
-    fn coming(&mut self, time: Timestamp, coming: Presence, who: &str) -> Line {
+    /// A join or leave, with those before it if nothing else was shown since.
+    fn presence(&mut self, time: Timestamp, change: Presence, who: &str) -> Line {
         let before = self.presence.take();
-        let goes_on = before.filter(|presence| presence.has_room(time, who));
-        let replaces = goes_on.is_some();
-        let mut presence = goes_on.unwrap_or_else(|| PresenceLine::new(time));
-        presence.add(coming, who);
-        let mut line = self.clocked(presence.first, 2, |line| presence.paint(line));
+        let continued = before.filter(|presence| presence.has_room(time, who));
+        let replaces = continued.is_some();
+        let mut presence = continued.unwrap_or_else(|| PresenceLine::new(time));
+        presence.add(change, who);
+        let mut line = self.with_time(presence.first, 2, |line| presence.paint(line));
         (line.is_open, line.replaces) = (true, replaces);
         self.presence = Some(presence);
         line
     }
 
-    /// Who is here, in columns.
+    /// The members online, in columns.
     fn table(&mut self, count: usize, members: &[Listed], columns: usize) -> Vec<Line> {
         let mut lines = vec![self.notice(&format!("{count} online"))];
         let group = |member: &Listed| match &member.group {
             Some(group) => format!(" ({group})"),
             None => String::new(),
         };
-        let wide =
+        let width =
             |member: &Listed| wrap::width(member.name.as_str()) + wrap::width(&group(member));
-        let cell = members.iter().map(wide).max().unwrap_or_default() + 2;
+        let cell = members.iter().map(width).max().unwrap_or_default() + 2;
         for row in members.chunks((columns.saturating_sub(2) / cell).max(1)) {
             lines.push(Line::new(4, |line| {
                 line.write_all(b"  ")?;
                 for member in row {
                     style::paint_name(line, &member.name)?;
-                    let rest = group(member);
-                    let blanks = cell - wide(member);
-                    write!(line, "{rest}{:blanks$}", "")?;
+                    let group = group(member);
+                    let padding = cell - width(member);
+                    write!(line, "{group}{:padding$}", "")?;
                 }
                 Ok(())
             }));
         }
-        // A server may send anything.
+        // The count of a hostile server may be smaller than its list.
         match count.saturating_sub(members.len()) {
             0 => {}
             more => lines.push(self.notice(&format!("and {more} more"))),
@@ -270,16 +378,19 @@ mod tests {
     use super::*;
     use crate::protocol::json::Received;
 
-    /// The lines of what happens, after a welcome as `ala`, member 7, at ten on the last of January.
-    fn lines(happenings: &[&str]) -> Vec<Line> {
-        let ten = "2026-01-31T10:00:00Z".parse().unwrap();
-        let mut formatter = Formatter::new(TimeZone::UTC, ten);
+    const TEN: &str = "2026-01-31T10:00:00Z";
+
+    /// The lines of what is received, after a welcome as `ala`, member 7, at ten on January 31.
+    fn lines(layout: Layout, received: &[&str]) -> Vec<Line> {
+        let mut formatter = Formatter::new(layout, TimeZone::UTC, TEN.parse().unwrap());
         let welcome =
             r#"{"type":"welcome","room":"r","id":7,"name":"ala","count":1,"online":[],"seq":0}"#;
         let mut lines = Vec::new();
-        for json in [welcome].iter().chain(happenings) {
+        for json in [welcome].iter().chain(received) {
             match Received::decode(json).unwrap() {
-                Received::Answer(Answer::Welcome(welcome)) => drop(formatter.welcome(&welcome)),
+                Received::Answer(Answer::Welcome(welcome)) => {
+                    formatter.welcome(&welcome, None);
+                }
                 Received::Answer(answer) => lines.extend(formatter.answer(&answer, 40)),
                 Received::Record(record, replay) => lines.extend(formatter.record(&record, replay)),
                 Received::Unknown => {}
@@ -296,15 +407,88 @@ mod tests {
         format!(r#"{{"seq":1,"time":"{time}",{rest}}}"#)
     }
 
+    fn message(time: &str, id: u64, text: &str) -> String {
+        at(
+            time,
+            &format!(r#""type":"message","id":{id},"from":"ola","text":"{text}""#),
+        )
+    }
+
+    /// The bytes that a coloured stream gets.
+    fn stream(received: &[&str]) -> String {
+        let mut out = Buffer::ansi();
+        for line in lines(Layout::Stream, received) {
+            line.write_to(&mut out).unwrap();
+            out.write_all(b"\n").unwrap();
+        }
+        String::from_utf8(out.into_inner()).unwrap()
+    }
+
     #[test]
-    fn a_line_stands_where_the_day_changes() {
-        let said = r#""type":"message","id":3,"from":"ola","text":"hi""#;
-        let seen = lines(&[
-            &at("2026-01-31T23:59:00Z", said),
-            &at("2026-02-01T00:01:00Z", said),
-        ]);
+    fn a_message_has_its_time_and_its_sender_in_color() {
+        let shown = stream(&[&message(TEN, 3, "hi")]);
+        assert!(shown.starts_with("10:00 \x1b[0m\x1b[38;5;"), "{shown:?}");
+        assert!(shown.ends_with("mola\x1b[0m: hi\n"), "{shown:?}");
+    }
+
+    #[test]
+    fn a_message_with_the_users_name_in_it_is_bold() {
+        assert!(stream(&[&message(TEN, 3, "hi ala")]).contains("\x1b[1m"));
+        assert!(!stream(&[&message(TEN, 3, "hi koala")]).contains("\x1b[1m"));
+    }
+
+    #[test]
+    fn a_stream_does_not_repeat_what_the_user_said() {
+        assert_eq!(stream(&[&message(TEN, 7, "hi")]), "");
+    }
+
+    #[test]
+    fn a_private_message_is_in_brackets_and_has_its_own_color() {
+        let line =
+            format!(r#"{{"type":"private","time":"{TEN}","id":3,"from":"ola","text":"psst"}}"#);
+        let shown = stream(&[&line]);
+        assert!(shown.contains("\x1b[35m["), "{shown:?}");
+        assert!(shown.ends_with("\x1b[35m] psst\x1b[0m\n"), "{shown:?}");
+    }
+
+    #[test]
+    fn a_replay_on_a_stream_has_a_line_above_and_below_and_each_day_once() {
+        let past =
+            |time, text| message(time, 3, text).replace("\"seq\"", "\"replay\":true,\"seq\"");
+        let shown = lines(
+            Layout::Stream,
+            &[
+                &past("2026-01-30T09:00:00Z", "old"),
+                &past("2026-01-31T09:00:00Z", "older"),
+                &message(TEN, 3, "new"),
+            ],
+        );
         assert_eq!(
-            text(&seen),
+            text(&shown),
+            [
+                "* the past messages",
+                "* 2026-01-30",
+                "09:00 ola: old",
+                "* 2026-01-31",
+                "09:00 ola: older",
+                "* end of the past messages",
+                "10:00 ola: new"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_marks_each_new_day() {
+        let said = r#""type":"message","id":3,"from":"ola","text":"hi""#;
+        let shown = lines(
+            Layout::Screen,
+            &[
+                &at("2026-01-31T23:59:00Z", said),
+                &at("2026-02-01T00:01:00Z", said),
+            ],
+        );
+        assert_eq!(
+            text(&shown),
             [
                 "23:59 ola: hi",
                 "--- Sunday, 1 February 2026 ---",
@@ -314,22 +498,25 @@ mod tests {
     }
 
     #[test]
-    fn comings_and_goings_become_one_line_until_something_else_is_shown_or_time_goes_by() {
+    fn joins_and_leaves_share_a_line_until_something_else_is_shown_or_time_goes_by() {
         let joined = |name: &str| format!(r#""type":"joined","id":3,"name":"{name}","group":"x""#);
         let left =
             |name: &str| format!(r#""type":"left","id":3,"name":"{name}","reason":"too slow""#);
         let ten = "2026-01-31T10:00:00Z";
-        let seen = lines(&[
-            &at(ten, &joined("ola")),
-            &at(ten, &joined("jan")),
-            &at(ten, &left("ola")),
-            &at(ten, &left("jan")),
-            r#"{"type":"notice","text":"something"}"#,
-            &at(ten, &joined("ela")),
-            &at("2026-01-31T10:06:00Z", &joined("iza")),
-        ]);
+        let shown = lines(
+            Layout::Screen,
+            &[
+                &at(ten, &joined("ola")),
+                &at(ten, &joined("jan")),
+                &at(ten, &left("ola")),
+                &at(ten, &left("jan")),
+                r#"{"type":"notice","text":"something"}"#,
+                &at(ten, &joined("ela")),
+                &at("2026-01-31T10:06:00Z", &joined("iza")),
+            ],
+        );
         assert_eq!(
-            text(&seen),
+            text(&shown),
             [
                 "10:00 * ola (x) joined",
                 "10:00 * ola (x), jan (x) joined",
@@ -340,29 +527,35 @@ mod tests {
                 "10:06 * iza (x) joined",
             ]
         );
-        let replaces: Vec<bool> = seen.iter().map(|line| line.replaces).collect();
+        let replaces: Vec<bool> = shown.iter().map(|line| line.replaces).collect();
         assert_eq!(replaces, [false, true, true, true, false, false, false]);
     }
 
     #[test]
-    fn without_colours_a_row_is_text_alone_and_with_them_it_takes_as_many_columns() {
-        let seen = lines(&[
-            r#"{"type":"private","time":"2026-01-31T10:00:00Z","id":3,"from":"ola","text":"one two three"}"#,
-        ]);
-        let plain = seen[0].rows(20);
+    fn rows_wrap_alike_with_and_without_colors() {
+        let shown = lines(
+            Layout::Screen,
+            &[
+                r#"{"type":"private","time":"2026-01-31T10:00:00Z","id":3,"from":"ola","text":"one two three"}"#,
+            ],
+        );
+        let plain = shown[0].rows(20);
         assert_eq!(plain, ["10:00 [ola] one two", "      three"]);
-        let painted = seen[0].painted(20, &mut Buffer::ansi());
+        let painted = shown[0].painted(20, &mut Buffer::ansi());
         assert_eq!(painted.len(), 2);
         assert!(painted[0].contains("\x1b[35m[") && painted[1].starts_with("      \x1b["));
     }
 
     #[test]
-    fn who_is_online_stands_in_columns() {
-        let seen = lines(&[
-            r#"{"type":"online","count":5,"members":[{"id":1,"name":"ola","group":"3ID12"},{"id":2,"name":"日本"},{"id":3,"name":"jan"}]}"#,
-        ]);
+    fn the_members_online_are_in_columns() {
+        let shown = lines(
+            Layout::Screen,
+            &[
+                r#"{"type":"online","count":5,"members":[{"id":1,"name":"ola","group":"3ID12"},{"id":2,"name":"日本"},{"id":3,"name":"jan"}]}"#,
+            ],
+        );
         assert_eq!(
-            text(&seen),
+            text(&shown),
             ["* 5 online", "  ola (3ID12)  日本", "  jan", "* and 2 more"]
         );
     }

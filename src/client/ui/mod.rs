@@ -2,7 +2,6 @@
 
 pub(crate) mod commands;
 pub(crate) mod completion;
-pub mod context;
 pub mod format;
 pub(crate) mod history;
 pub(crate) mod plain;
@@ -51,17 +50,25 @@ impl Ui {
         Ok(Self::Plain(Box::new(Plain::new(config.color)), stdin))
     }
 
-    /// Shows that the client has joined, or is back.
+    /// Shows that the client has joined, or is back after the event numbered `last_shown`.
     ///
     /// # Errors
     /// As [`Ui::flush`].
-    pub(crate) fn welcome(&mut self, welcome: &Welcome, is_back: bool) -> io::Result<()> {
+    pub(crate) fn welcome(&mut self, welcome: &Welcome, last_shown: Option<u64>) -> io::Result<()> {
         match self {
-            Self::Plain(plain, _) => plain.welcome(welcome.clone()),
+            Self::Plain(plain, _) => plain.welcome(welcome, last_shown),
             Self::Tui(tui) => {
-                tui.welcome(welcome, is_back);
+                tui.welcome(welcome, last_shown);
                 Ok(())
             }
+        }
+    }
+
+    /// Whether all events from before the welcome have been shown.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        match self {
+            Self::Plain(plain, _) => plain.formatter.has_caught_up(),
+            Self::Tui(tui) => tui.formatter.has_caught_up(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::client::identity::OwnIdentity;
 use crate::protocol::event::{Event, Listed, MemberId, Welcome};
 use crate::protocol::limits::MAX_NAME_BYTES;
 use crate::protocol::text::Text;
@@ -103,11 +104,11 @@ impl Roster {
     }
 
     /// The names of all but `own`, those who spoke last first, then in the order of the alphabet.
-    pub(crate) fn names(&self, own: Option<MemberId>) -> Vec<&str> {
+    pub(crate) fn names(&self, own: Option<&OwnIdentity>) -> Vec<&str> {
         let mut members: Vec<(u64, &str)> = self
             .members
             .iter()
-            .filter(|(id, _)| Some(**id) != own)
+            .filter(|(id, _)| own.is_none_or(|own| own.id != **id))
             .map(|(_, (name, spoke))| (u64::MAX - spoke, name.as_str()))
             .collect();
         members.sort_unstable();

@@ -9,11 +9,11 @@ use jiff::tz::TimeZone;
 
 use crate::client::net::stdin;
 use crate::client::ui::commands::Local;
-use crate::client::ui::format::Formatter;
+use crate::client::ui::format::{Formatter, Layout};
 use crate::client::ui::roster::Roster;
 use crate::client::ui::terminal;
 use crate::client::ui::{completion, history};
-use crate::protocol::event::{Answer, Event, MemberId, Welcome};
+use crate::protocol::event::{Answer, Event, Welcome};
 use crate::protocol::json::Received;
 use crate::protocol::limits::{MAX_LINE, MAX_NAME_CHARS};
 use crate::protocol::line::LineError;
@@ -33,21 +33,16 @@ const FULL: &str = "what came last was not taken: a line and a paste have at mos
 /// The window, with the terminal taken for it.
 pub(crate) struct Tui {
     screen: Screen,
-    formatter: Formatter,
+    pub(crate) formatter: Formatter,
     editor: Editor,
     /// What is asked now; what was being typed waits meanwhile.
     question: Option<Editor>,
     roster: Roster,
-    /// Who this client is.
-    own: Option<MemberId>,
-    name: String,
     /// The number of the session's window.
     number: Option<usize>,
     /// What stands above the line, where something is to be said all the time.
     status: Option<String>,
     rings: bool,
-    /// What is past is what was missed, and has not rung yet.
-    has_missed: bool,
     /// Lines that came since the terminal said that nobody looks; none where it does not say.
     unread: Option<u64>,
     /// Dropped last, after what is on the screen.
@@ -87,16 +82,13 @@ impl Tui {
         Ok(Self {
             _raw_mode: terminal::enter()?,
             screen: Screen::new(is_coloured, is_fresh),
-            formatter: Formatter::new(TimeZone::system(), Timestamp::now()),
+            formatter: Formatter::new(Layout::Screen, TimeZone::system(), Timestamp::now()),
             editor: Editor::new(LABEL, Purpose::Chat, history::load()),
             question: None,
             roster: Roster::default(),
-            own: None,
-            name: String::new(),
             number,
             status: None,
             rings: true,
-            has_missed: false,
             unread: None,
         })
     }
@@ -126,7 +118,7 @@ impl Tui {
         self.screen.touch();
         match input {
             Input::Key(key) => {
-                let names = self.roster.names(self.own);
+                let names = self.roster.names(self.formatter.own());
                 let editor = self.question.as_mut().unwrap_or(&mut self.editor);
                 match editor.key(key, |before| completion::complete(before, &names)) {
                     None => {}
@@ -273,7 +265,7 @@ impl Tui {
                     false => "the bell does not ring any more; /bell on lets it ring again",
                 });
             }
-            Local::Ignore(Some(name)) if name.to_lowercase() == self.name.to_lowercase() => {
+            Local::Ignore(Some(name)) if self.is_own_name(name) => {
                 self.show_error(&format!("{name} is you: your own lines are always shown"));
             }
             Local::Ignore(Some(name)) => {
@@ -301,17 +293,16 @@ impl Tui {
         }
     }
 
-    /// Shows that the client is a member now, or is one again.
-    pub(crate) fn welcome(&mut self, welcome: &Welcome, is_back: bool) {
+    fn is_own_name(&self, name: &str) -> bool {
+        let own = self.formatter.own();
+        own.is_some_and(|own| own.name.as_str().to_lowercase() == name.to_lowercase())
+    }
+
+    /// Shows that the client has joined, or is back.
+    pub(crate) fn welcome(&mut self, welcome: &Welcome, last_shown: Option<u64>) {
         self.question = None;
-        self.own = Some(welcome.id);
-        self.name = welcome.name.as_str().to_owned();
         self.roster.enter(welcome);
-        self.has_missed = is_back;
-        let line = match is_back {
-            true => self.formatter.welcome_back(welcome),
-            false => self.formatter.welcome(welcome),
-        };
+        let line = self.formatter.welcome(welcome, last_shown);
         self.screen.print(line);
     }
 
@@ -323,21 +314,15 @@ impl Tui {
                 if !replay {
                     self.roster.follow(&record.event);
                 }
-                if let Event::Renamed { id, to, .. } = &record.event
-                    && self.formatter.is_own(*id)
-                {
-                    self.name = to.as_str().to_owned();
-                }
                 if is_ignored {
-                    return;
+                    self.formatter.advance(record.seq).into_iter().collect()
+                } else {
+                    let rings = self.formatter.rings(&record.event, *replay);
+                    if record.event.is_said() {
+                        self.count(rings);
+                    }
+                    self.formatter.record(record, *replay)
                 }
-                // The past is no news to who comes, and is to who comes back, once.
-                let calls = self.formatter.calls(&record.event)
-                    && (!replay || std::mem::take(&mut self.has_missed));
-                if record.event.is_said() {
-                    self.count(calls);
-                }
-                self.formatter.record(record, *replay)
             }
             Received::Answer(answer) => {
                 if let Answer::PrivateFrom { id, from, .. } = answer {
@@ -372,13 +357,6 @@ impl Tui {
         }
     }
 
-    /// No more of the past will come.
-    pub(crate) fn end_past(&mut self) {
-        if let Some(line) = self.formatter.end_past() {
-            self.screen.print(line);
-        }
-    }
-
     /// Says something.
     pub(crate) fn show_notice(&mut self, text: &str) {
         let line = self.formatter.notice(text);
@@ -387,13 +365,13 @@ impl Tui {
 
     /// Says why something is not done.
     pub(crate) fn show_error(&mut self, reason: &impl std::fmt::Display) {
-        let line = self.formatter.refusal(reason);
+        let line = self.formatter.error(reason);
         self.screen.print(line);
     }
 
     /// Says why the client ends.
     pub(crate) fn show_failure(&mut self, error: &impl std::fmt::Display) {
-        self.screen.print(Line::plain(&format!("error: {error}")));
+        self.screen.print(Formatter::failure(error));
     }
 
     /// What stands above the line from now on.
@@ -432,16 +410,18 @@ impl Tui {
     fn title(&self) -> Option<String> {
         // Not every terminal can show more in a title.
         let ascii = |c: char| if c.is_ascii_graphic() { c } else { '?' };
-        let name: String = self.name.chars().take(MAX_NAME_CHARS).map(ascii).collect();
+        let own = self.formatter.own();
+        let name = own.map(|own| own.name.as_str().chars().take(MAX_NAME_CHARS));
+        let name: Option<String> = name.map(|name| name.map(ascii).collect());
         let chat = match self.number {
             Some(number) => format!("chat {number}"),
             None => "chat".into(),
         };
-        match self.unread {
-            // A name that was given is on its way.
-            _ if name.is_empty() => self.question.as_ref().map(|_| chat),
-            None | Some(0) => Some(format!("{chat} - {name}")),
-            Some(unread) => Some(format!("{chat} - {name} ({unread})")),
+        match (name, self.unread) {
+            // Without a question, the name was given and its welcome is about to come.
+            (None, _) => self.question.as_ref().map(|_| chat),
+            (Some(name), None | Some(0)) => Some(format!("{chat} - {name}")),
+            (Some(name), Some(unread)) => Some(format!("{chat} - {name} ({unread})")),
         }
     }
 }

@@ -1,0 +1,74 @@
+//! The client's own identity in the room.
+
+use crate::protocol::event::{Event, MemberId, Welcome};
+use crate::protocol::text::Text;
+
+/// The member that this client is. The formatter holds the only copy.
+pub struct OwnIdentity {
+    pub id: MemberId,
+    pub name: Text,
+}
+
+impl OwnIdentity {
+    pub fn new(welcome: &Welcome) -> Self {
+        Self {
+            id: welcome.id,
+            name: welcome.name.clone(),
+        }
+    }
+
+    /// Takes a new name over from a rename of this member.
+    pub fn follow(&mut self, event: &Event) {
+        if let Event::Renamed { id, to, .. } = event
+            && *id == self.id
+        {
+            self.name = to.clone();
+        }
+    }
+
+    /// Whether `text` has the name in it, as a word, in upper or lower case.
+    pub fn is_mentioned_in(&self, text: &Text) -> bool {
+        let name = self.name.as_str().to_lowercase();
+        let text = text.as_str().to_lowercase();
+        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        // A hostile server may send an empty name.
+        !name.is_empty()
+            && text.match_indices(&name).any(|(at, _)| {
+                !text[..at].ends_with(is_word) && !text[at + name.len()..].starts_with(is_word)
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ala() -> OwnIdentity {
+        OwnIdentity {
+            id: MemberId(7),
+            name: Text::new("ala"),
+        }
+    }
+
+    #[test]
+    fn the_name_is_a_mention_as_a_word_in_any_case() {
+        for text in ["ala", "ALA!", "hi ala, you", "@ala", "ala's"] {
+            assert!(ala().is_mentioned_in(&Text::new(text)), "{text}");
+        }
+        for text in ["hi", "alabama", "koala", "ala_2", "żala"] {
+            assert!(!ala().is_mentioned_in(&Text::new(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn after_a_rename_the_new_name_is_a_mention() {
+        let mut own = ala();
+        own.follow(&Event::Renamed {
+            id: MemberId(7),
+            from: Text::new("ala"),
+            to: Text::new("ela"),
+        });
+        assert!(!own.is_mentioned_in(&Text::new("hi ala")));
+        assert!(own.is_mentioned_in(&Text::new("hi ela")));
+    }
+}
