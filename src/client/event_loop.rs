@@ -90,7 +90,8 @@ impl EventLoop {
         }
     }
 
-    /// Takes an event, or shows what is pending and waits: until `deadline`, or until there is something to draw.
+    /// Takes an event, or shows what is pending and waits: until `deadline`, or until there is
+    /// something to draw.
     fn poll(&mut self, deadline: Option<Instant>) -> Result<Option<ClientEvent>, Stop> {
         if let Ok(event) = self.events.try_recv() {
             return Ok(Some(event));
@@ -104,7 +105,8 @@ impl EventLoop {
         })
     }
 
-    /// Waits until the connection is over, for [`CLOSE_TIMEOUT`] at most. What still comes is not shown.
+    /// Waits until the connection is over, for [`CLOSE_TIMEOUT`] at most. What still comes is not
+    /// shown.
     pub(crate) fn wait_for_disconnect(&mut self, mut on_received: impl FnMut(&Received)) {
         let deadline = Instant::now() + CLOSE_TIMEOUT;
         while !self.is_disconnected {
@@ -198,7 +200,8 @@ impl EventLoop {
         }
     }
 
-    /// Moves to a new line, as the terminal has echoed something without a line ending, such as `^C`.
+    /// Moves to a new line, as the terminal has echoed something without a line ending, such as
+    /// `^C`.
     fn end_prompt(&mut self) {
         if let (Ui::Plain(plain, _), true) = (&mut self.ui, self.is_interactive) {
             plain.end_prompt();

@@ -11,10 +11,10 @@
 //!   stdout ◄── main ◄── receive ◄──────────────────── socket
 //! ```
 //!
-//! The main thread decides, and it alone writes to the screen. `receive` connects, logs in, and posts what
-//! the server sends. A server that reads slowly blocks only `send` or `input`. All events for the main
-//! thread, including those of signals and of the launcher, wait in one bounded queue, so a terminal that
-//! takes no output slows the server down.
+//! The main thread decides, and it alone writes to the screen. `receive` connects, logs in, and
+//! posts what the server sends. A server that reads slowly blocks only `send` or `input`. All
+//! events for the main thread, including those of signals and of the launcher, wait in one bounded
+//! queue, so a terminal that takes no output slows the server down.
 //!
 //! Imports point down this list, and from a `mod.rs` to its folder:
 //!
@@ -59,8 +59,8 @@ const MAX_WAITING: usize = 16;
 
 /// Runs a client until its user leaves or its room is gone. Reports failures to the user.
 ///
-/// Called from the main thread before others are started, and once per process, since it handles the
-/// process's signals.
+/// Called from the main thread before others are started, and once per process, since it handles
+/// the process's signals.
 pub fn run(config: Config) -> ExitCode {
     let color = config.color;
     match Client::start(config) {

@@ -304,7 +304,7 @@ impl Room {
                     self.answer(state, id, error_answer(&RequestError::NotHere(gone)));
                 }
                 None => {
-                    let error = "nobody has written to you in private yet: use /msg NAME TEXT";
+                    let error = "no one has sent you a private message yet: use /msg NAME TEXT";
                     self.answer(state, id, error_answer(&error));
                 }
             },

@@ -121,7 +121,7 @@ fn what_the_server_refuses_goes_to_stderr() {
         &exit,
         0,
         "* welcome, ala: 1 online; /help lists the commands\n",
-        "! jan is not here\n! nobody has written to you in private yet: use /msg NAME TEXT\n",
+        "! jan is not here\n! no one has sent you a private message yet: use /msg NAME TEXT\n",
     );
 }
 

@@ -101,7 +101,7 @@ fn a_name_in_a_line_stands_out_and_rings_until_the_bell_is_off() {
     ala.type_keys("/bell off");
     ala.expect("> /bell off");
     ala.type_keys("\r");
-    ala.expect("* the bell does not ring any more");
+    ala.expect("* the bell is off");
     ola.send("hi ala again");
     ala.expect("ola: hi ala again");
     assert_eq!(rings(&ala), before + 1);
@@ -145,7 +145,7 @@ fn the_windows_own_commands_work() {
     let mut jan = server.join("jan");
     let mut ala = ala(&server, 60, 14);
     ala.type_keys("/time off\r/ignore Ola\r");
-    ala.expect("* what Ola says is not shown any more");
+    ala.expect("* Ola's messages are hidden");
     ola.skip_to("* ala joined");
     ola.send("not to be seen");
     ola.send("/msg ala nor this");
@@ -160,8 +160,7 @@ fn the_windows_own_commands_work() {
         "
 * welcome, ala: 3 online; /help lists the commands
 * lines begin without the time; /time on shows it again
-* what Ola says is not shown any more; /ignore Ola shows it
-  again
+* Ola's messages are hidden; /ignore Ola shows them again
 * ola is now ula
 jan: to be seen
 * ignored: ola, ula
@@ -169,7 +168,7 @@ jan: to be seen
   ula (3ID12)  jan          ala
 ! unknown command /onlin: /help lists the commands; to say
   it as text, type //onlin
-* perhaps you mean /online
+* did you mean /online?
 >",
         at_ten,
     );
@@ -190,9 +189,9 @@ fn an_answer_goes_to_who_was_seen_to_write_and_to_nobody_else() {
     let mut jan = server.join("jan");
     let mut ala = ala(&server, 70, 16);
     ala.type_keys("/reply to whom?\r");
-    ala.expect("! nobody has written to you in private yet: use /msg NAME TEXT");
+    ala.expect("! no one has sent you a private message yet: use /msg NAME TEXT");
     ala.type_keys("\x15/ignore jan\r");
-    ala.expect("* what jan says is not shown any more");
+    ala.expect("* jan's messages are hidden");
     ola.send("/msg ala seen");
     ala.expect("[ola] seen");
     jan.send("/msg ala not seen");
@@ -206,7 +205,7 @@ fn an_answer_goes_to_who_was_seen_to_write_and_to_nobody_else() {
     let _another = server.join("ula");
     ala.expect("ula joined");
     ala.type_keys("/reply once more\r");
-    ala.expect("! who wrote to you in private last is not here: use /msg NAME TEXT");
+    ala.expect("! the last person who messaged you is not here: use /msg NAME TEXT");
     ala.expect("> /reply once more");
     jan.send("/online");
     let heard = jan.skip_to("* 3 online: jan, ala, ula");
@@ -225,11 +224,11 @@ fn a_command_of_the_window_tells_what_it_did_and_a_wrong_one_does_not_stay_in_th
         "
 * welcome, ala: 1 online; /help lists the commands
 ! type /time on|off
-* the bell does not ring any more; /bell on lets it ring again
+* the bell is off; /bell on turns it on again
 ! Ala is you: your own lines are always shown
-* no bob is here now; what bob says will not be shown; /ignore bob
+* no bob is here now; bob's messages will be hidden; /ignore bob
   undoes that
-* what bob says is shown again
+* bob's messages are shown again
 >",
         at_ten,
     );
@@ -244,9 +243,9 @@ fn in_a_room_where_not_everybody_is_told_of_nobody_is_said_to_be_absent() {
     ala.type_keys("/clear\r/ignore m501\r/ignore m0\r");
     ala.expect_screen(
         "
-* what m501 says will not be shown, whether m501 is here now or not;
+* m501's messages will be hidden, whether m501 is here now or not;
   /ignore m501 undoes that
-* what m0 says is not shown any more; /ignore m0 shows it again
+* m0's messages are hidden; /ignore m0 shows them again
 >",
         at_ten,
     );

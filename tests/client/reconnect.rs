@@ -52,7 +52,7 @@ fn a_client_comes_back_to_its_place_and_gets_what_it_missed_once() {
     ala.expect("not connected: trying again in 1 s");
     // What is typed is kept, and Enter does not take it.
     ala.type_keys(" meanwhile\r");
-    ala.expect("! there is no connection yet: the line stays here until there is");
+    ala.expect("! not connected yet: the line stays here; press Enter again");
     ala.expect("> begun meanwhile");
 
     let mut server = fake.accept();
@@ -128,12 +128,9 @@ fn what_needs_no_connection_works_without_one() {
     ala.expect("not connected: trying");
     for (typed, shown) in [
         ("/time off", "* lines begin without the time"),
-        ("/ignore ola", "* what ola says is not shown any more"),
+        ("/ignore ola", "* ola's messages are hidden"),
         ("/help", "* in this window:"),
-        (
-            "/online",
-            "! there is no connection yet: the line stays here",
-        ),
+        ("/online", "! not connected yet: the line stays here"),
     ] {
         ala.type_keys(&format!("{typed}\r"));
         ala.expect(shown);
@@ -176,10 +173,10 @@ fn what_is_missing_and_what_was_not_said_is_told() {
     server.expect("/resume t0 3");
     server.send(&welcome("r", 20, r#","missing":16"#));
     server.send(&message(20, 7, "ala", "heard", REPLAY));
-    ala.expect("! 16 lines are missing here: the server has forgotten them");
+    ala.expect("! 16 lines are missing here: the server no longer has them");
     ala.expect("ala: heard");
     ala.expect("! this was not sent: not heard");
-    ala.expect("! it is not known whether this was delivered: secret");
+    ala.expect("! this may not have been delivered: secret");
 }
 
 /// The connection over which a client joins whose place is gone.
@@ -203,12 +200,12 @@ fn a_newcomer_again_is_told_what_the_past_does_not_bring() {
         (
             9,
             &[8, 9],
-            "! 4 lines are missing here: the server has forgotten them\n10:00 ola: number 8\n10:00 ola: number 9\n",
+            "! 4 lines are missing here: the server no longer has them\n10:00 ola: number 8\n10:00 ola: number 9\n",
         ),
         (
             4,
             &[],
-            "! 1 line is missing here: the server has forgotten it\n10:00 ola: live\n",
+            "! 1 line is missing here: the server no longer has it\n10:00 ola: live\n",
         ),
         // All that was said: newcomers are not told who came and went.
         (
@@ -242,7 +239,7 @@ fn a_place_that_is_gone_is_taken_anew_and_another_room_is_told() {
     let mut server = joining_anew(&fake, "/resume t0 3");
     server.send(&welcome("s", 0, ""));
     server.send(&message(1, 3, "ola", "new", ""));
-    ala.expect("! this is another room than before");
+    ala.expect("! this is a different room than before");
     assert!(!ala.text().contains("missing"), "{}", ala.text());
     ala.expect("ola: new");
 }
@@ -373,7 +370,7 @@ fn a_server_that_starts_again_with_its_history_is_the_same_room() {
     ala.expect("ola: after");
     let text = ala.text();
     assert_eq!(text.matches("ola: before").count(), 1, "{text}");
-    assert!(!text.contains("another room"), "{text}");
+    assert!(!text.contains("different room"), "{text}");
     assert!(!text.contains("missing"), "{text}");
     ala.type_keys("heard?\r");
     ola.expect("ala: heard?");

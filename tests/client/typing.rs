@@ -386,7 +386,7 @@ fn what_is_too_much_for_a_line_is_told_once_and_a_paste_of_64_kib_is_sent() {
     let mut ala = ala(&server, 60, 10);
     ola.expect("* ala joined");
     ala.type_keys(&format!("\x1b[200~{}\x1b[201~", "🇵🇱".repeat(60_000)));
-    ala.expect("! what came last was not taken");
+    ala.expect("! the last input was not taken");
     let lines: Vec<String> = (0..600)
         .map(|line| format!("{line:03} {}", "x".repeat(100)))
         .collect();

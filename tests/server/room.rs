@@ -128,7 +128,7 @@ fn a_private_message_to_nobody_or_to_oneself_is_refused() {
         ("/msg ola \u{200b}", "! type /msg NAME TEXT"),
         (
             "/reply hi",
-            "! nobody has written to you in private yet: use /msg NAME TEXT",
+            "! no one has sent you a private message yet: use /msg NAME TEXT",
         ),
         ("/reply", "! type /reply TEXT"),
     ] {

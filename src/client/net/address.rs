@@ -14,8 +14,8 @@ pub struct Address {
 }
 
 impl Address {
-    /// Parses `HOST`, `HOST:PORT`, `[::1]`, `[::1]:PORT`, `::1` or a port alone from `place`. `apart` is a port
-    /// given as the next argument, `option` one given with `-p`.
+    /// Parses `HOST`, `HOST:PORT`, `[::1]`, `[::1]:PORT`, `::1` or a port alone from `place`.
+    /// `apart` is a port given as the next argument, `option` one given with `-p`.
     ///
     /// # Errors
     /// A message for the user: two ports, an invalid port, or no host.

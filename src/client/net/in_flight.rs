@@ -98,7 +98,8 @@ impl InFlight {
         !state.is_closed
     }
 
-    /// Removes the messages that `received` acknowledges: the one that it echoes, and those before it.
+    /// Removes the messages that `received` acknowledges: the one that it echoes, and those before
+    /// it.
     pub(crate) fn acknowledge(&self, received: &Received) {
         let mut state = self.0.0.lock();
         state.active_at = Instant::now();
@@ -121,15 +122,15 @@ impl InFlight {
         Some(((state.messages.len() - state.old) as u64, first.sent_at))
     }
 
-    /// Since when the server has been silent although it owes an echo. A server that reads slowly is
-    /// not silent: it echoes line by line.
+    /// Since when the server has been silent although it owes an echo. A server that reads slowly
+    /// is not silent: it echoes line by line.
     pub(crate) fn silent_since(&self) -> Option<Instant> {
         let state = self.0.0.lock();
         (!state.messages.is_empty()).then_some(state.active_at)
     }
 
-    /// Removes the messages of an earlier connection. Called after the replay, which echoes all of them that
-    /// arrived: the rest is lost.
+    /// Removes the messages of an earlier connection. Called after the replay, which echoes all of
+    /// them that arrived: the rest is lost.
     pub(crate) fn take_lost(&self) -> VecDeque<Unacked> {
         let mut state = self.0.0.lock();
         let old = std::mem::take(&mut state.old);
@@ -172,7 +173,8 @@ impl State {
                 let echoed = self.echoed(text, is_private);
                 echoed.or_else(|| self.first(is_private))
             }
-            // A private message that cannot be delivered is answered by an error. Public ones never are.
+            // A private message that cannot be delivered is answered by an error. Public ones never
+            // are.
             Received::Answer(Answer::Error(_)) => {
                 let first = self.messages.front().filter(|_| self.old == 0);
                 first.is_some_and(|first| first.is_private).then_some(0)
@@ -186,8 +188,8 @@ impl State {
         messages.position(|message| matches(message) && message.text == *text)
     }
 
-    /// The first message of this connection that matches: a server of another version may clean texts
-    /// differently, but still echoes in order.
+    /// The first message of this connection that matches: a server of another version may clean
+    /// texts differently, but still echoes in order.
     fn first(&self, matches: impl Fn(&Unacked) -> bool) -> Option<usize> {
         let mut new = self.messages.iter().skip(self.old);
         new.position(matches).map(|index| index + self.old)

@@ -69,8 +69,8 @@ pub(crate) struct ResumePoint {
     pub(crate) seq: u64,
 }
 
-/// Starts the thread `receive`. It posts a [`ClientEvent::Login`] first, and if the login succeeded, a
-/// [`ClientEvent::Disconnected`] last.
+/// Starts the thread `receive`. It posts a [`ClientEvent::Login`] first, and if the login
+/// succeeded, a [`ClientEvent::Disconnected`] last.
 ///
 /// It ends after [`Connection::close`], or when the receiver of its events is dropped. While it is
 /// connecting, nothing ends it but the end of the process.
@@ -132,8 +132,8 @@ enum ServerLine {
 
 impl ServerReader {
     fn new(socket: TcpStream, address: SocketAddr) -> Self {
-        // Unlike the server, no TCP_USER_TIMEOUT: a server that throttles this client reads nothing for minutes, but is
-        // alive. Once a message was sent, the session waits for its echo.
+        // Unlike the server, no TCP_USER_TIMEOUT: a server that throttles this client reads nothing
+        // for minutes, but is alive. Once a message was sent, the session waits for its echo.
         net::keep_alive(&socket);
         // A typed line is sent at once. If this fails, it is sent a little later.
         let _ = socket.set_nodelay(true);
@@ -209,9 +209,10 @@ impl ServerReader {
         }
     }
 
-    /// Whether another login may succeed after this one was rejected. If none can, as in a full room, the server
-    /// closes the connection; otherwise it waits. The error does not tell which, and silence only after a
-    /// timeout, so this asks for `/help`, which a server that waits answers.
+    /// Whether another login may succeed after this one was rejected. If none can, as in a full
+    /// room, the server closes the connection; otherwise it waits. The error does not tell which,
+    /// and silence only after a timeout, so this asks for `/help`, which a server that waits
+    /// answers.
     fn may_try_again(&mut self) -> bool {
         // If this fails, the read below finds the connection closed.
         let _ = (&*self.socket).write_all(b"/help\n");
@@ -236,7 +237,8 @@ impl ServerReader {
         }
     }
 
-    /// Posts what the server sends, until the connection ends; `None` if the receiver of the events is dropped.
+    /// Posts what the server sends, until the connection ends; `None` if the receiver of the events
+    /// is dropped.
     fn receive(&mut self, post: &SyncSender<ClientEvent>) -> Option<Disconnect> {
         loop {
             let received = match self.next(None) {

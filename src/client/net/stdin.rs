@@ -13,7 +13,8 @@ use crate::protocol::request::{Format, Request};
 
 /// A request to the thread that reads stdin.
 pub(crate) enum StdinRequest {
-    /// Read one line, the answer to a question. Until then, typed input stays in the terminal's buffer.
+    /// Read one line, the answer to a question. Until then, typed input stays in the terminal's
+    /// buffer.
     ReadLine,
     /// Send all lines to the room, until one of them leaves it or stdin ends.
     SendAll(Connection, InFlight),
@@ -33,8 +34,8 @@ pub(crate) fn start(post: SyncSender<ClientEvent>) -> io::Result<Sender<StdinReq
     Ok(sender)
 }
 
-/// Whether a line leaves the room: a command such as `/quit`, or `exit` alone, which a server takes as
-/// text from a JSON client.
+/// Whether a line leaves the room: a command such as `/quit`, or `exit` alone, which a server takes
+/// as text from a JSON client.
 pub(crate) fn is_quit(line: &str) -> bool {
     matches!(Request::parse(line, Format::Plain), Ok(Request::Quit))
 }
@@ -65,8 +66,8 @@ struct LineReader {
     lines: Lines,
     /// Lines read so far.
     number: u64,
-    /// A line that the connection did not take. It becomes the next answer, or the first line of the
-    /// next connection.
+    /// A line that the connection did not take. It becomes the next answer, or the first line of
+    /// the next connection.
     unsent: Option<String>,
     at_end: bool,
 }
@@ -101,8 +102,8 @@ impl LineReader {
         }
     }
 
-    /// Sends lines as fast as the server reads and echoes them. A slow server blocks this thread and no
-    /// other.
+    /// Sends lines as fast as the server reads and echoes them. A slow server blocks this thread
+    /// and no other.
     fn send_all(
         &mut self,
         connection: &Connection,

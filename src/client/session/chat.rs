@@ -173,7 +173,8 @@ impl<'a> ChatSession<'a> {
         }
     }
 
-    /// Shows how many messages are in flight, if the first of them is late. Returns when it will be.
+    /// Shows how many messages are in flight, if the first of them is late. Returns when it will
+    /// be.
     fn update_status(&mut self) -> Option<Instant> {
         let pending = self
             .in_flight
@@ -225,7 +226,8 @@ impl<'a> ChatSession<'a> {
         }
     }
 
-    /// Once the replay is complete, reports the messages of an earlier connection that are not in it.
+    /// Once the replay is complete, reports the messages of an earlier connection that are not in
+    /// it.
     fn report_lost(&mut self) {
         if !self.events.ui.has_caught_up() {
             return;
@@ -235,7 +237,7 @@ impl<'a> ChatSession<'a> {
         } in self.in_flight.take_lost()
         {
             let what = if is_private {
-                "it is not known whether this was delivered"
+                "this may not have been delivered"
             } else {
                 "this was not sent"
             };
@@ -276,8 +278,8 @@ impl<'a> ChatSession<'a> {
         self.in_flight.pending().map(|(count, _)| count)
     }
 
-    /// The number of piped lines in flight, and a prefix for it. While the server throttles the pipe, more
-    /// lines may wait in it.
+    /// The number of piped lines in flight, and a prefix for it. While the server throttles the
+    /// pipe, more lines may wait in it.
     fn pipe_left(&self) -> (u64, &'static str) {
         let left = self.in_flight.pending().map_or(0, |(count, _)| count);
         (left, if self.input_over { "" } else { "at least " })

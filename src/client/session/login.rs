@@ -20,7 +20,8 @@ use crate::tty::editor::Purpose;
 /// A connection after its login.
 pub(crate) struct Joined {
     pub(crate) welcome: Welcome,
-    /// Whether the client resumed its place, so that the server sends all missed events or says how many are lost.
+    /// Whether the client resumed its place, so that the server sends all missed events or says how
+    /// many are lost.
     pub(crate) has_resumed: bool,
     pub(crate) connection: Connection,
     pub(crate) receiver: JoinHandle<()>,
@@ -72,8 +73,8 @@ impl LoginDialog {
         }
     }
 
-    /// Logs in, asking for what is needed. Each attempt opens a new connection, as the user may take longer to answer
-    /// than a server waits for a name.
+    /// Logs in, asking for what is needed. Each attempt opens a new connection, as the user may
+    /// take longer to answer than a server waits for a name.
     pub(crate) fn join(&mut self, events: &mut EventLoop) -> Result<Joined, Stop> {
         loop {
             match self.attempt(events)? {

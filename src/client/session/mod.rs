@@ -1,4 +1,5 @@
-//! A session in a room, over all its connections: login, chat, draining what is still to be sent, and reconnecting.
+//! A session in a room, over all its connections: login, chat, draining what is still to be sent,
+//! and reconnecting.
 
 pub(crate) mod chat;
 pub(crate) mod drain;
@@ -15,8 +16,8 @@ use crate::client::session::login::{Joined, LoginDialog};
 use crate::client::session::reconnect::Backoff;
 use crate::client::session::room::RoomState;
 
-/// Chats until the user leaves or the room is gone. If `reconnects`, a lost connection is replaced by a
-/// new one.
+/// Chats until the user leaves or the room is gone. If `reconnects`, a lost connection is replaced
+/// by a new one.
 pub(crate) fn run(
     login: &mut LoginDialog,
     events: &mut EventLoop,

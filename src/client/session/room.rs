@@ -25,8 +25,8 @@ pub(crate) struct RoomState {
 }
 
 impl RoomState {
-    /// Records a welcome. For a client that is back, returns the number of the last event shown, and a notice for
-    /// the user if it is another room or events are missing.
+    /// Records a welcome. For a client that is back, returns the number of the last event shown,
+    /// and a notice for the user if it is another room or events are missing.
     pub(crate) fn enter(
         &mut self,
         welcome: &Welcome,
@@ -45,7 +45,7 @@ impl RoomState {
         }
         self.known = self.last_shown;
         let notice = if has_changed {
-            Some("this is another room than before".into())
+            Some("this is a different room than before".into())
         } else if went_back {
             Some("the server has lost a part of the room's history: what it still has is shown again".into())
         } else {
@@ -54,11 +54,11 @@ impl RoomState {
         (is_back.then_some(self.known), notice)
     }
 
-    /// Returns a notice to show before this event if events are missing between the last one shown and
-    /// the first one that a newcomer gets.
+    /// Returns a notice to show before this event if events are missing between the last one shown
+    /// and the first one that a newcomer gets.
     ///
-    /// If the replay begins before the last event shown, it has all messages since. A newcomer never
-    /// learns who joined and left.
+    /// If the replay begins before the last event shown, it has all messages since. A newcomer
+    /// never learns who joined and left.
     pub(crate) fn gap_before(&mut self, record: &Record) -> Option<String> {
         if !std::mem::take(&mut self.expects_gap) {
             return None;
@@ -85,9 +85,9 @@ impl RoomState {
 fn missing_notice(missing: u64) -> Option<String> {
     match missing {
         0 => None,
-        1 => Some("1 line is missing here: the server has forgotten it".into()),
+        1 => Some("1 line is missing here: the server no longer has it".into()),
         missing => Some(format!(
-            "{missing} lines are missing here: the server has forgotten them"
+            "{missing} lines are missing here: the server no longer has them"
         )),
     }
 }

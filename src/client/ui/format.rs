@@ -22,8 +22,8 @@ const KEYS_HELP: &str = "  Tab completes names and commands; Ctrl+R searches wha
 /// Where the lines are shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// A pipe, a file, or a terminal that cannot move its cursor. The user's own messages are left out: on a
-    /// terminal, they are there as they were typed.
+    /// A pipe, a file, or a terminal that cannot move its cursor. The user's own messages are left
+    /// out: on a terminal, they are there as they were typed.
     Stream,
     /// A screen that is redrawn: rows wrap with an indent, and a line may replace the one before.
     Screen,
@@ -71,7 +71,8 @@ impl Formatter {
         self.own.as_ref()
     }
 
-    /// The client has joined, or is back. In the latter case, events after `last_shown` are missed ones.
+    /// The client has joined, or is back. In the latter case, events after `last_shown` are missed
+    /// ones.
     pub fn welcome(&mut self, welcome: &Welcome, last_shown: Option<u64>) -> Line {
         self.own = Some(OwnIdentity::new(welcome));
         self.replay.end = Some(welcome.seq).filter(|end| *end > last_shown.unwrap_or(0));
@@ -109,7 +110,8 @@ impl Formatter {
         Line::plain(&format!("error: {error}"))
     }
 
-    /// An event, with the lines above and below it. None for an event that the welcome has told already.
+    /// An event, with the lines above and below it. None for an event that the welcome has told
+    /// already.
     pub fn record(&mut self, record: &Record, replay: bool) -> Vec<Line> {
         let mut lines = Vec::new();
         if replay {
@@ -128,7 +130,8 @@ impl Formatter {
         lines
     }
 
-    /// Records that the event with this number has come. Returns the line below the replay if it was the last one.
+    /// Records that the event with this number has come. Returns the line below the replay if it
+    /// was the last one.
     pub fn advance(&mut self, seq: u64) -> Option<Line> {
         self.replay.end.take_if(|end| *end <= seq)?;
         self.end_replay()
@@ -136,7 +139,8 @@ impl Formatter {
 
     fn begin_replay(&mut self) -> Option<Line> {
         let is_first = !std::mem::replace(&mut self.replay.is_open, true);
-        // The number of messages is known only after the last one, and they may be too many to keep.
+        // The number of messages is known only after the last one, and they may be too many to
+        // keep.
         (is_first && self.layout == Layout::Stream).then(|| self.notice("the past messages"))
     }
 
@@ -145,8 +149,9 @@ impl Formatter {
         was_open.then(|| self.rule("end of the past messages"))
     }
 
-    /// Whether an event is news to the user. On a terminal that is not redrawn, the user has typed their own messages.
-    /// Their own joining is in the welcome; after a reconnect, they never left as far as they know.
+    /// Whether an event is news to the user. On a terminal that is not redrawn, the user has typed
+    /// their own messages. Their own joining is in the welcome; after a reconnect, they never left
+    /// as far as they know.
     fn is_shown(&self, event: &Event) -> bool {
         match (event, self.layout) {
             (Event::Message { id, .. }, Layout::Stream)
@@ -194,7 +199,8 @@ impl Formatter {
     /// An answer to this client alone, on a screen of `columns`.
     pub fn answer(&mut self, answer: &Answer, columns: usize) -> Vec<Line> {
         match (answer, self.layout) {
-            // [`Formatter::welcome`] shows the first one, there is no second. The events tell the past.
+            // [`Formatter::welcome`] shows the first one, there is no second. The events tell the
+            // past.
             (Answer::Welcome(_) | Answer::PastBegins(_) | Answer::PastEnds, _) => Vec::new(),
             (Answer::PrivateFrom { time, from, .. }, _) => {
                 let indent = wrap::width(from.as_str()) + 3;
@@ -249,8 +255,8 @@ impl Formatter {
         })
     }
 
-    /// Whether the bell rings for an event: for a mention, but only once for all that the user missed, and
-    /// never for what was before they joined. Called before [`Formatter::record`].
+    /// Whether the bell rings for an event: for a mention, but only once for all that the user
+    /// missed, and never for what was before they joined. Called before [`Formatter::record`].
     pub fn rings(&mut self, event: &Event, replay: bool) -> bool {
         self.is_mention(event) && (!replay || std::mem::take(&mut self.replay.may_ring))
     }

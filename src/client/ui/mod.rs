@@ -25,20 +25,22 @@ use crate::protocol::json::Received;
 use crate::tty::{self, style};
 
 pub(crate) enum Ui {
-    /// For pipes, files, and terminals that cannot move their cursor; with the thread that reads stdin.
+    /// For pipes, files, and terminals that cannot move their cursor; with the thread that reads
+    /// stdin.
     Plain(Box<Plain>, Sender<StdinRequest>),
     Tui(Box<Tui>),
 }
 
 impl Ui {
-    /// Opens the full-screen UI, or plain lines if the terminal cannot be switched to raw mode. Starts
-    /// the threads that read the user's input.
+    /// Opens the full-screen UI, or plain lines if the terminal cannot be switched to raw mode.
+    /// Starts the threads that read the user's input.
     ///
     /// # Errors
     /// A thread cannot be started.
     pub(crate) fn open(config: &Config, post: SyncSender<ClientEvent>) -> io::Result<Self> {
         let is_colored = style::is_coloured(config.color);
-        // The session opened this window for this client. A pane may have shown another client before.
+        // The session opened this window for this client. A pane may have shown another client
+        // before.
         let is_fresh = config.window.is_some() && !config.in_pane;
         if tty::is_capable()
             && let Ok(tui) = Tui::open(is_colored, config.window, is_fresh)
@@ -129,8 +131,8 @@ impl Ui {
         }
     }
 
-    /// Shows everything that is due, before the main thread blocks. Returns how long it may block until more
-    /// is due.
+    /// Shows everything that is due, before the main thread blocks. Returns how long it may block
+    /// until more is due.
     ///
     /// # Errors
     /// Stdout cannot be written to: a pipe is closed, a disk is full, the terminal is gone.

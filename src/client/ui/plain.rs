@@ -109,7 +109,8 @@ impl Plain {
         self.out.flush()
     }
 
-    /// Flushes stdout first, as both streams may be the same terminal. If stderr is gone, there is no one to tell.
+    /// Flushes stdout first, as both streams may be the same terminal. If stderr is gone, there is
+    /// no one to tell.
     fn write_err(&mut self, line: &Line, ending: &str) {
         let _ = self.out.flush();
         let _ = line

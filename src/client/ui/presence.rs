@@ -1,4 +1,4 @@
-//! Those who came and went one after the other, as one line.
+//! Consecutive joins and leaves, combined into one line.
 
 use std::fmt::{self, Display};
 use std::io;
@@ -9,17 +9,17 @@ use termcolor::{Color, WriteColor};
 use crate::protocol::text::Text;
 use crate::tty::style;
 
-/// Longest line of several, in bytes.
+/// Longest combined line, in bytes.
 const MAX_LENGTH: usize = 400;
 
-/// Time between the first and the last, at most, in seconds.
-const MAX_TIME: i64 = 300;
+/// Longest time between the first and the last change of a line, in seconds.
+const MAX_SECONDS: i64 = 300;
 
-/// What somebody did.
+/// A change in who is online.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
     Joined,
-    /// With the reason, where it was not by themselves.
+    /// With the reason, if the member did not leave voluntarily.
     Left(Option<Text>),
 }
 
@@ -42,10 +42,11 @@ impl Display for Presence {
     }
 }
 
-/// Some who came or went.
+/// A line of joins and leaves.
 pub struct PresenceLine {
+    /// The time of the first change.
     pub first: Timestamp,
-    /// Names, together where they did the same.
+    /// Names, joined by commas if the same change is repeated.
     parts: Vec<(Presence, String)>,
     length: usize,
 }
@@ -59,30 +60,31 @@ impl PresenceLine {
         }
     }
 
-    /// Whether this one, too, is for this line.
+    /// Whether another change fits into this line.
     pub fn has_room(&self, time: Timestamp, who: &str) -> bool {
-        self.length + who.len() < MAX_LENGTH && time.as_second() - self.first.as_second() < MAX_TIME
+        self.length + who.len() < MAX_LENGTH
+            && time.as_second() - self.first.as_second() < MAX_SECONDS
     }
 
-    pub fn add(&mut self, coming: Presence, who: &str) {
+    pub fn add(&mut self, change: Presence, who: &str) {
         self.length += who.len();
         match self.parts.last_mut() {
-            Some((last, names)) if *last == coming => {
+            Some((last, names)) if *last == change => {
                 names.push_str(", ");
                 names.push_str(who);
             }
             Some(_) | None => {
-                self.length += coming.to_string().len();
-                self.parts.push((coming, who.to_owned()));
+                self.length += change.to_string().len();
+                self.parts.push((change, who.to_owned()));
             }
         }
     }
 
     pub fn paint(&self, out: &mut dyn WriteColor) -> io::Result<()> {
-        for (index, (coming, names)) in self.parts.iter().enumerate() {
+        for (index, (change, names)) in self.parts.iter().enumerate() {
             let sign = if index == 0 { "* " } else { "; " };
-            let text = format!("{sign}{names} {coming}");
-            style::paint(out, coming.color(), &text)?;
+            let text = format!("{sign}{names} {change}");
+            style::paint(out, change.color(), &text)?;
         }
         Ok(())
     }

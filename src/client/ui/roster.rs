@@ -1,4 +1,4 @@
-//! Who is here, who spoke last, and who is not to be heard.
+//! The members online, who spoke last, and whom the user ignores.
 
 use std::collections::HashMap;
 
@@ -7,55 +7,57 @@ use crate::protocol::event::{Event, Listed, MemberId, Welcome};
 use crate::protocol::limits::MAX_NAME_BYTES;
 use crate::protocol::text::Text;
 
-/// Members that are known, at most: no room has more. A hostile server tells of as many as it likes.
+/// Most members to keep: no room has more, but a hostile server may name any number.
 const MAX_MEMBERS: usize = 20_000;
 
-/// Names that are not to be heard, at most. Each new name of somebody ignored is one more.
+/// Most ignored names to keep. Each rename of an ignored member adds one.
 const MAX_IGNORED: usize = 1000;
 
-/// The members that this client knows of.
 #[derive(Default)]
 pub(crate) struct Roster {
-    /// Names, with the number of the last message; 0 for none.
+    /// Names, each with the number of the member's last message, or 0.
     members: HashMap<MemberId, (String, u64)>,
-    /// All who are here are known. A welcome tells of the first in a large room alone.
-    is_whole: bool,
+    /// Whether this has all members online. In a large room, the welcome lists only the first of
+    /// them.
+    is_complete: bool,
+    /// Messages so far.
     messages: u64,
-    /// Who wrote in private last, of those who are heard.
+    /// The sender of the last private message that was not ignored.
     correspondent: Option<MemberId>,
-    /// Names in lower case, as somebody may leave and come again, each with the one that the same person was ignored by.
+    /// Names in lower case, not IDs, as a member may leave and join again. Each has with it the
+    /// name that the user ignored, of which it is a rename.
     ignored: Vec<(String, String)>,
 }
 
 impl Roster {
-    /// Learns who is here, and forgets who was.
+    /// Replaces the members by those of the welcome.
     pub(crate) fn enter(&mut self, welcome: &Welcome) {
         let before = std::mem::take(&mut self.members);
-        self.is_whole = welcome.count <= welcome.online.len();
+        self.is_complete = welcome.count <= welcome.online.len();
         for Listed { id, name, .. } in &welcome.online {
             let spoke = before.get(id).map_or(0, |(_, spoke)| *spoke);
-            self.learn(*id, name, spoke);
+            self.insert(*id, name, spoke);
         }
-        // In another room the id is somebody else's.
+        // In another room, the ID belongs to another member.
         self.correspondent = self.correspondent.filter(|id| {
             let name_before = before.get(id).map(|(name, _)| name);
             name_before.is_some() && name_before == self.members.get(id).map(|(name, _)| name)
         });
     }
 
-    /// Keeps a name, if it can be one.
-    fn learn(&mut self, id: MemberId, name: &Text, spoke: u64) {
+    /// Adds a member or changes its name, unless a limit is exceeded.
+    fn insert(&mut self, id: MemberId, name: &Text, spoke: u64) {
         let has_room = self.members.len() < MAX_MEMBERS || self.members.contains_key(&id);
         if has_room && name.as_str().len() <= MAX_NAME_BYTES {
             self.members.insert(id, (name.as_str().to_owned(), spoke));
         }
     }
 
-    /// Learns from what happens now, not in the past.
+    /// Follows a live event, not a replayed one.
     pub(crate) fn follow(&mut self, event: &Event) {
         match event {
-            Event::Message { id, from, .. } => self.heard(*id, from),
-            Event::Joined(Listed { id, name, .. }) => self.learn(*id, name, 0),
+            Event::Message { id, from, .. } => self.spoke(*id, from),
+            Event::Joined(Listed { id, name, .. }) => self.insert(*id, name, 0),
             Event::Left { id, .. } => {
                 self.members.remove(id);
             }
@@ -70,40 +72,41 @@ impl Roster {
                     self.ignored.push(ignored);
                 }
                 let spoke = self.members.get(id).map_or(0, |(_, spoke)| *spoke);
-                self.learn(*id, to, spoke);
+                self.insert(*id, to, spoke);
             }
             Event::Server { .. } | Event::Shutdown => {}
         }
     }
 
-    /// Somebody said something, in public or in private.
-    pub(crate) fn heard(&mut self, id: MemberId, name: &Text) {
+    /// Records that a member sent a message, public or private.
+    pub(crate) fn spoke(&mut self, id: MemberId, name: &Text) {
         self.messages += 1;
-        self.learn(id, name, self.messages);
+        self.insert(id, name, self.messages);
     }
 
-    /// Somebody who is heard wrote in private.
-    pub(crate) fn heard_privately(&mut self, id: MemberId, name: &Text) {
-        self.heard(id, name);
+    /// Records that a member who is not ignored sent a private message.
+    pub(crate) fn spoke_privately(&mut self, id: MemberId, name: &Text) {
+        self.spoke(id, name);
         self.correspondent = Some(id);
     }
 
-    /// The name that who wrote in private last has now.
+    /// The current name of the sender of the last private message.
     ///
     /// # Errors
-    /// There is nobody to answer: why.
+    /// There is no one to reply to. The message says why.
     pub(crate) fn correspondent(&self) -> Result<&str, &'static str> {
         let id = self
             .correspondent
-            .ok_or("nobody has written to you in private yet: use /msg NAME TEXT")?;
+            .ok_or("no one has sent you a private message yet: use /msg NAME TEXT")?;
         let (name, _) = self
             .members
             .get(&id)
-            .ok_or("who wrote to you in private last is not here: use /msg NAME TEXT")?;
+            .ok_or("the last person who messaged you is not here: use /msg NAME TEXT")?;
         Ok(name)
     }
 
-    /// The names of all but `own`, those who spoke last first, then in the order of the alphabet.
+    /// The names of all members but `own`: the latest speakers first, the silent ones in
+    /// alphabetical order.
     pub(crate) fn names(&self, own: Option<&OwnIdentity>) -> Vec<&str> {
         let mut members: Vec<(u64, &str)> = self
             .members
@@ -115,19 +118,19 @@ impl Roster {
         members.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Whether somebody of this name is here; `None` where that is not known.
+    /// Whether a member of this name is online; `None` if that is not known.
     pub(crate) fn has(&self, name: &str) -> Option<bool> {
         let name = name.to_lowercase();
         let mut names = self.members.values();
         let is_known = names.any(|(other, _)| other.to_lowercase() == name);
-        (is_known || self.is_whole).then_some(is_known)
+        (is_known || self.is_complete).then_some(is_known)
     }
 
     pub(crate) fn is_ignored(&self, name: &str) -> bool {
         self.ignored_by(name).is_some()
     }
 
-    /// The name by which who has, or had, this one was ignored.
+    /// The name that the user ignored, if `name` is that or a rename of it.
     fn ignored_by(&self, name: &str) -> Option<&str> {
         let name = name.to_lowercase();
         let mut ignored = self.ignored.iter();
@@ -136,8 +139,9 @@ impl Roster {
             .map(|(_, first)| first.as_str())
     }
 
-    /// Ignores a name, or hears it again where it was ignored, and all others of the same person; tells which.
-    pub(crate) fn ignore(&mut self, name: &str) -> bool {
+    /// Ignores a name, or if it is ignored, stops ignoring it and its renames. Returns whether it
+    /// is ignored now.
+    pub(crate) fn toggle_ignored(&mut self, name: &str) -> bool {
         match self.ignored_by(name).map(str::to_owned) {
             Some(first) => self.ignored.retain(|(_, other)| *other != first),
             None => self
@@ -165,9 +169,9 @@ mod tests {
     }
 
     #[test]
-    fn who_is_ignored_is_so_by_a_thousand_names_and_no_more_are_kept() {
+    fn renames_of_an_ignored_member_are_ignored_up_to_a_thousand() {
         let mut roster = Roster::default();
-        roster.ignore("ola");
+        roster.toggle_ignored("ola");
         let names: Vec<String> = (1..=MAX_IGNORED).map(|n| format!("Ola{n}")).collect();
         let mut from = "ola";
         for to in &names {
@@ -180,9 +184,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_longer_than_any_is_not_kept() {
+    fn a_name_longer_than_the_limit_is_not_kept() {
         let mut roster = Roster::default();
-        roster.ignore("ola");
+        roster.toggle_ignored("ola");
         let long = "o".repeat(MAX_NAME_BYTES + 1);
         roster.follow(&renamed("ola", &long));
         assert_eq!(roster.ignored(), ["ola"]);

@@ -1,9 +1,9 @@
-//! The client's window on a terminal: what it shows of what happens, and what the user does in it.
+//! The full-screen UI: shows lines above an editor, and handles what the user does there.
 
 use std::io;
 use std::time::Duration;
 
-use crossterm::event::Event as Input;
+use crossterm::event::Event as TerminalEvent;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -24,64 +24,58 @@ use crate::tty::line::Line;
 use crate::tty::raw_mode::{self, RawMode};
 use crate::tty::screen::Screen;
 
-/// What stands before the line.
+/// The prompt of the chat line.
 const LABEL: &str = "> ";
 
-/// Why something is not taken.
-const FULL: &str = "what came last was not taken: a line and a paste have at most 64 KiB together";
-
-/// The window, with the terminal taken for it.
+/// The terminal is in raw mode while this exists.
 pub(crate) struct Tui {
     screen: Screen,
     pub(crate) formatter: Formatter,
     editor: Editor,
-    /// What is asked now; what was being typed waits meanwhile.
+    /// The editor for the answer to a question. The chat line waits in `editor`.
     question: Option<Editor>,
     roster: Roster,
-    /// The number of the session's window.
+    /// The number of this client's window in the launcher's session.
     number: Option<usize>,
-    /// What stands above the line, where something is to be said all the time.
+    /// The status line above the editor, if there is something to show.
     status: Option<String>,
     rings: bool,
-    /// Lines that came since the terminal said that nobody looks; none where it does not say.
+    /// Lines since the terminal lost the focus. None while it has it, or if it does not report
+    /// focus.
     unread: Option<u64>,
-    /// Dropped last, after what is on the screen.
+    /// Dropped last, after the screen's last output.
     _raw_mode: RawMode,
 }
 
-/// What the user wants of the client.
+/// What the client has to do after terminal input.
 pub(crate) enum InputAction {
-    /// None but what has been done already.
     None,
-    /// The line is whole: [`Tui::entered`] or [`Tui::answer`] has it.
+    /// The user pressed Enter: [`Tui::submit`] or [`Tui::take_answer`] has the line.
     Enter,
-    /// To leave.
     Leave,
 }
 
-/// What a line that was entered is.
+/// What the client has to do with an entered line.
 pub(crate) enum Submission {
-    /// None for the server.
     None,
-    /// To be sent, and then taken out of the line by [`Tui::take_line`].
+    /// Lines to send, and then to remove from the editor by [`Tui::take_line`].
     Lines(Vec<String>),
-    /// The end.
     Leave,
 }
 
 impl Tui {
-    /// Takes the terminal, on which nothing else has been where it `is_fresh`.
+    /// Switches the terminal to raw mode. `is_fresh`: it has shown nothing else before.
     ///
     /// # Errors
-    /// It cannot be taken.
+    /// The terminal's modes cannot be changed.
     pub(crate) fn open(
-        is_coloured: bool,
+        is_colored: bool,
         number: Option<usize>,
         is_fresh: bool,
     ) -> io::Result<Self> {
         Ok(Self {
             _raw_mode: terminal::enter()?,
-            screen: Screen::new(is_coloured, is_fresh),
+            screen: Screen::new(is_colored, is_fresh),
             formatter: Formatter::new(Layout::Screen, TimeZone::system(), Timestamp::now()),
             editor: Editor::new(LABEL, Purpose::Chat, history::load()),
             question: None,
@@ -93,13 +87,13 @@ impl Tui {
         })
     }
 
-    /// Asks for something.
+    /// Asks a question. The answer replaces the chat line until [`Tui::take_answer`].
     pub(crate) fn ask(&mut self, question: &str, purpose: Purpose) {
         self.question = Some(Editor::new(question, purpose, History::default()));
         self.screen.touch();
     }
 
-    /// Takes the answer to what was asked.
+    /// Ends the question, and returns the answer.
     pub(crate) fn take_answer(&mut self) -> String {
         let Some(mut question) = self.question.take() else {
             return String::new();
@@ -110,14 +104,14 @@ impl Tui {
         question.take()
     }
 
-    /// Does what the user does at the terminal.
+    /// Handles input from the terminal.
     ///
     /// # Errors
     /// The terminal is gone.
-    pub(crate) fn input(&mut self, input: Input) -> io::Result<InputAction> {
+    pub(crate) fn input(&mut self, event: TerminalEvent) -> io::Result<InputAction> {
         self.screen.touch();
-        match input {
-            Input::Key(key) => {
+        match event {
+            TerminalEvent::Key(key) => {
                 let names = self.roster.names(self.formatter.own());
                 let editor = self.question.as_mut().unwrap_or(&mut self.editor);
                 match editor.key(key, |before| completion::complete(before, &names)) {
@@ -128,19 +122,19 @@ impl Tui {
                     }
                     Some(EditorAction::Clear) => self.screen.clear(),
                     Some(EditorAction::Suspend) => self.suspend()?,
-                    Some(EditorAction::Refuse(_)) => self.show_error(&FULL),
+                    Some(EditorAction::Refuse(refusal)) => self.show_error(&refusal),
                 }
             }
-            Input::Paste(text) => {
+            TerminalEvent::Paste(text) => {
                 let editor = self.question.as_mut().unwrap_or(&mut self.editor);
-                if editor.paste(&text).is_err() {
-                    self.show_error(&FULL);
+                if let Err(refusal) = editor.paste(&text) {
+                    self.show_error(&refusal);
                 }
             }
-            Input::Resize(..) => self.screen.resize(),
-            Input::FocusGained => self.unread = None,
-            Input::FocusLost => self.unread = Some(0),
-            Input::Mouse(_) => {}
+            TerminalEvent::Resize(..) => self.screen.resize(),
+            TerminalEvent::FocusGained => self.unread = None,
+            TerminalEvent::FocusLost => self.unread = Some(0),
+            TerminalEvent::Mouse(_) => {}
         }
         Ok(InputAction::None)
     }
@@ -150,79 +144,65 @@ impl Tui {
         raw_mode::suspend()
     }
 
-    /// What the line that the user has entered is; it is done here where it is for the window alone. A line that cannot be sent stays to
-    /// be edited, but for a command's that is no use as it is.
+    /// Parses the chat line after Enter, and executes a command of the client itself. A line that
+    /// cannot be sent stays in the editor, except for a command with wrong arguments.
     pub(crate) fn submit(&mut self) -> Submission {
+        self.parse_submission().unwrap_or_else(|error| {
+            self.show_error(&error);
+            Submission::None
+        })
+    }
+
+    fn parse_submission(&mut self) -> Result<Submission, String> {
         let text = self.editor.text().to_owned();
         let lines: Vec<&str> = text.split('\n').collect();
-        if lines.iter().any(|line| line.len() > MAX_LINE) {
-            self.show_error(&LineError::TooLong);
-            return Submission::None;
-        }
+        check_length(&lines)?;
         if let [line] = lines[..]
             && (self.editor.is_command() || !line.starts_with('/'))
         {
             if stdin::is_quit(line) {
                 self.editor.empty();
-                return Submission::Leave;
+                return Ok(Submission::Leave);
             }
-            match Local::parse(line) {
-                Some(Err(usage)) => {
-                    self.show_error(&usage);
-                    self.editor.take();
-                    return Submission::None;
-                }
-                Some(Ok(command)) => {
-                    self.do_command(&command);
-                    self.editor.take();
-                    return Submission::None;
-                }
-                None => {}
+            if let Some(command) = Local::parse(line) {
+                self.editor.take();
+                let command = command.map_err(|error| error.to_string())?;
+                self.do_command(&command);
+                return Ok(Submission::None);
             }
             let Ok(Request::Reply(reply)) = Request::parse(line, Format::Json) else {
-                return Submission::Lines(vec![text]);
+                return Ok(Submission::Lines(vec![text]));
             };
             return self.reply(&reply);
         }
         if self.editor.is_command() {
-            self.show_error(&"a command is one line: say the lines after it by themselves");
-            return Submission::None;
+            return Err("a command is one line: send the lines after it separately".into());
         }
-        // A paste is text, whatever its lines begin with.
-        let as_text = |line: &str| match line.starts_with('/') {
-            true => format!("/{line}"),
-            false => line.to_owned(),
+        // A pasted line is text, even if it begins with a slash.
+        let escape = |line: &str| {
+            let slash = if line.starts_with('/') { "/" } else { "" };
+            format!("{slash}{line}")
         };
-        let lines: Vec<String> = lines.into_iter().map(as_text).collect();
-        if lines.iter().any(|line| line.len() > MAX_LINE) {
-            self.show_error(&LineError::TooLong);
-            return Submission::None;
-        }
-        Submission::Lines(lines)
+        let lines: Vec<String> = lines.into_iter().map(escape).collect();
+        check_length(&lines)?;
+        Ok(Submission::Lines(lines))
     }
 
-    /// An answer to who is seen to have written last. The server would send it to somebody whom this client ignores.
-    fn reply(&mut self, text: &Text) -> Submission {
-        let line = match self.roster.correspondent() {
-            Ok(name) => format!("/msg {name} {text}"),
-            Err(reason) => {
-                self.show_error(&reason);
-                return Submission::None;
-            }
-        };
-        if line.len() > MAX_LINE {
-            self.show_error(&LineError::TooLong);
-            return Submission::None;
-        }
-        Submission::Lines(vec![line])
+    /// Addresses a reply to the sender of the last private message that was shown. The server would
+    /// also consider those of ignored members.
+    fn reply(&mut self, text: &Text) -> Result<Submission, String> {
+        let name = self.roster.correspondent()?;
+        let lines = vec![format!("/msg {name} {text}")];
+        check_length(&lines)?;
+        Ok(Submission::Lines(lines))
     }
 
-    /// Takes the line away, which is in the history from now on.
+    /// Moves the chat line to the history.
     pub(crate) fn take_line(&mut self) {
         self.editor.take();
     }
 
-    /// Does what can be done with the line that the user has entered while there is no connection; `true` where that is to leave.
+    /// Handles a line that is entered while there is no connection. Returns whether it leaves.
     pub(crate) fn submit_offline(&mut self) -> bool {
         match self.submit() {
             Submission::None => {}
@@ -234,11 +214,11 @@ impl Tui {
                 } else if let Ok(Request::Help(_)) = request {
                     self.take_line();
                     self.show_notice(
-                        "the room's own commands need a connection; /quit and these do not",
+                        "the room's commands need a connection; /quit and these do not",
                     );
                     self.received(&Received::Answer(Answer::Help(Vec::new())));
                 } else {
-                    self.show_error(&"there is no connection yet: the line stays here until there is, or another is typed");
+                    self.show_error(&"not connected yet: the line stays here; press Enter again later, or type another one");
                     self.editor.keep();
                 }
             }
@@ -247,50 +227,47 @@ impl Tui {
     }
 
     fn do_command(&mut self, command: &Local<'_>) {
-        match *command {
-            Local::Clear => self.screen.clear(),
+        let notice = match *command {
+            Local::Clear => return self.screen.clear(),
             Local::Time(on) => {
                 self.formatter.has_times = on;
-                self.show_notice(match on {
-                    true => "lines begin with the time",
-                    false => "lines begin without the time; /time on shows it again",
-                });
+                if on {
+                    "lines begin with the time".into()
+                } else {
+                    "lines begin without the time; /time on shows it again".into()
+                }
             }
             Local::Bell(on) => {
                 self.rings = on;
-                self.show_notice(match on {
-                    true => {
-                        "the bell rings when somebody says your name, or writes to you in private"
-                    }
-                    false => "the bell does not ring any more; /bell on lets it ring again",
-                });
+                if on {
+                    "the bell rings for your name and for private messages".into()
+                } else {
+                    "the bell is off; /bell on turns it on again".into()
+                }
             }
             Local::Ignore(Some(name)) if self.is_own_name(name) => {
-                self.show_error(&format!("{name} is you: your own lines are always shown"));
+                return self.show_error(&format!("{name} is you: your own lines are always shown"));
             }
             Local::Ignore(Some(name)) => {
-                let said = match (self.roster.ignore(name), self.roster.has(name)) {
-                    (true, Some(true)) => format!(
-                        "what {name} says is not shown any more; /ignore {name} shows it again"
-                    ),
+                match (self.roster.toggle_ignored(name), self.roster.has(name)) {
+                    (true, Some(true)) => {
+                        format!("{name}'s messages are hidden; /ignore {name} shows them again")
+                    }
                     (true, Some(false)) => format!(
-                        "no {name} is here now; what {name} says will not be shown; /ignore {name} undoes that"
+                        "no {name} is here now; {name}'s messages will be hidden; /ignore {name} undoes that"
                     ),
                     (true, None) => format!(
-                        "what {name} says will not be shown, whether {name} is here now or not; /ignore {name} undoes that"
+                        "{name}'s messages will be hidden, whether {name} is here now or not; /ignore {name} undoes that"
                     ),
-                    (false, _) => format!("what {name} says is shown again"),
-                };
-                self.show_notice(&said);
+                    (false, _) => format!("{name}'s messages are shown again"),
+                }
             }
-            Local::Ignore(None) => {
-                let said = match self.roster.ignored()[..] {
-                    [] => "nobody is ignored; /ignore NAME does".to_owned(),
-                    ref names => format!("ignored: {}", names.join(", ")),
-                };
-                self.show_notice(&said);
-            }
-        }
+            Local::Ignore(None) => match self.roster.ignored()[..] {
+                [] => "no one is ignored; /ignore NAME hides the messages of NAME".into(),
+                ref names => format!("ignored: {}", names.join(", ")),
+            },
+        };
+        self.show_notice(&notice);
     }
 
     fn is_own_name(&self, name: &str) -> bool {
@@ -306,7 +283,7 @@ impl Tui {
         self.screen.print(line);
     }
 
-    /// Shows what the server sent.
+    /// Shows an event or answer from the server.
     pub(crate) fn received(&mut self, received: &Received) {
         let lines = match received {
             Received::Record(record, replay) => {
@@ -319,7 +296,7 @@ impl Tui {
                 } else {
                     let rings = self.formatter.rings(&record.event, *replay);
                     if record.event.is_said() {
-                        self.count(rings);
+                        self.count_unread(rings);
                     }
                     self.formatter.record(record, *replay)
                 }
@@ -327,11 +304,11 @@ impl Tui {
             Received::Answer(answer) => {
                 if let Answer::PrivateFrom { id, from, .. } = answer {
                     if self.roster.is_ignored(from.as_str()) {
-                        self.roster.heard(*id, from);
+                        self.roster.spoke(*id, from);
                         return;
                     }
-                    self.roster.heard_privately(*id, from);
-                    self.count(true);
+                    self.roster.spoke_privately(*id, from);
+                    self.count_unread(true);
                 }
                 self.formatter.answer(answer, self.screen.columns())
             }
@@ -347,8 +324,8 @@ impl Tui {
         author.is_some_and(|(_, from)| self.roster.is_ignored(from.as_str()))
     }
 
-    /// A line came that somebody may want to know of.
-    fn count(&mut self, rings: bool) {
+    /// Counts an unread line, and rings the bell if `rings`.
+    fn count_unread(&mut self, rings: bool) {
         if let Some(unread) = &mut self.unread {
             *unread += 1;
         }
@@ -357,24 +334,24 @@ impl Tui {
         }
     }
 
-    /// Says something.
+    /// Shows a remark of the client.
     pub(crate) fn show_notice(&mut self, text: &str) {
         let line = self.formatter.notice(text);
         self.screen.print(line);
     }
 
-    /// Says why something is not done.
+    /// Shows why something is not done.
     pub(crate) fn show_error(&mut self, reason: &impl std::fmt::Display) {
         let line = self.formatter.error(reason);
         self.screen.print(line);
     }
 
-    /// Says why the client ends.
+    /// Shows why the client ends, or fails to do its job.
     pub(crate) fn show_failure(&mut self, error: &impl std::fmt::Display) {
         self.screen.print(Formatter::failure(error));
     }
 
-    /// What stands above the line from now on.
+    /// Sets the status line above the editor.
     pub(crate) fn set_status(&mut self, status: Option<String>) {
         if status != self.status {
             self.status = status;
@@ -382,12 +359,12 @@ impl Tui {
         }
     }
 
-    /// How long drawing may still wait; `None` where there is nothing to draw.
+    /// How long to wait until the next drawing; `None` if nothing has changed.
     pub(crate) fn draw_in(&self) -> Option<Duration> {
         self.screen.wait()
     }
 
-    /// Draws all that has changed.
+    /// Draws everything that has changed.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -406,9 +383,9 @@ impl Tui {
         self.screen.draw(&rows, self.status.as_deref())
     }
 
-    /// As `chat 1 - ala (3)`, and `chat 1` while the name is asked for.
+    /// The window title, such as `chat 1 - ala (3)`, or `chat 1` while the name is asked for.
     fn title(&self) -> Option<String> {
-        // Not every terminal can show more in a title.
+        // Some terminals show only ASCII in a title.
         let ascii = |c: char| if c.is_ascii_graphic() { c } else { '?' };
         let own = self.formatter.own();
         let name = own.map(|own| own.name.as_str().chars().take(MAX_NAME_CHARS));
@@ -426,15 +403,22 @@ impl Tui {
     }
 }
 
+fn check_length(lines: &[impl AsRef<str>]) -> Result<(), String> {
+    if lines.iter().any(|line| line.as_ref().len() > MAX_LINE) {
+        return Err(LineError::TooLong.to_string());
+    }
+    Ok(())
+}
+
 impl Drop for Tui {
     fn drop(&mut self) {
-        // What was typed and not entered stays to be read.
+        // An unfinished line stays on the screen.
         if !self.editor.text().is_empty() {
             for row in self.editor.rows(usize::MAX, usize::MAX).rows {
                 self.screen.print(Line::plain(&row));
             }
         }
-        // It fails where the terminal is gone.
+        // It fails if the terminal is gone.
         let _ = self.screen.leave();
     }
 }
