@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use jiff::Timestamp;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+use thiserror::Error;
 
 use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
 use crate::protocol::limits::MAX_LISTED;
@@ -144,30 +145,21 @@ pub enum Received {
     Unknown,
 }
 
-/// Why a line is no event.
-#[derive(Debug)]
+/// Why a line can't be decoded.
+#[derive(Debug, Error)]
 pub enum DecodeError {
-    /// It is no JSON object with fields of the right kinds.
-    Json(serde_json::Error),
-    /// The field of this name is missing.
+    /// It isn't a JSON object with fields of the right types.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// The field with this name is missing.
+    #[error("the field {0:?} is missing")]
     Missing(&'static str),
 }
-
-impl Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Json(error) => error.fmt(f),
-            Self::Missing(field) => write!(f, "the field {field:?} is missing"),
-        }
-    }
-}
-
-impl std::error::Error for DecodeError {}
 
 impl Received {
     /// Reads a line. All text in it comes out clean.
     pub fn decode(line: &str) -> Result<Self, DecodeError> {
-        let fields: Fields = serde_json::from_str(line).map_err(DecodeError::Json)?;
+        let fields: Fields = serde_json::from_str(line)?;
         let event = match fields.kind {
             Kind::Message => Event::Message {
                 id: need(fields.id, "id")?,

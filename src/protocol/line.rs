@@ -1,28 +1,16 @@
 //! Cuts a stream of bytes into lines, however the network cut it into packets.
 
-use std::fmt;
+use thiserror::Error;
 
 use crate::protocol::limits::MAX_LINE;
 
-/// Why a line cannot be used. The lines after it can.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a line can't be used. The lines after it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum LineError {
-    /// It has more bytes than the limit.
+    #[error("that line is too long: it may have {MAX_LINE} bytes, send it in parts")]
     TooLong,
-    /// It is not UTF-8.
+    #[error("that line is not UTF-8: set your terminal to UTF-8")]
     NotUtf8,
-}
-
-impl fmt::Display for LineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong => write!(
-                f,
-                "that line is too long: it may have {MAX_LINE} bytes, send it in parts"
-            ),
-            Self::NotUtf8 => f.write_str("that line is not UTF-8: set your terminal to UTF-8"),
-        }
-    }
 }
 
 /// Bytes go in as they come, lines come out whole.

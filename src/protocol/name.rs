@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 use precis_profiles::precis_core::profile::Rules;
 use precis_profiles::precis_core::{DerivedPropertyValue, IdentifierClass, StringClass};
 use precis_profiles::{Nickname, UsernameCasePreserved};
+use thiserror::Error;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use unicode_script::UnicodeScript;
 use unicode_security::confusable_detection::skeleton;
@@ -196,88 +197,62 @@ impl fmt::Debug for Group {
     }
 }
 
-/// Why something cannot be a name. What it says is clean, and one short line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a name is rejected. The message is clean text, in one short line.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NameError {
-    /// There is nothing.
+    #[error("a name has at least one character")]
     Empty,
-    /// More than [`MAX_NAME_CHARS`] characters.
+    #[error("a name has {MAX_NAME_CHARS} characters at most")]
     TooLong,
-    /// More than [`MAX_NAME_BYTES`] bytes.
+    #[error("a name has {MAX_NAME_BYTES} bytes at most: try a shorter one")]
     TooManyBytes,
-    /// It does not begin with a letter or digit.
-    Start {
-        /// What is left without its beginning, where that is a name.
-        instead: Option<Name>,
-    },
-    /// This cannot be in a name.
+    /// It doesn't begin with a letter or digit. Has the rest, if that is a name.
+    #[error("a name begins with a letter or digit{}", suggestion(.instead))]
+    Start { instead: Option<Name> },
+    /// The alphabet doesn't have this character.
+    #[error("{} cannot be in a name: letters, digits, _ - ' can", Quoted(*.0))]
     Character(char),
-    /// Letters that are written from right to left stand where a screen would show them in another order than they
-    /// were typed.
+    /// A screen would show right-to-left letters in another order than they were typed.
+    #[error(
+        "a right-to-left name begins with its letters, and has no others and one sort of digits"
+    )]
     Order,
-    /// This mark does not belong to the letter before it.
+    /// A mark that no script writes on the letter before it.
+    #[error(
+        "the mark {} cannot be in this name: it does not belong to the letter before it",
+        Quoted(*.0)
+    )]
     Mark(char),
     /// More marks on a letter than are shown.
+    #[error("a name has four marks on a letter at most")]
     Marks,
-    /// It speaks for the room, or looks so.
+    /// It would speak for the room, or looks like a name that does.
+    #[error("\"{0}\" is reserved: try another name")]
     Reserved(Text),
 }
 
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("a name has at least one character"),
-            Self::TooLong => write!(f, "a name has {MAX_NAME_CHARS} characters at most"),
-            Self::TooManyBytes => write!(f, "a name has {MAX_NAME_BYTES} bytes at most: try a shorter one"),
-            Self::Start { instead: Some(name) } => write!(f, "a name begins with a letter or digit: try {name}"),
-            Self::Start { instead: None } => f.write_str("a name begins with a letter or digit"),
-            Self::Character(c) => write!(f, "{} cannot be in a name: letters, digits, _ - ' can", Quoted(*c)),
-            Self::Order => f.write_str(
-                "a right-to-left name begins with its letters, and has no others and one sort of digits",
-            ),
-            Self::Mark(c) => write!(f, "the mark {} cannot be in this name: it does not belong to the letter before it", Quoted(*c)),
-            Self::Marks => f.write_str("a name has four marks on a letter at most"),
-            Self::Reserved(name) => write!(f, "\"{name}\" is reserved: try another name"),
-        }
-    }
+fn suggestion(name: &Option<Name>) -> String {
+    name.as_ref()
+        .map_or_else(String::new, |name| format!(": try {name}"))
 }
 
-impl std::error::Error for NameError {}
-
-/// Why something cannot be a group. What it says is clean, and one short line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a group is rejected. The message is clean text, in one short line.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum GroupError {
-    /// There is nothing.
+    #[error("a group has at least one character")]
     Empty,
-    /// More than [`MAX_GROUP_CHARS`] characters.
+    #[error("a group has {MAX_GROUP_CHARS} characters at most")]
     TooLong,
-    /// It begins with a mark, which would stand on what is before it.
+    /// It begins with a mark, which would be drawn on the character before the group.
+    #[error("a group begins with a letter, a digit or a sign, not with a mark")]
     Start,
-    /// This cannot be in a group.
+    /// The alphabet doesn't have this character.
+    #[error("{} cannot be in a group: letters, digits, _ - ' / . can", Quoted(*.0))]
     Character(char),
     /// More marks on a letter than are shown.
+    #[error("a group has four marks on a letter at most")]
     Marks,
 }
-
-impl fmt::Display for GroupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("a group has at least one character"),
-            Self::TooLong => write!(f, "a group has {MAX_GROUP_CHARS} characters at most"),
-            Self::Start => {
-                f.write_str("a group begins with a letter, a digit or a sign, not with a mark")
-            }
-            Self::Character(c) => write!(
-                f,
-                "{} cannot be in a group: letters, digits, _ - ' / . can",
-                Quoted(*c)
-            ),
-            Self::Marks => f.write_str("a group has four marks on a letter at most"),
-        }
-    }
-}
-
-impl std::error::Error for GroupError {}
 
 /// A character as a message may show it: by its number where it would not be seen, or would change what is around it.
 struct Quoted(char);

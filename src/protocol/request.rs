@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use thiserror::Error;
+
 use crate::protocol::commands::{self, CommandLine, Language, LoginCommand, MemberCommand};
 use crate::protocol::limits::MAX_NAME_CHARS;
 use crate::protocol::line::LineError;
@@ -95,30 +97,18 @@ impl fmt::Display for Identity {
     }
 }
 
-/// Why somebody cannot be who they say.
-#[derive(Debug)]
+/// Why an [`Identity`] is rejected.
+#[derive(Debug, Error)]
 pub enum IdentityError {
-    /// There is no word.
+    #[error("a name is missing: type your name")]
     NoName,
-    /// There are more than two words; the name that was perhaps meant.
+    /// More than two words, with a name that could be meant.
+    #[error("a name is one word, and a group one more: try {0}")]
     TooManyWords(Text),
-    /// The first word is no name.
-    Name(NameError),
-    /// The second word is no group.
-    Group(GroupError),
-}
-
-impl fmt::Display for IdentityError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoName => f.write_str("a name is missing: type your name"),
-            Self::TooManyWords(joined) => {
-                write!(f, "a name is one word, and a group one more: try {joined}")
-            }
-            Self::Name(error) => error.fmt(f),
-            Self::Group(error) => error.fmt(f),
-        }
-    }
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
 }
 
 impl Identity {
@@ -131,11 +121,8 @@ impl Identity {
             return Err(IdentityError::TooManyWords(joined(words)));
         }
         Ok(Self {
-            name: Name::new(name).map_err(IdentityError::Name)?,
-            group: group
-                .map(Group::new)
-                .transpose()
-                .map_err(IdentityError::Group)?,
+            name: Name::new(name)?,
+            group: group.map(Group::new).transpose()?,
         })
     }
 }
@@ -178,37 +165,25 @@ pub enum Request {
     Quit,
 }
 
-/// Why a member's line does nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why a member's line has no effect.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RequestError {
-    /// It is no line.
-    Line(LineError),
-    /// There is no such command.
+    #[error(transparent)]
+    Line(#[from] LineError),
+    #[error("unknown command {0}: /help lists the commands; to say it as text, type /{0}")]
     Unknown(Text),
-    /// The command needs more words: how it is written.
+    /// Arguments are missing; the command's usage.
+    #[error("type {0}")]
     Usage(&'static str),
-    /// There are several words, and the command takes one: how it is written.
+    /// Several words for one name; the command's usage.
+    #[error("a name is one word: type {0}")]
     OneWord(&'static str),
-    /// The new name is no name.
-    Name(NameError),
-    /// What stands where a member's name should be cannot be one.
+    /// The new name isn't valid.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// No member has this name.
+    #[error("{0} is not here")]
     NotHere(Text),
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line(error) => error.fmt(f),
-            Self::Unknown(word) => write!(
-                f,
-                "unknown command {word}: /help lists the commands; to say it as text, type /{word}"
-            ),
-            Self::Usage(usage) => write!(f, "type {usage}"),
-            Self::OneWord(usage) => write!(f, "a name is one word: type {usage}"),
-            Self::Name(error) => error.fmt(f),
-            Self::NotHere(name) => write!(f, "{name} is not here"),
-        }
-    }
 }
 
 impl Request {
@@ -237,9 +212,7 @@ impl Request {
             MemberCommand::ChangeName if rest.contains(char::is_whitespace) => {
                 Err(RequestError::OneWord(row.usage))
             }
-            MemberCommand::ChangeName => Name::new(rest)
-                .map(Self::Rename)
-                .map_err(RequestError::Name),
+            MemberCommand::ChangeName => Ok(Self::Rename(Name::new(rest)?)),
             MemberCommand::Online => Ok(Self::Online),
             MemberCommand::Help(language) => Ok(Self::Help(language)),
             MemberCommand::Quit => Ok(Self::Quit),
