@@ -1,7 +1,7 @@
 //! What Tab makes of an unfinished word: commands, and the names of those who are here.
 
 use crate::protocol::commands::{self, Argument};
-use crate::protocol::name::without_marks;
+use crate::protocol::name::keys::without_marks;
 use crate::tty::editor::Completion;
 
 /// Completes the word at the end of `before`, which is what stands before the cursor; `names` are those who are here, the

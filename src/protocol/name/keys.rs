@@ -1,0 +1,257 @@
+//! Comparison keys: two names that share one can't both be in a room.
+
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+use unicode_security::confusable_detection::skeleton;
+
+/// Both ways, since neither finds all: `ALICE` is `alice` only when it is folded first, as its `I` looks like an `l`, and
+/// looks like `ALlCE` only before. What is seen is folded in the end, as a skeleton may have capitals (`0` has `O`).
+pub(crate) fn keys(name: &str) -> [String; 2] {
+    [fold(&look(&fold(name))), fold(&look(name))]
+}
+
+pub(crate) fn same(one: &[String; 2], other: &[String; 2]) -> bool {
+    one.iter().zip(other).any(|(one, other)| one == other)
+}
+
+/// Without case, much as in "Default Caseless Matching" of the Unicode Standard (section 3.13): up and down again, so
+/// that `ß` meets `SS` and `ς` meets `Σ`, which the lower-casing of RFC 8265 keeps apart.
+fn fold(text: &str) -> String {
+    text.chars()
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// `text` in one case and without the marks on its letters, as somebody types it whose keyboard has none: `Łukasz` becomes
+/// `lukasz`.
+pub(crate) fn without_marks(text: &str) -> String {
+    let is_mark = |c: char| c.general_category() == GeneralCategory::NonspacingMark;
+    let bare = |c: char| {
+        let mut buffer = [0; 4];
+        let mut parts = skeleton(c.encode_utf8(&mut buffer)).peekable();
+        let first = parts.next().unwrap_or(c);
+        match parts.peek().is_some() && parts.all(is_mark) {
+            true => first,
+            false => c,
+        }
+    };
+    fold(text).chars().map(bare).collect()
+}
+
+/// The skeleton of UTS 39, section 4, with one change: there `m` looks like `rn`, so that `modem` and `modern` could
+/// not meet. No other letter of ours has a skeleton of several letters.
+fn look(text: &str) -> String {
+    // A private-use character, which no name contains, takes the place of each m, with or without marks.
+    const M: char = '\u{e000}';
+    let mut without_m = String::with_capacity(text.len());
+    for c in text.chars() {
+        // The common case first.
+        if c.is_ascii() && c != 'm' {
+            without_m.push(c);
+            continue;
+        }
+        let mut buffer = [0; 4];
+        let mut parts = skeleton(c.encode_utf8(&mut buffer)).peekable();
+        if parts.next() == Some('r') && parts.next_if_eq(&'n').is_some() {
+            without_m.push(M);
+            without_m.extend(parts);
+        } else {
+            without_m.push(c);
+        }
+    }
+    skeleton(&without_m)
+        .map(|c| if c == M { 'm' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::protocol::name::script_rules::NAME_SIGNS;
+    use crate::protocol::name::tests::name;
+
+    #[track_caller]
+    fn cannot_meet(one: &str, other: &str) {
+        assert!(name(one).is_same(&name(other)), "{one} and {other} differ");
+    }
+
+    #[track_caller]
+    fn can_meet(one: &str, other: &str) {
+        assert!(
+            !name(one).is_same(&name(other)),
+            "{one} and {other} are the same"
+        );
+    }
+
+    #[test]
+    fn names_that_differ_in_case_only_cannot_meet() {
+        cannot_meet("Ala", "aLA");
+        cannot_meet("Łukasz", "ŁUKASZ");
+        cannot_meet("Νίκος", "ΝΊΚΟΣ");
+        cannot_meet("Weiß", "WEISS");
+        cannot_meet("Inge-Weiß", "inge-weiẞ");
+        cannot_meet("ინა", "ᲘᲜᲐ");
+        cannot_meet("İlknur", "i\u{307}lknur");
+    }
+
+    #[test]
+    fn names_that_look_alike_cannot_meet() {
+        cannot_meet("ala", "\u{430}la");
+        cannot_meet("ala", "Ａｌａ");
+        cannot_meet("ala", "AIa");
+        cannot_meet("ALICE", "ALlCE");
+        cannot_meet("alice", "ALICE");
+        cannot_meet("bob", "B0B");
+        cannot_meet("АННА", "AHHA");
+        cannot_meet("José", "Jose\u{301}");
+        cannot_meet("O'Brien", "O\u{2bc}Brien");
+        cannot_meet("Emma", "Eｍma");
+    }
+
+    #[test]
+    fn an_m_does_not_look_like_rn() {
+        can_meet("modem", "modern");
+        can_meet("MODEM", "modern");
+        can_meet("Emie", "Ernie");
+        can_meet("ḿa", "rńa");
+        cannot_meet("ḿa", "ḾA");
+    }
+
+    #[test]
+    fn m_is_the_only_ascii_letter_that_looks_like_several() {
+        let several: String = ('!'..='~')
+            .filter(|c| {
+                (c.is_ascii_alphanumeric() || NAME_SIGNS.contains(c))
+                    && skeleton(&c.to_string()).count() > 1
+            })
+            .collect();
+        assert_eq!(several, "m");
+    }
+
+    #[test]
+    fn names_with_other_letters_can_meet() {
+        can_meet("Jose", "José");
+        can_meet("Lukasz", "Łukasz");
+        can_meet("Ola", "Ala");
+        can_meet("Ола", "Ola");
+        can_meet("ala", "ala2");
+        can_meet("jan-k", "jan_k");
+    }
+
+    /// First names as they are given today, by language. No two are the same, and some are near.
+    const COMMON: &[&str] = &[
+        // Polish.
+        "Ada Adam Adrian Agata Agnieszka Ala Alan Aleksander Aleksandra Alicja Aneta Ania Anna Antoni Artur Asia \
+         Bartek Bartosz Basia Beata Błażej Bogdan Celina Cezary Czesław Damian Daniel Daria Dariusz Dawid Dominik \
+         Dominika Dorota Edyta Ela Elżbieta Emil Emilia Ewa Ewelina Fabian Filip Franciszek Gabriela Grażyna Grzegorz \
+         Hania Hanna Henryk Hubert Iga Ignacy Igor Ilona Irena Iwona Iza Izabela Jacek Jadwiga Jakub Jan Janek Janusz \
+         Jarosław Jerzy Joanna Jola Julia Julian Justyna Kacper Kaja Kamil Kamila Karol Karolina Kasia Katarzyna Kinga \
+         Klara Konrad Krystyna Krzysztof Kuba Lech Lena Leon Leszek Lidia Liliana Łucja Łukasz Maciej Magda Magdalena \
+         Maja Małgorzata Marcel Marcin Marek Maria Mariusz Marta Martyna Mateusz Michał Mikołaj Milena Miłosz Mirosław \
+         Monika Natalia Nikodem Nikola Nina Norbert Oktawia Ola Olaf Olek Olga Oliwia Oliwier Oskar Patrycja Patryk \
+         Paula Paulina Paweł Piotr Piotrek Przemysław Radosław Rafał Renata Robert Róża Ryszard Sandra Sebastian Stanisław \
+         Staś Stefan Sylwia Szymon Tadeusz Tomasz Tomek Tymon Urszula Wacław Wanda Weronika Wiktor Wiktoria Witold \
+         Władysław Wojciech Wojtek Zbigniew Zofia Zosia Zuzanna Żaneta",
+        // English and Irish.
+        "Aaron Abigail Aidan Alice Alison Amelia Amy Andrew Angela Ann Anne Ben Bella Beth Bill Brian Caitlin Carl Caroline \
+         Charles Charlie Chloe Chris Clara Clare Colin Connor Dan Dave David Dean Dora Dylan Eileen Ellen Ella Ellie Emily \
+         Emma Eoin Eric Erin Ernie Ethan Eva Eve Fiona Frank Gail Gary George Grace Hannah Harry Helen Holly Ian Ivy Jack \
+         Jacob James Jane Jean Jill Jim Joan Joe John Josh Joyce Karen Kate Kelly Kevin Kim Laura Leah Lee Liam Lily Linda \
+         Lisa Lola Louis Lucy Luke Lynn Mark Mary Max Megan Mia Mike Molly Neil Nell Niamh Noah Nora Oisín Oliver Olivia \
+         Oscar Owen Paddy Pam Paul Peter Phil Rachel Rhys Rita Rob Ron Rory Rose Ruth Ryan Sally Sam Sarah Sean Seán Sharon \
+         Sinéad Siobhán Sophie Stella Steve Sue Tara Ted Tim Tina Tom Tony Vera Will Zoe",
+        // German, Dutch and the north.
+        "Anke Annika Anton Antje Björn Britta Bärbel Claus Detlef Dieter Dirk Elke Erik Ernst Franz Frauke Fritz Gerd Götz \
+         Günter Günther Hans Heidi Heike Heinz Helga Ingrid Jens Jonas Jörg Jürgen Kai Karl Karin Katja Klaus Kurt Lars \
+         Lasse Lotte Lutz Manfred Matthias Maren Moritz Niels Nils Otto Petra Ralf Rolf Rüdiger Sabine Silke Sören Sven \
+         Thomas Till Timo Torsten Udo Ulf Ulla Ulrich Ursula Uwe Volker Walter Werner Wilhelm Bram Daan Femke Fleur Joost \
+         Joris Maarten Pieter Sanne Thijs Willem Åsa Øystein Øyvind Håkon Magnus Freyja Þór Guðrún Sigríður Ásta Aino Eero \
+         Eino Iida Iiris Jaakko Kalle Pekka Päivi Väinö",
+        // French, Spanish, Portuguese, Italian, Romanian.
+        "Adèle Amélie Anaïs André Andrée Benoît Camille Cécile Céline Chloé Élise Émile Éric Estelle Étienne Fabien Florian \
+         François Françoise Gaël Gaëlle Geneviève Gérard Hélène Hugo Inès Jérôme Joël Joëlle Léa Léo Léon Loïc Lucie Manon \
+         Mathieu Maël Mélanie Michèle Noé Noël Océane Pascal Pauline Pierre Quentin Raphaël Rémi Rémy René Renée Sébastien \
+         Thibault Théo Valérie Yann Yves Zoé Ana Andrés Ángel Antonio Beatriz Begoña Carlos Carmen Concepción Cristóbal \
+         Diego Elena Enrique Felipe Fernando Íñigo Isabel Iván Javier Jesús Joaquín Jorge José Josefa Juan Juana Luis Luisa \
+         Lucía Manuel Manuela María Martín Mateo Miguel Mónica Nicolás Nuria Óscar Pablo Paco Pedro Pilar Rafael Ramón Raúl \
+         Rocío Rosa Rubén Santiago Sofía Teresa Tomás Ximena Yolanda Afonso Bruna Caetano Conceição Inês João Joana Lourenço \
+         Luís Luísa Tomé Vasco Alessia Alessandro Bianca Chiara Elisa Enzo Federica Francesca Giacomo Gianni Gino Giorgia \
+         Giovanni Giulia Giuseppe Ilaria Lorenzo Luca Luigi Matteo Nicola Niccolò Paolo Pina Pino Salvatore Silvia Simona \
+         Simone Ștefan Ionuț Ioana Ion Mihai Mihaela Răzvan",
+        // Czech, Slovak, Hungarian, Croatian, Lithuanian, Turkish, Vietnamese.
+        "Aleš Anežka Bohumil Božena Eliška Jaromír Jiří Jiřina Kateřina Květa Libor Libuše Luboš Miloš Miloslav Ondřej Pavel \
+         Radek Růžena Šárka Tereza Václav Věra Vít Vojtěch Zdeněk Zdeňka Ľuboš Ľudmila Ágnes Attila Balázs Bence Béla \
+         Csaba Erzsébet Ferenc Gábor Gergő György Györgyi Ildikó Ilka István János József Katalin Kálmán László Márton Máté \
+         Miklós Réka Sándor Szabolcs Tamás Zoltán Zsófia Zsolt Ante Branko Đorđe Dražen Goran Ivana Jelena Jovan Ljiljana \
+         Marija Mirko Nikolina Petar Siniša Tihana Vedran Vesna Zoran Željko Živko Ąžuolas Jūratė Rasa Vytautas Ayşe \
+         Burak Can Cem Çağla Deniz Elif Emre Esra Eylül Fatma Gökhan Gül Gülay Hakan Hüseyin İbrahim İlknur Kemal Mehmet \
+         Murat Nilüfer Oğuz Ömer Özge Serkan Şule Ümit Yıldız Yusuf Zeynep An Ánh Bảo Bình Dũng Dương Đức Hà Hải Hạnh Hoa \
+         Hòa Hùng Hương Hưng Lan Lân Linh Long Mai Minh Nam Ngọc Nhung Phúc Phương Quân Sơn Thảo Thu Thủy Trang Trung Tú \
+         Tuấn Việt Vinh Xuân Yến",
+        // Russian, Ukrainian, Bulgarian, Serbian.
+        "Александр Алексей Алёна Алина Алиса Алла Анастасия Анатолий Андрей Анна Антон Антонина Арина Артём Артур Борис Вадим \
+         Валентин Валентина Валерий Валерия Варвара Василий Вера Вероника Виктор Виктория Виталий Влад Владимир Галина \
+         Геннадий Георгий Глеб Григорий Даниил Дарья Денис Дмитрий Ева Евгений Евгения Егор Екатерина Елена Елизавета Жанна \
+         Зоя Иван Игорь Илья Инна Ирина Кирилл Константин Ксения Лариса Лев Леонид Лидия Любовь Людмила Маргарита Марина Мария \
+         Марк Матвей Михаил Надежда Наталья Никита Николай Нина Оксана Олег Олеся Ольга Павел Пётр Полина Роман Руслан Светлана \
+         Семён Сергей София Софья Станислав Степан Тамара Татьяна Тимофей Ульяна Фёдор Эдуард Элла Юлия Юрий Яна Ярослав Богдан \
+         Василь Дмитро Євген Ївга Іван Ігор Катерина Кирило Любов Микола Михайло Наталія Олександр Олексій Олена \
+         Орест Петро Сергій Соломія Тарас Юлія Юрій Ярина Ангел Бисер Боян Десислава Димитър Живка Йордан Калин Росица Цветан \
+         Ђорђе Јован Јелена Љиљана Његош Стефан Ђурђа",
+        // Greek, Georgian, Armenian.
+        "Αθηνά Αλέξανδρος Αναστασία Ανδρέας Άννα Βασίλης Γεωργία Γιάννης Γιώργος Δέσποινα Δημήτρης Ειρήνη Ελένη Εύα Ζωή Ηλίας \
+         Θανάσης Θεοδώρα Ιωάννα Κατερίνα Κώστας Λευτέρης Λουκάς Μαρία Μιχάλης Νίκη Νίκος Ξένια Όλγα Παναγιώτης Πέτρος Ρένα Σοφία \
+         Σπύρος Στέλιος Τάσος Φωτεινή Χρήστος Χριστίνα ანა გიორგი დავით ელენე ეკა ვახტანგ თამარ ია ირაკლი ლევან ლია მარიამ ნათია ნიკა \
+         ნინო სალომე სანდრო ქეთევან შოთა Անի Արամ Արմեն Գոհար Դավիթ Լիլիթ Հայկ Մարիամ Նարեկ Տիգրան",
+        // Hebrew, Arabic, Persian, Urdu.
+        "אבי אברהם אדם אורי אורלי אילן אילנה איתן אלון אלי אסתר בן ג'ורג' גיא גיל גילה דוד דן דנה דניאל דפנה הדס זאב חיה חיים חנה \
+         טל יאיר יוסי יוסף יעל יעקב יצחק ירדן לאה ליאור ליה לינוי מאיה מיכל מירי משה נועה נועם נטע ניר עדי עומר עידו עמית ענת רבקה רון \
+         רוני רות רחל רינה שחר שי שיר שירה שלמה שמואל שרה שרון תמר \
+         أحمد إبراهيم أسماء أمل أمينة إيمان بلال جمال حسن حسين حمد حمزة خالد خديجة دينا رانيا رنا ريم زينب سارة سامي سعاد سعيد سلمى \
+         سليم سمير سناء عائشة عادل عباس عثمان عزيز علاء علي عماد عمر فاطمة فريد فؤاد كريم كمال ليلى ماجد محمد محمود مريم مصطفى منى مها \
+         نادية ناصر نبيل نجوى نور هالة هبة هدى هند وليد ياسر ياسمين يحيى يوسف آرش آزاده امیر بهرام پریسا پویا جمشید رضا زهرا ژاله سیما شیرین \
+         علیرضا فرهاد کاوه کیان گلنار لیلا مهدی مینا نسرین نیما",
+        // Hindi, Bengali, Tamil, Thai, Burmese, Khmer.
+        "अजय अनिता अमित अर्जुन आकाश आरती ईशा कविता किरण कृष्ण गीता जया दीपक दीपा देव नेहा नीता पूजा प्रिया मीरा मोहन रवि राज राजा राजेश राधा राम रमा \
+         रीता रेखा लक्ष्मी विजय विनोद शिव श्याम सीता सुनीता सुनील हरि ঋতু অমিত কবিতা জয় নীলা প্রিয়া রবি রিনা সুমন অনিতা அருண் கமலா கவிதா குமார் செல்வி தமிழ் \
+         மீனா முருகன் ராஜா லதா กมล กานต์ จันทร์ ชัย ณัฐ ดาว นก นภา น้ำ ปลา ปิติ พร มานะ มานี มาลี วิชัย สมชาย สมหญิง สมศรี สุดา อรุณ အောင် ကျော် ခင် စု ဆု ညို \
+         နု မြ မြင့် လှ သန္တာ សុខ សុភា ដារា វណ្ណា",
+        // Chinese, Japanese, Korean.
+        "伟 芳 娜 敏 静 丽 强 磊 军 洋 勇 艳 杰 娟 涛 明 超 兰 霞 平 刚 桂英 建国 志强 秀英 子轩 浩然 宇航 梓涵 欣怡 張偉 张伟 王芳 王力 王刀 李娜 李明 李朋 太郎 大郎 犬郎 一郎 \
+         二郎 三郎 花子 陽菜 結衣 葵 蓮 翔太 健 誠 愛 さくら ひなた あおい はな ほのか ゆい ゆうき りん れん いちろう はるか はるき アキラ エミ エリ カオリ ケン ケンジ サラ \
+         ノア ハナ ハル パル バル ヒロ マリ マリア ミカ ユキ ユリ リカ リク リサ リン ルカ ルリ レイ ロン 김민수 김민준 김민서 김서연 김지우 이준 이서준 박지민 박지훈 최수빈 \
+         정예은 강하늘 윤아 윤서 은지 은서 지은 지원 지현 하나 하은 민지 민수 수민 수진 영희 철수 현우",
+    ];
+
+    /// Real names that the letters themselves bring together: a capital I looks like an l.
+    const TOO_NEAR: &[[&str; 2]] = &[
+        ["Ian", "Lan"],
+        ["Iola", "Lola"],
+        ["Iida", "Lida"],
+        ["Ieva", "Leva"],
+    ];
+
+    #[test]
+    fn common_names_that_differ_can_meet() {
+        let mut taken: HashMap<(usize, String), &str> = HashMap::new();
+        let mut collisions = Vec::new();
+        for raw in COMMON.iter().flat_map(|list| list.split_whitespace()) {
+            let name = name(raw);
+            for (which, key) in name.keys().into_iter().enumerate() {
+                if let Some(other) = taken.insert((which, key.to_owned()), raw) {
+                    collisions.push([other, raw]);
+                }
+            }
+        }
+        assert_eq!(collisions, [["Ian", "Lan"]]);
+    }
+
+    #[test]
+    fn a_capital_i_brings_a_few_names_together() {
+        for [one, other] in TOO_NEAR {
+            cannot_meet(one, other);
+        }
+    }
+}

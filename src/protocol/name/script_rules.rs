@@ -1,0 +1,264 @@
+//! Which characters of which scripts may stand where in a name.
+
+use std::ops::RangeInclusive;
+
+use precis_profiles::precis_core::profile::Rules;
+use precis_profiles::precis_core::{DerivedPropertyValue, IdentifierClass, StringClass};
+use precis_profiles::{Nickname, UsernameCasePreserved};
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
+use unicode_script::UnicodeScript;
+use unicode_security::confusable_detection::skeleton;
+
+use crate::protocol::text::{Kind, kind};
+
+/// The signs that a name may have after its first character.
+pub(crate) const NAME_SIGNS: &[char] = &['_', '-', '\''];
+
+/// The signs that a group may have.
+pub(crate) const GROUP_SIGNS: &[char] = &['_', '-', '\'', '/', '.'];
+
+/// Letters that PRECIS takes for others in disguise, as they have a compatibility decomposition, and that ordinary
+/// names are written with: Armenian `և` (`Սևակ`), Thai and Lao `ำ` and `ຳ` (`น้ำ`), Lao `ໜ` and `ໝ`.
+const NO_DISGUISE: &[char] = &['\u{587}', '\u{e33}', '\u{eb3}', '\u{edc}', '\u{edd}'];
+
+/// What stands at the beginning of lines that no member writes, or behind a name. A letter that looks so (`ǃ`, U+01C3; `ː`, U+02D0) cannot be in
+/// a name.
+const LINE_SIGNS: &[char] = &['*', '!', '[', ']', ':'];
+
+/// The block "Combining Diacritical Marks".
+const ACCENTS: RangeInclusive<char> = '\u{300}'..='\u{36f}';
+
+/// The first character of `text` that is neither of the alphabet nor one of `signs`.
+pub(crate) fn foreign(text: &str, signs: &[char]) -> Option<char> {
+    let stranger = text
+        .chars()
+        .find(|c| !signs.contains(c) && !is_of_the_alphabet(*c));
+    // Arabic and extended Arabic digits look the same in part, and may not be mixed (RFC 5892, appendix A.8).
+    let arabic = || text.contains(|c| matches!(c, '\u{660}'..='\u{669}'));
+    stranger.or_else(|| {
+        text.chars()
+            .find(|c| matches!(c, '\u{6f0}'..='\u{6f9}') && arabic())
+    })
+}
+
+/// Letters, marks and decimal digits that RFC 8264 lets into identifiers.
+fn is_of_the_alphabet(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_alphanumeric();
+    }
+    let of_a_word = is_letter_or_digit(c) || is_mark(c);
+    let seen = matches!(
+        kind(c),
+        Kind::Visible | Kind::StackedMark | Kind::SpacingMark
+    );
+    of_a_word && seen && (is_valid_in_precis(c) || NO_DISGUISE.contains(&c))
+}
+
+fn is_valid_in_precis(c: char) -> bool {
+    match IdentifierClass::default().get_value_from_char(c) {
+        DerivedPropertyValue::PValid | DerivedPropertyValue::SpecClassPval => true,
+        // What is left of these in the alphabet are the Arabic digits, which `foreign` looks after.
+        DerivedPropertyValue::ContextO => true,
+        DerivedPropertyValue::ContextJ
+        | DerivedPropertyValue::Disallowed
+        | DerivedPropertyValue::SpecClassDis => false,
+        // The registry has stood still since Unicode 6.3. For a letter that came later (Adlam, Georgian capitals,
+        // rare Chinese ones), what is left of its algorithm is whether the letter is another one in disguise.
+        DerivedPropertyValue::Unassigned => {
+            let letter = c.to_string();
+            Nickname::new()
+                .normalization_rule(letter.as_str())
+                .is_ok_and(|nfkc| nfkc == letter)
+        }
+    }
+}
+
+fn is_letter_or_digit(c: char) -> bool {
+    matches!(
+        c.general_category(),
+        GeneralCategory::UppercaseLetter
+            | GeneralCategory::LowercaseLetter
+            | GeneralCategory::TitlecaseLetter
+            | GeneralCategory::ModifierLetter
+            | GeneralCategory::OtherLetter
+            | GeneralCategory::DecimalNumber
+    )
+}
+
+pub(crate) fn is_mark(c: char) -> bool {
+    matches!(
+        c.general_category(),
+        GeneralCategory::NonspacingMark
+            | GeneralCategory::SpacingMark
+            | GeneralCategory::EnclosingMark
+    )
+}
+
+pub(crate) fn may_begin(c: char) -> bool {
+    is_letter_or_digit(c) && !looks_like_line_sign(c)
+}
+
+fn looks_like_line_sign(c: char) -> bool {
+    // The common case first.
+    !c.is_ascii_alphanumeric()
+        && skeleton(c.encode_utf8(&mut [0; 4])).any(|part| LINE_SIGNS.contains(&part))
+}
+
+/// The first letter that looks like one of [`LINE_SIGNS`]. Marks do in scripts of their own: names in Sanskrit end with one (`रामः`).
+pub(crate) fn line_sign(name: &str) -> Option<char> {
+    name.chars()
+        .find(|c| is_letter_or_digit(*c) && looks_like_line_sign(*c))
+}
+
+/// The first mark behind a letter that no script writes it on (script extensions, UAX 24). Many a font draws nothing for it, and the name looks like
+/// one without it. Of those that belong to no script, the [`ACCENTS`] stand anywhere; the others are for phonetics, symbols and music.
+pub(crate) fn mark_of_another_script(name: &str) -> Option<char> {
+    let mut base = None;
+    name.chars().find(|c| {
+        let scripts = c.script_extension();
+        if !is_mark(*c) {
+            base = Some(scripts).filter(|scripts| !scripts.is_common());
+            return false;
+        }
+        let is_general = scripts.is_common() || scripts.is_inherited();
+        match is_general {
+            true => !ACCENTS.contains(c),
+            false => base.is_none_or(|base| base.intersection(scripts).is_empty()),
+        }
+    })
+}
+
+/// The bidi rule of RFC 5893, so that two names that differ do not look the same. It also asks for a letter or digit
+/// at the end; signs may stand there too, as in the Hebrew `ג'ורג'`, since none can stand at the beginning. Vowel points and other marks
+/// go with their letter everywhere (section 2, rules 2 and 3), which the crate knows of the end alone.
+pub(crate) fn keeps_its_order(name: &str) -> bool {
+    let is_mark = |c: &char| c.general_category() == GeneralCategory::NonspacingMark;
+    let unmarked: String = name.chars().filter(|c| !is_mark(c)).collect();
+    UsernameCasePreserved::new()
+        .directionality_rule(unmarked.trim_end_matches(NAME_SIGNS))
+        .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::protocol::name::tests::{name, refusal};
+    use crate::protocol::name::{Name, NameError};
+
+    #[test]
+    fn a_name_begins_with_a_letter_or_digit() {
+        for raw in [
+            "-ala",
+            "_ala",
+            "'ala",
+            "*ala",
+            "!ala",
+            "[ala",
+            "/ala",
+            "\u{301}ala",
+            "\u{200d}ala",
+            "--*ala",
+            "ǃala",
+        ] {
+            assert_eq!(
+                refusal(raw),
+                "a name begins with a letter or digit: try ala",
+                "{raw:?}"
+            );
+        }
+        for raw in ["-", "@@", "*server", "ǃ", "\u{301}"] {
+            assert_eq!(
+                refusal(raw),
+                "a name begins with a letter or digit",
+                "{raw:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_letter_digit_or_sign_is_refused_by_what_it_is() {
+        for (raw, what) in [
+            ("a@b", "\"@\""),
+            ("a:b", "\":\""),
+            ("a b", "a blank"),
+            ("a/b", "\"/\""),
+            ("a.b", "\".\""),
+            ("a\u{202e}b", "U+202E"),
+            ("a\u{200d}b", "U+200D"),
+            ("a\u{fe0f}", "U+FE0F"),
+            ("a\x1b[31m", "U+001B"),
+            ("a\u{a0}b", "U+00A0"),
+            ("a\u{3164}", "U+3164"),
+            ("a\u{17b4}", "U+17B4"),
+            ("a\u{20dd}", "U+20DD"),
+            ("a\u{180f}", "U+180F"),
+            ("a\u{e000}", "\"\u{e000}\""),
+            ("a\u{13441}", "U+13441"),
+            ("a🔥", "\"🔥\""),
+            ("aﬁ", "\"ﬁ\""),
+            ("a²", "\"²\""),
+            ("𝐀la", "\"𝐀\""),
+            ("a\u{1ccf0}", "\"\u{1ccf0}\""),
+            ("aⅣ", "\"Ⅳ\""),
+            ("٣۳", "\"۳\""),
+        ] {
+            assert_eq!(
+                refusal(raw),
+                format!("{what} cannot be in a name: letters, digits, _ - ' can"),
+                "{raw:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_mark_stands_behind_a_letter_of_its_own_script() {
+        for raw in [
+            "x\u{301}",
+            "X\u{32d}",
+            "И\u{301}ван",
+            "रामः",
+            "क\u{94d}ष",
+            "မြ\u{1039}မ",
+            "か\u{3099}ー",
+            "محمد\u{64c}",
+            "שר\u{5b7}",
+            "ⵣ\u{2d7f}ⵣ",
+        ] {
+            name(raw);
+        }
+        for c in "\u{2d7f}\u{1107f}\u{1bc9d}\u{16fe4}\u{1039}\u{1a60}\u{903}\u{93e}\u{5b0}\u{1cf00}\u{1d167}"
+            .chars()
+        {
+            for before in ["ala", "ala2", "ala_", "ала", "ala\u{301}"] {
+                let raw = format!("{before}{c}");
+                let said = format!(
+                    "the mark U+{:04X} cannot be in this name: it does not belong to the letter before it",
+                    u32::from(c)
+                );
+                assert_eq!(refusal(&raw), said, "{raw:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_letter_of_a_name_looks_like_what_stands_around_names() {
+        for raw in ["serverː", "olaꓽ", "aǃa", "aⵑ"] {
+            let said = refusal(raw);
+            assert!(
+                said.ends_with("cannot be in a name: letters, digits, _ - ' can"),
+                "{raw:?}: {said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_right_to_left_name_is_shown_in_one_order_only() {
+        name("אב1");
+        for raw in ["1אב", "abאב", "אבab", "א1٣"] {
+            assert!(
+                matches!(Name::new(raw), Err(NameError::Order)),
+                "{raw:?}: {:?}",
+                Name::new(raw)
+            );
+        }
+    }
+}
