@@ -144,7 +144,7 @@ fn own_program() -> Option<PathBuf> {
 /// Something that a session needs is missing, no window opened, or the server ended by itself. Nothing is left running in any case.
 pub fn run(config: &Config) -> Result<()> {
     os::settle_signals();
-    os::hear_of_children().context("cannot handle signals")?;
+    os::reset_sigchld().context("cannot handle signals")?;
     start(config).map_err(advise)
 }
 

@@ -10,21 +10,24 @@ use crate::cli::RoomArgs;
 use crate::net;
 use crate::os;
 
-/// Connections that may wait to be accepted. A class that joins at once fits; std's 128 made the 130th wait for a retransmission.
+/// Backlog of a listener. A class that connects at once fits; with std's 128, the 130th connection
+/// waits for a retransmission.
 const BACKLOG: i32 = 4096;
 
-/// Receive buffer of a connection, in bytes (Linux doubles it). Small, so that TCP holds back a client that is not read because it sends too
-/// fast: what the kernel would take in for it is neither delivered nor forgotten when it goes. Set on the listener, which hands it
-/// on, because the window is agreed on while connecting (tcp(7)).
+/// Receive buffer of a connection, in bytes (Linux doubles it). It is small so that TCP soon slows
+/// down a client that sends too fast and is not read: input left in the kernel is lost when the
+/// client disconnects. Accepted sockets inherit it from the listener, because the window is
+/// negotiated during the handshake (tcp(7)).
 const RECEIVE_BUFFER: usize = 32 * 1024;
 
-/// Free ports that are tried with port 0, where a name has several addresses and each must have the same one.
+/// Number of free ports to try for port 0, if a name has several addresses that must all get the
+/// same port.
 const FREE_PORT_TRIES: u32 = 16;
 
-/// Where to listen.
+/// The addresses to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
-    /// All addresses of a name or address.
+    /// All addresses of a host name, or one address.
     Host(String),
     /// Every interface, IPv4 and IPv6.
     Everyone,
@@ -40,13 +43,15 @@ impl From<&RoomArgs> for ListenAddress {
     }
 }
 
-/// Listens on `port` of every address of `target`, at least one, with sockets that do not wait; port 0 takes a free one, the same for all.
+/// Listens on `port` of every address of `target` with non-blocking sockets; port 0 takes a free
+/// one, the same for all.
 ///
-/// Addresses of a name that this machine does not have (IPv6 where it is switched off) are left out if another one is left.
+/// Addresses that this machine does not have (such as IPv6 if it is disabled) are skipped if any
+/// other is left.
 ///
 /// # Errors
-/// A name that is not known; a port that is in use (names its holder, where that can be known) or not allowed; an address that is not
-/// of this machine.
+/// The name cannot be resolved; the port is in use (with the process that holds it, if known) or
+/// not permitted; no address belongs to this machine.
 pub fn listen(target: &ListenAddress, port: u16) -> Result<Vec<TcpListener>> {
     let sockets = bind(target, port)?;
     sockets
@@ -62,18 +67,18 @@ pub fn listen(target: &ListenAddress, port: u16) -> Result<Vec<TcpListener>> {
         .collect()
 }
 
-/// Sets what every connection is to have: an accepted socket begins with the options of its listener, which saves six system calls
-/// for each of a class that comes at once.
+/// Sets the options of every connection on its listener. Accepted sockets inherit them, which saves
+/// six system calls per connection.
 fn set_options(listener: &Socket) {
     net::keep_alive(listener);
-    // Where one cannot be set, the connections work without it.
+    // Without these options, connections work all the same.
     let _ = listener.set_tcp_nodelay(true);
-    // Keepalive asks nothing while something is waiting to be acknowledged (tcp(7), `TCP_USER_TIMEOUT`).
+    // Keepalive sends no probes while data is unacknowledged (tcp(7), `TCP_USER_TIMEOUT`).
     #[cfg(target_os = "linux")]
     let _ = listener.set_tcp_user_timeout(Some(net::GIVEN_UP_AFTER));
 }
 
-/// Fails as [`listen`] would now, without becoming reachable even for a moment.
+/// Fails if [`listen`] would fail now, without accepting connections even for a moment.
 ///
 /// # Errors
 /// As [`listen`].
@@ -88,7 +93,7 @@ fn bind(target: &ListenAddress, port: u16) -> Result<Vec<(Socket, SocketAddr)>> 
     }
 }
 
-/// IPv4 comes to the IPv6 wildcard as well; where there is no IPv6, the IPv4 wildcard has to do.
+/// The IPv6 wildcard accepts IPv4 as well. Without IPv6, the IPv4 wildcard is used.
 fn bind_every_interface(port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
     let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     let bound = match bind_one(v6, Stack::Dual) {
@@ -105,7 +110,7 @@ fn bind_all(ips: &[IpAddr], port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
     let mut tries = 1;
     loop {
         match bind_each(ips, port) {
-            // The first address had this free port, another one has not.
+            // This port was free on the first address, but not on another one.
             Err(Refused { error, .. })
                 if port == 0
                     && error.kind() == io::ErrorKind::AddrInUse
@@ -145,13 +150,13 @@ fn bind_each(ips: &[IpAddr], mut port: u16) -> Result<Vec<(Socket, SocketAddr)>,
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stack {
-    /// The address's own version of IP.
+    /// Only the address's own IP version.
     Single,
-    /// IPv6 that takes IPv4 as well.
+    /// IPv6 and IPv4.
     Dual,
 }
 
-/// Gives the socket, and the address with the port that it got.
+/// Returns the socket and its address with the actual port.
 fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<(Socket, SocketAddr)> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -161,7 +166,8 @@ fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<(Socket, SocketAddr
     if address.is_ipv6() {
         socket.set_only_v6(stack == Stack::Single)?;
     }
-    // A server that is started right after another gets the same port, although connections of the old one linger.
+    // A server that starts right after another one gets the same port, although connections of the
+    // old one linger in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.bind(&address.into())?;
@@ -169,9 +175,9 @@ fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<(Socket, SocketAddr
     Ok((socket, bound))
 }
 
-/// All addresses of `host`, each once, in the resolver's order.
+/// All addresses of `host`, without duplicates, in the resolver's order.
 fn resolve(host: &str, port: u16) -> Result<Vec<IpAddr>> {
-    // `[::1]` is how an IPv6 address stands beside a port.
+    // `[::1]` is the usual notation of an IPv6 address next to a port.
     let bare = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
@@ -193,14 +199,14 @@ fn resolve(host: &str, port: u16) -> Result<Vec<IpAddr>> {
     Ok(ips)
 }
 
-/// Whether the address, or its version of IP, is not there on this machine.
+/// Whether the address, or its IP version, does not exist on this machine.
 fn is_not_ours(error: &io::Error) -> bool {
     // EAFNOSUPPORT has no stable `ErrorKind`.
     let no_such_family = Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
     error.raw_os_error() == no_such_family || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-/// What a user is told about an address that cannot be listened on.
+/// The error for an address that cannot be listened on, with a hint.
 fn refusal(address: SocketAddr, error: io::Error) -> Error {
     let port = address.port();
     let reason = match error.kind() {
@@ -311,7 +317,7 @@ mod tests {
         let port = port_of(&listeners);
         let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let (accepted, _) = listeners[0].accept().unwrap();
-        // The side that closes first is the one that lingers.
+        // The side that closes first is left with TIME_WAIT.
         drop((accepted, listeners));
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
         drop(client);
@@ -338,7 +344,7 @@ mod tests {
 
     #[test]
     fn an_address_of_another_machine_is_refused() {
-        // RFC 5737: for documentation, so nobody's.
+        // An address for documentation (RFC 5737), which no machine has.
         let error = listen(&host("192.0.2.1"), 0).unwrap_err().to_string();
         assert!(
             error.contains("this machine has no address 192.0.2.1"),

@@ -1,4 +1,4 @@
-//! Sockets: listening, and what std's sockets lack.
+//! Sockets: listening, and operations that std's sockets lack.
 
 pub mod listen;
 mod sendfile;
@@ -9,8 +9,9 @@ pub use socket::*;
 
 use std::net::IpAddr;
 
-/// The addresses by which other machines may reach this one: of every interface that is up, without loopback, and without
-/// link-local IPv6 ones, which nobody can type without naming an interface. Empty where they cannot be had.
+/// The addresses under which other machines may reach this one: those of all interfaces that are
+/// up, without loopback and link-local IPv6 addresses (which need a scope to be typed). Empty if
+/// they cannot be determined.
 pub fn addresses() -> Vec<IpAddr> {
     use nix::net::if_::InterfaceFlags;
 
@@ -39,7 +40,7 @@ pub fn addresses() -> Vec<IpAddr> {
             found.push(ip);
         }
     }
-    // IPv4 first: it is what people can type.
+    // IPv4 first, because it is easier to type.
     found.sort_by_key(IpAddr::is_ipv6);
     found
 }

@@ -1,12 +1,13 @@
-//! What many sockets are sent, and the kernel copies for none of them.
+//! A payload in a memfd, sent with sendfile(2) so that it is not copied for each socket.
 //!
-//! A send copies into pages of its own, which no processor has in its cache; for a thousand members that is most of what a send costs. So
-//! what all get is written once, into memory that has a descriptor, and sendfile(2) hands these pages to each socket.
+//! An ordinary send copies the bytes into new pages that are in no processor's cache; with a
+//! thousand members that is most of the cost. Here the bytes are written once, and every socket
+//! refers to the same pages.
 
 use std::io;
 use std::net::TcpStream;
 
-/// Bytes that do not change any more. Sockets that were sent them keep what they need of them when this is dropped.
+/// An immutable payload. Sockets keep the pages they still need after it is dropped.
 #[cfg(target_os = "linux")]
 pub struct SharedPayload {
     file: std::fs::File,
@@ -15,15 +16,15 @@ pub struct SharedPayload {
 
 #[cfg(target_os = "linux")]
 impl SharedPayload {
-    /// A sheet with these bytes.
+    /// Creates a payload with these bytes.
     ///
     /// # Errors
-    /// Those of memfd_create(2) and write(2), as where there are no descriptors left.
+    /// As memfd_create(2) and write(2), such as when no descriptor is left.
     pub fn new(bytes: &[u8]) -> io::Result<Self> {
         use rustix::fs::{MemfdFlags, memfd_create};
 
         let flags = MemfdFlags::CLOEXEC;
-        // Linux warns of one that might be executed; before 6.3 it did not know the flag.
+        // Linux warns about a memfd that may be executable. Before 6.3 it did not know this flag.
         let memory = memfd_create("sheet", flags | MemfdFlags::NOEXEC_SEAL)
             .or_else(|_| memfd_create("sheet", flags))?;
         let mut file = std::fs::File::from(memory);
@@ -32,11 +33,11 @@ impl SharedPayload {
         Ok(Self { file, length })
     }
 
-    /// Sends what the kernel takes at once of all from `start` on. The socket must be one that does not wait, and SIGPIPE be ignored, as std
-    /// does: sendfile(2) has no flags.
+    /// Sends as much as the kernel takes at once, from offset `start` on. The socket must be
+    /// non-blocking and SIGPIPE ignored, as std does, because sendfile(2) has no flags.
     ///
     /// # Errors
-    /// `WouldBlock` where it takes nothing now.
+    /// `WouldBlock` if the socket is full.
     pub fn send_now(&self, socket: &TcpStream, start: usize) -> io::Result<usize> {
         let mut offset = start as u64;
         let length = self.length.saturating_sub(start);
@@ -45,24 +46,22 @@ impl SharedPayload {
     }
 }
 
-/// Nothing: this system copies.
+/// Not available here: every send copies.
 #[cfg(not(target_os = "linux"))]
 pub struct SharedPayload(std::convert::Infallible);
 
 #[cfg(not(target_os = "linux"))]
 impl SharedPayload {
-    /// Fails.
-    ///
     /// # Errors
-    /// Always.
+    /// Always `Unsupported`.
     pub fn new(_bytes: &[u8]) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// There is none that could be sent.
+    /// Cannot be called, because there is no value of this type.
     ///
     /// # Errors
-    /// None here.
+    /// None.
     pub fn send_now(&self, _socket: &TcpStream, _start: usize) -> io::Result<usize> {
         match self.0 {}
     }

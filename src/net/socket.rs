@@ -1,4 +1,4 @@
-//! What sockets can do beyond std: send and receive without waiting, wait without reading, also for many, wake an accept.
+//! Non-blocking sends and receives, waiting with poll(2), keepalive, and waking an accept.
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,64 +8,65 @@ use socket2::{SockRef, TcpKeepalive};
 
 use crate::sync;
 
-/// Most slices of one vectored send (`IOV_MAX`, writev(2)).
+/// Maximum number of slices in one vectored send (`IOV_MAX`, writev(2)).
 pub const MAX_SLICES: usize = 1024;
 
-/// A peer that has vanished without a word is found after 60 s of silence, and three questions 10 s apart
-/// (tcp(7), `TCP_KEEPIDLE`).
+/// A dead peer is detected after 60 s of silence and three unanswered probes, 10 s apart (tcp(7),
+/// `TCP_KEEPIDLE`).
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// Time after which such a peer is given up: after this much silence, or where what it was sent is not acknowledged for so long.
+/// Time after which a dead peer is given up: without any answer, or with unacknowledged data.
 pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(
     KEEPALIVE.as_secs() + KEEPALIVE_RETRIES as u64 * KEEPALIVE_INTERVAL.as_secs(),
 );
 
-/// Lets a connection whose peer has vanished without a word break, instead of standing for ever. What a listener accepts has
-/// the option of the listener.
+/// Enables keepalive, so that a connection to a dead peer eventually breaks. Accepted sockets
+/// inherit it from the listener.
 pub fn keep_alive<'s>(socket: impl Into<SockRef<'s>>) {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE_INTERVAL);
     #[cfg(not(any(target_os = "openbsd", target_os = "redox", target_os = "solaris")))]
     let keepalive = keepalive.with_retries(KEEPALIVE_RETRIES);
-    // Where it cannot be set, the connection works without it.
+    // Without keepalive, the connection works all the same.
     let _ = socket.into().set_tcp_keepalive(&keepalive);
 }
 
-/// Sends what the kernel takes at once, at most [`MAX_SLICES`] slices of `parts`.
+/// Sends as much as the kernel takes at once, at most [`MAX_SLICES`] slices of `parts`.
 ///
 /// # Errors
-/// `WouldBlock` where it takes nothing now.
+/// `WouldBlock` if the socket is full.
 pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     let parts = &parts[..parts.len().min(MAX_SLICES)];
     let flags = rustix::net::SendFlags::DONTWAIT;
-    // There std sets as much for each socket (SO_NOSIGPIPE).
+    // On Apple systems, std sets SO_NOSIGPIPE on each socket instead.
     #[cfg(not(target_vendor = "apple"))]
     let flags = flags | rustix::net::SendFlags::NOSIGNAL;
-    // A flag of the call: not everywhere is the socket one that does not wait.
+    // DONTWAIT is set per call, because the socket itself is not non-blocking on every system.
     let flags = flags.bits() as _;
     match parts {
-        // The common case, for which the kernel has a shorter way.
+        // The common case, which has a shorter path in the kernel.
         [part] => SockRef::from(socket).send_with_flags(part, flags),
         parts => SockRef::from(socket).send_vectored_with_flags(parts, flags),
     }
 }
 
-/// Receives what the kernel has at once; 0 at the end of input.
+/// Receives the bytes that are available; 0 at the end of input.
 ///
 /// # Errors
-/// `WouldBlock` where it has nothing now.
+/// `WouldBlock` if there are none.
 pub fn receive_now(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let (received, _) = rustix::net::recv(socket, buffer, rustix::net::RecvFlags::DONTWAIT)?;
     Ok(received)
 }
 
-/// Receives what the kernel has, and waits until it has something; 0 at the end of input.
+/// Receives the bytes that are available, and waits for some if there are none; 0 at the end of
+/// input.
 ///
 /// # Errors
-/// Those of recv(2) and poll(2).
+/// As recv(2) and poll(2).
 pub fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match receive_now(socket, buffer) {
@@ -77,49 +78,52 @@ pub fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Accepts a connection; `listener` is one that does not wait.
+/// Accepts a connection from a non-blocking listener.
 ///
 /// # Errors
-/// `WouldBlock` where nobody has connected.
+/// `WouldBlock` if there is none.
 pub fn accept_now(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (socket, peer) = listener.accept()?;
-    // What is sent from a `SharedPayload` waits or not as the whole socket does. Elsewhere this would be as its listener is.
+    // sendfile(2) has no flag for not blocking, so on Linux the whole socket is non-blocking.
+    // Elsewhere, an accepted socket inherits the mode of its listener and must be reset.
     socket.set_nonblocking(cfg!(target_os = "linux"))?;
     Ok((socket, peer))
 }
 
-/// Waits until the kernel takes bytes for `socket` or the connection is broken, for `patience` at most.
+/// Waits up to `patience` until the socket can take bytes or the connection is broken.
 ///
 /// # Errors
-/// Those of poll(2).
+/// As poll(2).
 pub fn wait_writable(socket: &TcpStream, patience: Duration) -> io::Result<()> {
     poll(socket, rustix::event::PollFlags::OUT, patience).map(drop)
 }
 
-/// Waits until `socket` can be read, for `patience` at most; true where it can.
+/// Waits up to `patience` until the socket can be read. Returns whether it can.
 ///
 /// # Errors
-/// Those of poll(2).
+/// As poll(2).
 pub fn wait_readable(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
     poll(socket, rustix::event::PollFlags::IN, patience)
 }
 
-/// Waits for `patience`, or until both directions of the connection are over; true where they are.
+/// Waits up to `patience` until both directions of the connection are closed. Returns whether they
+/// are.
 ///
-/// The end of input alone is no such thing: a client that has sent all may still be reading.
+/// End of input alone does not count: a client that has sent everything may still be reading.
 ///
 /// # Errors
-/// Those of poll(2).
+/// As poll(2).
 pub fn wait_hangup(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
-    // POLLHUP and POLLERR are told unasked.
+    // POLLHUP and POLLERR are reported without being requested.
     poll(socket, rustix::event::PollFlags::empty(), patience)
 }
 
-/// Waits until one of `streams` can be read, or one of `listeners` has a connection where it `accepts`, for `patience` at most. Tells of each
-/// whether that is so, the listeners first. A connection or listener that is over can always be read.
+/// Waits up to `patience` until any of `streams` can be read, or, if `accepts`, any of `listeners`
+/// has a connection. Returns a flag per socket, listeners first. A closed connection or listener
+/// counts as readable.
 ///
 /// # Errors
-/// Those of poll(2).
+/// As poll(2).
 pub fn wait_any<'s>(
     listeners: &[TcpListener],
     accepts: bool,
@@ -156,14 +160,14 @@ fn wait(fds: &mut [rustix::event::PollFd<'_>], patience: Duration) -> io::Result
     }
 }
 
-/// Makes a wait for `listener` end, and every later `accept` on it fail.
+/// Wakes a wait for `listener` and makes every later `accept` on it fail.
 #[cfg(target_os = "linux")]
 pub fn stop_accepting(listener: &TcpListener) {
-    // Linux alone lets a listening socket be shut down. An error says that it is not listening.
+    // Only Linux can shut a listening socket down. An error means that it is not listening.
     let _ = SockRef::from(listener).shutdown(std::net::Shutdown::Both);
 }
 
-/// Makes a wait for `listener` end, with a connection from this machine.
+/// Wakes a wait for `listener` by connecting to it.
 #[cfg(not(target_os = "linux"))]
 pub fn stop_accepting(listener: &TcpListener) {
     if let Ok(mut address) = listener.local_addr() {

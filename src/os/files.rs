@@ -1,19 +1,20 @@
-//! Private files and directories, and opening without waiting.
+//! Private files and directories, and opening without blocking.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Has a file that these options make belong to its owner alone; where there are no modes, to whom its folder belongs.
+/// Makes a new file accessible by its owner only (mode 0600).
 pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
 }
 
-/// Opens a file as these options say, without waiting.
+/// Opens a file without blocking.
 ///
 /// # Errors
-/// What the system says; `InvalidInput` where it is no regular file: a pipe that nobody writes into would never end.
+/// `InvalidInput` if it is not a regular file: opening a pipe without a writer would block forever.
+/// Otherwise as [`OpenOptions::open`].
 pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     {
         let flag = rustix::fs::OFlags::NONBLOCK.bits() as i32;
@@ -26,7 +27,8 @@ pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> 
     }
 }
 
-/// Whether `path` leads to `file`: not where that was renamed, replaced or deleted. Where nobody can tell, it does.
+/// Whether `path` still leads to `file`: false after a rename, replacement or removal; true if that
+/// cannot be determined.
 pub fn leads_to(path: &Path, file: &File) -> bool {
     use std::os::unix::fs::MetadataExt;
 
@@ -37,10 +39,10 @@ pub fn leads_to(path: &Path, file: &File) -> bool {
     }
 }
 
-/// Makes a folder, and those that it is in, where they are not there, as [`private`] makes files.
+/// Creates a directory and its missing parents, accessible by their owner only (mode 0700).
 ///
 /// # Errors
-/// What the system says.
+/// As [`DirBuilder::create`].
 pub fn create_private_folder(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

@@ -1,4 +1,4 @@
-//! Linux: pidfds, peers of a socket, abstract sockets, `/proc`.
+//! Linux: pidfds, socket peers, abstract sockets, `/proc`.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,7 +11,8 @@ use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::FDTarget;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-/// A process that need not be our child, held so that its number cannot come to mean another one: a pidfd (pidfd_open(2)).
+/// A process that need not be a child, held by a pidfd so that its PID cannot be reused
+/// (pidfd_open(2)).
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
@@ -19,10 +20,11 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process at the other end of `socket`, which says that its number is `_said`: the kernel knows it better (SO_PEERCRED, unix(7)).
+    /// The process at the other end of `socket`, as the kernel knows it (SO_PEERCRED, unix(7)); the
+    /// PID that it claims is not needed.
     ///
     /// # Errors
-    /// `PermissionDenied` where it is another user's; what the kernel says where it has ended already.
+    /// `PermissionDenied` if it belongs to another user; see pidfd_open(2) if it has ended.
     pub fn peer(socket: &UnixStream, _said: i32) -> io::Result<Self> {
         let peer = rustix::net::sockopt::socket_peercred(socket)?;
         if peer.uid != rustix::process::geteuid() {
@@ -32,29 +34,31 @@ impl Process {
         Ok(Self { pid: peer.pid, fd })
     }
 
-    /// Its number, to show.
+    /// The PID, for display.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal.
     ///
     /// # Errors
-    /// What the kernel says; `ESRCH` where it has ended.
+    /// `ESRCH` if the process has ended.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok(rustix::process::pidfd_send_signal(&self.fd, signal)?)
     }
 
-    /// What becomes readable when it has ended, and not before. `None` where there is no such thing: then the end of its socket has to do.
+    /// A descriptor that becomes readable when the process ends. `None` where pidfds do not exist:
+    /// the end of the process's socket has to do.
     pub fn end(&self) -> Option<BorrowedFd<'_>> {
         Some(self.fd.as_fd())
     }
 }
 
-/// Listens on a Unix socket that leaves no file behind: `name` in the abstract namespace (unix(7)). Anyone on this machine may connect; see [`Process::peer`].
+/// Listens on a Unix socket called `name` in the abstract namespace, which leaves no file behind
+/// (unix(7)). Any user of this machine can connect; see [`Process::peer`].
 ///
 /// # Errors
-/// `AddrInUse` where there is one of this name.
+/// `AddrInUse` if the name is taken.
 pub fn listen_locally(name: &OsStr) -> io::Result<UnixListener> {
     UnixListener::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)
 }
@@ -62,15 +66,15 @@ pub fn listen_locally(name: &OsStr) -> io::Result<UnixListener> {
 /// Connects to the socket of [`listen_locally`].
 ///
 /// # Errors
-/// `ConnectionRefused` where nobody listens any more.
+/// `ConnectionRefused` if no process listens any more.
 pub fn connect_locally(name: &OsStr) -> io::Result<UnixStream> {
     UnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)
 }
 
-/// Takes away what [`listen_locally`] left behind: nothing here.
+/// Removes what [`listen_locally`] left behind: nothing on Linux.
 pub fn forget_locally(_name: &OsStr) {}
 
-/// Names the calling thread, as `ps -L` and `top -H` show it; [`super::thread_name`] tells what fits.
+/// Names the calling thread for `ps -L` and `top -H`; [`super::thread_name`] truncates the name.
 pub fn set_thread_name(prefix: &str, name: &str) {
     if let Ok(name) = std::ffi::CString::new(super::thread_name(prefix, name)) {
         // A thread without its name works as well.
@@ -80,14 +84,14 @@ pub fn set_thread_name(prefix: &str, name: &str) {
 
 /// Whether SIGHUP is ignored, from `SigIgn` in `/proc/self/status` (proc_pid_status(5)).
 pub(crate) fn hangup_is_ignored() -> bool {
-    // SIGHUP is number 1, the lowest bit.
+    // SIGHUP is signal 1, the lowest bit.
     procfs::process::Process::myself()
         .and_then(|me| me.status())
         .is_ok_and(|status| status.sigign & 1 != 0)
 }
 
-/// Who listens on a TCP port, like `python3 (pid 123)`; `None` where nobody does, or where `/proc` does not tell, as for
-/// another user's process.
+/// The process that listens on a TCP port, such as `python3 (pid 123)`. `None` if there is none, or
+/// if `/proc` does not tell, as for another user's process.
 pub fn port_holder(port: u16) -> Option<String> {
     let listens =
         |entry: &TcpNetEntry| entry.state == TcpState::Listen && entry.local_address.port() == port;
@@ -111,7 +115,7 @@ pub fn port_holder(port: u16) -> Option<String> {
                 );
             holds.then_some(())?;
             let name = process.stat().ok()?.comm;
-            // A process may call itself anything.
+            // A process can give itself any name.
             let name = crate::protocol::text::clean(&name);
             Some(format!("{name} (pid {})", process.pid()))
         })

@@ -1,17 +1,18 @@
-//! Temporary files that other programs of this user read.
+//! Temporary files for other programs of this user.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// What the temporary folder has from us begins so, and goes on with our process's number and `-`.
+/// Prefix of our names in the temporary directory, followed by our PID and `-`.
 pub(crate) const PREFIX: &str = "chat-run-";
 
-/// A temporary file, gone when this object goes.
+/// A temporary file that is removed on drop.
 ///
-/// On Linux it is in no folder, and gone with this process however that ends: a memfd (memfd_create(2)). Where others cannot open
-/// that, as without `/proc`, it is in the temporary folder.
+/// On Linux it is a memfd (memfd_create(2)): it has no name in any directory, and ends with this
+/// process however that ends. If other processes cannot open it, for lack of `/proc`, it is a file
+/// in the temporary directory.
 #[derive(Debug)]
 pub struct Scratch {
     file: File,
@@ -20,10 +21,10 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes one that holds `contents`, with a random name where it has one.
+    /// Creates a file with these contents, and with a random name if it needs one.
     ///
     /// # Errors
-    /// No memory, no file descriptor, or the temporary folder cannot be written to.
+    /// No memory or file descriptor is left, or the temporary directory cannot be written.
     pub fn new(contents: &[u8]) -> io::Result<Self> {
         let mut scratch = match Self::unnamed() {
             Some(scratch) => scratch,
@@ -42,7 +43,7 @@ impl Scratch {
 
         let file = File::from(memfd_create("chat-run", MemfdFlags::CLOEXEC).ok()?);
         let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-        // In a /proc of another namespace our number is somebody else's.
+        // In a `/proc` of another PID namespace, our PID may be another process's.
         let (ours, theirs) = (file.metadata().ok()?, fs::metadata(&path).ok()?);
         let is_it = (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino());
         is_it.then(|| Self {
@@ -71,7 +72,7 @@ impl Scratch {
         })
     }
 
-    /// A path by which other processes of this user can open it, while this object lives.
+    /// A path by which other processes of this user can open the file while this object lives.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -1,4 +1,4 @@
-//! Elsewhere than on Linux: what can be had without its system calls and `/proc`.
+//! Unix systems other than Linux: what is possible without its system calls and `/proc`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,54 +12,54 @@ use rustix::process::{Pid, Signal};
 
 use crate::os::memfd::PREFIX;
 
-/// A thread keeps the name that it was started with.
+/// Does nothing: a thread keeps the name that it was started with.
 pub fn set_thread_name(_prefix: &str, _name: &str) {}
 
-/// Who listens on a TCP port: not known here.
+/// The process that listens on a TCP port: unknown here.
 pub fn port_holder(_port: u16) -> Option<String> {
     None
 }
 
-/// A process that need not be our child. Its number may come to mean another one once it has ended.
+/// A process that need not be a child. Its PID may be reused once it has ended.
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
 }
 
 impl Process {
-    /// The process at the other end of `_socket`, which says that its number is `said`. It is this user's, as nobody else can enter
-    /// the socket's folder.
+    /// The process at the other end of `_socket`, which claims the PID `said`. It belongs to this
+    /// user, as no other user can enter the socket's directory.
     ///
     /// # Errors
-    /// `InvalidInput` where that is no number of a process.
+    /// `InvalidInput` if `said` is not a PID.
     pub fn peer(_socket: &UnixStream, said: i32) -> io::Result<Self> {
         let pid = Pid::from_raw(said).ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Self { pid })
     }
 
-    /// Its number, to show.
+    /// The PID, for display.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal.
     ///
     /// # Errors
-    /// What the kernel says; `ESRCH` where it has ended.
+    /// `ESRCH` if the process has ended.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok(rustix::process::kill_process(self.pid, signal)?)
     }
 
-    /// What becomes readable when it has ended: nothing here, the end of its socket has to do.
+    /// Always `None`: there are no pidfds, so the end of the process's socket has to do.
     pub fn end(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 }
 
-/// Listens on a Unix socket in a folder called `name` that only this user can enter.
+/// Listens on a Unix socket in a directory called `name` that only this user can enter.
 ///
 /// # Errors
-/// `AlreadyExists` where there is one of this name; the temporary folder cannot be written to.
+/// `AlreadyExists` if the name is taken, or the temporary directory cannot be written.
 pub fn listen_locally(name: &OsStr) -> io::Result<UnixListener> {
     sweep();
     let folder = folder(name);
@@ -67,7 +67,8 @@ pub fn listen_locally(name: &OsStr) -> io::Result<UnixListener> {
     UnixListener::bind(folder.join("socket")).inspect_err(|_| forget_locally(name))
 }
 
-/// Removes what processes have left in the temporary folder that are there no more. What cannot be removed is somebody else's.
+/// Removes files of ended processes from the temporary directory. Files of other users cannot be
+/// removed and stay.
 fn sweep() {
     for entry in fs::read_dir(std::env::temp_dir())
         .into_iter()
@@ -91,12 +92,12 @@ fn sweep() {
 /// Connects to the socket of [`listen_locally`].
 ///
 /// # Errors
-/// `ConnectionRefused` or `NotFound` where nobody listens any more.
+/// `ConnectionRefused` or `NotFound` if no process listens any more.
 pub fn connect_locally(name: &OsStr) -> io::Result<UnixStream> {
     UnixStream::connect(folder(name).join("socket"))
 }
 
-/// Takes away what [`listen_locally`] left behind.
+/// Removes what [`listen_locally`] left behind.
 pub fn forget_locally(name: &OsStr) {
     let _ = fs::remove_dir_all(folder(name));
 }
@@ -105,7 +106,7 @@ fn folder(name: &OsStr) -> PathBuf {
     std::env::temp_dir().join(name)
 }
 
-/// Whether SIGHUP is ignored: not to be known without `unsafe`, so `nohup` does not help here.
+/// Whether SIGHUP is ignored. This cannot be determined without `unsafe`, so `nohup` has no effect.
 pub(crate) fn hangup_is_ignored() -> bool {
     false
 }

@@ -1,44 +1,48 @@
-//! Signals: which ones reach this process, and which are held back.
+//! Signals: which ones reach this process, and which are blocked.
 
 use std::io;
 
 use super::hangup_is_ignored;
 
-/// Lets signals through that the parent had blocked, which programs inherit, but keeps a SIGHUP that was ignored when this program started
-/// (`nohup`) from ending it, although `ctrlc` is going to handle the signal. Nor is one let through that a parent has blocked for that reason.
-/// A file that may not grow any more (`ulimit -f`) is an error of the write, not the end of the program.
+/// Unblocks signals that the parent had blocked, which programs inherit, but keeps a SIGHUP that
+/// was ignored at start (`nohup`) from ending the process, although `ctrlc` handles that signal. A
+/// SIGHUP that a parent has blocked for this reason stays blocked. A file that reaches its size
+/// limit (`ulimit -f`) makes a write fail instead of ending the process.
 ///
-/// To be called first in `main`: it blocks the signal in this thread, and threads inherit that when they start. To ignore it
-/// again would take `unsafe`.
+/// Call it first in `main`: it blocks the signal in this thread, and later threads inherit that.
+/// Ignoring the signal again would take `unsafe`.
 pub fn settle_signals() {
     use nix::sys::signal::{SigSet, Signal};
 
     let (mut others, hangup) = (SigSet::all(), SigSet::from(Signal::SIGHUP));
     others.remove(Signal::SIGHUP);
-    // Neither can fail for signals that exist; if one did, SIGHUP would end the program, as without `nohup`.
+    // Neither can fail for signals that exist. If one did, SIGHUP would end the process, as without
+    // `nohup`.
     let _ = others.thread_unblock();
     if hangup_is_ignored() {
         let _ = hangup.thread_block();
     }
-    // Nobody asks the flag: with a handler the write fails with EFBIG (setrlimit(2), `RLIMIT_FSIZE`). Ignored or blocked, the signal would be so in
-    // programs that this one starts as well. Were there no handler to be had, it would end the program, as without this.
+    // The flag is not read: with a handler, the write fails with EFBIG (setrlimit(2),
+    // `RLIMIT_FSIZE`). Ignoring or blocking the signal would be inherited by child processes.
+    // Without a handler, the signal would end the process.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Default::default());
 }
 
-/// Lets this process hear how its children end, where its parent ignored SIGCHLD: that is inherited, and then nobody is told (wait(2), `ECHILD`).
+/// Resets SIGCHLD if the parent ignored it: the disposition is inherited, and then waiting for a
+/// child fails (wait(2), `ECHILD`).
 ///
 /// # Errors
-/// What sigaction(2) says.
-pub fn hear_of_children() -> io::Result<()> {
-    // Nobody asks the flag: a handler is all that is needed, and can be had without `unsafe`.
+/// See sigaction(2).
+pub fn reset_sigchld() -> io::Result<()> {
+    // The flag is not read: installing a handler needs no `unsafe`.
     signal_hook::flag::register(signal_hook::consts::SIGCHLD, Default::default()).map(drop)
 }
 
-/// Lets SIGHUP through again where [`settle_signals`] has it blocked, or a parent did by that.
+/// Unblocks SIGHUP if [`settle_signals`] or a parent has blocked it.
 pub fn allow_hangup() {
     use nix::sys::signal::{SigSet, Signal};
 
-    // As there: it cannot fail.
+    // Cannot fail, as above.
     let _ = SigSet::from(Signal::SIGHUP).thread_unblock();
 }
 
@@ -47,14 +51,15 @@ pub fn allow_hangup() {
 pub(crate) fn fail_background_reads() {
     use nix::sys::signal::{SigSet, Signal};
 
-    // As above: it cannot fail.
+    // Cannot fail, as above.
     let _ = SigSet::from(Signal::SIGTTIN).thread_block();
 }
 
-/// Lets this process write to its terminal, and set it, also while another job is in the foreground, which would otherwise stop it (`SIGTTOU`).
+/// Lets this process write to its terminal, and change its modes, while another job is in the
+/// foreground. Otherwise SIGTTOU would stop it.
 pub fn allow_terminal_output() {
     use nix::sys::signal::{SigSet, Signal};
 
-    // As above: it cannot fail.
+    // Cannot fail, as above.
     let _ = SigSet::from(Signal::SIGTTOU).thread_block();
 }
