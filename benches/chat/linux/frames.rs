@@ -1,4 +1,5 @@
-//! The built-in panes while the room is busy: frames a second, and how long a key takes to the screen, beside tmux with the same session.
+//! The built-in panes in a busy room: frames per second, and the time from a key to the screen,
+//! next to tmux with the same session.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -21,24 +22,25 @@ pub(super) const FRAMES: &str = "frames";
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_chat-run");
 const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
 
-/// Messages that come at once, and how often: 5,000 a second.
+/// Messages per burst, and pause between bursts: 5,000 messages a second.
 const BATCH: usize = 50;
 const BATCH_TIME: Duration = Duration::from_millis(10);
 
-/// Keys that are typed for a value, and the time between two.
+/// Keys typed per value, and the time between two keys.
 const KEYS: usize = 20;
 const KEY_TIME: Duration = Duration::from_millis(60);
 
-/// How long frames are counted.
+/// Time for which frames are counted.
 const COUNTED: Duration = Duration::from_secs(3);
 
-/// How long anything of this may take.
+/// Deadline of each step.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What every frame of the panes begins with (a synchronised update).
+/// Start of every frame of the panes (a synchronized update).
 const FRAME: &[u8] = b"\x1b[?2026h";
 
-/// Three clients in a terminal of 120 columns and 40 rows. With tmux a fourth one stands where the panes show the server's log.
+/// Three clients in a terminal of 120 columns and 40 rows. With tmux, a fourth client takes the
+/// place of the server's log.
 pub(super) fn measure() -> Result<Vec<Extra>> {
     let address = free_address()?;
     let mut panes = CommandBuilder::new(LAUNCHER);
@@ -70,7 +72,7 @@ pub(super) fn measure() -> Result<Vec<Extra>> {
     ])
 }
 
-/// From a key to the screen with tmux.
+/// Time from a key to the screen with tmux.
 fn tmux() -> Result<f64> {
     let server = Server::start(Peer::Plain)?;
     let port = server.address.port().to_string();
@@ -96,7 +98,7 @@ fn tmux() -> Result<f64> {
     measured
 }
 
-/// Somebody who talks without a pause, until this is dropped.
+/// A member that talks without a pause, until dropped.
 struct Flood {
     socket: TcpStream,
 }
@@ -128,12 +130,12 @@ impl Flood {
 
 impl Drop for Flood {
     fn drop(&mut self) {
-        // The server has closed it where this fails.
+        // An error means that the server has closed the connection.
         let _ = self.socket.shutdown(std::net::Shutdown::Both);
     }
 }
 
-/// A terminal, and all that was written to it.
+/// A terminal, and everything that was written to it.
 struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     keyboard: Box<dyn Write + Send>,
@@ -175,7 +177,7 @@ impl Terminal {
         look(&self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits until `text` has been written behind `from`.
+    /// Waits until `text` appears after offset `from`.
     fn wait(&self, text: &str, from: usize) -> Result<()> {
         let begin = Instant::now();
         while self.look(|seen| memmem::find(&seen[from..], text.as_bytes()).is_none()) {
@@ -187,7 +189,7 @@ impl Terminal {
         Ok(())
     }
 
-    /// The median time from a key to its letter, of which there are none in what else is shown.
+    /// The median time from a key to its letter. The letters occur nowhere else in the output.
     fn key_to_screen(&mut self) -> Result<f64> {
         let mut times = Vec::new();
         for key in ["Q", "Z"].into_iter().cycle().take(KEYS) {
@@ -214,7 +216,8 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It has ended by itself where this fails. The server and the clients end with the launcher.
+        // An error means that it has ended already. The server and the clients end with the
+        // launcher.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! `InspIRCd` and ngircd: as Debian builds them, with all that slows a client down switched off.
+//! `InspIRCd` and ngircd: Debian's builds, with all throttling of clients switched off.
 
 use std::fs;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-/// Where `irc-peers.sh` puts them.
+/// The directory that `irc-peers.sh` installs into.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/irc-peers");
 
-/// Gets both, where that has not been done.
+/// Installs both, unless they are installed already.
 pub(super) fn prepare() -> Result<()> {
     if Path::new(FOLDER).join("root").exists() {
         return Ok(());

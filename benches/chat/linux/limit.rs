@@ -1,5 +1,6 @@
-//! The limit: what any server must do for a delivery, and nothing else. No names, no rules, no answers, no backlog: all lines
-//! that one turn of epoll brought go out with one write a client, to everyone, in one thread.
+//! The limit: what any server must do for a delivery, and nothing else. No names, rules, answers or
+//! backlog: all lines from one wait on epoll go out with one write per client, to everyone, in one
+//! thread.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -9,14 +10,14 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use socket2::{Domain, Socket, Type};
 
-use super::load::WELCOME;
+use super::dialect::WELCOME;
 
-/// The listening socket among the events; clients have their index.
+/// Event data of the listening socket; clients use their index.
 const LISTENER: u64 = u64::MAX;
 
 struct Client {
     socket: TcpStream,
-    /// A line that has not ended yet.
+    /// An incomplete line.
     rest: Vec<u8>,
 }
 

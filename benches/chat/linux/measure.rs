@@ -1,26 +1,28 @@
-//! What is measured, and how. Every peer gets the same messages from the same load, on the same machine, in turns.
+//! The measures. Every peer gets the same messages from the same load, on the same machine, in
+//! turns.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::load::{self, Lines, Load, MARK, Turn};
+use super::dialect::{self, Lines, MARK};
+use super::load::{self, Load, Turn};
 use super::peers::{Peer, Server};
 
-/// Those who talk, where it is not told otherwise: enough that no single connection is the limit.
+/// Number of senders unless stated otherwise: enough that no single connection is the limit.
 const SENDERS: usize = 8;
 
-/// Messages that may be under way: enough that nobody waits for the load.
+/// Messages in flight: enough that no server waits for the load.
 const UNDER_WAY: u64 = 256;
 
-/// A run is warmed up for this part of its time.
+/// Share of a run's time for warming up.
 const WARM_UP: f64 = 0.25;
 
-/// A run that has not delivered as much as may be under way goes on for so many times its time.
+/// A run that has not delivered its messages in flight is extended to this multiple of its time.
 const PATIENCE: f64 = 10.0;
 
-/// A number that the table shows.
+/// A number in the table.
 #[derive(Clone, Copy)]
 pub(super) struct Quantity {
     pub(super) what: &'static str,
@@ -79,35 +81,36 @@ const DISORDERED: Quantity = Quantity {
     unit: Unit::Count,
 };
 
-/// What is wrong when nothing comes any more.
+/// Error when nothing more arrives.
 const STILL: &str = "the room stalled";
 
 /// A run against one server, repeated in turns with the others.
 pub(super) struct Measure {
-    /// Its name on the command line.
+    /// Name on the command line.
     pub(super) key: &'static str,
-    /// Its name in the table.
+    /// Name in the table.
     pub(super) title: &'static str,
     pub(super) quantities: &'static [Quantity],
     kind: Kind,
 }
 
 enum Kind {
-    /// As many messages as go through, with a bound on those under way.
+    /// Maximum throughput, with a bound on the messages in flight.
     Flow {
         clients: usize,
         senders: usize,
         under_way: u64,
     },
-    /// So many messages a second, whatever the server does; where asked for, with one client more that does not read.
+    /// A fixed number of messages a second, whatever the server does; optionally with one more
+    /// client that does not read.
     Steady {
         clients: usize,
         rate: u32,
         deaf: bool,
     },
-    /// So many clients come at once.
+    /// This many clients connect at once.
     Join { clients: usize },
-    /// Each message is looked at.
+    /// Every message is checked.
     Order { clients: usize },
 }
 
@@ -226,16 +229,16 @@ pub(super) const MEASURES: [Measure; 12] = [
     },
 ];
 
-/// What a run found.
+/// The result of a run.
 pub(super) struct Outcome {
-    /// One for each of the measure's quantities, in their order.
+    /// One value per quantity of the measure, in order.
     pub(super) values: Vec<f64>,
     /// Deliveries that never came.
     pub(super) lost: u64,
 }
 
 impl Measure {
-    /// How many clients take part.
+    /// Number of clients that take part.
     pub(super) fn clients(&self) -> usize {
         match self.kind {
             Kind::Flow { clients, .. }
@@ -245,7 +248,7 @@ impl Measure {
         }
     }
 
-    /// Starts a server and measures it, for so many seconds where that can be chosen.
+    /// Starts a server and measures it, for this many seconds if the duration is variable.
     pub(super) fn run(&self, peer: Peer, seconds: f64) -> Result<Outcome> {
         let server = Server::start(peer)?;
         let connect = |deaf| Load::connect(&server, self.clients(), deaf);
@@ -255,21 +258,21 @@ impl Measure {
             } => flow(&server, connect(false)?, senders, under_way, seconds),
             Kind::Steady { rate, deaf, .. } => steady(connect(deaf)?, rate, seconds, deaf),
             Kind::Join { clients } => join(&server, clients),
-            Kind::Order { .. } => order(connect(false)?, peer.protocol().echoes()),
+            Kind::Order { .. } => order(connect(false)?, peer.dialect().echoes()),
         }
     }
 }
 
-/// Members who talk in turns, with a bound on the messages under way.
+/// Members that send in turns, with a bound on the messages in flight.
 struct Talk {
     senders: usize,
     under_way: u64,
-    /// Who is next.
+    /// Index of the next sender.
     next: usize,
     sent: u64,
-    /// Deliveries.
+    /// Deliveries so far.
     received: u64,
-    /// Deliveries of each message.
+    /// Deliveries per message.
     receivers: u64,
 }
 
@@ -285,8 +288,8 @@ impl Talk {
         }
     }
 
-    /// Sends as many messages as may be sent, up to `total` in all: each who talks sends its share in one write, numbered as
-    /// `number` tells from the count of messages before and from who sends it.
+    /// Sends as many messages as the bound allows, up to `total` overall. Each sender sends its
+    /// share in one write, numbered by `number` from the count of messages so far and the sender.
     fn send(
         &mut self,
         load: &mut Load,
@@ -307,19 +310,19 @@ impl Talk {
         Ok(())
     }
 
-    /// Counts what comes.
+    /// Counts deliveries.
     fn receive(&mut self, load: &mut Load) -> Result<Turn> {
         load.turn(|_, bytes| {
             self.received += memchr::memchr_iter(MARK, bytes).count() as u64;
         })
     }
 
-    /// Deliveries that are still to come.
+    /// Deliveries that are outstanding.
     fn missing(&self) -> u64 {
         (self.sent * self.receivers).saturating_sub(self.received)
     }
 
-    /// Sends so many messages, and waits until all are delivered.
+    /// Sends this many messages and waits until all are delivered.
     fn finish(&mut self, load: &mut Load, total: u64) -> Result<()> {
         while self.sent < total || self.missing() > 0 {
             self.send(load, total, |number, _| number)?;
@@ -331,7 +334,7 @@ impl Talk {
     }
 }
 
-/// Deliveries in a second, and what one costs the server, with so many messages under way at most.
+/// Deliveries per second, and the server's cost of one, with at most this many messages in flight.
 fn flow(
     server: &Server,
     mut load: Load,
@@ -351,7 +354,7 @@ fn flow(
         if window.is_none() && now >= warm {
             window = Some((now, talk.received, server.processor_time()?));
         }
-        // A server that sends all that is under way at once must do so at least once.
+        // A server that sends everything in flight at once must do so at least once.
         let full = |before| talk.received - before >= under_way * talk.receivers;
         if let Some((start, before, processor)) = window
             && (now >= end && full(before) || now >= last)
@@ -373,8 +376,8 @@ fn flow(
     })
 }
 
-/// How long a message takes to each client, from just before it is written until it has been read. The load does not wait for
-/// what it sent, so a server that stalls does not get fewer messages.
+/// Latency of each delivery, from just before the message is written until it is read. The load
+/// does not wait for its messages, so a server that stalls does not get fewer.
 fn steady(mut load: Load, rate: u32, seconds: f64, deaf: bool) -> Result<Outcome> {
     if deaf {
         // Until the kernel takes no more for the client that does not read.
@@ -392,14 +395,14 @@ fn steady(mut load: Load, rate: u32, seconds: f64, deaf: bool) -> Result<Outcome
     let nanos = || u64::try_from(begin.elapsed().as_nanos());
     let total = messages(rate, seconds * (1.0 + WARM_UP));
     let warm = messages(rate, seconds * WARM_UP);
-    // When the first message was sent that counts.
+    // Time of the first message that counts.
     let mut warm_at = u64::MAX;
     load.set_timer(rate)?;
     while received < total * receivers {
         let turn = load.turn(|client, bytes| {
             let now = nanos().unwrap_or(u64::MAX);
             lines.feed(client, bytes, |line| {
-                if let Some(stamp) = load::number(line) {
+                if let Some(stamp) = dialect::number(line) {
                     received += 1;
                     if stamp >= warm_at {
                         latencies.push(now - stamp);
@@ -451,17 +454,19 @@ fn percentile(sorted: &[u64], part: f64) -> f64 {
     sorted.get(at).map_or(f64::NAN, |nanos| *nanos as f64 / 1e9)
 }
 
-/// How long so many clients take to join, each told of each that comes after it; and what the server takes for each when all
-/// are there and idle: what `/proc` calls resident, without the kernel's part of the sockets.
+/// Time for this many clients to join, each being told of each that joins after it; and the
+/// server's memory per client when all are idle: resident memory according to `/proc`, without the
+/// kernel's part of the sockets.
 fn join(server: &Server, clients: usize) -> Result<Outcome> {
     const KIB: u64 = 1024;
-    /// Without a change for so long, a server does nothing more.
+    /// Time without a change after which a server counts as idle.
     const SETTLED: Duration = Duration::from_millis(500);
     let before = server.resident()?;
     let begin = Instant::now();
     let load = Load::connect(server, clients, false)?;
     let took = begin.elapsed().as_secs_f64();
-    // Ours gives members their threads when nobody comes any more, and that is not to look like having none.
+    // chat-server starts its members' threads when no one has joined for a moment. They must not be
+    // missed.
     let mut idle = (server.resident()?, server.threads()?);
     loop {
         thread::sleep(SETTLED);
@@ -483,10 +488,10 @@ fn join(server: &Server, clients: usize) -> Result<Outcome> {
     })
 }
 
-/// Whether each member gets each message once, and all in the same order.
+/// Checks that each member gets each message once, and all in the same order.
 fn order(mut load: Load, echoes: bool) -> Result<Outcome> {
     const MESSAGES: u64 = 10_000;
-    /// A number tells who sent it, in its lowest bits.
+    /// The lowest bits of a number identify the sender.
     const SENDER_BITS: u32 = 8;
 
     let sender = |number: u64| number & ((1 << SENDER_BITS) - 1);
@@ -502,7 +507,7 @@ fn order(mut load: Load, echoes: bool) -> Result<Outcome> {
         }
         let turn = load.turn(|client, bytes| {
             lines.feed(client, bytes, |line| {
-                if let Some(number) = load::number(line) {
+                if let Some(number) = dialect::number(line) {
                     seen[client].push(number);
                     talk.received += 1;
                 }
@@ -512,7 +517,7 @@ fn order(mut load: Load, echoes: bool) -> Result<Outcome> {
             break;
         }
     }
-    // The last one only listens, so it gets every message; the others perhaps all but their own.
+    // The last client only listens, so it gets every message; the others may not get their own.
     let all = seen.last().cloned().unwrap_or_default();
     let (mut doubled, mut disordered) = (0, 0);
     for (client, mut got) in seen.into_iter().enumerate() {

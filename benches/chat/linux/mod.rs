@@ -1,5 +1,6 @@
-//! The benchmark itself: its options, and in which order things are measured.
+//! The benchmark itself: its options, and the order of the measurements.
 
+mod dialect;
 mod frames;
 mod irc;
 mod limit;
@@ -25,13 +26,13 @@ use self::peers::Peer;
 use self::report::{Extra, Report, median};
 use self::small::{BUILD, SMALL, Small};
 
-/// Descriptors that the load, or a server, needs beside those of the clients.
+/// Descriptors that the load, or a server, needs besides those of the clients.
 const OTHER_DESCRIPTORS: u64 = 1024;
 
-/// What the largest measure takes.
+/// Descriptors for the largest measure.
 const DESCRIPTORS: u64 = 10_000 + OTHER_DESCRIPTORS;
 
-/// Measures chat-server beside other servers
+/// Measures chat-server next to other servers
 #[derive(Parser)]
 #[command(name = "cargo bench --")]
 struct Options {
@@ -39,32 +40,32 @@ struct Options {
     #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = PossibleValuesParser::new(keys()))]
     only: Vec<String>,
 
-    /// Measure only these servers, beside chat-server with plain lines
+    /// Measure only these servers, besides chat-server with plain lines
     #[arg(long, value_name = "SERVER", value_delimiter = ',', value_enum)]
     peers: Vec<Peer>,
 
-    /// How many times each is measured; the median counts
+    /// Number of rounds; the median counts
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
 
-    /// How long each run measures
+    /// Seconds that each run measures
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     seconds: f64,
 
-    /// Write docs/bench.md and docs/bench.svg; without --only and --peers they are written anyway
+    /// Write docs/bench.md and docs/bench.svg; they are always written without --only and --peers
     #[arg(long)]
     write: bool,
 
-    /// Cargo says so when it runs benchmarks
+    /// Passed by Cargo when it runs benchmarks
     #[arg(long, hide = true)]
     bench: bool,
 
-    /// Be the limit
+    /// Run the limit server
     #[arg(long, hide = true, value_name = "PORT")]
     serve_limit: Option<u16>,
 }
 
-/// The names of all that can be measured.
+/// The names of all measures.
 fn keys() -> impl Iterator<Item = &'static str> {
     let measures = MEASURES.iter().map(|measure| measure.key);
     let small = SMALL.iter().map(|small| small.key);
@@ -76,7 +77,7 @@ impl Options {
         self.only.is_empty() || self.only.iter().any(|only| only == key)
     }
 
-    /// In the order of the table; ours is always there.
+    /// In the order of the table; chat-server is always included.
     fn peers(&self) -> Vec<Peer> {
         let wanted = |peer: &Peer| {
             self.peers.is_empty() || self.peers.contains(peer) || *peer == Peer::Plain
@@ -92,7 +93,7 @@ pub(super) fn main() -> Result<()> {
         return limit::serve(port);
     }
     if !options.bench {
-        // `cargo test --benches` is no time to measure.
+        // `cargo test --benches` only checks that the benchmark builds.
         return Ok(());
     }
     let descriptors = load::raise_descriptors(DESCRIPTORS)?;
@@ -174,7 +175,7 @@ fn prepare(peers: &[Peer], report: &mut Report) -> Vec<Peer> {
     ready
 }
 
-/// Measures all peers in turns; one that fails is left out from then on.
+/// Measures all peers in turns. A peer that fails is left out from then on.
 fn compare(
     options: &Options,
     measure: &'static Measure,
@@ -196,7 +197,7 @@ fn compare(
                 }
             }
         });
-        // Nobody always comes after the same one.
+        // The order rotates, so that no peer always follows the same one.
         peers.reverse();
         let next = usize::from(peers.len() > 1);
         peers.rotate_left(next);
@@ -205,7 +206,7 @@ fn compare(
     report.finish(measure)
 }
 
-/// Takes a small time and its bare equivalent in turns.
+/// Measures a small time and its bare equivalent in turns.
 fn time(small: &Small, rounds: usize) -> Result<Extra> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
@@ -232,7 +233,7 @@ fn write(options: &Options, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// What `cargo bench` was started with, to be run again.
+/// The `cargo bench` command, to run it again.
 fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
@@ -248,7 +249,7 @@ fn setting(options: &Options) -> Result<String> {
     let memory = Meminfo::current()?.mem_total.div_ceil(GIB);
     let system = rustix::system::uname();
     let release = system.release().to_string_lossy();
-    // Without what the distributor appends.
+    // Without the suffix of the distributor.
     let kernel = release.split('-').next().unwrap_or_default();
     let day = jiff::Zoned::now().date();
     let arguments: Vec<String> = std::env::args()
@@ -267,8 +268,8 @@ fn setting(options: &Options) -> Result<String> {
     ))
 }
 
-/// What is going on, on a line that is written over and over.
+/// Progress, on a line that is rewritten.
 fn progress(what: &str) {
-    // Where nobody watches, the benchmark goes on.
+    // Without a terminal, the benchmark runs all the same.
     let _ = write!(std::io::stderr(), "\r\x1b[K{what}");
 }

@@ -1,4 +1,4 @@
-//! The servers that are measured: how each is started, and what its clients say.
+//! The servers that are measured: how each is started, and its dialect.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -13,14 +13,14 @@ use clap::ValueEnum;
 use procfs::process::Process;
 use tempfile::TempDir;
 
+use super::dialect::Dialect;
 use super::irc;
-use super::load::Protocol;
 
-/// How long a server may take until it accepts connections.
+/// Deadline for a server to accept connections.
 const START_TIME: Duration = Duration::from_secs(10);
 const START_POLL: Duration = Duration::from_millis(5);
 
-/// A server, with the way its clients talk to it.
+/// A server, and how clients talk to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(super) enum Peer {
     /// chat-server, plain lines
@@ -35,9 +35,9 @@ pub(super) enum Peer {
     Inspircd,
     /// ngIRCd, from Debian
     Ngircd,
-    /// A tokio task and an unbounded channel a client
+    /// tokio, one task and one unbounded channel per client
     Tokio,
-    /// Python, a thread a client
+    /// Python, one thread per client
     Python,
 }
 
@@ -57,22 +57,23 @@ impl fmt::Display for Peer {
 }
 
 impl Peer {
-    pub(super) fn protocol(self) -> Protocol {
+    pub(super) fn dialect(self) -> Dialect {
         match self {
-            Self::Plain | Self::History | Self::Tokio | Self::Python => Protocol::Plain,
-            Self::Json => Protocol::Json,
-            Self::Limit => Protocol::Bare,
-            Self::Inspircd | Self::Ngircd => Protocol::Irc,
+            Self::Plain | Self::History | Self::Tokio | Self::Python => Dialect::Plain,
+            Self::Json => Dialect::Json,
+            Self::Limit => Dialect::Bare,
+            Self::Inspircd | Self::Ngircd => Dialect::Irc,
         }
     }
 
-    /// Whether everyone is told of a newcomer.
+    /// Whether every member is told about a newcomer.
     pub(super) fn announces(self) -> bool {
         !matches!(self, Self::Limit | Self::Tokio | Self::Python)
     }
 
-    /// How many connections may wait to be let in: what the listening sockets hold, and ours its strangers. `InspIRCd` lets in
-    /// once a second all who are there; ngircd's queue holds ten, and the kernel makes one more wait for a second.
+    /// Number of connections that may be pending: the backlog of the listening sockets, and in
+    /// chat-server the pending logins. `InspIRCd` accepts all that wait once a second; ngircd's
+    /// backlog holds ten, and the kernel makes one more wait for a second.
     pub(super) fn herd(self) -> usize {
         match self {
             Self::Inspircd => usize::MAX,
@@ -81,8 +82,8 @@ impl Peer {
         }
     }
 
-    /// The most clients that it is measured with. IRC tells each member of each that joins, one by one: 10,000 take minutes
-    /// to come in, in each round.
+    /// Maximum number of clients to measure with. IRC tells each member of each join, one by one:
+    /// 10,000 would take minutes to join, in each round.
     pub(super) fn crowd(self) -> usize {
         match self {
             Self::Inspircd | Self::Ngircd => 5_000,
@@ -92,7 +93,7 @@ impl Peer {
         }
     }
 
-    /// What must be there before the server can be started.
+    /// What has to be installed before the server can be started.
     pub(super) fn prepare(self) -> Result<()> {
         match self {
             Self::Tokio => {
@@ -115,7 +116,7 @@ impl Peer {
         Ok(match self {
             Self::Plain | Self::Json | Self::History => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
-                // All else is as users have it, the past that newcomers are shown included.
+                // Everything else has its default, including the replay for newcomers.
                 command.args(["-p", &number, "-m", "20000", "--rate", "0"]);
                 if self == Self::History {
                     command.arg("--history").arg(folder.join("history"));
@@ -146,7 +147,7 @@ impl Peer {
 
 const TOKIO_TARGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tokio-peer");
 
-/// A server that runs on loopback until this is dropped.
+/// A server on loopback that runs until dropped.
 pub(super) struct Server {
     pub(super) peer: Peer,
     pub(super) address: SocketAddr,
@@ -186,7 +187,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Processor time that it has used, in seconds; `/proc` counts it in steps of 10 ms.
+    /// CPU time used, in seconds. `/proc` counts it in steps of 10 ms.
     pub(super) fn processor_time(&self) -> Result<f64> {
         let stat = self.process()?.stat()?;
         #[expect(
@@ -197,7 +198,7 @@ impl Server {
         Ok(seconds)
     }
 
-    /// Memory that is resident, in KB.
+    /// Resident memory, in KB.
     pub(super) fn resident(&self) -> Result<u64> {
         self.process()?
             .status()?
@@ -216,13 +217,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It has ended by itself where this fails.
+        // An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// An address that nothing listens on. Another program could take it first; then the server does not start, and says so.
+/// An address that nothing listens on. Another program could take it first; then the server does
+/// not start, and says so.
 pub(super) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

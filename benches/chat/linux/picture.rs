@@ -1,4 +1,4 @@
-//! The picture: how much each server delivers, and what a delivery costs it the more clients there are.
+//! The picture: throughput of each server, and cost of a delivery by number of clients.
 
 use std::fmt::Write;
 
@@ -8,10 +8,10 @@ use super::measure::{COST, DELIVERIES, Measure, Unit};
 use super::peers::Peer;
 use super::report::{Report, show};
 
-/// The measures with bars.
+/// The measures shown as bars.
 const BARS: [&str; 2] = ["100", "1000"];
 
-/// The measures on the lines.
+/// The measures shown as lines.
 const POINTS: [&str; 4] = ["10", "100", "1000", "5000"];
 
 // In pixels.
@@ -24,10 +24,10 @@ const TITLE: f64 = 34.0;
 const PANEL: f64 = 400.0;
 const PLOT: f64 = 260.0;
 
-/// A text's baseline below the middle of its letters.
+/// Distance of a text's baseline below the middle of its letters.
 const BASELINE: f64 = 4.0;
 
-/// Room for the number behind the longest bar.
+/// Space for the number after the longest bar.
 const NUMBER: f64 = 70.0;
 
 /// Draws a report as SVG.
@@ -130,7 +130,7 @@ fn draw_lines(out: &mut String, report: &Report, top: f64) -> Result<()> {
             r#"<text x="{at:.1}" y="{below:.0}" text-anchor="middle">{title}</text>"#
         )?;
     }
-    // The labels at the right end must not stand on each other.
+    // The labels at the right end must not overlap.
     let mut labels: Vec<(f64, Peer)> = Vec::new();
     for (peer, points) in &lines {
         let Some(last) = points.last() else { continue };
@@ -161,7 +161,7 @@ fn draw_lines(out: &mut String, report: &Report, top: f64) -> Result<()> {
     Ok(())
 }
 
-/// Where the measures of the picture have what it shows.
+/// The values of the picture's measures that exist.
 const DELIVERIES_AT: usize = 0;
 const COST_AT: usize = 1;
 

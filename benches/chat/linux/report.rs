@@ -1,4 +1,4 @@
-//! What was found: medians, and how much more or less ours is than each other.
+//! The results: medians, and the ratio of chat-server to each other server.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::measure::{Measure, Outcome, Unit};
 use super::peers::Peer;
 
-/// Widths on the terminal.
+/// Column widths on the terminal.
 const LABEL: usize = 30;
 const COLUMN: usize = 18;
 
@@ -29,11 +29,11 @@ sender.
 - The IRC servers run without fake lag, penalties and limits. Unlike the others, they do not set
   TCP_NODELAY, so a message may wait until the client has acknowledged the previous one.";
 
-/// Every value of every run.
+/// All values of all runs.
 pub(super) struct Report {
     peers: Vec<Peer>,
     measures: Vec<&'static Measure>,
-    /// By measure and peer: the values of each run.
+    /// Values of each run, by measure and peer.
     runs: BTreeMap<(&'static str, Peer), Vec<Vec<f64>>>,
     lost: BTreeMap<Peer, u64>,
     extras: Vec<Extra>,
@@ -41,11 +41,11 @@ pub(super) struct Report {
     notes: Vec<String>,
 }
 
-/// Something that is ours alone, or has one thing to be compared with.
+/// A measure of chat-server alone, or with a single equivalent.
 pub(super) struct Extra {
     pub(super) what: &'static str,
     pub(super) ours: f64,
-    /// The bare equivalent, with what it takes.
+    /// The bare equivalent and its value.
     pub(super) bare: Option<(&'static str, f64)>,
     pub(super) unit: Unit,
 }
@@ -68,7 +68,7 @@ impl Report {
         *self.lost.entry(peer).or_default() += outcome.lost;
     }
 
-    /// All rounds of a measure are done: it is shown on the terminal.
+    /// Shows a measure on the terminal after all its rounds.
     pub(super) fn finish(&mut self, measure: &'static Measure) -> Result<()> {
         self.measures.push(measure);
         let mut out = std::io::stdout();
@@ -93,12 +93,12 @@ impl Report {
         Ok(())
     }
 
-    /// Something could not be measured.
+    /// Records something that could not be measured.
     pub(super) fn note(&mut self, note: String) {
         self.notes.push(note);
     }
 
-    /// Shows what stands at the end: losses, and what could not be measured.
+    /// Shows losses, and what could not be measured.
     pub(super) fn print_end(&self) -> Result<()> {
         let mut out = std::io::stdout();
         write!(out, "\n{:LABEL$}", "messages lost")?;
@@ -112,7 +112,7 @@ impl Report {
         Ok(out.flush()?)
     }
 
-    /// The whole report, as Markdown; `setting` tells where and how it was made.
+    /// The whole report as Markdown; `setting` describes where and how it was made.
     pub(super) fn markdown(&self, setting: &str) -> Result<String> {
         let mut out = String::new();
         writeln!(out, "# Comparison with other servers\n\n{setting}\n")?;
@@ -155,7 +155,7 @@ impl Report {
         &self.measures
     }
 
-    /// The median of a quantity; none where no run came to an end.
+    /// The median of a quantity; `None` if no run finished.
     pub(super) fn median(&self, measure: &Measure, quantity: usize, peer: Peer) -> Option<f64> {
         let runs = self.runs.get(&(measure.key, peer))?;
         median(runs.iter().map(|values| values[quantity]).collect())
@@ -198,7 +198,7 @@ pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// Nothing where there is none.
+/// Empty if there is none.
 fn ratio(ours: f64, theirs: f64) -> String {
     let ratio = ours / theirs;
     if !ratio.is_finite() {
@@ -210,7 +210,7 @@ fn ratio(ours: f64, theirs: f64) -> String {
     }
 }
 
-/// A value as people read it, with three digits that count.
+/// Formats a value with three significant digits.
 pub(super) fn show(value: f64, unit: Unit) -> String {
     let (value, suffix) = match unit {
         Unit::Seconds if value < 1e-6 => (value * 1e9, " ns"),

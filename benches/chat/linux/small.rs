@@ -1,4 +1,4 @@
-//! The small times that people feel, the sizes of the programs, and how long it takes to build them.
+//! Small times that users notice, the sizes of the programs, and their build time.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -13,7 +13,7 @@ use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use procfs::process::{Process, all_processes};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::load::WELCOME;
+use super::dialect::WELCOME;
 use super::measure::Unit;
 use super::peers::{Peer, Server, free_address};
 use super::report::Extra;
@@ -28,12 +28,12 @@ const WINDOWS: usize = 3;
 /// The emulator of the sessions that are measured: the smallest.
 const EMULATOR: &str = "xterm";
 
-/// How long anything of this may take.
+/// Deadline of each step.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A time that people feel, beside the least that it could be. Both are in seconds.
+/// A time that users notice, next to a bare equivalent. Both are in seconds.
 pub(super) struct Small {
-    /// Its name on the command line.
+    /// Name on the command line.
     pub(super) key: &'static str,
     pub(super) what: &'static str,
     pub(super) bare: &'static str,
@@ -75,7 +75,8 @@ pub(super) const SMALL: [Small; 4] = [
 /// The name of [`build`] on the command line.
 pub(super) const BUILD: &str = "build";
 
-/// Sizes of the three programs, and the time of a clean release build; sources must have been downloaded.
+/// Sizes of the three programs, and the time of a clean release build after all sources were
+/// downloaded.
 pub(super) fn build() -> Result<Vec<Extra>> {
     const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clean");
 
@@ -165,7 +166,7 @@ fn netcat_is_greeted() -> Result<f64> {
     Ok(begin.elapsed().as_secs_f64())
 }
 
-/// From start to three clients logged in, and from Ctrl+C until none of its processes is left.
+/// Time from start to three logged-in clients, and from Ctrl+C until none of its processes is left.
 fn session() -> Result<(f64, f64)> {
     let screen = Screen::start()?;
     let mut command = screen.command(LAUNCHER);
@@ -184,7 +185,7 @@ fn session() -> Result<(f64, f64)> {
     Ok((start, begin.elapsed().as_secs_f64()))
 }
 
-/// A process's descendants.
+/// Descendants of a process.
 fn family(ancestor: i32) -> Result<Vec<Process>> {
     let parents: Vec<(i32, i32)> = all_processes()?
         .flatten()
@@ -197,7 +198,7 @@ fn family(ancestor: i32) -> Result<Vec<Process>> {
         family.extend(children.map(|(pid, _)| *pid));
         next += 1;
     }
-    // One that has just ended is no longer there.
+    // A process that has just ended is skipped.
     Ok(family
         .into_iter()
         .filter_map(|pid| Process::new(pid).ok())
@@ -219,7 +220,7 @@ fn emulators_end() -> Result<f64> {
     let mut all = screen.emulators(&["cat"])?;
     let mut families = Vec::new();
     for child in &all {
-        // The emulator and what it runs.
+        // The emulator and its children.
         families.push(loop {
             let family = family(child.0.id().try_into()?)?;
             if family.len() > 1 {
@@ -247,7 +248,7 @@ fn wait_for_the_end<'a>(processes: impl Iterator<Item = &'a Process>) {
     }
 }
 
-/// An X server that nobody sees.
+/// A headless X server.
 struct Screen {
     display: String,
     _server: Ending,
@@ -288,24 +289,24 @@ impl Screen {
     }
 }
 
-/// A process that ends with this.
+/// A process that is killed on drop.
 struct Ending(Child);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        // It has ended by itself where this fails.
+        // An error means that it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Reads until `wanted` has come so many times.
+/// Reads until `wanted` has occurred this many times.
 fn until(from: impl Read + Send + 'static, wanted: &'static str, times: usize) -> Result<()> {
     let (done, wait) = mpsc::channel();
-    // A thread, since a read of a pipe or a terminal cannot be given a deadline.
+    // In a thread, because a read from a pipe or a terminal has no deadline.
     thread::spawn(move || {
         let found = find(from, wanted, times);
-        // Nobody waits any longer.
+        // An error means that the receiver has given up.
         let _ = done.send(found);
     });
     match wait.recv_timeout(PATIENCE) {
