@@ -1,4 +1,5 @@
-//! Whatever a server sends, the client's screen shows text and nothing else, and what it read is what it would write.
+//! Whatever a server sends, the client's screen shows text and nothing else, and every decoded
+//! event survives encoding and decoding again.
 
 #![no_main]
 
@@ -14,12 +15,15 @@ use jiff::tz::TimeZone;
 use libfuzzer_sys::fuzz_target;
 use termcolor::Buffer;
 
-/// Columns of screens.
+/// Widths of screens, in columns.
 const SCREENS: [usize; 3] = [1, 20, 100];
 
 fuzz_target!(|input: &[u8]| {
     for layout in [Layout::Stream, Layout::Screen] {
-        show_all(input, Formatter::new(layout, TimeZone::UTC, Timestamp::UNIX_EPOCH));
+        show_all(
+            input,
+            Formatter::new(layout, TimeZone::UTC, Timestamp::UNIX_EPOCH),
+        );
     }
 });
 
@@ -39,7 +43,7 @@ fn show_all(input: &[u8], mut formatter: Formatter) {
     }
 }
 
-/// What was read is read again from what it is written as. Plain text of it is text.
+/// Encodes the event and decodes it again. Its plain form must be text.
 fn assert_read(received: &Received) {
     let mut out = Vec::new();
     let plain = match received {
@@ -83,7 +87,7 @@ fn assert_painted(line: &Line) {
     }
 }
 
-/// `row` without the sequences that set colours, ESC `[` … `m`.
+/// `row` without color sequences, ESC `[` … `m`.
 fn without_colours(row: &str) -> String {
     let mut parts = row.split("\x1b[");
     let mut text = parts.next().unwrap_or_default().to_owned();

@@ -1,6 +1,6 @@
-//! Lines are those of the specification, however their bytes were cut.
+//! Lines are split as specified, however the bytes are cut into pieces.
 //!
-//! An input: the longest line, the length of a piece, the bytes.
+//! Input: the maximum line length, the length of a piece, the bytes.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Whatever is in a history file, a server either refuses it, says which line, and leaves it alone, or goes on behind its whole lines.
+//! Whatever a history file contains, the server either rejects it, names the line and leaves it
+//! alone, or continues after its complete lines.
 
 #![no_main]
 
@@ -14,7 +15,7 @@ use chat_run_fuzz::assert_shown;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
-/// The room that a file is to name that names none.
+/// ID for a room whose file has none.
 const NEW: &str = "0123456789abcdef";
 
 fuzz_target!(|input: &[u8]| {
@@ -64,7 +65,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(content(), written);
 });
 
-/// What a newcomer is shown is text.
+/// The replay is text.
 fn assert_past(past: &ReplayBuffer) {
     let span = ReplayRange { after: 0, since: 0 };
     for format in [Format::Plain, Format::Json] {

@@ -1,4 +1,5 @@
-//! Whatever a stranger sends leads to a name that is fit to be shown, to a command, to nothing, or to a refusal that is.
+//! Whatever a client sends before its login leads to a valid name, a command, nothing, or a
+//! printable error.
 
 #![no_main]
 
@@ -25,7 +26,7 @@ fuzz_target!(|input: &[u8]| {
 
 fn log_in(line: &str) {
     match Login::parse(line) {
-        // Blanks around it are none of the name, also those that text would show by a stand-in.
+        // Surrounding whitespace is not part of a name, even if text would show a stand-in for it.
         Login::Nothing => assert!(!Text::new(line.trim()).is_visible()),
         Login::Enter(_, words) => match Identity::parse(words) {
             Ok(identity) => enter(&identity),
@@ -53,7 +54,7 @@ fn assert_is_command(line: &str) {
     assert!(line.trim().starts_with('/'), "{line:?}");
 }
 
-/// What a client sends to be let in under this name lets it in under this name.
+/// The line that a client sends to log in under this name is parsed as this name.
 fn enter(identity: &Identity) {
     assert_name(&identity.name);
     let mut words = identity.name.to_string();

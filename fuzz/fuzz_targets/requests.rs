@@ -1,5 +1,4 @@
-//! Whatever a member sends is read as one of the things that it may ask for, and what the others get of it is one line that is what it
-//! looks like.
+//! Whatever a member sends is parsed as one request, and the others get one line of the right kind.
 
 #![no_main]
 
@@ -79,7 +78,7 @@ fn handle(line: &str, format: Format) {
     }
 }
 
-/// What all get of it, in both formats.
+/// Encodes an event for all members in both formats.
 fn happens(start: &str, event: Event) {
     assert_plain(start, &event);
     let (seq, time) = (u64::MAX, Timestamp::UNIX_EPOCH);
@@ -89,7 +88,7 @@ fn happens(start: &str, event: Event) {
     assert_eq!(decoded, Received::Record(record, true));
 }
 
-/// What one gets of it, in both formats.
+/// Encodes an answer in both formats.
 fn answers(start: &str, answer: &Answer) {
     assert_plain(start, answer);
     let line = json(|out| answer.write_json(out));

@@ -1,10 +1,10 @@
-//! What holds for everything that may reach a screen, said without a look at how it is kept.
+//! Invariants of everything that may reach a screen, stated independently of the implementation.
 
 use chat_run::protocol::limits::{MAX_GROUP_CHARS, MAX_NAME_BYTES, MAX_NAME_CHARS};
 use chat_run::protocol::name::{Group, Name};
 use chat_run::protocol::text::clean;
 
-/// One line of text: nothing in it controls a terminal, or hides or reorders what stands around it.
+/// One line of text: nothing in it controls a terminal, or hides or reorders its surroundings.
 #[track_caller]
 pub fn assert_shown(line: &str) {
     let is_hostile = |c: char| {
@@ -26,10 +26,11 @@ pub fn assert_shown(line: &str) {
     assert_eq!(clean(line), line, "cleaned again it is another");
 }
 
-/// Longest refusal, in bytes: what was typed is in it twice, 96 bytes of it, each of which may become a stand-in of three.
+/// Maximum length of an error, in bytes: it quotes the input twice, 96 bytes each, and each byte
+/// may become a stand-in of three.
 const MAX_REFUSAL: usize = 700;
 
-/// A refusal: short, and fit to be shown.
+/// An error: short and printable.
 #[track_caller]
 pub fn assert_refusal(error: &impl std::fmt::Display) {
     let shown = error.to_string();
@@ -37,7 +38,7 @@ pub fn assert_refusal(error: &impl std::fmt::Display) {
     assert!(!shown.is_empty() && shown.len() < MAX_REFUSAL, "{shown:?}");
 }
 
-/// A word of at most so many characters, with none in it that have a meaning where it stands.
+/// A word of at most this many characters, none of which has a meaning in its context.
 #[track_caller]
 fn assert_word(shown: &str, most: usize, meaning: &str) {
     assert_shown(shown);
@@ -51,7 +52,7 @@ fn assert_word(shown: &str, most: usize, meaning: &str) {
     );
 }
 
-/// A name as it may stand before a message: no line of another sort begins so, and it is the same when it is read again.
+/// A name as it may precede a message: no line of another kind begins so, and it parses as itself.
 #[track_caller]
 pub fn assert_name(name: &Name) {
     let shown = name.as_str();
@@ -65,7 +66,7 @@ pub fn assert_name(name: &Name) {
     assert!(again.is_same(name));
 }
 
-/// A group as it may stand in brackets.
+/// A group as it may be shown in parentheses.
 #[track_caller]
 pub fn assert_group(group: &Group) {
     let shown = group.as_str();

@@ -14,7 +14,7 @@ use super::peers::{Peer, Server};
 const SENDERS: usize = 8;
 
 /// Messages in flight: enough that no server waits for the load.
-const UNDER_WAY: u64 = 256;
+const MAX_IN_FLIGHT: u64 = 256;
 
 /// Share of a run's time for warming up.
 const WARM_UP: f64 = 0.25;
@@ -99,7 +99,7 @@ enum Kind {
     Flow {
         clients: usize,
         senders: usize,
-        under_way: u64,
+        in_flight: u64,
     },
     /// A fixed number of messages a second, whatever the server does; optionally with one more
     /// client that does not read.
@@ -122,7 +122,7 @@ pub(super) const MEASURES: [Measure; 12] = [
         kind: Kind::Flow {
             clients: 10,
             senders: SENDERS,
-            under_way: UNDER_WAY,
+            in_flight: MAX_IN_FLIGHT,
         },
     },
     Measure {
@@ -132,7 +132,7 @@ pub(super) const MEASURES: [Measure; 12] = [
         kind: Kind::Flow {
             clients: 100,
             senders: SENDERS,
-            under_way: UNDER_WAY,
+            in_flight: MAX_IN_FLIGHT,
         },
     },
     Measure {
@@ -142,7 +142,7 @@ pub(super) const MEASURES: [Measure; 12] = [
         kind: Kind::Flow {
             clients: 1_000,
             senders: SENDERS,
-            under_way: UNDER_WAY,
+            in_flight: MAX_IN_FLIGHT,
         },
     },
     Measure {
@@ -152,7 +152,7 @@ pub(super) const MEASURES: [Measure; 12] = [
         kind: Kind::Flow {
             clients: 5_000,
             senders: SENDERS,
-            under_way: UNDER_WAY,
+            in_flight: MAX_IN_FLIGHT,
         },
     },
     Measure {
@@ -162,7 +162,7 @@ pub(super) const MEASURES: [Measure; 12] = [
         kind: Kind::Flow {
             clients: 10_000,
             senders: 50,
-            under_way: UNDER_WAY,
+            in_flight: MAX_IN_FLIGHT,
         },
     },
     Measure {
@@ -172,7 +172,7 @@ pub(super) const MEASURES: [Measure; 12] = [
         kind: Kind::Flow {
             clients: 100,
             senders: SENDERS,
-            under_way: 1,
+            in_flight: 1,
         },
     },
     Measure {
@@ -254,8 +254,8 @@ impl Measure {
         let connect = |deaf| Load::connect(&server, self.clients(), deaf);
         match self.kind {
             Kind::Flow {
-                senders, under_way, ..
-            } => flow(&server, connect(false)?, senders, under_way, seconds),
+                senders, in_flight, ..
+            } => flow(&server, connect(false)?, senders, in_flight, seconds),
             Kind::Steady { rate, deaf, .. } => steady(connect(deaf)?, rate, seconds, deaf),
             Kind::Join { clients } => join(&server, clients),
             Kind::Order { .. } => order(connect(false)?, peer.dialect().echoes()),
@@ -266,7 +266,7 @@ impl Measure {
 /// Members that send in turns, with a bound on the messages in flight.
 struct Talk {
     senders: usize,
-    under_way: u64,
+    in_flight: u64,
     /// Index of the next sender.
     next: usize,
     sent: u64,
@@ -277,10 +277,10 @@ struct Talk {
 }
 
 impl Talk {
-    fn new(load: &Load, senders: usize, under_way: u64) -> Self {
+    fn new(load: &Load, senders: usize, in_flight: u64) -> Self {
         Self {
             senders: senders.min(load.len()),
-            under_way,
+            in_flight,
             next: 0,
             sent: 0,
             received: 0,
@@ -297,7 +297,7 @@ impl Talk {
         number: impl Fn(u64, usize) -> u64,
     ) -> Result<()> {
         let done = self.received / self.receivers;
-        let mut left = (self.under_way - (self.sent - done)).min(total - self.sent);
+        let mut left = (self.in_flight - (self.sent - done)).min(total - self.sent);
         let share = left.div_ceil(self.senders as u64);
         while left > 0 {
             let count = share.min(left);
@@ -339,10 +339,10 @@ fn flow(
     server: &Server,
     mut load: Load,
     senders: usize,
-    under_way: u64,
+    in_flight: u64,
     seconds: f64,
 ) -> Result<Outcome> {
-    let mut talk = Talk::new(&load, senders, under_way);
+    let mut talk = Talk::new(&load, senders, in_flight);
     let mut window = None;
     let warm = Instant::now() + Duration::from_secs_f64(seconds * WARM_UP);
     let end = warm + Duration::from_secs_f64(seconds);
@@ -355,7 +355,7 @@ fn flow(
             window = Some((now, talk.received, server.processor_time()?));
         }
         // A server that sends everything in flight at once must do so at least once.
-        let full = |before| talk.received - before >= under_way * talk.receivers;
+        let full = |before| talk.received - before >= in_flight * talk.receivers;
         if let Some((start, before, processor)) = window
             && (now >= end && full(before) || now >= last)
             && talk.received > before
@@ -382,7 +382,7 @@ fn steady(mut load: Load, rate: u32, seconds: f64, deaf: bool) -> Result<Outcome
     if deaf {
         // Until the kernel takes no more for the client that does not read.
         let total = load::messages_kept()?;
-        let mut talk = Talk::new(&load, SENDERS, UNDER_WAY);
+        let mut talk = Talk::new(&load, SENDERS, MAX_IN_FLIGHT);
         talk.finish(&mut load, total)?;
         ensure!(talk.missing() == 0, STILL);
     }
@@ -495,7 +495,7 @@ fn order(mut load: Load, echoes: bool) -> Result<Outcome> {
     const SENDER_BITS: u32 = 8;
 
     let sender = |number: u64| number & ((1 << SENDER_BITS) - 1);
-    let mut talk = Talk::new(&load, SENDERS, UNDER_WAY);
+    let mut talk = Talk::new(&load, SENDERS, MAX_IN_FLIGHT);
     let mut lines = Lines::new(load.len());
     let mut seen: Vec<Vec<u64>> = vec![Vec::new(); load.len()];
     loop {
