@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn commands_are_completed_at_the_beginning_of_a_line_alone() {
-        assert_eq!(completed("/m"), ["/msg "]);
+        assert_eq!(completed("/ms"), ["/msg "]);
         assert_eq!(completed("/C"), ["/changename ", "/clear "]);
         assert_eq!(completed("say /m"), [""; 0]);
     }
