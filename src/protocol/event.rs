@@ -1,4 +1,4 @@
-//! What a client gets: everything that happens in a room, the answers to it alone, and their plain form.
+//! Everything the server sends: the room's events, the answers to one client, and their plain form.
 
 use std::fmt::{self, Display};
 use std::io::Write;
@@ -10,8 +10,8 @@ use crate::protocol::limits::{MAX_EVENT_LINE, MAX_LISTED};
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
 
-/// Identifies a member. No two members of a room ever have the same, whatever their names; who comes back by `/resume` has
-/// the one that it had.
+/// Identifies a member, whatever its name. A room never uses an ID twice; a member that reconnects
+/// with `/resume` keeps its ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MemberId(pub u64);
@@ -19,53 +19,39 @@ pub struct MemberId(pub u64);
 /// A member as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
-    /// Who it is.
     pub id: MemberId,
-    /// Its name.
     pub name: Text,
-    /// Its group, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Text>,
 }
 
-/// Something that happened in the room. Every member is told.
+/// Something that happened in the room. All members get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A member said something.
+    /// A member said something. `from` is its name at that time.
     Message {
-        /// Who.
         id: MemberId,
-        /// Its name then.
         from: Text,
-        /// What.
         text: Text,
     },
-    /// A member came.
     Joined(Listed),
-    /// A member is gone.
     Left {
-        /// Who.
         id: MemberId,
-        /// Its name then.
         name: Text,
-        /// Why, where it did not leave by itself.
+        /// `None` if the member left of its own accord.
         reason: Option<Text>,
     },
-    /// A member has another name.
+    /// A member has changed its name.
     Renamed {
-        /// Who.
         id: MemberId,
-        /// The name before.
         from: Text,
-        /// The name from now on.
         to: Text,
     },
-    /// The server said something.
+    /// The operator said something in the server's name.
     Server {
-        /// What.
         text: Text,
     },
-    /// The server is shutting down.
+    /// The server is shutting down. No event follows.
     Shutdown,
 }
 
@@ -107,92 +93,77 @@ impl Event {
     }
 }
 
-/// An event with its place in the order of the room, and its time.
+/// An event with its number and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its number: one more than that of the event before.
+    /// One more than that of the event before.
     pub seq: u64,
-    /// When it happened. Milliseconds go over the wire.
+    /// Sent with milliseconds.
     pub time: Timestamp,
-    /// What happened.
     pub event: Event,
 }
 
-/// Something that one client alone is told.
+/// Something that only one client gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The client is a member now.
+    /// The client is a member now. Comes once per connection.
     Welcome(Welcome),
-    /// How many past messages follow. JSON clients see it by each message's `replay`.
+    /// The number of past messages that follow. In JSON each of them has `replay` instead.
     PastBegins(usize),
-    /// The past messages end. JSON clients see it by the first event without `replay`.
+    /// The end of the past messages. In JSON the first event without `replay` marks it.
     PastEnds,
-    /// A private message came.
+    /// A private message to this client. `id` is the sender.
     PrivateFrom {
-        /// When.
         time: Timestamp,
-        /// From whom.
         id: MemberId,
-        /// The sender's name.
         from: Text,
-        /// What it says.
         text: Text,
     },
-    /// A private message was delivered.
+    /// The echo of a private message from this client. `id` is the recipient.
     PrivateTo {
-        /// When.
         time: Timestamp,
-        /// To whom.
         id: MemberId,
-        /// The receiver's name.
         to: Text,
-        /// What it says.
         text: Text,
     },
-    /// Who is here.
     Online {
-        /// How many, listed or not.
+        /// All members, listed or not.
         count: usize,
-        /// The first of them, in order of joining.
+        /// The first [`MAX_LISTED`] members, in order of joining.
         members: Vec<Listed>,
     },
-    /// The commands.
     Help(Vec<Text>),
-    /// What the client sent could not be done.
+    /// A request of this client failed.
     Error(Text),
-    /// Anything else.
     Notice(Text),
 }
 
-/// What a new member is told first.
+/// The first thing a new member gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
-    /// The room's random id, which stays with its history.
+    /// The room's random ID, which is kept in its history.
     pub room: Text,
-    /// What takes the member back, by `/resume`, when its connection breaks. JSON clients get one.
+    /// The token for `/resume` after the connection breaks. JSON clients only.
     pub token: Option<Text>,
-    /// Who the member is.
     pub id: MemberId,
-    /// Its name, as others see it.
     pub name: Text,
-    /// Its group.
     pub group: Option<Text>,
-    /// How many are here, listed or not, the new one included.
+    /// All members, listed or not, the new one included.
     pub count: usize,
-    /// The first of them, in order of joining.
+    /// The first [`MAX_LISTED`] members, in order of joining.
     pub online: Vec<Listed>,
-    /// The number of the last event before the member's own joining, or its coming back.
+    /// The number of the last event before the member joined or came back.
     pub seq: u64,
-    /// After `/resume`: how many of the events that it asks for are not known any more.
+    /// After `/resume`: how many of the requested events the server no longer has.
     pub missing: u64,
 }
 
-/// As many of `members` as a list names, so that the line they make stays within
+/// The first of `members`, as many as fit in a line: at most [`MAX_LISTED`], and few enough for
 /// [`MAX_EVENT_LINE`].
 pub fn listed(members: impl Iterator<Item = Listed>) -> Vec<Listed> {
     /// `{"id":18446744073709551615,"name":"","group":""},`, rounded up.
     const FRAME: usize = 64;
-    /// All else in the longest line with a list.
+    /// The rest of the longest line with a list.
     const REST: usize = 1024;
     let mut left = MAX_EVENT_LINE - REST;
     members
@@ -210,7 +181,7 @@ pub fn listed(members: impl Iterator<Item = Listed>) -> Vec<Listed> {
         .collect()
 }
 
-/// A name with its group, as notices show it.
+/// Shows a name with its group, like `ala (3ID12)`.
 struct WithGroup<'a>(&'a Listed);
 
 impl Display for WithGroup<'_> {
@@ -223,8 +194,8 @@ impl Display for WithGroup<'_> {
     }
 }
 
-/// The line that a plain client gets, without its ending. Its first character tells what it is, and no name
-/// begins with `*`, `!` or `[`, so no member can forge another line.
+/// The line for plain clients, without its ending. Its first character tells its kind; no name begins
+/// with `*`, `!` or `[`, so no member can forge another kind.
 impl Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -247,7 +218,7 @@ impl Display for Event {
     }
 }
 
-/// The lines that a plain client gets, without the ending of the last.
+/// The lines for plain clients, without the last ending.
 impl Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -268,7 +239,7 @@ impl Display for Answer {
                 {
                     write!(f, "{before}{}", WithGroup(member))?;
                 }
-                // A server may send anything.
+                // The client decodes this too, and a server may send anything.
                 match count.saturating_sub(members.len()) {
                     0 => Ok(()),
                     more => write!(f, ", and {more} more"),
@@ -310,7 +281,7 @@ impl Answer {
         }
     }
 
-    /// Appends the form of `format`, where it has one, with a line ending.
+    /// Appends the line in `format`, with its ending. Some answers have no JSON form.
     pub fn write(&self, format: Format, out: &mut Vec<u8>) {
         match format {
             Format::Plain => write_plain(self, out),

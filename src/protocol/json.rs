@@ -1,4 +1,4 @@
-//! The JSON form of what a client gets, on the wire and in the history file: how it is written and read.
+//! Encodes and decodes the JSON form of events and answers, for the wire and the history file.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -14,7 +14,8 @@ use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
 use crate::protocol::limits::MAX_LISTED;
 use crate::protocol::text::Text;
 
-/// A line that is being written: an object of one level. Its fields stand in the order in which they are given, and there is no copy of any.
+/// Writes a flat JSON object straight into a buffer, with its fields in the order of the calls.
+/// Nothing is copied first.
 struct Line<'a>(&'a mut Vec<u8>);
 
 impl Line<'_> {
@@ -54,7 +55,7 @@ impl Line<'_> {
 }
 
 impl Record {
-    /// Appends the JSON form and a line ending; `replay` marks it as past.
+    /// Appends the JSON form and a line ending. `replay` marks the event as past.
     pub fn write_json(&self, replay: bool, out: &mut Vec<u8>) {
         let line = Line(out);
         let line = match &self.event {
@@ -86,7 +87,7 @@ impl Record {
 }
 
 impl Answer {
-    /// Appends the JSON form and a line ending, where it has one.
+    /// Appends the JSON form and a line ending, or nothing if the answer has no JSON form.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         let line = Line(out);
         let line = match self {
@@ -134,14 +135,14 @@ impl Answer {
     }
 }
 
-/// What a JSON line says.
+/// A decoded JSON line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// Something happened in the room, now or, with `true`, in the past.
+    /// An event of the room; `true` if it's a replayed one.
     Record(Record, bool),
-    /// An answer to this client alone.
+    /// An answer to this client only.
     Answer(Answer),
-    /// A type that this version does not know.
+    /// A type that this version doesn't know.
     Unknown,
 }
 
@@ -157,7 +158,7 @@ pub enum DecodeError {
 }
 
 impl Received {
-    /// Reads a line. All text in it comes out clean.
+    /// Decodes a line. All text in the result is clean.
     pub fn decode(line: &str) -> Result<Self, DecodeError> {
         let fields: Fields = serde_json::from_str(line)?;
         let event = match fields.kind {
@@ -241,7 +242,7 @@ fn need<T>(field: Option<T>, name: &'static str) -> Result<T, DecodeError> {
     field.ok_or(DecodeError::Missing(name))
 }
 
-/// A line as it is read: which fields there are depends on its type.
+/// All fields of all types. Which of them are needed depends on `kind`.
 #[derive(Deserialize)]
 struct Fields {
     #[serde(rename = "type")]
@@ -270,7 +271,8 @@ struct Fields {
     replay: bool,
 }
 
-/// Reads a list, of which it keeps as much as a server lists: a line of nothing but commas would take hundreds of times its length in memory.
+/// Reads a list and keeps its first [`MAX_LISTED`] items: a line with a huge list would take hundreds
+/// of times its length in memory.
 fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {
@@ -324,8 +326,8 @@ struct Millis(Timestamp);
 impl Serialize for Millis {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         thread_local! {
-            /// What was written last, and as what: a busy room has hundreds of events in a millisecond, and to print a time takes as long as all
-            /// else.
+            /// The last time and its text: a busy room has hundreds of events per millisecond, and
+            /// formatting a time takes as long as everything else.
             static LAST: RefCell<(Timestamp, String)> =
                 const { RefCell::new((Timestamp::UNIX_EPOCH, String::new())) };
         }
@@ -351,14 +353,14 @@ impl Serialize for Text {
     }
 }
 
-/// Cleans what it reads: a file or a server may hold anything.
+/// Cleans the text: a file or a server may contain anything.
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Parse(|raw: &str| Ok::<_, Infallible>(Text::new(raw))))
     }
 }
 
-/// Reads a string where it lies, without a copy of it first.
+/// Reads a borrowed string, without a copy.
 struct Parse<F>(F);
 
 impl<T, E: Display, F: FnOnce(&str) -> Result<T, E>> Visitor<'_> for Parse<F> {

@@ -1,42 +1,43 @@
-//! Every limit of the wire, in one place.
+//! All limits of the protocol.
 
 use std::time::Duration;
 
-/// Longest line that a client may send, in bytes, without its ending. IRC has 512 and `ssh-chat` 1024.
+/// Longest line from a client, in bytes, without its ending. IRC has 512, `ssh-chat` 1024.
 pub const MAX_LINE: usize = 1024;
 
-/// Bytes without a line ending after which a client is not speaking this protocol, and is closed.
+/// Bytes without a line ending after which the server closes a connection: its peer doesn't speak
+/// this protocol.
 pub const MAX_UNTERMINATED: usize = 64 * 1024;
 
-/// Longest line that a server sends, in bytes, ending included.
+/// Longest line from the server, in bytes, ending included.
 pub const MAX_EVENT_LINE: usize = 64 * 1024;
 
-/// Longest line that the client takes from a server, in bytes, before it gives up on it.
+/// Longest line that a client accepts from a server, in bytes. After a longer one, it disconnects.
 pub const MAX_SERVER_LINE: usize = 1024 * 1024;
 
 /// Longest name, in characters.
 pub const MAX_NAME_CHARS: usize = 24;
 
-/// Longest name or group, in bytes: 24 characters of four bytes would make prefixes of 96.
+/// Longest name or group, in bytes: 24 characters of four bytes each would make prefixes of 96.
 pub const MAX_NAME_BYTES: usize = 64;
 
 /// Longest group, in characters.
 pub const MAX_GROUP_CHARS: usize = 16;
 
-/// Members that `/online` and a welcome list by name; the rest is a number.
+/// Members that `/online` and a welcome list by name. The others are only counted.
 pub const MAX_LISTED: usize = 500;
 
-/// Last events, of any kind, that who comes back by `/resume` can be given: with the longest texts, some 3 MiB.
+/// Most recent events of any kind that are kept for `/resume`: about 3 MiB with the longest texts.
 pub const MAX_RECENT: usize = 1000;
 
-/// Wrong names, passwords and tokens that a connection may give before it is closed.
+/// Wrong names, passwords and tokens after which a connection is closed.
 pub const LOGIN_TRIES: u32 = 5;
 
-/// Lines that a connection may send before it has a name, of whatever kind.
+/// Lines of any kind that a connection may send before it joins.
 pub const LOGIN_LINES: u32 = 1000;
 
-/// Time that a connection has to log in.
+/// Time limit for logging in.
 pub const LOGIN_TIME: Duration = Duration::from_secs(60);
 
-/// The port where nothing else is said.
+/// The port if none is given.
 pub const DEFAULT_PORT: u16 = 9999;

@@ -1,4 +1,4 @@
-//! Cuts a stream of bytes into lines, however the network cut it into packets.
+//! Splits a byte stream into lines, however the network split it into packets.
 
 use thiserror::Error;
 
@@ -13,24 +13,24 @@ pub enum LineError {
     NotUtf8,
 }
 
-/// Bytes go in as they come, lines come out whole.
+/// Collects bytes and hands out whole lines.
 ///
-/// A line ends in LF; a CR before it is dropped. It holds no more than what has not been handed out
-/// yet, and of a line that is too long only its length.
+/// A line ends in LF; a CR before it is dropped. The buffer holds only bytes that haven't been handed
+/// out yet. Of a line that is too long, it keeps the length only.
 #[derive(Debug)]
 pub struct Lines {
     buffer: Vec<u8>,
-    /// Where the next line begins in `buffer`.
+    /// Start of the next line in `buffer`.
     start: usize,
-    /// Bytes from `start` that are known to hold no LF, so that slow bytes are looked at once.
+    /// Bytes from `start` that hold no LF, so that a line that comes slowly is searched once.
     scanned: usize,
-    /// Bytes of the current line that were thrown away, since it is too long anyway.
+    /// Bytes of the current line that were dropped because the line is too long.
     dropped: usize,
     max_line: usize,
 }
 
 impl Lines {
-    /// Lines of at most `max_line` bytes, without their ending.
+    /// `max_line` is in bytes, without the ending.
     pub fn new(max_line: usize) -> Self {
         Self {
             buffer: Vec::new(),
@@ -41,19 +41,19 @@ impl Lines {
         }
     }
 
-    /// Takes what was read.
+    /// Adds bytes that were read.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.start);
         self.start = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole line, or `None` until more bytes come.
+    /// The next whole line; `None` if more bytes are needed.
     pub fn next_line(&mut self) -> Option<Result<&str, LineError>> {
         let rest = self.buffer.len() - self.start;
         let Some(at) = memchr::memchr(b'\n', &self.buffer[self.start + self.scanned..]) else {
             self.scanned = rest;
-            // One more for the CR that may be the beginning of the ending.
+            // The last byte may be the CR of the ending.
             if rest > self.max_line + 1 {
                 self.dropped += rest;
                 self.buffer.clear();
@@ -74,7 +74,7 @@ impl Lines {
         Some(std::str::from_utf8(line).map_err(|_| LineError::NotUtf8))
     }
 
-    /// After the end of input: the last line, where it has no ending.
+    /// At the end of the input: the last line, if it has no ending.
     pub fn last_line(&mut self) -> Option<Result<&str, LineError>> {
         if self.unended() == 0 {
             return None;

@@ -1,4 +1,4 @@
-//! What goes over the wire: lines, names, text, requests and events. No sockets, no threads, no clock.
+//! The wire protocol: lines, names, text, commands and events. No sockets, threads or clock.
 
 pub mod commands;
 pub mod console;

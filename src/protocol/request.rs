@@ -1,4 +1,4 @@
-//! What a client may send: the lines before it has a name, and those of a member.
+//! Parses the lines that clients send, before they join and as members.
 
 use std::fmt;
 
@@ -10,29 +10,27 @@ use crate::protocol::line::LineError;
 use crate::protocol::name::{Group, GroupError, Name, NameError};
 use crate::protocol::text::Text;
 
-/// How a client gets what it gets.
+/// The format of everything the server sends to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Lines for a person with netcat.
+    /// Text lines, for people with netcat.
     Plain,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// A line of a client that has no name yet.
+/// A line of a client that hasn't joined.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Login<'a> {
-    /// Nothing visible: does nothing.
+    /// A line with nothing visible. Does nothing.
     Nothing,
-    /// The words of an [`Identity`], plain or after `/json`.
+    /// The words of an [`Identity`], alone or after `/json`.
     Enter(Option<Format>, &'a str),
-    /// `/resume TOKEN SEQ`: the token, and the last event that the client has. None where it is not written so.
+    /// `/resume TOKEN SEQ`: the token, and the number of the last event that the client has. `None` if
+    /// the arguments are wrong.
     Resume(Option<(&'a str, u64)>),
-    /// `/pass PASSWORD`.
     Pass(&'a str),
-    /// `/help`.
     Help(Language),
-    /// `/quit`.
     Quit,
     /// Another command.
     Unknown(Text),
@@ -41,7 +39,6 @@ pub enum Login<'a> {
 }
 
 impl<'a> Login<'a> {
-    /// Reads a line.
     pub fn parse(line: &'a str) -> Self {
         let line = line.trim();
         if visible(line).is_none() {
@@ -79,12 +76,10 @@ fn is_http(line: &str) -> bool {
     method.bytes().all(|b| b.is_ascii_uppercase()) && version.starts_with("HTTP/1.")
 }
 
-/// Who a client is: `NAME [GROUP]`.
+/// A client's name and group: `NAME [GROUP]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The name.
     pub name: Name,
-    /// The group, where one was given.
     pub group: Option<Group>,
 }
 
@@ -112,7 +107,6 @@ pub enum IdentityError {
 }
 
 impl Identity {
-    /// Reads `NAME [GROUP]`.
     pub fn parse(words: &str) -> Result<Self, IdentityError> {
         let mut each = words.split_whitespace();
         let name = each.next().ok_or(IdentityError::NoName)?;
@@ -127,7 +121,7 @@ impl Identity {
     }
 }
 
-/// `Jan Kowalski z 3ID12` as one name, as far as that fits.
+/// Joins words into one name, as many as fit: `Jan_Kowalski_z_3ID12`.
 fn joined(words: &str) -> Text {
     let mut joined = String::new();
     for word in words.split_whitespace() {
@@ -144,24 +138,18 @@ fn joined(words: &str) -> Text {
     Text::new(&joined)
 }
 
-/// What a member asks for in one line.
+/// A line of a member.
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// Nothing visible: does nothing.
+    /// A line with nothing visible. Does nothing.
     Nothing,
-    /// A message to everybody.
+    /// A message to all members.
     Say(Text),
-    /// `/msg NAME TEXT`.
     Msg(Name, Text),
-    /// `/reply TEXT`.
     Reply(Text),
-    /// `/changename NEW`.
     Rename(Name),
-    /// `/online`.
     Online,
-    /// `/help`.
     Help(Language),
-    /// `/quit`.
     Quit,
 }
 
@@ -187,7 +175,7 @@ pub enum RequestError {
 }
 
 impl Request {
-    /// Reads a line of a member whose client speaks `format`.
+    /// Parses a line of a member whose client uses `format`.
     pub fn parse(line: &str, format: Format) -> Result<Self, RequestError> {
         if format == Format::Plain && line.trim_end().eq_ignore_ascii_case("exit") {
             return Ok(Self::Quit);
@@ -219,8 +207,8 @@ impl Request {
         }
     }
 
-    /// What the server sends back if it accepts the request: the text, and whether it is private.
-    /// `None` if the request is no message.
+    /// The part of a message that the server sends back to its author once it's delivered: the text,
+    /// and whether it's private. `None` for other requests.
     pub fn echo(self) -> Option<(Text, bool)> {
         match self {
             Self::Say(text) => Some((text, false)),
@@ -235,13 +223,14 @@ fn visible(raw: &str) -> Option<Text> {
     text.is_visible().then_some(text)
 }
 
-/// Reads the name that somebody is called by: what is seen of it, as what was copied with it cannot be seen. `usage` is the error where there is nothing.
+/// Parses the name of another member. Ignores invisible characters, which may have been copied along
+/// with a name. Returns `usage` if nothing is left.
 pub(crate) fn parse_recipient(raw: &str, usage: RequestError) -> Result<Name, RequestError> {
     let seen = visible(raw).ok_or(usage)?;
     Name::new(seen.as_str()).map_err(|_| RequestError::NotHere(excerpt(seen.as_str())))
 }
 
-/// What a member typed, short enough to be shown back.
+/// The start of what a member typed, short enough for an error message.
 pub(crate) fn excerpt(raw: &str) -> Text {
     let end = raw.floor_char_boundary(MAX_NAME_CHARS * 4);
     Text::new(&raw[..end])

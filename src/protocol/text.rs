@@ -1,7 +1,7 @@
-//! What may reach a screen: text without controls, and without characters that hide or reorder it.
+//! Text that is safe to show: without controls, and without characters that hide or reorder text.
 //!
-//! Characters are judged one by one and escape sequences are not parsed: once its ESC is a visible `␛`, the rest of a
-//! sequence is harmless text, and an unfinished one cannot swallow what follows.
+//! Characters are checked one by one, and escape sequences aren't parsed: once its ESC is a visible
+//! `␛`, the rest of a sequence is harmless text, and an unfinished one can't swallow what follows.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,14 +9,16 @@ use std::sync::Arc;
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// Combining marks of one sort, stacked or spacing, that may follow a character. Living scripts need up to four of
-/// each (Burmese `လျှော့` has three spacing and two stacked); more of them climb over the neighbouring lines.
+/// Combining marks of one kind, stacked or spacing, that may follow a character. Living scripts need
+/// up to four of each (Burmese `လျှော့` has three spacing and two stacked marks). More of them would be
+/// drawn over the lines above and below.
 const MAX_MARKS: u8 = 4;
 
-/// Joiners and variation selectors in a row: an emoji needs a selector and a joiner (`❤️‍🔥`), nothing needs a third.
+/// Joiners and variation selectors in a row. An emoji needs a selector and a joiner (`❤️‍🔥`); nothing
+/// needs a third.
 const MAX_JOINERS: u8 = 2;
 
-/// Text that a terminal can be shown: cleaned once, when it is made. A clone shares it.
+/// Text that a terminal can show, cleaned when it's created. Clones share one allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Text(Arc<str>);
 
@@ -26,12 +28,11 @@ impl Text {
         Self(clean(raw).into())
     }
 
-    /// The cleaned text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is anything to see in it, as [`is_visible`] judges.
+    /// See [`is_visible`].
     pub fn is_visible(&self) -> bool {
         is_visible(&self.0)
     }
@@ -43,17 +44,19 @@ impl fmt::Display for Text {
     }
 }
 
-/// Takes from `raw` what could control a terminal, or hide or reorder text on it; the rest stays as it was sent.
+/// Removes from `raw` what could control a terminal, or hide or reorder text on it.
 ///
-/// - C0 controls and DEL become their pictures (U+2400, "Control Pictures"), C1 controls U+FFFD: terminals obey them
-///   inside UTF-8 too. A tab and the line and paragraph separators become a space.
-/// - Gone are the bidirectional controls (UAX 9, section 2), the other format characters (category Cf) but for the
-///   prepended concatenation marks, the default-ignorable characters (UAX 44) and the noncharacters.
-/// - The joiners (ZWJ, ZWNJ, CGJ) and the variation selectors stay after something visible, two in a row.
-/// - Combining marks stay, up to four that stack (Mn, Me) and four that take room of their own (Mc) on a character.
+/// - C0 controls and DEL become their pictures (U+2400, "Control Pictures"), C1 controls become U+FFFD:
+///   terminals obey them in UTF-8 too. Tabs and line and paragraph separators become spaces.
+/// - Removed are bidirectional controls (UAX 9, section 2), other format characters (category Cf)
+///   except the prepended concatenation marks, default-ignorable characters (UAX 44) and
+///   noncharacters.
+/// - Joiners (ZWJ, ZWNJ, CGJ) and variation selectors stay after a visible character, two in a row.
+/// - Combining marks stay, up to four that stack (Mn, Me) and four that take space of their own (Mc)
+///   per character.
 ///
-/// Nothing is allocated where nothing changes. The result is at most three times as long as `raw`, and cleaning it
-/// again changes nothing.
+/// Allocates only if something changes. The result is at most three times as long as `raw`, and
+/// cleaning it again changes nothing.
 pub fn clean(raw: &str) -> Cow<'_, str> {
     if is_printable_ascii(raw) {
         return Cow::Borrowed(raw);
@@ -73,8 +76,8 @@ pub fn clean(raw: &str) -> Cow<'_, str> {
     Cow::Borrowed(raw)
 }
 
-/// Whether at least one character of `text` leaves something on a screen. Blanks, the empty Braille cell among them,
-/// do not, nor do marks, joiners and selectors that stand on nothing.
+/// Whether at least one character of `text` can be seen. Spaces, including the empty Braille cell,
+/// can't, nor can marks, joiners and selectors without a base character.
 pub fn is_visible(text: &str) -> bool {
     text.chars().any(|c| match kind(c) {
         Kind::Visible => true,
@@ -83,32 +86,30 @@ pub fn is_visible(text: &str) -> bool {
     })
 }
 
-/// The common case. Without an early end, so that the compiler can look at many bytes at once.
+/// The common case. There is no early exit, so that the compiler can vectorize the loop.
 fn is_printable_ascii(text: &str) -> bool {
     text.bytes()
         .fold(true, |all, byte| all & matches!(byte, b' '..=b'~'))
 }
 
-/// What a character does on a screen, as far as cleaning and names have to know.
+/// What a character does on a screen, as far as cleaning and names need to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A character that one sees.
     Visible,
-    /// Room in which nothing is drawn.
+    /// Takes space, but nothing is drawn in it.
     Blank,
-    /// A mark drawn over, under or around the character before it (Mn, Me).
+    /// A mark over, under or around the character before it (Mn, Me).
     StackedMark,
     /// A mark beside the character before it (Mc).
     SpacingMark,
-    /// Nothing by itself; changes how its neighbours are drawn.
+    /// Not drawn itself; changes how its neighbors are drawn.
     Joiner,
-    /// Nothing that a reader sees, or a change to the order of what they see.
+    /// Not drawn, or changes the order of other characters.
     Hidden,
-    /// Must not be shown as it is.
+    /// Must not be shown; the character to show instead.
     Replaced(char),
 }
 
-/// The kind of `c`.
 pub(crate) fn kind(c: char) -> Kind {
     match c {
         ' ' => Kind::Blank,
@@ -119,7 +120,7 @@ pub(crate) fn kind(c: char) -> Kind {
         ),
         '\x7f' => Kind::Replaced('\u{2421}'),
         '\u{80}'..='\u{9f}' => Kind::Replaced(char::REPLACEMENT_CHARACTER),
-        // Latin, Greek, Cyrillic, Chinese and Korean, without a search through the tables.
+        // Latin, Greek, Cyrillic, Chinese and Korean, without a search in the tables.
         '\u{a1}'..='\u{ac}'
         | '\u{ae}'..='\u{2ff}'
         | '\u{370}'..='\u{482}'
@@ -133,8 +134,8 @@ pub(crate) fn kind(c: char) -> Kind {
         | '\u{180f}'
         | '\u{fe00}'..='\u{fe0f}'
         | '\u{e0100}'..='\u{e01ef}' => Kind::Joiner,
-        // Default-ignorable though no format characters: Hangul fillers, two Khmer vowels, and places that are kept
-        // free for more of the kind, with the tags.
+        // Default-ignorable, but not format characters: Hangul fillers, two Khmer vowels, and code
+        // points reserved for more of them, including the tags.
         '\u{115f}'
         | '\u{1160}'
         | '\u{3164}'
@@ -147,10 +148,11 @@ pub(crate) fn kind(c: char) -> Kind {
         // Noncharacters.
         '\u{fdd0}'..='\u{fdef}' => Kind::Hidden,
         c if u32::from(c) & 0xfffe == 0xfffe => Kind::Hidden,
-        // Empty by design, though no white space: a Braille cell, a notehead, two hieroglyphs.
+        // Empty by design, but not white space: a Braille cell, a notehead, two hieroglyphs.
         '\u{2800}' | '\u{1d159}' | '\u{13441}' | '\u{13442}' => Kind::Blank,
         c if c.is_whitespace() => Kind::Blank,
-        // Prepended concatenation marks (UAX 44): format characters that are drawn around the digits after them.
+        // Prepended concatenation marks (UAX 44): format characters that are drawn around the digits
+        // after them.
         '\u{600}'..='\u{605}'
         | '\u{6dd}'
         | '\u{70f}'
@@ -168,11 +170,11 @@ pub(crate) fn kind(c: char) -> Kind {
     }
 }
 
-/// What stands before the next character. Only what is kept changes it: were it otherwise, cleaning twice would give
-/// another text than cleaning once.
+/// The characters before the current one. Only those that are kept count; otherwise cleaning twice
+/// would give another result than cleaning once.
 #[derive(Default)]
 struct Place {
-    /// The last character that is no mark and no joiner can be seen.
+    /// Whether the last character other than marks and joiners is visible.
     after_visible: bool,
     joiners: u8,
     stacked: u8,
@@ -180,7 +182,7 @@ struct Place {
 }
 
 impl Place {
-    /// What to keep of `c` here.
+    /// The character to keep instead of `c`, if any.
     fn admit(&mut self, c: char) -> Option<char> {
         let (kept, after_visible) = match kind(c) {
             Kind::Visible => (c, true),
@@ -219,7 +221,7 @@ mod tests {
 
     use super::*;
 
-    /// These arrive as they were sent, and without a copy.
+    /// Asserts that `text` isn't changed, nor copied.
     #[track_caller]
     fn stays(text: &str) {
         assert!(

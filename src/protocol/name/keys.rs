@@ -1,10 +1,11 @@
-//! Comparison keys: two names that share one can't both be in a room.
+//! Comparison keys: two names with an equal key can't be in a room at once.
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use unicode_security::confusable_detection::skeleton;
 
-/// Both ways, since neither finds all: `ALICE` is `alice` only when it is folded first, as its `I` looks like an `l`, and
-/// looks like `ALlCE` only before. What is seen is folded in the end, as a skeleton may have capitals (`0` has `O`).
+/// The skeleton of the folded name, and that of the name as it is. Each finds pairs that the other
+/// misses: an `I` looks like an `l`, so `ALICE` matches `alice` only if it's folded first, and `ALlCE`
+/// only if it isn't. Skeletons are folded again, because they may have capitals (that of `0` is `O`).
 pub(crate) fn keys(name: &str) -> [String; 2] {
     [fold(&look(&fold(name))), fold(&look(name))]
 }
@@ -13,8 +14,8 @@ pub(crate) fn same(one: &[String; 2], other: &[String; 2]) -> bool {
     one.iter().zip(other).any(|(one, other)| one == other)
 }
 
-/// Without case, much as in "Default Caseless Matching" of the Unicode Standard (section 3.13): up and down again, so
-/// that `ß` meets `SS` and `ς` meets `Σ`, which the lower-casing of RFC 8265 keeps apart.
+/// Removes case, much like "Default Caseless Matching" of the Unicode Standard (section 3.13): to upper
+/// case and back, so that `ß` matches `SS` and `ς` matches `Σ`. The lower-casing of RFC 8265 doesn't.
 fn fold(text: &str) -> String {
     text.chars()
         .flat_map(char::to_uppercase)
@@ -22,26 +23,23 @@ fn fold(text: &str) -> String {
         .collect()
 }
 
-/// `text` in one case and without the marks on its letters, as somebody types it whose keyboard has none: `Łukasz` becomes
-/// `lukasz`.
+/// Removes case and the marks on letters, which not every keyboard has: `Łukasz` becomes `lukasz`.
 pub(crate) fn without_marks(text: &str) -> String {
     let is_mark = |c: char| c.general_category() == GeneralCategory::NonspacingMark;
     let bare = |c: char| {
         let mut buffer = [0; 4];
         let mut parts = skeleton(c.encode_utf8(&mut buffer)).peekable();
         let first = parts.next().unwrap_or(c);
-        match parts.peek().is_some() && parts.all(is_mark) {
-            true => first,
-            false => c,
-        }
+        let is_marked = parts.peek().is_some() && parts.all(is_mark);
+        if is_marked { first } else { c }
     };
     fold(text).chars().map(bare).collect()
 }
 
-/// The skeleton of UTS 39, section 4, with one change: there `m` looks like `rn`, so that `modem` and `modern` could
-/// not meet. No other letter of ours has a skeleton of several letters.
+/// The skeleton of UTS 39, section 4, except that `m` doesn't look like `rn`: otherwise `modem` and
+/// `modern` would be the same name. No other letter of the alphabet has a skeleton of several letters.
 fn look(text: &str) -> String {
-    // A private-use character, which no name contains, takes the place of each m, with or without marks.
+    // A private-use character, which no name contains, stands for each m, with or without marks.
     const M: char = '\u{e000}';
     let mut without_m = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,7 +1,7 @@
-//! Who is who: names that can be typed and told apart, and the groups beside them.
+//! Names that can be typed and told apart, and groups.
 //!
-//! An alphabet of our own comes first, because PRECIS (RFC 8265) lets `*` and `:` into a username. PRECIS gives the
-//! form that is shown, and the skeleton of UTS 39 finds the letters that look alike.
+//! Names have an alphabet of their own, because PRECIS (RFC 8265) allows `*` and `:` in usernames.
+//! PRECIS gives the form that is shown; the skeletons of UTS 39 find names that look alike.
 
 pub(crate) mod keys;
 mod script_rules;
@@ -21,17 +21,20 @@ use crate::protocol::name::script_rules::{
 };
 use crate::protocol::text::{Kind, Text, clean, kind};
 
-/// A group within its limit of characters, of four bytes at most, is within that of bytes.
+// A character has four bytes at most, so a group within its limit of characters is within that of
+// bytes.
 const _: () = assert!(MAX_GROUP_CHARS * 4 <= MAX_NAME_BYTES);
 
-/// Names that would speak for the room, or that a plain client could mistake for a command. In capitals as well where
-/// a capital has a look-alike of its own: `EXlT` with an `l` looks like `EXIT`, not like `exit`.
+/// Names that would seem to speak for the room, or that a plain client could mistake for a command.
+/// Capitals are listed if one of them has a look-alike of its own: `EXlT` with an `l` looks like
+/// `EXIT`, but not like `exit`.
 const RESERVED: &[&str] = &["server", "system", "admin", "ADMIN", "exit", "EXIT"];
 
-/// What a member is called: 1 to 24 letters, marks and digits of any script, `_`, `-` and `'`, at most 64 bytes,
-/// beginning with a letter or digit. Nothing in it hides, reorders or ends what stands around it. A clone shares it.
+/// A member's name: 1 to 24 letters, marks and digits of any script, `_`, `-` and `'`, at most
+/// 64 bytes, beginning with a letter or digit. Nothing in it hides, reorders or ends the text around
+/// it. Clones share one allocation.
 ///
-/// Equality (`==`) is that of the spelling; whether two members may have two names is told by [`Name::is_same`].
+/// `==` compares the spelling. [`Name::is_same`] tells whether a room accepts two names at once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Name(Arc<Spelled>);
 
@@ -42,8 +45,8 @@ struct Spelled {
 }
 
 impl Name {
-    /// Checks `raw` and gives it the form in which it is shown: NFC, without full-width and half-width letters, the
-    /// case as it was typed (RFC 8265, section 3.4).
+    /// Checks `raw` and converts it to the form that is shown: NFC, without full-width and half-width
+    /// letters, in the case that was typed (RFC 8265, section 3.4).
     pub fn new(raw: &str) -> Result<Self, NameError> {
         let spelling = normal(raw);
         let first = spelling.chars().next().ok_or(NameError::Empty)?;
@@ -62,7 +65,8 @@ impl Name {
         if let Some(c) = foreign(&spelling, NAME_SIGNS).or_else(|| line_sign(&spelling)) {
             return Err(NameError::Character(c));
         }
-        // ASCII has neither marks nor another order, and a class that comes at once is not to wait for its names.
+        // ASCII has neither marks nor a writing direction, and these checks are slow: a whole class
+        // may join at once.
         if !spelling.is_ascii() {
             if let Some(mark) = mark_of_another_script(&spelling) {
                 return Err(NameError::Mark(mark));
@@ -84,32 +88,29 @@ impl Name {
         })))
     }
 
-    /// The name as it is shown.
     pub fn as_str(&self) -> &str {
         self.0.text.as_str()
     }
 
-    /// The name as it is shown.
     pub fn text(&self) -> &Text {
         &self.0.text
     }
 
-    /// Whether nobody could tell the two apart: they fold to the same name, or look the same. Of three names, the
-    /// first and second can be the same, and the second and third, but not the first and third (`alice`, `ALICE`,
-    /// `ALlCE`).
+    /// Whether the two are easily confused: they differ in case only, or look the same. This is not
+    /// transitive: `alice` is the same as `ALICE`, and `ALICE` as `ALlCE`, but not `alice` as `ALlCE`.
     pub fn is_same(&self, other: &Self) -> bool {
         same(&self.0.keys, &other.0.keys)
     }
 
-    /// Two names are the same when their first keys are equal or their second keys are: a map for each finds a name
-    /// without a look at all members.
+    /// Two names are the same if their first keys are equal or their second keys are. With a map for
+    /// each, a lookup needs no loop over all members.
     pub fn keys(&self) -> [&str; 2] {
         let [folded, seen] = &self.0.keys;
         [folded, seen]
     }
 
-    /// Another name to try: this one, cut where it must be, with `n` behind it. None where that would not be a name,
-    /// as after Arabic digits, which do not go with others (RFC 5893).
+    /// Another name to try: this one with `n` appended, shortened if necessary. `None` if that isn't a
+    /// name, as after Arabic digits, which can't be mixed with others (RFC 5893).
     pub fn with_number(&self, n: u32) -> Option<Self> {
         let number = n.to_string();
         let name = self.as_str();
@@ -135,13 +136,13 @@ impl fmt::Debug for Name {
     }
 }
 
-/// Where a member belongs: 1 to 16 of the characters of a name, `/` and `.`, at most 64 bytes. Nobody is known by it,
-/// so it may look like another.
+/// A member's group, such as a class: 1 to 16 of the characters of a name, `/` and `.`, at most
+/// 64 bytes. It identifies no one, so it may look like another.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Group(Text);
 
 impl Group {
-    /// Checks `raw` and gives it the form in which it is shown, as [`Name::new`] does.
+    /// Checks `raw` and converts it to the form that is shown, like [`Name::new`].
     pub fn new(raw: &str) -> Result<Self, GroupError> {
         let spelling = normal(raw);
         let first = spelling.chars().next().ok_or(GroupError::Empty)?;
@@ -160,12 +161,10 @@ impl Group {
         Ok(Self(Text::new(&spelling)))
     }
 
-    /// The group as it is shown.
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 
-    /// The group as it is shown.
     pub fn text(&self) -> &Text {
         &self.0
     }
@@ -240,7 +239,8 @@ pub enum GroupError {
     Marks,
 }
 
-/// A character as a message may show it: by its number where it would not be seen, or would change what is around it.
+/// Shows a character in a message: as its code point if it's invisible or would change the text around
+/// it.
 struct Quoted(char);
 
 impl fmt::Display for Quoted {
@@ -258,13 +258,14 @@ impl fmt::Display for Quoted {
     }
 }
 
-/// The form that is shown: width mapping and NFC (RFC 8265, section 3.4.2).
+/// Converts to the form that is shown: width mapping and NFC (RFC 8265, section 3.4.2).
 fn normal(raw: &str) -> String {
     if raw.is_ascii() {
         return raw.into();
     }
     let profile = UsernameCasePreserved::new();
-    // Neither rule can fail: every character has a narrow form and an NFC, if only itself. Empty is refused by all.
+    // Neither rule can fail: every character has a narrow form and an NFC, if only itself. The callers
+    // reject an empty string.
     profile
         .width_mapping_rule(raw)
         .and_then(|narrow| profile.normalization_rule(narrow))

@@ -1,4 +1,4 @@
-//! Which characters of which scripts may stand where in a name.
+//! The characters that names may have, by script and position.
 
 use std::ops::RangeInclusive;
 
@@ -11,29 +11,30 @@ use unicode_security::confusable_detection::skeleton;
 
 use crate::protocol::text::{Kind, kind};
 
-/// The signs that a name may have after its first character.
+/// Punctuation that a name may have after its first character.
 pub(crate) const NAME_SIGNS: &[char] = &['_', '-', '\''];
 
-/// The signs that a group may have.
+/// Punctuation that a group may have.
 pub(crate) const GROUP_SIGNS: &[char] = &['_', '-', '\'', '/', '.'];
 
-/// Letters that PRECIS takes for others in disguise, as they have a compatibility decomposition, and that ordinary
-/// names are written with: Armenian `և` (`Սևակ`), Thai and Lao `ำ` and `ຳ` (`น้ำ`), Lao `ໜ` and `ໝ`.
-const NO_DISGUISE: &[char] = &['\u{587}', '\u{e33}', '\u{eb3}', '\u{edc}', '\u{edd}'];
+/// Letters of ordinary names that PRECIS disallows because they have a compatibility decomposition:
+/// Armenian `և` (`Սևակ`), Thai and Lao `ำ` and `ຳ` (`น้ำ`), Lao `ໜ` and `ໝ`.
+const EXTRA_LETTERS: &[char] = &['\u{587}', '\u{e33}', '\u{eb3}', '\u{edc}', '\u{edd}'];
 
-/// What stands at the beginning of lines that no member writes, or behind a name. A letter that looks so (`ǃ`, U+01C3; `ː`, U+02D0) cannot be in
-/// a name.
+/// Punctuation that begins the server's lines, or that follows a name. A letter that looks like one of
+/// them (`ǃ`, U+01C3; `ː`, U+02D0) can't be in a name.
 const LINE_SIGNS: &[char] = &['*', '!', '[', ']', ':'];
 
 /// The block "Combining Diacritical Marks".
 const ACCENTS: RangeInclusive<char> = '\u{300}'..='\u{36f}';
 
-/// The first character of `text` that is neither of the alphabet nor one of `signs`.
+/// The first character of `text` that is neither in the alphabet nor in `signs`.
 pub(crate) fn foreign(text: &str, signs: &[char]) -> Option<char> {
     let stranger = text
         .chars()
         .find(|c| !signs.contains(c) && !is_of_the_alphabet(*c));
-    // Arabic and extended Arabic digits look the same in part, and may not be mixed (RFC 5892, appendix A.8).
+    // Some Arabic and extended Arabic digits look the same, so they can't be mixed (RFC 5892,
+    // appendix A.8).
     let arabic = || text.contains(|c| matches!(c, '\u{660}'..='\u{669}'));
     stranger.or_else(|| {
         text.chars()
@@ -41,7 +42,7 @@ pub(crate) fn foreign(text: &str, signs: &[char]) -> Option<char> {
     })
 }
 
-/// Letters, marks and decimal digits that RFC 8264 lets into identifiers.
+/// Whether RFC 8264 allows a letter, mark or decimal digit in identifiers.
 fn is_of_the_alphabet(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_alphanumeric();
@@ -51,19 +52,20 @@ fn is_of_the_alphabet(c: char) -> bool {
         kind(c),
         Kind::Visible | Kind::StackedMark | Kind::SpacingMark
     );
-    of_a_word && seen && (is_valid_in_precis(c) || NO_DISGUISE.contains(&c))
+    of_a_word && seen && (is_valid_in_precis(c) || EXTRA_LETTERS.contains(&c))
 }
 
 fn is_valid_in_precis(c: char) -> bool {
     match IdentifierClass::default().get_value_from_char(c) {
         DerivedPropertyValue::PValid | DerivedPropertyValue::SpecClassPval => true,
-        // What is left of these in the alphabet are the Arabic digits, which `foreign` looks after.
+        // In the alphabet, these are the Arabic digits only. `foreign` checks them.
         DerivedPropertyValue::ContextO => true,
         DerivedPropertyValue::ContextJ
         | DerivedPropertyValue::Disallowed
         | DerivedPropertyValue::SpecClassDis => false,
-        // The registry has stood still since Unicode 6.3. For a letter that came later (Adlam, Georgian capitals,
-        // rare Chinese ones), what is left of its algorithm is whether the letter is another one in disguise.
+        // The registry ends with Unicode 6.3. For later letters (Adlam, Georgian capitals, rare
+        // Chinese characters), the part of its algorithm that matters here is whether the letter has
+        // a compatibility decomposition.
         DerivedPropertyValue::Unassigned => {
             let letter = c.to_string();
             Nickname::new()
@@ -104,14 +106,17 @@ fn looks_like_line_sign(c: char) -> bool {
         && skeleton(c.encode_utf8(&mut [0; 4])).any(|part| LINE_SIGNS.contains(&part))
 }
 
-/// The first letter that looks like one of [`LINE_SIGNS`]. Marks do in scripts of their own: names in Sanskrit end with one (`रामः`).
+/// The first letter that looks like one of [`LINE_SIGNS`]. Marks may look like one in their own
+/// scripts: Sanskrit names end with one (`रामः`).
 pub(crate) fn line_sign(name: &str) -> Option<char> {
     name.chars()
         .find(|c| is_letter_or_digit(*c) && looks_like_line_sign(*c))
 }
 
-/// The first mark behind a letter that no script writes it on (script extensions, UAX 24). Many a font draws nothing for it, and the name looks like
-/// one without it. Of those that belong to no script, the [`ACCENTS`] stand anywhere; the others are for phonetics, symbols and music.
+/// The first mark whose script differs from that of the letter before it (script extensions, UAX 24).
+/// Many fonts draw nothing for such a mark, so the name would look like one without it. Of the marks
+/// without a script, the [`ACCENTS`] may follow any letter; the others are for phonetics, symbols and
+/// music.
 pub(crate) fn mark_of_another_script(name: &str) -> Option<char> {
     let mut base = None;
     name.chars().find(|c| {
@@ -121,16 +126,19 @@ pub(crate) fn mark_of_another_script(name: &str) -> Option<char> {
             return false;
         }
         let is_general = scripts.is_common() || scripts.is_inherited();
-        match is_general {
-            true => !ACCENTS.contains(c),
-            false => base.is_none_or(|base| base.intersection(scripts).is_empty()),
+        if is_general {
+            !ACCENTS.contains(c)
+        } else {
+            base.is_none_or(|base| base.intersection(scripts).is_empty())
         }
     })
 }
 
-/// The bidi rule of RFC 5893, so that two names that differ do not look the same. It also asks for a letter or digit
-/// at the end; signs may stand there too, as in the Hebrew `ג'ורג'`, since none can stand at the beginning. Vowel points and other marks
-/// go with their letter everywhere (section 2, rules 2 and 3), which the crate knows of the end alone.
+/// Checks the bidi rule of RFC 5893, so that names that differ don't look the same.
+///
+/// The rule also requires a letter or digit at the end. Punctuation is allowed there too, as in Hebrew
+/// `ג'ורג'`, because it can't be at the beginning. Vowel points and other marks are allowed after any
+/// letter (section 2, rules 2 and 3); the crate allows them only at the end, so they are removed first.
 pub(crate) fn keeps_its_order(name: &str) -> bool {
     let is_mark = |c: &char| c.general_category() == GeneralCategory::NonspacingMark;
     let unmarked: String = name.chars().filter(|c| !is_mark(c)).collect();
