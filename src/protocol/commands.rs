@@ -372,9 +372,14 @@ pub fn of_client() -> impl Iterator<Item = &'static Command> {
     rows(&MEMBER).chain(rows(&CLIENT))
 }
 
+/// The commands that can be typed on a server's console.
+pub fn of_operator() -> impl Iterator<Item = &'static Command> {
+    rows(&OPERATOR)
+}
+
 /// The commands that can be typed on the console of a session's server.
 pub fn of_console() -> impl Iterator<Item = &'static Command> {
-    rows(&OPERATOR).chain(rows(&LAUNCHER))
+    of_operator().chain(rows(&LAUNCHER))
 }
 
 fn rows<Id>(table: &'static [(Id, Command)]) -> impl Iterator<Item = &'static Command> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
 
+use crate::protocol::commands::{self, OperatorCommand};
 use crate::protocol::event::Answer;
 use crate::protocol::request::{self, RequestError};
 use crate::protocol::text::Text;
@@ -15,18 +16,6 @@ use crate::tty;
 use crate::tty::console::{Console, Input};
 use crate::tty::input::Keyboard;
 use crate::tty::raw_mode;
-
-/// The commands that Tab completes.
-const COMMANDS: [&str; 5] = ["/help", "/kick", "/online", "/quit", "/say"];
-
-/// Each line fits in a pane of 40 columns.
-const HELP: [&str; 5] = [
-    "/say TEXT: speak to everybody",
-    "/kick NAME [REASON]: disconnect NAME",
-    "/online: who is here",
-    "/help: this list",
-    "/quit: end the server, like Ctrl+C",
-];
 
 /// The result of a command.
 pub(crate) enum Outcome {
@@ -83,7 +72,8 @@ pub(crate) fn start(lifeline: bool, events: Sender<ServerEvent>, log: &Log) -> i
 
 fn read_keys(console: &Console, keyboard: Keyboard, events: &Sender<ServerEvent>, log: &Poster) {
     let keyboard = keyboard.pausing_in_background(None);
-    let complete = |before: &str| tty::console::complete(before, &COMMANDS, &log.names());
+    let complete =
+        |before: &str| tty::console::complete(before, commands::of_operator(), &log.names());
     console.read_keys(keyboard, complete, |input| match input {
         Input::Line(line) => {
             log.post(Entry::Typed(line.clone()));
@@ -100,33 +90,32 @@ pub(crate) fn handle(line: &str, room: &Room) -> Outcome {
     let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();
     let error = |error: RequestError| Outcome::Answer(Answer::Error(Text::new(&error.to_string())));
-    match command.to_lowercase().as_str() {
-        "" => Outcome::Nothing,
-        "/say" => {
+    let word = command.to_lowercase();
+    if word.is_empty() {
+        return Outcome::Nothing;
+    }
+    let Some((command, row)) = commands::find(&commands::OPERATOR, &word) else {
+        let word = request::excerpt(&word);
+        let text = format!("unknown command {word}: /say TEXT speaks, /help lists the commands");
+        return Outcome::Answer(Answer::Error(Text::new(&text)));
+    };
+    match command {
+        OperatorCommand::Say => {
             let text = Text::new(rest);
             if !text.is_visible() {
-                return error(RequestError::Usage("/say TEXT"));
+                return error(RequestError::Usage(row.usage));
             }
             room.say(text);
             Outcome::Nothing
         }
-        "/kick" => {
+        OperatorCommand::Kick => {
             let (name, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-            let usage = RequestError::Usage("/kick NAME or /kick NAME REASON");
-            let kicked = request::parse_recipient(name, usage)
+            let kicked = request::parse_recipient(name, RequestError::Usage(row.usage))
                 .and_then(|name| room.kick(&name, reason.trim()));
             kicked.map_or_else(error, |()| Outcome::Nothing)
         }
-        "/online" | "/who" => Outcome::Answer(room.online()),
-        "/help" | "/?" => Outcome::Answer(Answer::Help(
-            HELP.iter().map(|line| Text::new(line)).collect(),
-        )),
-        "/quit" | "/exit" => Outcome::Quit,
-        word => {
-            let word = request::excerpt(word);
-            let text =
-                format!("unknown command {word}: /say TEXT speaks, /help lists the commands");
-            Outcome::Answer(Answer::Error(Text::new(&text)))
-        }
+        OperatorCommand::Online => Outcome::Answer(room.online()),
+        OperatorCommand::Help => Outcome::Answer(Answer::Help(commands::operator_help())),
+        OperatorCommand::Quit => Outcome::Quit,
     }
 }

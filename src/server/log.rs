@@ -18,6 +18,7 @@ use jiff::tz::TimeZone;
 use termcolor::{Buffer, Color, WriteColor};
 
 use crate::os;
+use crate::protocol::console::ServerLine;
 use crate::protocol::event::{Answer, Event, MemberId, Record};
 use crate::protocol::text::Text;
 use crate::tty::console::{Console, LogOutput, PROMPT};
@@ -112,8 +113,8 @@ impl State {
 }
 
 impl Log {
-    /// Starts the log's thread, which prints to stdout. A launcher also gets the number of members,
-    /// whenever it changes, in a line of its own that no member can forge: `ESC ] 2 ; online N BEL`.
+    /// Starts the log's thread, which prints to stdout. A launcher also gets [`ServerLine::Online`],
+    /// whenever the number of members changes.
     pub(crate) fn start(coloured: bool, to_launcher: bool) -> Result<Self> {
         let poster = Poster(Arc::default());
         let shared = Arc::clone(&poster.0);
@@ -268,7 +269,7 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
             show(&mut line);
         }
         if to_launcher && online != told {
-            let _ = writeln!(line, "\x1b]2;online {online}\x07");
+            let _ = writeln!(line, "{}", ServerLine::Online(online));
             show(&mut line);
             told = online;
         }

@@ -28,6 +28,7 @@ use anyhow::{Context, Result};
 use crate::net;
 use crate::net::listen::{self, ListenAddress};
 use crate::os;
+use crate::protocol::console::ServerLine;
 use crate::protocol::text::Text;
 use crate::server::acceptor::{Acceptor, MAX_PENDING_LOGINS, Stop};
 use crate::server::console::Outcome;
@@ -159,14 +160,15 @@ pub fn run(config: Config) -> Result<()> {
 
     let totals = shared.room.totals();
     let summary = format!(
-        "the room is closed: {}, {} joined, {} message{}",
+        "{}, {} joined, {} message{}",
         style::in_words(begin.elapsed()),
         totals.joined,
         totals.messages,
         if totals.messages == 1 { "" } else { "s" }
     );
     if served.is_ok() {
-        shared.log.post(Entry::Plain(summary));
+        let line = ServerLine::Closed(&summary);
+        shared.log.post(Entry::Plain(line.to_string()));
     }
     shared.log.finish();
     // The log has done this, unless its terminal accepts no output.
@@ -254,7 +256,7 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     };
     let mut out = io::stdout();
     // Without a reader, the server runs all the same.
-    let _ = writeln!(out, "listening on {first}").and_then(|()| out.flush());
+    let _ = writeln!(out, "{}", ServerLine::Listening(*first)).and_then(|()| out.flush());
     for address in others {
         log.post(Entry::Plain(format!("and on {address}")));
     }

@@ -25,6 +25,7 @@ use crossterm::event::Event;
 use rustix::process::{Signal, kill_current_process_group};
 
 use crate::os;
+use crate::protocol::commands::{self, Argument, Command};
 use crate::tty;
 use crate::tty::editor::{Completion, Editor, EditorAction, History, Purpose, Refusal};
 use crate::tty::input::Keyboard;
@@ -329,15 +330,24 @@ impl Attached {
     }
 }
 
-/// Completes the operator's commands, and members' names after `/kick`.
-pub(crate) fn complete(before: &str, commands: &[&str], names: &[String]) -> Option<Completion> {
+/// Completes `commands`, and members' names after those that take one.
+pub(crate) fn complete(
+    before: &str,
+    mut commands: impl Iterator<Item = &'static Command>,
+    names: &[String],
+) -> Option<Completion> {
     if before.is_empty() {
         return None;
     }
     Completion::of_last_word(before, |before| {
         if before.is_empty() {
-            commands.iter().copied().map(String::from).collect()
-        } else if before.trim_end().eq_ignore_ascii_case("/kick") {
+            let offered = commands::offered(commands);
+            return offered.into_iter().map(String::from).collect();
+        }
+        let word = before.trim_end().to_lowercase();
+        let command = commands.find(|row| row.names.contains(&word.as_str()));
+        let takes_name = command.is_some_and(|row| row.argument == Argument::Member);
+        if takes_name {
             names.to_vec()
         } else {
             Vec::new()
@@ -351,7 +361,6 @@ mod tests {
 
     #[test]
     fn tab_completes_commands_and_names_to_kick() {
-        let commands = ["/help", "/kick", "/online", "/open"];
         let names = ["ola", "Olek", "jan", "Łukasz"].map(String::from);
         for (before, expected) in [
             ("/k", &["/kick "][..]),
@@ -364,7 +373,8 @@ mod tests {
             ("/say o", &[]),
             ("/x", &[]),
         ] {
-            let words = complete(before, &commands, &names).map(|completion| completion.words);
+            let words =
+                complete(before, commands::of_console(), &names).map(|completion| completion.words);
             assert_eq!(words.unwrap_or_default(), expected, "{before:?}");
         }
     }
