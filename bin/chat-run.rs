@@ -1,4 +1,4 @@
-//! Starts a chat: a server in this terminal, and a window for each client.
+//! `chat-run`: parses its arguments and runs a session of a server and clients.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     match run(RunArgs::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // A terminal that is gone cannot be told.
+            // The terminal may be gone.
             let _ = writeln!(io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }

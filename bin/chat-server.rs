@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     match server::run(config(ServerArgs::parse())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // A stderr that is gone is no reason to panic.
+            // The terminal may be gone.
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }

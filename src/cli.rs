@@ -1,4 +1,5 @@
-//! The command lines of the three programs. Help, man pages and completions come from here.
+//! The command-line options of the three programs. Their help, man pages and shell completions are
+//! generated from this file.
 
 use std::env;
 use std::ffi::OsString;
@@ -10,7 +11,7 @@ use clap::{Args, Parser, ValueEnum};
 
 use crate::protocol::limits::DEFAULT_PORT;
 
-/// When output is coloured.
+/// When to color output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// On a terminal, unless `NO_COLOR` is set.
@@ -18,16 +19,13 @@ pub enum Color {
     Auto,
     /// Also into a pipe or file.
     Always,
-    /// Nowhere.
     Never,
 }
 
-/// How many past messages a newcomer is shown.
+/// The number of past messages that a newcomer is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
-    /// The last so many.
     Last(usize),
-    /// Every one that is known.
     All,
 }
 
@@ -53,37 +51,31 @@ impl std::fmt::Display for Replay {
     }
 }
 
-/// Reads a port.
-///
-/// # Errors
-/// It is none: says what is one, where std says no more than `invalid digit`.
+/// Parses a port. The error says what a port is, while std's only says `invalid digit`.
 fn port(text: &str) -> Result<u16, &'static str> {
     text.parse()
         .map_err(|_| "a port is a number from 0 to 65535")
 }
 
-/// Reads a port that can be connected to.
-///
-/// # Errors
-/// As [`port`].
+/// Parses a port that can be connected to, like [`port`].
 fn port_to_join(text: &str) -> Result<u16, &'static str> {
     text.parse()
         .map(NonZero::<u16>::get)
         .map_err(|_| "a port is a number from 1 to 65535")
 }
 
-/// What a room is like: the options that `chat-server` and `chat-run` share.
+/// The options that `chat-server` and `chat-run` share.
 #[derive(Args, Clone, Debug)]
 pub struct RoomArgs {
-    /// Port to listen on, as with --port
+    /// Port to listen on, like --port
     #[arg(value_name = "PORT", conflicts_with = "port", value_parser = port)]
     lone_port: Option<u16>,
 
-    /// Port to listen on; 0 takes any free one
+    /// Port to listen on; 0 for any free port
     #[arg(short, long, value_name = "PORT", default_value_t = DEFAULT_PORT, value_parser = port, allow_negative_numbers = true)]
     port: u16,
 
-    /// Address or name to listen on; all addresses of a name
+    /// Address to listen on, or host name, for all of its addresses
     #[arg(
         long,
         value_name = "ADDR",
@@ -96,15 +88,15 @@ pub struct RoomArgs {
     #[arg(long)]
     pub lan: bool,
 
-    /// Members at once, 1 to 20000
+    /// Maximum number of members, 1 to 20000
     #[arg(short, long, value_name = "MAX", default_value_t = 128, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=20_000))]
     pub max_clients: u16,
 
-    /// What a client must give before its name; in CHAT_PASSWORD it does not show in `ps`
+    /// Password that clients must give; set CHAT_PASSWORD instead to hide it from `ps`
     #[arg(long, value_name = "PW", env = unless_empty("CHAT_PASSWORD"), hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub password: Option<String>,
 
-    /// Past messages that a newcomer is shown: a number or `all`
+    /// Number of past messages to show to newcomers, or `all`
     #[arg(
         long,
         value_name = "N",
@@ -117,7 +109,7 @@ pub struct RoomArgs {
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
 
-    /// Lines a second that one client may send over time, after a burst of ten times as many; 0 for no limit
+    /// Lines per second from one client, with bursts of ten times as many; 0 for no limit
     #[arg(
         long,
         value_name = "N",
@@ -126,22 +118,23 @@ pub struct RoomArgs {
     )]
     pub rate: u32,
 
-    /// When to use colours
+    /// When to use colors
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     pub color: Color,
 
-    /// Time to log in, in milliseconds; for tests
+    /// Time limit for logging in, in milliseconds; for tests
     #[arg(long, value_name = "MS", hide = true)]
     pub login_time: Option<u64>,
 }
 
 impl RoomArgs {
-    /// The port to listen on, however it was given; 0 for any free one.
+    /// The port to listen on; 0 for any free port.
     pub fn port(&self) -> u16 {
         self.lone_port.unwrap_or(self.port)
     }
 
-    /// The same options as arguments of `chat-server`, but for the password, which goes by environment, and the colour.
+    /// These options as arguments for `chat-server`, except the password, which is passed in the
+    /// environment, and the color.
     pub fn to_server_args(&self) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec!["--port".into(), self.port().to_string().into()];
         if self.lan {
@@ -162,7 +155,7 @@ impl RoomArgs {
     }
 }
 
-/// The variable, unless it is set to nothing, which is how a shell script leaves out what it has no value for.
+/// The variable's name, unless its value is empty: shell scripts pass an empty value for none.
 fn unless_empty(variable: &'static str) -> Option<&'static str> {
     let empty = env::var_os(variable).is_some_and(|value| value.is_empty());
     (!empty).then_some(variable)
@@ -182,16 +175,15 @@ Examples:
 Join with `chat-client`, or with `nc localhost 9999` and a name."
 )]
 pub struct ServerArgs {
-    /// The room.
     #[command(flatten)]
     pub room: RoomArgs,
 
-    /// Take console lines from stdin whatever it is, and shut down at its end; for chat-run
+    /// Read commands from stdin even if it's not a terminal, and shut down at its end; for chat-run
     #[arg(long, hide = true)]
     pub lifeline: bool,
 }
 
-/// Join a chat room from a terminal, or send and show lines through a pipe
+/// Join a chat room, on a terminal or through a pipe
 #[derive(Parser, Debug)]
 #[command(
     name = "chat-client",
@@ -201,7 +193,7 @@ Examples:
   chat-client                        the room on this machine, port 9999
   chat-client 192.168.1.5 8080       a room elsewhere
   chat-client -n ala -g 3ID12        with a name and a group
-  echo hello | chat-client -n ala    say one line, show the answers, and end"
+  echo hello | chat-client -n ala    send one line, show the answers, and exit"
 )]
 pub struct ClientArgs {
     /// Host to join: a name, an address, HOST:PORT, [::1]:PORT, or a lone port [default: localhost]
@@ -217,27 +209,27 @@ pub struct ClientArgs {
     #[arg(short, long, value_name = "PORT", value_parser = port_to_join, allow_negative_numbers = true)]
     pub port: Option<u16>,
 
-    /// Name to join with, instead of being asked
+    /// Name to join with; asked for if not given
     #[arg(short, long, value_name = "NAME")]
     pub name: Option<String>,
 
-    /// Group to show beside the name, such as a class
+    /// Group to show next to the name, such as a class
     #[arg(short, long, value_name = "GROUP")]
     pub group: Option<String>,
 
-    /// The room's password; in CHAT_PASSWORD it does not show in `ps`
+    /// The room's password; set CHAT_PASSWORD instead to hide it from `ps`
     #[arg(long, value_name = "PW", env = unless_empty("CHAT_PASSWORD"), hide_env_values = true)]
     pub password: Option<String>,
 
-    /// End when the server is lost, instead of trying again
+    /// Exit when the connection is lost, instead of reconnecting
     #[arg(long)]
     pub no_reconnect: bool,
 
-    /// When to use colours
+    /// When to use colors
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     pub color: Color,
 
-    /// Name of the launcher's socket, whose end ends the client; for chat-run
+    /// Name of the launcher's socket; the client exits when it closes; for chat-run
     #[arg(long, value_name = "NAME", env = "CHAT_LIFELINE", hide = true)]
     pub lifeline: Option<OsString>,
 
@@ -245,19 +237,19 @@ pub struct ClientArgs {
     #[arg(long, value_name = "N", hide = true)]
     pub window: Option<usize>,
 
-    /// Shown in a launcher's pane, which stays when the client has ended; for chat-run
+    /// The client runs in a launcher's pane, which stays when it exits; for chat-run
     #[arg(long, hide = true)]
     pub in_pane: bool,
 
-    /// Time that the server has to answer what was said, in milliseconds; for tests
+    /// Time limit for the server's answer to a message, in milliseconds; for tests
     #[arg(long, value_name = "MS", hide = true)]
     pub answer_time: Option<u64>,
 }
 
-/// Which terminal emulator opens the windows.
+/// The terminal emulator that opens the windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Terminal {
-    /// The first of those below, down to x-terminal-emulator, that is installed and works; else panes.
+    /// The first one below, up to x-terminal-emulator, that is installed and works; otherwise panes.
     #[default]
     Auto,
     /// GNOME Terminal.
@@ -280,13 +272,13 @@ pub enum Terminal {
     Wezterm,
     /// foot.
     Foot,
-    /// What Debian's alternatives make of this name.
+    /// The emulator selected in Debian's alternatives system.
     XTerminalEmulator,
-    /// Panes of a new window of the tmux that it is started in.
+    /// Panes in a new window of the tmux it is started in.
     Tmux,
     /// Built-in panes, in this terminal.
     Panes,
-    /// No windows: only say how to join.
+    /// No windows: only print how to join.
     None,
 }
 
@@ -298,7 +290,7 @@ pub enum Terminal {
     after_help = "\
 Examples:
   chat-run -c 3 -p 8080              a server and three client windows
-  chat-run --names ala,ola,jan       three clients that are logged in already
+  chat-run --names ala,ola,jan       three clients that have logged in already
   chat-run --lan -c 0                only a server, for everyone on this network
 
 Ctrl+C ends the session: the server, the clients and their windows."
@@ -312,42 +304,42 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "TERMINAL", value_enum)]
     pub terminal: Option<Terminal>,
 
-    /// Names that the clients log in with, in order: NAME or "NAME GROUP"; the other clients ask
+    /// Names for the clients, in order: NAME or "NAME GROUP"; the other clients ask for one
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     pub names: Vec<String>,
 
-    /// Letters for a projector
+    /// Use large letters, for a projector
     #[arg(long)]
     pub big: bool,
 
-    /// Wait for the launcher's end, and give its terminal back; for chat-run
+    /// Wait for the launcher to exit, and restore its terminal; for chat-run
     #[arg(long, hide = true)]
     pub keep_terminal: bool,
 
-    /// Show which terminal emulators are found and which one `auto` takes, and end
+    /// List the installed terminal emulators and the one that `auto` selects, and exit
     #[arg(long)]
     pub list_terminals: bool,
 
-    /// Time that a window has to show its client, in milliseconds; for tests
+    /// Time limit for a window to show its client, in milliseconds; for tests
     #[arg(long, value_name = "MS", hide = true)]
     pub window_time: Option<u64>,
 
-    /// Time that clients and windows have to end before they get SIGTERM, in milliseconds; for tests
+    /// Time after which clients and windows that haven't exited get SIGTERM, in milliseconds; for tests
     #[arg(long, value_name = "MS", hide = true)]
     pub end_time: Option<u64>,
 
-    /// The room.
     #[command(flatten)]
     pub room: RoomArgs,
 }
 
 impl RunArgs {
-    /// The emulator that was asked for, by the option or by `CHAT_TERMINAL`.
+    /// The emulator from the option or from `CHAT_TERMINAL`.
     ///
-    /// The variable is not clap's, which would name the option in the error, and refuse what needs no emulator.
+    /// clap doesn't read the variable: it would name the option in its error, and reject a wrong value
+    /// even if no emulator is needed.
     ///
     /// # Errors
-    /// The variable names none: says which there are.
+    /// The variable's value isn't an emulator; the message lists those there are.
     pub fn terminal(&self) -> Result<Terminal, String> {
         const VARIABLE: &str = "CHAT_TERMINAL";
         let variable = || env::var_os(VARIABLE).filter(|value| !value.is_empty());
@@ -362,7 +354,7 @@ impl RunArgs {
                 .map(|value| value.get_name().to_owned())
                 .collect();
             format!(
-                "`{text}` in {VARIABLE} is no terminal for the windows; there are {}",
+                "`{text}` in {VARIABLE} is not a terminal for the windows: use one of {}",
                 names.join(", ")
             )
         })

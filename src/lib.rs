@@ -21,7 +21,7 @@
 //! | [`tty`] | line editor, key parser, raw mode, wrapping and styles, for all three programs |
 //! | [`net`], [`os`] | sockets; what differs between operating systems |
 //! | [`control_socket`] | between the launcher and its clients |
-//! | `sync` | std's locks and threads without poisoning, or those of shuttle in the model's tests |
+//! | `sync` | everything a thread can wait for: locks, condition variables, threads, sockets, the clock |
 //! | [`cli`] | the options of the three programs |
 //!
 //! `server`, `client` and `launcher` never import each other; `protocol` imports none of the others.
@@ -36,7 +36,7 @@
 //! | `deliver` | one | pending events | the room's last event |
 //! | `w:NAME` | one per member with a backlog | space in its socket | the end of the backlog |
 //! | `linger` | one | connections that are closing | the last of them |
-//! | `sync` | one, with a history | data to put on the disk | the history's end |
+//! | `sync` | everything a thread can wait for: locks, condition variables, threads, sockets, the clock |
 //! | `log` | one | lines to print | the log's end |
 //! | `console` | one, with a terminal or launcher | the operator's lines | the program's end |
 //! | `ctrl-c` | one | signals | the program's end |
