@@ -13,7 +13,7 @@ pub enum Language {
     Polish,
 }
 
-/// What Tab completes after a command.
+/// The kind of word that Tab completes after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
     /// Nothing in particular. A word that has been begun may still be a member's name.
@@ -31,7 +31,7 @@ pub struct Command {
     pub names: &'static [&'static str],
     /// How to type it.
     pub usage: &'static str,
-    /// What it does. Empty if neither the help nor Tab offers the command.
+    /// Its effect, for the help. Empty if neither the help nor Tab offers the command.
     pub english: &'static str,
     /// The help's whole line in Polish. Empty if there is none.
     pub polish: &'static str,
@@ -66,7 +66,7 @@ pub static LOGIN: [(LoginCommand, Command); 6] = [
         Command {
             names: &["/pass"],
             usage: "/pass PASSWORD",
-            english: "first, where the room has one",
+            english: "give the room's password, if it has one",
             polish: "/pass HASŁO: najpierw, jeśli pokój ma hasło",
             is_private: true,
             ..ROW
@@ -77,7 +77,7 @@ pub static LOGIN: [(LoginCommand, Command); 6] = [
         Command {
             names: &["/json"],
             usage: "/json NAME GROUP",
-            english: "join, and get JSON lines",
+            english: "join and get JSON lines",
             polish: "/json NAZWA GRUPA: wejście, odpowiedzi jako JSON",
             ..ROW
         },
@@ -137,7 +137,7 @@ pub static MEMBER: [(MemberCommand, Command); 7] = [
         Command {
             names: &["/msg"],
             usage: "/msg NAME TEXT",
-            english: "say it to NAME alone",
+            english: "send a private message to NAME",
             polish: "/msg NAZWA TEKST: tylko do tej osoby",
             argument: Argument::Member,
             is_private: true,
@@ -159,7 +159,7 @@ pub static MEMBER: [(MemberCommand, Command); 7] = [
         Command {
             names: &["/changename", "/nick"],
             usage: "/changename NAME",
-            english: "take another name",
+            english: "change your name (one word)",
             polish: "/changename NAZWA: zmiana nazwy",
             ..ROW
         },
@@ -169,7 +169,7 @@ pub static MEMBER: [(MemberCommand, Command); 7] = [
         Command {
             names: &["/online", "/who"],
             usage: "/online",
-            english: "who is here",
+            english: "list the members",
             polish: "/online: kto tu jest",
             ..ROW
         },
@@ -179,7 +179,7 @@ pub static MEMBER: [(MemberCommand, Command); 7] = [
         Command {
             names: &["/help", "/?"],
             usage: "/help",
-            english: "this list (/pomoc: in Polish)",
+            english: "show this list (/pomoc: in Polish)",
             polish: "/pomoc: ta lista (/help: po angielsku)",
             ..ROW
         },
@@ -219,7 +219,7 @@ pub static CLIENT: [(ClientCommand, Command); 4] = [
         Command {
             names: &["/clear"],
             usage: "/clear",
-            english: "empty the screen (Ctrl+L)",
+            english: "clear the screen (Ctrl+L)",
             ..ROW
         },
     ),
@@ -228,7 +228,7 @@ pub static CLIENT: [(ClientCommand, Command); 4] = [
         Command {
             names: &["/time"],
             usage: "/time on|off",
-            english: "the time before each line",
+            english: "show or hide the time of each line",
             argument: Argument::Switch,
             ..ROW
         },
@@ -238,7 +238,7 @@ pub static CLIENT: [(ClientCommand, Command); 4] = [
         Command {
             names: &["/ignore"],
             usage: "/ignore NAME",
-            english: "do not show what NAME says; once more: show it again",
+            english: "hide what NAME says; again: show it",
             argument: Argument::Member,
             ..ROW
         },
@@ -248,7 +248,7 @@ pub static CLIENT: [(ClientCommand, Command); 4] = [
         Command {
             names: &["/bell"],
             usage: "/bell on|off",
-            english: "the bell for your name and for private messages",
+            english: "ring for your name and private messages",
             argument: Argument::Switch,
             ..ROW
         },
@@ -271,7 +271,7 @@ pub static OPERATOR: [(OperatorCommand, Command); 5] = [
         Command {
             names: &["/say"],
             usage: "/say TEXT",
-            english: "speak to everybody",
+            english: "send TEXT to everyone",
             ..ROW
         },
     ),
@@ -290,7 +290,7 @@ pub static OPERATOR: [(OperatorCommand, Command); 5] = [
         Command {
             names: &["/online", "/who"],
             usage: "/online",
-            english: "who is here",
+            english: "list the members",
             ..ROW
         },
     ),
@@ -299,7 +299,7 @@ pub static OPERATOR: [(OperatorCommand, Command); 5] = [
         Command {
             names: &["/help", "/?"],
             usage: "/help",
-            english: "this list",
+            english: "show this list",
             ..ROW
         },
     ),
@@ -338,7 +338,7 @@ const MAX_TYPOS: usize = 2;
 pub struct CommandLine<'a> {
     /// The command with its slash, in lower case.
     pub word: String,
-    /// What follows, without the space around it.
+    /// The rest, without the space around it.
     pub rest: &'a str,
 }
 
@@ -440,8 +440,8 @@ impl Command {
 pub fn member_help(language: Language) -> Vec<Text> {
     let (first, last) = match language {
         Language::English => (
-            "type a line and press Enter to say it to everybody",
-            "//TEXT: say a line that begins with a slash",
+            "type a line and press Enter to send it to everyone",
+            "//TEXT: send a line that begins with a slash",
         ),
         Language::Polish => (
             "wpisz wiersz i naciśnij Enter, aby powiedzieć go wszystkim",
@@ -457,7 +457,7 @@ pub fn member_help(language: Language) -> Vec<Text> {
 /// The answer to `/help` on a connection that hasn't joined.
 pub fn login_help(language: Language) -> Vec<Text> {
     let first = match language {
-        Language::English => "NAME or NAME GROUP: join with that name",
+        Language::English => "NAME or NAME GROUP: join with this name",
         Language::Polish => "NAZWA albo NAZWA GRUPA: wejście pod tą nazwą",
     };
     std::iter::once(Text::new(first))
@@ -470,12 +470,12 @@ pub fn operator_help() -> Vec<Text> {
     lines(&OPERATOR, Language::English).collect()
 }
 
-/// What the launcher adds to that.
+/// The launcher's lines for that answer.
 pub fn launcher_help() -> Vec<Text> {
     lines(&LAUNCHER, Language::English).collect()
 }
 
-/// What a client on a terminal adds to the answer to a member's `/help`.
+/// The lines that a client on a terminal adds to the answer to a member's `/help`.
 pub fn client_help() -> Vec<Text> {
     lines(&CLIENT, Language::English).collect()
 }

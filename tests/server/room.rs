@@ -284,13 +284,13 @@ fn help_lists_the_commands_in_two_languages() {
     for (command, first, last) in [
         (
             "/help",
-            "* type a line and press Enter to say it to everybody",
-            "* //TEXT: say a line that begins with a slash",
+            "* type a line and press Enter to send it to everyone",
+            "* //TEXT: send a line that begins with a slash",
         ),
         (
             "/?",
-            "* type a line and press Enter to say it to everybody",
-            "* //TEXT: say a line that begins with a slash",
+            "* type a line and press Enter to send it to everyone",
+            "* //TEXT: send a line that begins with a slash",
         ),
         (
             "/Pomoc",
