@@ -249,7 +249,8 @@ pub struct ClientArgs {
 /// The terminal emulator that opens the windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Terminal {
-    /// The first one below, up to x-terminal-emulator, that is installed and works; otherwise panes.
+    /// The first one below, up to x-terminal-emulator, that is installed and works; otherwise
+    /// panes.
     #[default]
     Auto,
     /// GNOME Terminal.
@@ -324,7 +325,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "MS", hide = true)]
     pub window_time: Option<u64>,
 
-    /// Time after which clients and windows that haven't exited get SIGTERM, in milliseconds; for tests
+    /// Time until clients and windows that don't exit get SIGTERM, in milliseconds; for tests
     #[arg(long, value_name = "MS", hide = true)]
     pub end_time: Option<u64>,
 
@@ -335,8 +336,8 @@ pub struct RunArgs {
 impl RunArgs {
     /// The emulator from the option or from `CHAT_TERMINAL`.
     ///
-    /// clap doesn't read the variable: it would name the option in its error, and reject a wrong value
-    /// even if no emulator is needed.
+    /// clap doesn't read the variable: it would name the option in its error, and reject a wrong
+    /// value even if no emulator is needed.
     ///
     /// # Errors
     /// The variable's value isn't an emulator; the message lists those there are.

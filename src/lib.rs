@@ -24,7 +24,8 @@
 //! | `sync` | everything a thread can wait for: locks, condition variables, threads, sockets, the clock |
 //! | [`cli`] | the options of the three programs |
 //!
-//! `server`, `client` and `launcher` never import each other; `protocol` imports none of the others.
+//! `server`, `client` and `launcher` never import each other; `protocol` imports none of the
+//! others.
 //!
 //! # The server's threads
 //!
@@ -46,9 +47,9 @@
 //!
 //! # The locks
 //!
-//! The room, the thread budget, each backlog, the lingering connections and the history's sync flags
-//! have a Mutex each. None is taken while another is held, and no thread waits for a peer, a file or
-//! a terminal while holding one.
+//! The room, the thread budget, each backlog, the lingering connections and the history's sync
+//! flags have a Mutex each. None is taken while another is held, and no thread waits for a peer, a
+//! file or a terminal while holding one.
 //!
 //! # The invariants
 //!
@@ -58,9 +59,9 @@
 //!    (`server/delivery/mod.rs`). A member that reconnects gets all known events after the last one
 //!    it has seen, and then live events (`server/members.rs`, `server/replay.rs`).
 //! 3. Only a slow peer's own thread waits for it (`server/delivery/backlog.rs`).
-//! 4. Every queue has a limit and a defined end: threads (`server/thread_budget.rs`), pending events
-//!    (`server/room.rs`), backlogs (`server/delivery/backlog.rs`), the log (`server/log.rs`), the
-//!    history's queue (`server/history/mod.rs`).
+//! 4. Every queue has a limit and a defined end: threads (`server/thread_budget.rs`), pending
+//!    events (`server/room.rs`), backlogs (`server/delivery/backlog.rs`), the log
+//!    (`server/log.rs`), the history's queue (`server/history/mod.rs`).
 //! 5. Bytes from peers are hostile: limited (`protocol/line.rs`), cleaned (`protocol/text.rs`), and
 //!    never a panic. If a handler panics all the same, it ends one client (`server/acceptor.rs`,
 //!    `server/session.rs`).

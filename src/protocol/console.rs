@@ -1,4 +1,5 @@
-//! The contract between a launcher and the server it starts: lines on the server's stdout and stdin.
+//! The contract between a launcher and the server it starts: lines on the server's stdout and
+//! stdin.
 
 use std::fmt::{self, Display};
 use std::net::SocketAddr;

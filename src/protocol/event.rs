@@ -67,7 +67,7 @@ impl Event {
         }
     }
 
-    /// The member that said something, and its name at that time. What the server says has none.
+    /// The member that said something, and its name at that time. The server's lines have none.
     pub fn author(&self) -> Option<(MemberId, &Text)> {
         match self {
             Self::Message { id, from, .. } => Some((*id, from)),
@@ -79,7 +79,7 @@ impl Event {
         }
     }
 
-    /// What a member or the server said.
+    /// The text that a member or the server said.
     pub fn text(&self) -> Option<&Text> {
         match self {
             Self::Message { text, .. } | Self::Server { text } => Some(text),
@@ -194,8 +194,8 @@ impl Display for WithGroup<'_> {
     }
 }
 
-/// The line for plain clients, without its ending. Its first character tells its kind; no name begins
-/// with `*`, `!` or `[`, so no member can forge another kind.
+/// The line for plain clients, without its ending. Its first character tells its kind; no name
+/// begins with `*`, `!` or `[`, so no member can forge another kind.
 impl Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -271,8 +271,8 @@ struct Fields {
     replay: bool,
 }
 
-/// Reads a list and keeps its first [`MAX_LISTED`] items: a line with a huge list would take hundreds
-/// of times its length in memory.
+/// Reads a list and keeps its first [`MAX_LISTED`] items: a line with a huge list would take
+/// hundreds of times its length in memory.
 fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {

@@ -15,8 +15,8 @@ pub enum LineError {
 
 /// Collects bytes and hands out whole lines.
 ///
-/// A line ends in LF; a CR before it is dropped. The buffer holds only bytes that haven't been handed
-/// out yet. Of a line that is too long, it keeps the length only.
+/// A line ends in LF; a CR before it is dropped. The buffer holds only bytes that haven't been
+/// handed out yet. Of a line that is too long, it keeps the length only.
 #[derive(Debug)]
 pub struct Lines {
     buffer: Vec<u8>,

@@ -26,8 +26,8 @@ pub enum Login<'a> {
     Nothing,
     /// The words of an [`Identity`], alone or after `/json`.
     Enter(Option<Format>, &'a str),
-    /// `/resume TOKEN SEQ`: the token, and the number of the last event that the client has. `None` if
-    /// the arguments are wrong.
+    /// `/resume TOKEN SEQ`: the token, and the number of the last event that the client has. `None`
+    /// if the arguments are wrong.
     Resume(Option<(&'a str, u64)>),
     Pass(&'a str),
     Help(Language),
@@ -207,8 +207,8 @@ impl Request {
         }
     }
 
-    /// The part of a message that the server sends back to its author once it's delivered: the text,
-    /// and whether it's private. `None` for other requests.
+    /// The part of a message that the server sends back to its author once it's delivered: the
+    /// text, and whether it's private. `None` for other requests.
     pub fn echo(self) -> Option<(Text, bool)> {
         match self {
             Self::Say(text) => Some((text, false)),
@@ -223,8 +223,8 @@ fn visible(raw: &str) -> Option<Text> {
     text.is_visible().then_some(text)
 }
 
-/// Parses the name of another member. Ignores invisible characters, which may have been copied along
-/// with a name. Returns `usage` if nothing is left.
+/// Parses the name of another member. Ignores invisible characters, which may have been copied
+/// along with a name. Returns `usage` if nothing is left.
 pub(crate) fn parse_recipient(raw: &str, usage: RequestError) -> Result<Name, RequestError> {
     let seen = visible(raw).ok_or(usage)?;
     Name::new(seen.as_str()).map_err(|_| RequestError::NotHere(excerpt(seen.as_str())))

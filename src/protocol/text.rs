@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// Combining marks of one kind, stacked or spacing, that may follow a character. Living scripts need
-/// up to four of each (Burmese `လျှော့` has three spacing and two stacked marks). More of them would be
-/// drawn over the lines above and below.
+/// Combining marks of one kind, stacked or spacing, that may follow a character. Living scripts
+/// need up to four of each (Burmese `လျှော့` has three spacing and two stacked marks). More of them
+/// would be drawn over the lines above and below.
 const MAX_MARKS: u8 = 4;
 
-/// Joiners and variation selectors in a row. An emoji needs a selector and a joiner (`❤️‍🔥`); nothing
-/// needs a third.
+/// Joiners and variation selectors in a row. An emoji needs a selector and a joiner (`❤️‍🔥`);
+/// nothing needs a third.
 const MAX_JOINERS: u8 = 2;
 
 /// Text that a terminal can show, cleaned when it's created. Clones share one allocation.
@@ -46,14 +46,15 @@ impl fmt::Display for Text {
 
 /// Removes from `raw` what could control a terminal, or hide or reorder text on it.
 ///
-/// - C0 controls and DEL become their pictures (U+2400, "Control Pictures"), C1 controls become U+FFFD:
-///   terminals obey them in UTF-8 too. Tabs and line and paragraph separators become spaces.
+/// - C0 controls and DEL become their pictures (U+2400, "Control Pictures"), C1 controls become
+///   U+FFFD: terminals obey them in UTF-8 too. Tabs and line and paragraph separators become
+///   spaces.
 /// - Removed are bidirectional controls (UAX 9, section 2), other format characters (category Cf)
 ///   except the prepended concatenation marks, default-ignorable characters (UAX 44) and
 ///   noncharacters.
 /// - Joiners (ZWJ, ZWNJ, CGJ) and variation selectors stay after a visible character, two in a row.
-/// - Combining marks stay, up to four that stack (Mn, Me) and four that take space of their own (Mc)
-///   per character.
+/// - Combining marks stay, up to four that stack (Mn, Me) and four that take space of their own
+///   (Mc) per character.
 ///
 /// Allocates only if something changes. The result is at most three times as long as `raw`, and
 /// cleaning it again changes nothing.
@@ -92,7 +93,7 @@ fn is_printable_ascii(text: &str) -> bool {
         .fold(true, |all, byte| all & matches!(byte, b' '..=b'~'))
 }
 
-/// What a character does on a screen, as far as cleaning and names need to know.
+/// A character's effect on a screen, as far as cleaning and names need to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Visible,
@@ -151,8 +152,8 @@ pub(crate) fn kind(c: char) -> Kind {
         // Empty by design, but not white space: a Braille cell, a notehead, two hieroglyphs.
         '\u{2800}' | '\u{1d159}' | '\u{13441}' | '\u{13442}' => Kind::Blank,
         c if c.is_whitespace() => Kind::Blank,
-        // Prepended concatenation marks (UAX 44): format characters that are drawn around the digits
-        // after them.
+        // Prepended concatenation marks (UAX 44): format characters that are drawn around the
+        // digits after them.
         '\u{600}'..='\u{605}'
         | '\u{6dd}'
         | '\u{70f}'

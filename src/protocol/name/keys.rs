@@ -4,8 +4,9 @@ use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use unicode_security::confusable_detection::skeleton;
 
 /// The skeleton of the folded name, and that of the name as it is. Each finds pairs that the other
-/// misses: an `I` looks like an `l`, so `ALICE` matches `alice` only if it's folded first, and `ALlCE`
-/// only if it isn't. Skeletons are folded again, because they may have capitals (that of `0` is `O`).
+/// misses: an `I` looks like an `l`, so `ALICE` matches `alice` only if it's folded first, and
+/// `ALlCE` only if it isn't. Skeletons are folded again, because they may have capitals (that of
+/// `0` is `O`).
 pub(crate) fn keys(name: &str) -> [String; 2] {
     [fold(&look(&fold(name))), fold(&look(name))]
 }
@@ -14,8 +15,9 @@ pub(crate) fn same(one: &[String; 2], other: &[String; 2]) -> bool {
     one.iter().zip(other).any(|(one, other)| one == other)
 }
 
-/// Removes case, much like "Default Caseless Matching" of the Unicode Standard (section 3.13): to upper
-/// case and back, so that `ß` matches `SS` and `ς` matches `Σ`. The lower-casing of RFC 8265 doesn't.
+/// Removes case, much like "Default Caseless Matching" of the Unicode Standard (section 3.13): to
+/// upper case and back, so that `ß` matches `SS` and `ς` matches `Σ`. The lower-casing of RFC 8265
+/// doesn't.
 fn fold(text: &str) -> String {
     text.chars()
         .flat_map(char::to_uppercase)
@@ -37,7 +39,8 @@ pub(crate) fn without_marks(text: &str) -> String {
 }
 
 /// The skeleton of UTS 39, section 4, except that `m` doesn't look like `rn`: otherwise `modem` and
-/// `modern` would be the same name. No other letter of the alphabet has a skeleton of several letters.
+/// `modern` would be the same name. No other letter of the alphabet has a skeleton of several
+/// letters.
 fn look(text: &str) -> String {
     // A private-use character, which no name contains, stands for each m, with or without marks.
     const M: char = '\u{e000}';

@@ -30,8 +30,8 @@ const _: () = assert!(MAX_GROUP_CHARS * 4 <= MAX_NAME_BYTES);
 /// `EXIT`, but not like `exit`.
 const RESERVED: &[&str] = &["server", "system", "admin", "ADMIN", "exit", "EXIT"];
 
-/// A member's name: 1 to 24 letters, marks and digits of any script, `_`, `-` and `'`, at most
-/// 64 bytes, beginning with a letter or digit. Nothing in it hides, reorders or ends the text around
+/// A member's name: 1 to 24 letters, marks and digits of any script, `_`, `-` and `'`, at most 64
+/// bytes, beginning with a letter or digit. Nothing in it hides, reorders or ends the text around
 /// it. Clones share one allocation.
 ///
 /// `==` compares the spelling. [`Name::is_same`] tells whether a room accepts two names at once.
@@ -45,8 +45,8 @@ struct Spelled {
 }
 
 impl Name {
-    /// Checks `raw` and converts it to the form that is shown: NFC, without full-width and half-width
-    /// letters, in the case that was typed (RFC 8265, section 3.4).
+    /// Checks `raw` and converts it to the form that is shown: NFC, without full-width and
+    /// half-width letters, in the case that was typed (RFC 8265, section 3.4).
     pub fn new(raw: &str) -> Result<Self, NameError> {
         let spelling = normal(raw);
         let first = spelling.chars().next().ok_or(NameError::Empty)?;
@@ -97,20 +97,21 @@ impl Name {
     }
 
     /// Whether the two are easily confused: they differ in case only, or look the same. This is not
-    /// transitive: `alice` is the same as `ALICE`, and `ALICE` as `ALlCE`, but not `alice` as `ALlCE`.
+    /// transitive: `alice` is the same as `ALICE`, and `ALICE` as `ALlCE`, but not `alice` as
+    /// `ALlCE`.
     pub fn is_same(&self, other: &Self) -> bool {
         same(&self.0.keys, &other.0.keys)
     }
 
-    /// Two names are the same if their first keys are equal or their second keys are. With a map for
-    /// each, a lookup needs no loop over all members.
+    /// Two names are the same if their first keys are equal or their second keys are. With a map
+    /// for each, a lookup needs no loop over all members.
     pub fn keys(&self) -> [&str; 2] {
         let [folded, seen] = &self.0.keys;
         [folded, seen]
     }
 
-    /// Another name to try: this one with `n` appended, shortened if necessary. `None` if that isn't a
-    /// name, as after Arabic digits, which can't be mixed with others (RFC 5893).
+    /// Another name to try: this one with `n` appended, shortened if necessary. `None` if that
+    /// isn't a name, as after Arabic digits, which can't be mixed with others (RFC 5893).
     pub fn with_number(&self, n: u32) -> Option<Self> {
         let number = n.to_string();
         let name = self.as_str();
@@ -239,8 +240,8 @@ pub enum GroupError {
     Marks,
 }
 
-/// Shows a character in a message: as its code point if it's invisible or would change the text around
-/// it.
+/// Shows a character in a message: as its code point if it's invisible or would change the text
+/// around it.
 struct Quoted(char);
 
 impl fmt::Display for Quoted {
@@ -264,8 +265,8 @@ fn normal(raw: &str) -> String {
         return raw.into();
     }
     let profile = UsernameCasePreserved::new();
-    // Neither rule can fail: every character has a narrow form and an NFC, if only itself. The callers
-    // reject an empty string.
+    // Neither rule can fail: every character has a narrow form and an NFC, if only itself. The
+    // callers reject an empty string.
     profile
         .width_mapping_rule(raw)
         .and_then(|narrow| profile.normalization_rule(narrow))

@@ -21,8 +21,8 @@ pub(crate) const GROUP_SIGNS: &[char] = &['_', '-', '\'', '/', '.'];
 /// Armenian `և` (`Սևակ`), Thai and Lao `ำ` and `ຳ` (`น้ำ`), Lao `ໜ` and `ໝ`.
 const EXTRA_LETTERS: &[char] = &['\u{587}', '\u{e33}', '\u{eb3}', '\u{edc}', '\u{edd}'];
 
-/// Punctuation that begins the server's lines, or that follows a name. A letter that looks like one of
-/// them (`ǃ`, U+01C3; `ː`, U+02D0) can't be in a name.
+/// Punctuation that begins the server's lines, or that follows a name. A letter that looks like one
+/// of them (`ǃ`, U+01C3; `ː`, U+02D0) can't be in a name.
 const LINE_SIGNS: &[char] = &['*', '!', '[', ']', ':'];
 
 /// The block "Combining Diacritical Marks".
@@ -64,8 +64,8 @@ fn is_valid_in_precis(c: char) -> bool {
         | DerivedPropertyValue::Disallowed
         | DerivedPropertyValue::SpecClassDis => false,
         // The registry ends with Unicode 6.3. For later letters (Adlam, Georgian capitals, rare
-        // Chinese characters), the part of its algorithm that matters here is whether the letter has
-        // a compatibility decomposition.
+        // Chinese characters), the part of its algorithm that matters here is whether the letter
+        // has a compatibility decomposition.
         DerivedPropertyValue::Unassigned => {
             let letter = c.to_string();
             Nickname::new()
@@ -113,10 +113,10 @@ pub(crate) fn line_sign(name: &str) -> Option<char> {
         .find(|c| is_letter_or_digit(*c) && looks_like_line_sign(*c))
 }
 
-/// The first mark whose script differs from that of the letter before it (script extensions, UAX 24).
-/// Many fonts draw nothing for such a mark, so the name would look like one without it. Of the marks
-/// without a script, the [`ACCENTS`] may follow any letter; the others are for phonetics, symbols and
-/// music.
+/// The first mark whose script differs from that of the letter before it (script extensions, UAX
+/// 24). Many fonts draw nothing for such a mark, so the name would look like one without it. Of the
+/// marks without a script, the [`ACCENTS`] may follow any letter; the others are for phonetics,
+/// symbols and music.
 pub(crate) fn mark_of_another_script(name: &str) -> Option<char> {
     let mut base = None;
     name.chars().find(|c| {
@@ -136,9 +136,10 @@ pub(crate) fn mark_of_another_script(name: &str) -> Option<char> {
 
 /// Checks the bidi rule of RFC 5893, so that names that differ don't look the same.
 ///
-/// The rule also requires a letter or digit at the end. Punctuation is allowed there too, as in Hebrew
-/// `ג'ורג'`, because it can't be at the beginning. Vowel points and other marks are allowed after any
-/// letter (section 2, rules 2 and 3); the crate allows them only at the end, so they are removed first.
+/// The rule also requires a letter or digit at the end. Punctuation is allowed there too, as in
+/// Hebrew `ג'ורג'`, because it can't be at the beginning. Vowel points and other marks are allowed
+/// after any letter (section 2, rules 2 and 3); the crate allows them only at the end, so they are
+/// removed first.
 pub(crate) fn keeps_its_order(name: &str) -> bool {
     let is_mark = |c: &char| c.general_category() == GeneralCategory::NonspacingMark;
     let unmarked: String = name.chars().filter(|c| !is_mark(c)).collect();
