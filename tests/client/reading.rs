@@ -392,6 +392,7 @@ fn the_client_stops_like_a_shells_job_and_goes_on() {
     let mut ola = server.join("ola");
     let mut screen = shell_with_ala(&server);
     ola.expect("* ala joined");
+    screen.expect("* welcome, ala");
     screen.type_keys("begun");
     screen.expect("> begun");
     let titles = |screen: &Screen| {

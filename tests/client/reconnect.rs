@@ -52,7 +52,7 @@ fn a_client_comes_back_to_its_place_and_gets_what_it_missed_once() {
     ala.expect("not connected: trying again in 1 s");
     // What is typed is kept, and Enter does not take it.
     ala.type_keys(" meanwhile\r");
-    ala.expect("! not connected yet: the line stays here; press Enter again");
+    ala.expect("! no connection yet: the line stays here; press Enter again");
     ala.expect("> begun meanwhile");
 
     let mut server = fake.accept();
@@ -130,7 +130,7 @@ fn what_needs_no_connection_works_without_one() {
         ("/time off", "* lines begin without the time"),
         ("/ignore ola", "* ola's messages are hidden"),
         ("/help", "* in this window:"),
-        ("/online", "! not connected yet: the line stays here"),
+        ("/online", "! no connection yet: the line stays here"),
     ] {
         ala.type_keys(&format!("{typed}\r"));
         ala.expect(shown);

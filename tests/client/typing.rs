@@ -398,7 +398,7 @@ fn what_is_too_much_for_a_line_is_told_once_and_a_paste_of_64_kib_is_sent() {
     let told = |ala: &Screen| {
         ala.all_rows()
             .join("\n")
-            .matches("! what came last")
+            .matches("! the last input")
             .count()
     };
     let before = told(&ala);

@@ -218,7 +218,9 @@ impl Tui {
                     );
                     self.received(&Received::Answer(Answer::Help(Vec::new())));
                 } else {
-                    self.show_error(&"not connected yet: the line stays here; press Enter again later, or type another one");
+                    self.show_error(
+                        &"no connection yet: the line stays here; press Enter again later",
+                    );
                     self.editor.keep();
                 }
             }
