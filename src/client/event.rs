@@ -10,6 +10,7 @@ use anyhow::Error;
 
 use crate::client::net::connection::Connection;
 use crate::client::ui::terminal::{EXIT_TIMEOUT, Input};
+use crate::os;
 use crate::protocol::event::Welcome;
 use crate::protocol::json::Received;
 use crate::protocol::line::LineError;
@@ -94,6 +95,10 @@ pub(crate) struct Lost {
 }
 
 impl Stop {
+    pub(crate) fn cannot_start_thread(error: io::Error) -> Self {
+        Self::Failed(Error::new(error).context(os::NO_THREAD))
+    }
+
     pub(crate) fn cannot_read_stdin(error: io::Error) -> Self {
         Self::Failed(Error::new(error).context("cannot read stdin"))
     }

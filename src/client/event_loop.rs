@@ -126,23 +126,26 @@ impl EventLoop {
     /// Waits for the result of a login attempt.
     pub(crate) fn login_reply(&mut self) -> Result<LoginReply, Stop> {
         loop {
-            match self.next()? {
-                ClientEvent::Login(reply) => return Ok(reply),
-                ClientEvent::Entered => self.submit_offline()?,
-                // No line was asked for, and no event precedes the welcome.
-                ClientEvent::Stdin(_)
-                | ClientEvent::Terminal(_)
-                | ClientEvent::TerminalGone
-                | ClientEvent::Received(_)
-                | ClientEvent::Disconnected(_)
-                | ClientEvent::Leave => {}
+            let event = self.next()?;
+            if let ClientEvent::Login(reply) = event {
+                return Ok(reply);
             }
+            self.handle_offline(&event)?;
         }
     }
 
-    /// Handles a line that the user entered while there is no connection.
-    pub(crate) fn submit_offline(&mut self) -> Result<(), Stop> {
-        if let Ui::Tui(tui) = &mut self.ui
+    /// Waits while there is no connection.
+    pub(crate) fn pause(&mut self, time: Duration) -> Result<(), Stop> {
+        let deadline = Instant::now() + time;
+        while let Some(event) = self.next_until(Some(deadline))? {
+            self.handle_offline(&event)?;
+        }
+        Ok(())
+    }
+
+    /// Handles an entered line. Other events belong to a connection that is lost.
+    fn handle_offline(&mut self, event: &ClientEvent) -> Result<(), Stop> {
+        if let (ClientEvent::Entered, Ui::Tui(tui)) = (event, &mut self.ui)
             && tui.submit_offline()
         {
             return Err(Stop::Leave);

@@ -20,7 +20,7 @@
 //!
 //! | files | task |
 //! |---|---|
-//! | `mod.rs` | start and exit |
+//! | `mod.rs` | start, exit, one connection after the other |
 //! | `session/` | login, chat, draining, reconnecting |
 //! | `event_loop.rs` | waiting for events, asking questions |
 //! | `ui/` | `plain.rs` and `tui.rs` show the lines that `format.rs` makes of events |
@@ -43,10 +43,13 @@ use std::sync::mpsc;
 use anyhow::{Context, Error};
 
 pub use crate::client::config::Config;
-use crate::client::event::{LeaveRequest, Stop};
+use crate::client::event::{LeaveRequest, Lost, Stop};
 use crate::client::event_loop::EventLoop;
 pub use crate::client::net::address::Address;
-use crate::client::session::login::LoginDialog;
+use crate::client::session::chat::ChatSession;
+use crate::client::session::drain;
+use crate::client::session::login::{Joined, LoginDialog};
+use crate::client::session::reconnect::{self, Backoff};
 use crate::client::session::room::RoomState;
 use crate::client::ui::Ui;
 use crate::client::ui::plain::Plain;
@@ -75,6 +78,7 @@ pub fn run(config: Config) -> ExitCode {
 struct Client {
     config: Config,
     events: EventLoop,
+    room: RoomState,
     lifeline: Option<Lifeline>,
 }
 
@@ -100,15 +104,15 @@ impl Client {
         let ui = Ui::open(&config, post.clone()).context(os::NO_THREAD)?;
         Ok(Self {
             events: EventLoop::new(ui, leave_request, post, events),
+            room: RoomState::default(),
             config,
             lifeline,
         })
     }
 
     fn run(mut self) -> ExitCode {
-        let mut room = RoomState::default();
-        match self.join_and_chat(&mut room) {
-            Ok(()) | Err(Stop::Leave | Stop::ShutDown) if room.has_unsent => ExitCode::FAILURE,
+        match self.join_and_chat() {
+            Ok(()) | Err(Stop::Leave | Stop::ShutDown) if self.room.has_unsent => ExitCode::FAILURE,
             Ok(()) | Err(Stop::Leave | Stop::ShutDown) => ExitCode::SUCCESS,
             // The pane shows how to restart the client.
             Err(Stop::Lost(lost) | Stop::Kicked(lost)) if self.config.in_pane => {
@@ -121,18 +125,56 @@ impl Client {
         }
     }
 
-    fn join_and_chat(&mut self, room: &mut RoomState) -> Result<(), Stop> {
-        let mut login = LoginDialog::start(&mut self.config, &mut self.events)?;
-        let reconnects = self.events.is_interactive && self.config.reconnects;
-        let answer_time = self.config.answer_time;
-        session::run(&mut login, &mut self.events, room, answer_time, reconnects)
-    }
-
     fn fail(&mut self, error: &str) -> ExitCode {
         self.events.ui.show_failure(&error);
         if self.lifeline.is_some() && !self.config.in_pane {
             self.events.keep_window_open();
         }
         ExitCode::FAILURE
+    }
+
+    fn join_and_chat(&mut self) -> Result<(), Stop> {
+        let mut login = LoginDialog::start(&mut self.config, &mut self.events)?;
+        let joined = login.log_in(&mut self.events, None)?;
+        let joined = joined.map_err(Stop::Failed)?;
+        login.remember_name(&self.events);
+        let result = self.chat(joined, &mut login);
+        if let Ok(()) | Err(Stop::Leave) = result {
+            drain::check_echoed(&self.room.unacked)?;
+        }
+        result
+    }
+
+    /// Chats until the user leaves or the room is gone, reconnecting when the connection is lost.
+    fn chat(&mut self, mut joined: Joined, login: &mut LoginDialog) -> Result<(), Stop> {
+        let reconnects = self.events.is_interactive && self.config.reconnects;
+        let mut backoff = Backoff::default();
+        loop {
+            backoff.on_connected();
+            let lost = match self.chat_once(joined) {
+                Err(Stop::Lost(Lost { reason, .. })) if reconnects => reason,
+                Err(Stop::ShutDown) if reconnects => "the server has shut down".into(),
+                result => return result,
+            };
+            let notice = format!("{lost}: trying again, Ctrl+C gives up");
+            self.events.ui.show_error(&notice);
+            login.request.resume = self.room.resume_point();
+            joined = reconnect::reconnect(&mut self.events, login, &mut backoff)?;
+        }
+    }
+
+    /// Chats over one connection.
+    fn chat_once(&mut self, joined: Joined) -> Result<(), Stop> {
+        let answer_time = self.config.answer_time;
+        let mut session =
+            ChatSession::enter(joined, &mut self.events, &mut self.room, answer_time)?;
+        let result = session.chat();
+        session.finish_sending();
+        let leaves = matches!(result, Ok(()) | Err(Stop::Leave));
+        if !leaves || drain::drain(&mut session).is_continue() {
+            session.wait_for_disconnect();
+        }
+        session.close();
+        result
     }
 }

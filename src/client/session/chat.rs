@@ -1,9 +1,10 @@
 //! Chatting over one connection: what the server sends is shown, what the user enters is sent.
 
 use std::io;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, anyhow};
+use anyhow::anyhow;
 
 use crate::client::event::{ClientEvent, Disconnect, Lost, StdinEvent, Stop};
 use crate::client::event_loop::EventLoop;
@@ -11,11 +12,11 @@ use crate::client::net::connection::{self, Connection};
 use crate::client::net::in_flight::{InFlight, Unacked};
 use crate::client::net::send_queue::SendQueue;
 use crate::client::net::stdin::StdinRequest;
+use crate::client::session::login::Joined;
 use crate::client::session::room::RoomState;
 use crate::client::ui::Ui;
 use crate::client::ui::tui::Submission;
-use crate::os;
-use crate::protocol::event::{Answer, Event, Welcome};
+use crate::protocol::event::{Answer, Event};
 use crate::protocol::json::Received;
 
 /// How often a pipe reports how much of its input is still in flight.
@@ -27,7 +28,9 @@ const STATUS_DELAY: Duration = Duration::from_secs(1);
 pub(crate) struct ChatSession<'a> {
     pub(crate) events: &'a mut EventLoop,
     room: &'a mut RoomState,
-    pub(crate) in_flight: InFlight,
+    connection: Connection,
+    receiver: JoinHandle<()>,
+    in_flight: InFlight,
     /// The lines from the full-screen UI. Piped input is sent by the thread that reads it.
     send_queue: Option<SendQueue>,
     /// How long the server may take to echo a message.
@@ -63,22 +66,20 @@ impl<'a> ChatSession<'a> {
     /// # Errors
     /// Stdout cannot be written to, or a thread cannot be started.
     pub(crate) fn enter(
-        welcome: &Welcome,
-        has_resumed: bool,
-        connection: &Connection,
+        joined: Joined,
         events: &'a mut EventLoop,
         room: &'a mut RoomState,
         answer_time: Duration,
     ) -> Result<Self, Stop> {
-        let (last_shown, notice) = room.enter(welcome, has_resumed);
-        events
-            .ui
-            .welcome(welcome, last_shown)
-            .map_err(Stop::cannot_write_stdout)?;
+        events.is_disconnected = false;
+        let (last_shown, notice) = room.enter(&joined.welcome, joined.has_resumed);
+        let shown = events.ui.welcome(&joined.welcome, last_shown);
+        shown.map_err(Stop::cannot_write_stdout)?;
         if let Some(notice) = notice {
             events.ui.show_error(&notice);
         }
-        let in_flight = InFlight::new(welcome.id, std::mem::take(&mut room.unacked));
+        let connection = joined.connection;
+        let in_flight = InFlight::new(joined.welcome.id, std::mem::take(&mut room.unacked));
         let send_queue = match &events.ui {
             Ui::Plain(_, stdin) => {
                 // The thread that reads stdin outlives this one.
@@ -86,14 +87,15 @@ impl<'a> ChatSession<'a> {
                 None
             }
             Ui::Tui(_) => {
-                let queue = SendQueue::start(connection.clone())
-                    .map_err(|error| Stop::Failed(Error::new(error).context(os::NO_THREAD)))?;
-                Some(queue)
+                let queue = SendQueue::start(connection.clone());
+                Some(queue.map_err(Stop::cannot_start_thread)?)
             }
         };
         let mut session = Self {
             events,
             room,
+            connection,
+            receiver: joined.receiver,
             in_flight,
             send_queue,
             answer_time,
@@ -313,20 +315,27 @@ impl<'a> ChatSession<'a> {
     }
 
     /// Ends the sending side, after the lines that still wait.
-    pub(crate) fn finish_sending(&mut self, connection: &Connection) {
+    pub(crate) fn finish_sending(&mut self) {
         match &mut self.send_queue {
             Some(queue) => queue.close(),
-            None => connection.finish(),
+            None => self.connection.finish(),
         }
     }
 
+    /// Gives the server time to close the connection.
     pub(crate) fn wait_for_disconnect(&mut self) {
         let (in_flight, events) = (&self.in_flight, &mut *self.events);
         events.wait_for_disconnect(|received| in_flight.acknowledge(received));
     }
 
-    /// Keeps the messages in flight for the next connection. Called after the connection is closed.
-    pub(crate) fn keep_unacked(self) {
+    /// Closes the connection, ends its threads, and keeps the messages in flight for the next one.
+    pub(crate) fn close(mut self) {
+        self.connection.close();
+        self.in_flight.close();
+        self.wait_for_disconnect();
+        if self.events.is_disconnected {
+            let _ = self.receiver.join();
+        }
         if let Some(queue) = self.send_queue {
             queue.join();
             self.room.unacked = self.in_flight.take_all();

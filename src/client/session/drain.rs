@@ -1,6 +1,7 @@
 //! Leaving with messages in flight: they are sent first, unless the user does not wait.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -14,13 +15,13 @@ use crate::client::ui::tui::Submission;
 /// How long the last messages usually take. Until then, the user is not told that the client waits.
 const QUIET_TIME: Duration = Duration::from_millis(250);
 
-/// Waits until all messages are echoed, or until the server makes no progress. Returns whether the
-/// user does not want to wait.
-pub(crate) fn drain(session: &mut ChatSession<'_>) -> bool {
+/// Waits until all messages are echoed, or until the server makes no progress. Breaks if the user
+/// does not want to wait for the server any longer.
+pub(crate) fn drain(session: &mut ChatSession<'_>) -> ControlFlow<()> {
     match wait_for_echoes(session) {
-        Ok(()) => false,
-        // After a signal or the loss of the terminal, the server still gets its time to close.
-        Err(stop) => matches!(stop, Stop::Leave) && !session.events.leave_request.is_made(),
+        Err(Stop::Leave) if !session.events.leave_request.is_made() => ControlFlow::Break(()),
+        // After a signal, the server still gets its time to close the connection.
+        Ok(()) | Err(_) => ControlFlow::Continue(()),
     }
 }
 
@@ -50,15 +51,7 @@ fn wait_for_echoes(session: &mut ChatSession<'_>) -> Result<(), Stop> {
         match session.events.next_until(Some(wake_at))? {
             Some(ClientEvent::Received(received)) => session.on_received(&received)?,
             Some(ClientEvent::Entered) => submit_late(session)?,
-            Some(
-                ClientEvent::Stdin(_)
-                | ClientEvent::Terminal(_)
-                | ClientEvent::TerminalGone
-                | ClientEvent::Login(_)
-                | ClientEvent::Disconnected(_)
-                | ClientEvent::Leave,
-            )
-            | None => {}
+            Some(_) | None => {}
         }
     }
     Ok(())

@@ -11,7 +11,6 @@ use crate::client::net::connection::Connection;
 use crate::client::net::receive::{self, LoginRequest};
 use crate::client::net::stdin;
 use crate::client::ui::history;
-use crate::os;
 use crate::protocol::event::Welcome;
 use crate::protocol::name::{Group, Name};
 use crate::protocol::request::Identity;
@@ -25,15 +24,6 @@ pub(crate) struct Joined {
     pub(crate) has_resumed: bool,
     pub(crate) connection: Connection,
     pub(crate) receiver: JoinHandle<()>,
-}
-
-/// The result of one attempt, after any questions it led to.
-pub(crate) enum LoginOutcome {
-    Joined(Box<Joined>),
-    /// The request is updated for another attempt.
-    Rejected,
-    /// There is no server, or it rejects every login.
-    Failed(Error),
 }
 
 pub(crate) struct LoginDialog {
@@ -74,32 +64,38 @@ impl LoginDialog {
     }
 
     /// Logs in, asking for what is needed. Each attempt opens a new connection, as the user may
-    /// take longer to answer than a server waits for a name.
-    pub(crate) fn join(&mut self, events: &mut EventLoop) -> Result<Joined, Stop> {
+    /// take longer to answer than a server waits for a name. `status` is shown during the attempts.
+    ///
+    /// The inner error means that there is no server, or that it rejects every login.
+    pub(crate) fn log_in(
+        &mut self,
+        events: &mut EventLoop,
+        status: Option<&str>,
+    ) -> Result<Result<Joined, Error>, Stop> {
         loop {
-            match self.attempt(events)? {
-                LoginOutcome::Joined(joined) => return Ok(*joined),
-                LoginOutcome::Failed(error) => return Err(Stop::Failed(error)),
-                LoginOutcome::Rejected => {}
-            }
+            events.ui.set_status(status.map(str::to_owned));
+            let receiver = receive::start(self.request.clone(), events.post.clone())
+                .map_err(Stop::cannot_start_thread)?;
+            let rejection = match events.login_reply()? {
+                LoginReply::Joined(welcome, connection) => {
+                    return Ok(Ok(Joined {
+                        welcome: *welcome,
+                        has_resumed: self.request.resume.is_some(),
+                        connection,
+                        receiver,
+                    }));
+                }
+                LoginReply::Failed(error) => return Ok(Err(error)),
+                LoginReply::Rejected(rejection) => rejection,
+            };
+            // The thread ends with its attempt.
+            let _ = receiver.join();
+            self.amend(rejection, events)?;
         }
     }
 
-    pub(crate) fn attempt(&mut self, events: &mut EventLoop) -> Result<LoginOutcome, Stop> {
-        let receiver = receive::start(self.request.clone(), events.post.clone())
-            .map_err(|error| Stop::Failed(Error::new(error).context(os::NO_THREAD)))?;
-        let rejection = match events.login_reply()? {
-            LoginReply::Joined(welcome, connection) => {
-                return Ok(LoginOutcome::Joined(Box::new(Joined {
-                    welcome: *welcome,
-                    has_resumed: self.request.resume.is_some(),
-                    connection,
-                    receiver,
-                })));
-            }
-            LoginReply::Failed(error) => return Ok(LoginOutcome::Failed(error)),
-            LoginReply::Rejected(rejection) => rejection,
-        };
+    /// Changes the request for another attempt.
+    fn amend(&mut self, rejection: Rejection, events: &mut EventLoop) -> Result<(), Stop> {
         match rejection {
             // The place is gone: join as a newcomer.
             Rejection::Resume => self.request.resume = None,
@@ -122,9 +118,7 @@ impl LoginDialog {
                 self.request.password = Some(ask_password(events)?);
             }
         }
-        // It ended with its attempt.
-        let _ = receiver.join();
-        Ok(LoginOutcome::Rejected)
+        Ok(())
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::event::{ClientEvent, Stop};
+use crate::client::event::Stop;
 use crate::client::event_loop::EventLoop;
-use crate::client::session::login::{Joined, LoginDialog, LoginOutcome};
+use crate::client::session::login::{Joined, LoginDialog};
 
 /// Pause before the first attempt. It doubles with each one that fails.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
@@ -45,43 +45,12 @@ pub(crate) fn reconnect(
     loop {
         let pause = backoff.next_pause();
         let seconds = pause.as_secs();
-        events
-            .ui
-            .set_status(Some(format!("not connected: trying again in {seconds} s")));
-        wait(events, pause)?;
-        if let Some(joined) = try_once(events, login)? {
+        let status = format!("not connected: trying again in {seconds} s");
+        events.ui.set_status(Some(status));
+        events.pause(pause)?;
+        if let Ok(joined) = login.log_in(events, Some("not connected: trying"))? {
             events.ui.set_status(None);
             return Ok(joined);
         }
     }
-}
-
-/// Tries once, or more often while the server only rejects the login and the user answers.
-fn try_once(events: &mut EventLoop, login: &mut LoginDialog) -> Result<Option<Joined>, Stop> {
-    loop {
-        events.ui.set_status(Some("not connected: trying".into()));
-        match login.attempt(events)? {
-            LoginOutcome::Joined(joined) => return Ok(Some(*joined)),
-            LoginOutcome::Rejected => {}
-            LoginOutcome::Failed(_) => return Ok(None),
-        }
-    }
-}
-
-fn wait(events: &mut EventLoop, pause: Duration) -> Result<(), Stop> {
-    let deadline = Instant::now() + pause;
-    while let Some(event) = events.next_until(Some(deadline))? {
-        match event {
-            ClientEvent::Entered => events.submit_offline()?,
-            // Events of the lost connection.
-            ClientEvent::Stdin(_)
-            | ClientEvent::Terminal(_)
-            | ClientEvent::TerminalGone
-            | ClientEvent::Login(_)
-            | ClientEvent::Received(_)
-            | ClientEvent::Disconnected(_)
-            | ClientEvent::Leave => {}
-        }
-    }
-    Ok(())
 }
