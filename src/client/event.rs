@@ -9,7 +9,7 @@ use std::thread::{self, Builder};
 use anyhow::Error;
 
 use crate::client::net::connection::Connection;
-use crate::client::ui::terminal::{EXIT_TIMEOUT, Input};
+use crate::client::ui::terminal::{EXIT_TIMEOUT, TerminalInput};
 use crate::os;
 use crate::protocol::event::Welcome;
 use crate::protocol::json::Received;
@@ -21,7 +21,7 @@ use crate::tty::raw_mode;
 pub(crate) enum ClientEvent {
     Stdin(StdinEvent),
     /// A key, paste, resize or change of focus, in the full-screen UI.
-    Terminal(Input),
+    Terminal(TerminalInput),
     /// The user pressed Enter in the full-screen UI.
     Entered,
     /// The terminal sends nothing more.
@@ -90,7 +90,7 @@ pub(crate) enum Stop {
 /// How a connection was lost.
 pub(crate) struct Lost {
     pub(crate) reason: String,
-    /// What the user can try.
+    /// A suggestion for the user.
     pub(crate) advice: &'static str,
 }
 

@@ -105,8 +105,8 @@ impl EventLoop {
         })
     }
 
-    /// Waits until the connection is over, for [`CLOSE_TIMEOUT`] at most. What still comes is not
-    /// shown.
+    /// Waits until the connection is over, for [`CLOSE_TIMEOUT`] at most. Events that still
+    /// arrive are not shown.
     pub(crate) fn wait_for_disconnect(&mut self, mut on_received: impl FnMut(&Received)) {
         let deadline = Instant::now() + CLOSE_TIMEOUT;
         while !self.is_disconnected {

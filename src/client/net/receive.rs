@@ -33,7 +33,7 @@ const MAX_REASON_CHARS: usize = 200;
 /// Bytes to read at once.
 const READ_BYTES: usize = 16 * 1024;
 
-/// What a client sends to log in.
+/// The data of a login.
 #[derive(Clone)]
 pub(crate) struct LoginRequest {
     pub(crate) server: Address,
@@ -120,7 +120,7 @@ struct ServerReader {
 }
 
 /// A line from the server, sorted by its first characters.
-enum ServerLine {
+enum ReceivedLine {
     /// Presumably an event.
     Json(String),
     /// A plain error, as sent to a client that has not asked for JSON yet.
@@ -174,14 +174,14 @@ impl ServerReader {
                 }
             };
             match line {
-                ServerLine::Plain(line) => wants_password |= asks_for_password(&line),
+                ReceivedLine::Plain(line) => wants_password |= asks_for_password(&line),
                 // The server does not know /resume.
-                ServerLine::PlainError(_) if request.resume.is_some() => {
+                ReceivedLine::PlainError(_) if request.resume.is_some() => {
                     return Ok(Err(Rejection::Resume));
                 }
-                ServerLine::PlainError(reason) => plain_error = Some(reason),
-                ServerLine::NotUtf8 => {}
-                ServerLine::Json(line) => match Received::decode(&line) {
+                ReceivedLine::PlainError(reason) => plain_error = Some(reason),
+                ReceivedLine::NotUtf8 => {}
+                ReceivedLine::Json(line) => match Received::decode(&line) {
                     Ok(Received::Answer(Answer::Welcome(welcome))) => {
                         // With the timeout left on, a quiet room would look like a lost connection.
                         self.socket.set_read_timeout(None)?;
@@ -219,7 +219,7 @@ impl ServerReader {
         let deadline = Instant::now() + REJECTION_TIMEOUT;
         loop {
             match self.next(Some(deadline)) {
-                Ok(ServerLine::Json(line)) => {
+                Ok(ReceivedLine::Json(line)) => {
                     if matches!(
                         Received::decode(&line),
                         Ok(Received::Answer(Answer::Help(_)))
@@ -227,7 +227,9 @@ impl ServerReader {
                         return true;
                     }
                 }
-                Ok(ServerLine::PlainError(_) | ServerLine::Plain(_) | ServerLine::NotUtf8) => {}
+                Ok(
+                    ReceivedLine::PlainError(_) | ReceivedLine::Plain(_) | ReceivedLine::NotUtf8,
+                ) => {}
                 // EAGAIN is a read timeout (SO_RCVTIMEO, socket(7)).
                 Err(Disconnect::Lost(error)) => {
                     return error.kind() == io::ErrorKind::WouldBlock;
@@ -243,10 +245,10 @@ impl ServerReader {
         loop {
             let received = match self.next(None) {
                 Err(disconnect) => return Some(disconnect),
-                Ok(ServerLine::Plain(_)) => continue,
-                Ok(ServerLine::PlainError(text)) => Received::Answer(Answer::Error(text)),
-                Ok(ServerLine::NotUtf8) => not_an_event(&"it is not UTF-8"),
-                Ok(ServerLine::Json(line)) => {
+                Ok(ReceivedLine::Plain(_)) => continue,
+                Ok(ReceivedLine::PlainError(text)) => Received::Answer(Answer::Error(text)),
+                Ok(ReceivedLine::NotUtf8) => not_an_event(&"it is not UTF-8"),
+                Ok(ReceivedLine::Json(line)) => {
                     Received::decode(&line).unwrap_or_else(|error| not_an_event(&error))
                 }
             };
@@ -254,11 +256,11 @@ impl ServerReader {
         }
     }
 
-    fn next(&mut self, deadline: Option<Instant>) -> Result<ServerLine, Disconnect> {
+    fn next(&mut self, deadline: Option<Instant>) -> Result<ReceivedLine, Disconnect> {
         loop {
             match self.lines.next_line() {
                 Some(Ok(line)) => return Ok(sort(line)),
-                Some(Err(LineError::NotUtf8)) => return Ok(ServerLine::NotUtf8),
+                Some(Err(LineError::NotUtf8)) => return Ok(ReceivedLine::NotUtf8),
                 Some(Err(LineError::TooLong)) => return Err(Disconnect::LineTooLong),
                 None => {}
             }
@@ -284,13 +286,13 @@ impl ServerReader {
     }
 }
 
-fn sort(line: &str) -> ServerLine {
+fn sort(line: &str) -> ReceivedLine {
     if line.starts_with('{') {
-        ServerLine::Json(line.to_owned())
+        ReceivedLine::Json(line.to_owned())
     } else if let Some(reason) = line.strip_prefix("! ") {
-        ServerLine::PlainError(Text::new(reason))
+        ReceivedLine::PlainError(Text::new(reason))
     } else {
-        ServerLine::Plain(line.to_owned())
+        ReceivedLine::Plain(line.to_owned())
     }
 }
 

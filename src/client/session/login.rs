@@ -90,12 +90,12 @@ impl LoginDialog {
             };
             // The thread ends with its attempt.
             let _ = receiver.join();
-            self.amend(rejection, events)?;
+            self.update_request(rejection, events)?;
         }
     }
 
     /// Changes the request for another attempt.
-    fn amend(&mut self, rejection: Rejection, events: &mut EventLoop) -> Result<(), Stop> {
+    fn update_request(&mut self, rejection: Rejection, events: &mut EventLoop) -> Result<(), Stop> {
         match rejection {
             // The place is gone: join as a newcomer.
             Rejection::Resume => self.request.resume = None,

@@ -23,7 +23,7 @@ const KEYS_HELP: &str = "  Tab completes names and commands; Ctrl+R searches wha
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// A pipe, a file, or a terminal that cannot move its cursor. The user's own messages are left
-    /// out: on a terminal, they are there as they were typed.
+    /// out: such a terminal shows them as they were typed.
     Stream,
     /// A screen that is redrawn: rows wrap with an indent, and a line may replace the one before.
     Screen,
@@ -35,16 +35,16 @@ pub struct Formatter {
     /// The day that a time without a date belongs to.
     day: Date,
     own: Option<OwnIdentity>,
-    replay: Replay,
+    replay: ReplayState,
     /// Whether lines begin with the time.
     pub has_times: bool,
     /// The line of joins and leaves, while nothing else follows.
     presence: Option<PresenceLine>,
 }
 
-/// The state of the replay of past events that follows a welcome.
+/// Progress of the replay of past events, which follows a welcome.
 #[derive(Default)]
-struct Replay {
+struct ReplayState {
     /// The number of its last event, until that has come.
     end: Option<u64>,
     /// Whether the line above it is shown, but not the line below.
@@ -60,7 +60,7 @@ impl Formatter {
             day: now.to_zoned(zone.clone()).date(),
             zone,
             own: None,
-            replay: Replay::default(),
+            replay: ReplayState::default(),
             has_times: true,
             presence: None,
         }
@@ -71,20 +71,17 @@ impl Formatter {
         self.own.as_ref()
     }
 
-    /// The client has joined, or is back. In the latter case, events after `last_shown` are missed
-    /// ones.
+    /// The client has joined. If it is back, `last_shown` is the number of the last event shown
+    /// before, and the replay has the events that the user missed.
     pub fn welcome(&mut self, welcome: &Welcome, last_shown: Option<u64>) -> Line {
         self.own = Some(OwnIdentity::new(welcome));
         self.replay.end = Some(welcome.seq).filter(|end| *end > last_shown.unwrap_or(0));
         self.replay.may_ring = last_shown.is_some();
         let Welcome { name, count, .. } = welcome;
-        if last_shown.is_some() && self.layout == Layout::Screen {
-            self.notice(&format!("connected again as {name}: {count} online"))
-        } else {
-            self.notice(&format!(
-                "welcome, {name}: {count} online; /help lists the commands"
-            ))
-        }
+        self.notice(&match last_shown {
+            None => format!("welcome, {name}: {count} online; /help lists the commands"),
+            Some(_) => format!("connected again as {name}: {count} online"),
+        })
     }
 
     /// Whether all past events have been formatted.
@@ -110,15 +107,14 @@ impl Formatter {
         Line::plain(&format!("error: {error}"))
     }
 
-    /// An event, with the lines above and below it. None for an event that the welcome has told
-    /// already.
+    /// An event, with the lines above and below it. No line if the welcome has told it already.
     pub fn record(&mut self, record: &Record, replay: bool) -> Vec<Line> {
-        let mut lines = Vec::new();
-        if replay {
-            lines.extend(self.begin_replay());
+        let frame = if replay {
+            self.begin_replay()
         } else {
-            lines.extend(self.end_replay());
-        }
+            self.end_replay()
+        };
+        let mut lines: Vec<Line> = frame.into_iter().collect();
         if self.is_shown(&record.event) {
             lines.extend(self.day_change(record.time));
             lines.push(self.event(record, replay));
@@ -149,9 +145,8 @@ impl Formatter {
         was_open.then(|| self.rule("end of the past messages"))
     }
 
-    /// Whether an event is news to the user. On a terminal that is not redrawn, the user has typed
-    /// their own messages. Their own joining is in the welcome; after a reconnect, they never left
-    /// as far as they know.
+    /// Whether an event is news to the user. The welcome tells of their own joining, and to a user
+    /// who is back, a lost connection is no leaving. A stream leaves out what the user said.
     fn is_shown(&self, event: &Event) -> bool {
         match (event, self.layout) {
             (Event::Message { id, .. }, Layout::Stream)

@@ -48,13 +48,13 @@ pub(crate) fn count_handled() {
 }
 
 /// Input from the terminal.
-pub(crate) struct Input {
+pub(crate) struct TerminalInput {
     pub(crate) event: Event,
     /// For Ctrl+C: its timer, which stops when the main thread drops this.
     _untaken: Option<Sender<()>>,
 }
 
-impl Input {
+impl TerminalInput {
     /// Starts the timer for Ctrl+C: a main thread that is blocked in a write to the terminal can't
     /// handle it, so after [`EXIT_TIMEOUT`] the client exits as for a signal.
     fn new(event: Event) -> Self {
@@ -103,7 +103,7 @@ fn end_unless_taken() -> Sender<()> {
 /// A thread or socket can't be created.
 pub(crate) fn start_keys<E: Send + 'static>(
     post: SyncSender<E>,
-    input: fn(Input) -> E,
+    input: fn(TerminalInput) -> E,
     closed: fn() -> E,
 ) -> io::Result<()> {
     let mut keyboard = Keyboard::open()?;
@@ -126,7 +126,7 @@ pub(crate) fn start_keys<E: Send + 'static>(
         .name("keys".into())
         .spawn(move || {
             while let Ok(event) = keyboard.read() {
-                if typed.send(input(Input::new(event))).is_err() {
+                if typed.send(input(TerminalInput::new(event))).is_err() {
                     return;
                 }
             }

@@ -47,7 +47,7 @@ pub(crate) struct Tui {
     _raw_mode: RawMode,
 }
 
-/// What the client has to do after terminal input.
+/// The client's next step after terminal input.
 pub(crate) enum InputAction {
     None,
     /// The user pressed Enter: [`Tui::submit`] or [`Tui::take_answer`] has the line.
@@ -55,7 +55,7 @@ pub(crate) enum InputAction {
     Leave,
 }
 
-/// What the client has to do with an entered line.
+/// The client's next step after a line was entered.
 pub(crate) enum Submission {
     None,
     /// Lines to send, and then to remove from the editor by [`Tui::take_line`].
