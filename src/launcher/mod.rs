@@ -14,7 +14,6 @@
 //! writes to the terminal, so that one that blocks or is gone holds up nothing else. Built-in panes have threads of their own, and take the
 //! terminal: then `output` writes into the server's.
 
-mod completion;
 mod console;
 mod display;
 mod output;

@@ -45,9 +45,11 @@ pub(crate) fn start(lifeline: bool, events: Sender<ServerEvent>, log: &Log) -> i
             // The receiver is gone if the server is ending already.
             move |console| drop(suspending.send(ServerEvent::Suspend(console))),
         );
-        log.attach(Arc::clone(&console));
-        let read = move || read_keys(&console, keyboard, &events, &poster);
-        return thread.spawn(read).map(drop);
+        let keys = Arc::clone(&console);
+        thread.spawn(move || read_keys(&keys, keyboard, &events, &poster))?;
+        // Once nothing can fail any more: it takes the terminal.
+        log.attach(console);
+        return Ok(());
     }
     if !is_operator && !lifeline {
         return Ok(());

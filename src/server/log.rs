@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -21,6 +20,8 @@ use crate::os;
 use crate::protocol::console::ServerLine;
 use crate::protocol::event::{Answer, Event, MemberId, Record};
 use crate::protocol::text::Text;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Condvar, Mutex};
 use crate::tty::console::{Console, LogOutput, PROMPT};
 use crate::tty::style;
 
@@ -82,12 +83,6 @@ struct State {
     over: bool,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl State {
     fn push(&mut self, time: Timestamp, entry: Entry) {
         if let Entry::Record(record) = &entry {
@@ -113,8 +108,8 @@ impl State {
 }
 
 impl Log {
-    /// Starts the log's thread, which prints to stdout. A launcher also gets [`ServerLine::Online`],
-    /// whenever the number of members changes.
+    /// Starts the log's thread, which prints to stdout. A launcher also gets the number of members,
+    /// whenever it changes, as [`ServerLine::Online`].
     pub(crate) fn start(coloured: bool, to_launcher: bool) -> Result<Self> {
         let poster = Poster(Arc::default());
         let shared = Arc::clone(&poster.0);
@@ -136,7 +131,7 @@ impl Log {
 
     /// Shows a console below the log.
     pub(crate) fn attach(&self, console: Arc<Console>) {
-        self.poster.0.lock().console = Some(console);
+        self.poster.0.state.lock().console = Some(console);
         self.poster.redraw();
     }
 
@@ -156,7 +151,7 @@ impl Log {
         if records.is_empty() {
             return;
         }
-        let mut state = self.poster.0.lock();
+        let mut state = self.poster.0.state.lock();
         let now = Timestamp::now();
         for record in records.drain(..) {
             state.push(now, Entry::Record(record));
@@ -172,14 +167,13 @@ impl Log {
     /// output: then the log's thread ends with the program.
     pub(crate) fn finish(self) {
         let shared = &self.poster.0;
-        let mut state = shared.lock();
+        let mut state = shared.state.lock();
         state.closing = true;
         shared.changed.notify_all();
         let waited = shared
             .changed
             .wait_timeout_while(state, LAST_LINES, |state| !state.over);
-        let over = waited.unwrap_or_else(PoisonError::into_inner).0.over;
-        if over {
+        if waited.over {
             // It has ended, so this doesn't wait.
             let _ = self.thread.join();
         }
@@ -194,7 +188,7 @@ impl Poster {
     }
 
     fn note(&self, entry: Entry) {
-        let mut state = self.0.lock();
+        let mut state = self.0.state.lock();
         // Read under the lock, so that the times are in order: the room's records arrive a little
         // later than they happened, and another entry may have come first.
         let now = Timestamp::now();
@@ -203,13 +197,13 @@ impl Poster {
 
     /// Draws the console again.
     pub(crate) fn redraw(&self) {
-        self.0.lock().is_console_stale = true;
+        self.0.state.lock().is_console_stale = true;
         self.0.changed.notify_all();
     }
 
     /// The members' names, for completion.
     pub(crate) fn names(&self) -> Vec<String> {
-        let state = self.0.lock();
+        let state = self.0.state.lock();
         let names = state.members.values();
         names.map(|name| name.as_str().to_owned()).collect()
     }
@@ -222,19 +216,13 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
     let mut entries = Vec::new();
     let mut told = 0;
     loop {
-        let state = shared.lock();
+        let state = shared.state.lock();
         let is_idle = |state: &mut State| {
             state.waiting.is_empty() && !state.is_console_stale && !state.closing
         };
         let mut state = match output.wait() {
-            None => shared
-                .changed
-                .wait_while(state, is_idle)
-                .unwrap_or_else(PoisonError::into_inner),
-            Some(time) => {
-                let waited = shared.changed.wait_timeout_while(state, time, is_idle);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
+            None => shared.changed.wait_while(state, is_idle),
+            Some(time) => shared.changed.wait_timeout_while(state, time, is_idle),
         };
         let is_over = state.waiting.is_empty() && state.closing;
         std::mem::swap(&mut state.waiting, &mut entries);
@@ -246,7 +234,7 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
         // A terminal that is gone doesn't end the room, so errors are ignored from here on.
         if is_over {
             let _ = output.detach();
-            shared.lock().over = true;
+            shared.state.lock().over = true;
             shared.changed.notify_all();
             return;
         }
@@ -372,7 +360,7 @@ mod tests {
         };
         log.post(Entry::Plain("a line".into()));
         log.queue(&mut vec![Arc::new(record)]);
-        let state = poster.0.lock();
+        let state = poster.0.state.lock();
         assert!(state.waiting.is_sorted_by_key(|(time, _)| *time));
     }
 }

@@ -20,7 +20,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -41,6 +40,7 @@ use crate::server::log::{Entry, Log};
 use crate::server::replay::ReplayBuffer;
 use crate::server::room::Room;
 use crate::server::thread_budget::{LEAVING, ThreadBudget};
+use crate::sync::thread::{self, Builder};
 use crate::tty::console::Console;
 use crate::tty::{raw_mode, style};
 
@@ -167,8 +167,8 @@ pub fn run(config: Config) -> Result<()> {
         if totals.messages == 1 { "" } else { "s" }
     );
     if served.is_ok() {
-        let line = ServerLine::Closed(&summary);
-        shared.log.post(Entry::Plain(line.to_string()));
+        let closed = ServerLine::Closed(&summary).to_string();
+        shared.log.post(Entry::Plain(closed));
     }
     shared.log.finish();
     // The log has done this, unless its terminal accepts no output.

@@ -18,7 +18,7 @@
 //! [`Console::stop_job`].
 
 use std::io::{self, BufWriter, Stdout, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossterm::event::Event;
@@ -26,6 +26,7 @@ use rustix::process::{Signal, kill_current_process_group};
 
 use crate::os;
 use crate::protocol::commands::{self, Argument, Command};
+use crate::sync::Mutex;
 use crate::tty;
 use crate::tty::editor::{Completion, Editor, EditorAction, History, Purpose, Refusal};
 use crate::tty::input::Keyboard;
@@ -102,11 +103,6 @@ impl Console {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change to the state is complete, whatever thread panicked.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Reads keys until the terminal is gone or `keyboard` is stopped. Tab calls `complete` with
     /// the text before the cursor.
     pub(crate) fn read_keys(
@@ -122,12 +118,12 @@ impl Console {
             }
             (self.wake)();
         }
-        self.lock().phase = Phase::Over;
+        self.state.lock().phase = Phase::Over;
         (self.wake)();
     }
 
     fn handle(&self, event: Event, complete: impl Fn(&str) -> Option<Completion>) -> Option<Input> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.is_stale = true;
         match event {
             Event::Key(key) => match state.editor.key(key, complete)? {
@@ -160,7 +156,7 @@ impl Console {
     pub(crate) fn stop_job(&self) {
         // If it fails, the console just goes on.
         let _ = raw_mode::stop_job();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.phase == Phase::Suspended {
             state.phase = Phase::Active;
         }
@@ -223,7 +219,7 @@ impl LogOutput {
             return Ok(());
         };
         let (phase, is_cleared, is_resized) = {
-            let mut state = attached.console.lock();
+            let mut state = attached.console.state.lock();
             if std::mem::take(&mut state.is_stale) {
                 attached.screen.touch();
             }
@@ -243,7 +239,7 @@ impl LogOutput {
         }
         let released = attached.release(&mut self.out);
         if phase == Phase::Suspending {
-            attached.console.lock().phase = Phase::Suspended;
+            attached.console.state.lock().phase = Phase::Suspended;
             (attached.console.suspend)(Arc::clone(&attached.console));
         }
         released
@@ -284,7 +280,7 @@ impl LogOutput {
             && attached.screen.refresh_size()
         {
             let rows = {
-                let state = attached.console.lock();
+                let state = attached.console.state.lock();
                 let screen = &attached.screen;
                 state.editor.rows(screen.columns(), screen.most_rows())
             };
@@ -330,7 +326,8 @@ impl Attached {
     }
 }
 
-/// Completes `commands`, and members' names after those that take one.
+/// Completes the last word of `before`: one of `commands`, or one of `names` after a command that
+/// takes a member.
 pub(crate) fn complete(
     before: &str,
     mut commands: impl Iterator<Item = &'static Command>,
@@ -340,14 +337,14 @@ pub(crate) fn complete(
         return None;
     }
     Completion::of_last_word(before, |before| {
-        if before.is_empty() {
+        let command = before.trim_end().to_lowercase();
+        let takes_member = |row: &Command| {
+            row.argument == Argument::Member && row.names.contains(&command.as_str())
+        };
+        if command.is_empty() {
             let offered = commands::offered(commands);
-            return offered.into_iter().map(String::from).collect();
-        }
-        let word = before.trim_end().to_lowercase();
-        let command = commands.find(|row| row.names.contains(&word.as_str()));
-        let takes_name = command.is_some_and(|row| row.argument == Argument::Member);
-        if takes_name {
+            offered.into_iter().map(String::from).collect()
+        } else if commands.any(takes_member) {
             names.to_vec()
         } else {
             Vec::new()
@@ -373,8 +370,8 @@ mod tests {
             ("/say o", &[]),
             ("/x", &[]),
         ] {
-            let words =
-                complete(before, commands::of_console(), &names).map(|completion| completion.words);
+            let words = complete(before, commands::of_console(), &names);
+            let words = words.map(|completion| completion.words);
             assert_eq!(words.unwrap_or_default(), expected, "{before:?}");
         }
     }

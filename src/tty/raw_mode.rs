@@ -8,13 +8,12 @@ use std::io;
 use std::panic;
 use std::process;
 use std::sync::mpsc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Signal, kill_current_process_group};
 use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use crate::sync::{Mutex, thread};
 use crate::tty::{is_foreground, write_past_std};
 
 /// Time limit for writing [`Sequences::leave`]: a terminal that accepts no output must not delay
@@ -61,7 +60,7 @@ impl RawMode {
         let before = tcgetattr(io::stdin())?;
         let enter = sequences.enter.clone();
         let raw = raw(&before, &sequences);
-        *lock() = Some(Taken { before, sequences });
+        *TAKEN.lock() = Some(Taken { before, sequences });
         let guard = Self(());
         set(&raw)?;
         write_past_std(&enter)?;
@@ -77,7 +76,7 @@ impl RawMode {
         let mut hidden = before.clone();
         hidden.local_modes.remove(LocalModes::ECHO);
         hidden.local_modes.insert(LocalModes::ECHONL);
-        *lock() = Some(Taken {
+        *TAKEN.lock() = Some(Taken {
             before,
             sequences: Sequences::default(),
         });
@@ -88,7 +87,7 @@ impl RawMode {
 
     /// Restores the terminal like [`restore`], but waits as long as it accepts no output.
     pub(crate) fn restore_and_wait(self) {
-        if let Some(taken) = lock().take() {
+        if let Some(taken) = TAKEN.lock().take() {
             let _ = write_past_std(&taken.sequences.leave);
             let _ = set(&taken.before);
         }
@@ -98,7 +97,7 @@ impl RawMode {
 /// Restores the original modes, once. Does nothing if there is no [`RawMode`]. Any thread may call
 /// this, also in a panic; it takes at most 200 ms.
 pub(crate) fn restore() {
-    let Some(taken) = lock().take() else {
+    let Some(taken) = TAKEN.lock().take() else {
         return;
     };
     // In the background, the modes are the shell's, and setting them would stop this process.
@@ -123,7 +122,7 @@ pub(crate) fn restore() {
 
 /// Whether there is a [`RawMode`] whose terminal wasn't restored yet.
 pub(crate) fn is_taken() -> bool {
-    lock().is_some()
+    TAKEN.lock().is_some()
 }
 
 /// Restores the terminal and ends the process.
@@ -148,13 +147,13 @@ pub(crate) fn restore_on_panic(then: impl Fn() + Send + Sync + 'static) {
 /// # Errors
 /// As [`RawMode::enter`].
 pub(crate) fn suspend() -> io::Result<()> {
-    let taken = lock().clone();
+    let taken = TAKEN.lock().clone();
     restore();
     stop_job()?;
     if let Some(taken) = taken {
         let modes = raw(&taken.before, &taken.sequences);
         let enter = taken.sequences.enter.clone();
-        *lock() = Some(taken);
+        *TAKEN.lock() = Some(taken);
         set(&modes)?;
         write_past_std(&enter)?;
     }
@@ -182,7 +181,7 @@ pub(crate) fn stop_job() -> io::Result<()> {
 /// # Errors
 /// The terminal is gone, or no shell could bring the process back (orphaned group).
 pub(crate) fn retake() -> io::Result<bool> {
-    let Some(taken) = lock().clone() else {
+    let Some(taken) = TAKEN.lock().clone() else {
         return Ok(false);
     };
     let stdin = io::stdin();
@@ -197,7 +196,7 @@ pub(crate) fn retake() -> io::Result<bool> {
 
 /// Continues output that Ctrl+S stopped, as the driver does for the keys that send a signal.
 pub(crate) fn restart_output() {
-    let taken = lock();
+    let taken = TAKEN.lock();
     let has_flow_control = |taken: &Taken| taken.sequences.has_flow_control;
     if !taken.as_ref().is_some_and(has_flow_control) {
         return;
@@ -224,11 +223,6 @@ fn raw(modes: &Termios, sequences: &Sequences) -> Termios {
 fn set(modes: &Termios) -> io::Result<()> {
     let set = || tcsetattr(io::stdin(), OptionalActions::Now, modes);
     Ok(rustix::io::retry_on_intr(set)?)
-}
-
-/// The record is complete whatever thread panicked.
-fn lock() -> MutexGuard<'static, Option<Taken>> {
-    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

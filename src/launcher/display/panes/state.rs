@@ -7,14 +7,14 @@ use std::sync::Arc;
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use ratatui::layout::Rect;
 
-use crate::launcher::completion;
 use crate::launcher::display::panes::keys::{self, Action};
 use crate::launcher::display::panes::layout::{self, Tile};
 use crate::launcher::display::panes::pane::Pane;
 use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::panes::{Happening, Look};
 use crate::launcher::process::ChildProcess;
-use crate::tty::console::PROMPT;
+use crate::protocol::commands;
+use crate::tty::console::{self, PROMPT};
 use crate::tty::editor::{Editor, EditorAction, History, Purpose, Refusal};
 
 /// The server's pane is the first one.
@@ -181,7 +181,8 @@ impl State {
         match pane.window() {
             None => {
                 let names = || self.panes.iter().filter_map(Pane::name).collect::<Vec<_>>();
-                let complete = |before: &str| completion::complete(before, &names());
+                let complete =
+                    |before: &str| console::complete(before, commands::of_console(), &names());
                 match self.line.key(key, complete) {
                     Some(EditorAction::Submit) => return Effect::Session(self.typed()),
                     Some(EditorAction::Refuse(refusal)) => self.refuse(&refusal),
