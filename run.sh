@@ -217,6 +217,12 @@ fuzz() {
     done
 }
 
+# Runs the tests of the crate `model`. `--cfg shuttle` replaces the server's locks and threads, and needs its own build.
+model() {
+    RUSTFLAGS="${RUSTFLAGS-} --cfg shuttle" \
+        cargo test --locked --target-dir "$(target_dir)/model" --test model
+}
+
 # Prints cargo's target directory, which the environment or the user's configuration may change.
 target_dir() {
     (cd "$root" && cargo metadata --format-version 1 --no-deps --locked) |
@@ -237,8 +243,9 @@ test)
     status=0
     # Run all test crates even if one fails.
     cargo test --locked --no-fail-fast "$@" || status=$?
-    # Fuzz only if no particular tests were asked for.
+    # The model and the fuzz targets run only if no particular tests were asked for.
     if [ $# -eq 0 ]; then
+        model || status=1
         found=$(mktemp -d)
         (fuzz 3 "$found") || status=1
         rm -rf "$found"

@@ -124,6 +124,21 @@ impl Log {
         Ok(Self { poster, thread })
     }
 
+    /// A log that keeps its entries and shows none.
+    #[cfg(shuttle)]
+    pub(crate) fn silent() -> Self {
+        Self {
+            poster: Poster(Arc::default()),
+            thread: thread::spawn(|| {}),
+        }
+    }
+
+    #[cfg(shuttle)]
+    pub(crate) fn into_entries(self) -> Vec<Entry> {
+        let waiting = std::mem::take(&mut self.poster.0.state.lock().waiting);
+        waiting.into_iter().map(|(_, entry)| entry).collect()
+    }
+
     /// For a thread that may outlive this.
     pub(crate) fn poster(&self) -> Poster {
         self.poster.clone()
@@ -170,10 +185,10 @@ impl Log {
         let mut state = shared.state.lock();
         state.closing = true;
         shared.changed.notify_all();
-        let waited = shared
+        let state = shared
             .changed
             .wait_timeout_while(state, LAST_LINES, |state| !state.over);
-        if waited.over {
+        if state.over {
             // It has ended, so this doesn't wait.
             let _ = self.thread.join();
         }

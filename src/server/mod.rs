@@ -8,6 +8,8 @@ mod linger;
 mod log;
 mod login;
 mod members;
+#[cfg(shuttle)]
+pub mod model;
 mod rate_limit;
 pub mod replay;
 mod room;

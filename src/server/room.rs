@@ -17,12 +17,12 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// Bytes of text in the pending queue beyond which senders block. Well under `MAX_BACKLOG`, so that
 /// one batch never disconnects a member that has kept up.
-const MAX_PENDING: usize = 128 * 1024;
+const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
 
 /// Bytes of replay owed to pending newcomers beyond which further joins block. Joins wait on a
 /// condition of their own, so that a long replay does not slow senders. A batch contains at most
 /// this plus one newcomer's replay.
-const MAX_REPLAY_PENDING: usize = 4 * 1024 * 1024;
+const MAX_REPLAY_PENDING: usize = if cfg!(shuttle) { 2048 } else { 4 * 1024 * 1024 };
 
 /// The room. Any thread may call any method. Methods that post on behalf of a client may block until
 /// the delivery thread catches up; their docs say so.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::sync::{Condvar, Mutex};
 
 /// Threads of members beside those that have a seat: their connections end.
-pub(crate) const LEAVING: usize = 256;
+pub(crate) const LEAVING: usize = if cfg!(shuttle) { 4 } else { 256 };
 
 /// How long one who comes waits for a thread to end before the next one is told to.
 const HURRY: Duration = Duration::from_millis(5);
@@ -79,6 +79,13 @@ impl ThreadBudget {
             state.writers += 1;
             WriterPermit(self)
         })
+    }
+
+    /// Whether all permits were returned.
+    #[cfg(shuttle)]
+    pub(crate) fn is_unused(&self) -> bool {
+        let state = self.state.lock();
+        (state.readers, state.writers) == (0, 0)
     }
 
     /// Makes [`ThreadBudget::next`] give nothing, at the server's end.

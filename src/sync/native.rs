@@ -1,5 +1,5 @@
-//! std's locks without poisoning: no critical section leaves its data half changed, so a thread that panicked is no
-//! reason for the others to fail.
+//! std's locks without poisoning. No critical section leaves data half changed, so other threads go
+//! on after a panic.
 
 use std::sync::PoisonError;
 use std::time::Duration;

@@ -8,12 +8,13 @@ use std::io;
 use std::panic;
 use std::process;
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Signal, kill_current_process_group};
 use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use crate::sync::{Mutex, thread};
+use crate::sync::Mutex;
 use crate::tty::{is_foreground, write_past_std};
 
 /// Time limit for writing [`Sequences::leave`]: a terminal that accepts no output must not delay

@@ -1,354 +1,159 @@
-//! The delivery as a model, run in thousands of orders: whatever comes first, members read the same conversation.
+//! Runs the server's threads in thousands of orders: whichever runs first, members read the same
+//! conversation.
 //!
-//! Modelled are the room, the delivery thread, and a slow member's backlog with its writer thread; each part names what
-//! in `src/server` it follows step by step, and changes with it. A line is one item, never half sent. Left out are names,
-//! encodings, the log, and `Linger`. Where the clock would decide, chance does.
+//! Everything behind the listeners is the server's own code: logins, sessions, the room, the pacer,
+//! the delivery, backlogs with their writer threads, and lingering. Under `--cfg shuttle`,
+//! `src/sync` uses the crate shuttle, which chooses the next thread at each lock, wait and poll.
+//! Timeouts and the clock are random. The peers are threads too, each at the other end of a Unix
+//! socket pair. Limits and socket buffers are a few KiB, so that they are reached.
 //!
-//! The orders are the same in every run; the variable `SHUTTLE_RANDOM_SEED` gives others.
+//! A thread that is never woken shows as a deadlock or, since threads that wait for a socket poll
+//! it, as a schedule that exceeds [`MAX_STEPS`]. Every run has the same schedules; the environment
+//! variable `SHUTTLE_RANDOM_SEED` gives others.
+#![cfg(shuttle)]
+#![cfg(test)] // Helpers are test code as well, for Clippy.
 
-mod backlog;
-mod delivery;
-mod room;
-mod socket;
+mod budget;
+mod check;
+mod peer;
 
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::PoisonError;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use delivery::Delivery;
-use room::{Room, Seen, State};
-use shuttle::rand::Rng;
+use chat_run::protocol::request::Format;
+use chat_run::server::model::Server;
+use peer::Plan;
+use shuttle::rand::{Rng, thread_rng};
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
-use shuttle::sync::{Condvar, Mutex, MutexGuard};
-use shuttle::thread;
+use shuttle::sync::mpsc;
+use shuttle::{Config, MaxSteps, Runner, thread};
 
 const SEED: u64 = 3;
 
-/// What each member sends, in batches as one read brings them.
-const PLANS: [&[&[Request]]; 3] = [
-    &[&[Say, Say], &[Ask]],
-    &[&[Ask], &[Say, Ask], &[Say]],
-    &[&[Ask, Say]],
-];
+/// Steps after which a schedule counts as endless.
+const MAX_STEPS: usize = 20_000;
 
-/// Is sent its own joining and messages too, and stays until it is sent away; the others leave. Its peer may lose the
-/// connection, and comes back on [`BACK`].
-const JSON: Id = 1;
+/// The end of the clock in a schedule in which no timeout ends a connection. The shortest is a
+/// lingering connection's, 1 s.
+const PATIENT: Duration = Duration::from_millis(500);
 
-/// What is sent after the coming back.
-const PLAN_BACK: &[Request] = &[Say, Ask];
+/// Schedules of each test.
+const SCHEDULES: usize = 1_000;
 
-/// Place in [`PLANS`].
-type Id = usize;
+const ANN: Plan = &["mM", "?MM", "M"];
+const BOB: [Plan; 2] = [&["?M", "M?", "mM"], &["m?", "M"]];
+const CID: Plan = &["?", "MM?", "M"];
 
-/// A connection: that of each member has its number, and one more is there to come back on.
-type Link = usize;
+/// Counts of what happened in the schedules of a test.
+type Seen = Mutex<BTreeMap<&'static str, usize>>;
 
-const BACK: Link = PLANS.len();
-
-fn member_on(link: Link) -> Id {
-    if link == BACK { JSON } else { link }
+fn count(seen: &Seen, what: &'static str) {
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    *seen.entry(what).or_default() += 1;
 }
 
-type Seq = usize;
-
-enum Request {
-    Say,
-    /// Something that is answered to this member alone.
-    Ask,
-}
-use Request::{Ask, Say};
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Event {
-    Joined(Id),
-    Said(Id),
-    Left(Id),
-    Shutdown,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Posted {
-    Event(Seq, Event),
-    /// An answer, and the last event before it.
-    Answer(Id, Seq),
-    /// The coming back on [`BACK`] after the event `seq`, of who has seen those up to `after`; where it was gone, a joining
-    /// is the next event.
-    Back {
-        after: Seq,
-        seq: Seq,
-        joins: bool,
-    },
-}
-
-/// What a peer reads.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Line {
-    /// The last event before the joining.
-    Welcome(Seq),
-    Past(Seq),
-    Live(Seq),
-    Answer(Seq),
-    /// Why it was cut.
-    Reason,
-}
-
-/// What is wrong on purpose, to see that it is found.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fault {
-    None,
-    /// An event gets its number under the lock, and its place when the lock is taken once more.
-    SplitSection,
-    NoWakeUp,
-    /// The first of a batch wakes the delivery thread, and only then takes the lock and posts.
-    EarlyWakeUp,
-    NoSpaceTold,
-    /// A newcomer's thread takes the past from under a lock of its own before it joins.
-    PastApart,
-    /// After a round for single members, these get what is held once more.
-    CursorForgotten,
-    /// Whether the writer thread has ended is looked up under the lock, and acted upon when it is taken once more.
-    OverApart,
-    /// A writer thread that gave up is taken for one that has sent all.
-    GivenUpIsCaughtUp,
-    /// What a connection's end does is done to its member, wherever that is by now.
-    LinkForgotten,
-    /// Who comes back gets as live what stood in the round before.
-    BackToTheRound,
-}
-
-/// A client's thread: `session::serve`.
-fn serve(id: Id, room: &Room) {
-    if !room.join(id) {
-        room.sockets[id].close();
-    } else if PLANS[id].iter().all(|batch| room.handle(id, batch)) && id != JSON {
-        room.leave(id);
-    }
-}
-
-/// The peer of [`JSON`], which may lose its connection, with or without the server's knowing, and comes back.
-fn read_and_come_back(room: &Room) -> [(Vec<Line>, bool); 2] {
-    let (first, back) = (&room.sockets[JSON], &room.sockets[BACK]);
-    if chance(2) {
-        return [first.read(), (Vec::new(), true)];
-    }
-    let (read, to_the_end) = first.read_lines(if chance(2) { 1 } else { 4 });
-    if chance(2) {
-        first.close();
-    }
-    // Who was shown nothing live asks for what came after the welcome.
-    let after = read.iter().rev().find_map(|line| match line {
-        Line::Live(seq) | Line::Welcome(seq) => Some(*seq),
-        Line::Past(_) | Line::Answer(_) | Line::Reason => None,
-    });
-    let second = match after.filter(|after| room.resume(*after)) {
-        Some(_) => {
-            room.handle(BACK, PLAN_BACK);
-            back.read()
-        }
-        None => (Vec::new(), true),
-    };
-    // The time is over in which the server waits for it.
-    first.close();
-    [(read, to_the_end), second]
-}
-
-/// One schedule, from the first member to the last thread's end.
-fn chat(fault: Fault, seen: &std::sync::Arc<Seen>) {
-    let room = &Room::new(fault, seen);
-    let (history, read) = thread::scope(|scope| {
-        let delivery = Delivery::new(room, scope);
-        let deliver = scope.spawn(move || delivery.run());
-        let ids = 0..PLANS.len();
-        let peers: Vec<_> = ids
-            .clone()
-            .filter(|id| *id != JSON)
-            .map(|id| (id, scope.spawn(move || room.sockets[id].read())))
-            .collect();
-        let json = scope.spawn(move || read_and_come_back(room));
-        let clients: Vec<_> = ids.map(|id| scope.spawn(move || serve(id, room))).collect();
-        // The operator closes the room when all is said, or at any time.
-        if chance(2) {
-            clients.into_iter().for_each(|client| joined(client.join()));
-        }
-        room.close();
-        let mut read: BTreeMap<Link, _> = peers
-            .into_iter()
-            .map(|(link, peer)| (link, joined(peer.join())))
-            .collect();
-        read.extend([JSON, BACK].into_iter().zip(joined(json.join())));
-        (joined(deliver.join()), read)
-    });
-    check(&lock(&room.state), &history, read);
-}
-
-/// The promises.
-fn check(state: &State, history: &[Posted], read: BTreeMap<Link, (Vec<Line>, bool)>) {
-    let mut events = state.order.clone();
-    events.retain(|posted| matches!(posted, Posted::Event(..)));
-    assert_eq!(
-        history, events,
-        "promise broken: the history has another order"
-    );
-    for (link, (mut read, to_the_end)) in read {
-        let conversation = conversation(state, link);
-        let whole = to_the_end && !state.cut.contains(&link);
-        if !whole {
-            read.pop_if(|last| *last == Line::Reason);
-        }
-        assert!(
-            conversation.starts_with(&read) && (!whole || read.len() == conversation.len()),
-            "promise broken: on connection {link} came {read:?} of {conversation:?}"
-        );
-    }
-}
-
-/// All that is to be read on `link` where this is the order.
-fn conversation(state: &State, link: Link) -> Vec<Line> {
-    let id = member_on(link);
-    let (mut past, mut lines) = (Vec::new(), Vec::new());
-    for posted in &state.order {
-        match *posted {
-            Posted::Back { after, seq, .. } if link == BACK => {
-                lines.push(Line::Welcome(seq));
-                lines.extend((after + 1..=seq).map(Line::Past));
-            }
-            Posted::Back { .. } if link == JSON => break,
-            Posted::Event(seq, Event::Joined(who)) if who == link => {
-                lines.push(Line::Welcome(seq - 1));
-                lines.append(&mut past);
-                lines.extend((id == JSON).then_some(Line::Live(seq)));
-            }
-            Posted::Event(_, Event::Left(who)) if who == id && !lines.is_empty() => {
-                assert!(
-                    id != JSON || state.cut.contains(&link),
-                    "promise broken: nobody sent away who was on connection {link}"
-                );
-                break;
-            }
-            Posted::Event(_, Event::Said(who)) if who == id && id != JSON => {}
-            Posted::Event(seq, _) if !lines.is_empty() => lines.push(Line::Live(seq)),
-            Posted::Event(seq, Event::Said(_)) => past.push(Line::Past(seq)),
-            Posted::Answer(who, seq) if who == id && !lines.is_empty() => {
-                lines.push(Line::Answer(seq));
-            }
-            Posted::Event(..) | Posted::Answer(..) | Posted::Back { .. } => {}
-        }
-    }
-    lines
-}
-
-/// Whether something happens, once in `of` times.
+/// True once in `of` times.
 fn chance(of: u32) -> bool {
-    shuttle::rand::thread_rng().gen_ratio(1, of)
+    thread_rng().gen_ratio(1, of)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-    condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
+/// Lets other threads run for a while.
+fn pause() {
+    for _ in 0..thread_rng().gen_range(0..300) {
+        thread::yield_now();
+    }
 }
 
 fn joined<T>(result: std::thread::Result<T>) -> T {
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Runs the schedules that `scheduler` chooses, to the first that fails; gives how often what was seen.
-fn run(
-    scheduler: impl Scheduler + 'static,
-    fault: Fault,
-) -> Result<BTreeMap<&'static str, usize>, Box<dyn Any + Send>> {
-    let seen = std::sync::Arc::<Seen>::default();
-    let body = {
-        let seen = std::sync::Arc::clone(&seen);
-        move || chat(fault, &seen)
-    };
-    let runner = shuttle::Runner::new(scheduler, shuttle::Config::default());
-    catch_unwind(AssertUnwindSafe(|| runner.run(body)))?;
-    Ok(seen.lock().unwrap_or_else(PoisonError::into_inner).clone())
+fn run(scheduler: impl Scheduler + 'static, schedule: impl Fn() + Send + Sync + 'static) {
+    let mut config = Config::default();
+    // Unoptimized code needs as much.
+    config.stack_size = 256 * 1024;
+    config.max_steps = MaxSteps::FailAfter(MAX_STEPS);
+    Runner::new(scheduler, config).run(schedule);
 }
 
-/// Asserts that a model with this fault fails: a promise is broken, or all that are left wait for ever.
-fn assert_found(fault: Fault) {
-    match run(RandomScheduler::new_from_seed(SEED, 5_000), fault) {
-        Ok(seen) => panic!("{fault:?} was not found; seen was {seen:?}"),
-        Err(panic) => {
-            let said = panic.downcast_ref::<String>().map_or("", String::as_str);
-            let found = ["promise broken", "deadlock"]
-                .iter()
-                .any(|how| said.contains(how));
-            assert!(found, "{fault:?}: {said}");
+/// Runs a conversation, from the first login to the end of the last thread. The clock stops at
+/// `end`.
+fn converse(end: Duration, writers: usize, seen: &Seen) {
+    let server = Server::new(3, writers, end);
+    let (connections, accepted) = mpsc::channel();
+    let inputs = thread::scope(|scope| {
+        let server = &server;
+        scope.spawn(move || server.run(accepted));
+        let (to_ann, to_bob, to_cid) = (connections.clone(), connections.clone(), connections);
+        let bob = scope.spawn(move || peer::json("bob", BOB, to_bob));
+        let mut peers = vec![
+            scope.spawn(move || peer::plain("ann", ANN, to_ann)),
+            scope.spawn(move || peer::plain("cid", CID, to_cid)),
+        ];
+        if chance(4) {
+            pause();
+            server.kick("cid");
         }
+        // The operator closes the room at any time, or when the plain members have left.
+        let mut inputs = Vec::new();
+        if chance(2) {
+            inputs.extend(peers.drain(..).map(|peer| joined(peer.join())));
+        } else {
+            pause();
+        }
+        server.close();
+        inputs.extend(peers.into_iter().map(|peer| joined(peer.join())));
+        inputs.extend(joined(bob.join()));
+        inputs
+    });
+    let records = server.into_records();
+    check::check_order(&records);
+    for (name, plans) in [("ann", &[ANN][..]), ("bob", &BOB), ("cid", &[CID])] {
+        let mut plain = inputs.iter().filter(|input| input.format == Format::Plain);
+        let has_sent_all = plain.any(|input| input.name == name && input.has_ended);
+        check::check_said(&records, name, plans, has_sent_all);
+    }
+    for input in &inputs {
+        check::check_input(&records, input, end == PATIENT, seen);
     }
 }
 
-#[test]
-fn members_read_the_same_conversation_whatever_comes_first() {
-    let seen = joined(run(
-        RandomScheduler::new_from_seed(SEED, 5_000),
-        Fault::None,
-    ));
-    println!("{seen:#?}");
-    assert_eq!(seen.len(), 11, "something was not tried: {seen:#?}");
+fn random() -> RandomScheduler {
+    RandomScheduler::new_from_seed(SEED, SCHEDULES)
+}
+
+fn converse_at_random(end: Duration, writers: usize) {
+    let seen = Arc::<Seen>::default();
+    let counted = Arc::clone(&seen);
+    run(random(), move || converse(end, writers, &counted));
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 7, "something did not happen: {seen:#?}");
 }
 
 #[test]
-fn members_read_the_same_conversation_when_some_threads_rarely_get_their_turn() {
-    joined(run(
-        PctScheduler::new_from_seed(SEED, 4, 3_000),
-        Fault::None,
-    ));
+fn members_read_the_same_conversation_whatever_runs_first() {
+    converse_at_random(PATIENT, 8);
 }
 
 #[test]
-fn a_number_taken_apart_from_its_place_is_found() {
-    assert_found(Fault::SplitSection);
+fn members_read_the_same_conversation_when_some_threads_rarely_run() {
+    let scheduler = PctScheduler::new_from_seed(SEED, 4, SCHEDULES);
+    run(scheduler, || converse(PATIENT, 8, &Seen::default()));
 }
 
 #[test]
-fn a_first_post_that_does_not_wake_the_delivery_thread_is_found() {
-    assert_found(Fault::NoWakeUp);
+fn what_late_peers_read_is_the_beginning_of_the_same_conversation() {
+    converse_at_random(Duration::MAX, 1);
 }
 
 #[test]
-fn a_wake_up_before_the_post_is_found() {
-    assert_found(Fault::EarlyWakeUp);
+fn the_thread_budget_keeps_its_limits_and_its_permits() {
+    run(random(), budget::share);
 }
 
 #[test]
-fn space_of_which_nobody_is_told_is_found() {
-    assert_found(Fault::NoSpaceTold);
-}
-
-#[test]
-fn a_past_taken_apart_from_the_joining_is_found() {
-    assert_found(Fault::PastApart);
-}
-
-#[test]
-fn held_lines_that_are_sent_twice_are_found() {
-    assert_found(Fault::CursorForgotten);
-}
-
-#[test]
-fn a_backlog_that_ends_between_looking_and_appending_is_found() {
-    assert_found(Fault::OverApart);
-}
-
-#[test]
-fn lines_sent_after_others_were_given_up_are_found() {
-    assert_found(Fault::GivenUpIsCaughtUp);
-}
-
-#[test]
-fn an_earlier_connection_that_counts_still_is_found() {
-    assert_found(Fault::LinkForgotten);
-}
-
-#[test]
-fn a_round_that_who_comes_back_gets_twice_is_found() {
-    assert_found(Fault::BackToTheRound);
+fn the_end_of_the_thread_budget_sends_away_who_waits() {
+    run(random(), budget::close);
 }

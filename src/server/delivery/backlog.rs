@@ -9,7 +9,7 @@ use crate::net;
 use crate::sync::{Instant, Mutex};
 
 /// Bytes that a member may be behind, beside its welcome, the past and lists, which have bounds of their own.
-pub(crate) const MAX_BACKLOG: usize = 512 * 1024;
+pub(crate) const MAX_BACKLOG: usize = if cfg!(shuttle) { 3000 } else { 512 * 1024 };
 
 /// Time without progress after which a member is taken for stuck.
 const MAX_STALL: Duration = Duration::from_secs(10);

@@ -1,0 +1,152 @@
+//! The server without listeners, for `tests/model`.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::shuttle::sync::mpsc::Receiver;
+
+use crate::net;
+use crate::protocol::event::Record;
+use crate::protocol::name::Name;
+use crate::protocol::text::Text;
+use crate::server::Shared;
+use crate::server::delivery::Delivery;
+use crate::server::delivery::backlog;
+use crate::server::delivery::pacer::Pacer;
+use crate::server::linger::Linger;
+use crate::server::log::{Entry, Log};
+use crate::server::login::{Admitted, PendingLogin, Step};
+use crate::server::replay::ReplayBuffer;
+use crate::server::room::Room;
+use crate::server::session::Session;
+use crate::server::thread_budget::{self, LEAVING};
+use crate::sync::{shuttle, thread};
+
+/// Unsent bytes for which a recipient is cut; see [`backlog`].
+pub const MAX_BACKLOG: usize = backlog::MAX_BACKLOG;
+
+/// The room, the delivery, and the threads that serve members. They run under shuttle only.
+pub struct Server(Shared);
+
+impl Server {
+    /// Creates a server for so many members and writer threads. Starts the clock, which stops at
+    /// `end`.
+    pub fn new(seats: usize, writers: usize, end: Duration) -> Self {
+        shuttle::start_clock(end);
+        Self(Shared {
+            room: Room::new(Text::new("room"), seats, 0, 0),
+            pacer: Pacer::default(),
+            thread_budget: thread_budget::ThreadBudget::new(seats, seats + LEAVING + writers),
+            linger: Linger::default(),
+            log: Log::silent(),
+            password: None,
+            rate: 0,
+            login_time: Duration::MAX,
+        })
+    }
+
+    /// Serves `connections` until all of their senders are dropped and [`Server::close`] was
+    /// called. Logs in one after the other, as the thread `accept` does.
+    pub fn run(&self, connections: Receiver<TcpStream>) {
+        let shared = &self.0;
+        thread::scope(|scope| {
+            let delivery = Delivery::new(shared, scope, ReplayBuffer::new(100), None);
+            scope.spawn(move || {
+                delivery.run();
+                shared.linger.stop();
+            });
+            scope.spawn(|| shared.linger.run());
+            // Not on this thread: when the last of its threads ends, shuttle wakes the owner of a
+            // scope from any wait.
+            scope.spawn(move || {
+                for socket in connections {
+                    if let Some(admitted) = self.log_in(socket)
+                        && let Some(permit) =
+                            shared.thread_budget.next(|| shared.linger.close_oldest())
+                    {
+                        scope.spawn(move || Session::new(shared, admitted).run(permit));
+                    }
+                }
+            });
+        });
+    }
+
+    fn log_in(&self, socket: TcpStream) -> Option<Admitted> {
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut login = PendingLogin::new(&self.0, socket, peer);
+        loop {
+            match login.step(&mut [0; 512]) {
+                Step::Pending => net::wait_readable(login.socket(), Duration::MAX).ok()?,
+                Step::LoggedIn(admitted) => return Some(admitted),
+                Step::Rejected => return None,
+            };
+        }
+    }
+
+    /// Removes a member, as the operator's `/kick` does; false if there is none of this name.
+    pub fn kick(&self, name: &str) -> bool {
+        Name::new(name).is_ok_and(|name| self.0.room.kick(&name, "").is_ok())
+    }
+
+    /// Closes the room.
+    pub fn close(&self) {
+        self.0.thread_budget.close();
+        self.0.room.close();
+    }
+
+    /// The events in the order of the operator's log. Panics if that has an error, or if a permit
+    /// was not returned.
+    pub fn into_records(self) -> Vec<Arc<Record>> {
+        assert!(self.0.thread_budget.is_unused(), "a permit is lost");
+        let entries = self.0.log.into_entries().into_iter();
+        entries
+            .filter_map(|entry| match entry {
+                Entry::Record(record) => Some(record),
+                Entry::Error(error) => panic!("{error}"),
+                Entry::Connected(_)
+                | Entry::Returned(..)
+                | Entry::Disconnected(..)
+                | Entry::Plain(_)
+                | Entry::Answer(_) => None,
+            })
+            .collect()
+    }
+}
+
+/// The limits on reader and writer threads.
+pub struct ThreadBudget(thread_budget::ThreadBudget);
+
+impl ThreadBudget {
+    /// Creates a budget for so many writers, and [`ThreadBudget::max_readers`].
+    pub fn new(writers: usize) -> Self {
+        Self(thread_budget::ThreadBudget::new(0, LEAVING + writers))
+    }
+
+    /// The limit on readers.
+    pub fn max_readers(&self) -> usize {
+        self.0.places()
+    }
+
+    /// Waits for a reader permit and calls `serve` with it; false if the budget was closed.
+    pub fn read(&self, serve: impl FnOnce()) -> bool {
+        let permit = self.0.next(|| {});
+        permit.map(|_permit| serve()).is_some()
+    }
+
+    /// Calls `write` with a writer permit; false if none is free.
+    pub fn write(&self, write: impl FnOnce()) -> bool {
+        let permit = self.0.writer();
+        permit.map(|_permit| write()).is_some()
+    }
+
+    /// Grants no more reader permits.
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// Whether each permit was returned.
+    pub fn is_unused(&self) -> bool {
+        self.0.is_unused()
+    }
+}

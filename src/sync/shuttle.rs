@@ -1,0 +1,254 @@
+//! The crate shuttle's locks and threads, with a random clock.
+//!
+//! Sockets are real. Waits for a socket and waits with a timeout poll and yield: shuttle knows
+//! nothing of sockets, and its own waits never time out.
+
+use std::cell::Cell;
+use std::ops::{Add, AddAssign, Deref, DerefMut};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ::shuttle::rand::{Rng, thread_rng};
+use ::shuttle::sync as model;
+use rustix::event::{PollFd, Timespec};
+
+/// As shuttle's, without poisoning.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(model::Mutex<T>);
+
+/// A guard that knows its mutex, so that a wait can unlock and lock it.
+pub(crate) struct MutexGuard<'a, T> {
+    guard: model::MutexGuard<'a, T>,
+    mutex: &'a Mutex<T>,
+}
+
+impl<T> Mutex<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(model::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        MutexGuard {
+            guard: self.0.lock().unwrap_or_else(PoisonError::into_inner),
+            mutex: self,
+        }
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
+    }
+}
+
+/// As shuttle's, without poisoning, and with timeouts.
+#[derive(Debug, Default)]
+pub(crate) struct Condvar {
+    inner: model::Condvar,
+    /// Notifications so far. A change ends a wait with a timeout.
+    notified: AtomicU64,
+}
+
+impl Condvar {
+    pub(crate) const fn new() -> Self {
+        Self {
+            inner: model::Condvar::new(),
+            notified: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        let MutexGuard { guard, mutex } = guard;
+        let waited = self.inner.wait(guard);
+        MutexGuard {
+            guard: waited.unwrap_or_else(PoisonError::into_inner),
+            mutex,
+        }
+    }
+
+    pub(crate) fn wait_while<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        condition: impl FnMut(&mut T) -> bool,
+    ) -> MutexGuard<'a, T> {
+        self.wait_timeout_while(guard, Duration::MAX, condition)
+    }
+
+    pub(crate) fn wait_timeout<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: Duration,
+    ) -> MutexGuard<'a, T> {
+        self.wait_or_time_out(guard, timeout).0
+    }
+
+    pub(crate) fn wait_timeout_while<'a, T>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        timeout: Duration,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> MutexGuard<'a, T> {
+        let mut timed_out = false;
+        while !timed_out && condition(&mut guard) {
+            (guard, timed_out) = self.wait_or_time_out(guard, timeout);
+        }
+        guard
+    }
+
+    fn wait_or_time_out<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: Duration,
+    ) -> (MutexGuard<'a, T>, bool) {
+        if timeout == Duration::MAX {
+            return (self.wait(guard), false);
+        }
+        let seen = self.notified.load(Ordering::SeqCst);
+        let MutexGuard { guard, mutex } = guard;
+        drop(guard);
+        loop {
+            thread::yield_now();
+            let guard = mutex.lock();
+            if self.notified.load(Ordering::SeqCst) != seen {
+                return (guard, false);
+            }
+            if runs_out(timeout) {
+                return (guard, true);
+            }
+        }
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.inner.notify_one();
+        self.notified.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.inner.notify_all();
+        self.notified.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// As [`rustix::event::poll`]: lets other threads run until a descriptor is ready.
+pub(crate) fn poll(
+    fds: &mut [PollFd<'_>],
+    timeout: Option<&Timespec>,
+) -> rustix::io::Result<usize> {
+    let timeout = timeout.and_then(|timeout| Duration::try_from(*timeout).ok());
+    let timeout = timeout.unwrap_or(Duration::MAX);
+    let at_once = Timespec::default();
+    loop {
+        thread::yield_now();
+        let ready = rustix::event::poll(fds, Some(&at_once))?;
+        if ready > 0 || runs_out(timeout) {
+            return Ok(ready);
+        }
+    }
+}
+
+pub(crate) mod thread {
+    use std::io;
+
+    use ::shuttle::thread::ScopedJoinHandle;
+    pub(crate) use ::shuttle::thread::{JoinHandle, Scope, scope, sleep, spawn, yield_now};
+
+    /// Adds `spawn_scoped`, which shuttle's builder lacks. Ignores names and stack sizes.
+    pub(crate) struct Builder;
+
+    impl Builder {
+        pub(crate) fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn name(self, _name: String) -> Self {
+            self
+        }
+
+        pub(crate) fn stack_size(self, _bytes: usize) -> Self {
+            self
+        }
+
+        pub(crate) fn spawn<T: Send + 'static>(
+            self,
+            run: impl FnOnce() -> T + Send + 'static,
+        ) -> io::Result<JoinHandle<T>> {
+            Ok(spawn(run))
+        }
+
+        pub(crate) fn spawn_scoped<'scope, T: Send + 'scope>(
+            self,
+            scope: &'scope Scope<'scope, '_>,
+            run: impl FnOnce() -> T + Send + 'scope,
+        ) -> io::Result<ScopedJoinHandle<'scope, T>> {
+            Ok(scope.spawn(run))
+        }
+    }
+}
+
+thread_local! {
+    /// The time, and the time at which the clock stops.
+    static CLOCK: Cell<(Duration, Duration)> = const { Cell::new((Duration::ZERO, Duration::MAX)) };
+}
+
+/// Starts the clock of a schedule. It stops at `end`.
+pub(crate) fn start_clock(end: Duration) {
+    CLOCK.set((Duration::ZERO, end));
+}
+
+fn advance(by: Duration) {
+    let (now, end) = CLOCK.get();
+    CLOCK.set((now.saturating_add(by).min(end), end));
+}
+
+/// Decides at random whether a wait times out now; if so, `timeout` has passed.
+fn runs_out(timeout: Duration) -> bool {
+    if timeout == Duration::MAX || !(timeout.is_zero() || thread_rng().gen_ratio(1, 4)) {
+        return false;
+    }
+    advance(timeout);
+    true
+}
+
+/// As [`std::time::Instant`]. Up to 16 s pass between two calls of [`Instant::now`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Instant(Duration);
+
+impl Instant {
+    pub(crate) fn now() -> Self {
+        if thread_rng().gen_ratio(1, 8) {
+            advance(Duration::from_millis(1 << thread_rng().gen_range(0..15)));
+        }
+        Self(CLOCK.get().0)
+    }
+
+    pub(crate) fn elapsed(self) -> Duration {
+        Self::now().saturating_duration_since(self)
+    }
+
+    pub(crate) fn saturating_duration_since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0 + duration)
+    }
+}
+
+impl AddAssign<Duration> for Instant {
+    fn add_assign(&mut self, duration: Duration) {
+        self.0 += duration;
+    }
+}
