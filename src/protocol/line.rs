@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cr_before_the_ending_is_dropped_and_no_other() {
+    fn only_a_cr_before_the_lf_is_dropped() {
         let mut lines = Lines::new(10);
         lines.push(b"a\r\n\rb\r\r\nc");
         assert_eq!(all(&mut lines), [Ok("a".into()), Ok("\rb\r".into())]);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_limit_passes_and_one_byte_more_is_too_long() {
+    fn a_line_one_byte_over_the_limit_is_too_long() {
         for ending in ["\n", "\r\n"] {
             let mut lines = Lines::new(4);
             lines.push(format!("1234{ending}12345{ending}ok{ending}").as_bytes());
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_is_counted_and_not_kept() {
+    fn an_endless_line_is_counted_but_not_stored() {
         let mut lines = Lines::new(4);
         for _ in 0..1000 {
             lines.push(&[b'x'; 1000]);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_utf8_does_not_harm_the_next() {
+    fn a_line_after_one_that_is_not_utf8_is_read() {
         let mut lines = Lines::new(10);
         lines.push(b"\xff\n\xc4\x85\n");
         assert_eq!(all(&mut lines), [Err(LineError::NotUtf8), Ok("ą".into())]);

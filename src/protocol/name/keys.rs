@@ -74,12 +74,12 @@ mod tests {
     use crate::protocol::name::tests::name;
 
     #[track_caller]
-    fn cannot_meet(one: &str, other: &str) {
+    fn assert_same(one: &str, other: &str) {
         assert!(name(one).is_same(&name(other)), "{one} and {other} differ");
     }
 
     #[track_caller]
-    fn can_meet(one: &str, other: &str) {
+    fn assert_different(one: &str, other: &str) {
         assert!(
             !name(one).is_same(&name(other)),
             "{one} and {other} are the same"
@@ -87,37 +87,37 @@ mod tests {
     }
 
     #[test]
-    fn names_that_differ_in_case_only_cannot_meet() {
-        cannot_meet("Ala", "aLA");
-        cannot_meet("Łukasz", "ŁUKASZ");
-        cannot_meet("Νίκος", "ΝΊΚΟΣ");
-        cannot_meet("Weiß", "WEISS");
-        cannot_meet("Inge-Weiß", "inge-weiẞ");
-        cannot_meet("ინა", "ᲘᲜᲐ");
-        cannot_meet("İlknur", "i\u{307}lknur");
+    fn names_that_differ_only_in_case_are_the_same() {
+        assert_same("Ala", "aLA");
+        assert_same("Łukasz", "ŁUKASZ");
+        assert_same("Νίκος", "ΝΊΚΟΣ");
+        assert_same("Weiß", "WEISS");
+        assert_same("Inge-Weiß", "inge-weiẞ");
+        assert_same("ინა", "ᲘᲜᲐ");
+        assert_same("İlknur", "i\u{307}lknur");
     }
 
     #[test]
-    fn names_that_look_alike_cannot_meet() {
-        cannot_meet("ala", "\u{430}la");
-        cannot_meet("ala", "Ａｌａ");
-        cannot_meet("ala", "AIa");
-        cannot_meet("ALICE", "ALlCE");
-        cannot_meet("alice", "ALICE");
-        cannot_meet("bob", "B0B");
-        cannot_meet("АННА", "AHHA");
-        cannot_meet("José", "Jose\u{301}");
-        cannot_meet("O'Brien", "O\u{2bc}Brien");
-        cannot_meet("Emma", "Eｍma");
+    fn names_that_look_alike_are_the_same() {
+        assert_same("ala", "\u{430}la");
+        assert_same("ala", "Ａｌａ");
+        assert_same("ala", "AIa");
+        assert_same("ALICE", "ALlCE");
+        assert_same("alice", "ALICE");
+        assert_same("bob", "B0B");
+        assert_same("АННА", "AHHA");
+        assert_same("José", "Jose\u{301}");
+        assert_same("O'Brien", "O\u{2bc}Brien");
+        assert_same("Emma", "Eｍma");
     }
 
     #[test]
     fn an_m_does_not_look_like_rn() {
-        can_meet("modem", "modern");
-        can_meet("MODEM", "modern");
-        can_meet("Emie", "Ernie");
-        can_meet("ḿa", "rńa");
-        cannot_meet("ḿa", "ḾA");
+        assert_different("modem", "modern");
+        assert_different("MODEM", "modern");
+        assert_different("Emie", "Ernie");
+        assert_different("ḿa", "rńa");
+        assert_same("ḿa", "ḾA");
     }
 
     #[test]
@@ -132,13 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn names_with_other_letters_can_meet() {
-        can_meet("Jose", "José");
-        can_meet("Lukasz", "Łukasz");
-        can_meet("Ola", "Ala");
-        can_meet("Ола", "Ola");
-        can_meet("ala", "ala2");
-        can_meet("jan-k", "jan_k");
+    fn names_with_other_letters_are_different() {
+        assert_different("Jose", "José");
+        assert_different("Lukasz", "Łukasz");
+        assert_different("Ola", "Ala");
+        assert_different("Ола", "Ola");
+        assert_different("ala", "ala2");
+        assert_different("jan-k", "jan_k");
     }
 
     /// First names as they are given today, by language. No two are the same, and some are near.
@@ -235,7 +235,7 @@ mod tests {
     ];
 
     #[test]
-    fn common_names_that_differ_can_meet() {
+    fn common_names_are_all_different() {
         let mut taken: HashMap<(usize, String), &str> = HashMap::new();
         let mut collisions = Vec::new();
         for raw in COMMON.iter().flat_map(|list| list.split_whitespace()) {
@@ -250,9 +250,9 @@ mod tests {
     }
 
     #[test]
-    fn a_capital_i_brings_a_few_names_together() {
+    fn a_capital_i_makes_a_few_names_the_same() {
         for [one, other] in TOO_NEAR {
-            cannot_meet(one, other);
+            assert_same(one, other);
         }
     }
 }

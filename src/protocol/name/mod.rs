@@ -343,7 +343,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_server_s_names_and_their_look_alikes_are_reserved() {
+    fn reserved_names_and_their_look_alikes_are_refused() {
         for raw in [
             "server",
             "Server",
@@ -399,7 +399,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_number_behind_a_name_makes_another_name() {
+    fn appending_a_number_makes_another_name() {
         let numbered = |raw: &str, n| name(raw).with_number(n).map(|name| name.to_string());
         assert_eq!(numbered("ala", 2).as_deref(), Some("ala2"));
         assert_eq!(numbered(&"a".repeat(24), 10), Some("a".repeat(22) + "10"));

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_letter_digit_or_sign_is_refused_by_what_it_is() {
+    fn other_characters_are_named_in_the_error() {
         for (raw, what) in [
             ("a@b", "\"@\""),
             ("a:b", "\":\""),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_stands_behind_a_letter_of_its_own_script() {
+    fn a_mark_follows_a_letter_of_its_own_script() {
         for raw in [
             "x\u{301}",
             "X\u{32d}",
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn no_letter_of_a_name_looks_like_what_stands_around_names() {
+    fn no_letter_of_a_name_looks_like_the_punctuation_around_names() {
         for raw in ["serverː", "olaꓽ", "aǃa", "aⵑ"] {
             let said = refusal(raw);
             assert!(
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_to_left_name_is_shown_in_one_order_only() {
+    fn a_right_to_left_name_has_only_one_order_on_a_screen() {
         name("אב1");
         for raw in ["1אב", "abאב", "אבab", "א1٣"] {
             assert!(
