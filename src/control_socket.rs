@@ -1,11 +1,14 @@
-//! The thread by which the launcher holds its clients: when it breaks, they leave.
+//! Control socket between launcher and clients; when it closes, the client exits.
 //!
-//! The launcher listens on a local socket. A client that it starts is told the socket's name, connects, and says hello with the
-//! number of its window. From then on each side knows when the other one ends, however that happens: the client reads end of file when the
-//! launcher is gone, even by SIGKILL, and the launcher holds the client's process itself, because a client can close its socket
-//! and stay. To end a client, the launcher says `quit`.
+//! The launcher listens on a local socket. Each client that it starts is told the socket's name,
+//! connects, and sends `WINDOW PID\n`: the ID of its window and its process ID. Each side then
+//! knows when the other one ends:
 //!
-//! What goes over it: `WINDOW PID\n` from the client, `quit\n` from the launcher.
+//! - The client reads end of file when the launcher is gone, even after SIGKILL.
+//! - The launcher waits for the client's process itself, because a client can close its socket and
+//!   keep running.
+//!
+//! To end a client, the launcher sends `quit\n`.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
@@ -22,63 +25,69 @@ use rustix::process::Signal;
 
 use crate::os::{self, Process};
 
-/// Environment variable by which a client is told the lifeline's name; the option `--lifeline` is the other way, for
-/// emulators that do not hand on the environment.
-pub const VARIABLE: &str = "CHAT_LIFELINE";
+/// Environment variable that tells a client the name of its control socket. Some emulators do not
+/// pass on the environment, so the option `--lifeline` does so too.
+pub const NAME_VARIABLE: &str = "CHAT_LIFELINE";
 
-/// Longest hello, in bytes: two numbers, a blank and the line's end.
+/// Longest hello, in bytes: two numbers, a space and a newline.
 const MAX_HELLO: usize = 24;
 
-/// Pause after a connection that could not be accepted.
+/// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A client's end of the lifeline. Dropping it lets go, without a call of `on_end`.
+/// A client's connection to the launcher. Dropping it closes the connection without a call of
+/// `on_close`.
 #[derive(Debug)]
-pub struct Lifeline {
+pub struct ControlConnection {
     socket: UnixStream,
-    let_go: Arc<AtomicBool>,
+    is_dropped: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
 }
 
-/// Takes hold of the lifeline called `name`: what `--lifeline` or [`VARIABLE`] says.
-///
-/// To be called before any thread is started, in the main thread. `on_end` is called at most once, in a thread of its own called `lifeline`, when the client has to leave. It must not wait for the
-/// [`Lifeline`] to be dropped, since dropping waits for it.
-///
-/// # Errors
-/// The launcher is gone already, or `name` is none of its names. The client was started for a session that is over, and should end
-/// at once, without waiting for anybody.
-pub fn hold(name: &OsStr, on_end: impl FnOnce() + Send + 'static) -> io::Result<Lifeline> {
-    let (socket_name, window) = split_name(name).ok_or(io::ErrorKind::InvalidInput)?;
-    let mut socket = os::connect_locally(OsStr::new(socket_name))?;
-    let let_go = Arc::new(AtomicBool::new(false));
-    let reader = {
-        let mut socket = socket.try_clone()?;
-        let let_go = Arc::clone(&let_go);
-        thread::Builder::new()
-            .name("lifeline".into())
-            .spawn(move || {
-                // `quit`, or the end of the launcher: the client leaves in either case.
-                let _ = socket.read_exact(&mut [0]);
-                if !let_go.load(Ordering::SeqCst) {
-                    on_end();
-                }
-            })?
-    };
-    // Not before there is nothing left that could fail.
-    let hello = format!("{window} {}\n", std::process::id());
-    socket.write_all(hello.as_bytes())?;
-    Ok(Lifeline {
-        socket,
-        let_go,
-        reader: Some(reader),
-    })
+impl ControlConnection {
+    /// Connects to the control socket called `name`, from `--lifeline` or [`NAME_VARIABLE`]. The
+    /// main thread calls this before it starts any other.
+    ///
+    /// `on_close` is called at most once, when the client has to exit, in a thread called
+    /// `control`. It must not wait for the connection to be dropped, since dropping waits for it.
+    ///
+    /// # Errors
+    /// The launcher is gone, or `name` is not the name of a control socket. The session that the
+    /// client was started for is over, so the client should exit.
+    pub fn open(name: &OsStr, on_close: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let (socket_name, window) = split_name(name).ok_or(io::ErrorKind::InvalidInput)?;
+        let mut socket = os::connect_locally(OsStr::new(socket_name))?;
+        let is_dropped = Arc::new(AtomicBool::new(false));
+        let reader = {
+            let mut socket = socket.try_clone()?;
+            let is_dropped = Arc::clone(&is_dropped);
+            thread::Builder::new()
+                .name("control".into())
+                .spawn(move || {
+                    // Returns at `quit` and at the launcher's end, and the client exits in either
+                    // case.
+                    let _ = socket.read_exact(&mut [0]);
+                    if !is_dropped.load(Ordering::SeqCst) {
+                        on_close();
+                    }
+                })?
+        };
+        // The hello comes last, when nothing else can fail.
+        let hello = format!("{window} {}\n", std::process::id());
+        socket.write_all(hello.as_bytes())?;
+        Ok(Self {
+            socket,
+            is_dropped,
+            reader: Some(reader),
+        })
+    }
 }
 
-impl Drop for Lifeline {
+impl Drop for ControlConnection {
     fn drop(&mut self) {
-        self.let_go.store(true, Ordering::SeqCst);
-        // Wakes the reader; it fails where the launcher has closed already, which has woken it too.
+        self.is_dropped.store(true, Ordering::SeqCst);
+        // Wakes the reader. It fails if the launcher has closed the socket, which wakes the reader
+        // too.
         let _ = self.socket.shutdown(Shutdown::Both);
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
@@ -86,166 +95,167 @@ impl Drop for Lifeline {
     }
 }
 
-/// What a client's name for its lifeline says: the socket's name and the window's number.
+/// Splits a name that a client is told into the socket's name and the window's ID.
 fn split_name(name: &OsStr) -> Option<(&str, usize)> {
     let (socket, window) = name.to_str()?.rsplit_once(',')?;
     Some((socket, window.parse().ok()?))
 }
 
-/// What the launcher learns.
+/// An event of a client, for the launcher.
 #[derive(Debug)]
-pub enum Event {
-    /// The client of a window runs.
+pub enum ControlEvent {
+    /// The client of a window has started.
     Hello {
-        /// The window's number, as in its [`Listener::name_for`].
+        /// The window's ID, as in [`ControlListener::name_for`].
         window: usize,
-        /// The client.
-        client: Held,
+        /// A handle of the client.
+        client: ClientHandle,
     },
-    /// A client that had said hello has ended.
-    Ended {
-        /// The window's number.
+    /// A client that had said hello has exited.
+    Exited {
+        /// The window's ID.
         window: usize,
-        /// The number that its process had.
+        /// The process ID that the client had.
         pid: i32,
     },
 }
 
-/// A client, as the launcher holds it.
+/// The launcher's handle of a client.
 #[derive(Debug)]
-pub struct Held {
+pub struct ClientHandle {
     process: Arc<Process>,
     socket: UnixStream,
 }
 
-impl Held {
-    /// Asks the client to leave.
+impl ClientHandle {
+    /// Asks the client to exit.
     pub fn quit(&self) {
-        // It fails where the client has closed its end. Whether it has ended is what the process tells.
+        // Fails if the client has closed its socket. The process tells whether the client has
+        // exited.
         let _ = (&self.socket).write_all(b"quit\n");
     }
 
-    /// Sends the client a signal; nothing where it has ended.
+    /// Sends the client a signal, unless it has exited.
     pub fn signal(&self, signal: Signal) {
         let _ = self.process.signal(signal);
     }
 
-    /// The number of its process, to show.
+    /// The process ID, for messages.
     pub fn pid(&self) -> i32 {
         self.process.pid()
     }
 }
 
-/// The launcher's end of all its lifelines: a socket, and a thread called `lifeline` that waits for all clients at once. Dropping it, and every
-/// [`Held`], makes the clients leave.
+/// The launcher's control socket, and a thread called `control` that waits for all clients. Once
+/// the listener and every [`ClientHandle`] are dropped, the clients exit.
 #[derive(Debug)]
-pub struct Listener {
+pub struct ControlListener {
     name: String,
     stop: UnixStream,
-    waiter: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
-impl Listener {
-    /// Listens under a new name. `on_event` is called in the waiting thread, and should be quick.
+impl ControlListener {
+    /// Listens under a new name. `on_event` is called in the thread `control`, and should be quick.
     ///
     /// # Errors
-    /// No random number, no socket or no thread is to be had.
-    pub fn start(on_event: impl Fn(Event) + Send + 'static) -> io::Result<Self> {
+    /// There is no random number, socket or thread.
+    pub fn start(on_event: impl Fn(ControlEvent) + Send + 'static) -> io::Result<Self> {
         let random = getrandom::u64().map_err(io::Error::other)?;
         let name = format!("chat-run-{}-{random:016x}", std::process::id());
         let listener = os::listen_locally(OsStr::new(&name))?;
         listener.set_nonblocking(true)?;
         let (stop, stopped) = UnixStream::pair()?;
-        let waiter = thread::Builder::new()
-            .name("lifeline".into())
-            .spawn(move || wait(&listener, &stopped, on_event))?;
+        let thread = thread::Builder::new()
+            .name("control".into())
+            .spawn(move || serve(&listener, &stopped, on_event))?;
         Ok(Self {
             name,
             stop,
-            waiter: Some(waiter),
+            thread: Some(thread),
         })
     }
 
-    /// What the client of window number `window` is told, by argument or [`VARIABLE`].
+    /// The name of the control socket for the client of this window.
     pub fn name_for(&self, window: usize) -> OsString {
         format!("{},{window}", self.name).into()
     }
 }
 
-impl Drop for Listener {
+impl Drop for ControlListener {
     fn drop(&mut self) {
         let _ = self.stop.shutdown(Shutdown::Both);
-        if let Some(waiter) = self.waiter.take() {
-            let _ = waiter.join();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
         os::forget_locally(OsStr::new(&self.name));
     }
 }
 
-/// A connection: what it has said of its hello, until that is whole; then its process.
-struct Connection {
+/// A connection that the launcher has accepted.
+struct Peer {
     socket: UnixStream,
+    /// The hello received so far.
     hello: Vec<u8>,
-    held: Option<(usize, Arc<Process>)>,
+    /// The window and the process, after the hello.
+    client: Option<(usize, Arc<Process>)>,
 }
 
-impl Connection {
+impl Peer {
     fn new(socket: UnixStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket,
             hello: Vec::new(),
-            held: None,
+            client: None,
         })
     }
 
-    /// What becomes readable when there is something to do.
-    fn waits_for(&self) -> PollFd<'_> {
-        let process_end = self.held.as_ref().and_then(|(_, process)| process.end());
+    /// The descriptor to poll: the process, if the system can poll that, else the socket.
+    fn poll_fd(&self) -> PollFd<'_> {
+        let process_end = self.client.as_ref().and_then(|(_, process)| process.end());
         PollFd::from_borrowed_fd(
             process_end.unwrap_or_else(|| self.socket.as_fd()),
             PollFlags::IN,
         )
     }
 
-    /// Takes what is there of the hello.
-    fn read_hello(&mut self) -> io::Result<Option<Event>> {
+    /// Reads what has arrived of the hello, and returns its event once it is complete.
+    fn read_hello(&mut self) -> io::Result<Option<ControlEvent>> {
         let mut bytes = [0; MAX_HELLO];
         let count = match self.socket.read(&mut bytes) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => count,
-            Err(error) if is_not_yet(&error) => return Ok(None),
+            Err(error) if is_temporary(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         self.hello.extend_from_slice(&bytes[..count]);
         if !self.hello.ends_with(b"\n") {
-            let fits = self.hello.len() < MAX_HELLO;
-            return if fits {
-                Ok(None)
-            } else {
-                Err(io::ErrorKind::InvalidData.into())
-            };
+            if self.hello.len() < MAX_HELLO {
+                return Ok(None);
+            }
+            return Err(io::ErrorKind::InvalidData.into());
         }
         let (window, pid) = parse_hello(&self.hello).ok_or(io::ErrorKind::InvalidData)?;
         let process = Arc::new(Process::peer(&self.socket, pid)?);
-        self.held = Some((window, Arc::clone(&process)));
+        self.client = Some((window, Arc::clone(&process)));
         let socket = self.socket.try_clone()?;
-        let client = Held { process, socket };
-        Ok(Some(Event::Hello { window, client }))
+        let client = ClientHandle { process, socket };
+        Ok(Some(ControlEvent::Hello { window, client }))
     }
 
-    /// Whether the held client has ended, now that there was something to read.
-    fn has_ended(&mut self, process: &Process) -> bool {
-        // Where the process itself cannot be waited for, its socket's end has to do.
+    /// Whether the client has exited, after [`Peer::poll_fd`] became readable. If the process
+    /// cannot be polled, the end of its socket counts.
+    fn has_exited(&mut self, process: &Process) -> bool {
         process.end().is_some()
             || match self.socket.read(&mut [0; MAX_HELLO]) {
                 Ok(count) => count == 0,
-                Err(error) => !is_not_yet(&error),
+                Err(error) => !is_temporary(&error),
             }
     }
 }
 
-fn is_not_yet(error: &io::Error) -> bool {
+fn is_temporary(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
@@ -258,64 +268,64 @@ fn parse_hello(line: &[u8]) -> Option<(usize, i32)> {
     Some((window.parse().ok()?, pid.parse().ok()?))
 }
 
-/// Waits for connections, hellos and ends, until the other end of `stopped` is closed.
-fn wait(listener: &UnixListener, stopped: &UnixStream, on_event: impl Fn(Event)) {
-    let mut connections: Vec<Connection> = Vec::new();
+/// Handles connections, hellos and exits until the other end of `stopped` is closed.
+fn serve(listener: &UnixListener, stopped: &UnixStream, on_event: impl Fn(ControlEvent)) {
+    let mut peers: Vec<Peer> = Vec::new();
     loop {
         let ready = {
-            let mut waits = vec![
+            let mut fds = vec![
                 PollFd::new(stopped, PollFlags::IN),
                 PollFd::new(listener, PollFlags::IN),
             ];
-            waits.extend(connections.iter().map(Connection::waits_for));
-            match rustix::event::poll(&mut waits, None) {
+            fds.extend(peers.iter().map(Peer::poll_fd));
+            match rustix::event::poll(&mut fds, None) {
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => continue,
-                // No memory for so many at once: nothing that waiting in another way would mend.
+                // The kernel has no memory to poll so many, and would have none for another call.
                 Err(_) => return,
             }
-            waits
-                .iter()
-                .map(|wait| !wait.revents().is_empty())
+            fds.iter()
+                .map(|fd| !fd.revents().is_empty())
                 .collect::<Vec<bool>>()
         };
         if ready[0] {
             return;
         }
-        let mut index = 0;
-        connections.retain_mut(|connection| {
+        let mut index = 1;
+        peers.retain_mut(|peer| {
             index += 1;
-            !ready[index + 1] || goes_on(connection, &on_event)
+            !ready[index] || handle_readable(peer, &on_event)
         });
         if ready[1] {
             match listener.accept() {
-                Ok((socket, _)) => connections.extend(Connection::new(socket)),
-                Err(error) if is_not_yet(&error) => {}
-                // No file descriptor for it: it waits where it is, and so must this, or it would spin.
+                Ok((socket, _)) => peers.extend(Peer::new(socket)),
+                Err(error) if is_temporary(&error) => {}
+                // No file descriptor is left. The connection stays in the queue, and the listener
+                // readable, so this thread has to sleep or it would spin.
                 Err(_) => thread::sleep(ACCEPT_PAUSE),
             }
         }
     }
 }
 
-/// Handles what has become readable. `false` where the connection is of no more use.
-fn goes_on(connection: &mut Connection, on_event: &impl Fn(Event)) -> bool {
-    if let Some((window, process)) = connection.held.clone() {
-        let ended = connection.has_ended(&process);
-        if ended {
-            on_event(Event::Ended {
+/// Handles what a peer sent, or its exit. Returns false if the peer is no longer needed.
+fn handle_readable(peer: &mut Peer, on_event: &impl Fn(ControlEvent)) -> bool {
+    if let Some((window, process)) = peer.client.clone() {
+        let has_exited = peer.has_exited(&process);
+        if has_exited {
+            on_event(ControlEvent::Exited {
                 window,
                 pid: process.pid(),
             });
         }
-        return !ended;
+        return !has_exited;
     }
-    match connection.read_hello() {
+    match peer.read_hello() {
         Ok(event) => {
             event.into_iter().for_each(on_event);
             true
         }
-        // Another user's process, one that has ended already, or none of ours.
+        // The peer is another user's process, has exited already, or is not a client.
         Err(_) => false,
     }
 }
@@ -328,92 +338,99 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(10);
 
-    fn listener() -> (Listener, mpsc::Receiver<Event>) {
+    fn listener() -> (ControlListener, mpsc::Receiver<ControlEvent>) {
         let (sender, events) = mpsc::channel();
-        let listener = Listener::start(move |event| sender.send(event).unwrap()).unwrap();
+        let listener = ControlListener::start(move |event| sender.send(event).unwrap()).unwrap();
         (listener, events)
     }
 
-    fn hello(events: &mpsc::Receiver<Event>) -> (usize, Held) {
+    fn hello(events: &mpsc::Receiver<ControlEvent>) -> (usize, ClientHandle) {
         match events.recv_timeout(DEADLINE).unwrap() {
-            Event::Hello { window, client } => (window, client),
-            event @ Event::Ended { .. } => panic!("{event:?}"),
+            ControlEvent::Hello { window, client } => (window, client),
+            event @ ControlEvent::Exited { .. } => panic!("{event:?}"),
         }
     }
 
     #[test]
-    fn a_client_says_which_window_it_is_in_and_who_it_is() {
+    fn a_hello_names_the_window_and_the_process() {
         let (listener, events) = listener();
-        let _lifeline = hold(&listener.name_for(3), || {}).unwrap();
+        let _connection = ControlConnection::open(&listener.name_for(3), || {}).unwrap();
         let (window, client) = hello(&events);
         assert_eq!(window, 3);
         assert_eq!(client.pid(), std::process::id() as i32);
     }
 
     #[test]
-    fn a_client_that_is_told_to_quit_learns_it() {
+    fn a_client_is_told_to_quit() {
         let (listener, events) = listener();
-        let (sender, ends) = mpsc::channel();
-        let _lifeline = hold(&listener.name_for(1), move || sender.send(()).unwrap()).unwrap();
+        let (sender, closed) = mpsc::channel();
+        let _connection =
+            ControlConnection::open(&listener.name_for(1), move || sender.send(()).unwrap())
+                .unwrap();
         hello(&events).1.quit();
-        ends.recv_timeout(DEADLINE).unwrap();
+        closed.recv_timeout(DEADLINE).unwrap();
     }
 
     #[test]
-    fn a_client_whose_launcher_is_gone_learns_it() {
+    fn a_client_is_told_when_its_launcher_is_gone() {
         let (listener, events) = listener();
-        let (sender, ends) = mpsc::channel();
-        let _lifeline = hold(&listener.name_for(1), move || sender.send(()).unwrap()).unwrap();
+        let (sender, closed) = mpsc::channel();
+        let _connection =
+            ControlConnection::open(&listener.name_for(1), move || sender.send(()).unwrap())
+                .unwrap();
         drop(hello(&events));
         drop(listener);
-        ends.recv_timeout(DEADLINE).unwrap();
+        closed.recv_timeout(DEADLINE).unwrap();
     }
 
     #[test]
-    fn a_client_that_lets_go_is_not_told_of_an_end() {
+    fn a_client_that_closes_the_connection_is_not_told_to_exit() {
         let (listener, _events) = listener();
-        let (sender, ends) = mpsc::channel();
-        let lifeline = hold(&listener.name_for(1), move || sender.send(()).unwrap()).unwrap();
-        drop(lifeline);
+        let (sender, closed) = mpsc::channel();
+        let connection =
+            ControlConnection::open(&listener.name_for(1), move || sender.send(()).unwrap())
+                .unwrap();
+        drop(connection);
         drop(listener);
-        ends.recv_timeout(DEADLINE)
-            .expect_err("it was told of an end");
+        closed
+            .recv_timeout(DEADLINE)
+            .expect_err("the client was told to exit");
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_client_that_closes_its_socket_has_not_ended() {
+    fn a_client_that_closes_its_socket_has_not_exited() {
         let (listener, events) = listener();
-        let lifeline = hold(&listener.name_for(1), || {}).unwrap();
+        let connection = ControlConnection::open(&listener.name_for(1), || {}).unwrap();
         let (_, client) = hello(&events);
-        drop(lifeline);
-        // A second hello, after which the first one's end would have been told.
-        let _second = hold(&listener.name_for(2), || {}).unwrap();
+        drop(connection);
+        // The exit of the first client would have been reported before the second hello.
+        let _second = ControlConnection::open(&listener.name_for(2), || {}).unwrap();
         assert_eq!(hello(&events).0, 2);
         client.signal(Signal::CONT);
     }
 
     #[test]
-    fn a_launcher_that_is_gone_cannot_be_held() {
+    fn connecting_to_a_launcher_that_is_gone_fails() {
         let (listener, _events) = listener();
         let name = listener.name_for(1);
         drop(listener);
-        hold(&name, || {}).unwrap_err();
-        hold(OsStr::new("nonsense"), || {}).unwrap_err();
+        ControlConnection::open(&name, || {}).unwrap_err();
+        ControlConnection::open(OsStr::new("nonsense"), || {}).unwrap_err();
     }
 
     #[test]
-    fn a_peer_that_talks_nonsense_is_dropped_and_others_are_not() {
+    fn a_peer_that_sends_nonsense_is_dropped_and_others_are_not() {
         let (listener, events) = listener();
         let name = listener.name_for(1);
         let (socket, _) = split_name(&name).unwrap();
         let mut rude = os::connect_locally(OsStr::new(socket)).unwrap();
         rude.write_all(&[b'x'; 2 * MAX_HELLO]).unwrap();
         let mut silent = os::connect_locally(OsStr::new(socket)).unwrap();
-        let _lifeline = hold(&name, || {}).unwrap();
+        let _connection = ControlConnection::open(&name, || {}).unwrap();
         assert_eq!(hello(&events).0, 1);
         rude.set_read_timeout(Some(DEADLINE)).unwrap();
-        // Closed with bytes unread: a reset, or an end.
+        // The socket was closed with unread bytes: a reset or end of file.
         assert!(matches!(rude.read(&mut [0]), Ok(0) | Err(_)));
         silent.write_all(b"7 1\n").unwrap();
         assert_eq!(hello(&events).0, 7);

@@ -53,7 +53,7 @@ use crate::client::session::reconnect::{self, Backoff};
 use crate::client::session::room::RoomState;
 use crate::client::ui::Ui;
 use crate::client::ui::plain::Plain;
-use crate::control_socket::{self, Lifeline};
+use crate::control_socket::ControlConnection;
 use crate::os;
 use crate::tty::raw_mode;
 
@@ -79,7 +79,7 @@ struct Client {
     config: Config,
     events: EventLoop,
     room: RoomState,
-    lifeline: Option<Lifeline>,
+    lifeline: Option<ControlConnection>,
 }
 
 impl Client {
@@ -95,7 +95,7 @@ impl Client {
                 // `nohup` is not meant for this window: closing it must end the client.
                 os::allow_hangup();
                 let request = leave_request.clone();
-                let lifeline = control_socket::hold(name, move || request.make());
+                let lifeline = ControlConnection::open(name, move || request.make());
                 Some(lifeline.context("the session that this client belongs to is over")?)
             }
         };

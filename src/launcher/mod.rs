@@ -1,16 +1,16 @@
 //! The launcher: a server and its client windows, from start to end.
 //!
 //! ```text
-//!   chat-run ──── stdin (console, lifeline), stdout (log) ──── chat-server
-//!     │  │                                                        │
-//!     │  └── lifeline: hello, quit, end ──── chat-client ── TCP ──┘
+//!   chat-run ──── stdin (console), stdout (log) ──── chat-server
+//!     │  │                                                │
+//!     │  └── control socket ──────── chat-client ── TCP ──┘
 //!     └───── starts ── emulator ── opens a window with ──┘
 //! ```
 //!
 //! Instead of an emulator, the tmux that chat-run was started in can show the clients (`tmux.rs`).
 //!
 //! One thread decides, the one that called [`run`]; all others bring it facts: `server`, `chat 1`, … and `keeper` wait for the end of a child, `log` copies
-//! what the server says, `lifeline` waits for the clients, `console` for what is typed, and `ctrl-c` for signals. `output`
+//! what the server says, `control` waits for the clients, `console` for what is typed, and `ctrl-c` for signals. `output`
 //! writes to the terminal, so that one that blocks or is gone holds up nothing else. Built-in panes have threads of their own, and take the
 //! terminal: then `output` writes into the server's.
 

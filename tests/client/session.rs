@@ -2,29 +2,29 @@
 
 use std::sync::mpsc;
 
-use chat_run::control_socket::{Event, Listener};
+use chat_run::control_socket::{ClientHandle, ControlEvent, ControlListener};
 
 use support::Terminal;
 use support::client::{FakeServer, chat_client};
 use support::{DEADLINE, Server, run};
 
-fn listener() -> (Listener, mpsc::Receiver<Event>) {
+fn listener() -> (ControlListener, mpsc::Receiver<ControlEvent>) {
     let (sender, events) = mpsc::channel();
     // The receiver is gone where the test is over.
-    let listener = Listener::start(move |event| drop(sender.send(event))).unwrap();
+    let listener = ControlListener::start(move |event| drop(sender.send(event))).unwrap();
     (listener, events)
 }
 
-fn window(listener: &Listener, args: &[&str]) -> Terminal {
+fn window(listener: &ControlListener, args: &[&str]) -> Terminal {
     let name = listener.name_for(1);
     Terminal::start_with(args, &[("CHAT_LIFELINE", name.to_str().unwrap())])
 }
 
 #[track_caller]
-fn hello(events: &mpsc::Receiver<Event>) -> chat_run::control_socket::Held {
+fn hello(events: &mpsc::Receiver<ControlEvent>) -> ClientHandle {
     match events.recv_timeout(DEADLINE).unwrap() {
-        Event::Hello { client, .. } => client,
-        event @ Event::Ended { .. } => panic!("{event:?}"),
+        ControlEvent::Hello { client, .. } => client,
+        event @ ControlEvent::Exited { .. } => panic!("{event:?}"),
     }
 }
 

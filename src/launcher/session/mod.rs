@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Signal;
 
-use crate::control_socket::{self, Held};
+use crate::control_socket::{ClientHandle, ControlEvent, ControlListener};
 use crate::launcher::console::Console;
 use crate::launcher::display::emulator::geometry::Place;
 use crate::launcher::display::{Backend, Opener};
@@ -49,7 +49,7 @@ enum Event {
     /// One of our children has ended. Which one, the children know.
     ChildEnded,
     /// A client has begun or ended.
-    Lifeline(control_socket::Event),
+    Control(ControlEvent),
     /// A line was typed in our terminal.
     InputQueue(Vec<u8>),
     /// So many members are online.
@@ -78,7 +78,7 @@ struct Session<'a> {
     output: Output,
     sender: Sender<Event>,
     events: Receiver<Event>,
-    lifeline: control_socket::Listener,
+    control: ControlListener,
     server: Server,
     /// Where the clients connect to; known once the server listens.
     address: Option<SocketAddr>,
@@ -135,7 +135,7 @@ impl<'a> Session<'a> {
         let interrupt = tell(&sender);
         ctrlc::set_handler(move || interrupt(Event::Interrupt)).context("cannot handle signals")?;
         let hello = tell(&sender);
-        let lifeline = control_socket::Listener::start(move |event| hello(Event::Lifeline(event)))
+        let control = ControlListener::start(move |event| hello(Event::Control(event)))
             .context("cannot listen for the clients that are started")?;
         let (listening, online, ended) = (tell(&sender), tell(&sender), tell(&sender));
         let server = Server::start(
@@ -152,7 +152,7 @@ impl<'a> Session<'a> {
             output,
             sender,
             events,
-            lifeline,
+            control,
             server,
             address: None,
             online: 0,
@@ -267,10 +267,10 @@ impl<'a> Session<'a> {
             Event::Listening(address) => self.address = Some(address),
             // The children are looked at after each event.
             Event::ChildEnded => {}
-            Event::Lifeline(control_socket::Event::Hello { window, client }) => {
+            Event::Control(ControlEvent::Hello { window, client }) => {
                 self.greet(window, client);
             }
-            Event::Lifeline(control_socket::Event::Ended { window, pid }) => {
+            Event::Control(ControlEvent::Exited { window, pid }) => {
                 let window = self.windows.iter_mut().find(|other| other.id == window);
                 if let Some(window) = window
                     && window.client.as_ref().is_some_and(|held| held.pid() == pid)
@@ -304,7 +304,7 @@ impl<'a> Session<'a> {
     }
 
     /// A client is there: of a window that waits for it, or of one that was given up.
-    fn greet(&mut self, id: usize, client: Held) {
+    fn greet(&mut self, id: usize, client: ClientHandle) {
         let window = self.windows.iter_mut().find(|window| window.id == id);
         match window {
             Some(window) if window.client.is_none() => {

@@ -127,11 +127,11 @@ impl Session<'_> {
             return;
         };
         let window = &mut self.windows[index];
-        let lifeline = self.lifeline.name_for(window.id);
+        let control_name = self.control.name_for(window.id);
         let mut client = client_command(
             self.client_program,
             address,
-            &lifeline,
+            &control_name,
             index + 1,
             window.member.as_ref(),
             self.config.room.color,
@@ -139,7 +139,7 @@ impl Session<'_> {
         if matches!(opener, Opener::Panes(_)) {
             client.push("--in-pane".into());
         }
-        let mut environment = vec![(control_socket::VARIABLE, lifeline)];
+        let mut environment = vec![(control_socket::NAME_VARIABLE, control_name)];
         if let Some(password) = &self.config.room.password {
             environment.push(("CHAT_PASSWORD", password.into()));
         }
@@ -263,7 +263,7 @@ impl Session<'_> {
 fn client_command(
     program: &Path,
     address: SocketAddr,
-    lifeline: &OsString,
+    control_name: &OsString,
     number: usize,
     member: Option<&Identity>,
     color: Color,
@@ -273,7 +273,7 @@ fn client_command(
         address.ip().to_string().into(),
         address.port().to_string().into(),
         "--lifeline".into(),
-        lifeline.into(),
+        control_name.into(),
         "--window".into(),
         number.to_string().into(),
     ];

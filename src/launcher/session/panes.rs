@@ -53,7 +53,7 @@ impl Session<'_> {
             && !self.stopping
             && self.windows[index].shower.is_none()
         {
-            // What its lifeline has to tell may come later.
+            // The event that the old client exited may come later.
             self.windows[index].client = None;
             self.start_emulator(index);
         }

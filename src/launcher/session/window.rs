@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::control_socket::ClientHandle;
 use crate::launcher::display::emulator::open::WindowProcess;
-use crate::launcher::session::{Held, Place};
+use crate::launcher::session::Place;
 use crate::protocol::request::Identity;
 
 /// A window, from its start to its end.
@@ -17,7 +18,7 @@ pub(crate) struct Window {
     /// The emulator, while it runs.
     pub(crate) shower: Option<WindowProcess>,
     /// The client, while it runs.
-    pub(crate) client: Option<Held>,
+    pub(crate) client: Option<ClientHandle>,
 }
 
 pub(crate) enum State {
