@@ -1,90 +1,147 @@
-//! A process of our own: how it ended, and signals that cannot hit another one.
+//! A child process: its end, and signals that cannot hit another process.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
+use crate::os::Scratch;
+use crate::protocol::text;
 use crate::sync::Mutex;
 
-/// What the launcher keeps of a process that it started in a process group of its own, so that Ctrl+C in its terminal reaches the
-/// launcher alone.
+/// A child in a process group of its own, so that Ctrl+C in the terminal reaches the launcher
+/// alone.
 #[derive(Debug)]
 pub(crate) struct ChildProcess {
     pid: Pid,
-    /// How it ended. The lock is held while the process is reaped and while it is sent a signal: as long as it is not reaped, no other
-    /// process can get its number.
-    ended: Arc<Mutex<Option<ExitStatus>>>,
+    /// The exit status. The lock is held while the process is reaped and while it is sent a signal:
+    /// until a process is reaped, no other process can get its PID.
+    status: Arc<Mutex<Option<ExitStatus>>>,
     waiter: Option<JoinHandle<()>>,
+    /// A temporary file with the process's stderr, if it is captured.
+    stderr: Option<Scratch>,
+}
+
+/// The end of a child process.
+pub(crate) struct ProcessEnd {
+    pub(crate) status: ExitStatus,
+    /// The last line of its stderr; empty if there is none or stderr is not captured.
+    last_line: String,
+}
+
+impl ProcessEnd {
+    /// Describes the end of a process called `name` for an error message.
+    pub(crate) fn reason(&self, name: &str) -> String {
+        let mut reason = format!("{name} ended ({})", self.status);
+        if !self.last_line.is_empty() {
+            reason.push_str(": ");
+            reason.push_str(&self.last_line);
+        }
+        reason
+    }
 }
 
 impl ChildProcess {
-    /// Starts `command`, and hands over what `take` takes from the process: its pipes. A thread called `name` waits for its end and calls `on_end`.
+    /// Starts `command` and returns what `take_pipes` takes from the child. A thread called `name`
+    /// waits for the end of the process and calls `on_end`.
     ///
     /// # Errors
-    /// The program cannot be started, or no thread is to be had.
+    /// The program or the thread cannot be started.
     pub(crate) fn start<P>(
         mut command: Command,
         name: &str,
-        take: impl FnOnce(&mut std::process::Child) -> P,
+        take_pipes: impl FnOnce(&mut Child) -> P,
         on_end: impl FnOnce() + Send + 'static,
     ) -> io::Result<(Self, P)> {
         let mut process = command.process_group(0).spawn()?;
-        let pipes = take(&mut process);
+        let pipes = take_pipes(&mut process);
         Ok((Self::watch(process, name, on_end)?, pipes))
     }
 
-    /// Takes over a process that leads its own group, as [`ChildProcess::start`]. Where that fails, it is killed.
+    /// Starts `command` like [`ChildProcess::start`], but without stdin and stdout, and captures
+    /// its stderr for [`ProcessEnd::reason`].
     ///
     /// # Errors
-    /// No thread is to be had.
+    /// The program or the thread cannot be started, or no temporary file can be made.
+    pub(crate) fn start_quiet(
+        mut command: Command,
+        name: &str,
+        on_end: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
+        let stderr = Scratch::new(b"")?;
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr.file().try_clone()?);
+        let (mut child, ()) = Self::start(command, name, |_| (), on_end)?;
+        child.stderr = Some(stderr);
+        Ok(child)
+    }
+
+    /// Takes over a process that leads its own group. A thread called `name` waits for its end and
+    /// calls `on_end`.
+    ///
+    /// # Errors
+    /// The thread cannot be started; the process is killed then.
     pub(crate) fn watch(
-        mut process: std::process::Child,
+        mut process: Child,
         name: &str,
         on_end: impl FnOnce() + Send + 'static,
     ) -> io::Result<Self> {
         let pid = Pid::from_child(&process);
-        let ended = Arc::new(Mutex::new(None));
+        let status = Arc::new(Mutex::new(None));
         let waiter = {
-            let ended = Arc::clone(&ended);
+            let status = Arc::clone(&status);
             thread::Builder::new().name(name.into()).spawn(move || {
                 wait_for_end(pid);
-                let mut ended = ended.lock();
-                *ended = Some(process.wait().unwrap_or_default());
-                drop(ended);
+                let mut status = status.lock();
+                *status = Some(process.wait().unwrap_or_default());
+                drop(status);
                 on_end();
             })
         };
         match waiter {
-            Ok(waiter) => {
-                let waiter = Some(waiter);
-                Ok(Self { pid, ended, waiter })
-            }
+            Ok(waiter) => Ok(Self {
+                pid,
+                status,
+                waiter: Some(waiter),
+                stderr: None,
+            }),
             Err(error) => {
-                // Nobody waits for it, so the number is still its own.
+                // No thread reaps the process, so the PID is still its own.
                 let _ = rustix::process::kill_process_group(pid, Signal::KILL);
                 Err(error)
             }
         }
     }
 
-    /// How it ended, where it has.
-    pub(crate) fn ended(&self) -> Option<ExitStatus> {
-        *self.ended.lock()
+    /// The exit status, once the process has ended.
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
+        *self.status.lock()
     }
 
-    /// Sends a signal to its process group, as long as it has not ended.
+    /// The exit status and last words, once the process has ended.
+    pub(crate) fn end(&self) -> Option<ProcessEnd> {
+        let status = self.status()?;
+        let stderr = self.stderr.as_ref().map(Scratch::file);
+        let last_line = stderr.map_or_else(String::new, last_line);
+        Some(ProcessEnd { status, last_line })
+    }
+
+    /// Sends a signal to the process group, unless the process has ended.
     pub(crate) fn signal(&self, signal: Signal) {
-        let ended = self.ended.lock();
-        if ended.is_none() {
+        let status = self.status.lock();
+        if status.is_none() {
             let _ = rustix::process::kill_process_group(self.pid, signal);
         }
     }
 
-    /// The number of its process, to show.
+    /// The PID, for messages.
     pub(crate) fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
@@ -92,8 +149,8 @@ impl ChildProcess {
 
 impl Drop for ChildProcess {
     fn drop(&mut self) {
-        // The waiter of a process that does not end, not even by SIGKILL, is left to it.
-        if self.ended().is_some()
+        // A process that survives SIGKILL keeps its waiter.
+        if self.status().is_some()
             && let Some(waiter) = self.waiter.take()
         {
             let _ = waiter.join();
@@ -101,7 +158,7 @@ impl Drop for ChildProcess {
     }
 }
 
-/// Blocks until the process has ended, and leaves it to be reaped.
+/// Blocks until the process has ended, without reaping it.
 fn wait_for_end(pid: Pid) {
     loop {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -112,6 +169,21 @@ fn wait_for_end(pid: Pid) {
     }
 }
 
+/// The last line of `file` that is not blank, safe to print; empty if there is none.
+fn last_line(file: &File) -> String {
+    let mut bytes = vec![0; 4096];
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let start = length.saturating_sub(bytes.len() as u64);
+    let count = file.read_at(&mut bytes, start).unwrap_or(0);
+    let text = String::from_utf8_lossy(&bytes[..count]);
+    let last = text
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty());
+    last.map_or_else(String::new, |line| text::clean(line).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
@@ -119,28 +191,35 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_end_is_told_with_its_status() {
-        let (sender, told) = mpsc::channel();
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    fn sh(script: &str) -> Command {
         let mut command = Command::new("sh");
-        command.args(["-c", "exit 3"]);
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn an_end_has_a_status_and_the_last_line_of_stderr() {
+        let (sender, ends) = mpsc::channel();
+        let command = sh("echo no; echo why >&2; echo >&2; exit 3");
         let on_end = move || sender.send(()).unwrap();
-        let (child, ()) = ChildProcess::start(command, "test", |_| (), on_end).unwrap();
-        told.recv_timeout(Duration::from_secs(10)).unwrap();
-        assert_eq!(child.ended().and_then(|status| status.code()), Some(3));
+        let child = ChildProcess::start_quiet(command, "test", on_end).unwrap();
+        ends.recv_timeout(DEADLINE).unwrap();
+        let end = child.end().unwrap();
+        assert_eq!(end.reason("sh"), "sh ended (exit status: 3): why");
     }
 
     #[test]
     fn a_signal_reaches_the_whole_group() {
-        let (sender, told) = mpsc::channel();
-        let mut command = Command::new("sh");
-        command.args(["-c", "sleep 60; true"]);
+        let (sender, ends) = mpsc::channel();
         let on_end = move || sender.send(()).unwrap();
+        let command = sh("sleep 60; true");
         let (child, ()) = ChildProcess::start(command, "test", |_| (), on_end).unwrap();
-        assert_eq!(child.ended(), None);
+        assert_eq!(child.status(), None);
         child.signal(Signal::TERM);
-        told.recv_timeout(Duration::from_secs(10)).unwrap();
-        assert!(child.ended().is_some());
+        ends.recv_timeout(DEADLINE).unwrap();
+        assert!(child.status().is_some());
         child.signal(Signal::TERM);
     }
 }

@@ -118,8 +118,8 @@ impl Server {
     }
 
     /// How it ended, where it has.
-    pub(crate) fn ended(&self) -> Option<ExitStatus> {
-        self.child.ended()
+    pub(crate) fn status(&self) -> Option<ExitStatus> {
+        self.child.status()
     }
 
     /// Ends the server at once.

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 
 use crate::cli::Terminal;
 use crate::launcher::display::emulator::geometry::Place;
-use crate::launcher::display::emulator::open::{self, ALONE, WindowProcess};
+use crate::launcher::display::emulator::open::{self, ALONE};
 use crate::launcher::display::emulator::{Found, Opens};
 use crate::launcher::display::panes::Panes;
 use crate::launcher::process::ChildProcess;
@@ -136,7 +136,7 @@ impl Opener {
         &mut self,
         wanted: &WindowSpec<'_>,
         on_end: impl Fn() + Clone + Send + 'static,
-    ) -> io::Result<Option<WindowProcess>> {
+    ) -> io::Result<Option<ChildProcess>> {
         let WindowSpec {
             id,
             title,
@@ -154,7 +154,7 @@ impl Opener {
                     |member| format!("{number} · {}", member.name),
                 );
                 let child = panes.open(id, title, program, environment, on_end)?;
-                Ok(Some(WindowProcess::of(child)))
+                Ok(Some(child))
             }
         }
     }

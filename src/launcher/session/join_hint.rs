@@ -1,19 +1,18 @@
-//! What a session tells about how to join it.
+//! The hint that tells the user how to join a session.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use crate::launcher::session::Session;
+use crate::launcher::shell;
 use crate::net;
 
 impl Session<'_> {
-    /// Where the clients on this machine connect to.
+    /// The address that clients on this machine connect to, once the server listens.
     pub(crate) fn nearby(&self) -> Option<SocketAddr> {
         let address = self.address?;
         let ip = match address.ip() {
-            // With --lan this takes IPv4 as well, which more tools of a course know.
+            // With --lan the server takes IPv4 as well, which more of a course's tools support.
             IpAddr::V6(ip) if ip.is_unspecified() && !self.config.room.lan => {
                 Ipv6Addr::LOCALHOST.into()
             }
@@ -24,11 +23,11 @@ impl Session<'_> {
     }
 
     pub(crate) fn say_how_to_join(&self) {
-        let Some(nearby) = self.nearby() else {
+        let Some(address) = self.nearby() else {
             return;
         };
-        let (ip, port) = (nearby.ip(), nearby.port());
-        let client = self.client_as_typed();
+        let (ip, port) = (address.ip(), address.port());
+        let client = self.client_in_shell();
         let mut text = format!("join from here:\n  {client} {ip} {port}\n  nc {ip} {port}");
         if self.config.room.lan {
             for (index, ip) in net::addresses().into_iter().enumerate() {
@@ -49,8 +48,8 @@ impl Session<'_> {
         }
     }
 
-    /// How to call the client in a shell: by its name where that finds it.
-    fn client_as_typed(&self) -> String {
+    /// The client's program as typed in a shell: its name if that is on PATH, else its path.
+    fn client_in_shell(&self) -> String {
         let program = self.client_program;
         let on_path = which::which("chat-client").is_ok_and(|found| {
             found
@@ -60,56 +59,6 @@ impl Session<'_> {
         if on_path {
             return "chat-client".into();
         }
-        quoted(program)
-    }
-}
-
-/// A path as a shell reads it.
-fn quoted(path: &Path) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
-    match path.to_str() {
-        Some(text) if text.chars().all(is_plain) => text.into(),
-        Some(text) if !text.contains(char::is_control) => {
-            format!("'{}'", text.replace('\'', r"'\''"))
-        }
-        // It is no text, or would do something to the terminal.
-        Some(_) | None => {
-            let mut quoted = String::from("$'");
-            for &byte in path.as_os_str().as_bytes() {
-                match byte {
-                    b'\'' | b'\\' | ..b' ' | 0x7f.. => {
-                        // Writing to a String does not fail.
-                        let _ = write!(quoted, "\\{byte:03o}");
-                    }
-                    _ => quoted.push(char::from(byte)),
-                }
-            }
-            quoted + "'"
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ffi::OsStr;
-    use std::process::Command;
-
-    use super::*;
-
-    #[test]
-    fn a_shell_reads_any_path_as_it_is() {
-        for path in [
-            &b"/usr/bin/chat-client"[..],
-            b"/{1,2}/[x]*",
-            b"/a b/{1,2}/[x]/it's \"$(x)`;&|<>*?~#!\\",
-            "/żółw/e\u{301}".as_bytes(),
-            b"/line\nline\t\x1b[31m'\\7",
-            b"/\xff\x80 7",
-        ] {
-            let path = Path::new(OsStr::from_bytes(path));
-            let script = format!("printf %s {}", quoted(path));
-            let printed = Command::new("bash").args(["-c", &script]).output().unwrap();
-            assert_eq!(printed.stdout, path.as_os_str().as_bytes(), "{script}");
-        }
+        shell::quote_path(program)
     }
 }

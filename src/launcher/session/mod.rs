@@ -16,14 +16,15 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Signal;
 
 use crate::control_socket::{ClientHandle, ControlEvent, ControlListener};
+use crate::launcher::config::Config;
 use crate::launcher::console::Console;
 use crate::launcher::display::emulator::geometry::Place;
 use crate::launcher::display::{Backend, Opener};
 use crate::launcher::output::Output;
 use crate::launcher::process::ChildProcess;
+use crate::launcher::programs::Programs;
 use crate::launcher::server::Server;
 use crate::launcher::session::window::{State, Window};
-use crate::launcher::{Config, Programs};
 use crate::protocol::commands::{self, LauncherCommand, OperatorCommand};
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
 use crate::tty::style;
@@ -280,7 +281,7 @@ impl<'a> Session<'a> {
                     if self.stopping
                         && let Some(shower) = &window.shower
                     {
-                        shower.child.signal(Signal::TERM);
+                        shower.signal(Signal::TERM);
                     }
                 }
             }
@@ -347,7 +348,7 @@ impl<'a> Session<'a> {
     }
 
     fn look_at_server(&mut self) {
-        if let Some(status) = self.server.ended()
+        if let Some(status) = self.server.status()
             && self.end.is_none()
         {
             let asked = self.quit_typed && status.success();
@@ -361,7 +362,7 @@ impl<'a> Session<'a> {
 
     fn server_was_killed(&self) -> bool {
         self.server
-            .ended()
+            .status()
             .is_none_or(|status| status.code().is_none())
     }
 }

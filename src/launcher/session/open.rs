@@ -11,10 +11,11 @@ use rustix::process::Signal;
 
 use crate::cli::{Color, Terminal};
 use crate::control_socket;
-use crate::launcher;
+use crate::launcher::config;
 use crate::launcher::display::emulator::geometry;
-use crate::launcher::display::emulator::open::{self, WindowProcess};
+use crate::launcher::display::emulator::open;
 use crate::launcher::display::{self, Backend, Opener, WindowSpec};
+use crate::launcher::process::ChildProcess;
 use crate::launcher::session::window::{State, Window};
 use crate::launcher::session::{End, Event, Session};
 use crate::protocol::request::Identity;
@@ -85,8 +86,7 @@ impl Session<'_> {
         let reason = reason.clone();
         let showers = self.windows.drain(..).filter_map(|window| window.shower);
         let helper = self.opener.take().and_then(Opener::into_helper);
-        self.leftovers
-            .extend(showers.map(|shower| shower.child).chain(helper));
+        self.leftovers.extend(showers.chain(helper));
         for child in &self.leftovers {
             child.signal(Signal::TERM);
         }
@@ -174,7 +174,7 @@ impl Session<'_> {
     pub(crate) fn open_another(&mut self, name: &str) {
         let member = match name {
             "" => Ok(None),
-            name => launcher::member(name).map(Some),
+            name => config::parse_member(name).map(Some),
         };
         let opened = member.map_err(anyhow::Error::msg).and_then(|member| {
             if self.opener.is_none() {
@@ -202,7 +202,7 @@ impl Session<'_> {
                 return;
             };
             let window = &mut self.windows[index];
-            let ended = window.shower.as_ref().and_then(WindowProcess::ended);
+            let ended = window.shower.as_ref().and_then(ChildProcess::end);
             if ended.is_some() {
                 window.shower = None;
             }
@@ -217,7 +217,7 @@ impl Session<'_> {
             let reason = if let Some(failure) = opener.failure() {
                 // Nothing else would end what waits for the helper.
                 if let Some(shower) = &window.shower {
-                    shower.child.signal(Signal::TERM);
+                    shower.signal(Signal::TERM);
                 }
                 failure
             } else if let Some(end) = ended.filter(|end| !opener.has_handed_over(end.status)) {

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 
-use crate::launcher::display::emulator::open;
 use crate::launcher::display::panes::{Happening, Look, Panes};
+use crate::launcher::locale;
 use crate::launcher::session::{Event, Opener, Session};
 use crate::tty::style;
 
@@ -14,7 +14,7 @@ impl Session<'_> {
         let said = self.console.take().is_some();
         let look = Look {
             coloured: style::is_coloured(self.config.room.color),
-            unicode: open::wants_utf8(),
+            unicode: locale::asks_for_utf8(),
         };
         let sender = self.sender.clone();
         let panes = Panes::start(look, self.config.clients, move |happening| {

@@ -76,7 +76,7 @@ impl Session<'_> {
     }
 
     fn server_if_there(&self) -> Option<String> {
-        let there = self.server.ended().is_none();
+        let there = self.server.status().is_none();
         there.then(|| format!("the server (pid {})", self.server.pid()))
     }
 
@@ -93,12 +93,12 @@ impl Session<'_> {
             if let Some(client) = client {
                 names.push(format!("the client of {title} (pid {})", client.pid()));
             } else if let Some(shower) = shower {
-                names.push(format!("the window {title} (pid {})", shower.child.pid()));
+                names.push(format!("the window {title} (pid {})", shower.pid()));
             }
         }
         let helper = self.opener.as_ref().and_then(Opener::helper);
         for child in helper.into_iter().chain(&self.leftovers) {
-            if child.ended().is_none() {
+            if child.status().is_none() {
                 names.push(format!("a terminal emulator (pid {})", child.pid()));
             }
         }
@@ -113,7 +113,7 @@ impl Session<'_> {
                 client.signal(Signal::CONT);
             }
             if let Some(shower) = &window.shower {
-                shower.child.signal(signal);
+                shower.signal(signal);
             }
         }
         let helper = self.opener.as_ref().and_then(Opener::helper);

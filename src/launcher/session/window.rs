@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::control_socket::ClientHandle;
-use crate::launcher::display::emulator::open::WindowProcess;
+use crate::launcher::process::ChildProcess;
 use crate::launcher::session::Place;
 use crate::protocol::request::Identity;
 
@@ -16,7 +16,7 @@ pub(crate) struct Window {
     pub(crate) member: Option<Identity>,
     pub(crate) state: State,
     /// The emulator, while it runs.
-    pub(crate) shower: Option<WindowProcess>,
+    pub(crate) shower: Option<ChildProcess>,
     /// The client, while it runs.
     pub(crate) client: Option<ClientHandle>,
 }

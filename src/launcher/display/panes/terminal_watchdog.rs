@@ -15,8 +15,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, OutputModes, tcgetattr, tcsetattr};
 
 use crate::launcher::display::panes::host_terminal;
-use crate::launcher::own_program;
 use crate::launcher::process::ChildProcess;
+use crate::launcher::programs;
 use crate::os;
 
 /// Time that a terminal that takes nothing has to take what gives it back.
@@ -40,7 +40,7 @@ impl TerminalWatchdog {
     /// It cannot be started, or does not get ready.
     pub(crate) fn start() -> io::Result<Self> {
         let (mut socket, other) = UnixStream::pair()?;
-        let own = own_program().ok_or(io::ErrorKind::NotFound)?;
+        let own = programs::chat_run().ok_or(io::ErrorKind::NotFound)?;
         let process = Command::new(own)
             .arg("--keep-terminal")
             .stdin(OwnedFd::from(other))

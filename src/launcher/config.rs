@@ -1,0 +1,127 @@
+//! The checked options of a session.
+
+use std::time::Duration;
+
+use crate::cli::{RoomArgs, RunArgs, Terminal};
+use crate::protocol::request::Identity;
+
+/// Time for a window from its start to its client's hello. The longest that was ever measured, on a
+/// busy machine, is 3 s.
+const WINDOW_TIME: Duration = Duration::from_secs(10);
+
+/// Time from the request to end a session until SIGTERM.
+const END_TIME: Duration = Duration::from_millis(500);
+
+/// The options of a session.
+#[derive(Debug)]
+pub struct Config {
+    /// How many windows to open.
+    pub(crate) clients: usize,
+    pub(crate) terminal: Terminal,
+    /// The members that the first clients log in as. The other clients ask.
+    pub(crate) members: Vec<Identity>,
+    /// Whether windows have large text, for a projector.
+    pub(crate) big: bool,
+    pub(crate) window_time: Duration,
+    pub(crate) end_time: Duration,
+    pub(crate) room: RoomArgs,
+}
+
+/// Parses the member that a client logs in as: `NAME` or `NAME GROUP`.
+pub(crate) fn parse_member(text: &str) -> Result<Identity, String> {
+    Identity::parse(text).map_err(|error| format!("cannot log in as `{text}`: {error}"))
+}
+
+impl TryFrom<RunArgs> for Config {
+    /// The usage error.
+    type Error = String;
+
+    fn try_from(args: RunArgs) -> Result<Self, Self::Error> {
+        let clients = usize::from(args.clients);
+        let mut members: Vec<Identity> = Vec::new();
+        for text in &args.names {
+            let member = parse_member(text)?;
+            let same = members
+                .iter()
+                .find(|other| other.name.is_same(&member.name));
+            if let Some(other) = same {
+                return Err(format!(
+                    "--names has `{}` and `{}`, which are the same name; give each client its own",
+                    other.name, member.name
+                ));
+            }
+            members.push(member);
+        }
+        if members.len() > clients {
+            return Err(format!(
+                "--names has {} names for {clients} clients; give fewer, or `-c {}`",
+                members.len(),
+                members.len()
+            ));
+        }
+        let terminal = match args.terminal() {
+            // Only a later `/open` needs one, and takes any.
+            Err(_) if clients == 0 => Terminal::Auto,
+            terminal => terminal?,
+        };
+        Ok(Self {
+            clients,
+            terminal,
+            members,
+            big: args.big,
+            window_time: args.window_time.map_or(WINDOW_TIME, Duration::from_millis),
+            end_time: args.end_time.map_or(END_TIME, Duration::from_millis),
+            room: args.room,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::protocol::name::{Group, Name};
+
+    fn config(arguments: &[&str]) -> Result<Config, String> {
+        let arguments = ["chat-run"].iter().chain(arguments);
+        RunArgs::try_parse_from(arguments).unwrap().try_into()
+    }
+
+    #[test]
+    fn a_name_may_have_a_group() {
+        let config = config(&["--names", "ala,ola 3ID12"]).unwrap();
+        let member = |name: &str, group: Option<&str>| Identity {
+            name: Name::new(name).unwrap(),
+            group: group.map(|group| Group::new(group).unwrap()),
+        };
+        assert_eq!(
+            config.members,
+            [member("ala", None), member("ola", Some("3ID12"))]
+        );
+    }
+
+    #[test]
+    fn invalid_names_are_usage_errors() {
+        for (arguments, reason) in [
+            (&["--names", "ala,Ala"][..], "the same name"),
+            (
+                &["--names", "ala,*ola"],
+                "as `*ola`: a name begins with a letter",
+            ),
+            (
+                &["--names", "ala g!"],
+                "as `ala g!`: \"!\" cannot be in a group",
+            ),
+            (&["-c", "1", "--names", "ala,ola"], "2 names for 1 clients"),
+            (&["--names", "ala,,ola"], "as ``: a name is missing"),
+            (
+                &["--names", "a b c"],
+                "as `a b c`: a name is one word, and a group one more: try a_b_c",
+            ),
+        ] {
+            let error = config(arguments).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}
