@@ -11,7 +11,7 @@
 //! emulator (`display`).
 //!
 //! One thread makes the decisions, the one that called [`run`]. The others send it events:
-//! `server`, `chat 1`, … and `watchdog` wait for the end of a child, `log` copies the server's log,
+//! `server`, `chat 1`, … and `keeper` wait for the end of a child, `log` copies the server's log,
 //! `control` waits for the clients, `console` reads the terminal, and `ctrl-c` waits for signals.
 //! `output` writes to the terminal, so that a terminal that blocks or is gone holds up nothing
 //! else. The built-in panes have threads of their own and take over the terminal; `output` then
@@ -34,8 +34,7 @@ use anyhow::{Context, Result, anyhow};
 use rustix::io::Errno;
 
 use crate::cli::Terminal;
-use crate::launcher::display::emulator::open::ALONE;
-use crate::launcher::display::{emulator, panes};
+use crate::launcher::display::panes;
 use crate::launcher::programs::Programs;
 use crate::net::listen::{self, ListenAddress};
 use crate::os;
@@ -77,7 +76,7 @@ fn start(config: &Config) -> Result<()> {
     let backends = if config.clients == 0 && !by_name {
         Vec::new()
     } else {
-        display::ways(config.terminal)?
+        display::backends(config.terminal)?
     };
     session::run(config, programs, backends)
 }
@@ -91,44 +90,11 @@ pub fn keep_terminal() -> io::Result<()> {
     panes::keep()
 }
 
-/// Shows which terminal emulators are found, which one `auto` takes, and why others cannot be had.
+/// Lists the terminals: which are found, which one `auto` takes, and why the others do not work
+/// here.
 ///
 /// # Errors
-/// stdout cannot be written to.
+/// Writing to stdout failed.
 pub fn list_terminals() -> io::Result<()> {
-    let mut taken = false;
-    let mut list = String::new();
-    for emulator in &emulator::EMULATORS {
-        let line = match emulator.find() {
-            Ok(found) => {
-                let takes = emulator.is_automatic() && !taken;
-                let mark = if takes { "  (auto takes this one)" } else { "" };
-                taken |= takes;
-                format!(
-                    "{:<20}{}{mark}\n",
-                    emulator.program,
-                    found.program.display()
-                )
-            }
-            Err(error) => {
-                let installed = if emulator.is_installed() {
-                    "installed; "
-                } else {
-                    ""
-                };
-                format!("{:<20}{installed}{error}\n", emulator.program)
-            }
-        };
-        list.push_str(&line);
-    }
-    let panes = match panes::check() {
-        Ok(()) if taken => "built in".to_owned(),
-        Ok(()) => "built in  (auto takes this one)".to_owned(),
-        Err(error) if taken => error.to_string(),
-        Err(error) => format!(
-            "{error}\n\nauto finds nothing that works here, and ends with an error; {ALONE}"
-        ),
-    };
-    list.push_str(&format!("{:<20}{panes}\n", "panes"));
-    io::stdout().write_all(list.as_bytes())
+    io::stdout().write_all(display::list().as_bytes())
 }

@@ -1,4 +1,4 @@
-//! The server of a session: a child whose console is ours.
+//! The server of a session: a child process with the launcher at its console.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -17,22 +17,24 @@ use crate::launcher::process::ChildProcess;
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
 use crate::tty::style;
 
-/// Longest first line that is looked at, in bytes.
+/// Longest first line that is parsed, in bytes.
 const MAX_READY: u64 = 256;
 
 /// The server.
 pub(crate) struct Server {
     child: ChildProcess,
-    /// Its console. Its end makes the server shut down, and so does ours, even by SIGKILL.
+    /// The server's stdin. When it is closed, the server shuts down; so the server ends with the
+    /// launcher, even after SIGKILL.
     console: Option<ChildStdin>,
 }
 
 impl Server {
-    /// Starts `program` with the options of `room`, and copies its log to `output`. `on_ready` is called with the address that it listens
-    /// on, `on_online` with how many are online whenever that changes, `on_end` when it has ended; all in threads of their own.
+    /// Starts `program` with the options of `room`, and copies its log to `output`. `on_ready` is
+    /// called with the address that the server listens on, `on_online` with the number of members
+    /// online whenever it changes, and `on_end` when the server has ended; all in other threads.
     ///
     /// # Errors
-    /// The program cannot be started, or no thread is to be had.
+    /// The program or a thread cannot be started.
     pub(crate) fn start(
         program: &Path,
         room: &RoomArgs,
@@ -41,7 +43,7 @@ impl Server {
         on_online: impl Fn(usize) + Send + 'static,
         on_end: impl FnOnce() + Send + 'static,
     ) -> Result<Self> {
-        // The server's stdout is a pipe, ours may be a terminal.
+        // The server's stdout is a pipe, but the launcher's may be a terminal.
         let color = if style::is_coloured(room.color) {
             "always"
         } else {
@@ -55,7 +57,7 @@ impl Server {
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // The terminal may come to be one that is drawn on.
+            // Not the terminal, which panes may be drawn on.
             .stderr(Stdio::piped());
         if let Some(password) = &room.password {
             command.env("CHAT_PASSWORD", password);
@@ -64,25 +66,22 @@ impl Server {
             let streams = (process.stdout.take(), process.stderr.take());
             (process.stdin.take(), streams)
         };
-        let (child, (console, (log, complaints))) =
+        let (child, (console, (log, stderr))) =
             ChildProcess::start(command, "server", take, on_end)
                 .with_context(|| format!("cannot start {}", program.display()))?;
         let server = Self { child, console };
         if let Some(console) = &server.console {
-            // A server that does not read its console must not hold up the session.
+            // A server that does not read its console must not block the session.
             rustix::io::ioctl_fionbio(console, true).context("cannot set up the console")?;
         }
-        // Both threads end with the server, whose end closes the pipes.
+        // Both threads end with the server, whose pipes close then.
         let log_thread = || thread::Builder::new().name("log".into());
         const NO_THREAD: &str = "cannot start a thread for the server's log";
-        if let Some(complaints) = complaints {
+        if let Some(stderr) = stderr {
             let output = output.clone();
             log_thread()
                 .spawn(move || {
-                    for line in BufReader::new(complaints)
-                        .split(b'\n')
-                        .map_while(Result::ok)
-                    {
+                    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
                         output.warn(&String::from_utf8_lossy(&line));
                     }
                 })
@@ -96,8 +95,8 @@ impl Server {
         Ok(server)
     }
 
-    /// Hands a line of at most [`MAX_CONSOLE_LINE`] to the server's console, whole or not at all. `false` where the server has not read for so long that there
-    /// is no room for it, or has ended.
+    /// Writes a line of at most [`MAX_CONSOLE_LINE`] bytes to the server's console, whole or not at all.
+    /// Returns false if the server has ended, or has not read for so long that the pipe is full.
     pub(crate) fn type_in(&mut self, line: &[u8]) -> bool {
         line.len() <= MAX_CONSOLE_LINE
             && self
@@ -106,28 +105,29 @@ impl Server {
                 .is_some_and(|console| console.write_all(line).is_ok())
     }
 
-    /// Its console once more, to see whether there is room in it; as long as that is open, the server does not shut down by [`Server::close`].
+    /// A duplicate of the console, to poll for space in the pipe. While it is open,
+    /// [`Server::close`] does not make the server shut down.
     pub(crate) fn console(&self) -> Option<OwnedFd> {
         let console = self.console.as_ref()?;
         console.as_fd().try_clone_to_owned().ok()
     }
 
-    /// Asks the server to shut down.
+    /// Makes the server shut down.
     pub(crate) fn close(&mut self) {
         self.console = None;
     }
 
-    /// How it ended, where it has.
+    /// The exit status, once the server has ended.
     pub(crate) fn status(&self) -> Option<ExitStatus> {
         self.child.status()
     }
 
-    /// Ends the server at once.
+    /// Sends the server SIGKILL.
     pub(crate) fn kill(&self) {
         self.child.signal(Signal::KILL);
     }
 
-    /// The number of its process, to show.
+    /// The PID, for messages.
     pub(crate) fn pid(&self) -> i32 {
         self.child.pid()
     }
@@ -135,12 +135,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Where it was not to be had in whole, or does not end.
+        // For a server that is only partly set up, or does not end.
         self.kill();
     }
 }
 
-/// Copies whole lines, so that a line of the launcher's never lands inside one of the server's.
+/// Copies the log in whole lines, so that the launcher never writes inside a line of the server's.
 fn copy_log(
     log: ChildStdout,
     output: &Output,
@@ -172,7 +172,7 @@ fn copy_log(
     }
 }
 
-/// Shows lines of the log, but for those that are for the launcher.
+/// Shows lines of the log, except those that are for the launcher.
 fn pass_on(lines: &[u8], output: &Output, on_online: impl Fn(usize)) {
     let mut shown = Vec::with_capacity(lines.len());
     for line in lines.split_inclusive(|byte| *byte == b'\n') {

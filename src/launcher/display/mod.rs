@@ -1,77 +1,65 @@
-//! What shows the clients: windows of a terminal emulator, or panes on the launcher's own terminal.
+//! Displays for the clients: windows of a terminal emulator, panes of the tmux that chat-run runs
+//! in, or built-in panes in chat-run's own terminal.
 
 pub(crate) mod emulator;
+mod package;
 pub(crate) mod panes;
 pub(crate) mod tmux;
+pub(crate) mod window_spec;
 
-use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use anyhow::{Result, bail};
 
 use crate::cli::Terminal;
+use crate::launcher::display::emulator::EMULATORS;
+use crate::launcher::display::emulator::find::{self, FoundEmulator, NO_WINDOWS_ADVICE};
 use crate::launcher::display::emulator::geometry::Place;
-use crate::launcher::display::emulator::open::{self, ALONE};
-use crate::launcher::display::emulator::{Found, Opens};
+use crate::launcher::display::emulator::open::EmulatorWindows;
 use crate::launcher::display::panes::Panes;
+use crate::launcher::display::tmux::TmuxPanes;
+use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
-use crate::protocol::request::Identity;
 
-/// A way to show clients that can be tried.
+/// A display that was found, and can be tried.
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {
-    Windows(Found),
+    Emulator(FoundEmulator),
+    /// With the path of `tmux`.
+    Tmux(PathBuf),
     Panes,
 }
 
 impl Backend {
-    /// What it is called.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Windows(found) => found.emulator.program,
-            Self::Panes => PANES,
+            Self::Emulator(found) => found.emulator.program,
+            Self::Tmux(_) => tmux::NAME,
+            Self::Panes => panes::NAME,
         }
     }
 
-    /// Whether it can have letters of another size than they have here.
-    pub(crate) fn sets_letters(&self) -> bool {
+    /// Whether the display can have larger text than the terminal.
+    pub(crate) fn sets_font_size(&self) -> bool {
         match self {
-            Self::Panes => false,
-            Self::Windows(found) => match found.emulator.opens {
-                Opens::Itself(_) | Opens::Through(..) => true,
-                Opens::Elsewhere(_) | Opens::Pane => false,
-            },
+            Self::Emulator(found) => found.emulator.sets_font_size(),
+            Self::Tmux(_) | Self::Panes => false,
         }
     }
 }
 
-/// The ways to show clients in `terminal`, best first.
+/// The backends for `terminal`, best first; none for [`Terminal::None`].
 ///
 /// # Errors
-/// There is none: says why, and what to try.
-pub(crate) fn ways(terminal: Terminal) -> Result<Vec<Backend>> {
-    let windows = || open::candidates(terminal);
-    let mut ways: Vec<Backend> = Vec::new();
+/// No backend works here: the reasons, and what to try.
+pub(crate) fn backends(terminal: Terminal) -> Result<Vec<Backend>> {
     match terminal {
-        Terminal::Panes => {
-            panes::check()?;
-            ways.push(Backend::Panes);
-        }
-        Terminal::Auto => match (windows(), panes::check()) {
-            (Err(no_windows), Err(no_panes)) => {
-                let tmux = if tmux::is_inside() {
-                    "`-t tmux` shows the clients in this tmux; "
-                } else {
-                    ""
-                };
-                bail!("{no_windows}; {no_panes}; {tmux}{ALONE}");
-            }
-            (found, check) => {
-                ways.extend(found.into_iter().flatten().map(Backend::Windows));
-                ways.extend(check.is_ok().then_some(Backend::Panes));
-            }
-        },
+        Terminal::Auto => automatic_backends(),
+        Terminal::Tmux => Ok(vec![Backend::Tmux(tmux::find()?)]),
+        Terminal::Panes => panes::check().map(|()| vec![Backend::Panes]),
+        Terminal::None => Ok(Vec::new()),
         Terminal::GnomeTerminal
         | Terminal::Terminator
         | Terminal::Xterm
@@ -82,136 +70,152 @@ pub(crate) fn ways(terminal: Terminal) -> Result<Vec<Backend>> {
         | Terminal::Ptyxis
         | Terminal::Wezterm
         | Terminal::Foot
-        | Terminal::XTerminalEmulator
-        | Terminal::Tmux
-        | Terminal::None => {
-            ways.extend(windows()?.into_iter().map(Backend::Windows));
-        }
+        | Terminal::XTerminalEmulator => EMULATORS
+            .iter()
+            .filter(|emulator| emulator.choice == terminal)
+            .map(|emulator| emulator.find_by_name().map(Backend::Emulator))
+            .collect(),
     }
-    Ok(ways)
 }
 
-/// What panes are called, where emulators have their names.
-const PANES: &str = "panes";
+/// Every emulator that works, then the built-in panes. Not tmux, which changes what all keys do, so
+/// that it has to be asked for.
+fn automatic_backends() -> Result<Vec<Backend>> {
+    match (find::find_all(), panes::check()) {
+        (Err(no_windows), Err(no_panes)) => {
+            let tmux = if tmux::is_inside() {
+                "`-t tmux` shows the clients in this tmux; "
+            } else {
+                ""
+            };
+            bail!("{no_windows}; {no_panes}; {tmux}{NO_WINDOWS_ADVICE}");
+        }
+        (emulators, panes) => {
+            let emulators = emulators.into_iter().flatten().map(Backend::Emulator);
+            Ok(emulators
+                .chain(panes.ok().map(|()| Backend::Panes))
+                .collect())
+        }
+    }
+}
 
-/// Shows clients in one of the ways.
-pub(crate) enum Opener {
-    Windows(open::Opener),
+/// Lists all displays for the user: the program that was found, or why the display does not work
+/// here.
+pub(crate) fn list() -> String {
+    const AUTO: &str = "  (auto takes this one)";
+    let mut auto = AUTO;
+    let mut list = String::new();
+    for emulator in &EMULATORS {
+        let found = emulator.find().map(|found| {
+            let mark = std::mem::take(&mut auto);
+            format!("{}{mark}", found.program.display())
+        });
+        list.push_str(&row(emulator.program, found, emulator.is_installed()));
+    }
+    let tmux = tmux::find().map(|program| program.display().to_string());
+    list.push_str(&row(tmux::NAME, tmux, tmux::is_installed()));
+    let panes = panes::check().map(|()| format!("built in{auto}"));
+    let nothing_works = panes.is_err() && !auto.is_empty();
+    list.push_str(&row(panes::NAME, panes, false));
+    if nothing_works {
+        list.push_str(&format!(
+            "\nauto finds nothing that works here, and ends with an error; {NO_WINDOWS_ADVICE}\n"
+        ));
+    }
+    list
+}
+
+/// A row of the list, with what was found or why not.
+fn row(name: &str, found: Result<String>, is_installed: bool) -> String {
+    match found {
+        Ok(found) => format!("{name:<20}{found}\n"),
+        Err(error) if is_installed => format!("{name:<20}installed; {error}\n"),
+        Err(error) => format!("{name:<20}{error}\n"),
+    }
+}
+
+/// The display of a session.
+pub(crate) enum Display {
+    Emulator(EmulatorWindows),
+    Tmux(TmuxPanes),
     Panes(Panes),
 }
 
-/// A client's window, as it is asked for.
-pub(crate) struct WindowSpec<'a> {
-    /// The window's number in the session: another one for each.
-    pub(crate) id: usize,
-    /// `chat 1`, and the client's name where it has one that every emulator can show.
-    pub(crate) title: &'a str,
-    pub(crate) place: Option<Place>,
-    pub(crate) member: Option<&'a Identity>,
-    pub(crate) program: &'a [OsString],
-    pub(crate) environment: &'a [(&'a str, OsString)],
+/// The way in which a client was started.
+pub(crate) enum Opened {
+    /// By a process that opens its window. The client's hello tells when the window is there.
+    Window(ChildProcess),
+    /// In a pane of tmux, which no process of ours shows; with a note for the user if the pane is
+    /// in another tmux window than the last one.
+    TmuxPane(Option<String>),
+    /// In a built-in pane, which shows the client as soon as it runs.
+    Pane(ChildProcess),
 }
 
-impl Opener {
+impl Display {
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Windows(opener) => opener.name(),
-            Self::Panes(_) => PANES,
+            Self::Emulator(windows) => windows.name(),
+            Self::Tmux(_) => tmux::NAME,
+            Self::Panes(_) => panes::NAME,
         }
     }
 
-    /// Places for `count` windows, where the system lets them be chosen.
-    pub(crate) fn places(&self, count: usize) -> Vec<Place> {
-        match self {
-            Self::Windows(opener) => opener.places(count),
-            Self::Panes(_) => Vec::new(),
-        }
-    }
-
-    /// Starts what shows a client. `on_end` is called when it has ended.
+    /// Starts a client. `on_end` is called when the process that shows it ends.
     ///
     /// # Errors
-    /// The program cannot be started, or there is no memory, terminal or thread for it.
+    /// A program cannot be started, or there is no memory, terminal or thread for it.
     pub(crate) fn open(
         &mut self,
-        wanted: &WindowSpec<'_>,
+        window: &WindowSpec,
         on_end: impl Fn() + Clone + Send + 'static,
-    ) -> io::Result<Option<ChildProcess>> {
-        let WindowSpec {
-            id,
-            title,
-            place,
-            member,
-            program,
-            environment,
-        } = *wanted;
+    ) -> io::Result<Opened> {
         match self {
-            Self::Windows(opener) => opener.open(title, place, program, environment, on_end),
-            Self::Panes(panes) => {
-                let number = title.split(" - ").next().unwrap_or(title);
-                let title = member.map_or_else(
-                    || number.to_owned(),
-                    |member| format!("{number} · {}", member.name),
-                );
-                let child = panes.open(id, title, program, environment, on_end)?;
-                Ok(Some(child))
-            }
+            Self::Emulator(windows) => windows.open(window, on_end).map(Opened::Window),
+            Self::Tmux(panes) => panes.open(window).map(Opened::TmuxPane),
+            Self::Panes(panes) => panes.open(window, on_end).map(Opened::Pane),
         }
     }
 
-    /// Whether a client is shown as soon as its program runs. A window shows it when the client says so.
-    pub(crate) fn shows_at_once(&self) -> bool {
-        match self {
-            Self::Windows(_) => false,
-            Self::Panes(_) => true,
-        }
+    /// The place on the screen of a window, by its number from 1. Only emulators have one.
+    pub(crate) fn place(&self, number: usize) -> Option<Place> {
+        self.emulator()?.place(number)
     }
 
-    /// What the user is to be told of where the last client is shown.
-    pub(crate) fn take_note(&mut self) -> Option<String> {
-        match self {
-            Self::Windows(opener) => opener.take_note(),
-            Self::Panes(_) => None,
-        }
+    /// Whether to try again after a process ended with this status and without a window.
+    pub(crate) fn is_worth_retrying(&self, status: ExitStatus) -> bool {
+        self.emulator()
+            .is_some_and(|windows| windows.is_worth_retrying(status))
     }
 
-    /// As [`open::Opener::may_try_again`].
-    pub(crate) fn may_try_again(&self, status: ExitStatus) -> bool {
-        match self {
-            Self::Windows(opener) => opener.may_try_again(status),
-            Self::Panes(_) => false,
-        }
+    /// Whether another process may still open the window after one ended with this status.
+    pub(crate) fn may_open_elsewhere(&self, status: ExitStatus) -> bool {
+        self.emulator()
+            .is_some_and(|windows| windows.may_open_elsewhere(status))
     }
 
-    /// As [`open::Opener::has_handed_over`].
-    pub(crate) fn has_handed_over(&self, status: ExitStatus) -> bool {
-        match self {
-            Self::Windows(opener) => opener.has_handed_over(status),
-            Self::Panes(_) => false,
-        }
+    /// The reason why no more windows can open, if the emulator's helper failed.
+    pub(crate) fn helper_failure(&self) -> Option<String> {
+        self.emulator()?.helper_failure()
     }
 
-    /// As [`open::Opener::failure`].
-    pub(crate) fn failure(&self) -> Option<String> {
-        match self {
-            Self::Windows(opener) => opener.failure(),
-            Self::Panes(_) => None,
-        }
-    }
-
-    /// As [`open::Opener::helper`].
+    /// The emulator's helper, if it has one.
     pub(crate) fn helper(&self) -> Option<&ChildProcess> {
-        match self {
-            Self::Windows(opener) => opener.helper(),
-            Self::Panes(_) => None,
-        }
+        self.emulator()?.helper()
     }
 
-    /// As [`open::Opener::into_helper`].
+    /// The emulator's helper, if it has one.
     pub(crate) fn into_helper(self) -> Option<ChildProcess> {
         match self {
-            Self::Windows(opener) => opener.into_helper(),
-            Self::Panes(_) => None,
+            Self::Emulator(windows) => windows.into_helper(),
+            Self::Tmux(_) | Self::Panes(_) => None,
+        }
+    }
+
+    fn emulator(&self) -> Option<&EmulatorWindows> {
+        match self {
+            Self::Emulator(windows) => Some(windows),
+            Self::Tmux(_) | Self::Panes(_) => None,
         }
     }
 }

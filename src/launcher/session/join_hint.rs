@@ -9,7 +9,7 @@ use crate::net;
 
 impl Session<'_> {
     /// The address that clients on this machine connect to, once the server listens.
-    pub(crate) fn nearby(&self) -> Option<SocketAddr> {
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         let address = self.address?;
         let ip = match address.ip() {
             // With --lan the server takes IPv4 as well, which more of a course's tools support.
@@ -23,7 +23,7 @@ impl Session<'_> {
     }
 
     pub(crate) fn say_how_to_join(&self) {
-        let Some(address) = self.nearby() else {
+        let Some(address) = self.local_address() else {
             return;
         };
         let (ip, port) = (address.ip(), address.port());

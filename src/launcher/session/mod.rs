@@ -1,4 +1,4 @@
-//! A session: the order in which things start and stop.
+//! A session: starts the server and the windows in order, handles their events, and stops them.
 
 mod join_hint;
 mod open;
@@ -18,98 +18,109 @@ use rustix::process::Signal;
 use crate::control_socket::{ClientHandle, ControlEvent, ControlListener};
 use crate::launcher::config::Config;
 use crate::launcher::console::Console;
-use crate::launcher::display::emulator::geometry::Place;
-use crate::launcher::display::{Backend, Opener};
+use crate::launcher::display::{Backend, Display};
 use crate::launcher::output::Output;
 use crate::launcher::process::ChildProcess;
 use crate::launcher::programs::Programs;
 use crate::launcher::server::Server;
-use crate::launcher::session::window::{State, Window};
+use crate::launcher::session::window::{Window, WindowState};
 use crate::protocol::commands::{self, LauncherCommand, OperatorCommand};
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
 use crate::tty::style;
 
-/// Time that the server has to listen; a history of a million lines takes it 2 s.
+/// Time for the server to listen. With a history of a million lines it takes 2 s.
 const SERVER_TIME: Duration = Duration::from_secs(60);
 
-/// Time that the terminal has to take the last lines.
+/// Time for the terminal to show the last lines.
 const LAST_LINES: Duration = Duration::from_millis(300);
 
-/// Time in which a signal that has come is told.
+/// Time for the event of a signal to arrive.
 const INTERRUPT_TIME: Duration = Duration::from_millis(20);
 
-/// Who wakes up so much too late was stopped for a while.
-const STOPPED: Duration = Duration::from_millis(500);
+/// If a wait takes this much too long, this process was suspended (SIGSTOP).
+const SUSPENDED: Duration = Duration::from_millis(500);
 
-/// What the threads tell.
-enum Event {
-    /// SIGINT, SIGTERM or SIGHUP came.
+/// What the other threads report.
+enum SessionEvent {
+    /// SIGINT, SIGTERM or SIGHUP arrived.
     Interrupt,
-    /// The server can be connected to.
+    /// The server listens.
     Listening(SocketAddr),
-    /// One of our children has ended. Which one, the children know.
+    /// One of the children has ended; [`ChildProcess::status`] tells which one.
     ChildEnded,
-    /// A client has begun or ended.
+    /// A client has connected or exited.
     Control(ControlEvent),
-    /// A line was typed in our terminal.
-    InputQueue(Vec<u8>),
-    /// So many members are online.
+    /// A line for the server's console was typed.
+    ConsoleLine(Vec<u8>),
+    /// This many members are online.
     Online(usize),
-    /// A client that has left its pane is to be started again.
-    Again(usize),
+    /// The client in the pane of this window has left, and the user wants to start it again.
+    Restart(usize),
     /// The terminal that the panes are on has failed.
     PanesFailed,
 }
 
-/// Why a session ends.
-enum End {
+/// The reason why a session ends.
+enum SessionEnd {
     /// A signal, or `/quit`.
     Asked,
     /// The server ended by itself.
     ServerEnded(ExitStatus),
-    /// Not one window opened.
+    /// No window opened.
     NoWindow,
     /// The panes cannot be shown any longer.
     PanesFailed,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    /// If the first window fails, the next backend is tried.
+    Trying,
+    Running,
+    Stopping {
+        /// Whether the emulator's helper has been sent SIGTERM.
+        helper_told: bool,
+    },
 }
 
 struct Session<'a> {
     config: &'a Config,
     client_program: &'a Path,
     output: Output,
-    sender: Sender<Event>,
-    events: Receiver<Event>,
+    sender: Sender<SessionEvent>,
+    events: Receiver<SessionEvent>,
     control: ControlListener,
     server: Server,
-    /// Where the clients connect to; known once the server listens.
+    /// The server's address, once it listens.
     address: Option<SocketAddr>,
     online: usize,
-    /// Reads our terminal, as long as there are no panes on it.
+    /// Reads the terminal, unless panes are on it.
     console: Option<Console>,
-    opener: Option<Opener>,
+    display: Option<Display>,
     windows: Vec<Window>,
     next_id: usize,
-    places: Vec<Place>,
-    /// What an emulator that was given up has left, and which has to end as well.
+    /// Processes of an emulator that was given up, which have to end as well.
     leftovers: Vec<ChildProcess>,
+    /// How many signals have arrived.
     interrupts: u32,
     quit_typed: bool,
-    stopping: bool,
-    helper_told: bool,
-    /// Whether another emulator is tried if this one's first window fails.
-    trying: bool,
-    end: Option<End>,
+    phase: Phase,
+    end: Option<SessionEnd>,
 }
 
-/// Runs a session whose checks are done, until all that belongs to it has ended.
-pub(crate) fn run(config: &Config, programs: Programs, ways: Vec<Backend>) -> Result<()> {
+/// Runs a session until all its processes have ended. [`crate::launcher::run`] has checked the
+/// options.
+pub(crate) fn run(config: &Config, programs: Programs, backends: Vec<Backend>) -> Result<()> {
     let began = Instant::now();
-    let held = matches!(ways.first(), Some(Backend::Panes));
+    let held = matches!(backends.first(), Some(Backend::Panes));
     let (output, shown) = Output::start(held).context("cannot start a thread")?;
     let result = Session::start(config, &programs, output.clone()).and_then(|mut session| {
-        let result = session.run(ways).or_else(|error| {
-            let asked = session.is_interrupted();
-            if asked { Ok(()) } else { Err(error) }
+        let result = session.run(backends).or_else(|error| {
+            if session.is_interrupted() {
+                Ok(())
+            } else {
+                Err(error)
+            }
         });
         session.stop();
         if session.server_was_killed() {
@@ -128,24 +139,25 @@ pub(crate) fn run(config: &Config, programs: Programs, ways: Vec<Backend>) -> Re
 impl<'a> Session<'a> {
     fn start(config: &'a Config, programs: &'a Programs, output: Output) -> Result<Self> {
         let (sender, events) = mpsc::channel();
-        let tell = |sender: &Sender<Event>| {
+        let send = |sender: &Sender<SessionEvent>| {
             let sender = sender.clone();
-            // Nobody listens any more once the session is over.
+            // Sending fails once the session is over.
             move |event| drop(sender.send(event))
         };
-        let interrupt = tell(&sender);
-        ctrlc::set_handler(move || interrupt(Event::Interrupt)).context("cannot handle signals")?;
-        let hello = tell(&sender);
-        let control = ControlListener::start(move |event| hello(Event::Control(event)))
+        let interrupt = send(&sender);
+        ctrlc::set_handler(move || interrupt(SessionEvent::Interrupt))
+            .context("cannot handle signals")?;
+        let on_client = send(&sender);
+        let control = ControlListener::start(move |event| on_client(SessionEvent::Control(event)))
             .context("cannot listen for the clients that are started")?;
-        let (listening, online, ended) = (tell(&sender), tell(&sender), tell(&sender));
+        let (listening, online, ended) = (send(&sender), send(&sender), send(&sender));
         let server = Server::start(
             &programs.server,
             &config.room,
             output.clone(),
-            move |address| listening(Event::Listening(address)),
-            move |count| online(Event::Online(count)),
-            move || ended(Event::ChildEnded),
+            move |address| listening(SessionEvent::Listening(address)),
+            move |count| online(SessionEvent::Online(count)),
+            move || ended(SessionEvent::ChildEnded),
         )?;
         Ok(Self {
             config,
@@ -158,49 +170,50 @@ impl<'a> Session<'a> {
             address: None,
             online: 0,
             console: None,
-            opener: None,
+            display: None,
             windows: Vec::new(),
             next_id: 1,
-            places: Vec::new(),
             leftovers: Vec::new(),
             interrupts: 0,
             quit_typed: false,
-            stopping: false,
-            helper_told: false,
-            trying: false,
+            phase: Phase::Running,
             end: None,
         })
     }
 
-    /// Up to the moment when the session is to end.
-    fn run(&mut self, ways: Vec<Backend>) -> Result<()> {
+    /// Opens the windows, and handles events until there is a reason to end.
+    fn run(&mut self, backends: Vec<Backend>) -> Result<()> {
         self.wait_until_listening()?;
-        if !matches!(ways.first(), Some(Backend::Panes)) {
-            let typed = self.sender.clone();
+        if !matches!(backends.first(), Some(Backend::Panes)) {
+            let sender = self.sender.clone();
             let console = Console::start(self.server.console(), move |line| {
-                drop(typed.send(Event::InputQueue(line)));
+                drop(sender.send(SessionEvent::ConsoleLine(line)));
             })
             .context("cannot read the terminal")?;
             self.console = Some(console);
         }
         if self.end.is_none() {
             self.say_how_to_join();
-            self.open_windows(ways)?;
+            self.open_windows(backends)?;
         }
         self.pump(None, |session| session.end.is_some());
         match self.end {
-            None | Some(End::Asked) => Ok(()),
-            Some(End::ServerEnded(status)) => Err(anyhow!("the server ended by itself ({status})")),
-            Some(End::NoWindow) => Err(anyhow!(
-                "no window opened; try another terminal with `-t`, or `-t none` and `chat-client` in terminals of your own"
+            None | Some(SessionEnd::Asked) => Ok(()),
+            Some(SessionEnd::ServerEnded(status)) => {
+                Err(anyhow!("the server ended by itself ({status})"))
+            }
+            Some(SessionEnd::NoWindow) => Err(anyhow!(
+                "no window opened; try another terminal with `-t`, \
+                 or `-t none` and `chat-client` in terminals of your own"
             )),
-            Some(End::PanesFailed) => Err(anyhow!(
+            Some(SessionEnd::PanesFailed) => Err(anyhow!(
                 "the panes cannot be shown any longer; try another terminal, or `-t none`"
             )),
         }
     }
 
-    /// Whether Ctrl+C is behind a failure: until a process that is started has left our group, it reaches that as well.
+    /// Whether Ctrl+C caused a failure: it also reaches a process that is just being started, until
+    /// that process has left the launcher's group.
     fn is_interrupted(&mut self) -> bool {
         self.pump(Some(Instant::now() + INTERRUPT_TIME), |session| {
             session.interrupts > 0
@@ -214,18 +227,20 @@ impl<'a> Session<'a> {
             session.end.is_some() || session.address.is_some()
         });
         match self.end {
-            Some(End::ServerEnded(status)) => bail!("the server did not start ({status})"),
+            Some(SessionEnd::ServerEnded(status)) => bail!("the server did not start ({status})"),
             None if self.address.is_none() => bail!(
                 "the server does not listen after {} s",
                 SERVER_TIME.as_secs()
             ),
-            None | Some(End::Asked | End::NoWindow | End::PanesFailed) => Ok(()),
+            None | Some(SessionEnd::Asked | SessionEnd::NoWindow | SessionEnd::PanesFailed) => {
+                Ok(())
+            }
         }
     }
 
-    /// Handles events until `enough`, or until `deadline`.
-    fn pump(&mut self, deadline: Option<Instant>, enough: impl Fn(&Self) -> bool) {
-        while !enough(self) {
+    /// Handles events until `is_done`, or until `deadline`.
+    fn pump(&mut self, deadline: Option<Instant>, is_done: impl Fn(&Self) -> bool) {
+        while !is_done(self) {
             let now = Instant::now();
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return;
@@ -233,10 +248,10 @@ impl<'a> Session<'a> {
             let next = self
                 .windows
                 .iter()
-                .filter_map(Window::next_time)
+                .filter_map(Window::next_check)
                 .chain(deadline)
                 .min();
-            // This session has a sender of its own, so the channel is never without one: an error is a timeout.
+            // The session itself has a sender, so an error can only be a timeout.
             let event = match next {
                 Some(next) => self
                     .events
@@ -244,81 +259,95 @@ impl<'a> Session<'a> {
                     .ok(),
                 None => self.events.recv().ok(),
             };
-            if next.is_some_and(|next| next.elapsed() > STOPPED) {
-                // Nobody could have heard of the windows meanwhile.
+            if next.is_some_and(|next| next.elapsed() > SUSPENDED) {
+                // The hellos that arrived in that time are not handled yet.
                 for window in &mut self.windows {
-                    window.give_time(self.config.window_time);
+                    window.extend_deadline(self.config.window_time);
                 }
             }
             if let Some(event) = event {
                 self.handle(event);
             }
-            self.look_at_server();
-            self.look_at_windows();
-            self.look_at_helper();
+            self.check_server();
+            self.check_windows();
+            self.end_helper();
         }
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: SessionEvent) {
         match event {
-            Event::Interrupt => {
+            SessionEvent::Interrupt => {
                 self.interrupts += 1;
-                self.end.get_or_insert(End::Asked);
+                self.end.get_or_insert(SessionEnd::Asked);
             }
-            Event::Listening(address) => self.address = Some(address),
-            // The children are looked at after each event.
-            Event::ChildEnded => {}
-            Event::Control(ControlEvent::Hello { window, client }) => {
-                self.greet(window, client);
+            SessionEvent::Listening(address) => self.address = Some(address),
+            // All children are checked after each event.
+            SessionEvent::ChildEnded => {}
+            SessionEvent::Control(ControlEvent::Hello { window, client }) => {
+                self.add_client(window, client);
             }
-            Event::Control(ControlEvent::Exited { window, pid }) => {
-                let window = self.windows.iter_mut().find(|other| other.id == window);
-                if let Some(window) = window
-                    && window.client.as_ref().is_some_and(|held| held.pid() == pid)
-                {
-                    window.client = None;
-                    // It would end by itself, but terminator takes its time.
-                    if self.stopping
-                        && let Some(shower) = &window.shower
-                    {
-                        shower.signal(Signal::TERM);
-                    }
-                }
+            SessionEvent::Control(ControlEvent::Exited { window, pid }) => {
+                self.remove_client(window, pid);
             }
-            Event::InputQueue(line) => {
+            SessionEvent::ConsoleLine(line) => {
                 self.type_in(&line);
                 if let Some(console) = &self.console {
                     console.taken();
                 }
             }
-            Event::Online(count) => {
+            SessionEvent::Online(count) => {
                 self.online = count;
-                if let (Some(Opener::Panes(panes)), Some(address)) = (&self.opener, self.address) {
+                if let (Some(Display::Panes(panes)), Some(address)) = (&self.display, self.address)
+                {
                     panes.set_server(address, count);
                 }
             }
-            Event::Again(id) => self.start_again(id),
-            Event::PanesFailed => {
-                self.end.get_or_insert(End::PanesFailed);
+            SessionEvent::Restart(window) => self.restart_client(window),
+            SessionEvent::PanesFailed => {
+                self.end.get_or_insert(SessionEnd::PanesFailed);
             }
         }
     }
 
-    /// A client is there: of a window that waits for it, or of one that was given up.
-    fn greet(&mut self, id: usize, client: ClientHandle) {
-        let window = self.windows.iter_mut().find(|window| window.id == id);
-        match window {
+    fn window(&mut self, id: usize) -> Option<&mut Window> {
+        self.windows.iter_mut().find(|window| window.spec.id == id)
+    }
+
+    /// Handles a client's hello. The window may have been given up already.
+    fn add_client(&mut self, id: usize, client: ClientHandle) {
+        let is_stopping = self.is_stopping();
+        match self.window(id) {
             Some(window) if window.client.is_none() => {
-                if self.stopping {
+                if is_stopping {
                     client.quit();
                 }
-                window.state = State::Opened;
+                window.state = WindowState::Opened;
                 window.client = Some(client);
             }
             Some(_) | None => client.quit(),
         }
     }
 
+    fn remove_client(&mut self, id: usize, pid: i32) {
+        let is_stopping = self.is_stopping();
+        if let Some(window) = self.window(id)
+            && window
+                .client
+                .take_if(|client| client.pid() == pid)
+                .is_some()
+            && is_stopping
+            && let Some(process) = &window.process
+        {
+            // The process would end by itself, but terminator takes a while.
+            process.signal(Signal::TERM);
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping { .. })
+    }
+
+    /// Handles a line that was typed for the server's console.
     fn type_in(&mut self, line: &[u8]) {
         if line.len() > MAX_CONSOLE_LINE {
             let most = MAX_CONSOLE_LINE - 1;
@@ -336,7 +365,7 @@ impl<'a> Session<'a> {
         let command = commands::find(&commands::OPERATOR, &word).map(|(command, _)| command);
         self.quit_typed |= command == Some(OperatorCommand::Quit);
         if command == Some(OperatorCommand::Help) {
-            // Before the server's list, the end of which is not known here, and in its form.
+            // In the form of the server's list, and before it, since its end is not known here.
             for line in commands::launcher_help() {
                 self.output.say(&format!("* {line}"));
             }
@@ -347,15 +376,15 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn look_at_server(&mut self) {
+    fn check_server(&mut self) {
         if let Some(status) = self.server.status()
             && self.end.is_none()
         {
-            let asked = self.quit_typed && status.success();
-            self.end = Some(if asked {
-                End::Asked
+            let is_asked = self.quit_typed && status.success();
+            self.end = Some(if is_asked {
+                SessionEnd::Asked
             } else {
-                End::ServerEnded(status)
+                SessionEnd::ServerEnded(status)
             });
         }
     }

@@ -1,4 +1,5 @@
-//! How the windows open: in which way, the next one where that fails, and once more where a helper was not ready.
+//! Windows of a session: opened with the best display that works, and retried if an emulator was
+//! not ready.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -12,181 +13,181 @@ use rustix::process::Signal;
 use crate::cli::{Color, Terminal};
 use crate::control_socket;
 use crate::launcher::config;
-use crate::launcher::display::emulator::geometry;
-use crate::launcher::display::emulator::open;
-use crate::launcher::display::{self, Backend, Opener, WindowSpec};
+use crate::launcher::display::emulator::open::EmulatorWindows;
+use crate::launcher::display::tmux::TmuxPanes;
+use crate::launcher::display::window_spec::WindowSpec;
+use crate::launcher::display::{self, Backend, Display, Opened};
 use crate::launcher::process::ChildProcess;
-use crate::launcher::session::window::{State, Window};
-use crate::launcher::session::{End, Event, Session};
+use crate::launcher::session::window::{Window, WindowState};
+use crate::launcher::session::{Phase, Session, SessionEnd, SessionEvent};
 use crate::protocol::request::Identity;
 
-/// Pause before a window is tried again whose helper was not ready.
+/// Pause before a window is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 impl Session<'_> {
-    /// Opens the windows in the first way in which the first one opens.
-    pub(crate) fn open_windows(&mut self, ways: Vec<Backend>) -> Result<()> {
-        let mut ways = ways.into_iter().peekable();
-        while let Some(way) = ways.next() {
-            self.use_way(way)?;
-            // With no other choice there is nothing to be learnt from the first one.
-            self.trying = ways.peek().is_some();
-            if !self.trying {
+    /// Opens the windows with the first backend whose first window opens.
+    pub(crate) fn open_windows(&mut self, backends: Vec<Backend>) -> Result<()> {
+        let mut backends = backends.into_iter().peekable();
+        while let Some(backend) = backends.next() {
+            self.use_backend(backend)?;
+            let Some(next) = backends.peek() else {
                 self.open_up_to(self.config.clients);
                 return Ok(());
-            }
+            };
+            self.phase = Phase::Trying;
             self.open_up_to(1);
             self.pump(None, |session| {
-                session.end.is_some() || session.windows.iter().all(Window::is_decided)
+                session.end.is_some() || !session.windows.iter().any(Window::is_opening)
             });
             if self.end.is_some() {
                 return Ok(());
             }
+            self.phase = Phase::Running;
             let Some(reason) = self.give_up_if_failed() else {
-                self.trying = false;
                 self.open_up_to(self.config.clients);
                 return Ok(());
             };
-            let next = ways.peek().map_or("", Backend::name);
-            self.output
-                .warn(&format!("no window opened: {reason}; trying {next}"));
+            self.output.warn(&format!(
+                "no window opened: {reason}; trying {}",
+                next.name()
+            ));
         }
         Ok(())
     }
 
-    fn use_way(&mut self, way: Backend) -> Result<()> {
-        if self.config.big && !way.sets_letters() {
-            let name = way.name();
+    fn use_backend(&mut self, backend: Backend) -> Result<()> {
+        if self.config.big && !backend.sets_font_size() {
+            let name = backend.name();
             self.output.warn(&format!(
                 "--big has no effect with {name}: make the letters of the terminal larger"
             ));
         }
-        let opener = match way {
-            Backend::Windows(found) => open::Opener::new(found, self.config.big)
-                .map(Opener::Windows)
-                .context("cannot make a temporary file for the windows")?,
-            Backend::Panes => Opener::Panes(self.take_terminal()?),
-        };
-        self.places = opener.places(self.config.clients);
-        self.opener = Some(opener);
+        self.display = Some(match backend {
+            Backend::Emulator(found) => {
+                EmulatorWindows::new(found, self.config.big, self.config.clients)
+                    .map(Display::Emulator)
+                    .context("cannot make a temporary file for the windows")?
+            }
+            Backend::Tmux(program) => Display::Tmux(TmuxPanes::new(program)),
+            Backend::Panes => Display::Panes(self.take_terminal()?),
+        });
         Ok(())
     }
 
     fn open_up_to(&mut self, count: usize) {
-        for number in self.windows.len()..count {
-            self.open(self.config.members.get(number).cloned());
+        for index in self.windows.len()..count {
+            self.open(self.config.members.get(index));
         }
     }
 
-    /// Takes back the first window where it has failed, with all that it has left, and says why it has.
+    /// Gives up the display if its first window failed, ends its processes, and returns the reason.
     fn give_up_if_failed(&mut self) -> Option<String> {
-        let State::Failed(reason) = &self.windows.first()?.state else {
+        let WindowState::Failed(reason) = &self.windows.first()?.state else {
             return None;
         };
         let reason = reason.clone();
-        let showers = self.windows.drain(..).filter_map(|window| window.shower);
-        let helper = self.opener.take().and_then(Opener::into_helper);
-        self.leftovers.extend(showers.chain(helper));
-        for child in &self.leftovers {
-            child.signal(Signal::TERM);
+        let processes = self.windows.drain(..).filter_map(|window| window.process);
+        let helper = self.display.take().and_then(Display::into_helper);
+        self.leftovers.extend(processes.chain(helper));
+        for process in &self.leftovers {
+            process.signal(Signal::TERM);
         }
         Some(reason)
     }
 
-    /// Opens one more window; what becomes of it shows later.
-    fn open(&mut self, member: Option<Identity>) {
-        let id = self.next_id;
-        self.next_id += 1;
-        let number = self.windows.len();
-        let mut title = format!("chat {}", number + 1);
-        if let Some(name) = member.as_ref().map(|member| member.name.as_str())
-            && name.is_ascii()
-        {
-            title = format!("{title} - {name}");
-        }
-        let place = geometry::place(&self.places, number);
-        self.windows.push(Window {
-            id,
-            title,
-            place,
-            member,
-            state: State::Opening {
-                deadline: Instant::now() + self.config.window_time,
-                retry: None,
-                may_fail: true,
-            },
-            shower: None,
-            client: None,
-        });
-        self.start_emulator(number);
-    }
-
-    /// Starts the emulator of a window, for the first time or again.
-    pub(crate) fn start_emulator(&mut self, index: usize) {
-        let (Some(address), Some(opener)) = (self.nearby(), &mut self.opener) else {
+    /// Opens one more window, whose state tells later whether that worked.
+    fn open(&mut self, member: Option<&Identity>) {
+        let (Some(address), Some(display)) = (self.local_address(), &self.display) else {
             return;
         };
-        let window = &mut self.windows[index];
-        let control_name = self.control.name_for(window.id);
-        let mut client = client_command(
+        let id = self.next_id;
+        self.next_id += 1;
+        let index = self.windows.len();
+        let number = index + 1;
+        let control_name = self.control.name_for(id);
+        let mut client_command = client_command(
             self.client_program,
             address,
             &control_name,
-            index + 1,
-            window.member.as_ref(),
+            number,
+            member,
             self.config.room.color,
         );
-        if matches!(opener, Opener::Panes(_)) {
-            client.push("--in-pane".into());
+        if let Display::Panes(_) = display {
+            client_command.push("--in-pane".into());
         }
         let mut environment = vec![(control_socket::NAME_VARIABLE, control_name)];
         if let Some(password) = &self.config.room.password {
             environment.push(("CHAT_PASSWORD", password.into()));
         }
-        let ended = self.sender.clone();
-        let on_end = move || drop(ended.send(Event::ChildEnded));
-        let wanted = WindowSpec {
-            id: window.id,
-            title: &window.title,
-            place: window.place,
-            member: window.member.as_ref(),
-            program: &client,
-            environment: &environment,
+        self.windows.push(Window {
+            spec: WindowSpec {
+                id,
+                number,
+                name: member.map(|member| member.name.clone()),
+                place: display.place(number),
+                big: self.config.big,
+                client_command,
+                environment,
+            },
+            state: WindowState::Opening {
+                deadline: Instant::now() + self.config.window_time,
+                retry: None,
+                may_fail: true,
+            },
+            process: None,
+            client: None,
+        });
+        self.start_window(index);
+    }
+
+    /// Starts a window's client, for the first time or again.
+    pub(crate) fn start_window(&mut self, index: usize) {
+        let Some(display) = &mut self.display else {
+            return;
         };
-        match opener.open(&wanted, on_end) {
-            Ok(shower) => {
-                window.shower = shower;
-                if let Some(note) = opener.take_note() {
+        let window = &mut self.windows[index];
+        let sender = self.sender.clone();
+        let on_end = move || drop(sender.send(SessionEvent::ChildEnded));
+        match display.open(&window.spec, on_end) {
+            Ok(Opened::Window(process)) => window.process = Some(process),
+            Ok(Opened::TmuxPane(note)) => {
+                if let Some(note) = note {
                     self.output.say(&note);
                 }
-                if opener.shows_at_once() {
-                    window.state = State::Opened;
-                }
+            }
+            Ok(Opened::Pane(process)) => {
+                window.process = Some(process);
+                window.state = WindowState::Opened;
             }
             Err(error) => {
-                let reason = format!("cannot start {}: {error}", opener.name());
+                let reason = format!("cannot start {}: {error}", display.name());
                 self.fail(index, reason);
             }
         }
     }
 
-    /// `/open` on the console.
+    /// Executes `/open` of the console.
     pub(crate) fn open_another(&mut self, name: &str) {
         let member = match name {
             "" => Ok(None),
             name => config::parse_member(name).map(Some),
         };
         let opened = member.map_err(anyhow::Error::msg).and_then(|member| {
-            if self.opener.is_none() {
-                let ways = display::ways(self.config.terminal)?;
-                let Some(first) = ways.into_iter().next() else {
+            if self.display.is_none() {
+                let backends = display::backends(self.config.terminal)?;
+                let Some(first) = backends.into_iter().next() else {
                     let none = Terminal::None.to_possible_value();
                     let none = none.as_ref().map_or("", |value| value.get_name());
-                    bail!("there are no windows with `-t {none}`; use `chat-client` in a terminal of your own");
+                    bail!(
+                        "there are no windows with `-t {none}`; \
+                         use `chat-client` in a terminal of your own"
+                    );
                 };
-                self.use_way(first)?;
+                self.use_backend(first)?;
             }
-            self.open(member);
+            self.open(member.as_ref());
             Ok(())
         });
         if let Err(error) = opened {
@@ -194,19 +195,21 @@ impl Session<'_> {
         }
     }
 
-    /// Sees which emulators have ended, which windows have not opened in time, and which are to be tried again.
-    pub(crate) fn look_at_windows(&mut self) {
+    /// Checks for processes that have ended, windows that have not opened in time, and windows to
+    /// be tried again.
+    pub(crate) fn check_windows(&mut self) {
         let now = Instant::now();
+        let is_stopping = self.is_stopping();
         for index in 0..self.windows.len() {
-            let Some(opener) = &self.opener else {
+            let Some(display) = &self.display else {
                 return;
             };
             let window = &mut self.windows[index];
-            let ended = window.shower.as_ref().and_then(ChildProcess::end);
+            let ended = window.process.as_ref().and_then(ChildProcess::end);
             if ended.is_some() {
-                window.shower = None;
+                window.process = None;
             }
-            let State::Opening {
+            let WindowState::Opening {
                 deadline,
                 retry,
                 may_fail,
@@ -214,27 +217,28 @@ impl Session<'_> {
             else {
                 continue;
             };
-            let reason = if let Some(failure) = opener.failure() {
-                // Nothing else would end what waits for the helper.
-                if let Some(shower) = &window.shower {
-                    shower.signal(Signal::TERM);
+            let reason = if let Some(failure) = display.helper_failure() {
+                // The process would wait for the helper until a timeout.
+                if let Some(process) = &window.process {
+                    process.signal(Signal::TERM);
                 }
                 failure
-            } else if let Some(end) = ended.filter(|end| !opener.has_handed_over(end.status)) {
-                // On a busy machine one terminator of a hundred fails: it lists all processes, and stumbles over one that ends.
-                let try_again = opener.may_try_again(end.status) || std::mem::take(may_fail);
-                if try_again && now < *deadline && !self.stopping {
+            } else if let Some(end) = ended.filter(|end| !display.may_open_elsewhere(end.status)) {
+                // On a busy machine one terminator in a hundred fails: it lists all processes, and
+                // fails if one of them ends meanwhile.
+                let try_again = display.is_worth_retrying(end.status) || std::mem::take(may_fail);
+                if try_again && now < *deadline && !is_stopping {
                     *retry = Some(now + RETRY_PAUSE);
                     continue;
                 }
-                end.reason(opener.name())
+                end.reason(display.name())
             } else if *deadline <= now {
                 let seconds = self.config.window_time.as_secs_f32();
-                format!("{} showed no client in {seconds:.1} s", opener.name())
+                format!("{} showed no client in {seconds:.1} s", display.name())
             } else {
-                if retry.is_some_and(|retry| retry <= now) && !self.stopping {
+                if retry.is_some_and(|retry| retry <= now) && !is_stopping {
                     *retry = None;
-                    self.start_emulator(index);
+                    self.start_window(index);
                 }
                 continue;
             };
@@ -242,24 +246,25 @@ impl Session<'_> {
         }
     }
 
-    /// A window did not open. While emulators are tried, that is no more than a reason to try the next one.
+    /// Marks a window as failed. While backends are being tried, that is only a reason to try the
+    /// next one.
     fn fail(&mut self, index: usize, reason: String) {
-        if !self.trying && !self.stopping {
-            let title = &self.windows[index].title;
+        if let Phase::Running = self.phase {
+            let title = self.windows[index].spec.title();
             self.output.warn(&format!("{title} did not open: {reason}"));
         }
-        self.windows[index].state = State::Failed(reason);
-        let none_opened = self
+        self.windows[index].state = WindowState::Failed(reason);
+        let all_failed = self
             .windows
             .iter()
-            .all(|window| matches!(window.state, State::Failed(_)));
-        if none_opened && !self.trying && self.config.clients > 0 {
-            self.end.get_or_insert(End::NoWindow);
+            .all(|window| matches!(window.state, WindowState::Failed(_)));
+        if all_failed && !matches!(self.phase, Phase::Trying) && self.config.clients > 0 {
+            self.end.get_or_insert(SessionEnd::NoWindow);
         }
     }
 }
 
-/// The client's program and arguments; `number` is its window's, as its title begins with it.
+/// The client's program and arguments; `number` is the window's, as in its title.
 fn client_command(
     program: &Path,
     address: SocketAddr,
@@ -278,7 +283,7 @@ fn client_command(
         number.to_string().into(),
     ];
     if let Some(Identity { name, group }) = member {
-        // Not `--name`: GTK takes that out of terminator's arguments, wherever it stands, for its own.
+        // Not `--name`, which GTK takes for itself anywhere in terminator's arguments.
         command.extend(["-n".into(), name.as_str().into()]);
         if let Some(group) = group {
             command.extend(["-g".into(), group.as_str().into()]);

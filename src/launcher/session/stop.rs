@@ -4,41 +4,45 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::launcher::session::window::{State, Window};
-use crate::launcher::session::{Opener, Session};
+use crate::launcher::display::Display;
+use crate::launcher::process::ChildProcess;
+use crate::launcher::session::window::{Window, WindowState};
+use crate::launcher::session::{Phase, Session};
 
-/// Time from SIGTERM until the last step, SIGKILL.
+/// Time from SIGTERM until SIGKILL.
 const KILL_AFTER: Duration = Duration::from_secs(1);
-/// Time that the kernel has to end what got SIGKILL.
+/// Time for the kernel to end processes after SIGKILL.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
-    /// Ends all that belongs to the session, in steps, and says what it waits for. Another signal goes to the next step at once.
+    /// Ends all processes of the session in steps, and tells the user what it waits for. Another
+    /// signal skips to the next step.
     pub(crate) fn stop(&mut self) {
         self.end_all();
         self.leave_panes();
-        if !self.all_gone() {
+        if !self.all_ended() {
             let mut left = self.clients_and_windows();
-            left.extend(self.server_if_there());
+            left.extend(self.running_server());
             self.output.warn(&format!("cannot end {}", left.join(", ")));
         }
     }
 
     fn end_all(&mut self) {
-        self.stopping = true;
-        // It has the server's console open as well.
+        self.phase = Phase::Stopping { helper_told: false };
+        // The console has the server's stdin open as well.
         self.console = None;
         self.server.close();
         for window in &mut self.windows {
-            if let State::Opening { retry, .. } = &mut window.state {
+            if let WindowState::Opening { retry, .. } = &mut window.state {
                 *retry = None;
             }
-            // One that is still to come is told when it says hello: an emulator that was ended while it starts would leave files.
+            // A client that is still starting is told to quit when it says hello: an emulator that
+            // is ended while it starts would leave files behind.
             if let Some(client) = &window.client {
                 client.quit();
             }
         }
-        self.look_at_helper();
+        self.end_helper();
         let began = Instant::now();
         let end_time = self.config.end_time;
         for (after, signal) in [
@@ -47,59 +51,60 @@ impl Session<'_> {
         ] {
             let interrupts = self.interrupts;
             self.pump(Some(began + after), |session| {
-                session.all_gone() || session.interrupts > interrupts
+                session.all_ended() || session.interrupts > interrupts
             });
-            if self.all_gone() {
+            if self.all_ended() {
                 return;
             }
-            self.say_what_it_waits_for(signal);
+            self.warn_before(signal);
             self.signal_all(signal);
         }
-        self.pump(Some(Instant::now() + GIVE_UP_AFTER), Self::all_gone);
+        self.pump(Some(Instant::now() + GIVE_UP_AFTER), Self::all_ended);
     }
 
-    fn say_what_it_waits_for(&self, signal: Signal) {
+    /// Tells the user what the session waits for, and which signal comes next.
+    fn warn_before(&self, signal: Signal) {
         let mut names = self.clients_and_windows();
         let action = match signal {
-            // The server is left to finish.
+            // The server gets no SIGTERM.
             Signal::TERM if names.is_empty() => "",
             Signal::TERM => ": sending SIGTERM",
             _ => ": sending SIGKILL",
         };
-        names.extend(self.server_if_there());
+        names.extend(self.running_server());
         let names = names.join(", ");
         self.output.warn(&format!("waiting for {names}{action}"));
     }
 
-    fn all_gone(&self) -> bool {
-        self.clients_and_windows().is_empty() && self.server_if_there().is_none()
+    fn all_ended(&self) -> bool {
+        self.clients_and_windows().is_empty() && self.running_server().is_none()
     }
 
-    fn server_if_there(&self) -> Option<String> {
-        let there = self.server.status().is_none();
-        there.then(|| format!("the server (pid {})", self.server.pid()))
+    fn running_server(&self) -> Option<String> {
+        let is_running = self.server.status().is_none();
+        is_running.then(|| format!("the server (pid {})", self.server.pid()))
     }
 
-    /// All that has not ended but the server, as a user would call it.
+    /// Names of all processes that have not ended, except the server.
     fn clients_and_windows(&self) -> Vec<String> {
         let mut names = Vec::new();
         for Window {
-            title,
-            shower,
+            spec,
+            process,
             client,
             ..
         } in &self.windows
         {
+            let title = spec.title();
             if let Some(client) = client {
                 names.push(format!("the client of {title} (pid {})", client.pid()));
-            } else if let Some(shower) = shower {
-                names.push(format!("the window {title} (pid {})", shower.pid()));
+            } else if let Some(process) = process {
+                names.push(format!("the window {title} (pid {})", process.pid()));
             }
         }
-        let helper = self.opener.as_ref().and_then(Opener::helper);
-        for child in helper.into_iter().chain(&self.leftovers) {
-            if child.status().is_none() {
-                names.push(format!("a terminal emulator (pid {})", child.pid()));
+        for process in self.helper_and_leftovers() {
+            if process.status().is_none() {
+                names.push(format!("a terminal emulator (pid {})", process.pid()));
             }
         }
         names
@@ -109,33 +114,39 @@ impl Session<'_> {
         for window in &self.windows {
             if let Some(client) = &window.client {
                 client.signal(signal);
-                // One that is stopped gets a signal only when it goes on.
+                // A stopped process gets other signals only after SIGCONT.
                 client.signal(Signal::CONT);
             }
-            if let Some(shower) = &window.shower {
-                shower.signal(signal);
+            if let Some(process) = &window.process {
+                process.signal(signal);
             }
         }
-        let helper = self.opener.as_ref().and_then(Opener::helper);
-        for child in helper.into_iter().chain(&self.leftovers) {
-            child.signal(signal);
+        for process in self.helper_and_leftovers() {
+            process.signal(signal);
         }
-        // It has been asked already, and needs its time to deliver what it has accepted.
+        // The server has been asked to end already, and needs time to deliver the messages that it
+        // has accepted.
         if signal == Signal::KILL {
             self.server.kill();
         }
     }
 
-    /// A helper would wait for more windows, so it is ended, but not before the clients had their chance to leave.
-    pub(crate) fn look_at_helper(&mut self) {
-        let clients = self.windows.iter().any(|window| window.client.is_some());
-        if self.stopping
-            && !clients
-            && !self.helper_told
-            && let Some(helper) = self.opener.as_ref().and_then(Opener::helper)
+    fn helper_and_leftovers(&self) -> impl Iterator<Item = &ChildProcess> {
+        let helper = self.display.as_ref().and_then(Display::helper);
+        helper.into_iter().chain(&self.leftovers)
+    }
+
+    /// Ends the emulator's helper, which would wait for more windows; but only after the clients
+    /// have had their chance to leave.
+    pub(crate) fn end_helper(&mut self) {
+        let has_clients = self.windows.iter().any(|window| window.client.is_some());
+        if let Phase::Stopping { helper_told } = &mut self.phase
+            && !has_clients
+            && !*helper_told
+            && let Some(helper) = self.display.as_ref().and_then(Display::helper)
         {
             helper.signal(Signal::TERM);
-            self.helper_told = true;
+            *helper_told = true;
         }
     }
 }

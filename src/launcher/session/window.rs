@@ -3,60 +3,53 @@
 use std::time::{Duration, Instant};
 
 use crate::control_socket::ClientHandle;
+use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
-use crate::launcher::session::Place;
-use crate::protocol::request::Identity;
 
 /// A window, from its start to its end.
 pub(crate) struct Window {
-    /// What its client says hello with. No two windows of a session have the same, while a number in a title may come again when an emulator fails.
-    pub(crate) id: usize,
-    pub(crate) title: String,
-    pub(crate) place: Option<Place>,
-    pub(crate) member: Option<Identity>,
-    pub(crate) state: State,
-    /// The emulator, while it runs.
-    pub(crate) shower: Option<ChildProcess>,
+    pub(crate) spec: WindowSpec,
+    pub(crate) state: WindowState,
+    /// The process that shows the window, while it runs; none in tmux.
+    pub(crate) process: Option<ChildProcess>,
     /// The client, while it runs.
     pub(crate) client: Option<ClientHandle>,
 }
 
-pub(crate) enum State {
-    /// Waits for the client's hello until `deadline`; `retry` says when the emulator is to be started again, `may_fail` whether it will
-    /// be even if it fails.
+pub(crate) enum WindowState {
+    /// Waiting for the client's hello.
     Opening {
         deadline: Instant,
+        /// When to start the process again, if that is to be done.
         retry: Option<Instant>,
+        /// Whether the process may fail once more.
         may_fail: bool,
     },
     /// The client has said hello.
     Opened,
-    /// There was no hello, and why.
+    /// There was no hello, for this reason.
     Failed(String),
 }
 
 impl Window {
-    pub(crate) fn is_decided(&self) -> bool {
-        match self.state {
-            State::Opening { .. } => false,
-            State::Opened | State::Failed(_) => true,
-        }
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(self.state, WindowState::Opening { .. })
     }
 
-    /// Lets it have this time from now on, where it is still opening.
-    pub(crate) fn give_time(&mut self, time: Duration) {
-        if let State::Opening { deadline, .. } = &mut self.state {
+    /// Lets a window that is opening have `time` from now on.
+    pub(crate) fn extend_deadline(&mut self, time: Duration) {
+        if let WindowState::Opening { deadline, .. } = &mut self.state {
             *deadline = Instant::now() + time;
         }
     }
 
-    /// When it has to be looked at, should nothing happen.
-    pub(crate) fn next_time(&self) -> Option<Instant> {
+    /// When to check the window even if nothing happens.
+    pub(crate) fn next_check(&self) -> Option<Instant> {
         match self.state {
-            State::Opening {
+            WindowState::Opening {
                 deadline, retry, ..
             } => Some(retry.unwrap_or(deadline)),
-            State::Opened | State::Failed(_) => None,
+            WindowState::Opened | WindowState::Failed(_) => None,
         }
     }
 }

@@ -1,21 +1,23 @@
-//! Where windows go on the screen, side by side.
+//! Places for windows on the screen, side by side.
 
 use std::process::{Command, Stdio};
 
-/// Columns of text below which a window is no fun to chat in.
+/// Columns of text that a window needs to be readable.
 const MIN_COLUMNS: u32 = 50;
-/// Rows of text below which it is not.
+/// Rows of text that a window needs to be usable.
 const MIN_ROWS: u32 = 6;
-/// A window's usual size, in columns and rows; it gets less where the screen is small.
+/// A window's usual size, in columns and rows; a small screen has smaller windows.
 const USUAL: (u32, u32) = (80, 24);
 
-/// What goes around the text of a window, about, in pixels: both borders and a scrollbar, and the title bar with the lower border.
+/// Approximate size in pixels of a window's decoration: both borders and a scrollbar, and the title
+/// bar with the lower border.
 const DECORATION: (u32, u32) = (26, 44);
 
-/// How far a window stands off the one that had its place before, in pixels: a title bar and some.
+/// Offset in pixels of a window from the previous one in the same place: slightly more than a title
+/// bar.
 const STEP: u32 = 28;
-/// How often the places are given out before the first ones come again. Fewer steps than the lowest window is high, so that no window
-/// comes upon one of the row above.
+/// Number of windows at different offsets in one place. The offsets together are less than the
+/// height of the lowest window, so that no window covers one of the row above.
 const ROUNDS: u32 = 5;
 
 /// A size in pixels.
@@ -25,18 +27,19 @@ pub(crate) struct Size {
     pub(crate) height: u32,
 }
 
-/// What a window is to cover, without its decoration, in pixels.
+/// A window's position and size on the screen, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// From the left edge of the screen to the decoration.
     pub(crate) x: u32,
     /// From the top edge of the screen to the decoration.
     pub(crate) y: u32,
+    /// Without the decoration.
     pub(crate) size: Size,
 }
 
 impl Place {
-    /// Its size in columns and rows.
+    /// The size in columns and rows, of at least one each.
     pub(crate) fn cells(&self, cell: Size) -> (u32, u32) {
         (
             (self.size.width / cell.width).max(1),
@@ -45,12 +48,14 @@ impl Place {
     }
 }
 
-/// The place of the window `number`, from 0: one of `places`, or near it where all of them were given out before.
-pub(crate) fn place(places: &[Place], number: usize) -> Option<Place> {
-    let first = places.get(number.checked_rem(places.len())?)?;
-    let round = u32::try_from(number / places.len()).unwrap_or(u32::MAX);
+/// The place of the window at `index`: one of `places`, with an offset if they are all taken; none
+/// if `places` is empty.
+pub(crate) fn place(places: &[Place], index: usize) -> Option<Place> {
+    let first = places.get(index.checked_rem(places.len())?)?;
+    let round = u32::try_from(index / places.len()).unwrap_or(u32::MAX);
     let shift = round % ROUNDS * STEP;
-    // Upwards, so that the prompts in the lowest lines all show; where the screen ends, narrower instead.
+    // Upwards, so that the prompts in the bottom lines all show. At the top of the screen, to the
+    // right instead, and narrower.
     let up = shift.min(first.y);
     let aside = shift - up;
     Some(Place {
@@ -63,7 +68,7 @@ pub(crate) fn place(places: &[Place], number: usize) -> Option<Place> {
     })
 }
 
-/// The size of a letter of the usual monospace fonts (DejaVu, Noto) in so many points, at 96 pixels to the inch.
+/// The cell size of the usual monospace fonts (DejaVu, Noto), at 96 pixels per inch.
 pub(crate) fn cell(points: f32) -> Size {
     let pixels = points * 96.0 / 72.0;
     Size {
@@ -72,12 +77,13 @@ pub(crate) fn cell(points: f32) -> Size {
     }
 }
 
-/// Places for `count` windows. They fill the screen from the bottom up, since the terminal with the log is usually further up.
+/// Places for `count` windows. They fill the screen from the bottom up, since the terminal with the
+/// log is usually near the top.
 pub(crate) fn tile(screen: Size, cell: Size, count: usize) -> Vec<Place> {
     let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
     let readable = screen.width / (MIN_COLUMNS * cell.width + DECORATION.0);
     let mut columns = readable.clamp(1, count);
-    // Narrower, rather than too low to hold a prompt.
+    // A narrow window is better than one too low for a prompt.
     let lowest = MIN_ROWS * cell.height + DECORATION.1;
     while columns < count && screen.height / count.div_ceil(columns) < lowest {
         columns += 1;
@@ -87,7 +93,7 @@ pub(crate) fn tile(screen: Size, cell: Size, count: usize) -> Vec<Place> {
         width: USUAL.0 * cell.width + DECORATION.0,
         height: USUAL.1 * cell.height + DECORATION.1,
     };
-    // The upper third is left to the log, unless windows would be too low.
+    // The upper third is left to the log, unless the windows would be too low.
     let lower = (screen.height * 2 / 3 / rows).max(lowest);
     let slot = Size {
         width: (screen.width / columns).min(usual.width),
@@ -107,7 +113,7 @@ pub(crate) fn tile(screen: Size, cell: Size, count: usize) -> Vec<Place> {
         .collect()
 }
 
-/// The size of the X screen (of the primary one where there are several), where a tool is installed that tells it.
+/// The size of the X screen, or the primary monitor of several, if xrandr or xdpyinfo is installed.
 pub(crate) fn screen() -> Option<Size> {
     std::env::var_os("DISPLAY")?;
     output_of("xrandr", &["--current"])
@@ -161,7 +167,7 @@ mod tests {
     };
 
     #[test]
-    fn three_windows_stand_side_by_side_on_a_usual_screen() {
+    fn three_windows_fit_side_by_side_on_a_usual_screen() {
         let places = tile(SCREEN, cell(11.0), 3);
         assert!(places.iter().all(|place| place.y == places[0].y));
         assert!(
@@ -172,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_upper_part_stays_free_for_the_log_where_windows_are_still_readable() {
+    fn the_top_third_stays_free_for_the_log_if_windows_are_still_readable() {
         for (points, count) in [(11.0, 3), (11.0, 6), (18.0, 3), (18.0, 4)] {
             let places = tile(SCREEN, cell(points), count);
             for place in places {
@@ -208,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn further_windows_stand_off_earlier_ones_and_stay_on_the_screen() {
+    fn later_windows_are_offset_from_earlier_ones_and_stay_on_the_screen() {
         for (width, height) in [(800, 600), (1366, 768), (1920, 1080)] {
             for count in 1..=9 {
                 let screen = Size { width, height };
@@ -237,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_screen_is_read_from_either_tool() {
+    fn the_screen_size_is_read_from_either_tool() {
         let size = |width, height| Some(Size { width, height });
         let xrandr = "Screen 0: minimum 320 x 200, current 3520 x 1080\n\
             HDMI-1 connected 1600x900+1920+0 (normal left) 443mm x 249mm\n\

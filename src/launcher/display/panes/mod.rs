@@ -25,7 +25,6 @@ mod redraw;
 mod state;
 mod terminal_watchdog;
 
-use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,12 +45,15 @@ use crate::launcher::display::panes::pane::Inside;
 use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::panes::state::{Effect, SERVER, State};
 use crate::launcher::display::panes::terminal_watchdog::TerminalWatchdog;
+use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
 use crate::sync::Mutex;
 use crate::tty::input::Keyboard;
 
 pub(crate) use crate::launcher::display::panes::host_terminal::check;
 pub(crate) use crate::launcher::display::panes::terminal_watchdog::keep;
+
+pub(crate) const NAME: &str = "panes";
 
 /// Time that the terminal has to take its last frame before it is given back all the same.
 const LAST_FRAME: Duration = Duration::from_millis(300);
@@ -145,18 +147,11 @@ impl Panes {
     /// There is no terminal for it, it cannot be started, or there is no thread.
     pub(crate) fn open(
         &self,
-        window: usize,
-        title: String,
-        program: &[OsString],
-        environment: &[(&str, OsString)],
+        window: &WindowSpec,
         on_end: impl FnOnce() + Send + 'static,
     ) -> io::Result<ChildProcess> {
         let redraw = &self.shared.redraw;
-        let child =
-            self.shared
-                .state
-                .lock()
-                .open(window, title, program, environment, redraw, on_end);
+        let child = self.shared.state.lock().open(window, redraw, on_end);
         redraw.at_once();
         child
     }

@@ -1,6 +1,5 @@
 //! One pane: a terminal of its own, and the program that runs in it, if it has one.
 
-use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -12,6 +11,7 @@ use crate::launcher::display::panes::emulation::Emulation;
 use crate::launcher::display::panes::input_queue::InputQueue;
 use crate::launcher::display::panes::lines::Lines;
 use crate::launcher::display::panes::redraw::Redraw;
+use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
 use crate::protocol::text;
 use crate::sync::{Mutex, MutexGuard};
@@ -74,22 +74,20 @@ impl Pane {
         }
     }
 
-    /// Starts `program` in this pane, also where one has ended in it. `window` is what the session calls it.
+    /// Starts the client of `window` in this pane, for the first time or after one has ended in it.
     ///
     /// # Errors
     /// There is no terminal for it, it cannot be started, or there is no thread.
     pub(crate) fn start(
         &mut self,
-        window: usize,
-        program: &[OsString],
-        environment: &[(&str, OsString)],
+        window: &WindowSpec,
         redraw: &Arc<Redraw>,
         on_end: impl FnOnce() + Send + 'static,
     ) -> io::Result<ChildProcess> {
         let PtyPair { master, slave } = native_pty_system()
             .openpty(pty_size(self.size))
             .map_err(io::Error::other)?;
-        let mut command = CommandBuilder::from_argv(program.to_vec());
+        let mut command = CommandBuilder::from_argv(window.client_command.clone());
         // It would start in the user's home. A folder that is not there any more has no name, and will do all the same.
         command.cwd(".");
         command.env("TERM", "xterm-256color");
@@ -97,13 +95,13 @@ impl Pane {
         for variable in ["COLORTERM", "COLUMNS", "LINES", "TERM_PROGRAM", "TMUX"] {
             command.env_remove(variable);
         }
-        for (name, value) in environment {
+        for (name, value) in &window.environment {
             command.env(name, value);
         }
         let reader = master.try_clone_reader().map_err(io::Error::other)?;
         let writer = master.take_writer().map_err(io::Error::other)?;
         let typed = Arc::new(InputQueue::default());
-        let name = format!("pane {window}");
+        let name = format!("pane {}", window.id);
         {
             let mut inside = self.lock();
             inside.runs = true;
@@ -134,7 +132,7 @@ impl Pane {
             drop(end);
         })?;
         self.client = Some(Client {
-            window,
+            window: window.id,
             terminal: Some(master),
             typed,
         });

@@ -1,6 +1,5 @@
 //! All that is on the screen, and what keys do to it.
 
-use std::ffi::OsString;
 use std::io;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use crate::launcher::display::panes::layout::{self, Tile};
 use crate::launcher::display::panes::pane::Pane;
 use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::panes::{Happening, Look};
+use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
 use crate::protocol::commands;
 use crate::tty::console::{self, PROMPT};
@@ -110,26 +110,23 @@ impl State {
     /// As [`Pane::start`].
     pub(crate) fn open(
         &mut self,
-        window: usize,
-        title: String,
-        program: &[OsString],
-        environment: &[(&str, OsString)],
+        window: &WindowSpec,
         redraw: &Arc<Redraw>,
         on_end: impl FnOnce() + Send + 'static,
     ) -> io::Result<ChildProcess> {
         let known = self
             .panes
             .iter()
-            .position(|pane| pane.window() == Some(window));
+            .position(|pane| pane.window() == Some(window.id));
         if let Some(pane) = known {
-            return self.panes[pane].start(window, program, environment, redraw, on_end);
+            return self.panes[pane].start(window, redraw, on_end);
         }
         let new = self.panes.len();
         // One more than was planned is one that somebody has asked for just now.
         let is_extra = new >= self.places;
         self.places = self.places.max(new + 1);
-        let mut pane = Pane::new(title, self.size_of(new));
-        let child = pane.start(window, program, environment, redraw, on_end)?;
+        let mut pane = Pane::new(window.pane_title(), self.size_of(new));
+        let child = pane.start(window, redraw, on_end)?;
         self.panes.push(pane);
         if is_extra || (new == 1 && self.focus == SERVER) {
             self.focus_on(new);

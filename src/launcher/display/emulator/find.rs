@@ -1,0 +1,138 @@
+//! The emulators that work here.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::launcher::display::emulator::{EMULATORS, Emulator, Needs, Opens};
+
+/// The advice that works everywhere.
+pub(crate) const NO_WINDOWS_ADVICE: &str =
+    "`-t none` starts the server alone, to be joined from other terminals";
+
+/// An emulator that works here.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundEmulator {
+    pub(crate) emulator: &'static Emulator,
+    pub(crate) program: PathBuf,
+    /// The helper's program, for an emulator that has one.
+    pub(crate) helper: Option<PathBuf>,
+}
+
+/// All emulators that work here, best first.
+///
+/// # Errors
+/// There is none: the reasons.
+pub(crate) fn find_all() -> Result<Vec<FoundEmulator>> {
+    let found: Vec<FoundEmulator> = EMULATORS
+        .iter()
+        .filter_map(|emulator| emulator.find().ok())
+        .collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    if !Needs::Display.has_display() {
+        bail!("there is no display for the windows: neither DISPLAY nor WAYLAND_DISPLAY is set");
+    }
+    let reasons: Vec<String> = EMULATORS
+        .iter()
+        .filter_map(|emulator| emulator.find().err())
+        .map(|error| format!("\n  {error}"))
+        .collect();
+    Err(anyhow!(
+        "there is no terminal emulator for the windows:{}",
+        reasons.concat()
+    ))
+}
+
+impl Emulator {
+    /// Whether the program is installed, whatever else may be missing.
+    pub(crate) fn is_installed(&self) -> bool {
+        which::which(self.program).is_ok()
+    }
+
+    /// Checks whether the emulator can open windows here.
+    ///
+    /// # Errors
+    /// The program, or something that it needs, is missing: with what to try.
+    pub(crate) fn find(&'static self) -> Result<FoundEmulator> {
+        let name = self.program;
+        let Ok(program) = which::which(name) else {
+            bail!("{name} is not installed; {}", self.package.advice());
+        };
+        if let Some(missing) = self.needs.missing() {
+            bail!("{name} needs {missing}");
+        }
+        let helper = match &self.opens {
+            Opens::Itself(_) | Opens::MaybeElsewhere(_) => None,
+            Opens::ThroughHelper(helper, _) => {
+                match helper.paths.iter().find(|path| Path::new(path).exists()) {
+                    Some(path) => Some(path.into()),
+                    None => bail!(
+                        "{name} has no server at {}; try another terminal",
+                        helper.paths.join(" or ")
+                    ),
+                }
+            }
+        };
+        Ok(FoundEmulator {
+            emulator: self,
+            program,
+            helper,
+        })
+    }
+
+    /// Like [`Emulator::find`], for an emulator that was asked for by name.
+    ///
+    /// # Errors
+    /// As [`Emulator::find`]. Without a display no other emulator will do, so the advice is to do
+    /// without windows.
+    pub(crate) fn find_by_name(&'static self) -> Result<FoundEmulator> {
+        self.find().map_err(|error| {
+            if self.needs.has_display() {
+                error
+            } else {
+                anyhow!("{error}; {NO_WINDOWS_ADVICE}")
+            }
+        })
+    }
+}
+
+impl Needs {
+    /// Whether there is a display of the kind that is needed.
+    fn has_display(self) -> bool {
+        let (x11, wayland) = (is_set("DISPLAY"), is_set("WAYLAND_DISPLAY"));
+        match self {
+            Self::Display | Self::DisplayAndBus => x11 || wayland,
+            Self::X11 => x11,
+            Self::Wayland => wayland,
+        }
+    }
+
+    /// Describes what is missing.
+    fn missing(self) -> Option<&'static str> {
+        match (self.has_display(), self) {
+            (true, Self::DisplayAndBus) => (!has_bus()).then_some(
+                "a D-Bus session bus, and there is none; \
+                 try `dbus-run-session` before the command, or another terminal",
+            ),
+            (true, Self::Display | Self::X11 | Self::Wayland) => None,
+            (false, Self::Display | Self::DisplayAndBus) => {
+                Some("a display, and neither DISPLAY nor WAYLAND_DISPLAY is set")
+            }
+            (false, Self::X11) => Some("a display of X11, and DISPLAY is not set"),
+            (false, Self::Wayland) => Some("a Wayland display, and WAYLAND_DISPLAY is not set"),
+        }
+    }
+}
+
+fn has_bus() -> bool {
+    is_set("DBUS_SESSION_BUS_ADDRESS")
+        || env::var_os("XDG_RUNTIME_DIR")
+            .is_some_and(|directory| Path::new(&directory).join("bus").exists())
+}
+
+fn is_set(variable: &str) -> bool {
+    env::var_os(variable).is_some_and(|value| !value.is_empty())
+}

@@ -1,0 +1,226 @@
+//! Panes of the tmux that the launcher runs in.
+//!
+//! The `tmux` program is called directly: a wrapper crate would send the same strings.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::launcher::display::package::Package;
+use crate::launcher::display::window_spec::WindowSpec;
+use crate::launcher::shell;
+use crate::os::Scratch;
+use crate::protocol::text;
+
+pub(crate) const NAME: &str = "tmux";
+
+/// Columns and rows that a pane needs to be usable. If a new pane would be smaller, it gets a new
+/// window.
+const MIN_SIZE: (u32, u32) = (30, 6);
+
+/// Reads environment variables from a file, and executes the client. In a tmux option they would
+/// show in `ps`.
+const SCRIPT: &str = r#". "$0"; exec "$@""#;
+
+/// Whether this process runs in a tmux.
+pub(crate) fn is_inside() -> bool {
+    env::var_os("TMUX").is_some_and(|value| !value.is_empty())
+}
+
+pub(crate) fn is_installed() -> bool {
+    which::which(NAME).is_ok()
+}
+
+/// Finds the program `tmux`, if panes can be opened here.
+///
+/// # Errors
+/// It is not installed, or this process does not run in a tmux: with what to try.
+pub(crate) fn find() -> Result<PathBuf> {
+    let Ok(program) = which::which(NAME) else {
+        bail!(
+            "{NAME} is not installed; {}",
+            Package::Common(NAME).advice()
+        );
+    };
+    if !is_inside() {
+        bail!(
+            "{NAME} needs a tmux around this terminal, and there is none; type `tmux new-session` \
+             before the command, as in `tmux new-session chat-run -t tmux`"
+        );
+    }
+    Ok(program)
+}
+
+/// Panes of the user's tmux, in windows of their own.
+pub(crate) struct TmuxPanes {
+    program: PathBuf,
+    /// The tmux window with the last pane.
+    window: Option<String>,
+    /// The environments of the clients, which they read when they start.
+    environments: Vec<Scratch>,
+}
+
+impl TmuxPanes {
+    /// `program` is the path of `tmux`.
+    pub(crate) fn new(program: PathBuf) -> Self {
+        Self {
+            program,
+            window: None,
+            environments: Vec::new(),
+        }
+    }
+
+    /// Opens a pane with the client: in the tmux window of the last pane, or in a new window if
+    /// that one has no space left. Returns a note for the user about a new window. The pane closes
+    /// when the client ends.
+    ///
+    /// # Errors
+    /// `tmux` cannot be started, or reports an error.
+    pub(crate) fn open(&mut self, spec: &WindowSpec) -> io::Result<Option<String>> {
+        const FORMAT: &str = "#{pane_id} #{window_id} #{window_index}";
+
+        let environment = Scratch::new(&exports(&spec.environment))?;
+        let target;
+        let last_window = self.window.as_deref();
+        let mut command = match last_window.filter(|window| self.has_space(window)) {
+            Some(window) => {
+                // The new pane comes after the last one.
+                target = format!("{window}.{{bottom-right}}");
+                words(&["split-window", "-t", &target])
+            }
+            None => words(&["new-window", "-n", "chat"]),
+        };
+        command.extend(words(&[
+            "-d", "-P", "-F", FORMAT, "--", "/bin/sh", "-c", SCRIPT,
+        ]));
+        command.push(environment.path().into());
+        command.extend(spec.client_command.iter().map(|argument| escape(argument)));
+        self.environments.push(environment);
+
+        let ids = self.run(&command)?;
+        let [pane, window, index] = ids.split(' ').collect::<Vec<_>>()[..] else {
+            return Err(io::Error::other("tmux did not report where the pane is"));
+        };
+        let is_new = self.window.as_deref() != Some(window);
+        let note = is_new.then(|| self.directions(index));
+        // The user's own settings might keep a pane after its program has ended.
+        #[rustfmt::skip]
+        let settings = words(&[
+            "select-pane", "-t", pane, "-T", &spec.title(), ";",
+            "set-option", "-w", "-t", window, "remain-on-exit", "off", ";",
+            "select-layout", "-t", window, "tiled",
+        ]);
+        self.run(&settings)?;
+        self.window = Some(window.to_owned());
+        Ok(note)
+    }
+
+    /// Tells the user how to get to the tmux window with this index, if its keys are the default
+    /// ones.
+    fn directions(&self, index: &str) -> String {
+        let prefix = self.run(&words(&["show-options", "-gv", "prefix"]));
+        let prefix = prefix.unwrap_or_default();
+        let prefix = match prefix.strip_prefix("C-") {
+            Some(key) => format!("Ctrl+{}", key.to_uppercase()),
+            None => prefix,
+        };
+        // Windows above 9 have no key, but are in the list of windows.
+        let key = if index.len() == 1 { index } else { "w" };
+        format!("the clients are in tmux's window {index}, \"chat\": {prefix} {key}")
+    }
+
+    /// Whether the tmux window still exists and has space for one more pane.
+    fn has_space(&self, window: &str) -> bool {
+        let format = "#{window_width} #{window_height} #{window_panes}";
+        let answer = self.run(&words(&["display-message", "-p", "-t", window, format]));
+        let answer = answer.unwrap_or_default();
+        let numbers: Vec<u32> = answer.split(' ').flat_map(str::parse).collect();
+        let [width, height, panes] = numbers[..] else {
+            return false;
+        };
+        let (columns, rows) = tiles(panes + 1);
+        // A column separates panes, and each pane has a title row.
+        (width + 1) / columns > MIN_SIZE.0 && height / rows > MIN_SIZE.1
+    }
+
+    /// Runs a tmux command and returns its output. Ctrl+C in the terminal does not reach it.
+    fn run(&self, arguments: &[OsString]) -> io::Result<String> {
+        let output = Command::new(&self.program)
+            .args(arguments)
+            .process_group(0)
+            .stdin(Stdio::null())
+            .output()?;
+        if !output.status.success() {
+            let error = String::from_utf8_lossy(&output.stderr);
+            return Err(io::Error::other(text::clean(error.trim()).into_owned()));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}
+
+fn words(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
+}
+
+/// Columns and rows of tmux's layout `tiled`, which adds a row before a column.
+fn tiles(panes: u32) -> (u32, u32) {
+    let (mut columns, mut rows) = (1, 1);
+    while columns * rows < panes {
+        rows += 1;
+        if columns * rows < panes {
+            columns += 1;
+        }
+    }
+    (columns, rows)
+}
+
+/// Escapes an argument of the client for tmux, to which a semicolon at the end starts another tmux
+/// command.
+fn escape(argument: &OsStr) -> OsString {
+    let bytes = argument.as_bytes();
+    let escaped = bytes.strip_suffix(b";").map(|rest| [rest, br"\;"].concat());
+    OsString::from_vec(escaped.unwrap_or_else(|| bytes.to_vec()))
+}
+
+/// A shell script that sets these variables.
+fn exports(environment: &[(&str, OsString)]) -> Vec<u8> {
+    let mut script = Vec::new();
+    for (name, value) in environment {
+        script.extend_from_slice(format!("export {name}=").as_bytes());
+        script.extend(shell::quote(value.as_bytes()));
+        script.push(b'\n');
+    }
+    script
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_are_as_many_as_tmux_makes() {
+        let expected = [(1, 1), (1, 2), (2, 2), (2, 2), (2, 3), (2, 3), (3, 3)];
+        for (panes, tiling) in (1..).zip(expected) {
+            assert_eq!(tiles(panes), tiling, "{panes}");
+        }
+    }
+
+    #[test]
+    fn a_semicolon_reaches_the_program_and_not_tmux() {
+        for (argument, escaped) in [
+            ("a;", r"a\;"),
+            (";", r"\;"),
+            (r"a\;", r"a\\;"),
+            ("a;b", "a;b"),
+            ("", ""),
+        ] {
+            assert_eq!(escape(OsStr::new(argument)), escaped);
+        }
+    }
+}
