@@ -11,7 +11,7 @@
 //! emulator (`display`).
 //!
 //! One thread makes the decisions, the one that called [`run`]. The others send it events:
-//! `server`, `chat 1`, … and `keeper` wait for the end of a child, `log` copies the server's log,
+//! `server`, `chat 1`, … and `watchdog` wait for the end of a child, `log` copies the server's log,
 //! `control` waits for the clients, `console` reads the terminal, and `ctrl-c` waits for signals.
 //! `output` writes to the terminal, so that a terminal that blocks or is gone holds up nothing
 //! else. The built-in panes have threads of their own and take over the terminal; `output` then
@@ -87,7 +87,7 @@ fn start(config: &Config) -> Result<()> {
 /// # Errors
 /// Stdin is not that socket, or stdout is not a terminal.
 pub fn keep_terminal() -> io::Result<()> {
-    panes::keep()
+    panes::keep_terminal()
 }
 
 /// Lists the terminals: which are found, which one `auto` takes, and why the others do not work

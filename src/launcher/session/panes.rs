@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::launcher::display::Display;
-use crate::launcher::display::panes::{Happening, Look, Panes};
+use crate::launcher::display::panes::{Panes, PanesEvent, TerminalFeatures};
 use crate::launcher::locale;
 use crate::launcher::session::{Session, SessionEvent};
 use crate::tty::style;
@@ -13,18 +13,18 @@ impl Session<'_> {
     pub(crate) fn take_terminal(&mut self) -> Result<Panes> {
         // The console reads the keys that are meant for the panes.
         let had_console = self.console.take().is_some();
-        let look = Look {
-            coloured: style::is_coloured(self.config.room.color),
-            unicode: locale::asks_for_utf8(),
+        let features = TerminalFeatures {
+            has_color: style::is_coloured(self.config.room.color),
+            has_unicode: locale::asks_for_utf8(),
         };
         let sender = self.sender.clone();
-        let panes = Panes::start(look, self.config.clients, move |event| {
+        let panes = Panes::start(features, self.config.clients, move |event| {
             // Sending fails once the session is over.
             let _ = sender.send(match event {
-                Happening::Interrupt => SessionEvent::Interrupt,
-                Happening::InputQueue(line) => SessionEvent::ConsoleLine(line),
-                Happening::Again(window) => SessionEvent::Restart(window),
-                Happening::Failed => SessionEvent::PanesFailed,
+                PanesEvent::Interrupt => SessionEvent::Interrupt,
+                PanesEvent::ConsoleLine(line) => SessionEvent::ConsoleLine(line),
+                PanesEvent::Restart(window) => SessionEvent::Restart(window),
+                PanesEvent::Failed => SessionEvent::PanesFailed,
             });
         })
         .context("cannot show panes on this terminal")?;

@@ -1,4 +1,4 @@
-//! What a frame looks like: panes with their titles, the status line, and the list of keys.
+//! Drawing of a frame: panes with their titles, the status line, and the list of keys.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -7,20 +7,19 @@ use ratatui::symbols::border;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Padding, Paragraph, Widget};
 
-use crate::launcher::display::panes::Look;
 use crate::launcher::display::panes::keys;
 use crate::launcher::display::panes::layout::{self, Tile};
 use crate::launcher::display::panes::pane::Pane;
-use crate::launcher::display::panes::state::{SERVER, State};
+use crate::launcher::display::panes::state::{PanesState, SERVER, TerminalFeatures};
 use crate::tty::wrap;
 
-/// From so many columns on, a pane says in words how to get back to its last line.
+/// Columns from which on a scrolled pane tells in words how to get back to its last line.
 const WIDE: u16 = 60;
 
-/// Of the focused pane. It can be read on a dark and on a light background.
+/// Color of the focused pane, readable on dark and light backgrounds.
 const ACCENT: Color = Color::Indexed(33);
 
-/// A frame where the locale has nothing but ASCII.
+/// Frame for a locale that has only ASCII.
 const ASCII: border::Set = border::Set {
     top_left: "+",
     top_right: "+",
@@ -32,7 +31,7 @@ const ASCII: border::Set = border::Set {
     horizontal_bottom: "-",
 };
 
-/// The same, of the focused pane.
+/// Frame of the focused pane for a locale that has only ASCII.
 const ASCII_FOCUSED: border::Set = border::Set {
     top_left: "#",
     top_right: "#",
@@ -44,10 +43,10 @@ const ASCII_FOCUSED: border::Set = border::Set {
     horizontal_bottom: "=",
 };
 
-impl Look {
-    /// Text of ours as it can be shown here.
+impl TerminalFeatures {
+    /// Replaces the symbols of the panes if the terminal can only show ASCII.
     fn text(self, text: &str) -> String {
-        if self.unicode {
+        if self.has_unicode {
             return text.to_owned();
         }
         let mut plain = text.to_owned();
@@ -59,7 +58,7 @@ impl Look {
     }
 
     fn frame(self, is_focused: bool) -> border::Set<'static> {
-        match (self.unicode, is_focused) {
+        match (self.has_unicode, is_focused) {
             (true, true) => border::THICK,
             (true, false) => border::ROUNDED,
             (false, true) => ASCII_FOCUSED,
@@ -68,8 +67,9 @@ impl Look {
     }
 }
 
-/// Draws all of it; gives where the cursor is, where it is to be seen. Every pane has the size of its place.
-pub(crate) fn draw(state: &mut State, buffer: &mut Buffer) -> Option<Position> {
+/// Draws a frame, and returns the position of the cursor if it is visible. Every pane must have the
+/// size of its tile.
+pub(crate) fn draw(state: &mut PanesState, buffer: &mut Buffer) -> Option<Position> {
     let (area, status) = layout::split(*buffer.area());
     let tiles = state.tiles(area);
     let mut cursor = None;
@@ -81,10 +81,10 @@ pub(crate) fn draw(state: &mut State, buffer: &mut Buffer) -> Option<Position> {
     }
     draw_status(state, &tiles, status, buffer);
     if state.help {
-        draw_help(state.look, area, buffer);
+        draw_help(state.features, area, buffer);
         cursor = None;
     }
-    if !state.look.coloured {
+    if !state.features.has_color {
         for cell in &mut buffer.content {
             (cell.fg, cell.bg) = (Color::Reset, Color::Reset);
         }
@@ -92,81 +92,77 @@ pub(crate) fn draw(state: &mut State, buffer: &mut Buffer) -> Option<Position> {
     cursor
 }
 
-fn draw_pane(state: &State, tile: Tile, buffer: &mut Buffer) -> Option<Position> {
-    let look = state.look;
+fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Position> {
+    let features = state.features;
     let is_focused = tile.pane == state.focus;
     let pane = state.panes.get(tile.pane)?;
-    let mut inner = layout::inside(tile.area);
-    let mut inside = pane.lock();
-    if inner != tile.area {
+    let inside = layout::inside_frame(tile.area);
+    let mut content = pane.lock();
+    if inside != tile.area {
         let style = if is_focused {
             Style::new().fg(ACCENT).add_modifier(Modifier::BOLD)
         } else {
             Style::new().add_modifier(Modifier::DIM)
         };
-        let mark = match (is_focused, inside.calls) {
+        let mark = match (is_focused, content.is_calling) {
             (true, _) => "▶ ",
             (false, true) => "! ",
             (false, false) => "",
         };
-        let scrolled = inside.emulation.scrolled();
+        let scrolled = content.emulation.scrolled();
         let note = match (scrolled, tile.area.width) {
             (0, _) => String::new(),
             (_, WIDE..) => format!(" ↑ {scrolled} · End: last line "),
             (_, _) => format!(" ↑ {scrolled} · End "),
         };
-        // Beside the corners, and a blank at each end.
+        // The corners, and a space at each end of the title.
         let taken = 4 + wrap::width(mark) + wrap::width(&note);
-        let room = usize::from(tile.area.width).saturating_sub(taken);
-        let title = shortened(pane.titles(&inside), room);
-        let title = look.text(&format!(" {mark}{title} "));
-        // The title is read, the frame is not.
+        let space = usize::from(tile.area.width).saturating_sub(taken);
+        let title = shortened(pane.titles(&content), space);
+        let title = features.text(&format!(" {mark}{title} "));
+        // Only the frame is dimmed, so that the title stays readable.
         let mut title_style = style.remove_modifier(Modifier::DIM);
-        if inside.calls {
+        if content.is_calling {
             title_style = title_style.fg(Color::Yellow).add_modifier(Modifier::BOLD);
         }
         let mut block = Block::bordered()
-            .border_set(look.frame(is_focused))
+            .border_set(features.frame(is_focused))
             .border_style(style)
             .title(Span::styled(title, title_style));
         if !note.is_empty() {
-            let note = look.text(&note);
+            let note = features.text(&note);
             block = block.title(Line::styled(note, title_style).right_aligned());
         }
-        if pane.refuses() {
+        if pane.rejects_input() {
             let note = " does not read: keys are not taken ";
             block = block.title_bottom(Span::styled(note, title_style));
         }
         block.render(tile.area, buffer);
     }
-    let mut typed_at = None;
     if tile.pane == SERVER {
-        let (log, line) = layout::log_and_line(inner);
-        inner = log;
-        typed_at = draw_line(state, line, buffer);
-    }
-    let cursor = inside.emulation.draw(inner, buffer);
-    if tile.pane == SERVER {
-        typed_at
+        let (log, line) = layout::log_and_line(inside);
+        content.emulation.draw(log, buffer);
+        draw_line(state, line, buffer)
     } else {
-        cursor
+        content.emulation.draw(inside, buffer)
     }
 }
 
-/// The longest of these titles, which stand in that order, that fits in so many columns; or the beginning of the shortest.
-fn shortened(titles: Vec<String>, room: usize) -> String {
-    let fitting = titles.iter().find(|title| wrap::width(title) <= room);
+/// The first of `titles`, which get shorter, that fits in `columns`; or the beginning of the last
+/// one.
+fn shortened(titles: Vec<String>, columns: usize) -> String {
+    let fitting = titles.iter().find(|title| wrap::width(title) <= columns);
     if let Some(title) = fitting {
         return title.clone();
     }
     let shortest = titles.last().map_or("", String::as_str);
-    let rows = wrap::at_characters(shortest, room.saturating_sub(1).max(1));
+    let rows = wrap::at_characters(shortest, columns.saturating_sub(1).max(1));
     let start = rows.first().map_or(0, |row| row.end);
     format!("{}…", &shortest[..start])
 }
 
-/// The line that is typed in the server's pane; gives the cursor's place.
-fn draw_line(state: &State, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+/// Draws the line that is typed in the server's pane, and returns the position of the cursor.
+fn draw_line(state: &PanesState, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     if area.is_empty() {
         return None;
     }
@@ -186,12 +182,13 @@ fn draw_line(state: &State, area: Rect, buffer: &mut Buffer) -> Option<Position>
     })
 }
 
-/// The keys, as many as there is room for, and the panes that are not shown. Which keys are there depends on the width and on which panes are
-/// shown alone, so that none comes and goes.
-fn draw_status(state: &State, tiles: &[Tile], area: Rect, buffer: &mut Buffer) {
+/// Draws the status line: as many keys as there is space for, and the panes that are hidden. The
+/// keys depend only on the width and on which panes are hidden, so that they do not change all the
+/// time.
+fn draw_status(state: &PanesState, tiles: &[Tile], area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width);
     let (hidden, widest) = hidden(state, tiles, width / 3);
-    // In the order in which they stand, each with its rank among those that are to have room.
+    // From left to right. If there is no space, the key with the highest rank is left out first.
     let mut items = vec![
         (3, "Alt+1…9", "chat"),
         (5, "Alt+0", "server"),
@@ -205,7 +202,7 @@ fn draw_status(state: &State, tiles: &[Tile], area: Rect, buffer: &mut Buffer) {
         let mut spans = Vec::new();
         for (_, key, what) in &items {
             spans.push(Span::styled(
-                look_key(state.look, key),
+                format!(" {}", state.features.text(key)),
                 Style::new().add_modifier(Modifier::BOLD),
             ));
             spans.push(Span::styled(
@@ -224,23 +221,20 @@ fn draw_status(state: &State, tiles: &[Tile], area: Rect, buffer: &mut Buffer) {
     Line::raw(hidden).right_aligned().render(area, buffer);
 }
 
-fn look_key(look: Look, key: &str) -> String {
-    format!(" {}", look.text(key))
-}
-
-/// What a hidden pane is marked with: it calls, something new came in it, or neither.
+/// The mark of a hidden pane: its bell rang, it has new lines, or neither.
 fn mark(pane: &Pane) -> &'static str {
-    let inside = pane.lock();
-    match (inside.calls, inside.emulation.is_unseen()) {
+    let content = pane.lock();
+    match (content.is_calling, content.emulation.is_unseen()) {
         (true, _) => "!",
         (false, true) => "•",
         (false, false) => "",
     }
 }
 
-/// The panes that are not shown, by their numbers, with their marks, or how many they are where that is longer than `room`; and how many columns that takes
-/// at most, whatever comes in.
-fn hidden(state: &State, tiles: &[Tile], room: usize) -> (String, usize) {
+/// Describes the hidden panes: their numbers and marks, or how many they are if the numbers may
+/// need more than `space` columns. Returns the columns that the text needs at most with any marks
+/// as well.
+fn hidden(state: &PanesState, tiles: &[Tile], space: usize) -> (String, usize) {
     let is_hidden = |pane: &usize| tiles.iter().all(|tile| tile.pane != *pane);
     let hidden: Vec<(usize, &str)> = (0..state.panes.len())
         .filter(is_hidden)
@@ -254,14 +248,14 @@ fn hidden(state: &State, tiles: &[Tile], room: usize) -> (String, usize) {
         pane => pane.to_string(),
     };
     let names: Vec<String> = hidden.iter().map(|(pane, _)| name(*pane)).collect();
-    // A blank before each, and maybe a mark behind it.
+    // Each has a space before it, and may have a mark after it.
     let widest = "more: ".len() + names.iter().map(|name| name.len() + 2).sum::<usize>();
-    if widest <= room {
+    if widest <= space {
         let marked = names.iter().zip(&hidden);
         let marked: String = marked
             .map(|(name, (_, mark))| format!(" {name}{mark}"))
             .collect();
-        return (state.look.text(&format!("more:{marked} ")), widest);
+        return (state.features.text(&format!("more:{marked} ")), widest);
     }
     let count = |mark| match hidden.iter().filter(|pane| pane.1 == mark).count() {
         0 => String::new(),
@@ -270,11 +264,11 @@ fn hidden(state: &State, tiles: &[Tile], room: usize) -> (String, usize) {
     let all = hidden.len();
     let widest = format!("+{all} {all}! {all}* ").len();
     let marks = count("!") + &count("•");
-    (state.look.text(&format!("+{all}{marks} ")), widest)
+    (state.features.text(&format!("+{all}{marks} ")), widest)
 }
 
-fn draw_help(look: Look, area: Rect, buffer: &mut Buffer) {
-    let rows = keys::HELP.map(|(key, what)| (look.text(key), look.text(what)));
+fn draw_help(features: TerminalFeatures, area: Rect, buffer: &mut Buffer) {
+    let rows = keys::HELP.map(|(key, what)| (features.text(key), features.text(what)));
     let column = rows
         .iter()
         .map(|(key, _)| key.chars().count())
@@ -300,7 +294,7 @@ fn draw_help(look: Look, area: Rect, buffer: &mut Buffer) {
     );
     Clear.render(area, buffer);
     let block = Block::bordered()
-        .border_set(look.frame(true))
+        .border_set(features.frame(true))
         .border_style(Style::new().fg(ACCENT))
         .title(Line::styled(" keys ", Style::new().add_modifier(Modifier::BOLD)).centered())
         .title_bottom(

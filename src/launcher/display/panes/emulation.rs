@@ -1,9 +1,9 @@
-//! A terminal without a screen: takes what a program writes, knows what would be shown, and answers what the program asks.
+//! Emulation of a terminal: processes a client's output, and answers its queries.
 //!
 //! # Why not `alacritty_terminal`?
 //!
-//! vt100, the backend, neither rewraps lines after a resize nor answers queries, so both are done
-//! here. `alacritty_terminal` 0.26 does both. A trial replaced vt100 and tui-term by it, and found
+//! The backend is vt100, which neither rewraps lines after a resize nor answers queries, so this does
+//! both. `alacritty_terminal` 0.26 does both. A trial replaced vt100 and tui-term by it, and found
 //! (release build, x86-64 Linux, a screen of 80x24 unless stated):
 //!
 //! - When the screen grows, lines come back from the scrollback, and no option prevents that.
@@ -30,45 +30,46 @@ use ratatui::widgets::Widget;
 use tui_term::vt100::{Callbacks, Cell, Color, Parser, Screen};
 use tui_term::widget::{Cursor, PseudoTerminal};
 
-/// Lines that have gone out of the top and can be scrolled to. A line takes 32 bytes for each of its cells.
+/// Lines of scrollback. A line takes 32 bytes for each of its cells.
 pub(crate) const SCROLLBACK: usize = 5000;
 
-/// The smallest screen that the emulation can have: a wide character needs two columns, and in a single row a line that goes on makes it panic.
-const SMALLEST: (u16, u16) = (2, 2);
+/// The minimum columns and rows: a wide character needs two columns, and with a single row a
+/// wrapped line makes vt100 0.16 panic.
+const MIN_SIZE: (u16, u16) = (2, 2);
 
-/// A terminal's emulation.
 pub(crate) struct Emulation {
-    parser: Parser<Asked>,
-    /// Whether a line came since this was last drawn.
-    unseen: bool,
+    parser: Parser<Requests>,
+    /// Whether lines were added since the last frame with this pane.
+    is_unseen: bool,
 }
 
-/// What a program wants of its terminal, beside to show something.
+/// What a client requests of its terminal, besides output on the screen.
 #[derive(Default)]
-struct Asked {
+struct Requests {
+    /// Answers to queries, to be sent to the client.
     answers: Vec<u8>,
     title: Option<String>,
-    /// Whether it rang the bell since somebody asked.
-    rang: bool,
-    focus_reports: bool,
+    /// Whether the bell rang since [`Emulation::take_bell`].
+    has_rung: bool,
+    wants_focus_reports: bool,
     has_focus: bool,
 }
 
-/// What a terminal says when it has got the focus, and when it has lost it.
+/// The bytes that a terminal sends when it gets or loses the focus.
 fn focus_report(has_focus: bool) -> &'static str {
     if has_focus { "\x1b[I" } else { "\x1b[O" }
 }
 
-impl Callbacks for Asked {
+impl Callbacks for Requests {
     fn audible_bell(&mut self, _: &mut Screen) {
-        self.rang = true;
+        self.has_rung = true;
     }
 
     fn set_window_title(&mut self, _: &mut Screen, title: &[u8]) {
         self.title = Some(String::from_utf8_lossy(title).into_owned());
     }
 
-    /// The sequences are those of xterm's control sequences: DSR, DA, DECRQM, the size, and focus reports.
+    /// Answers DSR, DA, DECRQM and queries of the size and focus, as in xterm's control sequences.
     fn unhandled_csi(
         &mut self,
         screen: &mut Screen,
@@ -80,27 +81,27 @@ impl Callbacks for Asked {
         let param = params.first().and_then(|param| param.first()).copied();
         let (rows, columns) = screen.size();
         let (row, column) = screen.cursor_position();
-        // A cursor that is about to wrap is still in the last column.
+        // Before it wraps, the cursor is still in the last column.
         let (row, column) = (row + 1, (column + 1).min(columns));
         let answer = match (first, second, param.unwrap_or(0), end) {
             (None, None, 5, 'n') => "\x1b[0n".into(),
             (None, None, 6, 'n') => format!("\x1b[{row};{column}R"),
             (Some(b'?'), None, 6, 'n') => format!("\x1b[?{row};{column}R"),
-            // A VT220 with colours.
+            // A VT220 with colors.
             (None, None, 0, 'c') => "\x1b[?62;22c".into(),
             (Some(b'>'), None, 0, 'c') => "\x1b[>1;0;0c".into(),
-            // No mode that it asks for is known.
+            // The mode is unknown.
             (Some(b'?'), Some(b'$'), mode, 'p') => format!("\x1b[?{mode};0$y"),
             (None, None, 18, 't') => format!("\x1b[8;{rows};{columns}t"),
             (Some(b'?'), None, _, 'h' | 'l') => {
                 if !params.contains(&&[1004][..]) {
                     return;
                 }
-                self.focus_reports = end == 'h';
-                if !self.focus_reports {
+                self.wants_focus_reports = end == 'h';
+                if !self.wants_focus_reports {
                     return;
                 }
-                // Or a program would take it for granted until it changes.
+                // Otherwise the client would assume that it has the focus.
                 focus_report(self.has_focus).into()
             }
             _ => return,
@@ -112,19 +113,20 @@ impl Callbacks for Asked {
 impl Emulation {
     pub(crate) fn new(columns: u16, rows: u16) -> Self {
         Self {
-            parser: parser(columns, rows, Asked::default()),
-            unseen: false,
+            parser: parser(columns, rows, Requests::default()),
+            is_unseen: false,
         }
     }
 
-    /// Takes what the program has written; gives what its terminal answers.
+    /// Processes output of the client, and returns answers to its queries.
     pub(crate) fn process(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.parser.process(bytes);
-        self.unseen |= memchr::memchr(b'\n', bytes).is_some();
+        self.is_unseen |= memchr::memchr(b'\n', bytes).is_some();
         std::mem::take(&mut self.parser.callbacks_mut().answers)
     }
 
-    /// Makes what has ended ready for lines of ours: at the beginning of a line, and with nothing left of what the program had set.
+    /// Prepares the screen for lines of the launcher: moves the cursor to the start of a line, and
+    /// resets the modes, style and title that the client set.
     pub(crate) fn reset(&mut self) {
         let begin = match self.screen().cursor_position() {
             (_, 0) => "",
@@ -134,14 +136,15 @@ impl Emulation {
         self.parser.callbacks_mut().title = None;
     }
 
-    /// Changes the size. Lines that had been broken at the right margin are joined, and broken at the new one, but for one that
-    /// the top of the screen cuts: what is above stays there, as the program draws anew what was on the screen, and no more.
+    /// Changes the size, and wraps lines at the new width. A line that begins above the screen is
+    /// cut at the top of the screen: its first part stays in the scrollback, because the client
+    /// only redraws what was on the screen.
     pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
-        if self.screen().size() == (rows.max(SMALLEST.1), columns.max(SMALLEST.0)) {
+        if self.screen().size() == (rows.max(MIN_SIZE.1), columns.max(MIN_SIZE.0)) {
             return;
         }
         let (above, shown) = rewrite(self.parser.screen_mut());
-        let mut fresh = parser(columns, rows, Asked::default());
+        let mut fresh = parser(columns, rows, Requests::default());
         fresh.process(&above);
         if !above.is_empty() {
             let visible = usize::from(fresh.screen().cursor_position().0) + 1;
@@ -153,15 +156,15 @@ impl Emulation {
         self.show(fresh);
     }
 
-    /// Shows `written` and nothing else, on a screen of this size.
-    pub(crate) fn show_alone(&mut self, columns: u16, rows: u16, written: &[u8]) {
-        let mut fresh = parser(columns, rows, Asked::default());
-        fresh.process(written);
+    /// Changes the size, and shows `output` and nothing else.
+    pub(crate) fn show_alone(&mut self, columns: u16, rows: u16, output: &[u8]) {
+        let mut fresh = parser(columns, rows, Requests::default());
+        fresh.process(output);
         self.show(fresh);
     }
 
-    fn show(&mut self, mut fresh: Parser<Asked>) {
-        // The parser itself stays: a sequence of which only the beginning has come goes on in it.
+    fn show(&mut self, mut fresh: Parser<Requests>) {
+        // The parser itself stays, since it may be in the middle of an escape sequence.
         std::mem::swap(self.parser.screen_mut(), fresh.screen_mut());
     }
 
@@ -169,62 +172,64 @@ impl Emulation {
         self.parser.screen()
     }
 
-    /// The title that the program has set, as it came.
+    /// The title that the client has set, unsanitized.
     pub(crate) fn title(&self) -> Option<&str> {
         self.parser.callbacks().title.as_deref()
     }
 
-    /// Whether the program rang the bell since this was last asked.
+    /// Whether the bell rang since the last call.
     pub(crate) fn take_bell(&mut self) -> bool {
-        std::mem::take(&mut self.parser.callbacks_mut().rang)
+        std::mem::take(&mut self.parser.callbacks_mut().has_rung)
     }
 
-    /// It has the focus now, or no longer: gives what the program is told, if it wants to know.
+    /// Gives the focus or takes it away. Returns the report for the client, if the client wants
+    /// one.
     pub(crate) fn focus(&mut self, has_focus: bool) -> Option<&'static str> {
-        let asked = self.parser.callbacks_mut();
-        asked.has_focus = has_focus;
-        asked.focus_reports.then(|| focus_report(has_focus))
+        let requests = self.parser.callbacks_mut();
+        requests.has_focus = has_focus;
+        requests
+            .wants_focus_reports
+            .then(|| focus_report(has_focus))
     }
 
-    /// Whether it has the focus.
     pub(crate) fn has_focus(&self) -> bool {
         self.parser.callbacks().has_focus
     }
 
-    /// Whether a line came since it was last drawn.
+    /// Whether lines were added since [`Emulation::draw`].
     pub(crate) fn is_unseen(&self) -> bool {
-        self.unseen
+        self.is_unseen
     }
 
-    /// How many lines it is scrolled back.
+    /// The number of lines that the screen is scrolled back.
     pub(crate) fn scrolled(&self) -> usize {
         self.screen().scrollback()
     }
 
-    /// Scrolls back by so many screenfuls, or forth where that is negative.
+    /// Scrolls back by screenfuls, or forward if `screenfuls` is negative.
     pub(crate) fn scroll(&mut self, screenfuls: isize) {
         let screen = self.parser.screen_mut();
-        // A line of the last screenful stays, for the eye.
+        // One line of the last screenful stays visible, for orientation.
         let rows = isize::try_from(screen.size().0).unwrap_or(isize::MAX);
         let lines = (rows - 1).max(1).saturating_mul(screenfuls);
         screen.set_scrollback(screen.scrollback().saturating_add_signed(lines));
     }
 
-    /// Goes to the end, if it is scrolled.
+    /// Scrolls to the end.
     pub(crate) fn scroll_to_end(&mut self) {
         self.parser.screen_mut().set_scrollback(0);
     }
 
-    /// Draws the screen; gives where the cursor is, where it is to be seen.
+    /// Draws the screen, and returns the position of the cursor if it is visible.
     pub(crate) fn draw(&mut self, area: Rect, buffer: &mut Buffer) -> Option<Position> {
-        self.unseen = false;
+        self.is_unseen = false;
         let screen = self.screen();
-        // The terminal has a cursor of its own to show.
+        // The terminal's own cursor is shown instead.
         PseudoTerminal::new(screen)
             .cursor(Cursor::default().visibility(false))
             .render(area, buffer);
         for position in area.positions() {
-            stand_alone(&mut buffer[position]);
+            separate_emoji(&mut buffer[position]);
         }
         if screen.hide_cursor() || screen.scrollback() > 0 {
             return None;
@@ -238,53 +243,54 @@ impl Emulation {
     }
 }
 
-/// Takes out of a cell what makes some terminals draw it together with the next one, or wider than it is here: a joiner behind it, and the wish for a picture. The
-/// characters of an emoji that is made of several have cells of their own here, so each is drawn by itself everywhere.
-fn stand_alone(cell: &mut ratatui::buffer::Cell) {
+/// Removes characters that make some terminals draw a cell wider, or together with the next one:
+/// zero-width joiners and emoji variation selectors. In vt100, each character of a composed emoji
+/// has cells of its own, so each has to be drawn separately.
+fn separate_emoji(cell: &mut ratatui::buffer::Cell) {
     const JOINER: char = '\u{200d}';
-    const AS_PICTURE: char = '\u{fe0f}';
+    const EMOJI_STYLE: char = '\u{fe0f}';
 
     let symbol = cell.symbol();
-    // Between letters a joiner is a part of how they are written.
+    // Between letters, a joiner is part of the spelling.
     let is_letter = symbol.starts_with(|c: char| c.is_ascii() || c.is_alphabetic());
-    if !is_letter && symbol.contains([JOINER, AS_PICTURE]) {
-        let alone = symbol.replace([JOINER, AS_PICTURE], "");
-        cell.set_symbol(&alone);
+    if !is_letter && symbol.contains([JOINER, EMOJI_STYLE]) {
+        let separate = symbol.replace([JOINER, EMOJI_STYLE], "");
+        cell.set_symbol(&separate);
     }
 }
 
-fn parser(columns: u16, rows: u16, asked: Asked) -> Parser<Asked> {
-    let (columns, rows) = (columns.max(SMALLEST.0), rows.max(SMALLEST.1));
-    Parser::new_with_callbacks(rows, columns, SCROLLBACK, asked)
+fn parser(columns: u16, rows: u16, requests: Requests) -> Parser<Requests> {
+    let (columns, rows) = (columns.max(MIN_SIZE.0), rows.max(MIN_SIZE.1));
+    Parser::new_with_callbacks(rows, columns, SCROLLBACK, requests)
 }
 
-/// What has to be written to a terminal of any width so that it shows all that `screen` has, what is above it and what is on it, in lines as they
-/// were written, with the cursor at the same character.
+/// Output that shows the scrollback, and output that shows the screen, on a terminal of any width:
+/// with the lines unwrapped, and the cursor at the same character.
 fn rewrite(screen: &mut Screen) -> (Vec<u8>, Vec<u8>) {
     let (rows, columns) = screen.size();
-    let mut written = Written::default();
+    let mut output = Rewriter::default();
     screen.set_scrollback(usize::MAX);
-    // What is above the screen, by screenfuls, the last of which may be smaller.
+    // The scrollback in screenfuls, of which the last may be smaller.
     let mut above = screen.scrollback();
     while above > 0 {
         screen.set_scrollback(above);
         let count = rows.min(u16::try_from(above).unwrap_or(u16::MAX));
         for (row, text) in (0..count).zip(screen.rows(0, columns)) {
-            written.row(screen, row, &text, None);
+            output.row(screen, row, &text, None);
         }
         above -= usize::from(count);
     }
     screen.set_scrollback(0);
-    written.end = None;
-    let above = std::mem::take(&mut written.bytes);
+    output.end = None;
+    let above = std::mem::take(&mut output.bytes);
     let cursor = screen.cursor_position();
     let is_used = |row: &u16| (0..columns).any(|column| has_contents(screen, *row, column));
     let last = (0..rows).rev().find(is_used).unwrap_or(0).max(cursor.0);
     for (row, text) in (0..=last).zip(screen.rows(0, columns)) {
         let cursor = (row == cursor.0).then_some(cursor.1);
-        written.row(screen, row, &text, cursor);
+        output.row(screen, row, &text, cursor);
     }
-    let mut bytes = written.bytes;
+    let mut bytes = output.bytes;
     bytes.extend_from_slice(b"\x1b8");
     bytes.extend(screen.attributes_formatted());
     bytes.extend(screen.input_mode_formatted());
@@ -299,36 +305,40 @@ fn has_contents(screen: &Screen, row: u16, column: u16) -> bool {
     cell.is_some_and(|cell| cell.has_contents() || cell.is_wide_continuation())
 }
 
-/// Rows that are written one after the other.
+/// Writes rows as output of a client.
 #[derive(Default)]
-struct Written {
+struct Rewriter {
     bytes: Vec<u8>,
-    /// How the last cell was styled.
-    style: Option<Style>,
-    end: Option<End>,
+    /// The style of the last cell.
+    style: Option<CellStyle>,
+    /// The end of the last row.
+    end: Option<RowEnd>,
 }
 
-/// How a row ends.
-enum End {
-    /// Its line goes on in the next row.
+/// The end of a row.
+enum RowEnd {
+    /// The line continues in the next row.
     Wrapped,
-    /// In the last column there was no room for a wide character, with which the line may go on.
+    /// The last column is empty: the line may continue with a wide character, which needed two
+    /// columns.
     Short,
+    /// The line ends.
     Line,
 }
 
-impl Written {
-    /// Writes a row, which has this text; where the cursor is in it, it is remembered there (DECSC).
+impl Rewriter {
+    /// Writes a row with this text. If the cursor is in it, its position is saved there (DECSC).
     fn row(&mut self, screen: &Screen, row: u16, text: &str, cursor: Option<u16>) {
         let starts_wide = screen.cell(row, 0).is_some_and(Cell::is_wide);
         match self.end {
-            None | Some(End::Wrapped) => {}
-            Some(End::Short) if starts_wide => {}
-            Some(End::Short | End::Line) => self.bytes.extend_from_slice(b"\r\n"),
+            None | Some(RowEnd::Wrapped) => {}
+            Some(RowEnd::Short) if starts_wide => {}
+            Some(RowEnd::Short | RowEnd::Line) => self.bytes.extend_from_slice(b"\r\n"),
         }
         let columns = screen.size().1;
         let used = |column: &u16| has_contents(screen, row, *column);
-        // No character takes more than two columns. Most rows of a wide screen are short, and to ask for a cell takes time.
+        // A character has at most two columns. Most rows of a wide screen are short, and it takes
+        // time to look at every cell.
         let most = u16::try_from(2 * text.chars().count()).unwrap_or(u16::MAX);
         let columns_used = 0..columns.min(most);
         let end = columns_used.rev().find(used).map_or(0, |column| column + 1);
@@ -345,16 +355,16 @@ impl Written {
             self.bytes.extend_from_slice(b"\x1b7");
         }
         self.end = Some(if screen.row_wrapped(row) {
-            End::Wrapped
+            RowEnd::Wrapped
         } else if end + 1 == columns {
-            End::Short
+            RowEnd::Short
         } else {
-            End::Line
+            RowEnd::Line
         });
     }
 
     fn cell(&mut self, cell: &Cell) {
-        let style = Style::of(cell);
+        let style = CellStyle::of(cell);
         if self.style != Some(style) {
             self.bytes.extend_from_slice(style.sequence().as_bytes());
             self.style = Some(style);
@@ -368,16 +378,15 @@ impl Written {
     }
 }
 
-/// How a cell looks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Style {
+struct CellStyle {
     /// Bold, dim, italic, underlined, inverse.
     is_set: [bool; 5],
     foreground: Color,
     background: Color,
 }
 
-impl Style {
+impl CellStyle {
     fn of(cell: &Cell) -> Self {
         Self {
             is_set: [
@@ -392,7 +401,7 @@ impl Style {
         }
     }
 
-    /// What sets it, whatever was set before (SGR).
+    /// The sequence that sets this style and no other (SGR).
     fn sequence(self) -> String {
         let mut sequence = String::from("\x1b[0");
         for (is_set, code) in self.is_set.into_iter().zip([1, 2, 3, 4, 7]) {
@@ -424,8 +433,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_asks_is_answered() {
-        for (asked, answer) in [
+    fn queries_are_answered() {
+        for (query, answer) in [
             ("\x1b[5n", "\x1b[0n"),
             ("ab\x1b[6n", "\x1b[1;3R"),
             ("abcdefghij\x1b[6n", "\x1b[1;10R"),
@@ -438,13 +447,13 @@ mod tests {
             ("\x1b[?1004h", "\x1b[O"),
             ("hello", ""),
         ] {
-            let answered = Emulation::new(10, 4).process(asked.as_bytes());
-            assert_eq!(String::from_utf8(answered).unwrap(), answer, "{asked:?}");
+            let answered = Emulation::new(10, 4).process(query.as_bytes());
+            assert_eq!(String::from_utf8(answered).unwrap(), answer, "{query:?}");
         }
     }
 
     #[test]
-    fn lines_are_joined_and_broken_anew_at_another_width() {
+    fn lines_are_rewrapped_at_another_width() {
         let mut emulation = Emulation::new(10, 6);
         emulation.process("one two three four\r\nżółć 日本語日本語\r\n> abc".as_bytes());
         for (columns, lines) in [
@@ -459,14 +468,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_when_it_gets_smaller_and_larger() {
+    fn nothing_is_lost_when_the_screen_shrinks_and_grows() {
         let mut emulation = Emulation::new(20, 10);
         for number in 0..100 {
             emulation.process(format!("\x1b[3{}mline {number}\x1b[m\r\n", number % 8).as_bytes());
         }
         emulation.resize(12, 3);
         emulation.resize(40, 10);
-        // What has left the screen does not come back to where the program draws.
+        // Lines in the scrollback do not come back to the screen, where the client draws.
         assert_eq!(text(&emulation), "line 98\nline 99");
         let color = emulation.screen().cell(0, 0).map(Cell::fgcolor);
         assert_eq!(color, Some(Color::Idx(98 % 8)));
@@ -485,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cursor_stays_at_its_character_and_modes_stay() {
+    fn a_resize_keeps_the_modes_and_the_character_at_the_cursor() {
         let mut emulation = Emulation::new(10, 4);
         emulation.process(b"0123456789abcdef\x1b[4D\x1b[?2004h\x1b[?25l\x1b[31m");
         emulation.resize(40, 4);
@@ -498,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_that_is_half_there_goes_on_after_a_resize() {
+    fn a_resize_may_split_an_escape_sequence() {
         let mut emulation = Emulation::new(10, 4);
         emulation.process(b"a\x1b[3");
         emulation.resize(20, 4);
@@ -507,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn each_part_of_an_emoji_is_drawn_in_the_cells_that_it_has_here() {
+    fn each_part_of_an_emoji_is_drawn_in_its_own_cells() {
         let mut emulation = Emulation::new(12, 2);
         emulation.process("👩\u{200d}👩\u{200d}👧|❤\u{fe0f}|क\u{200d}|".as_bytes());
         let area = Rect::new(0, 0, 12, 1);

@@ -1,63 +1,64 @@
-//! What is typed for the program in a pane and waits until that reads it: all of it and in order, or refused where it is too much.
+//! Bounded queue of input for a pane's client.
 
 use crate::sync::{Condvar, Mutex};
 
-/// Bytes that may wait for a program that does not read.
-pub(crate) const MAX_WAITING: usize = 1024 * 1024;
+/// Most bytes in the queue, if the client does not read.
+pub(crate) const MAX_QUEUED: usize = 1024 * 1024;
 
-/// The bytes that wait, between who types and the thread that writes.
+/// Input between the thread that reads keys and the one that writes to the client.
 #[derive(Default)]
 pub(crate) struct InputQueue {
     /// No other lock is taken while this one is held.
-    waiting: Mutex<Waiting>,
-    told: Condvar,
+    state: Mutex<QueueState>,
+    changed: Condvar,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct QueueState {
     bytes: Vec<u8>,
-    /// What came last was refused.
-    refuses: bool,
-    ended: bool,
+    /// Whether the last input was rejected.
+    is_rejecting: bool,
+    has_ended: bool,
 }
 
 impl InputQueue {
-    /// Takes all of `bytes`, or nothing where they are too much with what waits already; then nothing else either until that is gone, since what follows
-    /// would be joined to what came before. Never waits.
+    /// Queues all of `bytes`, or rejects them if the queue is full. All further input is rejected
+    /// then until the queue is empty: the client would see it as a continuation of the input before
+    /// the gap. Never blocks.
     pub(crate) fn push(&self, bytes: &[u8]) {
-        let mut waiting = self.waiting.lock();
-        if waiting.ended {
+        let mut state = self.state.lock();
+        if state.has_ended {
             return;
         }
-        let is_behind = waiting.refuses && !waiting.bytes.is_empty();
-        waiting.refuses = is_behind || waiting.bytes.len() + bytes.len() > MAX_WAITING;
-        if !waiting.refuses {
-            waiting.bytes.extend_from_slice(bytes);
-            self.told.notify_one();
+        let was_rejecting = state.is_rejecting && !state.bytes.is_empty();
+        state.is_rejecting = was_rejecting || state.bytes.len() + bytes.len() > MAX_QUEUED;
+        if !state.is_rejecting {
+            state.bytes.extend_from_slice(bytes);
+            self.changed.notify_one();
         }
     }
 
-    /// Whether what was typed last was refused.
-    pub(crate) fn refuses(&self) -> bool {
-        self.waiting.lock().refuses
+    /// Whether the last input was rejected.
+    pub(crate) fn is_rejecting(&self) -> bool {
+        self.state.lock().is_rejecting
     }
 
-    /// All that waits, as soon as there is something; `None` at the end.
+    /// Waits for input, and takes all of it. Returns none after [`InputQueue::end`].
     pub(crate) fn take(&self) -> Option<Vec<u8>> {
-        let mut waiting = self.waiting.lock();
-        while waiting.bytes.is_empty() && !waiting.ended {
-            waiting = self.told.wait(waiting);
+        let mut state = self.state.lock();
+        while state.bytes.is_empty() && !state.has_ended {
+            state = self.changed.wait(state);
         }
-        (!waiting.ended).then(|| std::mem::take(&mut waiting.bytes))
+        (!state.has_ended).then(|| std::mem::take(&mut state.bytes))
     }
 
-    /// Nothing is written any more, and nothing taken.
+    /// Discards the queue and all further input.
     pub(crate) fn end(&self) {
-        *self.waiting.lock() = Waiting {
-            ended: true,
-            ..Waiting::default()
+        *self.state.lock() = QueueState {
+            has_ended: true,
+            ..QueueState::default()
         };
-        self.told.notify_one();
+        self.changed.notify_one();
     }
 }
 
@@ -66,19 +67,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_refused_whole_with_all_that_follows_until_there_is_room() {
-        let typed = InputQueue::default();
-        typed.push(b"one ");
-        typed.push(&vec![b'x'; MAX_WAITING]);
-        assert!(typed.refuses());
-        typed.push(b"two ");
-        assert_eq!(typed.take().unwrap(), b"one ");
-        assert!(typed.refuses());
-        typed.push(b"three ");
-        typed.push(b"four");
-        assert!(!typed.refuses());
-        assert_eq!(typed.take().unwrap(), b"three four");
-        typed.end();
-        assert_eq!(typed.take(), None);
+    fn input_that_does_not_fit_is_rejected_until_the_queue_is_empty() {
+        let queue = InputQueue::default();
+        queue.push(b"one ");
+        queue.push(&vec![b'x'; MAX_QUEUED]);
+        assert!(queue.is_rejecting());
+        queue.push(b"two ");
+        assert_eq!(queue.take().unwrap(), b"one ");
+        assert!(queue.is_rejecting());
+        queue.push(b"three ");
+        queue.push(b"four");
+        assert!(!queue.is_rejecting());
+        assert_eq!(queue.take().unwrap(), b"three four");
+        queue.end();
+        assert_eq!(queue.take(), None);
     }
 }

@@ -1,29 +1,30 @@
-//! What a key does: something to the panes, or bytes for the program in one of them, as a terminal would send it.
+//! Keys of the panes, and the bytes that a terminal sends to a client for all other keys.
+//!
+//! The crate `terminput` encodes keys as well, but not for application cursor keys (DECCKM).
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// What a key is for.
+/// The action of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Ends the session.
-    End,
-    /// Puts the focus on the pane of this number.
+    EndSession,
+    /// Moves the focus to the pane with this index.
     Focus(usize),
     Next,
     Previous,
-    /// Makes the focused pane as large as the screen, or as small as it was.
+    /// Makes the focused pane as large as the screen, or undoes that.
     Zoom,
-    /// Scrolls the focused pane by a screenful, back or forth.
-    Back,
-    Forth,
-    /// Goes to the end of the focused pane, if that is scrolled.
-    Bottom,
+    /// Scrolls the focused pane by a screenful.
+    ScrollBack,
+    ScrollForward,
+    /// Scrolls to the end of the focused pane, if it is scrolled back.
+    ScrollToEnd,
     Help,
-    /// Is for the program.
+    /// None: the key is for the client.
     Pass,
 }
 
-/// All keys, with what they do, for the user.
+/// The list of keys for the user.
 pub(crate) const HELP: [(&str, &str); 9] = [
     ("Alt+1 … Alt+9", "chat 1 … chat 9"),
     ("Alt+0", "the server"),
@@ -36,29 +37,30 @@ pub(crate) const HELP: [(&str, &str); 9] = [
     ("Ctrl+C", "end the session"),
 ];
 
-/// What `key` is for.
+/// The action of `key`.
 pub(crate) fn action(key: KeyEvent) -> Action {
     const ALT: KeyModifiers = KeyModifiers::ALT;
     const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
     match (key.code, key.modifiers) {
-        (KeyCode::Char('c'), CONTROL) => Action::End,
+        (KeyCode::Char('c'), CONTROL) => Action::EndSession,
         (KeyCode::Char(digit @ '0'..='9'), ALT) => Action::Focus(digit as usize - '0' as usize),
         (KeyCode::F(6), KeyModifiers::NONE) => Action::Next,
-        // F18 is what terminals that count on from F12 send for Shift+F6.
+        // Some terminals number the shifted keys on from F12, and send F18 for Shift+F6.
         (KeyCode::F(6), KeyModifiers::SHIFT) | (KeyCode::F(18), KeyModifiers::NONE) => {
             Action::Previous
         }
         (KeyCode::F(2), KeyModifiers::NONE) => Action::Zoom,
-        (KeyCode::PageUp, _) => Action::Back,
-        (KeyCode::PageDown, _) => Action::Forth,
-        (KeyCode::End, KeyModifiers::NONE) => Action::Bottom,
+        (KeyCode::PageUp, _) => Action::ScrollBack,
+        (KeyCode::PageDown, _) => Action::ScrollForward,
+        (KeyCode::End, KeyModifiers::NONE) => Action::ScrollToEnd,
         (KeyCode::F(1), KeyModifiers::NONE) => Action::Help,
         _ => Action::Pass,
     }
 }
 
-/// What a terminal sends for `key` (xterm's control sequences, "PC-style function keys"); empty where it has nothing for it. `application` is how the
-/// program has set its cursor keys (DECCKM).
+/// The bytes that a terminal sends for `key` (xterm's control sequences, "PC-style function keys");
+/// empty if it has none. `application` tells whether the program has set application cursor keys
+/// (DECCKM).
 pub(crate) fn encode(key: KeyEvent, application: bool) -> Vec<u8> {
     let KeyEvent {
         code, modifiers, ..
@@ -100,9 +102,10 @@ pub(crate) fn encode(key: KeyEvent, application: bool) -> Vec<u8> {
     bytes
 }
 
-/// What a terminal sends for a paste: in brackets for a program that has asked for them, else as if it were typed.
+/// The bytes that a terminal sends for a paste: in brackets if the program has asked for them, else
+/// as if the text were typed.
 pub(crate) fn encode_paste(text: &str, bracketed: bool) -> Vec<u8> {
-    // The end of the brackets cannot be pasted.
+    // Pasted text must not contain the closing bracket.
     let text = text
         .replace('\x1b', "")
         .replace("\r\n", "\n")
@@ -132,8 +135,8 @@ fn character(c: char, modifiers: KeyModifiers) -> Vec<u8> {
     c.to_string().into_bytes()
 }
 
-/// `1` and a bit for each key that is held: what xterm adds to a sequence; `None` where none is.
-fn held(modifiers: KeyModifiers) -> Option<u8> {
+/// xterm's parameter for the modifiers that are held: 1 and a bit for each. None without modifiers.
+fn modifier_parameter(modifiers: KeyModifiers) -> Option<u8> {
     let mut bits = 0;
     for (modifier, bit) in [
         (KeyModifiers::SHIFT, 1),
@@ -148,7 +151,7 @@ fn held(modifiers: KeyModifiers) -> Option<u8> {
 }
 
 fn lettered(letter: char, modifiers: KeyModifiers, application: bool) -> Vec<u8> {
-    match held(modifiers) {
+    match modifier_parameter(modifiers) {
         Some(held) => format!("\x1b[1;{held}{letter}"),
         None if application => format!("\x1bO{letter}"),
         None => format!("\x1b[{letter}"),
@@ -157,7 +160,7 @@ fn lettered(letter: char, modifiers: KeyModifiers, application: bool) -> Vec<u8>
 }
 
 fn numbered(number: u8, modifiers: KeyModifiers) -> Vec<u8> {
-    match held(modifiers) {
+    match modifier_parameter(modifiers) {
         Some(held) => format!("\x1b[{number};{held}~"),
         None => format!("\x1b[{number}~"),
     }
@@ -173,15 +176,19 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_the_panes_are_theirs_alone() {
+    fn keys_of_the_panes_are_not_sent_to_the_client() {
         for (code, modifiers, wanted) in [
-            (KeyCode::Char('c'), KeyModifiers::CONTROL, Action::End),
+            (
+                KeyCode::Char('c'),
+                KeyModifiers::CONTROL,
+                Action::EndSession,
+            ),
             (KeyCode::Char('3'), KeyModifiers::ALT, Action::Focus(3)),
             (KeyCode::F(6), KeyModifiers::NONE, Action::Next),
             (KeyCode::F(6), KeyModifiers::SHIFT, Action::Previous),
             (KeyCode::F(2), KeyModifiers::NONE, Action::Zoom),
-            (KeyCode::PageUp, KeyModifiers::NONE, Action::Back),
-            (KeyCode::PageDown, KeyModifiers::NONE, Action::Forth),
+            (KeyCode::PageUp, KeyModifiers::NONE, Action::ScrollBack),
+            (KeyCode::PageDown, KeyModifiers::NONE, Action::ScrollForward),
             (KeyCode::F(1), KeyModifiers::NONE, Action::Help),
             (KeyCode::Char('c'), KeyModifiers::ALT, Action::Pass),
             (KeyCode::Char('3'), KeyModifiers::NONE, Action::Pass),
@@ -198,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_becomes_what_a_terminal_sends() {
+    fn a_key_is_encoded_as_a_terminal_sends_it() {
         let (none, alt) = (KeyModifiers::NONE, KeyModifiers::ALT);
         let control = KeyModifiers::CONTROL;
         for (code, modifiers, sent) in [
@@ -235,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn cursor_keys_are_as_the_program_has_set_them() {
+    fn cursor_keys_follow_the_mode_that_the_program_has_set() {
         let up = key(KeyCode::Up, KeyModifiers::NONE);
         assert_eq!(encode(up, true), b"\x1bOA");
         let with_control = key(KeyCode::Up, KeyModifiers::CONTROL);
@@ -243,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paste_is_in_brackets_where_the_program_wants_them_and_cannot_end_them() {
+    fn a_paste_is_bracketed_on_request_and_cannot_close_the_brackets() {
         assert_eq!(encode_paste("a\nb\r\nc", false), b"a\rb\rc");
         assert_eq!(encode_paste("a\nb", true), b"\x1b[200~a\rb\x1b[201~");
         assert_eq!(

@@ -1,21 +1,22 @@
-//! Where the panes are: how many fit on a screen, which ones are shown, and in which rectangles.
+//! Layout of the panes: how many fit on a screen, which are visible, and in which rectangles.
 
 use ratatui::layout::Rect;
 
-/// The smallest pane that several of may be on a screen, frame included.
-const SMALLEST: (u16, u16) = (30, 6);
+/// The smallest size of a pane, with its frame, if more than one is visible.
+const MIN_SIZE: (u16, u16) = (30, 6);
 
-/// Beyond this, more room makes a pane no more readable.
-const LARGEST: (u16, u16) = (60, 16);
+/// The size above which a pane gets no easier to read.
+const USEFUL_SIZE: (u16, u16) = (60, 16);
 
-/// A pane by its number, and its place on the screen, frame included.
+/// A visible pane, and its area on the screen with its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tile {
+    /// The index of the pane.
     pub(crate) pane: usize,
     pub(crate) area: Rect,
 }
 
-/// Splits the screen into what is for the panes, and the status line under it.
+/// Splits the screen into the area of the panes, and the status line below it.
 pub(crate) fn split(screen: Rect) -> (Rect, Rect) {
     let height = screen.height.saturating_sub(1);
     let panes = Rect { height, ..screen };
@@ -27,9 +28,10 @@ pub(crate) fn split(screen: Rect) -> (Rect, Rect) {
     (panes, status)
 }
 
-/// The panes that are shown in `area`, of `count`: all of them where they fit, else the screenful that `focus` is in. With `zoomed` only that one.
+/// Arranges `count` panes in `area`: all of them if they fit, else the screenful with the pane
+/// `focus`. If `zoomed`, only that pane.
 ///
-/// Together they cover `area`. None of several is smaller than 30 by 6 cells; a single one is as large as the area, however small that is.
+/// The tiles cover `area`. Unless there is only one, they have at least 30 by 6 cells.
 pub(crate) fn arrange(count: usize, area: Rect, focus: usize, zoomed: bool) -> Vec<Tile> {
     if count == 0 {
         return Vec::new();
@@ -39,7 +41,8 @@ pub(crate) fn arrange(count: usize, area: Rect, focus: usize, zoomed: bool) -> V
     let first = (focus / shown * shown).min(count - shown);
     let mut tiles = Vec::with_capacity(shown);
     for row in 0..rows {
-        // What does not divide evenly goes to the lower rows, so that the server's log, which comes first, has the wider place.
+        // If the panes do not divide evenly, the lower rows have more of them, so that the server's
+        // log, which comes first, is wider.
         let (begin, end) = (row * shown / rows, (row + 1) * shown / rows);
         let (y, height) = share(area.y, area.height, row, rows);
         for pane in begin..end {
@@ -59,8 +62,8 @@ pub(crate) fn arrange(count: usize, area: Rect, focus: usize, zoomed: bool) -> V
     tiles
 }
 
-/// What is in a pane's frame. A pane that has no room for one is without it.
-pub(crate) fn inside(area: Rect) -> Rect {
+/// The area inside a pane's frame. A pane that is too small for a frame has none.
+pub(crate) fn inside_frame(area: Rect) -> Rect {
     if area.width < 4 || area.height < 3 {
         return area;
     }
@@ -72,7 +75,8 @@ pub(crate) fn inside(area: Rect) -> Rect {
     }
 }
 
-/// What is in the server's pane: its log, and under it the line that is typed, where there is room for both.
+/// Splits the inside of the server's pane into its log and, if there is space for both, the line
+/// that is typed below it.
 pub(crate) fn log_and_line(inside: Rect) -> (Rect, Rect) {
     if inside.height < 2 {
         return (
@@ -86,7 +90,7 @@ pub(crate) fn log_and_line(inside: Rect) -> (Rect, Rect) {
     split(inside)
 }
 
-/// How many of `count` panes are shown at a time, and in how many rows.
+/// How many of `count` panes are visible at a time, and in how many rows.
 fn grid(count: usize, area: Rect) -> (usize, usize) {
     (2..=count)
         .rev()
@@ -94,29 +98,29 @@ fn grid(count: usize, area: Rect) -> (usize, usize) {
         .unwrap_or((1, 1))
 }
 
-/// The number of rows in which so many panes are most readable; `None` where they do not fit.
+/// The number of rows in which `shown` panes are easiest to read; none if they do not fit.
 fn best_rows(shown: usize, area: Rect) -> Option<usize> {
     let mut best = None;
-    let mut best_worth = 0;
+    let mut best_score = 0;
     for rows in 1..=shown {
         let columns = shown.div_ceil(rows);
         let (width, height) = (
             usize::from(area.width) / columns,
             usize::from(area.height) / rows,
         );
-        if width < usize::from(SMALLEST.0) || height < usize::from(SMALLEST.1) {
+        if width < usize::from(MIN_SIZE.0) || height < usize::from(MIN_SIZE.1) {
             continue;
         }
-        let worth = width.min(usize::from(LARGEST.0)) * height.min(usize::from(LARGEST.1));
-        if worth > best_worth {
-            best_worth = worth;
+        let score = width.min(usize::from(USEFUL_SIZE.0)) * height.min(usize::from(USEFUL_SIZE.1));
+        if score > best_score {
+            best_score = score;
             best = Some(rows);
         }
     }
     best
 }
 
-/// The place of part `index` of `parts` in a length that begins at `start`.
+/// The start and length of part `index` of `parts` of a length that begins at `start`.
 fn share(start: u16, length: u16, index: usize, parts: usize) -> (u16, u16) {
     let at = |index: usize| (usize::from(length) * index / parts) as u16;
     (start + at(index), at(index + 1) - at(index))
@@ -131,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn panes_cover_the_screen_and_none_of_several_is_too_small() {
+    fn panes_cover_the_screen_and_are_not_too_small() {
         for screen in every_size() {
             let (area, status) = split(screen);
             assert_eq!(area.height + status.height, screen.height);
@@ -154,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn every_pane_is_shown_when_it_has_the_focus() {
+    fn the_focused_pane_is_always_visible() {
         for screen in [
             Rect::new(0, 0, 20, 6),
             Rect::new(0, 0, 80, 24),
@@ -185,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_pane_is_the_wider_one() {
+    fn the_pane_of_the_server_is_wider_than_the_others() {
         let tiles = arrange(3, Rect::new(0, 0, 80, 23), 0, false);
         let areas: Vec<Rect> = tiles.iter().map(|tile| tile.area).collect();
         let expected = [

@@ -1,17 +1,20 @@
-//! The built-in panes: the server's log and every client on one terminal, with nothing else to install.
+//! Built-in panes: the server's log and every client on one terminal, with nothing to install.
 //!
 //! ```text
-//!   keys ──▶ State: panes, focus, zoom ──▶ a pane's writer ──▶ pseudo-terminal ──▶ chat-client
-//!               │                                                                     │
-//!               ▼                     Wake                                            ▼
-//!   screen ◀── draw ◀──────────────────────────── a pane's reader, emulation ◀── pseudo-terminal
+//!   keys ─▶ PanesState: focus, zoom ─▶ InputQueue ─▶ pane's writer ─▶ pseudo-terminal ─▶ client
+//!                  │                                                                       │
+//!                  ▼      Redraw                                                           ▼
+//!   screen ◀──── draw ◀────────────── Emulation ◀─── pane's reader ◀─────────── pseudo-terminal
 //! ```
 //!
-//! The thread `draw` alone writes to the terminal, at most 60 times a second, and sleeps while nothing changes. `keys` reads the terminal. Each client
-//! has two threads called `pane`: one reads what it writes into the emulation of its terminal, the other writes what is typed for it. So a terminal that takes nothing
-//! holds up `draw`, and a client that reads nothing its own writer, and neither of them anything else.
+//! Only the thread `draw` writes to the terminal, at most 60 times a second, and it sleeps while
+//! nothing changes. The thread `keys` reads the terminal. Each client has two threads, both called
+//! `pane` and its window's ID: one feeds the client's output to an emulation of a terminal, the
+//! other one writes what is typed for the client. So a terminal that does not read blocks only
+//! `draw`, and a client that does not read blocks only its own writer.
 //!
-//! The locks: the state's, and in it a pane's; [`redraw`] has one that is never held while another is taken.
+//! Lock order: the state, then a pane's content. [`Redraw`] and [`input_queue`] take no other lock
+//! while theirs is held.
 
 mod draw;
 mod emulation;
@@ -41,9 +44,9 @@ use ratatui::crossterm::terminal::{self, Clear, ClearType};
 use ratatui::layout::{Position, Rect};
 
 use crate::launcher::display::panes::host_terminal::HostTerminal;
-use crate::launcher::display::panes::pane::Inside;
+use crate::launcher::display::panes::pane::PaneContent;
 use crate::launcher::display::panes::redraw::Redraw;
-use crate::launcher::display::panes::state::{Effect, SERVER, State};
+use crate::launcher::display::panes::state::{Effect, PanesState, SERVER};
 use crate::launcher::display::panes::terminal_watchdog::TerminalWatchdog;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
@@ -51,100 +54,83 @@ use crate::sync::Mutex;
 use crate::tty::input::Keyboard;
 
 pub(crate) use crate::launcher::display::panes::host_terminal::check;
-pub(crate) use crate::launcher::display::panes::terminal_watchdog::keep;
+pub(crate) use crate::launcher::display::panes::state::{PanesEvent, TerminalFeatures};
+pub(crate) use crate::launcher::display::panes::terminal_watchdog::keep_terminal;
 
 pub(crate) const NAME: &str = "panes";
 
-/// Time that the terminal has to take its last frame before it is given back all the same.
+/// Time for the terminal to take its last frame before it is restored.
 const LAST_FRAME: Duration = Duration::from_millis(300);
 
-/// Makes a terminal ring.
+/// Rings the terminal's bell.
 const BELL: u8 = 0x07;
 
-/// What the terminal can show.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Look {
-    pub(crate) coloured: bool,
-    /// Whether there is more than ASCII.
-    pub(crate) unicode: bool,
-}
-
-/// What the session is told.
-pub(crate) enum Happening {
-    /// Ctrl+C.
-    Interrupt,
-    /// A line for the server's console, with its ending.
-    InputQueue(Vec<u8>),
-    /// The client of this window has left, and is to be started again.
-    Again(usize),
-    /// The terminal cannot be drawn on any more.
-    Failed,
-}
-
-/// The panes, on a terminal that is theirs until this is dropped.
+/// Panes on a terminal. Dropping them restores the terminal.
 pub(crate) struct Panes {
-    shared: Arc<Shared>,
-    ended: Receiver<()>,
-    /// Stands by until the terminal was given back.
-    keeper: Option<TerminalWatchdog>,
+    shared: Arc<SharedPanes>,
+    /// Closed when the thread `draw` has ended.
+    drawn: Receiver<()>,
+    /// Runs until the terminal is restored.
+    watchdog: Option<TerminalWatchdog>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+/// What the threads share.
+struct SharedPanes {
+    state: Mutex<PanesState>,
     redraw: Arc<Redraw>,
 }
 
-impl Shared {}
-
 impl Panes {
-    /// Takes the terminal, with room for `clients`. `on_happening` is called in the threads of the panes, and must not wait for them.
+    /// Takes over the terminal, with space for panes of `clients`. `on_event` is called in the
+    /// threads of the panes, and must not wait for them.
     ///
     /// # Errors
-    /// The terminal is gone, or no process or thread is to be had.
+    /// The terminal is gone, or a process or thread cannot be started.
     pub(crate) fn start(
-        look: Look,
+        features: TerminalFeatures,
         clients: usize,
-        on_happening: impl Fn(Happening) + Clone + Send + Sync + 'static,
+        on_event: impl Fn(PanesEvent) + Clone + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let keeper = TerminalWatchdog::start()?;
+        let watchdog = TerminalWatchdog::start()?;
         let redraw = Arc::new(Redraw::default());
-        let (on_panic, woken) = (on_happening.clone(), Arc::clone(&redraw));
-        let outer = HostTerminal::take(move || {
-            woken.end();
-            on_panic(Happening::Failed);
+        let (on_panic, to_end) = (on_event.clone(), Arc::clone(&redraw));
+        let terminal = HostTerminal::take(move || {
+            to_end.end();
+            on_panic(PanesEvent::Failed);
         })?;
-        // Before the size is asked for, so that no change of it is missed.
+        // Opened before the size is read, so that no change of it is missed.
         let keyboard = Keyboard::open()?;
         let size = terminal::size()?;
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State::new(look, size, clients)),
+        let shared = Arc::new(SharedPanes {
+            state: Mutex::new(PanesState::new(features, size, clients)),
             redraw,
         });
-        shared.redraw.at_once();
-        let (end, ended) = mpsc::channel();
-        let (drawn, failed) = (Arc::clone(&shared), on_happening.clone());
+        shared.redraw.request_now();
+        let (ending, drawn) = mpsc::channel();
+        let (to_draw, on_failure) = (Arc::clone(&shared), on_event.clone());
         thread::Builder::new().name("draw".into()).spawn(move || {
-            if draw(&drawn, outer).is_err() {
-                failed(Happening::Failed);
+            if draw(&to_draw, terminal).is_err() {
+                on_failure(PanesEvent::Failed);
             }
-            drop(end);
+            drop(ending);
         })?;
         let panes = Self {
             shared: Arc::clone(&shared),
-            ended,
-            keeper: Some(keeper),
+            drawn,
+            watchdog: Some(watchdog),
         };
-        // Not joined: nothing ends a read of a terminal but the end of the process.
+        // Never joined: only the end of the process ends a read of a terminal.
         thread::Builder::new()
             .name("keys".into())
-            .spawn(move || read_keys(keyboard, &shared, on_happening))?;
+            .spawn(move || read_keys(keyboard, &shared, on_event))?;
         Ok(panes)
     }
 
-    /// Opens a pane for the client of `window`, or starts another one in the pane that it has had. `on_end` is called when it has ended.
+    /// Starts the client of `window` in a new pane, or in the pane that the window has already.
+    /// `on_end` is called when the client has ended.
     ///
     /// # Errors
-    /// There is no terminal for it, it cannot be started, or there is no thread.
+    /// The client, its terminal or a thread cannot be started.
     pub(crate) fn open(
         &self,
         window: &WindowSpec,
@@ -152,19 +138,19 @@ impl Panes {
     ) -> io::Result<ChildProcess> {
         let redraw = &self.shared.redraw;
         let child = self.shared.state.lock().open(window, redraw, on_end);
-        redraw.at_once();
+        redraw.request_now();
         child
     }
 
-    /// A way to show something in the server's pane.
+    /// A handle to show lines in the server's pane.
     pub(crate) fn log(&self) -> Log {
         Log {
-            inside: self.shared.state.lock().panes[SERVER].inside(),
+            content: self.shared.state.lock().panes[SERVER].content(),
             redraw: Arc::clone(&self.shared.redraw),
         }
     }
 
-    /// Says in its title what the server is.
+    /// Shows the server's address and the number of members online in the title of its pane.
     pub(crate) fn set_server(&self, address: SocketAddr, online: usize) {
         let titles = vec![
             format!("server {address} · {online} online"),
@@ -173,54 +159,56 @@ impl Panes {
             "server".into(),
         ];
         self.shared.state.lock().panes[SERVER].set_titles(titles);
-        self.shared.redraw.changed();
+        self.shared.redraw.request();
     }
 }
 
 impl Drop for Panes {
     fn drop(&mut self) {
         self.shared.redraw.end();
-        match self.ended.recv_timeout(LAST_FRAME) {
-            // The thread has dropped its end, and given the terminal back before.
+        match self.drawn.recv_timeout(LAST_FRAME) {
+            // The thread has restored the terminal, and dropped its end.
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
-                if let Some(keeper) = self.keeper.take() {
-                    keeper.dismiss();
+                if let Some(watchdog) = self.watchdog.take() {
+                    watchdog.dismiss();
                 }
             }
-            // The terminal takes nothing. The thread ends with the process, and the keeper does what it can.
+            // The terminal does not read. The thread ends with the process, and the watchdog does
+            // what it can.
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }
 
-/// Shows something in the server's pane.
+/// Shows lines in the server's pane.
 #[derive(Clone)]
 pub(crate) struct Log {
-    inside: Arc<Mutex<Inside>>,
+    content: Arc<Mutex<PaneContent>>,
     redraw: Arc<Redraw>,
 }
 
 impl Log {
-    /// Shows whole lines. Never waits for the terminal.
+    /// Shows whole lines. Does not wait for the terminal.
     pub(crate) fn show(&self, lines: &[u8]) {
-        self.inside.lock().show(lines);
-        self.redraw.changed();
+        self.content.lock().show(lines);
+        self.redraw.request();
     }
 }
 
-/// Reads the terminal until that fails: without keys there would be no way to end the session.
-fn read_keys(mut keyboard: Keyboard, shared: &Shared, on_happening: impl Fn(Happening)) {
+/// Handles the terminal's input. If reading fails, the panes fail: without keys, the user could not
+/// end the session.
+fn read_keys(mut keyboard: Keyboard, shared: &SharedPanes, on_event: impl Fn(PanesEvent)) {
     while let Ok(event) = keyboard.read() {
         match event {
             Input::Key(key) if key.kind != KeyEventKind::Release => {
                 let effect = shared.state.lock().key(key);
                 match effect {
-                    Effect::Seen => {}
-                    Effect::Passed => {
-                        shared.redraw.expect();
+                    Effect::Changed => {}
+                    Effect::SentToClient => {
+                        shared.redraw.expect_echo();
                         continue;
                     }
-                    Effect::Session(happening) => on_happening(happening),
+                    Effect::Event(event) => on_event(event),
                 }
             }
             Input::Paste(text) => shared.state.lock().paste(&text),
@@ -232,16 +220,16 @@ fn read_keys(mut keyboard: Keyboard, shared: &Shared, on_happening: impl Fn(Happ
             }
             Input::Key(_) | Input::Mouse(_) => continue,
         }
-        shared.redraw.at_once();
+        shared.redraw.request_now();
     }
-    on_happening(Happening::Failed);
+    on_event(PanesEvent::Failed);
 }
 
-/// Draws until the end, and gives the terminal back.
+/// Draws until [`Redraw::end`], and then restores the terminal.
 ///
 /// # Errors
 /// The terminal is gone.
-fn draw(shared: &Shared, mut outer: HostTerminal) -> io::Result<()> {
+fn draw(shared: &SharedPanes, mut terminal: HostTerminal) -> io::Result<()> {
     let mut shown = Buffer::empty(Rect::ZERO);
     let mut shown_cursor = None;
     let mut last = Instant::now();
@@ -249,8 +237,8 @@ fn draw(shared: &Shared, mut outer: HostTerminal) -> io::Result<()> {
         last = Instant::now();
         let (next, cursor, rang) = {
             let mut state = shared.state.lock();
-            state.fit();
-            let rang = state.hear_bells();
+            state.fit_panes();
+            let rang = state.take_bells();
             let (columns, rows) = state.size;
             let mut next = Buffer::empty(Rect::new(0, 0, columns, rows));
             let cursor = draw::draw(&mut state, &mut next);
@@ -259,17 +247,18 @@ fn draw(shared: &Shared, mut outer: HostTerminal) -> io::Result<()> {
         let mut frame = changes(&mut shown, next, shown_cursor, cursor)?;
         shown_cursor = cursor;
         if rang {
-            // However often it did since the last frame.
+            // Once, however many bells rang since the last frame.
             frame.push(BELL);
         }
         if !frame.is_empty() {
-            outer.show(&frame)?;
+            terminal.show(&frame)?;
         }
     }
     Ok(())
 }
 
-/// What makes the terminal show `next` where it shows `shown`, which becomes `next`; empty where that is the same.
+/// The bytes that make a terminal that shows `shown` show `next`; empty if it does already. `shown`
+/// becomes `next`.
 fn changes(
     shown: &mut Buffer,
     next: Buffer,

@@ -1,4 +1,4 @@
-//! One pane: a terminal of its own, and the program that runs in it, if it has one.
+//! One pane: an emulated terminal, and the client that runs in it. The server's pane has no client.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -16,22 +16,23 @@ use crate::launcher::process::ChildProcess;
 use crate::protocol::text;
 use crate::sync::{Mutex, MutexGuard};
 
-/// What a pane shows when its program has ended.
+/// The note that a pane shows when its client has ended.
 const LEFT: &[u8] = b"\x1b[1mleft; Enter starts it again\x1b[m\x1b[?25l";
 
-/// What is in a pane, as its reader and who draws it share it. Nobody waits for anything while holding its lock.
-pub(crate) struct Inside {
+/// A pane's content, which its reader and the thread that draws share. No thread blocks while it
+/// holds the lock.
+pub(crate) struct PaneContent {
     pub(crate) emulation: Emulation,
-    /// Whether the program is there. The server's pane has none.
-    pub(crate) runs: bool,
-    /// Whether it rang the bell while another pane had the focus, and has not had it since.
-    pub(crate) calls: bool,
-    /// What was shown in the server's pane; a program shows what it likes.
+    /// Whether a client is running in the pane.
+    pub(crate) is_running: bool,
+    /// Whether the bell rang since the pane last had the focus.
+    pub(crate) is_calling: bool,
+    /// The lines that were shown in the server's pane.
     lines: Lines,
 }
 
-impl Inside {
-    /// Shows whole lines of ours, cut at words.
+impl PaneContent {
+    /// Shows whole lines, wrapped at words.
     pub(crate) fn show(&mut self, lines: &[u8]) {
         let columns = self.emulation.screen().size().1;
         let rows = self.lines.add(lines, columns.into());
@@ -39,36 +40,35 @@ impl Inside {
     }
 }
 
-/// A pane.
 pub(crate) struct Pane {
-    /// What it is called until its program gives it another title, in forms that stand as [`Pane::titles`] gives them.
+    /// The title until the client sets one, in forms from the longest to the shortest.
     titles: Vec<String>,
-    inside: Arc<Mutex<Inside>>,
-    client: Option<Client>,
+    content: Arc<Mutex<PaneContent>>,
+    client: Option<PaneClient>,
     size: (u16, u16),
 }
 
-/// The program's side of a client's pane.
-struct Client {
-    /// The window's number in the session.
+/// The connection to a pane's client.
+struct PaneClient {
+    /// The window's ID in the session.
     window: usize,
-    /// Until the program has ended, which may be long before it is started again.
+    /// The pseudo-terminal, until the client has ended.
     terminal: Option<Box<dyn MasterPty + Send>>,
-    typed: Arc<InputQueue>,
+    input: Arc<InputQueue>,
 }
 
 impl Pane {
-    /// A pane without a program, with so many columns and rows inside.
+    /// A pane without a client, with `size` columns and rows inside.
     pub(crate) fn new(title: String, size: (u16, u16)) -> Self {
-        let inside = Inside {
+        let content = PaneContent {
             emulation: Emulation::new(size.0, size.1),
-            runs: false,
-            calls: false,
+            is_running: false,
+            is_calling: false,
             lines: Lines::default(),
         };
         Self {
             titles: vec![title],
-            inside: Arc::new(Mutex::new(inside)),
+            content: Arc::new(Mutex::new(content)),
             client: None,
             size,
         }
@@ -77,7 +77,7 @@ impl Pane {
     /// Starts the client of `window` in this pane, for the first time or after one has ended in it.
     ///
     /// # Errors
-    /// There is no terminal for it, it cannot be started, or there is no thread.
+    /// The client, its pseudo-terminal or a thread cannot be started.
     pub(crate) fn start(
         &mut self,
         window: &WindowSpec,
@@ -88,10 +88,11 @@ impl Pane {
             .openpty(pty_size(self.size))
             .map_err(io::Error::other)?;
         let mut command = CommandBuilder::from_argv(window.client_command.clone());
-        // It would start in the user's home. A folder that is not there any more has no name, and will do all the same.
+        // By default the client would start in the home directory. Unlike a path, `.` also works if
+        // the current directory was removed.
         command.cwd(".");
         command.env("TERM", "xterm-256color");
-        // What says which terminal this is, or how large, is not true of the pane.
+        // These variables describe the terminal around the panes.
         for variable in ["COLORTERM", "COLUMNS", "LINES", "TERM_PROGRAM", "TMUX"] {
             command.env_remove(variable);
         }
@@ -100,28 +101,29 @@ impl Pane {
         }
         let reader = master.try_clone_reader().map_err(io::Error::other)?;
         let writer = master.take_writer().map_err(io::Error::other)?;
-        let typed = Arc::new(InputQueue::default());
+        let input = Arc::new(InputQueue::default());
         let name = format!("pane {}", window.id);
         {
-            let mut inside = self.lock();
-            inside.runs = true;
-            inside.emulation.reset();
+            let mut content = self.lock();
+            content.is_running = true;
+            content.emulation.reset();
         }
-        let waiting = Arc::clone(&typed);
-        // Neither is joined: both end with the program, which closes its side of the terminal.
-        let (inside, redraw, answers) = (self.inside(), Arc::clone(redraw), Arc::clone(&typed));
+        let queue = Arc::clone(&input);
+        // Neither thread is joined: both end with the client, which closes its side of the
+        // terminal.
+        let (content, redraw, answers) = (self.content(), Arc::clone(redraw), Arc::clone(&input));
         let (end, ended) = mpsc::channel::<()>();
         thread::Builder::new().name(name.clone()).spawn(move || {
-            read(reader, &inside, &answers, &redraw);
+            read(reader, &content, &answers, &redraw);
             answers.end();
-            // Who starts it again must know already that it has ended.
+            // The session must know of the end before the note lets the user restart the client.
             let _ = ended.recv();
-            say_that_it_left(&inside);
-            redraw.changed();
+            show_left(&content);
+            redraw.request();
         })?;
         thread::Builder::new()
             .name(name.clone())
-            .spawn(move || write(writer, &waiting))?;
+            .spawn(move || write(writer, &queue))?;
         let process: Box<dyn portable_pty::Child> =
             slave.spawn_command(command).map_err(io::Error::other)?;
         let process = process
@@ -131,40 +133,42 @@ impl Pane {
             on_end();
             drop(end);
         })?;
-        self.client = Some(Client {
+        self.client = Some(PaneClient {
             window: window.id,
             terminal: Some(master),
-            typed,
+            input,
         });
         Ok(child)
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock()
+    pub(crate) fn lock(&self) -> MutexGuard<'_, PaneContent> {
+        self.content.lock()
     }
 
-    /// What the session calls its window; the server's has none.
+    /// The ID of the window; none for the server's pane.
     pub(crate) fn window(&self) -> Option<usize> {
         self.client.as_ref().map(|client| client.window)
     }
 
-    /// Gives it a title, in forms from the longest to the shortest.
+    /// Sets the title, in forms from the longest to the shortest.
     pub(crate) fn set_titles(&mut self, titles: Vec<String>) {
         self.titles = titles;
     }
 
-    /// What it is called: by its program, as windows are, else as it was opened. In forms from the longest to the shortest.
-    pub(crate) fn titles(&self, inside: &Inside) -> Vec<String> {
-        let Some(title) = inside.emulation.title() else {
+    /// The title that the client has set, like that of a window, or else the pane's own, in forms
+    /// from the longest to the shortest.
+    pub(crate) fn titles(&self, content: &PaneContent) -> Vec<String> {
+        let Some(title) = content.emulation.title() else {
             return self.titles.clone();
         };
         let title = text::clean(title).replace(" - ", " · ");
-        // How many lines nobody has read stands at the end: `chat 1 - ala (3)`.
+        // The number of unread lines may be at the end: `chat 1 - ala (3)`.
         let without_count = title.rsplit_once(" (").map(|(name, _)| name.to_owned());
         std::iter::once(title).chain(without_count).collect()
     }
 
-    /// The name of the member who is in it, where its title, which is ASCII, can tell it.
+    /// The name of the member in the pane. The client's title is ASCII, so some names are not
+    /// known.
     pub(crate) fn name(&self) -> Option<String> {
         let titles = self.titles(&self.lock());
         let (_, name) = titles.last()?.split_once(" · ")?;
@@ -172,55 +176,54 @@ impl Pane {
         is_whole.then(|| name.to_owned())
     }
 
-    /// A way to write in it for what is no program.
-    pub(crate) fn inside(&self) -> Arc<Mutex<Inside>> {
-        Arc::clone(&self.inside)
+    pub(crate) fn content(&self) -> Arc<Mutex<PaneContent>> {
+        Arc::clone(&self.content)
     }
 
-    /// Gives it this many columns and rows inside.
+    /// Sets the columns and rows inside the pane.
     pub(crate) fn resize(&mut self, size: (u16, u16)) {
         if self.size == size {
             return;
         }
         self.size = size;
         let (columns, rows) = size;
-        let mut inside = self.lock();
+        let mut content = self.lock();
         if let Some(client) = &self.client {
-            inside.emulation.resize(columns, rows);
+            content.emulation.resize(columns, rows);
             if let Some(terminal) = &client.terminal {
-                // It fails where the program has ended.
+                // Fails if the client has ended.
                 let _ = terminal.resize(pty_size(size));
             }
         } else {
-            let lines = inside.lines.all(columns.max(1).into());
-            inside.emulation.show_alone(columns, rows, &lines);
+            let lines = content.lines.all(columns.max(1).into());
+            content.emulation.show_alone(columns, rows, &lines);
         }
     }
 
-    /// Closes the terminal of a program that has ended.
+    /// Closes the pseudo-terminal if the client has ended.
     pub(crate) fn close_ended(&mut self) {
         if let Some(client) = &mut self.client
-            && !self.inside.lock().runs
+            && !self.content.lock().is_running
         {
             client.terminal = None;
         }
     }
 
-    /// Sends the program what was typed, as [`InputQueue::push`] takes it.
+    /// Queues input for the client, as [`InputQueue::push`].
     pub(crate) fn send(&self, bytes: &[u8]) {
         if let Some(client) = &self.client {
-            client.typed.push(bytes);
+            client.input.push(bytes);
         }
     }
 
-    /// Whether what was typed last is not going to reach the program.
-    pub(crate) fn refuses(&self) -> bool {
+    /// Whether the last input was rejected, because the client does not read.
+    pub(crate) fn rejects_input(&self) -> bool {
         self.client
             .as_ref()
-            .is_some_and(|client| client.typed.refuses())
+            .is_some_and(|client| client.input.is_rejecting())
     }
 
-    /// Tells the program, if it wants to know, that it has the focus now, or no longer.
+    /// Gives the pane the focus, or takes it away, and tells the client if it has asked for that.
     pub(crate) fn focus(&self, gained: bool) {
         let report = self.lock().emulation.focus(gained);
         if let Some(report) = report {
@@ -237,19 +240,19 @@ fn pty_size((cols, rows): (u16, u16)) -> PtySize {
     }
 }
 
-/// Writes what is typed, all at once that has come meanwhile; a program that does not read holds up this thread alone.
-fn write(mut writer: Box<dyn Write + Send>, typed: &InputQueue) {
-    while let Some(bytes) = typed.take() {
+/// Writes queued input to the client. If the client does not read, only this thread blocks.
+fn write(mut writer: Box<dyn Write + Send>, input: &InputQueue) {
+    while let Some(bytes) = input.take() {
         if writer.write_all(&bytes).is_err() {
             return;
         }
     }
 }
 
-/// Reads what the program writes, until it has ended.
+/// Reads the client's output until the client has ended, and answers its queries.
 fn read(
     mut reader: Box<dyn Read + Send>,
-    inside: &Mutex<Inside>,
+    content: &Mutex<PaneContent>,
     answers: &InputQueue,
     redraw: &Redraw,
 ) {
@@ -262,13 +265,13 @@ fn read(
             Err(_) => break,
         };
         let (answer, has_focus) = {
-            let emulation = &mut inside.lock().emulation;
+            let emulation = &mut content.lock().emulation;
             (emulation.process(&buffer[..count]), emulation.has_focus())
         };
         if has_focus {
-            redraw.changed_in_focus();
+            redraw.request_in_focus();
         } else {
-            redraw.changed();
+            redraw.request();
         }
         if !answer.is_empty() {
             answers.push(&answer);
@@ -276,9 +279,9 @@ fn read(
     }
 }
 
-fn say_that_it_left(inside: &Mutex<Inside>) {
-    let mut inside = inside.lock();
-    inside.runs = false;
-    inside.emulation.reset();
-    inside.emulation.process(LEFT);
+fn show_left(content: &Mutex<PaneContent>) {
+    let mut content = content.lock();
+    content.is_running = false;
+    content.emulation.reset();
+    content.emulation.process(LEFT);
 }

@@ -1,84 +1,82 @@
-//! How the thread that draws learns that there is something new to draw, and sleeps while there is not.
+//! Requests for the thread that draws, which sleeps while there are none.
 
 use std::time::{Duration, Instant};
 
 use crate::sync::{Condvar, Mutex};
 
-/// Least time between two frames, unless somebody has typed.
+/// Minimum time between two frames, unless the user has typed.
 const FRAME: Duration = Duration::from_millis(16);
 
-/// How long after a key a program may show what it makes of it, and have that drawn at once.
-const ANSWER: Duration = Duration::from_millis(50);
+/// If a client responds to a key within this time, the response is drawn at once.
+const ECHO_TIME: Duration = Duration::from_millis(50);
 
-/// What there is to do for who draws.
 #[derive(Default)]
 pub(crate) struct Redraw {
     /// No other lock is taken while this one is held.
-    state: Mutex<State>,
-    told: Condvar,
+    state: Mutex<RedrawState>,
+    changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    changed: bool,
-    urgent: bool,
-    /// Until when a program that has got a key may answer.
-    answer_until: Option<Instant>,
-    ended: bool,
+struct RedrawState {
+    is_requested: bool,
+    is_urgent: bool,
+    /// The time until which output of the focused client is urgent, since it got a key.
+    echo_until: Option<Instant>,
+    has_ended: bool,
 }
 
 impl Redraw {
-    fn tell(&self, set: impl FnOnce(&mut State)) {
+    fn update(&self, set: impl FnOnce(&mut RedrawState)) {
         set(&mut self.state.lock());
-        self.told.notify_all();
+        self.changed.notify_all();
     }
 
-    /// There is something new to see.
-    pub(crate) fn changed(&self) {
-        self.tell(|state| state.changed = true);
+    /// Requests a frame.
+    pub(crate) fn request(&self) {
+        self.update(|state| state.is_requested = true);
     }
 
-    /// There is something new to see, for somebody who waits for it.
-    pub(crate) fn at_once(&self) {
-        self.tell(|state| (state.changed, state.urgent) = (true, true));
+    /// Requests a frame at once, for a user who waits for it.
+    pub(crate) fn request_now(&self) {
+        self.update(|state| (state.is_requested, state.is_urgent) = (true, true));
     }
 
-    /// The focused program has got a key, and is about to show it.
-    pub(crate) fn expect(&self) {
-        self.state.lock().answer_until = Some(Instant::now() + ANSWER);
+    /// Makes the next output of the focused client urgent, since the client got a key.
+    pub(crate) fn expect_echo(&self) {
+        self.state.lock().echo_until = Some(Instant::now() + ECHO_TIME);
     }
 
-    /// The focused program has something new to see, for somebody who waits for it if it has just got a key.
-    pub(crate) fn changed_in_focus(&self) {
-        self.tell(|state| {
-            state.changed = true;
-            state.urgent |= state
-                .answer_until
-                .is_some_and(|until| Instant::now() < until);
+    /// Requests a frame for output of the focused client, at once if the client just got a key.
+    pub(crate) fn request_in_focus(&self) {
+        self.update(|state| {
+            state.is_requested = true;
+            state.is_urgent |= state.echo_until.is_some_and(|until| Instant::now() < until);
         });
     }
 
-    /// Nothing is to be drawn any more.
+    /// Ends the drawing.
     pub(crate) fn end(&self) {
-        self.tell(|state| state.ended = true);
+        self.update(|state| state.has_ended = true);
     }
 
-    /// Waits until there is something to draw, where the last frame was begun at `last`. `false` at the end.
+    /// Waits until it is time for a frame after the one that began at `last`. Returns false after
+    /// [`Redraw::end`].
     pub(crate) fn wait(&self, last: Instant) -> bool {
         let mut state = self.state.lock();
         loop {
-            if state.ended {
+            if state.has_ended {
                 return false;
             }
             let pause = FRAME.saturating_sub(last.elapsed());
-            if state.changed && (state.urgent || pause.is_zero()) {
-                (state.changed, state.urgent) = (false, false);
+            if state.is_requested && (state.is_urgent || pause.is_zero()) {
+                (state.is_requested, state.is_urgent) = (false, false);
                 return true;
             }
-            state = if state.changed {
-                self.told.wait_timeout(state, pause)
+            state = if state.is_requested {
+                self.changed.wait_timeout(state, pause)
             } else {
-                self.told.wait(state)
+                self.changed.wait(state)
             };
         }
     }

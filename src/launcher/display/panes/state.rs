@@ -1,4 +1,4 @@
-//! All that is on the screen, and what keys do to it.
+//! State of the panes: what is on the screen, and how keys change it.
 
 use std::io;
 use std::sync::Arc;
@@ -10,48 +10,67 @@ use crate::launcher::display::panes::keys::{self, Action};
 use crate::launcher::display::panes::layout::{self, Tile};
 use crate::launcher::display::panes::pane::Pane;
 use crate::launcher::display::panes::redraw::Redraw;
-use crate::launcher::display::panes::{Happening, Look};
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
 use crate::protocol::commands;
 use crate::tty::console::{self, PROMPT};
 use crate::tty::editor::{Editor, EditorAction, History, Purpose, Refusal};
 
-/// The server's pane is the first one.
+/// The index of the server's pane.
 pub(crate) const SERVER: usize = 0;
 
-/// What a key has led to.
+/// What the terminal can show.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TerminalFeatures {
+    pub(crate) has_color: bool,
+    /// Whether it can show more than ASCII.
+    pub(crate) has_unicode: bool,
+}
+
+/// An event for the session.
+pub(crate) enum PanesEvent {
+    /// Ctrl+C was pressed.
+    Interrupt,
+    /// A line for the server's console was typed. It has its newline.
+    ConsoleLine(Vec<u8>),
+    /// The client of the window with this ID has left, and the user wants to start it again.
+    Restart(usize),
+    /// The terminal cannot be read or drawn on any longer.
+    Failed,
+}
+
+/// The effect of a key.
 pub(crate) enum Effect {
-    /// Something else is to be seen.
-    Seen,
-    /// A program got it, and will show what it makes of it.
-    Passed,
-    /// Something that is the session's business.
-    Session(Happening),
+    /// The screen has changed.
+    Changed,
+    /// A client got the key, and will probably change the screen.
+    SentToClient,
+    Event(PanesEvent),
 }
 
 /// The panes, and how they are shown.
-pub(crate) struct State {
-    pub(crate) look: Look,
+pub(crate) struct PanesState {
+    pub(crate) features: TerminalFeatures,
     /// The screen's columns and rows.
     pub(crate) size: (u16, u16),
-    /// How many panes there is to be room for: those that are there, and those that are about to be opened.
-    places: usize,
+    /// How many panes the screen has space for: the open ones, and those that the session is about
+    /// to open.
+    slots: usize,
     pub(crate) panes: Vec<Pane>,
     pub(crate) focus: usize,
     pub(crate) zoomed: bool,
     pub(crate) help: bool,
-    /// The line typed in the server's pane.
+    /// The line that is typed in the server's pane.
     pub(crate) line: Editor,
 }
 
-impl State {
-    /// The server's pane, and room for those of `clients`.
-    pub(crate) fn new(look: Look, size: (u16, u16), clients: usize) -> Self {
+impl PanesState {
+    /// The server's pane, and space for panes of `clients`.
+    pub(crate) fn new(features: TerminalFeatures, size: (u16, u16), clients: usize) -> Self {
         let mut state = Self {
-            look,
+            features,
             size,
-            places: 1 + clients,
+            slots: 1 + clients,
             panes: Vec::new(),
             focus: SERVER,
             zoomed: false,
@@ -63,31 +82,33 @@ impl State {
         state
     }
 
-    /// Where the panes are that are shown.
+    /// The panes that are shown in `area`, and where.
     pub(crate) fn tiles(&self, area: Rect) -> Vec<Tile> {
-        layout::arrange(self.places, area, self.focus, self.zoomed)
+        layout::arrange(self.slots, area, self.focus, self.zoomed)
     }
 
-    /// Gives every pane that is shown the size of its place, and no pane a terminal that nobody has.
-    pub(crate) fn fit(&mut self) {
+    /// Gives every visible pane the size of its tile, and closes terminals of clients that have
+    /// ended.
+    pub(crate) fn fit_panes(&mut self) {
         self.panes.iter_mut().for_each(Pane::close_ended);
         let (area, _) = layout::split(self.screen());
         for tile in self.tiles(area) {
-            let size = content(tile);
+            let size = content_size(tile);
             if let Some(pane) = self.panes.get_mut(tile.pane) {
                 pane.resize(size);
             }
         }
     }
 
-    /// Whether a pane rang the bell since this was last asked. It is marked until it has the focus.
-    pub(crate) fn hear_bells(&mut self) -> bool {
+    /// Whether a pane rang the bell since the last call. The pane is marked until it gets the
+    /// focus.
+    pub(crate) fn take_bells(&mut self) -> bool {
         let mut rang = false;
         for (index, pane) in self.panes.iter().enumerate() {
-            let mut inside = pane.lock();
-            let rings = inside.emulation.take_bell();
-            inside.calls = (inside.calls || rings) && index != self.focus;
-            rang |= rings;
+            let mut content = pane.lock();
+            let has_rung = content.emulation.take_bell();
+            content.is_calling = (content.is_calling || has_rung) && index != self.focus;
+            rang |= has_rung;
         }
         rang
     }
@@ -96,15 +117,15 @@ impl State {
         Rect::new(0, 0, self.size.0, self.size.1)
     }
 
-    /// The columns and rows that there will be in a pane when it is shown.
+    /// The columns and rows inside a pane when it is visible.
     fn size_of(&self, pane: usize) -> (u16, u16) {
         let (area, _) = layout::split(self.screen());
-        let tiles = layout::arrange(self.places, area, pane, self.zoomed);
+        let tiles = layout::arrange(self.slots, area, pane, self.zoomed);
         let tile = tiles.into_iter().find(|tile| tile.pane == pane);
-        tile.map_or((0, 0), content)
+        tile.map_or((0, 0), content_size)
     }
 
-    /// Starts a client in the pane of its window, or in a new one.
+    /// Starts a client in the pane that its window has already, or in a new one.
     ///
     /// # Errors
     /// As [`Pane::start`].
@@ -122,9 +143,9 @@ impl State {
             return self.panes[pane].start(window, redraw, on_end);
         }
         let new = self.panes.len();
-        // One more than was planned is one that somebody has asked for just now.
-        let is_extra = new >= self.places;
-        self.places = self.places.max(new + 1);
+        // A pane beyond the planned ones was asked for with `/open`.
+        let is_extra = new >= self.slots;
+        self.slots = self.slots.max(new + 1);
         let mut pane = Pane::new(window.pane_title(), self.size_of(new));
         let child = pane.start(window, redraw, on_end)?;
         self.panes.push(pane);
@@ -143,46 +164,46 @@ impl State {
         self.panes[self.focus].focus(true);
     }
 
-    /// Does what a key is for.
+    /// Handles a key.
     pub(crate) fn key(&mut self, key: KeyEvent) -> Effect {
         let action = keys::action(key);
-        if std::mem::take(&mut self.help) && action != Action::End {
-            return Effect::Seen;
+        if std::mem::take(&mut self.help) && action != Action::EndSession {
+            return Effect::Changed;
         }
         let count = self.panes.len();
         match action {
-            Action::End => return Effect::Session(Happening::Interrupt),
+            Action::EndSession => return Effect::Event(PanesEvent::Interrupt),
             Action::Focus(pane) => self.focus_on(pane),
             Action::Next => self.focus_on((self.focus + 1) % count),
             Action::Previous => self.focus_on((self.focus + count - 1) % count),
             Action::Zoom => self.zoomed = !self.zoomed,
-            Action::Back => self.panes[self.focus].lock().emulation.scroll(1),
-            Action::Forth => self.panes[self.focus].lock().emulation.scroll(-1),
-            Action::Bottom if self.panes[self.focus].lock().emulation.scrolled() > 0 => {
+            Action::ScrollBack => self.panes[self.focus].lock().emulation.scroll(1),
+            Action::ScrollForward => self.panes[self.focus].lock().emulation.scroll(-1),
+            Action::ScrollToEnd if self.panes[self.focus].lock().emulation.scrolled() > 0 => {
                 self.panes[self.focus].lock().emulation.scroll_to_end();
             }
             Action::Help => self.help = true,
-            Action::Bottom | Action::Pass => return self.pass(key),
+            Action::ScrollToEnd | Action::Pass => return self.pass(key),
         }
-        Effect::Seen
+        Effect::Changed
     }
 
-    /// Hands a key to what is in the focused pane.
+    /// Passes a key to the client in the focused pane, or to the line in the server's.
     fn pass(&mut self, key: KeyEvent) -> Effect {
         let pane = &self.panes[self.focus];
-        let mut inside = pane.lock();
-        inside.emulation.scroll_to_end();
-        let application = inside.emulation.screen().application_cursor();
-        let runs = inside.runs;
-        drop(inside);
+        let mut content = pane.lock();
+        content.emulation.scroll_to_end();
+        let application = content.emulation.screen().application_cursor();
+        let is_running = content.is_running;
+        drop(content);
         match pane.window() {
             None => {
                 let names = || self.panes.iter().filter_map(Pane::name).collect::<Vec<_>>();
                 let complete =
                     |before: &str| console::complete(before, commands::of_console(), &names());
                 match self.line.key(key, complete) {
-                    Some(EditorAction::Submit) => return Effect::Session(self.typed()),
-                    Some(EditorAction::Refuse(refusal)) => self.refuse(&refusal),
+                    Some(EditorAction::Submit) => return Effect::Event(self.enter_line()),
+                    Some(EditorAction::Refuse(refusal)) => self.show_refusal(&refusal),
                     // The panes have their own Ctrl+C; the other keys have no use in a pane.
                     Some(
                         EditorAction::Interrupt
@@ -192,57 +213,58 @@ impl State {
                     )
                     | None => {}
                 }
-                Effect::Seen
+                Effect::Changed
             }
-            Some(window) if !runs && key.code == KeyCode::Enter => {
-                Effect::Session(Happening::Again(window))
+            Some(window) if !is_running && key.code == KeyCode::Enter => {
+                Effect::Event(PanesEvent::Restart(window))
             }
             Some(_) => {
                 pane.send(&keys::encode(key, application));
-                // A program that does not read shows nothing of it.
-                if pane.refuses() {
-                    Effect::Seen
+                // A client that does not read shows no echo of the key.
+                if pane.rejects_input() {
+                    Effect::Changed
                 } else {
-                    Effect::Passed
+                    Effect::SentToClient
                 }
             }
         }
     }
 
-    /// Hands what was pasted to what is in the focused pane.
+    /// Passes pasted text to the client in the focused pane, or to the line in the server's.
     pub(crate) fn paste(&mut self, text: &str) {
         let pane = &self.panes[self.focus];
-        let mut inside = pane.lock();
-        inside.emulation.scroll_to_end();
-        let bracketed = inside.emulation.screen().bracketed_paste();
-        drop(inside);
+        let mut content = pane.lock();
+        content.emulation.scroll_to_end();
+        let bracketed = content.emulation.screen().bracketed_paste();
+        drop(content);
         if pane.window().is_some() {
             pane.send(&keys::encode_paste(text, bracketed));
         } else if let Err(refusal) = self.line.paste(text) {
-            self.refuse(&refusal);
+            self.show_refusal(&refusal);
         }
     }
 
-    /// Says why the line has not taken something.
-    fn refuse(&self, refusal: &Refusal) {
+    /// Tells the user why the line has not taken the input.
+    fn show_refusal(&self, refusal: &Refusal) {
         let note = format!("\x1b[33m! {refusal}\x1b[m\n");
         self.panes[SERVER].lock().show(note.as_bytes());
     }
 
     /// Takes the submitted line, and shows it in the log, as a terminal would.
-    fn typed(&mut self) -> Happening {
+    fn enter_line(&mut self) -> PanesEvent {
         let line = self.line.take();
         let echo = format!("\x1b[2m{PROMPT}{line}\x1b[m\n");
         self.panes[SERVER].lock().show(echo.as_bytes());
-        Happening::InputQueue(format!("{line}\n").into_bytes())
+        PanesEvent::ConsoleLine(format!("{line}\n").into_bytes())
     }
 }
 
-/// The columns and rows in a pane, without its frame and what is typed in the server's.
-fn content(tile: Tile) -> (u16, u16) {
-    let mut inside = layout::inside(tile.area);
+/// The columns and rows of a pane's content, without the frame and the line that is typed in the
+/// server's.
+fn content_size(tile: Tile) -> (u16, u16) {
+    let mut area = layout::inside_frame(tile.area);
     if tile.pane == SERVER {
-        inside = layout::log_and_line(inside).0;
+        area = layout::log_and_line(area).0;
     }
-    (inside.width, inside.height)
+    (area.width, area.height)
 }

@@ -1,7 +1,8 @@
-//! A process that gives the terminal back when the launcher cannot any more: killed by SIGKILL, or crashed.
+//! A process that restores the terminal if the launcher cannot, after SIGKILL or a crash.
 //!
-//! It is `chat-run` itself with a hidden option, started before the terminal is taken. It remembers the terminal's modes, says so, and waits at a
-//! socket: a byte from the launcher means that all is in order, an end without one that the launcher is gone.
+//! The process is `chat-run` itself with a hidden option, started before the terminal is taken
+//! over. It saves the terminal's modes, reports that on a socket, and waits: a byte from the
+//! launcher means that the terminal is restored, end of file without one that the launcher is gone.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -19,60 +20,61 @@ use crate::launcher::process::ChildProcess;
 use crate::launcher::programs;
 use crate::os;
 
-/// Time that a terminal that takes nothing has to take what gives it back.
-const PATIENCE: Timespec = Timespec {
+/// Time for a terminal that does not read to take the bytes that restore it.
+const WRITE_TIMEOUT: Timespec = Timespec {
     tv_sec: 2,
     tv_nsec: 0,
 };
 
-/// The process, as the launcher holds it. When this is dropped it gives the terminal back.
+/// The launcher's handle of the process. When it is dropped, the process restores the terminal.
 pub(crate) struct TerminalWatchdog {
-    /// Reaped whenever it ends, also if somebody kills it.
+    /// Held so that the process is reaped.
     _process: ChildProcess,
     ended: Receiver<()>,
     socket: UnixStream,
 }
 
 impl TerminalWatchdog {
-    /// Starts it, and waits until it is ready.
+    /// Starts the process, and waits until it is ready.
     ///
     /// # Errors
-    /// It cannot be started, or does not get ready.
+    /// The process cannot be started, or ends before it is ready.
     pub(crate) fn start() -> io::Result<Self> {
         let (mut socket, other) = UnixStream::pair()?;
-        let own = programs::chat_run().ok_or(io::ErrorKind::NotFound)?;
-        let process = Command::new(own)
+        let program = programs::chat_run().ok_or(io::ErrorKind::NotFound)?;
+        let process = Command::new(program)
             .arg("--keep-terminal")
             .stdin(OwnedFd::from(other))
             .stdout(Stdio::inherit())
             .stderr(Stdio::null())
-            // Ctrl+C on another terminal of the session, or a signal to the group, is not for it.
+            // Ctrl+C and other signals to the launcher's group must not end it.
             .process_group(0)
             .spawn()?;
         let (end, ended) = mpsc::channel();
-        let keeper = Self {
-            _process: ChildProcess::watch(process, "keeper", move || drop(end))?,
+        let watchdog = Self {
+            _process: ChildProcess::watch(process, "watchdog", move || drop(end))?,
             ended,
             socket: socket.try_clone()?,
         };
         socket.read_exact(&mut [0])?;
-        Ok(keeper)
+        Ok(watchdog)
     }
 
-    /// Ends it: the terminal was given back.
+    /// Ends the process after the terminal has been restored.
     pub(crate) fn dismiss(mut self) {
-        // Where this fails, it has ended already.
+        // Fails if the process has ended already.
         let _ = self.socket.write_all(b"x");
         let _ = self.ended.recv();
     }
 }
 
-/// Is the process: waits for the launcher's end, and puts the terminal on stdout right where the launcher did not.
+/// Runs the process: waits for the launcher's end, and restores the terminal on stdout if the
+/// launcher did not.
 ///
 /// # Errors
-/// Stdin is not the launcher's socket, or stdout no terminal.
-pub(crate) fn keep() -> io::Result<()> {
-    // A job in the background would be stopped when it sets modes.
+/// Stdin is not the launcher's socket, or stdout is not a terminal.
+pub(crate) fn keep_terminal() -> io::Result<()> {
+    // A background job that sets modes is stopped by SIGTTOU.
     os::allow_terminal_output();
     let stdout = io::stdout();
     let before = tcgetattr(&stdout)?;
@@ -80,14 +82,14 @@ pub(crate) fn keep() -> io::Result<()> {
     if io::stdin().read(&mut [0])? > 0 {
         return Ok(());
     }
-    // Where output is processed, somebody else has set the modes by now: a shell that goes on.
+    // The panes turn off output processing. If it is on, the shell has set the modes already.
     let now = tcgetattr(&stdout)?;
     if now.output_modes.contains(OutputModes::OPOST) {
         return Ok(());
     }
     tcsetattr(&stdout, OptionalActions::Now, &before)?;
-    // Opened anew, so that a terminal that takes nothing does not hold this up, and a shell does not inherit that. Without /proc it has
-    // no name.
+    // A terminal that does not read must not block this process, and the shell must not inherit
+    // O_NONBLOCK, so the terminal is opened again. Without /proc it has no name.
     let Ok(name) = rustix::termios::ttyname(&stdout, Vec::new()) else {
         return stdout.lock().write_all(&host_terminal::leaving());
     };
@@ -95,7 +97,7 @@ pub(crate) fn keep() -> io::Result<()> {
     let terminal = rustix::fs::open(name, flags, Mode::empty())?;
     rustix::event::poll(
         &mut [PollFd::new(&terminal, PollFlags::OUT)],
-        Some(&PATIENCE),
+        Some(&WRITE_TIMEOUT),
     )?;
     rustix::io::write(terminal, &host_terminal::leaving())?;
     Ok(())
