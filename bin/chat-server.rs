@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn config(args: ServerArgs) -> Config {
-    let lifeline = args.lifeline;
+    let supervised = args.supervised;
     let room = args.room;
     Config {
         target: ListenAddress::from(&room),
@@ -40,6 +40,6 @@ fn config(args: ServerArgs) -> Config {
         rate: room.rate,
         coloured: style::is_coloured(room.color),
         login_time: room.login_time.map_or(LOGIN_TIME, Duration::from_millis),
-        lifeline,
+        supervised,
     }
 }

@@ -180,7 +180,7 @@ pub struct ServerArgs {
 
     /// Read commands from stdin even if it's not a terminal, and shut down at its end; for chat-run
     #[arg(long, hide = true)]
-    pub lifeline: bool,
+    pub supervised: bool,
 }
 
 /// Join a chat room, on a terminal or through a pipe
@@ -230,8 +230,8 @@ pub struct ClientArgs {
     pub color: Color,
 
     /// Name of the launcher's socket; the client exits when it closes; for chat-run
-    #[arg(long, value_name = "NAME", env = "CHAT_LIFELINE", hide = true)]
-    pub lifeline: Option<OsString>,
+    #[arg(long, value_name = "NAME", env = "CHAT_CONTROL_SOCKET", hide = true)]
+    pub control_socket: Option<OsString>,
 
     /// Number of the launcher's window, for the title; for chat-run
     #[arg(long, value_name = "N", hide = true)]

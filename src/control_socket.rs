@@ -26,8 +26,8 @@ use rustix::process::Signal;
 use crate::os::{self, Process};
 
 /// Environment variable that tells a client the name of its control socket. Some emulators do not
-/// pass on the environment, so the option `--lifeline` does so too.
-pub const NAME_VARIABLE: &str = "CHAT_LIFELINE";
+/// pass on the environment, so the option `--control-socket` does so too.
+pub const NAME_VARIABLE: &str = "CHAT_CONTROL_SOCKET";
 
 /// Longest hello, in bytes: two numbers, a space and a newline.
 const MAX_HELLO: usize = 24;
@@ -45,8 +45,8 @@ pub struct ControlConnection {
 }
 
 impl ControlConnection {
-    /// Connects to the control socket called `name`, from `--lifeline` or [`NAME_VARIABLE`]. The
-    /// main thread calls this before it starts any other.
+    /// Connects to the control socket called `name`, from `--control-socket` or [`NAME_VARIABLE`].
+    /// The main thread calls this before it starts any other.
     ///
     /// `on_close` is called at most once, when the client has to exit, in a thread called
     /// `control`. It must not wait for the connection to be dropped, since dropping waits for it.

@@ -21,7 +21,7 @@ pub struct Config {
     /// Whether to reconnect after the connection is lost.
     pub reconnects: bool,
     /// The name of the launcher's control socket.
-    pub lifeline: Option<OsString>,
+    pub control_socket: Option<OsString>,
     /// The number of this client's window in the launcher's session, for the title.
     pub window: Option<usize>,
     /// Whether the client runs in a launcher's pane, which outlives it.
@@ -50,7 +50,7 @@ impl TryFrom<ClientArgs> for Config {
             password,
             color: args.color,
             reconnects: !args.no_reconnect,
-            lifeline: args.lifeline.filter(|name| !name.is_empty()),
+            control_socket: args.control_socket.filter(|name| !name.is_empty()),
             window: args.window,
             in_pane: args.in_pane,
             answer_time: args

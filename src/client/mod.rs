@@ -79,7 +79,7 @@ struct Client {
     config: Config,
     events: EventLoop,
     room: RoomState,
-    lifeline: Option<ControlConnection>,
+    control: Option<ControlConnection>,
 }
 
 impl Client {
@@ -89,14 +89,14 @@ impl Client {
         let (post, events) = mpsc::sync_channel(MAX_WAITING);
         let leave_request = LeaveRequest::new(post.clone());
         // First of all, as the launcher waits for it, and before another thread exists.
-        let lifeline = match &config.lifeline {
+        let control = match &config.control_socket {
             None => None,
             Some(name) => {
                 // `nohup` is not meant for this window: closing it must end the client.
                 os::allow_hangup();
                 let request = leave_request.clone();
-                let lifeline = ControlConnection::open(name, move || request.make());
-                Some(lifeline.context("the session that this client belongs to is over")?)
+                let control = ControlConnection::open(name, move || request.make());
+                Some(control.context("the session that this client belongs to is over")?)
             }
         };
         let request = leave_request.clone();
@@ -106,7 +106,7 @@ impl Client {
             events: EventLoop::new(ui, leave_request, post, events),
             room: RoomState::default(),
             config,
-            lifeline,
+            control,
         })
     }
 
@@ -127,7 +127,7 @@ impl Client {
 
     fn fail(&mut self, error: &str) -> ExitCode {
         self.events.ui.show_failure(&error);
-        if self.lifeline.is_some() && !self.config.in_pane {
+        if self.control.is_some() && !self.config.in_pane {
             self.events.keep_window_open();
         }
         ExitCode::FAILURE

@@ -49,7 +49,7 @@ impl Server {
         } else {
             "never"
         };
-        let mut arguments: Vec<OsString> = vec!["--lifeline".into()];
+        let mut arguments: Vec<OsString> = vec!["--supervised".into()];
         arguments.extend(room.to_server_args());
         arguments.extend(["--color".into(), color.into()]);
         let mut command = Command::new(program);

@@ -31,11 +31,11 @@ pub(crate) enum Outcome {
 ///
 /// # Errors
 /// A thread or socket can't be created.
-pub(crate) fn start(lifeline: bool, events: Sender<ServerEvent>, log: &Log) -> io::Result<()> {
+pub(crate) fn start(supervised: bool, events: Sender<ServerEvent>, log: &Log) -> io::Result<()> {
     let input = io::stdin();
     let is_operator = input.is_terminal() && tty::is_foreground(&input) == Some(true);
     let thread = thread::Builder::new().name("console".into());
-    if is_operator && !lifeline && tty::is_capable() {
+    if is_operator && !supervised && tty::is_capable() {
         // A handler's panic ends one client; the next line in the log takes the terminal again.
         raw_mode::restore_on_panic(|| {});
         let (keyboard, poster) = (Keyboard::open()?, log.poster());
@@ -51,7 +51,7 @@ pub(crate) fn start(lifeline: bool, events: Sender<ServerEvent>, log: &Log) -> i
         log.attach(console);
         return Ok(());
     }
-    if !is_operator && !lifeline {
+    if !is_operator && !supervised {
         return Ok(());
     }
     let read = move || {
@@ -64,7 +64,7 @@ pub(crate) fn start(lifeline: bool, events: Sender<ServerEvent>, log: &Log) -> i
                 return;
             }
         }
-        if lifeline {
+        if supervised {
             // The receiver is gone if the server is ending already.
             let _ = events.send(ServerEvent::Stop);
         }

@@ -68,7 +68,7 @@ pub struct Config {
     /// Deadline for logging in, from the start of the connection.
     pub login_time: Duration,
     /// Whether stdin is a launcher's pipe: its lines are commands, and its end ends the server.
-    pub lifeline: bool,
+    pub supervised: bool,
 }
 
 /// State shared by all threads of the server.
@@ -123,7 +123,7 @@ pub fn run(config: Config) -> Result<()> {
             },
         ),
     };
-    let log = Log::start(config.coloured, config.lifeline)?;
+    let log = Log::start(config.coloured, config.supervised)?;
     announce(&config, &listeners, &log)?;
     if loaded.torn > 0 {
         let torn = loaded.torn;
@@ -156,7 +156,7 @@ pub fn run(config: Config) -> Result<()> {
         rate: config.rate,
         login_time: config.login_time,
     };
-    let served = console::start(config.lifeline, sender, &shared.log)
+    let served = console::start(config.supervised, sender, &shared.log)
         .context(os::NO_THREAD)
         .and_then(|()| serve(&shared, (&listeners, max_logins), &events, replay, history));
 
@@ -265,7 +265,7 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     let port = first.port();
     match &config.target {
         // A launcher prints how to join by itself.
-        ListenAddress::Everyone if config.lifeline => {
+        ListenAddress::Everyone if config.supervised => {
             log.post(Entry::Plain(
                 "anyone on this network can join and read".into(),
             ));

@@ -17,7 +17,7 @@ fn listener() -> (ControlListener, mpsc::Receiver<ControlEvent>) {
 
 fn window(listener: &ControlListener, args: &[&str]) -> Terminal {
     let name = listener.name_for(1);
-    Terminal::start_with(args, &[("CHAT_LIFELINE", name.to_str().unwrap())])
+    Terminal::start_with(args, &[("CHAT_CONTROL_SOCKET", name.to_str().unwrap())])
 }
 
 #[track_caller]
@@ -117,7 +117,7 @@ fn a_client_of_a_session_that_is_over_does_not_start() {
     let name = listener.name_for(1);
     drop((listener, events));
     let mut command = chat_client(&["-n", "ala"]);
-    command.env("CHAT_LIFELINE", name);
+    command.env("CHAT_CONTROL_SOCKET", name);
     run(command)
         .expect_code(1)
         .expect_stderr("error: the session that this client belongs to is over: ");

@@ -178,7 +178,7 @@ fn a_server_that_is_killed_ends_the_session(terminal: &str) {
     let mut session = start_three(&desktop, terminal);
     session.wait_for_members(&MEMBERS);
     send(
-        session.process("chat-server", "--lifeline").pid,
+        session.process("chat-server", "--supervised").pid,
         Signal::KILL,
     );
     assert_eq!(session.wait(), 1, "{}", session.shown());
@@ -530,7 +530,7 @@ fn a_session_under_nohup_outlives_a_hangup() {
     let windows = session.wait_for_members(&["ala"]);
     session.signal(Signal::HUP);
     send(
-        session.process("chat-server", "--lifeline").pid,
+        session.process("chat-server", "--supervised").pid,
         Signal::HUP,
     );
     let mut plain = join(session.port(), "plain");

@@ -64,7 +64,7 @@ fn alone(name: &str, arguments: &[&str]) -> Command {
 
 #[test]
 fn the_programs_run_where_there_is_nothing_else() {
-    let mut server = Program::start(alone("chat-server", &["-p", "0", "--lifeline"]));
+    let mut server = Program::start(alone("chat-server", &["-p", "0", "--supervised"]));
     server.expect_stdout("listening on ");
     let port = server.stdout();
     let port = port
@@ -119,7 +119,7 @@ fn every_program_has_its_page_and_its_completions() {
             let text = text.replace("\\-", "-");
             assert!(text.contains("password"), "{file}");
             // That is for the programs among each other.
-            assert!(!text.contains("lifeline"), "{file}");
+            assert!(!text.contains("supervised"), "{file}");
         }
     }
     for file in ["README.md", "LICENSE-MIT", "LICENSE-APACHE"] {

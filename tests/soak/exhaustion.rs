@@ -138,7 +138,7 @@ fn a_server_that_cannot_have_one_of_its_threads_says_what_to_try_and_does_not_st
         })
     };
     let command = || {
-        let mut command = chat_server(&["-p", "0", "--lifeline", "--history", history]);
+        let mut command = chat_server(&["-p", "0", "--supervised", "--history", history]);
         command.stdin(Stdio::piped());
         command
     };

@@ -277,7 +277,7 @@ fn client_command(
         program.into(),
         address.ip().to_string().into(),
         address.port().to_string().into(),
-        "--lifeline".into(),
+        "--control-socket".into(),
         control_name.into(),
         "--window".into(),
         number.to_string().into(),

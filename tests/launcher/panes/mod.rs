@@ -102,11 +102,11 @@ impl Scripted {
         printf 'this is %s\n' "${2:-nobody}"
         printf 'a line that is longer than the pane: one two three four five six seven eight nine ten\n'
         printf 'żółw 日本語のテキストは幅が広い日本語のテキストは幅が広い e\314\201\n'
-        printf '\033]2;chat %s - %s (3)\007\033[32m* ola joined\033[m\n> ' "$CHAT_LIFELINE" "$2"
+        printf '\033]2;chat %s - %s (3)\007\033[32m* ola joined\033[m\n> ' "$CHAT_CONTROL_SOCKET" "$2"
         exec cat"#;
 
     fn start(arguments: &[&str], columns: u16, rows: u16) -> Self {
-        let client = Self::CLIENT.replace("$CHAT_LIFELINE", "${CHAT_LIFELINE##*,}");
+        let client = Self::CLIENT.replace("$CHAT_CONTROL_SOCKET", "${CHAT_CONTROL_SOCKET##*,}");
         let folder = with_client(&client);
         fs::remove_file(folder.path().join("chat-server")).unwrap();
         put_script(&folder.path().join("chat-server"), Self::SERVER);

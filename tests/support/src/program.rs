@@ -18,7 +18,7 @@ pub fn program(path: &str) -> Command {
     for name in [
         "CHAT_PASSWORD",
         "CHAT_TERMINAL",
-        "CHAT_LIFELINE",
+        "CHAT_CONTROL_SOCKET",
         "NO_COLOR",
     ] {
         command.env_remove(name);

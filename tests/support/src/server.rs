@@ -33,7 +33,7 @@ impl Server {
     /// Starts one that takes its console's lines from a pipe, and ends with it.
     #[track_caller]
     pub fn start_with_console(args: &[&str]) -> Self {
-        let mut command = chat_server(&["-p", "0", "--lifeline"]);
+        let mut command = chat_server(&["-p", "0", "--supervised"]);
         command.args(args).stdin(Stdio::piped());
         Self::start_as(command)
     }

@@ -39,7 +39,7 @@ impl Shell {
             .args(command);
         shell.current_dir(place.mark());
         for variable in [
-            "CHAT_LIFELINE",
+            "CHAT_CONTROL_SOCKET",
             "CHAT_PASSWORD",
             "CHAT_TERMINAL",
             "DISPLAY",
