@@ -37,7 +37,7 @@
 //! | `deliver` | one | pending events | the room's last event |
 //! | `w:NAME` | one per member with a backlog | space in its socket | the end of the backlog |
 //! | `linger` | one | connections that are closing | the last of them |
-//! | `sync` | everything a thread can wait for: locks, condition variables, threads, sockets, the clock |
+//! | `sync` | one, with a history file | bytes to sync to disk | the history's end |
 //! | `log` | one | lines to print | the log's end |
 //! | `console` | one, with a terminal or launcher | the operator's lines | the program's end |
 //! | `ctrl-c` | one | signals | the program's end |
