@@ -1,5 +1,5 @@
-//! Connections that are held up, ended or broken in the middle of a line, of a character, of an event: what the server makes of it,
-//! and what the client does.
+//! Connections that stall, end or are reset in the middle of a line, a character or an event: the
+//! reactions of the server and the client.
 
 use std::thread;
 use std::time::Duration;
@@ -9,28 +9,28 @@ use support::proxy::{Plan, Proxy, Step};
 use support::screen::Screen;
 use support::{GREETING, Program, Server};
 
-/// The first of two bytes of a letter, with what is before it.
+/// The beginning of [`WHOLE`], up to the first of the two bytes of ż.
 const HALF: &[u8] = b"za\xc5";
 
-/// What it is the beginning of.
+/// A message with characters of two bytes.
 const WHOLE: &str = "zażółć";
 
-/// A proxy that treats one connection by `plan`, and passes on all others.
-fn before(server: &Server, plan: Plan) -> Proxy {
+/// A proxy that applies `plan` to its first connection and passes the others on unchanged.
+fn proxy_before(server: &Server, plan: Plan) -> Proxy {
     Proxy::start(server.address, vec![plan], Plan::default())
 }
 
-/// A client on a terminal, which is `ala`.
+/// A client on a terminal that joins as `ala`.
 fn ala_on_a_screen(proxy: &Proxy) -> Screen {
     let command = chat_client(&[&proxy.address().to_string(), "-n", "ala"]);
     Screen::start(&command, 70, 12)
 }
 
 #[test]
-fn a_line_that_stops_in_the_middle_of_a_letter_holds_up_nobody_and_arrives_whole() {
+fn a_line_stalled_mid_character_blocks_no_one_and_arrives_whole() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let proxy = before(&server, Plan::up(HALF, Step::Stall));
+    let proxy = proxy_before(&server, Plan::up(HALF, Step::Stall));
     let mut ala = proxy.connect().join("ala");
     ola.expect("* ala joined");
     ala.send(WHOLE);
@@ -44,12 +44,12 @@ fn a_line_that_stops_in_the_middle_of_a_letter_holds_up_nobody_and_arrives_whole
 }
 
 #[test]
-fn a_name_whose_first_letter_comes_before_the_greeting_and_the_rest_after_it_is_one_name() {
+fn a_name_split_around_the_greeting_is_one_name() {
     let server = Server::start(&[]);
     for name in ["ala", "ąla"] {
-        // Half a letter, of those that have two bytes.
+        // For ą this is the first of its two bytes.
         let pause = Step::Pause(Duration::from_millis(50));
-        let proxy = before(&server, Plan::up(&name.as_bytes()[..1], pause));
+        let proxy = proxy_before(&server, Plan::up(&name.as_bytes()[..1], pause));
         let mut ala = proxy.connect();
         ala.send(name);
         ala.expect(GREETING);
@@ -58,12 +58,12 @@ fn a_name_whose_first_letter_comes_before_the_greeting_and_the_rest_after_it_is_
 }
 
 #[test]
-fn of_a_line_that_breaks_off_nothing_is_said() {
+fn a_line_cut_off_by_a_reset_is_not_delivered() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     for half in [&b"hal"[..], HALF, b"half\r", b"/msg ola hal", b"/nick e"] {
-        let said_before = [b"before\n", half].concat();
-        let proxy = before(&server, Plan::up(said_before, Step::Reset));
+        let first_part = [b"before\n", half].concat();
+        let proxy = proxy_before(&server, Plan::up(first_part, Step::Reset));
         let mut ala = proxy.connect().join("ala");
         let line = [b"before\n", half, b"f\n"].concat();
         ala.send_bytes(&line);
@@ -76,11 +76,11 @@ fn of_a_line_that_breaks_off_nothing_is_said() {
 }
 
 #[test]
-fn of_a_name_that_breaks_off_nobody_comes() {
+fn a_name_cut_off_by_a_reset_joins_no_one() {
     for half in ["al", "/json al", "ala\r", "/resume "] {
         let server = Server::start(&[]);
         let mut ola = server.join("ola");
-        let proxy = before(&server, Plan::up(half, Step::Reset));
+        let proxy = proxy_before(&server, Plan::up(half, Step::Reset));
         let mut ala = proxy.connect();
         ala.send(&format!("{half}a"));
         server.expect_log("is gone, without a name");
@@ -90,10 +90,10 @@ fn of_a_name_that_breaks_off_nobody_comes() {
 }
 
 #[test]
-fn a_line_without_its_end_counts_where_the_input_ends_and_half_a_letter_is_refused() {
+fn a_last_line_without_newline_counts_unless_cut_mid_character() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let proxy = before(&server, Plan::up("hal", Step::End));
+    let proxy = proxy_before(&server, Plan::up("hal", Step::End));
     let mut ala = proxy.connect().join("ala");
     ala.send("half");
     ola.expect_all(&["* ala joined", "ala: hal", "* ala left"]);
@@ -101,42 +101,42 @@ fn a_line_without_its_end_counts_where_the_input_ends_and_half_a_letter_is_refus
 
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let proxy = before(&server, Plan::up(HALF, Step::End));
+    let proxy = proxy_before(&server, Plan::up(HALF, Step::End));
     let mut ala = proxy.connect().join("ala");
     ala.send(WHOLE);
     ola.expect_all(&["* ala joined", "* ala left"]);
-    // The other direction goes on to the end.
+    // The other direction stays open until the server closes it.
     ala.expect("! that line is not UTF-8: set your terminal to UTF-8");
     ala.expect_end();
 }
 
 #[test]
-fn an_event_that_breaks_off_on_its_way_is_shown_once_when_the_client_is_back() {
+fn an_event_cut_off_in_transit_is_shown_once_after_reconnecting() {
     let places: [&[u8]; 5] = [
         HALF,
-        // Between two fields, in front of a number, behind a backslash, and in front of the line's ending.
+        // Between two fields, before a number, after a backslash, and before the line ending.
         br#""from":"ola","#,
         br#"{"type":"message","seq":"#,
         br#"\"#,
         br#"\""}"#,
     ];
-    // All at once, since each client waits for a second before it tries again.
+    // In parallel, as each client waits for a second before it reconnects.
     thread::scope(|scope| {
         for place in places {
             for step in [Step::Reset, Step::End] {
-                scope.spawn(|| break_off(place, step));
+                scope.spawn(|| cut_after(place, step));
             }
         }
     });
 }
 
-/// Breaks off behind `place` in a message, and expects it to be shown once.
+/// Cuts the connection after `place` in a message, and expects the message to be shown once.
 #[track_caller]
-fn break_off(place: &[u8], step: Step) {
+fn cut_after(place: &[u8], step: Step) {
     let case = format!("{step:?} after {}", String::from_utf8_lossy(place));
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let proxy = before(&server, Plan::down(place, step));
+    let proxy = proxy_before(&server, Plan::down(place, step));
     let ala = ala_on_a_screen(&proxy);
     ola.expect("* ala joined");
     ala.expect("* welcome, ala");
@@ -152,10 +152,10 @@ fn break_off(place: &[u8], step: Step) {
 }
 
 #[test]
-fn what_breaks_off_on_its_way_to_the_server_is_told_as_not_sent() {
+fn a_message_cut_off_in_transit_is_reported_as_not_sent() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let proxy = before(&server, Plan::up(HALF, Step::Reset));
+    let proxy = proxy_before(&server, Plan::up(HALF, Step::Reset));
     let mut ala = ala_on_a_screen(&proxy);
     ala.expect("* welcome, ala");
     ala.type_keys(&format!("first\r{WHOLE}\r"));
@@ -168,14 +168,14 @@ fn what_breaks_off_on_its_way_to_the_server_is_told_as_not_sent() {
 }
 
 #[test]
-fn a_client_in_a_pipe_shows_no_half_of_an_event_and_fails() {
+fn a_piped_client_shows_no_partial_event_and_fails() {
     for (step, why) in [
         (Step::Reset, "the connection is lost (connection reset)"),
         (Step::End, "the server closed the connection"),
     ] {
         let server = Server::start(&[]);
         let mut ola = server.join("ola");
-        let proxy = before(&server, Plan::down(HALF, step));
+        let proxy = proxy_before(&server, Plan::down(HALF, step));
         let client = Program::start(chat_client(&[&proxy.address().to_string(), "-n", "ala"]));
         ola.expect("* ala joined");
         ola.send("whole");
@@ -186,7 +186,7 @@ fn a_client_in_a_pipe_shows_no_half_of_an_event_and_fails() {
 }
 
 #[test]
-fn a_welcome_that_breaks_off_lets_nobody_in_and_says_so() {
+fn a_welcome_cut_off_in_transit_fails_the_login_with_a_reason() {
     let server = Server::start(&[]);
     for (step, why) in [
         (Step::Reset, "did not complete the login (connection reset)"),
@@ -195,7 +195,7 @@ fn a_welcome_that_breaks_off_lets_nobody_in_and_says_so() {
             "closed the connection before the login was complete",
         ),
     ] {
-        let proxy = before(&server, Plan::down(r#"{"type":"welcome","#, step));
+        let proxy = proxy_before(&server, Plan::down(r#"{"type":"welcome","#, step));
         let client = Program::start(chat_client(&[&proxy.address().to_string(), "-n", "ala"]));
         client.exit().expect_code(1).expect_stderr(why);
     }

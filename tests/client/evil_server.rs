@@ -1,5 +1,5 @@
-//! The client against a server that wants to harm it: text on the screen and nothing else, bounded memory, an end that says why, and the terminal as it
-//! was.
+//! The client against a malicious server: it prints only text, its memory stays bounded, its error
+//! says why it ended, and the terminal is restored.
 
 #![cfg(target_os = "linux")] // What a client uses is read from /proc.
 
@@ -18,8 +18,8 @@ use support::screen::Screen;
 use support::victim::{BOTH, On, Unread, Victim, most};
 use support::{Client, Program, Signal, Value, json, wait_until};
 
-/// What a client may take of memory in these floods, in KiB.
-const MOST: u64 = 24 * 1024;
+/// Limit for a client's memory during a flood, in KiB.
+const MAX_MEMORY: u64 = 24 * 1024;
 
 const TIME: &str = "2026-01-31T10:00:00Z";
 
@@ -62,14 +62,14 @@ fn notice(text: &str) -> Value {
     json!({"type": "notice", "text": text})
 }
 
-// Servers that end.
+// Servers that close the connection.
 
-/// What a server does, and what the client says then.
-type Deed = (fn(Client), &'static str);
+/// What a server does, and a part of the client's error.
+type Attack = (fn(Client), &'static str);
 
 #[test]
-fn a_server_that_lets_nobody_in_is_told_with_what_it_does() {
-    let deeds: &[Deed] = &[
+fn a_failed_login_is_reported_with_its_cause() {
+    let attacks: &[Attack] = &[
         (
             drop,
             "closed the connection before the login was complete: is it a `chat-server`?",
@@ -118,11 +118,11 @@ fn a_server_that_lets_nobody_in_is_told_with_what_it_does() {
     ];
     let fake = FakeServer::new();
     for on in BOTH {
-        for (at, (deed, error)) in deeds.iter().enumerate() {
+        for (at, (attack, error)) in attacks.iter().enumerate() {
             let victim = Victim::start(on, &fake);
             let mut server = fake.accept();
             server.expect("/json ala");
-            deed(server);
+            attack(server);
             let wrote = victim.end(1);
             assert!(wrote.contains(error), "{on:?}, {at}: {wrote:?}");
             assert!(!wrote.contains("too early"), "{wrote:?}");
@@ -131,10 +131,10 @@ fn a_server_that_lets_nobody_in_is_told_with_what_it_does() {
 }
 
 #[test]
-fn a_server_that_ends_in_the_middle_is_told() {
+fn a_connection_that_ends_after_login_is_reported() {
     let closed = "error: the server closed the connection: start chat-client again to come back";
     let over_1_mib = "error: the server sends a line of over 1 MiB: it is not a chat-server";
-    let deeds: &[Deed] = &[
+    let attacks: &[Attack] = &[
         (drop, closed),
         (
             |mut server| server.send_bytes(b"{\"type\":\"notice\",\"text\":\"half"),
@@ -157,30 +157,31 @@ fn a_server_that_ends_in_the_middle_is_told() {
     ];
     let fake = FakeServer::new();
     for on in BOTH {
-        for (at, (deed, error)) in deeds.iter().enumerate() {
+        for (at, (attack, error)) in attacks.iter().enumerate() {
             let mut victim = Victim::start(on, &fake);
             let server = fake.let_in();
             victim.expect("welcome");
-            deed(server);
+            attack(server);
             let wrote = victim.end(1);
             assert!(wrote.contains(error), "{on:?}, {at}: {wrote:?}");
         }
     }
 }
 
-/// Sends `bytes` for ever, and no line ending, until the client has gone; fails where it takes much.
+/// Sends `bytes` without a line ending until the client closes the connection. Fails if the client
+/// reads more than 64 MiB.
 fn endless(server: &Client, bytes: &[u8]) {
-    const MUCH: usize = 64 * 1024 * 1024;
+    const LIMIT: usize = 64 * 1024 * 1024;
     let chunk = bytes.repeat(64 * 1024 / bytes.len());
     let mut sent = 0;
-    while sent < MUCH && server.socket().write(&chunk).is_ok() {
+    while sent < LIMIT && server.socket().write(&chunk).is_ok() {
         sent += chunk.len();
     }
-    assert!(sent < MUCH, "it takes a line of {sent} bytes");
+    assert!(sent < LIMIT, "the client read a line of {sent} bytes");
 }
 
 #[test]
-fn a_server_that_never_lets_anybody_in_is_given_up() {
+fn a_login_that_never_completes_times_out() {
     fn expect_given_up(victim: Victim) {
         let wrote = victim.end(1);
         let error = "did not complete the login (timed out): is it a `chat-server`?";
@@ -198,7 +199,7 @@ fn a_server_that_never_lets_anybody_in_is_given_up() {
             let victim = Victim::start(on, &talking);
             let server = talking.accept();
             scope.spawn(move || {
-                // Until the client has gone.
+                // Until the client closes the connection.
                 while server
                     .socket()
                     .write_all(b"* wait\n{\"type\":\"notice\",\"text\":\"wait\"}\n{\"type\":\n")
@@ -212,10 +213,10 @@ fn a_server_that_never_lets_anybody_in_is_given_up() {
     });
 }
 
-// Servers that send what makes no sense.
+// Servers that send malformed or hostile events.
 
 #[test]
-fn what_happens_is_shown_as_text_whatever_is_in_it() {
+fn hostile_event_text_is_shown_as_text() {
     let fake = FakeServer::new();
     let ala = Screen::start(&chat_client(&[&fake.address(), "-n", "ala"]), 160, 500);
     let mut window = fake.let_in();
@@ -256,7 +257,7 @@ fn what_happens_is_shown_as_text_whatever_is_in_it() {
         server.send_bytes(lines.as_bytes());
     }
     pipe.expect_stdout("* that is all");
-    // The last day of January may not be today.
+    // The events are from a day in the past, so a line with the date may precede them.
     let is_day = |line: &str| line.starts_with("* 20") || line.starts_with("--- ");
     let shown = at_ten(&pipe.stdout());
     let shown: Vec<&str> = shown.lines().filter(|line| !is_day(line)).collect();
@@ -284,7 +285,7 @@ fn what_happens_is_shown_as_text_whatever_is_in_it() {
 }
 
 #[test]
-fn whatever_field_a_text_comes_in_nothing_but_text_is_shown() {
+fn hostile_text_in_any_field_is_shown_only_as_text() {
     let fake = FakeServer::new();
     for on in BOTH {
         let mut victim = Victim::start(on, &fake);
@@ -300,7 +301,7 @@ fn whatever_field_a_text_comes_in_nothing_but_text_is_shown() {
             for mut event in events() {
                 replace_texts(&mut event, sent);
                 server.send(&event.to_string());
-                // As it is, not as JSON has it.
+                // Raw, not escaped as in JSON.
                 server.send(&format!("{{\"type\":\"notice\",\"text\":\"{sent}\"}}"));
                 server.send(&format!("! {sent}\n{sent}"));
             }
@@ -312,7 +313,7 @@ fn whatever_field_a_text_comes_in_nothing_but_text_is_shown() {
     }
 }
 
-/// Puts `text` in the place of each text that is shown.
+/// Replaces every string except those of `type` and `time`.
 fn replace_texts(value: &mut Value, text: &str) {
     match value {
         Value::String(old) => text.clone_into(old),
@@ -331,7 +332,7 @@ fn replace_texts(value: &mut Value, text: &str) {
 }
 
 #[test]
-fn a_field_that_is_missing_or_of_another_type_harms_no_other_event() {
+fn missing_or_mistyped_fields_do_not_affect_later_events() {
     let wrong: Vec<String> = [
         "null",
         "true",
@@ -389,7 +390,7 @@ fn a_field_that_is_missing_or_of_another_type_harms_no_other_event() {
 }
 
 #[test]
-fn events_out_of_order_are_shown_as_they_come() {
+fn out_of_order_events_are_shown_as_they_arrive() {
     let past = |mut event: Value| {
         event["replay"] = true.into();
         event
@@ -447,7 +448,7 @@ fn events_out_of_order_are_shown_as_they_come() {
         ] {
             victim.expect(text);
         }
-        // What is said after the end does no harm, nor does a second one.
+        // Events after a shutdown do no harm, and neither does a second shutdown.
         let shutdown = json!({"type": "shutdown", "seq": 8, "time": TIME}).to_string();
         server.send(
             &[
@@ -468,7 +469,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn no_bytes_bring_anything_but_text_to_a_screen(lines in vec(any_line(), 0..40), on in select(BOTH.to_vec())) {
+    fn random_bytes_reach_the_screen_only_as_text(lines in vec(any_line(), 0..40), on in select(BOTH.to_vec())) {
         let fake = FakeServer::new();
         let mut victim = Victim::start(on, &fake);
         let mut server = fake.let_in();
@@ -480,7 +481,7 @@ proptest! {
     }
 }
 
-/// Any bytes, and events with some bytes changed or with any text in them.
+/// Random bytes, events with a few bytes changed, or events with random text.
 fn any_line() -> impl Strategy<Value = Vec<u8>> {
     let any_event = || select(events());
     let changed =
@@ -506,17 +507,17 @@ fn any_line() -> impl Strategy<Value = Vec<u8>> {
 
 // Floods.
 
-/// Events of a flood, by their number.
+/// A name, a number of events, and the event for each number.
 type Flood<'a> = (&'static str, u64, &'a (dyn Fn(u64) -> Value + Sync));
 
 #[test]
-fn no_flood_takes_more_than_some_memory() {
+fn memory_stays_bounded_during_floods() {
     let long = |bytes: usize| "x".repeat(bytes);
     let floods: &[Flood] = &[
         ("long messages", 60, &|n| {
             message(n, 3, "ola", &long(240_000))
         }),
-        // DEL is one byte, and its picture three.
+        // DEL is shown as U+2421, which takes three bytes instead of one.
         ("messages that get longer", 10, &|n| {
             message(n, 3, "ola", &"\x7f".repeat(160_000))
         }),
@@ -559,14 +560,14 @@ fn no_flood_takes_more_than_some_memory() {
                         server.send_bytes(format!("{}\n", event(n)).as_bytes());
                     }
                     server.send(&notice("that is all").to_string());
-                    wait_until("all was shown", || {
+                    wait_until("all is shown", || {
                         let end = written.lock().unwrap();
                         String::from_utf8_lossy(&end)
                             .contains("* that is all")
                             .then_some(())
                     });
                     let most = most(victim.child.id());
-                    assert!(most < MOST, "{what}, {on:?}: {most} KiB");
+                    assert!(most < MAX_MEMORY, "{what}, {on:?}: {most} KiB");
                     drop(server);
                     assert_eq!(victim.end(), Some(1));
                 }
@@ -575,8 +576,8 @@ fn no_flood_takes_more_than_some_memory() {
     });
 }
 
-/// Sends notices for ever, until the client takes no more for a while.
-fn flood_until_it_waits(server: &Client) {
+/// Sends notices until the client has read nothing for 2 s.
+fn flood_until_unread(server: &Client) {
     let chunk = "{\"type\":\"notice\",\"text\":\"a flood\"}\n".repeat(1000);
     let mut socket = server.socket();
     socket
@@ -585,24 +586,24 @@ fn flood_until_it_waits(server: &Client) {
     let mut sent = 0;
     while let Ok(taken @ 1..) = socket.write(chunk.as_bytes()) {
         sent += taken;
-        assert!(sent < 64 * 1024 * 1024, "it never waits");
+        assert!(sent < 64 * 1024 * 1024, "the client never stops reading");
     }
 }
 
 #[test]
-fn a_client_that_nobody_reads_holds_the_flood_back_and_can_be_ended() {
+fn a_client_with_blocked_output_stops_reading_and_can_be_ended() {
     for (on, keys) in [
         (On::Pipe, None),
         (On::Window, None),
-        // More than wait for a client that shows nothing.
+        // Keys are read although the output is blocked.
         (On::Window, Some("what was being typed meanwhile\x03")),
     ] {
         let fake = FakeServer::new();
         let mut victim = Unread::start(on, &fake);
         let server = fake.let_in();
-        flood_until_it_waits(&server);
+        flood_until_unread(&server);
         let most = most(victim.child.id());
-        assert!(most < MOST, "{on:?}: {most} KiB");
+        assert!(most < MAX_MEMORY, "{on:?}: {most} KiB");
         match keys {
             Some(keys) => victim.press(keys),
             None => kill_process(Pid::from_child(&victim.child), Signal::TERM).unwrap(),
@@ -614,9 +615,9 @@ fn a_client_that_nobody_reads_holds_the_flood_back_and_can_be_ended() {
 // Leaving.
 
 #[test]
-fn one_can_leave_whatever_the_server_does() {
-    type Play = fn(&FakeServer) -> Client;
-    let plays: [(&str, Play); 5] = [
+fn leaving_works_whatever_the_server_does() {
+    type Behavior = fn(&FakeServer) -> Client;
+    let behaviors: [(&str, Behavior); 5] = [
         ("says nothing", |fake| fake.accept()),
         ("says half a welcome", |fake| {
             let mut server = fake.accept();
@@ -634,16 +635,16 @@ fn one_can_leave_whatever_the_server_does() {
             let server = fake.let_in();
             let mut socket = server.socket().try_clone().unwrap();
             let flood = "{\"type\":\"notice\",\"text\":\"a flood\"}\n".repeat(1000);
-            // Until the client has gone.
+            // Until the client closes the connection.
             thread::spawn(move || while socket.write_all(flood.as_bytes()).is_ok() {});
             server
         }),
     ];
     for on in BOTH {
-        for (what, play) in plays {
+        for (what, behave) in behaviors {
             let fake = FakeServer::new();
             let mut victim = Victim::start(on, &fake);
-            let server = play(&fake);
+            let server = behave(&fake);
             if what == "floods" {
                 victim.expect("a flood");
             }
@@ -655,18 +656,18 @@ fn one_can_leave_whatever_the_server_does() {
 }
 
 #[test]
-fn a_server_that_takes_nothing_does_not_keep_who_leaves() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("lines");
+fn sigterm_ends_a_client_whose_server_reads_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lines");
     std::fs::write(&path, format!("{}\n", "x".repeat(1000)).repeat(16_000)).unwrap();
     let fake = FakeServer::new();
     let mut command = chat_client(&[&fake.address(), "-n", "ala"]);
     command.stdin(File::open(&path).unwrap());
     let ala = Program::start(command);
     let _server = fake.let_in();
-    // It tells so when it has waited for 5 s.
+    // Printed once the client has waited for 5 s.
     ala.expect_stderr("lines are left to be sent");
-    assert!(most(ala.pid()) < MOST);
+    assert!(most(ala.pid()) < MAX_MEMORY);
     ala.signal(Signal::TERM);
     ala.exit().expect_code(0);
 }

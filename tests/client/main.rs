@@ -1,4 +1,4 @@
-//! The client as a user and a script meet it: in a pipe, on a terminal, against the real server and against bad ones.
+//! The client, in a pipe and on a terminal, against the real server and against hostile ones.
 
 #![cfg(test)] // Helpers are test code as well, for Clippy.
 
@@ -18,7 +18,7 @@ mod untrusted;
 use support::Exit;
 use support::client::at_ten;
 
-/// Fails unless the client ended so.
+/// Checks a client's exit code and output, with each message's time replaced by 10:00.
 #[track_caller]
 fn assert_exit(exit: &Exit, code: i32, stdout: &str, stderr: &str) {
     assert_eq!(at_ten(&exit.stdout), stdout, "stdout of {exit:#?}");
@@ -27,6 +27,6 @@ fn assert_exit(exit: &Exit, code: i32, stdout: &str, stderr: &str) {
 }
 
 #[test]
-fn the_client_gets_the_same_lines_however_the_stream_is_cut() {
+fn tests_pass_when_every_byte_travels_alone() {
     support::byte_by_byte::run_again(&["pipe", "session", "terminal", "untrusted"]);
 }

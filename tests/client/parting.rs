@@ -1,10 +1,10 @@
-//! Leaving with something still to be said: it is sent first, and what is not sent is told.
+//! Leaving with lines still in the queue: they are sent first, and unsent ones are reported.
 
 use support::client::{FakeServer, chat_client, piped};
 use support::screen::Screen;
 use support::{Client, Exit, Program, Server};
 
-/// The client of `ala`, who has been let in.
+/// A client on a terminal that has joined as `ala`.
 #[track_caller]
 fn ala(server: &Server) -> Screen {
     let command = chat_client(&[&server.address.to_string(), "-n", "ala"]);
@@ -13,7 +13,7 @@ fn ala(server: &Server) -> Screen {
     ala
 }
 
-/// Says so many numbered lines by one paste.
+/// Sends `count` numbered lines in one paste.
 #[track_caller]
 fn paste(ala: &mut Screen, count: usize) {
     let lines: Vec<String> = (0..count).map(|n| n.to_string()).collect();
@@ -21,8 +21,8 @@ fn paste(ala: &mut Screen, count: usize) {
 }
 
 #[test]
-fn what_waits_to_be_sent_is_shown_and_sent_before_one_leaves() {
-    // The first 200 at once, the others in 3 s.
+fn queued_lines_are_counted_and_sent_before_the_client_leaves() {
+    // The burst of 200 at once, the other 60 at 20 a second: 3 s.
     const LINES: usize = 260;
     let server = Server::start(&["--rate", "20"]);
     let mut ola = server.join("ola");
@@ -45,7 +45,7 @@ fn what_waits_to_be_sent_is_shown_and_sent_before_one_leaves() {
 }
 
 #[test]
-fn who_leaves_a_second_time_leaves_at_once_and_is_told_what_is_not_sent() {
+fn leaving_twice_leaves_at_once_and_reports_unsent_lines() {
     for keys in ["\x03", "\x04", "/quit\r"] {
         let server = Server::start(&["--rate", "1"]);
         let mut ala = ala(&server);
@@ -60,7 +60,7 @@ fn who_leaves_a_second_time_leaves_at_once_and_is_told_what_is_not_sent() {
 }
 
 #[test]
-fn who_leaves_a_server_that_answers_nothing_is_told_what_is_not_sent() {
+fn leaving_an_unresponsive_server_reports_unsent_lines() {
     let fake = FakeServer::new();
     let command = chat_client(&[&fake.address(), "-n", "ala", "--answer-time", "300"]);
     let mut ala = Screen::start(&command, 70, 12);
@@ -72,22 +72,24 @@ fn who_leaves_a_server_that_answers_nothing_is_told_what_is_not_sent() {
     ala.expect("error: 1 line may not have been sent: you left before the room had it");
 }
 
-/// `ala` in a pipe that has brought 40 lines and is over. The server takes them more slowly than anybody waits for.
+/// A client with 40 lines on stdin, which is then closed. At a rate of one line a second, most of
+/// them are still unsent when this returns.
 #[track_caller]
-fn pipe_40(server: &Server, ola: &mut Client) -> Program {
+fn piped_with_40_lines(server: &Server, ola: &mut Client) -> Program {
     let mut ala = piped(server, &["-n", "ala"]);
     for n in 0..40 {
         ala.type_line(&n.to_string());
     }
     ala.close_stdin();
-    // Ten at once, and another one a second later: it has read its input by then.
+    // A burst of ten, and the next one a second later: the client has read all its input by then.
     ola.skip_to("ala: 10");
     ala
 }
 
-/// It has failed, and has told how many of its 40 lines others have not read.
+/// Checks that the client failed, and that the number of unsent lines it reported is the number of
+/// lines `ola` did not get.
 #[track_caller]
-fn assert_told(exit: Exit, mut ola: Client) {
+fn assert_unsent_reported(exit: Exit, mut ola: Client) {
     let said = ola.lines_to_end();
     let said = 11 + said.iter().filter(|line| line.starts_with("ala: ")).count();
     let told = format!("error: {} lines are not sent\n", 40 - said);
@@ -95,27 +97,27 @@ fn assert_told(exit: Exit, mut ola: Client) {
 }
 
 #[test]
-fn a_pipe_that_is_kicked_tells_how_much_of_it_is_not_sent() {
+fn a_kicked_pipe_reports_how_many_lines_were_not_sent() {
     let mut server = Server::start_with_console(&["--rate", "1"]);
     let mut ola = server.join("ola");
-    let ala = pipe_40(&server, &mut ola);
+    let ala = piped_with_40_lines(&server, &mut ola);
     server.type_line("/kick ala too much");
     let exit = ala.exit().expect_stderr("! you were kicked: too much\n");
     ola.finish_sending();
-    assert_told(exit, ola);
+    assert_unsent_reported(exit, ola);
 }
 
 #[test]
-fn a_pipe_whose_server_shuts_down_tells_how_much_of_it_is_not_sent() {
+fn a_pipe_reports_unsent_lines_when_its_server_shuts_down() {
     let server = Server::start(&["--rate", "1"]);
     let mut ola = server.join("ola");
-    let ala = pipe_40(&server, &mut ola);
+    let ala = piped_with_40_lines(&server, &mut ola);
     server.stop();
-    assert_told(ala.exit(), ola);
+    assert_unsent_reported(ala.exit(), ola);
 }
 
 #[test]
-fn a_pipe_that_is_cut_fails_and_tells_what_may_not_have_been_sent() {
+fn a_pipe_cut_by_the_server_reports_lines_that_may_be_unsent() {
     for (lines, told) in [
         (
             &["one", "two", "/msg ola three"][..],
@@ -131,7 +133,7 @@ fn a_pipe_that_is_cut_fails_and_tells_what_may_not_have_been_sent() {
         ala.close_stdin();
         let mut server = fake.let_in();
         server.expect_all(lines);
-        // It knows that there is no more.
+        // The client has shut down its sending side: it knows that its input is over.
         server.expect_end();
         server.send(r#"{"type":"message","seq":1,"time":"2026-01-31T10:00:00Z","id":7,"from":"ala","text":"one"}"#);
         server.send(r#"{"type":"error","text":"you were cut: your connection takes messages too slowly; join again"}"#);

@@ -1,4 +1,4 @@
-//! The client in a pipe: what is sent, what is written where, and how it ends.
+//! The client in a pipe: what it sends, what goes to stdout and stderr, and its exit codes.
 
 use std::net::{Ipv6Addr, TcpListener};
 use std::process::Stdio;
@@ -7,7 +7,7 @@ use super::assert_exit;
 use support::client::{FakeServer, at_ten, chat_client, piped};
 use support::{Exit, Program, Server, Signal, hearing_hangups, run};
 
-/// Runs a client in a pipe that brings `input`.
+/// Runs a client with `input` as its stdin, to its end.
 #[track_caller]
 fn feed(server: &Server, args: &[&str], input: &str) -> Exit {
     let mut client = piped(server, args);
@@ -17,7 +17,7 @@ fn feed(server: &Server, args: &[&str], input: &str) -> Exit {
 }
 
 #[test]
-fn what_comes_through_a_pipe_is_sent_and_the_conversation_goes_to_stdout() {
+fn piped_lines_are_sent_and_the_conversation_goes_to_stdout() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola 3ID12");
     let mut ala = piped(&server, &[]);
@@ -53,7 +53,7 @@ fn what_comes_through_a_pipe_is_sent_and_the_conversation_goes_to_stdout() {
 }
 
 #[test]
-fn with_a_name_given_every_line_of_a_pipe_is_sent() {
+fn with_the_name_option_every_piped_line_is_sent() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let exit = feed(
@@ -77,7 +77,7 @@ fn with_a_name_given_every_line_of_a_pipe_is_sent() {
 }
 
 #[test]
-fn a_group_that_is_given_goes_with_a_name_from_a_pipe_that_has_none() {
+fn the_group_option_applies_to_a_piped_name_without_a_group() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     feed(&server, &["-g", "3ID12"], "ala\n").expect_code(0);
@@ -91,7 +91,7 @@ fn a_group_that_is_given_goes_with_a_name_from_a_pipe_that_has_none() {
 }
 
 #[test]
-fn the_past_is_shown_in_a_frame() {
+fn replayed_messages_stand_between_two_notices() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     ola.send("one");
@@ -114,7 +114,7 @@ fn the_past_is_shown_in_a_frame() {
 }
 
 #[test]
-fn what_the_server_refuses_goes_to_stderr() {
+fn refusals_by_the_server_go_to_stderr() {
     let server = Server::start(&[]);
     let exit = feed(&server, &["-n", "ala"], "/msg jan hej\n/reply hej\n");
     assert_exit(
@@ -126,7 +126,7 @@ fn what_the_server_refuses_goes_to_stderr() {
 }
 
 #[test]
-fn a_refused_name_ends_a_pipe_and_no_other_line_is_tried_as_one() {
+fn a_refused_name_ends_the_client_without_trying_the_next_line() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     for input in ["ola\njan\n", "OLA\njan\n"] {
@@ -135,13 +135,13 @@ fn a_refused_name_ends_a_pipe_and_no_other_line_is_tried_as_one() {
         let error = format!("error: the name {name} is taken: try {name}2\n");
         assert_exit(&exit, 1, "", &error);
     }
-    // Nobody came meanwhile.
+    // No client has joined.
     ola.send("/online");
     ola.expect("* 1 online: ola");
 }
 
 #[test]
-fn a_name_that_cannot_be_is_refused_before_anything_is_sent() {
+fn an_invalid_name_is_refused_without_connecting() {
     let server = FakeServer::new();
     for (name, reason) in [
         ("!ala", "a name begins with a letter or digit: try ala"),
@@ -160,7 +160,7 @@ fn a_name_that_cannot_be_is_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn a_pipe_without_a_name_is_refused() {
+fn empty_input_without_a_name_is_refused() {
     let server = FakeServer::new();
     let mut client = Program::start(chat_client(&[&server.address()]));
     client.close_stdin();
@@ -170,7 +170,7 @@ fn a_pipe_without_a_name_is_refused() {
 }
 
 #[test]
-fn a_line_that_cannot_be_sent_is_told_and_the_others_are_sent() {
+fn unsendable_lines_are_reported_and_the_others_are_sent() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = piped(&server, &["-n", "ala"]);
@@ -194,7 +194,7 @@ error: line 3 is not sent: that line is not UTF-8: set your terminal to UTF-8
 }
 
 #[test]
-fn a_line_that_leaves_ends_a_pipe_that_goes_on() {
+fn a_quit_line_ends_the_client_before_the_rest_of_the_input() {
     let server = Server::start(&["--replay", "0"]);
     let mut ola = server.join("ola");
     for line in ["exit", "/quit", "/EXIT", "/wyjdź"] {
@@ -212,9 +212,9 @@ fn a_line_that_leaves_ends_a_pipe_that_goes_on() {
 }
 
 #[test]
-fn a_server_that_slows_a_pipe_down_gets_every_line_and_what_is_left_is_told() {
+fn a_rate_limited_pipe_sends_every_line_and_reports_what_is_left() {
     const LINES: usize = 380;
-    // The first 200 at once, the others in 9 s.
+    // The burst of 200 at once, the other 180 at 20 a second: 9 s.
     let server = Server::start(&["--rate", "20"]);
     let mut ola = server.join("ola");
     let mut ala = piped(&server, &["-n", "ala"]);
@@ -237,7 +237,7 @@ fn a_server_that_slows_a_pipe_down_gets_every_line_and_what_is_left_is_told() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_the_client_quietly() {
+fn closing_stdout_ends_the_client_quietly() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut command = chat_client(&[&server.address.to_string(), "-n", "ala"]);
@@ -252,7 +252,7 @@ fn a_reader_that_has_seen_enough_ends_the_client_quietly() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_disk_that_is_full_is_told() {
+fn a_full_disk_is_reported() {
     let server = Server::start(&[]);
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
     let mut command = chat_client(&[&server.address.to_string(), "-n", "ala"]);
@@ -263,7 +263,7 @@ fn a_disk_that_is_full_is_told() {
 }
 
 #[test]
-fn nobody_at_the_address_is_told_with_the_address() {
+fn a_refused_connection_is_reported_with_the_address() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
     drop(free);
@@ -275,13 +275,13 @@ fn nobody_at_the_address_is_told_with_the_address() {
 }
 
 #[test]
-fn a_host_that_has_no_address_is_told_without_controls() {
+fn an_unknown_host_is_reported_without_control_characters() {
     let exit = run(chat_client(&["no\x1b[2J host", "-n", "ala"])).expect_code(1);
     exit.expect_stderr("error: cannot find the address of `no␛[2J host`: check the name: ");
 }
 
 #[test]
-fn a_server_is_reached_by_ipv6() {
+fn the_client_connects_over_ipv6() {
     let server = Server::start(&["--host", "::1"]);
     assert_eq!(server.address.ip(), Ipv6Addr::LOCALHOST);
     let port = server.port().to_string();
@@ -305,7 +305,7 @@ fn a_lone_number_is_a_port_on_this_machine() {
 }
 
 #[test]
-fn a_wrong_command_line_is_usage() {
+fn a_wrong_command_line_exits_with_code_2_and_points_to_help() {
     for args in [
         &["8080", "-p", "80"][..],
         &["host:80", "81"],
@@ -324,7 +324,7 @@ fn a_wrong_command_line_is_usage() {
 }
 
 #[test]
-fn two_ports_are_told_by_where_they_were_given() {
+fn conflicting_ports_are_reported_as_they_were_given() {
     for (args, ports) in [
         (&["-p", "5", "6"][..], "-p 5 and 6"),
         (&["6", "-p", "5"], "-p 5 and 6"),
@@ -341,7 +341,7 @@ fn two_ports_are_told_by_where_they_were_given() {
 }
 
 #[test]
-fn a_password_is_given_by_option_or_environment() {
+fn the_password_comes_from_an_option_or_the_environment() {
     let server = Server::start(&["--password", "tajne hasło"]);
     feed(&server, &["-n", "ala", "--password", "tajne hasło"], "")
         .expect_code(0)
@@ -354,7 +354,7 @@ fn a_password_is_given_by_option_or_environment() {
 }
 
 #[test]
-fn a_password_that_is_wrong_or_missing_ends_a_pipe() {
+fn a_wrong_or_missing_password_ends_a_piped_client() {
     let server = Server::start(&["--password", "tajne"]);
     let wrong = feed(&server, &["-n", "ala", "--password", "jawne"], "");
     assert_exit(&wrong, 1, "", "error: that is not the room's password\n");
@@ -364,7 +364,7 @@ fn a_password_that_is_wrong_or_missing_ends_a_pipe() {
 }
 
 #[test]
-fn a_password_does_no_harm_where_there_is_none() {
+fn a_password_is_ignored_by_a_room_without_one() {
     let server = Server::start(&[]);
     feed(&server, &["-n", "ala", "--password", "tajne"], "").expect_code(0);
     let _ola = server.join("ola");
@@ -373,7 +373,7 @@ fn a_password_does_no_harm_where_there_is_none() {
 }
 
 #[test]
-fn a_full_room_is_told() {
+fn a_full_room_is_reported() {
     let server = Server::start(&["-m", "1"]);
     let _ola = server.join("ola");
     let exit = feed(&server, &["-n", "ala"], "");
@@ -381,7 +381,7 @@ fn a_full_room_is_told() {
 }
 
 #[test]
-fn a_server_that_shuts_down_ends_a_pipe_with_success() {
+fn a_server_shutdown_ends_a_piped_client_with_success() {
     let server = Server::start(&[]);
     let ala = piped(&server, &["-n", "ala"]);
     ala.expect_stdout("welcome");
@@ -398,7 +398,7 @@ fn a_server_that_shuts_down_ends_a_pipe_with_success() {
 }
 
 #[test]
-fn a_server_that_dies_ends_a_pipe_with_failure() {
+fn a_killed_server_ends_a_piped_client_with_failure() {
     let server = Server::start(&[]);
     let ala = piped(&server, &["-n", "ala"]);
     ala.expect_stdout("welcome");
@@ -407,7 +407,7 @@ fn a_server_that_dies_ends_a_pipe_with_failure() {
 }
 
 #[test]
-fn who_is_kicked_is_told_why() {
+fn a_kicked_client_is_told_why() {
     let mut server = Server::start_with_console(&[]);
     let ala = piped(&server, &["-n", "ala"]);
     ala.expect_stdout("welcome");
@@ -424,7 +424,7 @@ error: the server closed the connection: start chat-client again to come back
 }
 
 #[test]
-fn colours_go_into_a_pipe_only_where_that_is_asked_for() {
+fn a_pipe_gets_colors_only_on_request() {
     let server = Server::start(&[]);
     let coloured = piped(&server, &["-n", "ala", "--color", "always"]);
     coloured.expect_stdout("welcome");
@@ -438,7 +438,7 @@ fn colours_go_into_a_pipe_only_where_that_is_asked_for() {
 }
 
 #[test]
-fn a_signal_leaves_in_order() {
+fn a_signal_ends_a_piped_client_cleanly() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {

@@ -1,4 +1,5 @@
-//! The client's window besides typing: how the conversation looks, the window's own commands, its title, and the terminal's end.
+//! The client's window, apart from typing: the look of the conversation, local commands, the title,
+//! suspending, and restoring the terminal.
 
 use support::screen::Screen;
 use support::window::{ala, at_ten, chat_client};
@@ -7,7 +8,7 @@ use support::{Server, program, wait_until};
 // Reading.
 
 #[test]
-fn the_past_is_grey_with_a_line_under_it_and_comings_are_drawn_together() {
+fn replay_is_gray_above_a_divider_and_joins_share_a_line() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     ola.send("before");
@@ -57,7 +58,7 @@ fn the_past_is_grey_with_a_line_under_it_and_comings_are_drawn_together() {
 }
 
 #[test]
-fn long_lines_are_wrapped_at_words_and_links_are_left_whole() {
+fn long_lines_wrap_at_words_and_links_stay_whole() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let ala = ala(&server, 30, 10);
@@ -77,23 +78,25 @@ a/link/of/more/than/thirty
 >",
         at_ten,
     );
-    // The terminal knows that the link goes on in the next row.
+    // The terminal itself wrapped the link, so it knows that both rows are one link.
     assert!(ala.look(|screen| screen.row_wrapped(5)));
 }
 
 #[test]
-fn a_name_in_a_line_stands_out_and_rings_until_the_bell_is_off() {
+fn a_mention_is_bold_and_rings_until_the_bell_is_off() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = ala(&server, 60, 10);
     ola.expect("* ala joined");
-    let rings = |ala: &Screen| ala.bytes().iter().filter(|byte| **byte == 7).count();
-    // A title ends so, too.
-    let before = rings(&ala);
+    let bells = |ala: &Screen| ala.bytes().iter().filter(|byte| **byte == 7).count();
+    // A title sequence also ends with BEL.
+    let before = bells(&ala);
     ola.send("hi koala");
     ola.send("hi Ala");
     ala.expect("ola: hi Ala");
-    wait_until("it rings", || (rings(&ala) == before + 1).then_some(()));
+    wait_until("the bell rings", || {
+        (bells(&ala) == before + 1).then_some(())
+    });
     ala.look(|screen| {
         assert!(!screen.cell(1, 12).unwrap().bold());
         assert!(screen.cell(2, 12).unwrap().bold());
@@ -104,11 +107,11 @@ fn a_name_in_a_line_stands_out_and_rings_until_the_bell_is_off() {
     ala.expect("* the bell is off");
     ola.send("hi ala again");
     ala.expect("ola: hi ala again");
-    assert_eq!(rings(&ala), before + 1);
+    assert_eq!(bells(&ala), before + 1);
 }
 
 #[test]
-fn without_colours_the_past_is_dim_and_a_name_in_a_line_still_stands_out() {
+fn without_color_replay_is_dim_and_mentions_are_bold() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     ola.send("before");
@@ -139,7 +142,7 @@ fn without_colours_the_past_is_dim_and_a_name_in_a_line_still_stands_out() {
 }
 
 #[test]
-fn the_windows_own_commands_work() {
+fn time_ignore_online_clear_and_help_work_in_the_window() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola 3ID12");
     let mut jan = server.join("jan");
@@ -172,7 +175,7 @@ jan: to be seen
 >",
         at_ten,
     );
-    // By the name that they were ignored by first, whatever it is now.
+    // Ola can be shown again by the name she was ignored under, although she renamed herself.
     ala.type_keys("/ignore ola\r/clear\r");
     ala.expect_screen(">", at_ten);
     ola.send("heard again");
@@ -183,7 +186,7 @@ jan: to be seen
 }
 
 #[test]
-fn an_answer_goes_to_who_was_seen_to_write_and_to_nobody_else() {
+fn reply_goes_only_to_the_sender_of_the_last_private_message_shown() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut jan = server.join("jan");
@@ -216,7 +219,7 @@ fn an_answer_goes_to_who_was_seen_to_write_and_to_nobody_else() {
 }
 
 #[test]
-fn a_command_of_the_window_tells_what_it_did_and_a_wrong_one_does_not_stay_in_the_line() {
+fn window_commands_report_their_effect_and_wrong_ones_clear_the_line() {
     let server = Server::start(&[]);
     let mut ala = ala(&server, 70, 12);
     ala.type_keys("/time\r/bell off\r/ignore Ala\r/ignore bob\r/ignore bob\r");
@@ -235,9 +238,9 @@ fn a_command_of_the_window_tells_what_it_did_and_a_wrong_one_does_not_stay_in_th
 }
 
 #[test]
-fn in_a_room_where_not_everybody_is_told_of_nobody_is_said_to_be_absent() {
+fn no_one_is_reported_absent_when_the_member_list_is_partial() {
     let server = Server::start(&["-m", "600"]);
-    // A welcome tells of 500.
+    // The welcome event lists at most 500 members.
     let mut members: Vec<_> = (0..502).map(|n| server.join(&format!("m{n}"))).collect();
     let mut ala = ala(&server, 70, 8);
     ala.type_keys("/clear\r/ignore m501\r/ignore m0\r");
@@ -256,7 +259,7 @@ fn in_a_room_where_not_everybody_is_told_of_nobody_is_said_to_be_absent() {
 }
 
 #[test]
-fn comings_that_have_no_room_on_a_low_screen_show_that_they_began_before() {
+fn a_join_notice_too_tall_for_the_screen_begins_with_an_ellipsis() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let ala = ala(&server, 38, 5);
@@ -289,7 +292,7 @@ fn comings_that_have_no_room_on_a_low_screen_show_that_they_began_before() {
 // The terminal.
 
 #[test]
-fn the_terminal_is_given_back_however_the_client_ends() {
+fn the_terminal_is_restored_however_the_client_exits() {
     let server = Server::start(&[]);
     type End = fn(&mut Screen);
     let signal = |screen: &Screen, signal| {
@@ -317,10 +320,10 @@ fn the_terminal_is_given_back_however_the_client_ends() {
         }
         assert_eq!(ala.end().exit_code(), 0, "{how}");
         if ["Ctrl+C", "a signal"].contains(&how) {
-            // What was typed can still be read.
+            // The typed text stays on the screen.
             ala.expect("> some text");
         }
-        wait_until("the terminal is as it was", || {
+        wait_until("the terminal is restored", || {
             let bytes = String::from_utf8_lossy(&ala.bytes()).into_owned();
             let is_off = |mode: &str| {
                 bytes.rfind(&format!("\x1b[?{mode}l")) > bytes.rfind(&format!("\x1b[?{mode}h"))
@@ -337,7 +340,7 @@ fn the_terminal_is_given_back_however_the_client_ends() {
 }
 
 #[test]
-fn the_title_tells_the_window_the_name_and_what_was_not_read() {
+fn the_title_shows_window_number_name_and_unread_count() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let command = chat_client(&server, &["-n", "ala", "--window", "2"]);
@@ -357,7 +360,7 @@ fn the_title_tells_the_window_the_name_and_what_was_not_read() {
     ola.send("somebody looks");
     ala.expect("somebody looks");
     ala.type_keys("\x1b[O");
-    // Keys and what comes are read by different threads.
+    // Different threads read keys and events: wait until the focus report has been handled.
     ala.type_keys("x");
     ala.expect("> x");
     ola.send("one");
@@ -369,9 +372,9 @@ fn the_title_tells_the_window_the_name_and_what_was_not_read() {
     expect_title(&ala, "chat 2 - ?ucja");
 }
 
-/// A shell that is told to run the client of `ala`.
+/// An interactive shell that runs a client named `ala` as its foreground job.
 #[track_caller]
-fn shell_with_ala(server: &Server) -> Screen {
+fn shell_with_client(server: &Server) -> Screen {
     let client = chat_client(server, &["-n", "ala"]);
     let mut shell = program("bash");
     shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "$ ");
@@ -387,10 +390,10 @@ fn shell_with_ala(server: &Server) -> Screen {
 }
 
 #[test]
-fn the_client_stops_like_a_shells_job_and_goes_on() {
+fn ctrl_z_suspends_the_client_and_fg_resumes_it() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let mut screen = shell_with_ala(&server);
+    let mut screen = shell_with_client(&server);
     ola.expect("* ala joined");
     screen.expect("* welcome, ala");
     screen.type_keys("begun");
@@ -402,7 +405,9 @@ fn the_client_stops_like_a_shells_job_and_goes_on() {
     assert_eq!(titles(&screen), 1);
     screen.type_keys("\x1a");
     screen.expect("Stopped");
-    assert!(!screen.look(vt100::Screen::bracketed_paste) || screen.text().contains('$'));
+    let bytes = String::from_utf8_lossy(&screen.bytes()).into_owned();
+    let (before, _) = bytes.rsplit_once("Stopped").unwrap();
+    assert!(before.rfind("\x1b[?2004l") > before.rfind("\x1b[?2004h"));
     screen.type_keys("echo the shell has it\r");
     screen.expect("\nthe shell has it");
     ola.send("while it was stopped");
@@ -420,7 +425,7 @@ fn the_client_stops_like_a_shells_job_and_goes_on() {
     ola.expect("ala: begun and ended");
     screen.type_keys("/quit\r");
     ola.expect("* ala left");
-    // What is typed before, the client may still read.
+    // The client could still read anything typed before the prompt appears.
     screen.wait("the shell's prompt", |text| {
         text.trim_end().ends_with('$').then_some(())
     });
@@ -431,11 +436,10 @@ fn the_client_stops_like_a_shells_job_and_goes_on() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_client_that_others_stop_and_continue_leaves_the_terminal_to_the_shell_until_it_is_called_back()
-{
+fn a_client_continued_in_the_background_waits_for_fg() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let mut screen = shell_with_ala(&server);
+    let mut screen = shell_with_client(&server);
     ola.expect("* ala joined");
     screen.type_keys("begun");
     screen.expect("> begun");
@@ -452,7 +456,7 @@ fn a_client_that_others_stop_and_continue_leaves_the_terminal_to_the_shell_until
     expect_stopped();
     ola.send("while it was away");
     rustix::process::kill_process(pid, support::Signal::CONT).unwrap();
-    // It is not in the foreground, and so it waits, as any job that wants the terminal.
+    // A background job that needs the terminal is stopped again.
     expect_stopped();
     screen.type_keys("echo the shell has it\r");
     screen.expect("\nthe shell has it");

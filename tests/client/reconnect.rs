@@ -1,4 +1,4 @@
-//! A client on a terminal whose connection is lost: what it says, what it keeps, and how it comes back.
+//! Lost connections of a client on a terminal: notices, retries, resuming, and unsent messages.
 
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
@@ -8,7 +8,7 @@ use support::client::{FakeServer, chat_client};
 use support::screen::Screen;
 use support::{Client, Server, chat_server, wait_until};
 
-/// A client that wants to be `ala` here.
+/// A client on a terminal that logs in to `address` as `ala`.
 #[track_caller]
 fn ala(address: &str) -> Screen {
     Screen::start(&chat_client(&[address, "-n", "ala"]), 70, 12)
@@ -28,7 +28,7 @@ fn message(seq: u64, id: u64, from: &str, text: &str, more: &str) -> String {
 
 const REPLAY: &str = r#","replay":true"#;
 
-/// Lets a client in, and shows it the events up to number 3.
+/// Welcomes the client and sends it the events with sequence numbers 2 and 3.
 #[track_caller]
 fn let_in(fake: &FakeServer, ala: &Screen) -> Client {
     let mut server = fake.accept();
@@ -41,7 +41,7 @@ fn let_in(fake: &FakeServer, ala: &Screen) -> Client {
 }
 
 #[test]
-fn a_client_comes_back_to_its_place_and_gets_what_it_missed_once() {
+fn a_client_reconnects_and_gets_each_missed_message_once() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     let server = let_in(&fake, &ala);
@@ -50,7 +50,7 @@ fn a_client_comes_back_to_its_place_and_gets_what_it_missed_once() {
     drop(server);
     ala.expect("! the server closed the connection: trying again, Ctrl+C gives up");
     ala.expect("not connected: trying again in 1 s");
-    // What is typed is kept, and Enter does not take it.
+    // Enter leaves the typed text in the line.
     ala.type_keys(" meanwhile\r");
     ala.expect("! no connection yet: the line stays here; press Enter again");
     ala.expect("> begun meanwhile");
@@ -58,7 +58,7 @@ fn a_client_comes_back_to_its_place_and_gets_what_it_missed_once() {
     let mut server = fake.accept();
     server.expect("/resume t0 3");
     server.send(&welcome("r", 5, ""));
-    // It may send too much, and does not.
+    // Event 3 was already shown; the client must skip a duplicate.
     server.send(&message(3, 3, "ola", "two", REPLAY));
     server.send(&message(4, 3, "ola", "three", REPLAY));
     server.send(&message(5, 3, "ola", "four", REPLAY));
@@ -80,11 +80,11 @@ fn a_client_comes_back_to_its_place_and_gets_what_it_missed_once() {
 }
 
 #[test]
-fn a_call_in_the_past_stands_out_and_one_that_was_missed_rings_once() {
+fn replayed_mentions_are_bold_and_missed_ones_ring_once() {
     let fake = FakeServer::new();
     let ala = ala(&fake.address());
-    // A title ends so, too.
-    let rings = |ala: &Screen| {
+    // A title sequence also ends with BEL.
+    let bells = |ala: &Screen| {
         let text = String::from_utf8(ala.bytes()).unwrap();
         text.matches('\x07').count() - text.matches("\x1b]2;").count()
     };
@@ -102,7 +102,7 @@ fn a_call_in_the_past_stands_out_and_one_that_was_missed_rings_once() {
     };
     assert!(!is_bold(&ala, row("ola: past")));
     assert!(is_bold(&ala, row("past for ala")));
-    assert_eq!(rings(&ala), 0);
+    assert_eq!(bells(&ala), 0);
     drop(server);
 
     let mut server = fake.accept();
@@ -113,14 +113,14 @@ fn a_call_in_the_past_stands_out_and_one_that_was_missed_rings_once() {
     server.send(&message(5, 3, "ola", "ala, are you there?", REPLAY));
     ala.expect("--- end of the past messages ---\n>");
     assert!(is_bold(&ala, row("missed by ala")));
-    assert_eq!(rings(&ala), 1);
+    assert_eq!(bells(&ala), 1);
     server.send(&message(6, 3, "ola", "ala!", ""));
     ala.expect("ola: ala!");
-    wait_until("it rings", || (rings(&ala) == 2).then_some(()));
+    wait_until("the bell rings", || (bells(&ala) == 2).then_some(()));
 }
 
 #[test]
-fn what_needs_no_connection_works_without_one() {
+fn local_commands_work_while_disconnected() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     drop(let_in(&fake, &ala));
@@ -141,7 +141,7 @@ fn what_needs_no_connection_works_without_one() {
 }
 
 #[test]
-fn a_line_that_was_kept_does_not_become_a_part_of_the_next() {
+fn typing_replaces_a_line_kept_while_disconnected() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     let mut server = fake.accept();
@@ -161,7 +161,7 @@ fn a_line_that_was_kept_does_not_become_a_part_of_the_next() {
 }
 
 #[test]
-fn what_is_missing_and_what_was_not_said_is_told() {
+fn missing_lines_and_unsent_messages_are_reported_after_reconnecting() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     let mut server = let_in(&fake, &ala);
@@ -179,13 +179,15 @@ fn what_is_missing_and_what_was_not_said_is_told() {
     ala.expect("! this may not have been delivered: secret");
 }
 
-/// The connection over which a client joins whose place is gone.
+/// Refuses to resume the client's session, and returns the connection on which it joins as a new
+/// member.
 #[track_caller]
-fn joining_anew(fake: &FakeServer, resume: &str) -> Client {
+fn refuse_resume(fake: &FakeServer, resume: &str) -> Client {
     let mut server = fake.accept();
     server.expect(resume);
     server.send(r#"{"type":"error","text":"nobody can come back by that token"}"#);
-    // It stays, so there is another way.
+    // The client asks for help to learn whether the server keeps the connection open. It does, so
+    // logging in again is worth trying.
     server.expect("/help");
     server.send(r#"{"type":"help","lines":[]}"#);
     let mut server = fake.accept();
@@ -194,8 +196,8 @@ fn joining_anew(fake: &FakeServer, resume: &str) -> Client {
 }
 
 #[test]
-fn a_newcomer_again_is_told_what_the_past_does_not_bring() {
-    // The last event before it joins, what it is shown of the past, and what it is told to be missing.
+fn rejoining_as_a_new_member_reports_lines_the_replay_lacks() {
+    // The last sequence number before it joins, the events replayed to it, and what it shows then.
     let cases: [(u64, &[u64], &str); 3] = [
         (
             9,
@@ -207,7 +209,7 @@ fn a_newcomer_again_is_told_what_the_past_does_not_bring() {
             &[],
             "! 1 line is missing here: the server no longer has it\n10:00 ola: live\n",
         ),
-        // All that was said: newcomers are not told who came and went.
+        // Nothing is missing: a replay for new members omits who joined and left.
         (
             9,
             &[3, 9],
@@ -218,7 +220,7 @@ fn a_newcomer_again_is_told_what_the_past_does_not_bring() {
         let fake = FakeServer::new();
         let ala = ala(&fake.address());
         drop(let_in(&fake, &ala));
-        let mut server = joining_anew(&fake, "/resume t0 3");
+        let mut server = refuse_resume(&fake, "/resume t0 3");
         server.send(&welcome("r", seq, ""));
         for seq in past {
             server.send(&message(*seq, 3, "ola", &format!("number {seq}"), REPLAY));
@@ -226,17 +228,17 @@ fn a_newcomer_again_is_told_what_the_past_does_not_bring() {
         server.send(&message(seq + 1, 3, "ola", "live", ""));
         ala.expect("ola: live");
         ala.expect(shown);
-        let told = ala.text().matches("missing").count();
-        assert_eq!(told, shown.matches("missing").count(), "{}", ala.text());
+        let reported = ala.text().matches("missing").count();
+        assert_eq!(reported, shown.matches("missing").count(), "{}", ala.text());
     }
 }
 
 #[test]
-fn a_place_that_is_gone_is_taken_anew_and_another_room_is_told() {
+fn rejoining_reports_a_different_room() {
     let fake = FakeServer::new();
     let ala = ala(&fake.address());
     drop(let_in(&fake, &ala));
-    let mut server = joining_anew(&fake, "/resume t0 3");
+    let mut server = refuse_resume(&fake, "/resume t0 3");
     server.send(&welcome("s", 0, ""));
     server.send(&message(1, 3, "ola", "new", ""));
     ala.expect("! this is a different room than before");
@@ -245,7 +247,7 @@ fn a_place_that_is_gone_is_taken_anew_and_another_room_is_told() {
 }
 
 #[test]
-fn who_lost_their_name_is_asked_for_another_and_is_not_told_that_it_tries() {
+fn rejoining_with_a_taken_name_asks_for_another() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     drop(let_in(&fake, &ala));
@@ -265,7 +267,7 @@ fn who_lost_their_name_is_asked_for_another_and_is_not_told_that_it_tries() {
 }
 
 #[test]
-fn a_room_whose_numbers_went_back_is_taken_for_another_and_all_of_it_is_shown() {
+fn if_sequence_numbers_went_back_the_whole_replay_is_shown() {
     let fake = FakeServer::new();
     let ala = ala(&fake.address());
     drop(let_in(&fake, &ala));
@@ -280,7 +282,7 @@ fn a_room_whose_numbers_went_back_is_taken_for_another_and_all_of_it_is_shown() 
 }
 
 #[test]
-fn it_tries_less_often_each_time_and_ctrl_c_gives_up() {
+fn retry_delays_double_and_ctrl_c_gives_up() {
     let server = Server::start(&[]);
     let mut ala = ala(&server.address.to_string());
     ala.expect("* welcome, ala");
@@ -293,14 +295,14 @@ fn it_tries_less_often_each_time_and_ctrl_c_gives_up() {
 }
 
 #[test]
-fn a_server_that_lets_one_in_and_closes_at_once_is_tried_less_often_each_time() {
+fn retry_delays_double_if_the_server_closes_right_after_the_welcome() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut ala = ala(&listener.local_addr().unwrap().to_string());
-    // Each time, so that no attempt fails.
+    // Every connection is accepted, so no attempt fails by itself.
     thread::spawn(move || {
         for socket in listener.incoming().flatten() {
             let mut server = Client::over(socket);
-            // Its name, or where it was.
+            // Either `/json ala` or `/resume …`.
             server.line_or_broken();
             server.send(&welcome("r", 0, ""));
         }
@@ -313,7 +315,7 @@ fn a_server_that_lets_one_in_and_closes_at_once_is_tried_less_often_each_time() 
 }
 
 #[test]
-fn nonsense_in_place_of_a_coming_back_is_tried_less_often_each_time() {
+fn retry_delays_double_if_resuming_gets_garbage() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     drop(let_in(&fake, &ala));
@@ -342,15 +344,15 @@ fn nonsense_in_place_of_a_coming_back_is_tried_less_often_each_time() {
     ala.expect("ala: kept");
     ala.type_keys("\x03");
     assert_eq!(ala.end().exit_code(), 0);
-    wait_until("the terminal is as it was", || {
+    wait_until("the terminal is restored", || {
         ala.bytes().ends_with(b"\x1b[?25h").then_some(())
     });
 }
 
 #[test]
-fn a_server_that_starts_again_with_its_history_is_the_same_room() {
-    let folder = tempfile::tempdir().unwrap();
-    let history = folder.path().join("room.jsonl");
+fn a_server_restarted_with_its_history_is_the_same_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = dir.path().join("room.jsonl");
     let history = history.to_str().unwrap();
     let server = Server::start(&["--history", history]);
     let address: SocketAddr = server.address;
@@ -377,7 +379,7 @@ fn a_server_that_starts_again_with_its_history_is_the_same_room() {
 }
 
 #[test]
-fn who_was_kicked_does_not_come_back_by_itself() {
+fn a_kicked_client_does_not_reconnect() {
     let mut server = Server::start_with_console(&[]);
     let mut ala = ala(&server.address.to_string());
     ala.expect("* welcome, ala");
@@ -387,14 +389,15 @@ fn who_was_kicked_does_not_come_back_by_itself() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_what_was_said_is_lost_and_one_that_only_takes_its_time_is_not() {
+fn an_unechoed_message_times_out_only_once_the_server_is_silent() {
     let fake = FakeServer::new();
     let arguments = [&fake.address(), "-n", "ala", "--answer-time", "3000"];
     let mut ala = Screen::start(&chat_client(&arguments), 70, 12);
     let mut server = let_in(&fake, &ala);
     ala.type_keys("hi\r");
     server.expect("hi");
-    // Longer in all than the answer may take, and far less each time, also on a machine that does a lot else.
+    // 4 s in total, which is more than the 3 s allowed for an echo, but with an event every 0.4 s.
+    // The distance between 0.4 s and 3 s leaves room for a busy machine.
     for seq in 4..14 {
         thread::sleep(Duration::from_millis(400));
         server.send(&message(seq, 3, "ola", &format!("number {seq}"), ""));
@@ -409,7 +412,7 @@ fn a_server_that_does_not_answer_what_was_said_is_lost_and_one_that_only_takes_i
 }
 
 #[test]
-fn a_dumb_terminal_comes_back_too() {
+fn a_client_on_a_dumb_terminal_reconnects_too() {
     let fake = FakeServer::new();
     let mut command = chat_client(&[&fake.address(), "-n", "ala"]);
     command.env("TERM", "dumb");

@@ -1,4 +1,4 @@
-//! A client's window that changes its size: what was shown stays to be read, on the screen or in the terminal's scrollback.
+//! Resizing a client's window: every message stays readable, on the screen or in the scrollback.
 
 use std::ops::Range;
 use std::process::Command;
@@ -7,36 +7,37 @@ use support::window::{ala, at_ten, chat_client};
 use support::{Client, Server, wait_until};
 use tempfile::TempDir;
 
-/// Lines of the conversation.
+/// Number of messages in the conversation.
 const LINES: usize = 100;
 
-/// One that takes a row of 80 columns, and more of 40.
+/// A message that fits in one row of 80 columns, but not of 40.
 fn long(number: usize) -> String {
     format!("number {number} has more words than half of the rows, and ends with {number}.")
 }
 
-/// One that has room in 40 columns.
+/// A message that fits in one row of 40 columns.
 fn short(number: usize) -> String {
     format!("number {number} is {number}.")
 }
 
-/// Says those of the lines.
-fn talk(ola: &mut Client, numbers: Range<usize>, line: fn(usize) -> String) {
+/// Sends the messages with these numbers.
+fn send_messages(ola: &mut Client, numbers: Range<usize>, line: fn(usize) -> String) {
     for number in numbers {
         ola.send(&line(number));
     }
 }
 
-/// Fails unless each of so many lines stands in these rows, whole and in order, and none of them more than `most` times.
+/// Fails unless `rows` contain the messages 0 to `lines`, whole, in order, and each at most `most`
+/// times.
 #[track_caller]
-fn expect_all(rows: &str, lines: usize, line: fn(usize) -> String, most: usize) {
+fn expect_messages(rows: &str, lines: usize, line: fn(usize) -> String, most: usize) {
     let words: Vec<&str> = rows.split_whitespace().collect();
     let text = words.join(" ");
     let mut before = 0;
     for number in 0..lines {
         let line = line(number);
         let found = text.find(&line);
-        let at = found.unwrap_or_else(|| panic!("no {line:?} in:\n{rows}"));
+        let at = found.unwrap_or_else(|| panic!("{line:?} is missing in:\n{rows}"));
         assert!(at >= before, "{line:?} comes too early in:\n{rows}");
         before = at;
         let count = text.matches(&line).count();
@@ -44,10 +45,10 @@ fn expect_all(rows: &str, lines: usize, line: fn(usize) -> String, most: usize) 
     }
 }
 
-// A terminal that cuts what is too wide for it.
+// A terminal that cuts off rows when it gets narrower, as xterm does.
 
 #[test]
-fn a_resize_leaves_the_line_whole_and_the_conversation_above_it() {
+fn a_resize_keeps_the_typed_line_whole_below_the_conversation() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = ala(&server, 40, 8);
@@ -100,7 +101,7 @@ ow got narrow, and more
 }
 
 #[test]
-fn after_a_resize_the_conversation_stands_whole_and_once_and_is_wrapped_for_the_new_width() {
+fn a_resize_rewraps_the_conversation_without_loss_or_duplicates() {
     const WIDE: &str = "
 * welcome, ala: 2 online; /help lists the commands
 10:00 ola: message 1 has more words than a narrow window has room for in a row
@@ -141,7 +142,7 @@ fn after_a_resize_the_conversation_stands_whole_and_once_and_is_wrapped_for_the_
         ala.resize(columns, rows);
         ala.expect_screen(screen, at_ten);
     }
-    // As many as a mouse makes.
+    // As many steps as dragging with a mouse makes.
     for columns in (41..=80).rev().chain(41..=100).chain((41..=100).rev()) {
         ala.resize(columns, 12);
     }
@@ -152,19 +153,19 @@ fn after_a_resize_the_conversation_stands_whole_and_once_and_is_wrapped_for_the_
 }
 
 #[test]
-fn no_line_is_lost_in_a_window_that_gets_narrower_and_lower_and_few_are_doubled() {
+fn shrinking_the_window_loses_no_line_and_duplicates_few() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
     let mut ala = ala(&server, 80, 24);
     ola.expect("* ala joined");
-    talk(&mut ola, 0..LINES, long);
+    send_messages(&mut ola, 0..LINES, long);
     ala.expect(&format!("with {}.", LINES - 1));
     let mut typed = String::from("typed");
     ala.type_keys(&typed);
     for (columns, rows, most) in [
         (40, 24, 1),
         (40, 9, 1),
-        // From here on, the scrollback has what the screen shows again.
+        // From here on, rows that are in the scrollback are on the screen again.
         (80, 9, 2),
         (100, 30, 2),
         (41, 12, 2),
@@ -172,21 +173,21 @@ fn no_line_is_lost_in_a_window_that_gets_narrower_and_lower_and_few_are_doubled(
         (80, 24, 3),
     ] {
         ala.resize(columns, rows);
-        // The key comes after the change, and so what it does is drawn for the new size.
+        // The client handles the key after the resize, so `x` is drawn for the new size.
         ala.type_keys("x");
         typed.push('x');
         ala.expect(&format!("> {typed}"));
-        expect_all(&ala.all_rows().join("\n"), LINES, long, most);
+        expect_messages(&ala.all_rows().join("\n"), LINES, long, most);
     }
 }
 
 #[test]
-fn a_corner_that_is_dragged_doubles_no_more_than_one_change() {
+fn dragging_a_corner_duplicates_no_more_than_a_single_resize() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
     let mut ala = ala(&server, 80, 24);
     ola.expect("* ala joined");
-    talk(&mut ola, 0..LINES, long);
+    send_messages(&mut ola, 0..LINES, long);
     ala.expect(&format!("with {}.", LINES - 1));
     for columns in (40..80).rev().chain(41..80) {
         ala.resize(columns, columns / 3);
@@ -194,22 +195,22 @@ fn a_corner_that_is_dragged_doubles_no_more_than_one_change() {
     ala.resize(80, 24);
     ala.type_keys("x");
     ala.expect("> x");
-    expect_all(&ala.all_rows().join("\n"), LINES, long, 2);
+    expect_messages(&ala.all_rows().join("\n"), LINES, long, 2);
     for columns in (40..80).rev() {
         ala.resize(columns, columns / 3);
     }
     ala.type_keys("y");
     ala.expect("> xy");
-    expect_all(&ala.all_rows().join("\n"), LINES, long, 2);
+    expect_messages(&ala.all_rows().join("\n"), LINES, long, 2);
 }
 
 #[test]
-fn what_a_wider_window_shows_again_does_not_come_into_the_scrollback_again() {
+fn rows_shown_again_by_a_wider_window_enter_the_scrollback_once() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
     let mut ala = ala(&server, 80, 24);
     ola.expect("* ala joined");
-    talk(&mut ola, 0..LINES, long);
+    send_messages(&mut ola, 0..LINES, long);
     ala.expect(&format!("with {}.", LINES - 1));
     let end =
         |rows: usize| (LINES - rows..LINES).map(|number| format!("10:00 ola: {}\n", long(number)));
@@ -217,22 +218,22 @@ fn what_a_wider_window_shows_again_does_not_come_into_the_scrollback_again() {
     ala.expect("\n           with 99.");
     ala.resize(80, 24);
     ala.expect_screen(&(end(23).collect::<String>() + ">"), at_ten);
-    talk(&mut ola, LINES..LINES + 30, long);
+    send_messages(&mut ola, LINES..LINES + 30, long);
     ala.expect(&format!("with {}.", LINES + 29));
-    expect_all(&ala.all_rows().join("\n"), LINES + 30, long, 1);
+    expect_messages(&ala.all_rows().join("\n"), LINES + 30, long, 1);
 }
 
-// A terminal that breaks it.
+// A terminal that rewraps rows by itself, as tmux and VTE do.
 
-/// A terminal with a client on it, played by tmux.
+/// A tmux as the terminal of a client.
 struct Tmux {
-    folder: TempDir,
+    dir: TempDir,
 }
 
 impl Tmux {
     fn start(command: &Command, columns: usize, rows: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let tmux = Self { folder };
+        let dir = tempfile::tempdir().unwrap();
+        let tmux = Self { dir };
         let program = command.get_program();
         let arguments = [program].into_iter().chain(command.get_args());
         let arguments: Vec<_> = arguments.map(|part| part.to_str().unwrap()).collect();
@@ -244,10 +245,10 @@ impl Tmux {
 
     fn run(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("tmux");
-        command.arg("-S").arg(self.folder.path().join("socket"));
+        command.arg("-S").arg(self.dir.path().join("socket"));
         command.args(["-f", "/dev/null"]).args(arguments);
         command.env_remove("TMUX").env("LANG", "C.UTF-8");
-        command.env("XDG_STATE_HOME", self.folder.path());
+        command.env("XDG_STATE_HOME", self.dir.path());
         let output = command.output().expect("tmux; `./run.sh test` installs it");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
@@ -257,7 +258,7 @@ impl Tmux {
         self.run(&["resize-window", "-t", "0:0", "-x", &columns, "-y", &rows]);
     }
 
-    /// What has scrolled out of the screen and what stands on it.
+    /// The scrollback and the screen.
     fn all_rows(&self) -> String {
         self.run(&["capture-pane", "-p", "-J", "-S", "-", "-t", "0:0"])
     }
@@ -275,12 +276,12 @@ impl Drop for Tmux {
 }
 
 #[test]
-fn no_line_is_lost_in_a_terminal_that_breaks_what_is_too_wide() {
+fn no_line_is_lost_in_a_terminal_that_rewraps_by_itself() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
     let tmux = Tmux::start(&chat_client(&server, &["-n", "ala"]), 80, 24);
     ola.expect("* ala joined");
-    talk(&mut ola, 0..LINES, long);
+    send_messages(&mut ola, 0..LINES, long);
     tmux.expect("and ends with 99.\n>");
     for (columns, rows, end, most) in [
         (40, 24, "\n           with 99.\n>", 2),
@@ -293,22 +294,22 @@ fn no_line_is_lost_in_a_terminal_that_breaks_what_is_too_wide() {
     ] {
         tmux.resize(columns, rows);
         tmux.expect(end);
-        expect_all(&tmux.all_rows(), LINES, long, most);
+        expect_messages(&tmux.all_rows(), LINES, long, most);
     }
 }
 
 #[test]
-fn lines_that_fit_stay_as_they_are_in_a_terminal_that_brings_them_back_itself() {
+fn lines_that_fit_are_not_duplicated_by_a_terminal_that_rewraps() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
     let tmux = Tmux::start(&chat_client(&server, &["-n", "ala"]), 80, 24);
     ola.expect("* ala joined");
-    talk(&mut ola, 0..LINES, short);
+    send_messages(&mut ola, 0..LINES, short);
     for (columns, rows) in [(40, 24), (40, 9), (80, 9), (100, 30), (41, 12), (80, 24)] {
         tmux.expect("is 99.\n>");
         tmux.resize(columns, rows);
     }
     ola.send("the end");
     tmux.expect("ola: the end\n>");
-    expect_all(&tmux.all_rows(), LINES, short, 1);
+    expect_messages(&tmux.all_rows(), LINES, short, 1);
 }

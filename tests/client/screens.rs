@@ -1,4 +1,5 @@
-//! Whatever members send, on whatever way it comes to a screen, that shows it as text, and the lines around it are whole.
+//! Hostile text from members reaches every kind of screen as text, and no control sequence gets
+//! through to disturb the lines around it.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,14 +10,14 @@ use support::screen::Screen;
 use support::window::{at_ten, chat_client};
 use support::{Client, GREETING, Program, Server, Value, chat_server, json};
 
-/// Wide enough for each message in one row, and high enough for all of them four times.
+/// Columns that fit each message in one row, and rows that fit all messages four times.
 const SIZE: (u16, u16) = (160, 330);
 
-/// The answer that tells that all before it was taken.
+/// The reply to `/nonsense`: the server has then handled all earlier lines.
 const UNKNOWN: &str =
     "! unknown command /nonsense: /help lists the commands; to say it as text, type //nonsense";
 
-/// A screen to which these lines come as netcat writes them.
+/// A screen with the lines as netcat writes them.
 fn netcat<'a>(lines: impl IntoIterator<Item = &'a String>) -> Emulation {
     let mut emulation = Emulation::new(SIZE.0, SIZE.1);
     for line in lines {
@@ -26,32 +27,33 @@ fn netcat<'a>(lines: impl IntoIterator<Item = &'a String>) -> Emulation {
     emulation
 }
 
-/// What each message becomes, with `before` in front of it.
+/// The messages as they arrive, each with `before` in front.
 fn lines(before: &str) -> Vec<String> {
     let arrives = messages().into_iter().map(|(_, arrives)| arrives);
     arrives.map(|text| format!("{before}{text}")).collect()
 }
 
-/// Those lines as the emulation shows them, which has no picture of U+FFFD and no blanks at an end.
+/// [`lines`] as the emulation shows them: without U+FFFD, which it does not draw, and without
+/// trailing spaces.
 fn rows(before: &str) -> Vec<String> {
     let row = |line: String| line.replace('\u{fffd}', "").trim_end().to_owned();
     lines(before).into_iter().map(row).collect()
 }
 
-fn say_all(eve: &mut Client, command: &str) {
+fn send_all(eve: &mut Client, command: &str) {
     for (sent, _) in messages() {
         eve.send(&format!("{command}{sent}"));
     }
 }
 
-/// Waits until the server has taken all that this one has said.
+/// Waits until the server has handled everything `eve` has sent.
 #[track_caller]
-fn expect_taken(eve: &mut Client) {
+fn expect_handled(eve: &mut Client) {
     eve.send("/nonsense");
     eve.skip_to(UNKNOWN);
 }
 
-/// Members that get plain lines and JSON lines, and one who has something to say.
+/// A member with plain lines, one with JSON lines, and the one who sends the hostile messages.
 #[track_caller]
 fn ala_jan_and_eve(server: &Server) -> [Client; 3] {
     let mut ala = server.join("ala");
@@ -62,7 +64,7 @@ fn ala_jan_and_eve(server: &Server) -> [Client; 3] {
     [ala, jan, eve]
 }
 
-/// The next lines are these, as netcat's screen shows them, too.
+/// Checks the client's next lines, and that a screen shows exactly them.
 #[track_caller]
 fn expect_lines(client: &mut Client, expected: &[String]) {
     let got: Vec<String> = expected.iter().map(|_| client.line()).collect();
@@ -70,7 +72,7 @@ fn expect_lines(client: &mut Client, expected: &[String]) {
     netcat(&got).expect_only(expected.iter().map(String::as_str));
 }
 
-/// The next event of a JSON client, which came as text.
+/// The next event of a JSON client; its line must be plain text.
 #[track_caller]
 fn event(jan: &mut Client) -> Value {
     let line = jan.line();
@@ -78,7 +80,7 @@ fn event(jan: &mut Client) -> Value {
     serde_json::from_str(&line).expect("it is JSON")
 }
 
-/// The next events of a JSON client are all messages, as they arrive.
+/// Checks that the next events of a JSON client are all the messages.
 #[track_caller]
 fn expect_messages(jan: &mut Client) {
     for (_, arrives) in messages() {
@@ -88,7 +90,7 @@ fn expect_messages(jan: &mut Client) {
 }
 
 #[test]
-fn what_is_said_comes_to_a_socket_as_text_however_it_was_cut_into_packets() {
+fn messages_arrive_as_text_however_they_are_split_into_packets() {
     let server = Server::start(&["--rate", "0"]);
     let [mut ala, mut jan, mut eve] = ala_jan_and_eve(&server);
     for in_pieces in [false, true] {
@@ -107,11 +109,11 @@ fn what_is_said_comes_to_a_socket_as_text_however_it_was_cut_into_packets() {
 }
 
 #[test]
-fn what_is_said_in_private_is_text_on_both_sides() {
+fn private_messages_are_text_for_sender_and_recipient() {
     let server = Server::start(&["--rate", "0"]);
     let [mut ala, mut jan, mut eve] = ala_jan_and_eve(&server);
-    say_all(&mut eve, "/msg ala ");
-    say_all(&mut eve, "/msg jan ");
+    send_all(&mut eve, "/msg ala ");
+    send_all(&mut eve, "/msg jan ");
     expect_lines(&mut ala, &lines("[eve] "));
     let sent = [lines("[to ala] "), lines("[to jan] ")].concat();
     expect_lines(&mut eve, &sent);
@@ -119,15 +121,15 @@ fn what_is_said_in_private_is_text_on_both_sides() {
 }
 
 #[test]
-fn what_was_said_is_text_when_it_is_shown_again_and_in_the_history() {
-    let folder = tempfile::tempdir().expect("a folder for temporary files");
-    let history = folder.path().join("room.jsonl");
+fn replayed_messages_and_the_history_file_are_text() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let history = dir.path().join("room.jsonl");
     let history = history.to_str().expect("its name is UTF-8");
     let args = ["--rate", "0", "--replay", "all", "--history", history];
     let server = Server::start(&args);
     let mut eve = server.join("eve");
-    say_all(&mut eve, "");
-    expect_taken(&mut eve);
+    send_all(&mut eve, "");
+    expect_handled(&mut eve);
     let count = messages().len();
     let expected = [
         vec![format!("* the last {count} messages")],
@@ -161,22 +163,22 @@ fn what_was_said_is_text_when_it_is_shown_again_and_in_the_history() {
 }
 
 #[test]
-fn bytes_that_are_not_utf8_reach_nobody() {
+fn lines_that_are_not_utf8_reach_no_one() {
     let server = Server::start(&["--rate", "0"]);
     let mut ala = server.join("ala");
     let mut eve = server.join("eve");
     ala.expect("* eve joined");
     for bytes in [
-        // C1 controls as they are outside UTF-8.
+        // C1 controls as single bytes, as in ISO 8859.
         &b"\x9b2J"[..],
         b"\x9d0;owned\x9c",
-        // One inside UTF-8, split over two messages.
+        // A C1 control in UTF-8, split over two lines.
         b"the end \xc2",
         b"\x9b2J is the beginning",
-        // ESC, in more bytes than it takes.
+        // Overlong encodings of ESC.
         b"\xc0\x9b[2J",
         b"\xe0\x80\x9b[2J",
-        // Half a surrogate pair, and what is beyond Unicode.
+        // Half a surrogate pair, and a code point beyond Unicode.
         b"\xed\xa0\x80",
         b"\xf7\xbf\xbf\xbf",
     ] {
@@ -188,7 +190,7 @@ fn bytes_that_are_not_utf8_reach_nobody() {
 }
 
 #[test]
-fn no_answer_brings_back_what_it_answers_but_as_text() {
+fn replies_quote_hostile_input_only_as_text() {
     let server = Server::start(&["--rate", "0"]);
     let mut eve = server.join("eve");
     let mut jan = server.join_json_live("jan");
@@ -222,7 +224,7 @@ fn no_answer_brings_back_what_it_answers_but_as_text() {
 }
 
 #[test]
-fn no_name_and_no_group_brings_anything_but_text() {
+fn names_and_groups_reach_members_only_as_text() {
     let server = Server::start(&["--replay", "0"]);
     let mut ala = server.join("ala");
     let mut jan = server.join_json_live("jan");
@@ -241,7 +243,7 @@ fn no_name_and_no_group_brings_anything_but_text() {
             assert!(is_answer, "{answer:?} to {who:?}");
         }
     }
-    // It is known that they left when the next one joins.
+    // Once the members below have joined, every eve has been handled.
     let mut members = Vec::new();
     for (name, group) in NAMES {
         members.push(server.join(&format!("{name} {group}")));
@@ -261,7 +263,7 @@ fn no_name_and_no_group_brings_anything_but_text() {
 }
 
 #[test]
-fn what_the_operator_says_reaches_everybody_as_text() {
+fn the_operators_messages_arrive_as_text() {
     let mut server = Server::start_with_console(&[]);
     let mut ala = server.join("ala");
     for (sent, arrives) in messages() {
@@ -271,7 +273,7 @@ fn what_the_operator_says_reaches_everybody_as_text() {
     server.type_line("/kick ala \x1b[2J\u{9b}H\u{202e}");
     ala.expect("! you were kicked: ␛[2J\u{fffd}H");
     let exit = server.stop();
-    // What its launcher is told is no text.
+    // The lines for the launcher are control sequences on purpose.
     let log = exit
         .stdout
         .lines()
@@ -280,7 +282,7 @@ fn what_the_operator_says_reaches_everybody_as_text() {
 }
 
 #[test]
-fn the_operators_terminal_shows_text() {
+fn the_operators_terminal_shows_only_text() {
     let log = Screen::start(&chat_server(&["-p", "0", "--rate", "0"]), SIZE.0, SIZE.1);
     let port: u16 = log.wait("a port", |text| {
         let mut lines = text.lines();
@@ -294,13 +296,13 @@ fn the_operators_terminal_shows_text() {
         client
     };
     let mut eve = join("eve");
-    say_all(&mut eve, "");
-    expect_taken(&mut eve);
+    send_all(&mut eve, "");
+    expect_handled(&mut eve);
     let members: Vec<Client> = NAMES
         .iter()
         .map(|(name, group)| join(&format!("{name} {group}")))
         .collect();
-    say_all(&mut eve, "/msg 張偉 ");
+    send_all(&mut eve, "/msg 張偉 ");
     eve.send("that is all");
     log.expect("eve: that is all");
     let text = log.text();
@@ -328,18 +330,18 @@ fn the_operators_terminal_shows_text() {
 }
 
 #[test]
-fn a_client_on_a_terminal_shows_text_and_its_line_stays_below_it() {
+fn a_client_on_a_terminal_shows_only_text_above_its_input_line() {
     let server = Server::start(&["--rate", "0", "--replay", "all"]);
     let mut eve = server.join("eve");
-    say_all(&mut eve, "");
-    expect_taken(&mut eve);
+    send_all(&mut eve, "");
+    expect_handled(&mut eve);
     let mut ala = Screen::start(&chat_client(&server, &["-n", "ala"]), SIZE.0, SIZE.1);
     ala.type_keys("begun");
     ala.expect("> begun");
     eve.skip_to("* ala joined");
-    say_all(&mut eve, "");
-    say_all(&mut eve, "/msg ala ");
-    expect_taken(&mut eve);
+    send_all(&mut eve, "");
+    send_all(&mut eve, "/msg ala ");
+    expect_handled(&mut eve);
     let mut members = Vec::new();
     for (name, group) in NAMES {
         members.push(server.join(&format!("{name} {group}")));
@@ -374,11 +376,11 @@ fn a_client_on_a_terminal_shows_text_and_its_line_stays_below_it() {
 }
 
 #[test]
-fn a_client_in_a_pipe_brings_text() {
+fn a_piped_client_prints_only_text() {
     let server = Server::start(&["--rate", "0", "--replay", "all"]);
     let mut eve = server.join("eve");
-    say_all(&mut eve, "");
-    expect_taken(&mut eve);
+    send_all(&mut eve, "");
+    expect_handled(&mut eve);
     let ala = Program::start(chat_client(&server, &["-n", "ala"]));
     let exit = ala.exit().expect_code(0);
     let expected = [

@@ -1,4 +1,4 @@
-//! The client in a window of a session.
+//! The client in a window that a launcher opened, connected to its control socket.
 
 use std::sync::mpsc;
 
@@ -10,7 +10,7 @@ use support::{DEADLINE, Server, run};
 
 fn listener() -> (ControlListener, mpsc::Receiver<ControlEvent>) {
     let (sender, events) = mpsc::channel();
-    // The receiver is gone where the test is over.
+    // Sending fails once the test is over and the receiver dropped.
     let listener = ControlListener::start(move |event| drop(sender.send(event))).unwrap();
     (listener, events)
 }
@@ -29,7 +29,7 @@ fn hello(events: &mpsc::Receiver<ControlEvent>) -> ClientHandle {
 }
 
 #[test]
-fn a_client_says_hello_before_it_asks_and_leaves_when_it_is_told_to() {
+fn a_client_says_hello_before_asking_for_a_name_and_quits_when_told() {
     let (listener, events) = listener();
     let fake = FakeServer::new();
     let mut ala = window(&listener, &[&fake.address()]);
@@ -53,7 +53,7 @@ fn a_client_leaves_the_room_when_its_session_ends() {
 }
 
 #[test]
-fn a_client_whose_launcher_is_killed_leaves() {
+fn a_client_leaves_when_its_launcher_is_killed() {
     let (listener, events) = listener();
     let server = Server::start(&[]);
     let mut ala = window(&listener, &[&server.address.to_string(), "-n", "ala"]);
@@ -65,7 +65,7 @@ fn a_client_whose_launcher_is_killed_leaves() {
 }
 
 #[test]
-fn a_window_whose_client_fails_stays_until_enter() {
+fn the_window_of_a_failed_client_stays_until_enter() {
     let (listener, events) = listener();
     let mut ala = window(&listener, &["127.0.0.1:1", "-n", "ala"]);
     let _client = hello(&events);
@@ -76,7 +76,7 @@ fn a_window_whose_client_fails_stays_until_enter() {
 }
 
 #[test]
-fn a_window_that_finds_the_room_full_stays_until_enter() {
+fn the_window_of_a_client_refused_by_a_full_room_stays_until_enter() {
     let (listener, events) = listener();
     let server = Server::start(&["-m", "1"]);
     let _ola = server.join("ola");
@@ -89,7 +89,7 @@ fn a_window_that_finds_the_room_full_stays_until_enter() {
 }
 
 #[test]
-fn a_client_whose_server_is_lost_tries_again_until_its_session_ends() {
+fn a_client_keeps_reconnecting_until_its_session_ends() {
     let (listener, events) = listener();
     let server = Server::start(&[]);
     let mut ala = window(&listener, &[&server.address.to_string(), "-n", "ala"]);
@@ -102,7 +102,7 @@ fn a_client_whose_server_is_lost_tries_again_until_its_session_ends() {
 }
 
 #[test]
-fn a_window_whose_client_fails_closes_with_its_session() {
+fn the_window_of_a_failed_client_closes_with_its_session() {
     let (listener, events) = listener();
     let mut ala = window(&listener, &["127.0.0.1:1", "-n", "ala"]);
     let client = hello(&events);
@@ -112,7 +112,7 @@ fn a_window_whose_client_fails_closes_with_its_session() {
 }
 
 #[test]
-fn a_client_of_a_session_that_is_over_does_not_start() {
+fn a_client_of_an_ended_session_does_not_start() {
     let (listener, events) = listener();
     let name = listener.name_for(1);
     drop((listener, events));

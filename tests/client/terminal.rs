@@ -1,14 +1,14 @@
-//! The client on a terminal: what it asks, what it shows, and how one leaves.
+//! The client on a terminal: its prompts, its output, and the ways to leave.
 
 use support::Terminal;
 use support::client::FakeServer;
 use support::{Server, Signal};
 
-/// What a user does to leave.
+/// An action by which a user leaves.
 type Leave<'a> = &'a dyn Fn(&mut Terminal);
 
 #[test]
-fn a_terminal_is_asked_for_a_name_before_anything_is_connected() {
+fn a_terminal_is_asked_for_a_name_before_connecting() {
     let fake = FakeServer::new();
     let mut ala = Terminal::start(&[&fake.address()]);
     ala.expect("name, and group if you like: ");
@@ -19,7 +19,7 @@ fn a_terminal_is_asked_for_a_name_before_anything_is_connected() {
 }
 
 #[test]
-fn a_terminal_is_asked_again_where_a_name_is_refused() {
+fn a_refused_name_is_asked_for_again() {
     let server = Server::start(&[]);
     let _ola = server.join("ola");
     let mut ala = Terminal::start(&[&server.address.to_string()]);
@@ -39,7 +39,7 @@ fn a_terminal_is_asked_again_where_a_name_is_refused() {
 }
 
 #[test]
-fn a_given_name_that_is_refused_is_asked_for_on_a_terminal() {
+fn a_refused_name_option_asks_for_another_name() {
     let server = Server::start(&[]);
     let _ola = server.join("ola");
     let mut ala = Terminal::start(&[&server.address.to_string(), "-n", "ola"]);
@@ -50,7 +50,7 @@ fn a_given_name_that_is_refused_is_asked_for_on_a_terminal() {
 }
 
 #[test]
-fn a_full_room_ends_a_terminal_that_no_other_name_would_help() {
+fn a_full_room_ends_the_client_without_asking_for_another_name() {
     let server = Server::start(&["-m", "1"]);
     let _ola = server.join("ola");
     let mut ala = Terminal::start(&[&server.address.to_string()]);
@@ -63,7 +63,7 @@ fn a_full_room_ends_a_terminal_that_no_other_name_would_help() {
 }
 
 #[test]
-fn a_refusal_ends_a_terminal_where_the_server_closes_whatever_it_says() {
+fn a_refusal_ends_the_client_if_the_server_closes() {
     let fake = FakeServer::new();
     for refusal in [
         r#"{"type":"error","text":"not today"}"#,
@@ -82,7 +82,7 @@ fn a_refusal_ends_a_terminal_where_the_server_closes_whatever_it_says() {
 }
 
 #[test]
-fn another_name_is_asked_for_where_the_server_stays_and_says_no_more() {
+fn a_refusal_asks_for_another_name_if_the_server_stays() {
     let fake = FakeServer::new();
     let mut ala = Terminal::start(&[&fake.address(), "-n", "ala"]);
     let mut server = fake.accept();
@@ -93,7 +93,7 @@ fn another_name_is_asked_for_where_the_server_stays_and_says_no_more() {
 }
 
 #[test]
-fn two_terminals_talk() {
+fn two_terminals_exchange_messages_in_color() {
     let server = Server::start(&[]);
     let address = server.address.to_string();
     let mut ala = Terminal::start(&[&address, "-n", "ala"]);
@@ -105,7 +105,7 @@ fn two_terminals_talk() {
     ala.expect("ola");
     ala.expect(": dzień dobry\r\n");
     ala.type_line("cześć Ola");
-    // Her name is in it.
+    // The message mentions Ola, so it is bold.
     ola.expect("\x1b[1m\x1b[38;5;");
     ola.expect(": cześć Ola");
     ola.type_line("/msg ala psst");
@@ -115,12 +115,12 @@ fn two_terminals_talk() {
     ola.type_line("exit");
     ala.expect("\x1b[31m* ola left");
     let screen = ola.exit(0);
-    // What was typed is there as the terminal echoed it, and not once more.
+    // The typed line is on the screen once.
     assert_eq!(screen.matches("dzień dobry").count(), 1, "{screen}");
 }
 
 #[test]
-fn what_happens_is_shown_in_its_order() {
+fn notices_and_errors_are_shown_in_order() {
     let fake = FakeServer::new();
     let mut ala = Terminal::start(&[&fake.address(), "-n", "ala"]);
     let mut server = fake.let_in();
@@ -130,7 +130,7 @@ fn what_happens_is_shown_in_its_order() {
         lines += &format!("{{\"type\":\"error\",\"text\":\"error {n}\"}}\n");
     }
     server.send_bytes(lines.as_bytes());
-    // One goes to stdout, the other to stderr, and both are the same terminal.
+    // Notices go to stdout and errors to stderr; both are the same terminal.
     for n in 0..100 {
         ala.expect(&format!("* notice {n}\r\n"));
         ala.expect(&format!("! error {n}"));
@@ -138,7 +138,7 @@ fn what_happens_is_shown_in_its_order() {
 }
 
 #[test]
-fn a_terminal_shows_no_colours_where_they_are_not_wanted() {
+fn colors_can_be_turned_off() {
     let server = Server::start(&[]);
     let address = server.address.to_string();
     let ala = [&address, "-n", "ala"];
@@ -162,7 +162,7 @@ fn a_terminal_shows_no_colours_where_they_are_not_wanted() {
 }
 
 #[test]
-fn a_dumb_terminal_gets_plain_lines_and_nothing_else() {
+fn a_dumb_terminal_gets_only_plain_lines() {
     let server = Server::start(&[]);
     let mut ala = Terminal::start_with(&[&server.address.to_string()], &[("TERM", "dumb")]);
     ala.expect("name, and group if you like: ");
@@ -178,7 +178,7 @@ fn a_dumb_terminal_gets_plain_lines_and_nothing_else() {
 }
 
 #[test]
-fn every_way_to_leave_a_terminal_leaves_in_order() {
+fn every_way_to_leave_exits_cleanly() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let ways: [(&str, Leave); 6] = [
@@ -201,7 +201,7 @@ fn every_way_to_leave_a_terminal_leaves_in_order() {
 }
 
 #[test]
-fn one_can_leave_before_there_is_a_name() {
+fn leaving_works_at_the_name_prompt() {
     let fake = FakeServer::new();
     for keys in ["exit\r", "/quit\r", "\x04", "\x03"] {
         let mut ala = Terminal::start(&[&fake.address()]);
@@ -213,7 +213,7 @@ fn one_can_leave_before_there_is_a_name() {
 }
 
 #[test]
-fn one_can_leave_while_a_server_is_silent() {
+fn leaving_works_while_the_server_is_silent() {
     let fake = FakeServer::new();
     let mut ala = Terminal::start(&[&fake.address(), "-n", "ala"]);
     let mut server = fake.accept();
@@ -223,7 +223,7 @@ fn one_can_leave_while_a_server_is_silent() {
 }
 
 #[test]
-fn a_password_is_asked_for_and_never_shown() {
+fn the_password_is_asked_for_and_never_shown() {
     let server = Server::start(&["--password", "tajne"]);
     let mut ala = Terminal::start(&[&server.address.to_string()]);
     ala.expect("name, and group if you like: ");
@@ -242,7 +242,7 @@ fn a_password_is_asked_for_and_never_shown() {
 }
 
 #[test]
-fn the_terminal_is_given_back_where_a_password_is_not_given() {
+fn leaving_the_password_prompt_restores_the_terminal() {
     let server = Server::start(&["--password", "tajne"]);
     let ways: [Leave; 5] = [
         &|ala| ala.press("\x03"),
@@ -256,20 +256,19 @@ fn the_terminal_is_given_back_where_a_password_is_not_given() {
         ala.expect("password: ");
         assert!(!ala.echoes());
         leave(&mut ala);
-        // Looks at the modes.
+        // This also checks the terminal's modes.
         ala.exit(0);
     }
 }
 
 #[test]
-fn a_line_that_is_too_long_is_refused_on_a_terminal_and_stays_to_be_edited() {
+fn a_line_over_1024_bytes_is_refused_and_stays_editable() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = Terminal::start(&[&server.address.to_string(), "-n", "ala"]);
     ala.expect("welcome");
     ala.type_line(&"x".repeat(1025));
     ala.expect("! that line is too long: it may have 1024 bytes, send it in parts");
-    // It stays to be edited.
     ala.press("\x7f");
     ala.press("\r");
     ola.expect("* ala joined");
@@ -281,7 +280,7 @@ fn a_line_that_is_too_long_is_refused_on_a_terminal_and_stays_to_be_edited() {
 }
 
 #[test]
-fn a_lost_server_is_told_on_a_terminal() {
+fn a_lost_server_is_reported_on_a_terminal() {
     let server = Server::start(&[]);
     let mut ala = Terminal::start(&[&server.address.to_string(), "-n", "ala", "--no-reconnect"]);
     ala.expect("welcome");
@@ -291,7 +290,7 @@ fn a_lost_server_is_told_on_a_terminal() {
 }
 
 #[test]
-fn a_server_that_shuts_down_ends_a_terminal_with_success() {
+fn a_server_shutdown_ends_the_client_with_success() {
     let server = Server::start(&[]);
     let mut ala = Terminal::start(&[&server.address.to_string(), "-n", "ala", "--no-reconnect"]);
     ala.expect("welcome");

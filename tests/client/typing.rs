@@ -1,4 +1,4 @@
-//! Typing in the client: the line is the user's, whatever comes in, and arrives at the other side as it was typed.
+//! Typing in the client: incoming messages never disturb the input line, and it is sent as typed.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use support::screen::Screen;
 use support::window::{ala, at_ten, chat_client};
 use support::{Client, Server, wait_until};
 
-/// The row in which the cursor stands, up to the cursor.
+/// The text to the left of the cursor, in the cursor's row.
 fn before_cursor(screen: &Screen) -> String {
     screen.look(|screen| {
         let (row, column) = screen.cursor_position();
@@ -16,13 +16,13 @@ fn before_cursor(screen: &Screen) -> String {
 
 #[track_caller]
 fn expect_cursor_after(screen: &Screen, text: &str) {
-    wait_until(&format!("the cursor stands after {text:?}"), || {
+    wait_until(&format!("the cursor is after {text:?}"), || {
         (before_cursor(screen).trim_end() == text).then_some(())
     });
 }
 
-/// Says `count` numbered lines, 1,000 a second.
-fn talk(ola: &mut Client, count: usize) {
+/// Sends `count` numbered lines at 1,000 lines a second.
+fn send_lines(ola: &mut Client, count: usize) {
     let begin = Instant::now();
     for n in 0..count {
         let due = Duration::from_millis(n as u64);
@@ -33,41 +33,41 @@ fn talk(ola: &mut Client, count: usize) {
     }
 }
 
-// The line is the user's.
+// The input line.
 
 #[test]
-fn what_is_typed_while_a_thousand_lines_a_second_come_in_is_sent_as_it_was_typed() {
+fn a_line_typed_during_1000_incoming_lines_a_second_is_sent_intact() {
     const LINES: usize = 3000;
     const TYPED: &str = "this is typed, slowly, while lines come in: żółć 日本語 e\u{301} done";
     let server = Server::start(&["--rate", "0"]);
     let mut jan = server.join("jan");
     let mut ola = server.join("ola");
     let mut ala = ala(&server, 40, 12);
-    let talking = std::thread::spawn(move || {
-        talk(&mut ola, LINES);
+    let sending = std::thread::spawn(move || {
+        send_lines(&mut ola, LINES);
         ola
     });
     let mut typed = String::new();
     for c in TYPED.chars() {
         ala.type_keys(&c.to_string());
         typed.push(c);
-        // Once it was shown, it stays.
+        // The beginning of the line stays visible.
         let start: String = typed.chars().take(20).collect();
         ala.expect(&format!("> {}", start.trim_end()));
     }
-    let _ola = talking.join().unwrap();
+    let _ola = sending.join().unwrap();
     ala.expect(&format!("line {} of the conversation", LINES - 1));
     ala.type_keys("\r");
     ala.expect("ala: this is typed");
     jan.skip_to(&format!("ala: {TYPED}"));
 
-    // All of them are there, in their order, and nothing of the typed line is between them.
+    // All messages are there, in order, and no remains of the typed line are between them.
     let rows = ala.all_rows();
-    let mut said = 0;
+    let mut seen = 0;
     for row in &rows {
         if let Some((_, text)) = row.split_once(" ola: ") {
-            assert!(text.starts_with(&format!("line {said} of the")), "{row}");
-            said += 1;
+            assert!(text.starts_with(&format!("line {seen} of the")), "{row}");
+            seen += 1;
         } else {
             let is_known = row.contains("conversation")
                 || row.contains("joined")
@@ -77,11 +77,11 @@ fn what_is_typed_while_a_thousand_lines_a_second_come_in_is_sent_as_it_was_typed
             assert!(is_known || is_last, "{row:?}");
         }
     }
-    assert_eq!(said, LINES);
+    assert_eq!(seen, LINES);
 }
 
 #[test]
-fn a_line_of_several_rows_with_wide_and_combining_characters_stands_below_what_comes_in() {
+fn a_typed_line_of_several_rows_stays_below_incoming_messages() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = ala(&server, 24, 10);
@@ -99,7 +99,7 @@ fn a_line_of_several_rows_with_wide_and_combining_characters_stands_below_what_c
         at_ten,
     );
     expect_cursor_after(&ala, " e\u{301}a\u{328}, and then more");
-    // To the beginning, past the wide ones, and back over one of them.
+    // To the beginning, over three wide characters, and back over one.
     ala.type_keys("\x01\x1b[C\x1b[C\x1b[C\x1b[D");
     expect_cursor_after(&ala, "> 日本");
     ala.type_keys("!");
@@ -120,7 +120,7 @@ fn a_line_of_several_rows_with_wide_and_combining_characters_stands_below_what_c
 }
 
 #[test]
-fn completions_to_choose_from_stand_below_the_line_and_stay_while_lines_come_in() {
+fn completion_choices_stay_below_the_line_as_messages_arrive() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut olek = server.join("Olek");
@@ -133,7 +133,7 @@ fn completions_to_choose_from_stand_below_the_line_and_stay_while_lines_come_in(
     olek.skip_to("ola: one");
     olek.send("two");
     ala.expect("Olek: two");
-    // Who spoke last comes first.
+    // The last member who spoke is offered first.
     ala.type_keys("ol\t");
     ala.expect_screen(
         "
@@ -163,14 +163,14 @@ fn completions_to_choose_from_stand_below_the_line_and_stay_while_lines_come_in(
     ala.expect_gone("[ola]");
     ala.type_keys(" j\t\r");
     jan.skip_to("ala: ola: hi jan ");
-    // Commands, and to whom they are.
+    // Commands and their recipients.
     ala.type_keys("/ms\tja\tpsst\r");
     jan.expect("[ala] psst");
     ala.expect("[to jan] psst (delivered)");
 }
 
 #[test]
-fn a_paste_of_several_lines_is_shown_and_sent_as_text_by_enter() {
+fn a_multiline_paste_is_shown_and_sent_as_text_on_enter() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = ala(&server, 40, 10);
@@ -195,18 +195,19 @@ fn a_paste_of_several_lines_is_shown_and_sent_as_text_by_enter() {
     );
     ala.type_keys("\r");
     ola.expect_all(&["ala: first", "ala: /quit", "ala:  third␛[31m"]);
-    // Of one line, it is as if it was typed; its end is not Enter.
+    // A one-line paste is like typed text; its line ending does not send it.
     ala.type_keys("\x1b[200~/msg ola psst\n\x1b[201~");
     ala.expect("> /msg ola psst");
     ala.type_keys("\r");
     ola.expect("[ala] psst");
-    // What was begun as a command is not said to everybody.
+    // A line that begins as a command is not sent to the room as text.
     ala.type_keys("/msg ola \x1b[200~one\ntwo\x1b[201~\r");
     ala.expect("! a command is one line");
-    // Nor when it comes back from the history's end, or by an undo.
+    // Nor after leaving it through the history and coming back, or after an undo.
     ala.type_keys("\x1b[A\x1b[B\rx\x1f\r");
     ala.type_keys("\x15\x7f\x15");
-    // Where a slash has become the first by an erasure, it is a command's, but for that of a paste of several lines.
+    // A slash that becomes the first character by deletion makes the line a command, unless the
+    // slash is from a paste of several lines.
     ala.type_keys(" /msg ola aside\x01\x04\r");
     ola.expect("[ala] aside");
     ala.type_keys("\x1b[200~x\n/nick ela\x1b[201~\x01\x1b[D\x1b[D\x1b[3~\x1b[3~\r");
@@ -247,9 +248,9 @@ fn keys_edit_the_line_as_in_a_shell() {
     }
 }
 
-// The history.
+// State that is kept between sessions.
 
-/// A folder for what clients keep, and a client in it.
+/// A client that keeps its history and last used name in `state`.
 #[track_caller]
 fn ala_with_state(server: &Server, state: &tempfile::TempDir, args: &[&str]) -> Screen {
     let mut command = chat_client(server, args);
@@ -258,7 +259,7 @@ fn ala_with_state(server: &Server, state: &tempfile::TempDir, args: &[&str]) -> 
 }
 
 #[test]
-fn what_was_typed_comes_back_by_arrows_and_search_also_in_the_next_session() {
+fn arrows_and_search_recall_lines_also_in_the_next_session() {
     let server = Server::start(&[]);
     let state = tempfile::tempdir().unwrap();
     let mut ola = server.join("ola");
@@ -269,7 +270,7 @@ fn what_was_typed_comes_back_by_arrows_and_search_also_in_the_next_session() {
         ala.type_keys(&format!("{line}\r"));
     }
     ola.expect_all(&["ala: first", "[ala] secret", "ala: second"]);
-    // In this session the private one comes back, too, and what was begun is kept.
+    // Within the session, private messages can be recalled too, and the draft is kept.
     ala.type_keys("begun\x1b[A\x1b[A\x1b[A");
     ala.expect("> /msg ola secret");
     ala.type_keys("\x1b[B\x1b[B\x1b[B");
@@ -291,12 +292,12 @@ fn what_was_typed_comes_back_by_arrows_and_search_also_in_the_next_session() {
     ala.expect("(not found: `irsx') first");
     ala.type_keys("\x7f\r");
     ola.expect("ala: first");
-    // Given up.
+    // Ctrl+G and Ctrl+C cancel the search and restore the draft.
     ala.type_keys("draft\x12sec\x07!\r");
     ola.expect("ala: draft!");
     ala.type_keys("other\x12sec\x03!\r");
     ola.expect("ala: other!");
-    // Taken, to be changed.
+    // Escape accepts the match for editing.
     ala.type_keys("\x12seco\x1b");
     ala.expect("> second");
     ala.type_keys("!\r");
@@ -304,7 +305,7 @@ fn what_was_typed_comes_back_by_arrows_and_search_also_in_the_next_session() {
 }
 
 #[test]
-fn the_name_that_was_taken_last_is_offered_and_taken_by_enter() {
+fn the_last_used_name_is_offered_and_enter_accepts_it() {
     let server = Server::start(&[]);
     let state = tempfile::tempdir().unwrap();
     let mut ola = server.join("ola");
@@ -312,14 +313,14 @@ fn the_name_that_was_taken_last_is_offered_and_taken_by_enter() {
     ala.expect("name, and group if you like:");
     ala.type_keys("ala 3ID12\r");
     ola.expect("* ala (3ID12) joined");
-    // Until then the client does not know that it was let in.
+    // Only after the welcome does the client know, and store, its name.
     ala.expect("* welcome, ala");
     ala.type_keys("\x04");
     ala.end();
     ola.expect("* ala left");
     let mut ala = ala_with_state(&server, &state, &[]);
     ala.expect("name, and group if you like [ala 3ID12]:");
-    // A refusal that tells of no other name does not take it back.
+    // A refusal that suggests no name keeps the offered one.
     ala.type_keys("server\r");
     ala.expect("! \"server\" is reserved");
     ala.type_keys("\r");
@@ -327,13 +328,13 @@ fn the_name_that_was_taken_last_is_offered_and_taken_by_enter() {
 }
 
 #[test]
-fn the_free_name_that_a_refusal_tells_is_offered_and_taken_by_enter() {
+fn the_name_a_refusal_suggests_is_offered_and_enter_accepts_it() {
     let server = Server::start(&[]);
     let state = tempfile::tempdir().unwrap();
     let mut jan = server.join("jan");
     let mut other = ala_with_state(&server, &state, &[]);
     other.expect("name, and group if you like:");
-    // No name to try comes from that.
+    // This refusal suggests no name.
     other.type_keys("/help\r");
     other.expect("! that is for members: type your name first");
     other.type_keys("jan 3ID12\r");
@@ -344,7 +345,7 @@ fn the_free_name_that_a_refusal_tells_is_offered_and_taken_by_enter() {
 }
 
 #[test]
-fn the_name_that_was_taken_last_is_offered_in_one_window_of_a_session() {
+fn only_the_first_window_of_a_session_offers_the_last_used_name() {
     let server = Server::start(&[]);
     let state = tempfile::tempdir().unwrap();
     let mut ala = ala_with_state(&server, &state, &[]);
@@ -358,14 +359,14 @@ fn the_name_that_was_taken_last_is_offered_in_one_window_of_a_session() {
 }
 
 #[test]
-fn a_pipe_in_the_place_of_what_is_kept_is_left_alone() {
+fn a_fifo_in_place_of_a_state_file_does_not_block_the_client() {
     for (file, args) in [("history", &["-n", "ala"][..]), ("name", &[])] {
         let server = Server::start(&[]);
         let state = tempfile::tempdir().unwrap();
-        let folder = state.path().join("chat-run");
-        std::fs::create_dir(&folder).unwrap();
+        let dir = state.path().join("chat-run");
+        std::fs::create_dir(&dir).unwrap();
         let made = std::process::Command::new("mkfifo")
-            .arg(folder.join(file))
+            .arg(dir.join(file))
             .status();
         assert!(made.unwrap().success());
         let mut ala = ala_with_state(&server, &state, args);
@@ -380,7 +381,7 @@ fn a_pipe_in_the_place_of_what_is_kept_is_left_alone() {
 }
 
 #[test]
-fn what_is_too_much_for_a_line_is_told_once_and_a_paste_of_64_kib_is_sent() {
+fn oversized_input_is_refused_once_and_a_64_kib_paste_is_sent() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
     let mut ala = ala(&server, 60, 10);
@@ -395,23 +396,25 @@ fn what_is_too_much_for_a_line_is_told_once_and_a_paste_of_64_kib_is_sent() {
         ola.expect(&format!("ala: {line}"));
     }
     ala.expect("ala: 599");
-    let told = |ala: &Screen| {
+    let refusals = |ala: &Screen| {
         ala.all_rows()
             .join("\n")
             .matches("! the last input")
             .count()
     };
-    let before = told(&ala);
+    let before = refusals(&ala);
     ala.type_keys(&format!("\x1b[200~{}\x1b[201~", "y".repeat(65_500)));
     ala.type_keys(&"y".repeat(100));
-    wait_until("one more", || (told(&ala) == before + 1).then_some(()));
+    wait_until("one more notice appears", || {
+        (refusals(&ala) == before + 1).then_some(())
+    });
     ala.type_keys("\x15the end\r");
     ola.expect("ala: the end");
-    assert_eq!(told(&ala), before + 1);
+    assert_eq!(refusals(&ala), before + 1);
 }
 
 #[test]
-fn no_answer_of_a_terminal_stands_before_a_key() {
+fn keys_work_after_stray_terminal_replies() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     for before in ["\x1b[?2026;0$y", "\x1b[?1;1R", "\x1b[?", "\x1b[200~abc"] {

@@ -1,11 +1,11 @@
-//! The client of a server that is not to be trusted.
+//! The client in a pipe, against a server that must not be trusted.
 
 use super::assert_exit;
 use support::Signal;
 use support::client::{FakeServer, WELCOME};
 
 #[test]
-fn whatever_a_server_sends_only_text_reaches_the_screen() {
+fn control_characters_from_a_server_never_reach_the_output() {
     let fake = FakeServer::new();
     let mut ala = fake.piped();
     let mut server = fake.accept();
@@ -47,7 +47,7 @@ fn whatever_a_server_sends_only_text_reaches_the_screen() {
 }
 
 #[test]
-fn events_that_make_no_sense_are_told_and_the_others_are_shown() {
+fn malformed_events_are_reported_and_the_others_shown() {
     let fake = FakeServer::new();
     let mut ala = fake.piped();
     let mut server = fake.let_in();
@@ -84,17 +84,18 @@ fn events_that_make_no_sense_are_told_and_the_others_are_shown() {
 * the end
 "
     );
-    let told = exit.stderr.lines();
+    let reports = exit.stderr.lines();
     assert!(
-        told.clone()
+        reports
+            .clone()
             .all(|line| line.starts_with("! the server sent a line that is not an event: ")),
         "{exit:#?}"
     );
-    assert_eq!(told.count(), 10, "{exit:#?}");
+    assert_eq!(reports.count(), 10, "{exit:#?}");
 }
 
 #[test]
-fn a_line_without_end_ends_the_client() {
+fn a_line_over_1_mib_ends_the_client() {
     let fake = FakeServer::new();
     let ala = fake.piped();
     let mut server = fake.accept();
@@ -118,7 +119,7 @@ fn a_line_without_end_ends_the_client() {
 }
 
 #[test]
-fn a_server_that_closes_at_once_is_told() {
+fn a_server_that_closes_before_login_is_reported() {
     let fake = FakeServer::new();
     let ala = fake.piped();
     let mut server = fake.accept();
@@ -132,7 +133,7 @@ fn a_server_that_closes_at_once_is_told() {
 }
 
 #[test]
-fn a_plain_refusal_before_the_end_is_told() {
+fn a_refusal_in_plain_text_is_shown() {
     let fake = FakeServer::new();
     let ala = fake.piped();
     let mut server = fake.accept();
@@ -148,7 +149,7 @@ fn a_plain_refusal_before_the_end_is_told() {
 }
 
 #[test]
-fn a_server_that_never_closes_does_not_hold_a_user_who_leaves() {
+fn sigint_ends_the_client_even_if_the_server_never_closes() {
     let fake = FakeServer::new();
     let ala = fake.piped();
     let _server = fake.let_in();
