@@ -112,7 +112,7 @@ fn a_last_line_without_newline_counts_unless_cut_mid_character() {
 
 #[test]
 fn an_event_cut_off_in_transit_is_shown_once_after_reconnecting() {
-    let places: [&[u8]; 5] = [
+    let cut_points: [&[u8]; 5] = [
         HALF,
         // Between two fields, before a number, after a backslash, and before the line ending.
         br#""from":"ola","#,
@@ -122,21 +122,21 @@ fn an_event_cut_off_in_transit_is_shown_once_after_reconnecting() {
     ];
     // In parallel, as each client waits for a second before it reconnects.
     thread::scope(|scope| {
-        for place in places {
+        for cut_point in cut_points {
             for step in [Step::Reset, Step::End] {
-                scope.spawn(|| cut_after(place, step));
+                scope.spawn(|| cut_after(cut_point, step));
             }
         }
     });
 }
 
-/// Cuts the connection after `place` in a message, and expects the message to be shown once.
+/// Cuts the connection after `cut_point` in a message, and expects the message to be shown once.
 #[track_caller]
-fn cut_after(place: &[u8], step: Step) {
-    let case = format!("{step:?} after {}", String::from_utf8_lossy(place));
+fn cut_after(cut_point: &[u8], step: Step) {
+    let case = format!("{step:?} after {}", String::from_utf8_lossy(cut_point));
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let proxy = proxy_before(&server, Plan::down(place, step));
+    let proxy = proxy_before(&server, Plan::down(cut_point, step));
     let ala = ala_on_a_screen(&proxy);
     ola.expect("* ala joined");
     ala.expect("* welcome, ala");
@@ -163,8 +163,8 @@ fn a_message_cut_off_in_transit_is_reported_as_not_sent() {
     ala.expect(&format!("! this was not sent: {WHOLE}"));
     ala.type_keys("second\r");
     let heard = ola.skip_to("ala: second");
-    let said: Vec<&String> = heard.iter().filter(|line| !line.starts_with('*')).collect();
-    assert_eq!(said, ["ala: first"]);
+    let messages: Vec<&String> = heard.iter().filter(|line| !line.starts_with('*')).collect();
+    assert_eq!(messages, ["ala: first"]);
 }
 
 #[test]

@@ -90,10 +90,14 @@ fn piped_with_40_lines(server: &Server, ola: &mut Client) -> Program {
 /// lines `ola` did not get.
 #[track_caller]
 fn assert_unsent_reported(exit: Exit, mut ola: Client) {
-    let said = ola.lines_to_end();
-    let said = 11 + said.iter().filter(|line| line.starts_with("ala: ")).count();
-    let told = format!("error: {} lines are not sent\n", 40 - said);
-    exit.expect_code(1).expect_stderr(&told);
+    let delivered = ola.lines_to_end();
+    let delivered = 11
+        + delivered
+            .iter()
+            .filter(|line| line.starts_with("ala: "))
+            .count();
+    let error = format!("error: {} lines are not sent\n", 40 - delivered);
+    exit.expect_code(1).expect_stderr(&error);
 }
 
 #[test]

@@ -426,10 +426,10 @@ error: the server closed the connection: start chat-client again to come back
 #[test]
 fn a_pipe_gets_colors_only_on_request() {
     let server = Server::start(&[]);
-    let coloured = piped(&server, &["-n", "ala", "--color", "always"]);
-    coloured.expect_stdout("welcome");
+    let colored = piped(&server, &["-n", "ala", "--color", "always"]);
+    colored.expect_stdout("welcome");
     let plain = piped(&server, &["-n", "ela"]);
-    coloured.expect_stdout("\x1b[32m* ela joined");
+    colored.expect_stdout("\x1b[32m* ela joined");
     let _ola = server.join("ola");
     assert_eq!(
         at_ten(&plain.expect_stdout("ola joined")),

@@ -151,11 +151,11 @@ fn colors_can_be_turned_off() {
         let _ola = server.join("ola");
         terminal.expect(" * ola joined");
         let text = terminal.text();
-        let colours = text.split("\x1b[").find(|sequence| {
+        let colors = text.split("\x1b[").find(|sequence| {
             let end = sequence.find(|c: char| !c.is_ascii_digit() && c != ';');
             end.is_some_and(|end| sequence[end..].starts_with('m'))
         });
-        assert_eq!(colours, None, "{text:?}");
+        assert_eq!(colors, None, "{text:?}");
         terminal.press("\x04");
         terminal.exit(0);
     }
