@@ -1,4 +1,5 @@
-//! Sessions in places that are not as programs expect them: each works, or says why not and what to try; none hangs or leaves anything.
+//! Sessions in unusual environments: each works, or says why it cannot and what to try. None hangs
+//! or leaves anything behind.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry};
@@ -16,28 +17,28 @@ use support::shell::Shell;
 use support::wait::{DEADLINE, wait_at_most};
 use tempfile::TempDir;
 
-/// As many sessions are started at once: most of the time they wait.
+/// Number of sessions that run in parallel; each spends most of its time waiting.
 const AT_ONCE: usize = 4;
 
-/// Time in which a session in want of something has come as far as it comes, or not: it is ended then.
+/// Time until a session with scarce resources is ended, however far it has got.
 const SCARCE_TIME: Duration = Duration::from_secs(1);
 
-/// Where windows are opened.
-const KINDS: [&str; 3] = ["none", "panes", "xterm"];
+/// The values of `-t` that are tried.
+const TERMINALS: [&str; 3] = ["none", "panes", "xterm"];
 
-/// A session, in a place that some lines of Python make as it is to be.
+/// A session in an environment that a few lines of Python set up.
 #[derive(Clone, Copy, Debug)]
 struct Hostile<'a> {
     python: &'a str,
-    /// Begins a command that goes on with another one.
+    /// Beginning of a command line that the session's own is appended to.
     wrapper: &'a [&'a str],
     programs: &'a Path,
     terminal: &'a str,
-    /// Whether it may come to no more than to say what is missing, in a window or a line of the log.
+    /// Whether it is enough to report what is missing, in a window or a line of the log.
     is_scarce: bool,
 }
 
-/// How it went.
+/// The outcome of a session.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Works,
@@ -59,8 +60,9 @@ impl<'a> Hostile<'a> {
         }
     }
 
-    /// Starts it, and ends it where it works. In any case nothing is left, and the terminal is as before.
-    fn play(&self, desktop: &Desktop) -> Outcome {
+    /// Runs the session, and ends it if it works. Checks that nothing is left and that the
+    /// terminal is restored.
+    fn run(&self, desktop: &Desktop) -> Outcome {
         let script = format!(
             "import os, resource, signal, sys\n{}\nos.execv(sys.argv[1], sys.argv[1:])",
             self.python
@@ -95,9 +97,9 @@ impl<'a> Hostile<'a> {
             _ => "ala joined",
         };
         let mut begun = None;
-        let works = shell.wait_for(&format!("beginning or end of {self:?}"), || {
+        let works = shell.wait_for(&format!("start or end of {self:?}"), || {
             let has_ended = shell.code().is_some();
-            // Before that, it is Python that has to be waited for.
+            // The time starts when Python has been replaced by `chat-run`.
             if self.is_scarce
                 && begun.is_none()
                 && shell.place.running().iter().any(|one| one.is("chat-run"))
@@ -116,7 +118,7 @@ impl<'a> Hostile<'a> {
         let written = shell.written();
         assert!(!written.contains("panicked"), "{self:?}: {written}");
         assert!(!written.contains("Traceback"), "{self:?}: {written}");
-        // On a busy machine it may be ended before it handles signals.
+        // On a busy machine, Ctrl+C may arrive before the launcher handles signals.
         let by_interrupt = 128 + Signal::INT.as_raw();
         if code == 0 || self.is_scarce && works && code == by_interrupt {
             return Outcome::Works;
@@ -133,33 +135,33 @@ impl<'a> Hostile<'a> {
     }
 }
 
-/// Plays all of these, some at once.
-fn play_all(all: &[Hostile<'_>], check: impl Fn(&Hostile<'_>, Outcome) + Sync) {
+/// Runs all sessions, [`AT_ONCE`] in parallel, and passes each outcome to `check`.
+fn run_all(all: &[Hostile<'_>], check: impl Fn(&Hostile<'_>, Outcome) + Sync) {
     let desktop = &Desktop::new();
     let check = &check;
     thread::scope(|scope| {
         for first in 0..AT_ONCE {
             scope.spawn(move || {
                 for hostile in all.iter().skip(first).step_by(AT_ONCE) {
-                    check(hostile, hostile.play(desktop));
+                    check(hostile, hostile.run(desktop));
                 }
             });
         }
     });
 }
 
-fn works(hostile: &Hostile<'_>, outcome: Outcome) {
+fn assert_works(hostile: &Hostile<'_>, outcome: Outcome) {
     assert_eq!(outcome, Outcome::Works, "{hostile:?}");
 }
 
-/// Each of these places, with each terminal.
-fn with_each_terminal<'a>(places: &[&'a str]) -> Vec<Hostile<'a>> {
-    let with = |python: &&'a str| KINDS.map(|terminal| Hostile::new(python, terminal));
-    places.iter().flat_map(with).collect()
+/// Each environment with each terminal.
+fn with_each_terminal<'a>(setups: &[&'a str]) -> Vec<Hostile<'a>> {
+    let with = |python: &&'a str| TERMINALS.map(|terminal| Hostile::new(python, terminal));
+    setups.iter().flat_map(with).collect()
 }
 
 #[test]
-fn what_is_around_it_may_be_strange() {
+fn sessions_work_in_strange_environments() {
     let all = with_each_terminal(&[
         "del os.environ['HOME']",
         "os.environ['HOME'] = ''",
@@ -178,21 +180,21 @@ fn what_is_around_it_may_be_strange() {
         "os.mkdir(b'\\xff'); os.environb[b'TMPDIR'] = os.getcwdb() + b'/\\xff'",
         "for n in range(10): os.environ[f'N{n}'] = 100_000 * 'x'",
     ]);
-    play_all(&all, works);
+    run_all(&all, assert_works);
 }
 
 #[test]
-fn signals_may_be_blocked_or_ignored() {
+fn sessions_work_with_signals_blocked_or_ignored() {
     let all = with_each_terminal(&[
         "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))",
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
         "for s in signal.valid_signals() - {9, 19, 32, 33}: signal.signal(s, signal.SIG_IGN)",
     ]);
-    play_all(&all, works);
+    run_all(&all, assert_works);
 }
 
 #[test]
-fn what_is_missing_is_said() {
+fn missing_requirements_are_reported() {
     let missing = [
         (
             "del os.environ['PATH']",
@@ -220,7 +222,7 @@ fn what_is_missing_is_said() {
         .iter()
         .map(|(python, terminal, _)| Hostile::new(python, terminal))
         .collect();
-    play_all(&all, |hostile, outcome| {
+    run_all(&all, |hostile, outcome| {
         let (_, _, reason) = missing
             .iter()
             .find(|(python, terminal, _)| {
@@ -234,8 +236,8 @@ fn what_is_missing_is_said() {
     });
 }
 
-/// Makes what follows in a script run as another user, who has nothing else running.
-const AS_NOBODY: &str = "
+/// Python that switches to a user with no other processes.
+const AS_ANOTHER_USER: &str = "
 mark, uid = os.environ['CHAT_TEST_MARK'], 50000 + os.getpid() % 10000
 os.fchown(0, uid, -1)
 for name in ['', '/tmp', '/home']: os.chown(mark + name, uid, uid)
@@ -243,27 +245,27 @@ os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
 ";
 
 #[test]
-fn what_is_scarce_is_said_or_enough() {
-    let mut places = Vec::new();
+fn scarce_resources_suffice_or_are_reported() {
+    let mut setups = Vec::new();
     for descriptors in [4, 8, 10, 12, 14, 16, 20, 24] {
-        places.push(format!(
+        setups.push(format!(
             "resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, {descriptors}))"
         ));
     }
     if is_root() {
         for threads in [1, 2, 4, 6, 8, 10, 12, 16, 20, 28, 40] {
-            places.push(format!(
-                "{AS_NOBODY}resource.setrlimit(resource.RLIMIT_NPROC, ({threads}, {threads}))"
+            setups.push(format!(
+                "{AS_ANOTHER_USER}resource.setrlimit(resource.RLIMIT_NPROC, ({threads}, {threads}))"
             ));
         }
     }
-    places.push("for n in range(19): os.environ[f'N{n}'] = 100_000 * 'x'".into());
-    let places: Vec<&str> = places.iter().map(String::as_str).collect();
-    let mut all = with_each_terminal(&places);
+    setups.push("for n in range(19): os.environ[f'N{n}'] = 100_000 * 'x'".into());
+    let setups: Vec<&str> = setups.iter().map(String::as_str).collect();
+    let mut all = with_each_terminal(&setups);
     for hostile in &mut all {
         hostile.is_scarce = true;
     }
-    play_all(&all, |hostile, outcome| {
+    run_all(&all, |hostile, outcome| {
         eprintln!("{hostile:?}: {outcome:?}")
     });
 }
@@ -271,54 +273,55 @@ fn what_is_scarce_is_said_or_enough() {
 fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        eprintln!("NOT TESTED, as only root becomes another user: limits of threads, an umask");
+        eprintln!("NOT TESTED, as only root can change its user: thread limits, umask 0777");
     }
     is_root
 }
 
 #[test]
-fn another_user_may_have_an_umask_that_allows_nothing() {
+fn sessions_work_with_umask_0777() {
     if !is_root() {
         return;
     }
-    let python = format!("{AS_NOBODY}os.umask(0o777)");
-    // xterm itself cannot open its own temporary file then, and leaves it.
+    let python = format!("{AS_ANOTHER_USER}os.umask(0o777)");
+    // xterm cannot open its own temporary file under this umask, and leaves it behind.
     let mut all = with_each_terminal(&[&python]);
     all.retain(|hostile| hostile.terminal != "xterm");
-    play_all(&all, works);
+    run_all(&all, assert_works);
 }
 
-/// Our programs, in a folder of this name.
+/// A directory whose name begins with `name`, with hard links to the programs.
 fn programs_in(name: &[u8]) -> TempDir {
-    let folder = tempfile::Builder::new()
+    let dir = tempfile::Builder::new()
         .prefix(OsStr::from_bytes(name))
         .tempdir_in(programs())
         .unwrap();
     for program in ["chat-run", "chat-server", "chat-client"] {
-        fs::hard_link(programs().join(program), folder.path().join(program)).unwrap();
+        fs::hard_link(programs().join(program), dir.path().join(program)).unwrap();
     }
-    folder
+    dir
 }
 
 #[test]
-fn the_programs_may_be_in_any_folder() {
-    let folders = [
+fn the_programs_run_from_directories_with_unusual_names() {
+    let dirs = [
         programs_in(b"a b'c\"$(false);{1,2}[x]*?~#&|<>`\\`"),
         programs_in("żółw".as_bytes()),
         programs_in(b"line\nline\t\x1b[31m"),
         programs_in(b"\xff;"),
     ];
     let mut all = Vec::new();
-    for folder in &folders {
-        all.extend(KINDS.map(|terminal| Hostile {
-            programs: folder.path(),
+    for dir in &dirs {
+        all.extend(TERMINALS.map(|terminal| Hostile {
+            programs: dir.path(),
             ..Hostile::new("", terminal)
         }));
     }
-    play_all(&all, works);
+    run_all(&all, assert_works);
 }
 
-/// What begins a command that runs in namespaces of its own; says so where that is not allowed.
+/// Beginning of a command line that runs in new namespaces, or `None`, with a notice, if they are
+/// not permitted.
 fn in_namespaces(options: &[&'static str], script: &'static str) -> Option<Vec<&'static str>> {
     let mut wrapper = vec!["unshare"];
     if !rustix::process::geteuid().is_root() {
@@ -330,13 +333,13 @@ fn in_namespaces(options: &[&'static str], script: &'static str) -> Option<Vec<&
     command.args(&wrapper[1..]).arg("true");
     let may = command.status().is_ok_and(|status| status.success());
     if !may {
-        eprintln!("NOT TESTED, as it is not allowed here: {wrapper:?}");
+        eprintln!("NOT TESTED, as it is not permitted here: {wrapper:?}");
     }
     may.then_some(wrapper)
 }
 
 #[test]
-fn there_may_be_no_proc_or_that_of_others_and_no_shared_memory_and_it_may_be_process_1() {
+fn sessions_work_without_proc_or_shm_and_as_process_1() {
     let wrappers = [
         in_namespaces(&["-m"], r#"mount -t tmpfs none /proc && exec "$@""#),
         in_namespaces(
@@ -348,16 +351,16 @@ fn there_may_be_no_proc_or_that_of_others_and_no_shared_memory_and_it_may_be_pro
     ];
     let mut all = Vec::new();
     for wrapper in wrappers.iter().flatten() {
-        all.extend(KINDS.map(|terminal| Hostile {
+        all.extend(TERMINALS.map(|terminal| Hostile {
             wrapper,
             ..Hostile::new("", terminal)
         }));
     }
-    play_all(&all, works);
+    run_all(&all, assert_works);
 }
 
 #[test]
-fn the_standard_streams_may_be_closed() {
+fn sessions_work_with_closed_standard_streams() {
     for closed in ["0", "1", "2", "0, 1", "0, 1, 2"] {
         let place = Place::new();
         let script = format!(
@@ -385,9 +388,9 @@ fn the_standard_streams_may_be_closed() {
 }
 
 #[test]
-fn a_launcher_that_is_stopped_for_long_while_a_window_opens_goes_on() {
+fn time_spent_suspended_does_not_count_against_a_window() {
     let desktop = Desktop::new();
-    // It takes its time, so that the launcher is stopped meanwhile.
+    // The window takes 0.5 s to open, so that the launcher is stopped before.
     desktop.put_program("xterm", "sleep 0.5; exec /usr/bin/xterm \"$@\"");
     let arguments = [
         "-p",

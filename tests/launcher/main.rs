@@ -1,4 +1,4 @@
-//! Sessions that the launcher starts: without windows, in panes, in tmux, and in windows of each terminal emulator.
+//! Sessions of the launcher: without windows, in panes, in tmux, and in each terminal emulator.
 
 #![cfg(target_os = "linux")]
 #![cfg(test)] // Helpers are test code as well, for Clippy.

@@ -1,4 +1,5 @@
-//! A program that is told to end while it is only starting: whatever it is told by, and at whatever stage, it ends in order and leaves nothing.
+//! Programs that are told to end while they start: by any signal and at any stage, they end cleanly
+//! and leave nothing behind.
 
 use std::ffi::OsString;
 use std::thread;
@@ -9,60 +10,61 @@ use support::Server;
 use support::desktop::Desktop;
 use support::shell::Shell;
 
-/// As many times are tried for each way to tell it, from none to the longest, each moved by chance by less than the next one is away.
+/// Number of delays tried for each way to end a program: spread evenly from 0 to the longest, each
+/// plus a random part of one step.
 const TIMES: u32 = 16;
 
-/// The longest time until a session is told to end. It has started by then.
+/// The longest delay for a session, which has usually started by then.
 const SESSION: Duration = Duration::from_millis(500);
 
-/// As many are started at once: most of the time they wait.
+/// Number of programs that run in parallel; each spends most of its time waiting.
 const AT_ONCE: usize = 4;
 
-/// How a program is told to end.
+/// A way to end a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
-    /// To it alone.
+enum Way {
+    /// A signal to the program alone.
     Signal(Signal),
-    /// On its terminal, as often.
+    /// Ctrl+C on its terminal, this many times.
     CtrlC(usize),
 }
 
-const HOWS: [How; 6] = [
-    How::CtrlC(1),
-    How::CtrlC(2),
-    How::Signal(Signal::INT),
-    How::Signal(Signal::TERM),
-    How::Signal(Signal::HUP),
-    How::Signal(Signal::KILL),
+const WAYS: [Way; 6] = [
+    Way::CtrlC(1),
+    Way::CtrlC(2),
+    Way::Signal(Signal::INT),
+    Way::Signal(Signal::TERM),
+    Way::Signal(Signal::HUP),
+    Way::Signal(Signal::KILL),
 ];
 
-/// One program that is told to end once.
+/// One start of a program, ended after a delay.
 #[derive(Debug)]
 struct Round {
-    how: How,
+    way: Way,
     delay: Duration,
 }
 
-/// Plays rounds of all kinds with `command`.
+/// Runs `command` with every way to end it and every delay up to `latest`.
 fn at_every_stage(command: &[&str], environment: &[(&str, OsString)], latest: Duration) {
     let command: Vec<OsString> = command.iter().map(OsString::from).collect();
     let step = latest / TIMES;
     let mut rounds = Vec::new();
-    for how in HOWS {
+    for way in WAYS {
         for time in 0..TIMES {
             let chance = getrandom::u32().unwrap() % 1000;
             let delay = step * time + step * chance / 1000;
-            rounds.push(Round { how, delay });
+            rounds.push(Round { way, delay });
         }
     }
-    // Spread, so that rounds that are alike do not meet.
+    // Each thread takes every fourth round, so that rounds that run in parallel differ.
     let rounds = &rounds;
     thread::scope(|scope| {
         for first in 0..AT_ONCE {
             let command = &command;
             scope.spawn(move || {
                 for round in rounds.iter().skip(first).step_by(AT_ONCE) {
-                    round.play(command, environment);
+                    round.run(command, environment);
                 }
             });
         }
@@ -70,44 +72,44 @@ fn at_every_stage(command: &[&str], environment: &[(&str, OsString)], latest: Du
 }
 
 impl Round {
-    fn play(&self, command: &[OsString], environment: &[(&str, OsString)]) {
+    fn run(&self, command: &[OsString], environment: &[(&str, OsString)]) {
         let mut shell = Shell::new(command, environment);
         let _failing = Failing(self, &command[0]);
         shell.go();
         let job = shell.job();
         thread::sleep(self.delay);
-        match self.how {
-            How::Signal(signal) => kill_process(job, signal).unwrap(),
-            How::CtrlC(times) => shell.screen.type_keys(&"\x03".repeat(times)),
+        match self.way {
+            Way::Signal(signal) => kill_process(job, signal).unwrap(),
+            Way::CtrlC(times) => shell.screen.type_keys(&"\x03".repeat(times)),
         }
         let code = shell.wait_for("end", || shell.code());
-        let is_killed = self.how == How::Signal(Signal::KILL);
+        let is_killed = self.way == Way::Signal(Signal::KILL);
         shell.wait_for("clean end", || shell.left().is_empty().then_some(()));
-        // A client has nobody who could do that for it.
+        // A killed client has no other process to restore its terminal.
         if !(is_killed && command[0] == env!("CARGO_BIN_EXE_chat-client")) {
             shell.expect_given_back();
         }
 
-        let by_signal = match self.how {
-            How::Signal(signal) => 128 + signal.as_raw(),
-            How::CtrlC(_) => 128 + Signal::INT.as_raw(),
+        let by_signal = match self.way {
+            Way::Signal(signal) => 128 + signal.as_raw(),
+            Way::CtrlC(_) => 128 + Signal::INT.as_raw(),
         };
         let written = shell.written();
         let is_right = match code {
             0 => !is_killed,
-            // It was so early that it did not even listen to signals, and had done nothing.
+            // The signal came before the program handled signals or did anything.
             _ if code == by_signal => {
                 is_killed || !written.contains("listening") && !written.contains('\x1b')
             }
-            // A second one ends a server at once.
-            1 if command[0] == env!("CARGO_BIN_EXE_chat-server") => self.how == How::CtrlC(2),
+            // A second Ctrl+C ends a server at once.
+            1 if command[0] == env!("CARGO_BIN_EXE_chat-server") => self.way == Way::CtrlC(2),
             _ => false,
         };
         assert!(is_right, "exit code {code}; {}", shell.captured());
     }
 }
 
-/// Tells which round it was that failed.
+/// Prints the round if it panics.
 struct Failing<'a>(&'a Round, &'a OsString);
 
 impl Drop for Failing<'_> {
@@ -134,17 +136,17 @@ fn session_at_every_stage(terminal: &str, environment: &[(&str, OsString)]) {
 }
 
 #[test]
-fn a_session_without_windows_ends_at_every_stage_of_its_start() {
+fn a_session_without_windows_can_be_ended_at_any_stage_of_its_start() {
     session_at_every_stage("none", &[]);
 }
 
 #[test]
-fn a_session_in_panes_ends_at_every_stage_of_its_start() {
+fn a_session_in_panes_can_be_ended_at_any_stage_of_its_start() {
     session_at_every_stage("panes", &[]);
 }
 
 #[test]
-fn a_session_in_windows_ends_at_every_stage_of_its_start() {
+fn a_session_in_windows_can_be_ended_at_any_stage_of_its_start() {
     let desktop = Desktop::new();
     let environment: Vec<(&str, OsString)> = desktop
         .environment()
@@ -155,13 +157,13 @@ fn a_session_in_windows_ends_at_every_stage_of_its_start() {
 }
 
 #[test]
-fn a_server_ends_at_every_stage_of_its_start() {
+fn a_server_can_be_ended_at_any_stage_of_its_start() {
     let command = [env!("CARGO_BIN_EXE_chat-server"), "-p", "0"];
     at_every_stage(&command, &[], Duration::from_millis(20));
 }
 
 #[test]
-fn a_client_ends_at_every_stage_of_its_start() {
+fn a_client_can_be_ended_at_any_stage_of_its_start() {
     let server = Server::start(&["-m", "200"]);
     let address = server.address.to_string();
     let command = [env!("CARGO_BIN_EXE_chat-client"), &address, "-n", "ala"];

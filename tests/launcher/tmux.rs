@@ -1,4 +1,4 @@
-//! Sessions inside a tmux, and the error outside of one. A tmux of the test's plays the terminal.
+//! Sessions inside tmux, and the error outside. Another tmux serves as the terminal.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -10,20 +10,20 @@ use support::wait::{DEADLINE, wait_at_most};
 
 const THREE: &str = "-p 0 --names ala,ola,jan";
 
-/// A shell in a terminal.
+/// A shell in a terminal, which is a pane of a tmux.
 struct Terminal {
     place: Place,
-    /// What runs before any session: the terminal itself and the shell.
+    /// The processes of the terminal itself: tmux and the shell.
     before: Vec<i32>,
 }
 
 impl Terminal {
-    /// One in which nothing tells of a tmux.
+    /// A terminal without TMUX in its environment.
     fn plain() -> Self {
         Self::start("unset TMUX TMUX_PANE; exec sh")
     }
 
-    /// One that is a pane of the user's tmux.
+    /// A terminal inside the user's tmux.
     fn in_tmux() -> Self {
         Self::start("exec sh")
     }
@@ -54,7 +54,7 @@ impl Terminal {
         terminal
     }
 
-    /// Has the tmux that plays the terminal do something.
+    /// Runs a command of the tmux that serves as the terminal.
     fn tmux(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("tmux");
         command.arg("-S").arg(self.place.path("terminal"));
@@ -73,7 +73,6 @@ impl Terminal {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// What the terminal shows.
     fn screen(&self) -> String {
         self.tmux(&["capture-pane", "-p", "-t", "0:0"])
     }
@@ -87,10 +86,10 @@ impl Terminal {
         self.tmux(&[&["send-keys", "-t", "0:0"], keys].concat());
     }
 
-    /// Starts `chat-run`, and waits for the session.
+    /// Runs `chat-run` in the shell, and waits until `members` have joined.
     fn run(&self, arguments: &str, members: &[&str]) {
         self.type_line(r"printf '\033[2J\033[H'");
-        // What an earlier one has left on the screen is not to be taken for this one's.
+        // The output of an earlier session must not be mistaken for this one's.
         self.wait_for("clear screen", || {
             (!self.screen().contains("code=")).then_some(())
         });
@@ -110,14 +109,14 @@ impl Terminal {
         self.wait_for(text, || self.screen().contains(text).then_some(()));
     }
 
-    /// Waits for the end of `chat-run`, of which nothing must be left, and gives what the shell shows then.
+    /// Waits until `chat-run` exits with `code` and nothing is left of it; returns the screen.
     fn end(&self, code: i32) -> String {
         self.wait_for_text(&format!("code={code}"));
         self.wait_for("clean end", || self.left().is_empty().then_some(()));
         self.screen()
     }
 
-    /// Everything that a session has started or made and that is there still.
+    /// Processes and temporary files that are left of a session.
     fn left(&self) -> Vec<String> {
         self.place.left(&self.before)
     }
@@ -126,7 +125,7 @@ impl Terminal {
         self.place.running()
     }
 
-    /// The process that runs `program`.
+    /// Waits for a process that runs `program`; returns its process ID.
     fn process(&self, program: &str) -> i32 {
         self.wait_for(program, || {
             let all = self.running();
@@ -135,20 +134,20 @@ impl Terminal {
         })
     }
 
-    /// The names of the user's windows.
+    /// The names of tmux's windows.
     fn windows(&self) -> Vec<String> {
         let list = self.tmux(&["list-windows", "-F", "#{window_name}"]);
         list.lines().map(Into::into).collect()
     }
 }
 
-/// Sends a signal to one process, which may have ended.
+/// Sends a signal to a process, which may have ended already.
 fn send(pid: i32, signal: Signal) {
     let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
 }
 
 #[test]
-fn a_tmux_that_is_killed_ends_all_of_it() {
+fn killing_tmux_ends_the_whole_session() {
     let terminal = Terminal::in_tmux();
     terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
     terminal.tmux(&["kill-server"]);
@@ -161,10 +160,10 @@ fn a_tmux_that_is_killed_ends_all_of_it() {
 }
 
 #[test]
-fn panes_that_would_be_too_small_go_to_another_window() {
+fn panes_that_would_be_too_small_open_in_another_window() {
     let terminal = Terminal::in_tmux();
     terminal.run("-p 0 -c 31 -t tmux", &[]);
-    // 170 by 50 cells take 5 by 6 panes.
+    // 170 by 50 cells have space for 5 by 6 panes.
     terminal.wait_for_text("the clients are in tmux's window 2, \"chat\": Ctrl+B 2");
     terminal.wait_for("31 clients", || {
         let all = terminal.running();
@@ -179,10 +178,10 @@ fn panes_that_would_be_too_small_go_to_another_window() {
 }
 
 #[test]
-fn inside_a_tmux_the_clients_get_a_new_window_of_it() {
+fn inside_tmux_the_clients_get_a_new_window() {
     let terminal = Terminal::in_tmux();
     terminal.tmux(&["set-option", "-g", "prefix", "C-a"]);
-    // It is not to matter here.
+    // The user's own settings must not matter.
     terminal.tmux(&["set-option", "-g", "remain-on-exit", "on"]);
     for (end, code) in [
         (None, 0),
@@ -211,7 +210,7 @@ fn inside_a_tmux_the_clients_get_a_new_window_of_it() {
 }
 
 #[test]
-fn a_password_reaches_the_clients_and_shows_nowhere() {
+fn the_password_reaches_clients_and_is_in_no_arguments() {
     let terminal = Terminal::in_tmux();
     terminal.type_line("export CHAT_PASSWORD=\"it's se-cret;\"");
     terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);
@@ -227,7 +226,7 @@ fn a_password_reaches_the_clients_and_shows_nowhere() {
 }
 
 #[test]
-fn what_fails_is_said_and_leaves_nothing() {
+fn a_failed_start_is_reported_and_leaves_nothing() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let terminal = Terminal::in_tmux();
@@ -245,7 +244,7 @@ fn what_fails_is_said_and_leaves_nothing() {
 }
 
 #[test]
-fn outside_a_tmux_the_error_says_what_to_type_and_that_works() {
+fn outside_tmux_the_error_suggests_a_command_that_works() {
     let terminal = Terminal::plain();
     terminal.run("-t tmux -p 0 -c 0", &[]);
     let shown = terminal.end(1);
@@ -253,14 +252,14 @@ fn outside_a_tmux_the_error_says_what_to_type_and_that_works() {
         shown.contains("error: tmux needs a tmux around this terminal, and there is none; "),
         "{shown}"
     );
-    // Not the user's own tmux, nor the one that plays the terminal.
-    let folder = terminal.place.mark().display();
-    terminal.type_line(&format!("export TMUX_TMPDIR={folder}"));
+    // A tmux server of its own, apart from the user's and from the terminal's.
+    let dir = terminal.place.mark().display();
+    terminal.type_line(&format!("export TMUX_TMPDIR={dir}"));
     let program = env!("CARGO_BIN_EXE_chat-run");
     terminal.type_line(&format!(
         "tmux new-session {program} -t tmux -p 0 -c 2 --names 'ala 3ID12,ola'; echo code=$?"
     ));
-    // The pane of a client shows that another member joined.
+    // Ola's joining is shown in a client's pane.
     terminal.wait_for_text("ola joined");
     terminal.press(&["C-b", "0"]);
     terminal.wait_for_text("the clients are in tmux's window 1");
@@ -269,9 +268,9 @@ fn outside_a_tmux_the_error_says_what_to_type_and_that_works() {
 }
 
 #[test]
-fn a_client_leaves_nothing_of_its_line_in_the_scrollback() {
+fn a_client_leaves_no_copy_of_its_prompt_in_the_scrollback() {
     let terminal = Terminal::plain();
-    // It asks for the name before it connects.
+    // The client asks for a name before it connects, so it needs no server.
     terminal.type_line(&format!(
         "{} 127.0.0.1 1",
         env!("CARGO_BIN_EXE_chat-client")
@@ -287,7 +286,7 @@ fn a_client_leaves_nothing_of_its_line_in_the_scrollback() {
     }
     for (columns, rows) in [("41", "12"), ("100", "20")] {
         terminal.tmux(&["resize-window", "-t", "0:0", "-x", columns, "-y", rows]);
-        // The key comes after the change, and so what it does is drawn for the new size.
+        // The client handles the key after the resize, so `x` is drawn for the new size.
         let before = terminal.screen().trim_end().to_owned();
         terminal.press(&["x"]);
         terminal.wait_for_text(&format!("{before}x"));

@@ -1,4 +1,4 @@
-//! `chat-run` where no window is needed: what it says, what it refuses, and how it ends.
+//! `chat-run` without windows: its hints, its errors, its console, and its exit codes.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal};
 use support::DEADLINE;
 use tempfile::TempDir;
 
-/// `chat-run` without anything that would let it open windows.
+/// `chat-run` without a display.
 fn chat_run(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chat-run"));
     command.args(arguments).stdin(Stdio::null());
@@ -28,7 +28,7 @@ fn chat_run(arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a session that is refused; gives its exit code and what it says on stderr.
+/// Runs a session that fails to start; returns its exit code and its stderr.
 fn refused(mut command: Command) -> (Option<i32>, String) {
     let Output {
         status,
@@ -40,7 +40,6 @@ fn refused(mut command: Command) -> (Option<i32>, String) {
     (status.code(), stderr)
 }
 
-/// A session without windows.
 struct Session {
     child: Child,
     console: Option<ChildStdin>,
@@ -81,7 +80,7 @@ impl Session {
         }
     }
 
-    /// Waits for a line that has `text` in it.
+    /// Waits for a line that contains `text`.
     fn line(&mut self, text: &str) -> String {
         loop {
             let Ok(line) = self.lines.recv_timeout(DEADLINE) else {
@@ -112,7 +111,7 @@ impl Session {
         rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for the end; gives the exit code.
+    /// Waits for the end; returns the exit code.
     fn end(mut self) -> Option<i32> {
         while let Ok(line) = self.lines.recv_timeout(DEADLINE) {
             self.seen.push_str(&line);
@@ -124,37 +123,37 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // What a failed test has left; the server goes with it.
+        // For a test that failed: the server ends with its launcher.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 #[test]
-fn it_says_how_to_join_from_here() {
-    says_how_to_join(chat_run(&["-p", "0", "-t", "none"]));
+fn the_hint_how_to_join_from_this_machine_works() {
+    expect_join_hint(chat_run(&["-p", "0", "-t", "none"]));
 }
 
 #[test]
-fn it_says_how_to_join_from_a_folder_with_a_blank() {
+fn the_hint_how_to_join_quotes_a_directory_with_a_space() {
     let programs = Path::new(env!("CARGO_BIN_EXE_chat-run")).parent().unwrap();
-    let folder = tempfile::Builder::new()
+    let dir = tempfile::Builder::new()
         .prefix("with a blank ")
         .tempdir_in(programs)
         .unwrap();
     for program in ["chat-run", "chat-server", "chat-client"] {
-        fs::hard_link(programs.join(program), folder.path().join(program)).unwrap();
+        fs::hard_link(programs.join(program), dir.path().join(program)).unwrap();
     }
-    let mut command = Command::new(folder.path().join("chat-run"));
+    let mut command = Command::new(dir.path().join("chat-run"));
     command.args(["-p", "0", "-t", "none"]);
-    says_how_to_join(command);
+    expect_join_hint(command);
 }
 
-fn says_how_to_join(command: Command) {
+fn expect_join_hint(command: Command) {
     let mut session = Session::start_command(command);
     let port = session.port();
     let client = session.line("chat-client");
-    // It is to be pasted into a shell, which takes off the quotes that a folder's name may need.
+    // Users paste the command into a shell, which removes the quotes around a directory's name.
     let script = format!("printf '%s\n' {client}");
     let words = Command::new("sh").args(["-c", &script]).output().unwrap();
     let words = String::from_utf8(words.stdout).unwrap();
@@ -170,7 +169,7 @@ fn says_how_to_join(command: Command) {
 }
 
 #[test]
-fn it_says_how_to_join_from_elsewhere() {
+fn with_lan_there_is_a_hint_how_to_join_from_other_machines() {
     let mut session = Session::start(&["-p", "0", "-c", "0", "--lan"]);
     let port = session.port();
     session.line(&format!("nc 127.0.0.1 {port}"));
@@ -193,7 +192,7 @@ fn it_says_how_to_join_from_elsewhere() {
         session.seen
     );
     for ip in ips {
-        // The server knows them as well.
+        // The server prints no second hint.
         let count = session.seen.matches(&format!("nc {ip} {port}")).count();
         assert_eq!(count, 1, "{}", session.seen);
     }
@@ -201,7 +200,7 @@ fn it_says_how_to_join_from_elsewhere() {
 }
 
 #[test]
-fn what_is_typed_goes_to_the_server() {
+fn typed_lines_go_to_the_servers_console() {
     let mut session = Session::start(&["-p", "0", "-c", "0"]);
     let port = session.port();
     let mut member = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -232,7 +231,7 @@ fn the_end_of_input_does_not_end_the_session() {
 }
 
 #[test]
-fn another_window_without_an_emulator_is_refused_and_the_session_goes_on() {
+fn open_without_a_display_is_refused_and_the_session_goes_on() {
     let mut session = Session::start(&["-p", "0", "-c", "0"]);
     session.port();
     session.type_in("/open\n");
@@ -242,7 +241,7 @@ fn another_window_without_an_emulator_is_refused_and_the_session_goes_on() {
 }
 
 #[test]
-fn output_that_nobody_takes_holds_up_nothing() {
+fn closed_stdout_blocks_nothing() {
     let mut command = chat_run(&["-p", "0", "-c", "0"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
@@ -263,7 +262,7 @@ fn output_that_nobody_takes_holds_up_nothing() {
 }
 
 #[test]
-fn sigkill_ends_the_server_too() {
+fn killing_the_launcher_ends_the_server_too() {
     let mut session = Session::start(&["-p", "0", "-c", "0"]);
     let port = session.port();
     let mut member = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -277,7 +276,7 @@ fn sigkill_ends_the_server_too() {
 }
 
 #[test]
-fn a_room_that_is_too_small_for_the_clients_is_said_and_kept() {
+fn a_room_too_small_for_its_clients_is_reported_and_opened() {
     let mut session = Session::start(&["-p", "0", "-t", "none", "-c", "3", "-m", "2"]);
     session.line("only 2 of the 3 clients can join");
     session.signal(Signal::INT);
@@ -285,22 +284,25 @@ fn a_room_that_is_too_small_for_the_clients_is_said_and_kept() {
 }
 
 #[test]
-fn a_port_in_use_is_refused_with_its_holder_and_a_way_out() {
-    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = holder.local_addr().unwrap().port();
-    let (code, said) = refused(chat_run(&["-t", "none", "-p", &port.to_string()]));
+fn a_port_in_use_is_reported_with_its_owner_and_an_alternative() {
+    let owner = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = owner.local_addr().unwrap().port();
+    let (code, stderr) = refused(chat_run(&["-t", "none", "-p", &port.to_string()]));
     assert_eq!(code, Some(1));
-    assert!(said.contains(&format!("port {port} is in use")), "{said}");
-    assert!(said.contains("`-p 0`"), "{said}");
+    assert!(
+        stderr.contains(&format!("port {port} is in use")),
+        "{stderr}"
+    );
+    assert!(stderr.contains("`-p 0`"), "{stderr}");
     #[cfg(target_os = "linux")]
     assert!(
-        said.contains(&format!("(pid {})", std::process::id())),
-        "{said}"
+        stderr.contains(&format!("(pid {})", std::process::id())),
+        "{stderr}"
     );
 }
 
 #[test]
-fn no_display_is_refused_with_a_way_out() {
+fn a_missing_display_is_reported_with_an_alternative() {
     for terminal in ["auto", "xterm", "gnome-terminal", "terminator"] {
         let mut command = chat_run(&["-p", "0", "-t", terminal]);
         let bin = TempDir::new().unwrap();
@@ -308,68 +310,66 @@ fn no_display_is_refused_with_a_way_out() {
             symlink("/bin/false", bin.path().join(program)).unwrap();
         }
         command.env("PATH", bin.path());
-        let (code, said) = refused(command);
+        let (code, stderr) = refused(command);
         assert_eq!(code, Some(1));
         let reason = match terminal {
             "xterm" => "DISPLAY is not set",
             _ => "neither DISPLAY nor WAYLAND_DISPLAY is set",
         };
-        assert!(said.contains(reason), "{said}");
-        assert!(said.contains("; `-t none` starts"), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(stderr.contains(reason), "{stderr}");
+        assert!(stderr.contains("; `-t none` starts"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
 }
 
 #[test]
-fn an_emulator_that_is_missing_is_refused_with_its_package() {
+fn a_missing_emulator_is_reported_with_its_package() {
     let bin = TempDir::new().unwrap();
     symlink("/bin/true", bin.path().join("pacman")).unwrap();
     for terminal in ["xterm", "gnome-terminal", "terminator"] {
         let mut command = chat_run(&["-p", "0", "-t", terminal]);
         command.env("PATH", bin.path()).env("DISPLAY", ":0");
-        let (code, said) = refused(command);
+        let (code, stderr) = refused(command);
         assert_eq!(code, Some(1));
-        let way_out = format!("{terminal} is not installed; try `sudo pacman -S {terminal}`");
-        assert!(said.contains(&way_out), "{said}");
+        let hint = format!("{terminal} is not installed; try `sudo pacman -S {terminal}`");
+        assert!(stderr.contains(&hint), "{stderr}");
     }
     let mut command = chat_run(&["-p", "0"]);
     command.env("PATH", bin.path()).env("DISPLAY", ":0");
-    let (code, said) = refused(command);
+    let (code, stderr) = refused(command);
     assert_eq!(code, Some(1));
-    assert!(said.contains("there is no terminal emulator"), "{said}");
-    assert!(said.contains("`sudo pacman -S xterm`"), "{said}");
+    assert!(stderr.contains("there is no terminal emulator"), "{stderr}");
+    assert!(stderr.contains("`sudo pacman -S xterm`"), "{stderr}");
 }
 
 #[test]
-fn a_server_or_client_that_is_missing_is_refused() {
-    let folder = TempDir::new().unwrap();
-    let alone = folder.path().join("chat-run");
+fn a_missing_server_program_is_reported() {
+    let dir = TempDir::new().unwrap();
+    let alone = dir.path().join("chat-run");
     fs::copy(env!("CARGO_BIN_EXE_chat-run"), &alone).unwrap();
     let mut command = Command::new(&alone);
-    command
-        .args(["-c", "0", "-p", "0"])
-        .env("PATH", folder.path());
-    let (code, said) = refused(command);
+    command.args(["-c", "0", "-p", "0"]).env("PATH", dir.path());
+    let (code, stderr) = refused(command);
     assert_eq!(code, Some(1));
-    assert!(said.contains("cannot find chat-server"), "{said}");
+    assert!(stderr.contains("cannot find chat-server"), "{stderr}");
 }
 
 #[test]
-fn a_server_that_does_not_start_ends_the_session() {
-    let folder = TempDir::new().unwrap();
-    let history = folder.path().join("no").join("such").join("folder");
+fn a_server_that_fails_to_start_ends_the_session() {
+    let dir = TempDir::new().unwrap();
+    let history = dir.path().join("no").join("such").join("directory");
     let mut command = chat_run(&["-c", "0", "-p", "0", "--history"]);
     command.arg(history);
-    let (code, said) = refused(command);
+    let (code, stderr) = refused(command);
     assert_eq!(code, Some(1));
     assert!(
-        said.contains("error: the server did not start (exit status: 1)"),
-        "{said}"
+        stderr.contains("error: the server did not start (exit status: 1)"),
+        "{stderr}"
     );
 }
 
 #[test]
-fn wrong_usage_is_refused_with_exit_code_2() {
+fn wrong_usage_exits_with_code_2() {
     for (arguments, reason) in [
         (&["-c", "65"][..], "0..=64"),
         (&["-c", "-1"], "-1"),
@@ -389,24 +389,24 @@ fn wrong_usage_is_refused_with_exit_code_2() {
         (&["--names", "a b c"], "`a b c`"),
         (&["--lan", "--host", "::1"], "cannot be used with"),
     ] {
-        let (code, said) = refused(chat_run(arguments));
-        assert_eq!(code, Some(2), "{arguments:?}: {said}");
-        assert!(said.contains(reason), "{arguments:?}: {said}");
-        assert!(!said.contains("use '-- "), "{arguments:?}: {said}");
+        let (code, stderr) = refused(chat_run(arguments));
+        assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(reason), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("use '-- "), "{arguments:?}: {stderr}");
     }
 }
 
 #[test]
-fn a_wrong_terminal_in_the_environment_is_named_where_windows_are_wanted() {
+fn an_unknown_chat_terminal_is_an_error_only_if_windows_are_wanted() {
     let with = |arguments: &[&str]| {
         let mut command = chat_run(arguments);
         command.env("CHAT_TERMINAL", "foo");
         command
     };
-    let (code, said) = refused(with(&["-p", "0"]));
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("`foo` in CHAT_TERMINAL"), "{said}");
-    assert!(said.contains("xterm, "), "{said}");
+    let (code, stderr) = refused(with(&["-p", "0"]));
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("`foo` in CHAT_TERMINAL"), "{stderr}");
+    assert!(stderr.contains("xterm, "), "{stderr}");
     let list = with(&["--list-terminals"]).output().unwrap();
     assert_eq!(list.status.code(), Some(0), "{list:?}");
     for arguments in [&["-p", "0", "-c", "0"][..], &["-p", "0", "-t", "none"]] {
@@ -418,7 +418,7 @@ fn a_wrong_terminal_in_the_environment_is_named_where_windows_are_wanted() {
 }
 
 #[test]
-fn a_lone_port_is_the_servers() {
+fn a_lone_number_is_the_servers_port() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
@@ -429,7 +429,7 @@ fn a_lone_port_is_the_servers() {
 }
 
 #[test]
-fn an_empty_variable_is_like_none() {
+fn empty_environment_variables_count_as_unset() {
     let mut command = chat_run(&["-p", "0", "-c", "0"]);
     command.env("CHAT_TERMINAL", "").env("CHAT_PASSWORD", "");
     let mut session = Session::start_command(command);
@@ -442,7 +442,7 @@ fn an_empty_variable_is_like_none() {
 }
 
 #[test]
-fn terminals_are_listed_with_the_one_that_auto_takes() {
+fn list_terminals_marks_the_one_that_auto_takes() {
     let bin = TempDir::new().unwrap();
     for program in ["xterm", "terminator"] {
         symlink("/bin/false", bin.path().join(program)).unwrap();
@@ -462,7 +462,7 @@ fn terminals_are_listed_with_the_one_that_auto_takes() {
 }
 
 #[test]
-fn the_list_tells_what_is_installed_what_a_distribution_lacks_and_that_auto_finds_nothing() {
+fn list_terminals_says_how_to_install_and_that_auto_finds_nothing() {
     let bin = TempDir::new().unwrap();
     for program in ["xterm", "apt-get"] {
         symlink("/bin/false", bin.path().join(program)).unwrap();
@@ -484,7 +484,7 @@ fn the_list_tells_what_is_installed_what_a_distribution_lacks_and_that_auto_find
 }
 
 #[test]
-fn every_line_of_a_pipe_reaches_the_server_but_one_that_is_too_long() {
+fn every_piped_line_reaches_the_server_except_one_too_long() {
     const LINES: usize = 30_000;
 
     let mut session = Session::start(&["-p", "0", "-t", "none", "--rate", "0"]);
@@ -492,7 +492,7 @@ fn every_line_of_a_pipe_reaches_the_server_but_one_that_is_too_long() {
     member.set_read_timeout(Some(DEADLINE)).unwrap();
     member.write_all(b"ala\n").unwrap();
     session.line("ala joined");
-    // Much more than there is room for on the way, and faster than anybody types.
+    // Far more than the pipes and queues on the way can hold.
     let mut console = session.console.take().unwrap();
     let typing = thread::spawn(move || {
         let mut lines: Vec<String> = (0..LINES)
@@ -503,9 +503,9 @@ fn every_line_of_a_pipe_reaches_the_server_but_one_that_is_too_long() {
         console
     });
     let mut lines = BufReader::new(member).lines().map_while(Result::ok);
-    let is_said = |line: &String| line.starts_with("* the server: ");
+    let is_operators = |line: &String| line.starts_with("* the server: ");
     for line in 0..LINES {
-        let said = lines.by_ref().find(is_said).unwrap_or_default();
+        let said = lines.by_ref().find(is_operators).unwrap_or_default();
         let wanted = format!("* the server: line {line} x");
         assert!(said.starts_with(&wanted), "{wanted}: {said}");
     }

@@ -1,4 +1,5 @@
-//! Sessions with real windows of every emulator, each on an X server of its own. `./run.sh test` installs what they need.
+//! Sessions with real windows of each terminal emulator, each test on an X server of its own.
+//! `./run.sh test` installs the programs they need.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +14,7 @@ use support::wait::DEADLINE;
 
 const MEMBERS: [&str; 3] = ["ala", "ola", "jan"];
 
-/// Starts three clients that log in by themselves, in windows of `terminal`.
+/// Starts a session of three named clients in windows of `terminal`.
 fn start_three<'a>(desktop: &'a Desktop, terminal: &str) -> Session<'a> {
     Session::start(
         desktop,
@@ -21,7 +22,7 @@ fn start_three<'a>(desktop: &'a Desktop, terminal: &str) -> Session<'a> {
     )
 }
 
-/// A plain client, to see what the server really sends.
+/// A plain-text client, to check what the server sends.
 fn join(port: u16, name: &str) -> BufReader<TcpStream> {
     let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -31,7 +32,7 @@ fn join(port: u16, name: &str) -> BufReader<TcpStream> {
     lines
 }
 
-/// Reads lines until one has `text` in it.
+/// Reads lines until one contains `text`, and returns that line.
 fn read_until(lines: &mut BufReader<TcpStream>, text: &str) -> String {
     let mut read = String::new();
     loop {
@@ -45,7 +46,7 @@ fn read_until(lines: &mut BufReader<TcpStream>, text: &str) -> String {
     }
 }
 
-/// The same tests for each emulator.
+/// Runs each test with each emulator.
 macro_rules! for_each_emulator {
     ($($test:ident),* $(,)?) => {
         mod gnome_terminal { $(#[test] fn $test() { super::$test("gnome-terminal"); })* }
@@ -59,18 +60,18 @@ macro_rules! for_each_emulator {
 }
 
 for_each_emulator! {
-    what_is_typed_in_one_window_is_seen_in_the_others,
-    ctrl_c_ends_all_of_it,
-    sigterm_and_sighup_end_all_of_it,
-    sigkill_of_the_launcher_ends_all_of_it,
-    a_stopped_client_gets_sigterm_and_is_not_left,
-    a_window_closed_by_hand_ends_that_client_alone,
-    a_server_that_is_killed_ends_the_session,
-    one_more_client_can_be_opened,
-    big_letters_are_bigger,
+    a_message_typed_in_one_window_appears_in_the_others,
+    ctrl_c_ends_the_whole_session,
+    sigterm_and_sighup_end_the_whole_session,
+    killing_the_launcher_ends_the_whole_session,
+    a_stopped_client_is_ended_with_sigterm,
+    closing_a_window_ends_only_its_client,
+    killing_the_server_ends_the_session,
+    open_starts_more_clients,
+    the_option_for_big_letters_enlarges_them,
 }
 
-fn what_is_typed_in_one_window_is_seen_in_the_others(terminal: &str) {
+fn a_message_typed_in_one_window_appears_in_the_others(terminal: &str) {
     let desktop = Desktop::new();
     let mut session = start_three(&desktop, terminal);
     let windows = session.wait_for_members(&MEMBERS);
@@ -100,9 +101,9 @@ fn what_is_typed_in_one_window_is_seen_in_the_others(terminal: &str) {
     session.assert_nothing_is_left();
 }
 
-fn ctrl_c_ends_all_of_it(terminal: &str) {
+fn ctrl_c_ends_the_whole_session(terminal: &str) {
     let desktop = Desktop::new();
-    // Longer than this test waits for the end, so all of it ends without a signal.
+    // Longer than this test waits for the end, so no process can have needed a signal.
     let end_time = (2 * DEADLINE).as_millis().to_string();
     let names = MEMBERS.join(",");
     let arguments = ["-p", "0", "-t", terminal, "--names", &names];
@@ -116,7 +117,7 @@ fn ctrl_c_ends_all_of_it(terminal: &str) {
     assert!(session.shown().contains("3 joined, 0 messages"));
 }
 
-fn sigterm_and_sighup_end_all_of_it(terminal: &str) {
+fn sigterm_and_sighup_end_the_whole_session(terminal: &str) {
     let desktop = Desktop::new();
     for signal in [Signal::TERM, Signal::HUP] {
         let mut session = start_three(&desktop, terminal);
@@ -127,7 +128,7 @@ fn sigterm_and_sighup_end_all_of_it(terminal: &str) {
     }
 }
 
-fn sigkill_of_the_launcher_ends_all_of_it(terminal: &str) {
+fn killing_the_launcher_ends_the_whole_session(terminal: &str) {
     let desktop = Desktop::new();
     let mut session = start_three(&desktop, terminal);
     session.wait_for_members(&MEMBERS);
@@ -136,7 +137,7 @@ fn sigkill_of_the_launcher_ends_all_of_it(terminal: &str) {
     session.wait_until_nothing_is_left();
 }
 
-fn a_stopped_client_gets_sigterm_and_is_not_left(terminal: &str) {
+fn a_stopped_client_is_ended_with_sigterm(terminal: &str) {
     let desktop = Desktop::new();
     let mut session = start_three(&desktop, terminal);
     session.wait_for_members(&MEMBERS);
@@ -145,7 +146,7 @@ fn a_stopped_client_gets_sigterm_and_is_not_left(terminal: &str) {
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
     session.assert_nothing_is_left();
-    // Windows may be named before.
+    // The notice may name windows before the client.
     let waited_for = format!("the client of chat 2 - ola (pid {})", client.pid);
     for part in [&waited_for, ": sending SIGTERM"] {
         assert!(session.shown().contains(part), "{}", session.shown());
@@ -157,7 +158,7 @@ fn a_stopped_client_gets_sigterm_and_is_not_left(terminal: &str) {
     );
 }
 
-fn a_window_closed_by_hand_ends_that_client_alone(terminal: &str) {
+fn closing_a_window_ends_only_its_client(terminal: &str) {
     let desktop = Desktop::new();
     let mut session = start_three(&desktop, terminal);
     let windows = session.wait_for_members(&MEMBERS);
@@ -173,7 +174,7 @@ fn a_window_closed_by_hand_ends_that_client_alone(terminal: &str) {
     session.assert_nothing_is_left();
 }
 
-fn a_server_that_is_killed_ends_the_session(terminal: &str) {
+fn killing_the_server_ends_the_session(terminal: &str) {
     let desktop = Desktop::new();
     let mut session = start_three(&desktop, terminal);
     session.wait_for_members(&MEMBERS);
@@ -187,14 +188,14 @@ fn a_server_that_is_killed_ends_the_session(terminal: &str) {
     session.wait_for_text("the room is closed: ");
 }
 
-fn one_more_client_can_be_opened(terminal: &str) {
+fn open_starts_more_clients(terminal: &str) {
     let desktop = Desktop::new();
     let mut session = Session::start(&desktop, &["-p", "0", "-t", terminal, "-c", "0"]);
     session.port();
     session.type_in("/open ala 3ID12\n");
     session.wait_for_text("ala (3ID12) joined");
     let windows = session.wait_for_windows(1);
-    // With gnome-terminal the process behind the windows ends with the last one.
+    // gnome-terminal's server process exits with its last window.
     desktop.close(&windows[0]);
     session.wait_for_text("left");
     session.wait_for_windows(0);
@@ -215,7 +216,7 @@ fn one_more_client_can_be_opened(terminal: &str) {
     session.assert_nothing_is_left();
 }
 
-fn big_letters_are_bigger(terminal: &str) {
+fn the_option_for_big_letters_enlarges_them(terminal: &str) {
     let desktop = Desktop::new();
     let width = |size: &[&str]| {
         let arguments = ["-p", "0", "-t", terminal, "--names", "ala", "-c", "1"];
@@ -239,9 +240,9 @@ fn big_letters_are_bigger(terminal: &str) {
 }
 
 #[test]
-fn closing_the_terminal_window_that_it_was_started_in_ends_all_of_it() {
+fn closing_the_launchers_terminal_ends_the_whole_session() {
     let desktop = Desktop::new();
-    // As for a user who has installed it: so it says `chat-client`, and no folder of this machine.
+    // On PATH, as when installed, so the screenshot shows `chat-client` and no local path.
     let programs = Path::new(env!("CARGO_BIN_EXE_chat-run")).parent().unwrap();
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
     let mut xterm = desktop.command("xterm");
@@ -284,7 +285,7 @@ fn closing_the_terminal_window_that_it_was_started_in_ends_all_of_it() {
                 .then_some(())
         });
         desktop.type_in(&windows[window], line);
-        // Where the next one writes it has been seen.
+        // The next member answers only after the line is visible in their window.
         let reader = &windows[if line.starts_with("/msg") || window != 0 {
             0
         } else {
@@ -295,10 +296,10 @@ fn closing_the_terminal_window_that_it_was_started_in_ends_all_of_it() {
             desktop.text_in(reader).contains(text).then_some(())
         });
     }
-    if let Some(folder) = std::env::var_os("CHAT_SCREENSHOTS") {
+    if let Some(dir) = std::env::var_os("CHAT_SCREENSHOTS") {
         desktop.unmark();
         desktop.activate(&windows[0]);
-        desktop.screenshot(&picture(Path::new(&folder)));
+        desktop.screenshot(&picture(Path::new(&dir)));
     }
 
     let terminal = desktop.windows("a terminal");
@@ -310,14 +311,14 @@ fn closing_the_terminal_window_that_it_was_started_in_ends_all_of_it() {
     });
 }
 
-/// Where the picture for the README goes, in a folder that is given from the package's root.
-fn picture(folder: &Path) -> PathBuf {
+/// The path of the README's screenshot; `dir` is relative to the package's root.
+fn picture(dir: &Path) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(folder)
+        .join(dir)
         .join("session.png")
 }
 
-/// A desktop without a `Session`.
+/// Waits on a desktop without a [`Session`].
 struct Watched<'a> {
     desktop: &'a Desktop,
 }
@@ -337,7 +338,7 @@ impl Watched<'_> {
 }
 
 #[test]
-fn ctrl_c_in_a_window_ends_that_client_alone() {
+fn ctrl_c_in_a_window_ends_only_its_client() {
     let desktop = Desktop::new();
     let mut session = start_three(&desktop, "xterm");
     let windows = session.wait_for_members(&MEMBERS);
@@ -350,7 +351,7 @@ fn ctrl_c_in_a_window_ends_that_client_alone() {
 }
 
 #[test]
-fn a_second_ctrl_c_hurries_the_end() {
+fn a_second_ctrl_c_speeds_up_the_shutdown() {
     let desktop = Desktop::new();
     let mut session = start_three(&desktop, "xterm");
     session.wait_for_members(&MEMBERS);
@@ -364,7 +365,7 @@ fn a_second_ctrl_c_hurries_the_end() {
 }
 
 #[test]
-fn clients_that_are_not_named_ask() {
+fn unnamed_clients_ask_for_a_name() {
     let desktop = Desktop::new();
     let mut session = Session::start(
         &desktop,
@@ -384,7 +385,7 @@ fn clients_that_are_not_named_ask() {
 }
 
 #[test]
-fn a_password_reaches_the_clients_and_shows_nowhere() {
+fn the_password_reaches_clients_and_is_in_no_arguments() {
     let desktop = Desktop::new();
     for terminal in ["gnome-terminal", "terminator", "xterm"] {
         let arguments = ["-p", "0", "-t", terminal, "--names", "ala", "-c", "1"];
@@ -406,7 +407,7 @@ fn a_password_reaches_the_clients_and_shows_nowhere() {
 }
 
 #[test]
-fn auto_takes_the_next_emulator_where_one_fails() {
+fn auto_tries_the_next_emulator_if_one_fails() {
     let desktop = Desktop::new();
     desktop.put_program("gnome-terminal", "echo 'this is a fake' >&2; exit 1");
     let mut session = Session::start(&desktop, &["-p", "0", "--names", "ala,ola,jan"]);
@@ -427,7 +428,7 @@ fn auto_takes_the_next_emulator_where_one_fails() {
 }
 
 #[test]
-fn an_emulator_that_hangs_is_given_up() {
+fn auto_gives_up_on_an_emulator_that_hangs() {
     let desktop = Desktop::new();
     desktop.put_program("gnome-terminal", "exec sleep 600");
     desktop.put_program("terminator", "trap '' TERM; sleep 600");
@@ -443,7 +444,7 @@ fn an_emulator_that_hangs_is_given_up() {
 }
 
 #[test]
-fn a_session_in_which_no_window_opens_ends() {
+fn a_session_ends_if_no_window_opens() {
     let desktop = Desktop::new();
     desktop.put_program("xterm", "exit 7");
     let mut session = Session::start(&desktop, &["-p", "0", "-t", "xterm", "-c", "2"]);
@@ -459,7 +460,7 @@ fn a_session_in_which_no_window_opens_ends() {
 }
 
 #[test]
-fn a_window_that_does_not_open_leaves_the_rest() {
+fn a_window_that_fails_to_open_does_not_affect_the_others() {
     let desktop = Desktop::new();
     let script = "case \"$*\" in *'chat 2'*) exit 7;; esac\nexec /usr/bin/xterm \"$@\"";
     desktop.put_program("xterm", script);
@@ -496,21 +497,21 @@ fn an_emulator_that_fails_once_is_tried_again() {
 }
 
 #[test]
-fn an_emulator_that_leaves_its_windows_to_another_process_will_do() {
+fn an_emulator_may_hand_its_windows_to_another_process() {
     let desktop = Desktop::new();
-    // As the wrapper that Debian's alternatives may have for gnome-terminal.
+    // Like the gnome-terminal wrapper that Debian's alternatives may use.
     desktop.put_program("x-terminal-emulator", "setsid xterm \"$@\" &");
     let mut session = start_three(&desktop, "x-terminal-emulator");
     let windows = session.wait_for_members(&MEMBERS);
     assert_eq!(windows[2].title, "chat 3 - jan");
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    // What it has left is nobody's child here, and ends with its client.
+    // The windows are not the launcher's descendants; each closes with its client.
     session.wait_until_nothing_is_left();
 }
 
 #[test]
-fn a_session_under_nohup_outlives_a_hangup() {
+fn a_session_under_nohup_survives_a_hangup() {
     let desktop = Desktop::new();
     let script = "trap '' HUP; exec \"$0\" \"$@\"";
     let arguments = [
@@ -536,7 +537,7 @@ fn a_session_under_nohup_outlives_a_hangup() {
     let mut plain = join(session.port(), "plain");
     desktop.type_in(&windows[0], "still here");
     read_until(&mut plain, "ala: still here");
-    // The window is not what nohup was meant for.
+    // nohup is for the session; a closed window still ends its client.
     desktop.close(&windows[0]);
     session.wait_for_text("ala left");
     session.signal(Signal::TERM);
@@ -545,13 +546,13 @@ fn a_session_under_nohup_outlives_a_hangup() {
 }
 
 #[test]
-fn a_terminal_that_is_held_holds_up_nothing() {
+fn ctrl_s_in_the_launchers_terminal_blocks_nothing() {
     let desktop = Desktop::new();
     let mut session = Session::start(&desktop, &["-p", "0", "-c", "0", "--rate", "0"]);
     let port = session.port();
     let mut ala = join(port, "ala");
     session.wait_for_text("ala joined");
-    // Ctrl+S.
+    // Ctrl+S stops the terminal's output.
     session.type_in("\x13");
     let mut ola = join(port, "ola");
     for number in 0..1000 {
@@ -568,7 +569,7 @@ fn a_terminal_that_is_held_holds_up_nothing() {
 }
 
 #[test]
-fn where_no_emulator_works_the_session_is_shown_in_panes() {
+fn auto_falls_back_to_panes_if_no_emulator_works() {
     let desktop = Desktop::new();
     let mut session = Session::start_with(
         &desktop,
@@ -589,12 +590,12 @@ fn where_no_emulator_works_the_session_is_shown_in_panes() {
 }
 
 #[test]
-fn a_locale_without_utf8_does_not_keep_windows_from_opening() {
+fn windows_show_utf8_in_a_locale_without_it() {
     let desktop = Desktop::new();
     for (terminal, locale) in [
         ("gnome-terminal", "C"),
         ("xterm", "C"),
-        // That is UTF-8, but not there.
+        // A UTF-8 locale that is not installed.
         ("gnome-terminal", "xx_YY.UTF-8"),
         ("xterm", "xx_YY.UTF-8"),
     ] {

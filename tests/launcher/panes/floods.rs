@@ -1,4 +1,4 @@
-//! What is hostile or too much, for panes, for who sits before them, and for who is in them.
+//! Hostile messages, floods, and oversized input in panes.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -9,7 +9,7 @@ use support::hostile::messages;
 use support::screen::Screen;
 use support::wait_until;
 
-/// Where the sides and corners of the frames stand.
+/// The positions of the frames' sides and corners.
 fn frames(screen: &Screen) -> Vec<(usize, usize)> {
     screen.look(|screen| {
         let (rows, columns) = screen.size();
@@ -25,12 +25,12 @@ fn frames(screen: &Screen) -> Vec<(usize, usize)> {
 }
 
 #[test]
-fn what_members_send_stays_in_the_panes_as_text() {
+fn hostile_messages_stay_inside_the_panes_as_text() {
     let screen = start(&["--rate", "0", "--names", "ala,ola"], 170, 60);
     let mut socket = TcpStream::connect(("127.0.0.1", port(&screen))).unwrap();
     writeln!(socket, "eve").unwrap();
     screen.expect("· 3 online");
-    // A client's own name in a line rings.
+    // Some messages mention a client's name and so ring the bell.
     let all_but_the_bell = || {
         let mut asked = screen.asked();
         asked.remove("bell");
@@ -41,11 +41,11 @@ fn what_members_send_stays_in_the_panes_as_text() {
         for (sent, _) in messages {
             writeln!(socket, "{sent}").unwrap();
         }
-        // In the panes of both clients, and in the server's.
+        // In the panes of both clients and in the server's pane.
         let end = format!("eve: end {number}.");
         writeln!(socket, "end {number}.").unwrap();
         screen.wait(&end, |text| (text.matches(&end).count() == 3).then_some(()));
-        // The parts of an emoji are drawn each by itself.
+        // The panes draw each part of a joined emoji on its own.
         let apart = |text: &str| text.replace(['\u{200d}', '\u{fe0f}'], "");
         let text = apart(&screen.text());
         for (_, arrives) in messages {
@@ -59,20 +59,20 @@ fn what_members_send_stays_in_the_panes_as_text() {
 }
 
 #[test]
-fn a_title_that_a_program_gives_its_pane_is_text() {
+fn a_pane_title_set_by_a_program_is_shown_as_text() {
     let script = r"
         printf '\033]2;chat 9 - \302\233[2J\342\200\256x\342\200\213\361y\033\\'
         printf 'ready\n'
         exec cat";
-    let folder = with_client(script);
-    let screen = Screen::start(&scripted(&folder, &["-c", "1"]), 80, 24);
+    let dir = with_client(script);
+    let screen = Screen::start(&scripted(&dir, &["-c", "1"]), 80, 24);
     screen.expect("ready");
     screen.expect("▶ chat 9 · [2Jxy");
     assert!(!String::from_utf8_lossy(&screen.bytes()).contains(['\u{9b}', '\u{202e}', '\u{200b}']));
 }
 
 #[test]
-fn a_flood_is_drawn_and_keys_are_felt_meanwhile() {
+fn keys_work_while_a_flood_is_drawn() {
     let mut screen = start(&["--rate", "0", "--names", "ala,ola"], 100, 30);
     let mut socket = TcpStream::connect(("127.0.0.1", port(&screen))).unwrap();
     writeln!(socket, "flood").unwrap();
@@ -80,7 +80,7 @@ fn a_flood_is_drawn_and_keys_are_felt_meanwhile() {
     assert!(lines.any(|line| line.unwrap().contains("welcome, flood")));
     let sender = std::thread::spawn(move || {
         let mut number = 0;
-        // Until the room is closed.
+        // Fails once the room is closed.
         while writeln!(socket, "message {number} of a flood").is_ok() {
             number += 1;
         }
@@ -95,29 +95,29 @@ fn a_flood_is_drawn_and_keys_are_felt_meanwhile() {
 
 #[test]
 fn every_key_of_a_burst_arrives_in_order() {
-    // The client reads only when all of it was typed.
-    let folder = with_client(
+    // The client starts to read only after everything has been typed.
+    let dir = with_client(
         "stty raw -echo; echo ready; until [ -e \"$0.go\" ]; do sleep 0.02; done; exec cat > \"$0.got\"",
     );
-    let mut screen = Screen::start(&scripted(&folder, &["-c", "1"]), 80, 24);
+    let mut screen = Screen::start(&scripted(&dir, &["-c", "1"]), 80, 24);
     screen.expect("ready");
     let typed: String = (0..4000).map(|line| format!("line {line}\r")).collect();
     screen.type_keys(&typed);
-    // What is done with a key after them shows that they have all come.
+    // The focus moves once the launcher has handled all the keys before Alt+0.
     screen.type_keys("\x1b0");
     screen.expect("▶ server");
-    fs::write(folder.path().join("chat-client.go"), "").unwrap();
-    let got = folder.path().join("chat-client.got");
-    wait_until("all of it", || {
+    fs::write(dir.path().join("chat-client.go"), "").unwrap();
+    let got = dir.path().join("chat-client.got");
+    wait_until("all input has arrived", || {
         (fs::read(&got).unwrap_or_default().len() >= typed.len()).then_some(())
     });
     assert!(fs::read_to_string(&got).unwrap() == typed);
 }
 
 #[test]
-fn what_a_client_that_is_stopped_cannot_take_is_refused_with_a_sign_and_ctrl_c_ends_all() {
-    let folder = with_client("stty raw -echo; echo ready; kill -STOP $$; exec cat > /dev/null");
-    let mut screen = Screen::start(&scripted(&folder, &["-c", "1"]), 80, 24);
+fn input_for_a_stopped_client_is_refused_and_ctrl_c_still_works() {
+    let dir = with_client("stty raw -echo; echo ready; kill -STOP $$; exec cat > /dev/null");
+    let mut screen = Screen::start(&scripted(&dir, &["-c", "1"]), 80, 24);
     screen.expect("ready");
     screen.type_keys(&format!("\x1b[200~{}\x1b[201~", "x".repeat(700_000)));
     screen.type_keys(&format!("\x1b[200~{}\x1b[201~", "y".repeat(700_000)));
@@ -128,7 +128,7 @@ fn what_a_client_that_is_stopped_cannot_take_is_refused_with_a_sign_and_ctrl_c_e
 }
 
 #[test]
-fn a_line_that_is_too_long_for_the_server_is_not_taken_and_holds_nothing_up() {
+fn an_oversized_line_for_the_server_is_refused_and_blocks_nothing() {
     let mut screen = start(&["--names", "ala"], 120, 40);
     screen.type_keys(&format!(
         "\x1b0\x1b[200~/say {}\x1b[201~",

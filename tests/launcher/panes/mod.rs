@@ -1,4 +1,4 @@
-//! Sessions in the built-in panes: what stands on the terminal, what keys do, what is too much, and how they end.
+//! Sessions in the built-in panes: layout, keys, focus, scrolling, floods, and how they end.
 
 mod ends;
 mod floods;
@@ -22,9 +22,9 @@ const PAGE_UP: &str = "\x1b[5~";
 const PAGE_DOWN: &str = "\x1b[6~";
 const END: &str = "\x1b[F";
 
-/// `chat-run` from this folder, with nothing around that windows could be opened with.
-fn chat_run_in(folder: &Path, arguments: &[&str]) -> Command {
-    let run = folder.join("chat-run");
+/// The `chat-run` in `dir`, without a display.
+fn chat_run_in(dir: &Path, arguments: &[&str]) -> Command {
+    let run = dir.join("chat-run");
     let mut command = program(run.to_str().unwrap());
     command.args(["-p", "0"]).args(arguments);
     for variable in ["DISPLAY", "WAYLAND_DISPLAY", "LC_ALL", "LC_CTYPE"] {
@@ -43,14 +43,14 @@ fn panes(arguments: &[&str]) -> Command {
     chat_run_in(programs(), &arguments)
 }
 
-/// A folder with our programs, and in place of the client a script that gets its arguments.
+/// A directory with the programs, but with `script` as the client.
 fn with_client(script: &str) -> TempDir {
-    let folder = tempfile::tempdir_in(programs()).unwrap();
+    let dir = tempfile::tempdir_in(programs()).unwrap();
     for program in ["chat-run", "chat-server"] {
-        fs::hard_link(programs().join(program), folder.path().join(program)).unwrap();
+        fs::hard_link(programs().join(program), dir.path().join(program)).unwrap();
     }
-    put_script(&folder.path().join("chat-client"), script);
-    folder
+    put_script(&dir.path().join("chat-client"), script);
+    dir
 }
 
 fn put_script(path: &Path, script: &str) {
@@ -58,16 +58,16 @@ fn put_script(path: &Path, script: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Panes with that script in place of the client, found on PATH.
-fn scripted(folder: &TempDir, arguments: &[&str]) -> Command {
+/// A session in panes with the programs in `dir`, which is also first in PATH.
+fn scripted(dir: &TempDir, arguments: &[&str]) -> Command {
     let arguments = [&["-t", "panes"], arguments].concat();
-    let mut command = chat_run_in(folder.path(), &arguments);
+    let mut command = chat_run_in(dir.path(), &arguments);
     let path = std::env::var("PATH").unwrap();
-    command.env("PATH", format!("{}:{path}", folder.path().display()));
+    command.env("PATH", format!("{}:{path}", dir.path().display()));
     command
 }
 
-/// Waits until all of these have joined.
+/// Starts a session, and waits until all the names in the last argument have joined.
 fn start(arguments: &[&str], columns: u16, rows: u16) -> Screen {
     let names = arguments.last().unwrap().split(',').count().to_string();
     let arguments = [&["-c", &names], arguments].concat();
@@ -83,10 +83,10 @@ fn port(screen: &Screen) -> u16 {
     })
 }
 
-/// A session of scripts, so that nothing on the screen is another in every run, with a log and with a talk in each client's pane.
+/// A session whose server and clients are scripts, so that the screen is the same in every run.
 struct Scripted {
     screen: Screen,
-    _folder: TempDir,
+    _dir: TempDir,
 }
 
 impl Scripted {
@@ -107,16 +107,23 @@ impl Scripted {
 
     fn start(arguments: &[&str], columns: u16, rows: u16) -> Self {
         let client = Self::CLIENT.replace("$CHAT_CONTROL_SOCKET", "${CHAT_CONTROL_SOCKET##*,}");
-        let folder = with_client(&client);
-        fs::remove_file(folder.path().join("chat-server")).unwrap();
-        put_script(&folder.path().join("chat-server"), Self::SERVER);
-        let mut screen = Screen::start(&scripted(&folder, arguments), columns, rows);
+        let dir = with_client(&client);
+        fs::remove_file(dir.path().join("chat-server")).unwrap();
+        put_script(&dir.path().join("chat-server"), Self::SERVER);
+        let mut screen = Screen::start(&scripted(&dir, arguments), columns, rows);
         screen.expect("* ola joined");
-        // The script of the server waits for a line, so that nothing comes before what the launcher says.
+        // The server's script waits for a line, so its output follows the launcher's.
         screen.type_keys("\x1b0/go\r\x1b1");
-        let _folder = folder;
-        Self { screen, _folder }
+        let _dir = dir;
+        Self { screen, _dir }
     }
+}
+
+/// Waits until `text` is in the server's pane and in those of two clients.
+fn expect_in_all_panes(screen: &Screen, text: &str) {
+    screen.wait(text, |shown| {
+        (shown.matches(text).count() == 3).then_some(())
+    });
 }
 
 #[test]
@@ -142,7 +149,7 @@ fn six_panes_share_a_large_terminal() {
 }
 
 #[test]
-fn a_resize_breaks_long_lines_anew() {
+fn a_resize_rewraps_long_lines() {
     let mut session = Scripted::start(&["--names", "ala,ola,jan"], 80, 24);
     let screen = &mut session.screen;
     screen.expect_screen(include_str!("80x24.txt"), str::to_owned);
@@ -153,23 +160,23 @@ fn a_resize_breaks_long_lines_anew() {
 }
 
 #[test]
-fn what_is_typed_in_a_pane_arrives_in_the_others() {
+fn a_message_typed_in_one_pane_appears_in_the_others() {
     let mut screen = start(&["--names", "ala,ola"], 100, 40);
     screen.expect("▶ chat 1 · ala");
     screen.type_keys("cześć, olu!\r");
-    screen.expect("ala: cześć, olu!");
+    expect_in_all_panes(&screen, "ala: cześć, olu!");
     screen.type_keys(F6);
     screen.expect("▶ chat 2 · ola");
     screen.type_keys("日本 to you\r");
-    screen.expect("ola: 日本 to you");
+    expect_in_all_panes(&screen, "ola: 日本 to you");
     screen.type_keys(CTRL_C);
     assert_eq!(screen.end().exit_code(), 0);
 }
 
 #[test]
 fn keys_move_the_focus() {
-    let folder = with_client("exec cat");
-    let mut screen = Screen::start(&scripted(&folder, &["-c", "3"]), 120, 40);
+    let dir = with_client("exec cat");
+    let mut screen = Screen::start(&scripted(&dir, &["-c", "3"]), 120, 40);
     screen.expect("▶ chat 1");
     screen.expect("chat 3");
     for (key, focused) in [
@@ -184,7 +191,7 @@ fn keys_move_the_focus() {
     ] {
         screen.type_keys(key);
         screen.expect(focused);
-        // It stands out without colour: by its mark, and by its frame.
+        // The focused pane is visible without color: by its mark and its heavy frame.
         let text = screen.text();
         assert_eq!(text.matches('▶').count(), 1, "{text}");
         assert_eq!(text.matches('┏').count(), 1, "{text}");
@@ -192,7 +199,7 @@ fn keys_move_the_focus() {
 }
 
 #[test]
-fn a_pane_is_enlarged_and_the_others_tell_what_is_new_in_them() {
+fn an_enlarged_pane_lists_the_others_and_marks_unread_ones() {
     let mut screen = start(&["--names", "ala,ola,jan"], 80, 24);
     screen.type_keys(F2);
     screen.expect_gone("chat 2");
@@ -210,19 +217,21 @@ fn a_pane_is_enlarged_and_the_others_tell_what_is_new_in_them() {
 }
 
 #[test]
-fn a_clients_bell_is_heard_and_marks_its_pane_until_that_has_the_focus() {
+fn a_clients_bell_rings_and_marks_its_pane_until_focused() {
     let mut screen = start(&["--names", "ala,ola,jan"], 80, 24);
     let bells = |screen: &Screen| memchr::memchr_iter(7, &screen.bytes()).count();
     screen.type_keys("hi ola\r");
     screen.expect("! chat 2 · ola");
-    wait_until("the bell", || (bells(&screen) == 1).then_some(()));
+    wait_until("the bell rings", || (bells(&screen) == 1).then_some(()));
     screen.type_keys("\x1b2");
     screen.expect("▶ chat 2 · ola");
     screen.type_keys(F2);
     screen.expect_gone("chat 1");
     screen.type_keys("hi jan\r");
     screen.expect(" 3!");
-    wait_until("one more", || (bells(&screen) == 2).then_some(()));
+    wait_until("the bell rings again", || {
+        (bells(&screen) == 2).then_some(())
+    });
     screen.type_keys("\x1b3");
     screen.expect("▶ chat 3 · jan");
     screen.expect_gone("3!");
@@ -230,7 +239,7 @@ fn a_clients_bell_is_heard_and_marks_its_pane_until_that_has_the_focus() {
 }
 
 #[test]
-fn a_narrow_panes_title_loses_parts_and_not_letters() {
+fn narrow_pane_titles_drop_whole_parts() {
     let mut screen = start(&["--names", "ala,Konstantynopolitanka"], 80, 20);
     let port = port(&screen);
     screen.expect(&format!("╭ server 127.0.0.1:{port} · 2 online ─"));
@@ -240,7 +249,7 @@ fn a_narrow_panes_title_loses_parts_and_not_letters() {
 }
 
 #[test]
-fn help_shows_all_keys_until_the_next_one() {
+fn f1_lists_the_keys_until_the_next_key_press() {
     let mut screen = start(&["--names", "ala"], 80, 24);
     screen.type_keys(F1);
     screen.expect("PageUp, PageDown");
@@ -248,14 +257,14 @@ fn help_shows_all_keys_until_the_next_one() {
     screen.type_keys("x");
     screen.expect_gone("any key closes this");
     screen.type_keys("y\r");
-    // What closed the list was not typed.
+    // The key that closed the list is not part of the message.
     screen.wait("the message", |text| text.contains(" ala: y").then_some(()));
 }
 
 #[test]
-fn a_pane_scrolls_five_thousand_lines_back() {
-    let folder = with_client("seq -f 'line %.0f.' 1 6000; exec cat");
-    let mut screen = Screen::start(&scripted(&folder, &["-c", "1"]), 80, 24);
+fn a_pane_scrolls_back_5000_lines() {
+    let dir = with_client("seq -f 'line %.0f.' 1 6000; exec cat");
+    let mut screen = Screen::start(&scripted(&dir, &["-c", "1"]), 80, 24);
     screen.expect("line 6000.");
     screen.type_keys(PAGE_UP);
     screen.expect("↑ 9");
@@ -274,10 +283,10 @@ fn a_pane_scrolls_five_thousand_lines_back() {
 
 #[test]
 fn keys_and_pastes_reach_the_program_as_on_a_terminal() {
-    // Each byte is shown as it comes, and shows what ended before.
-    let folder = with_client("stty raw -echo; printf '\\033[?2004h\\033[6n'; exec cat -vT");
-    let mut screen = Screen::start(&scripted(&folder, &["-c", "1"]), 80, 24);
-    // The answer to what it has asked.
+    // `cat -v` shows each byte.
+    let dir = with_client("stty raw -echo; printf '\\033[?2004h\\033[6n'; exec cat -vT");
+    let mut screen = Screen::start(&scripted(&dir, &["-c", "1"]), 80, 24);
+    // The reply to the cursor position request.
     screen.expect("^[[1;1R");
     for (typed, shown) in [
         ("\t\x1b[A\x1bb\x12\x7f", "^I^[[A^[b^R^?"),
@@ -291,7 +300,7 @@ fn keys_and_pastes_reach_the_program_as_on_a_terminal() {
 }
 
 #[test]
-fn a_client_that_has_left_is_started_again_by_enter() {
+fn enter_restarts_a_client_that_has_left() {
     let mut screen = start(&["--names", "ala,ola"], 80, 40);
     screen.type_keys("/quit\r");
     screen.expect("left; Enter starts it again");
@@ -305,7 +314,7 @@ fn a_client_that_has_left_is_started_again_by_enter() {
 }
 
 #[test]
-fn a_client_that_was_kicked_leaves_its_pane_at_once() {
+fn a_kicked_client_leaves_its_pane_at_once() {
     let mut screen = start(&["--names", "ala"], 80, 24);
     screen.type_keys("\x1b0/kick ala too loud\r");
     screen.expect("left; Enter starts it again");
@@ -316,7 +325,7 @@ fn a_client_that_was_kicked_leaves_its_pane_at_once() {
 }
 
 #[test]
-fn a_client_wraps_the_conversation_anew_for_the_size_of_its_pane() {
+fn a_client_rewraps_the_conversation_to_fit_its_pane() {
     const WHOLE: &str = " ala: a message of more words than a quarter of the screen has room for ";
     let mut screen = start(&["--names", "ala,ola,jan"], 80, 24);
     screen.type_keys("a message of more words than a quarter of the screen has room for\r");
@@ -327,11 +336,15 @@ fn a_client_wraps_the_conversation_anew_for_the_size_of_its_pane() {
     assert_eq!(screen.text().matches("ala: a message").count(), 1);
     screen.type_keys(F2);
     screen.expect_gone(WHOLE);
-    screen.expect("           ");
+    screen.wait("the wrapped message in each client's pane", |text| {
+        let rows = text.matches("│           than a quarter of the").count()
+            + text.matches("┃           than a quarter of the").count();
+        (rows == 3).then_some(())
+    });
 }
 
 #[test]
-fn the_servers_pane_takes_its_consoles_lines() {
+fn the_servers_pane_accepts_console_commands() {
     let mut screen = start(&["--names", "ala"], 120, 40);
     screen.type_keys("\x1b0/say hello all\r");
     screen.expect("*** the server: hello all");
@@ -344,7 +357,7 @@ fn the_servers_pane_takes_its_consoles_lines() {
 }
 
 #[test]
-fn tab_completes_what_is_typed_in_the_servers_pane() {
+fn tab_completes_commands_and_names_in_the_servers_pane() {
     let mut screen = start(&["--names", "ala,ola"], 100, 40);
     screen.type_keys("\x1b0/k\t");
     screen.expect("> /kick");
@@ -355,7 +368,7 @@ fn tab_completes_what_is_typed_in_the_servers_pane() {
 }
 
 #[test]
-fn the_consoles_help_is_seen_as_a_whole_on_a_small_terminal() {
+fn the_consoles_help_fits_on_a_small_terminal() {
     let mut screen = start(&["--names", "ala,ola,jan"], 80, 24);
     screen.type_keys("\x1b0/help\r");
     screen.wait("the whole list", |text| {
@@ -373,7 +386,7 @@ fn the_consoles_help_is_seen_as_a_whole_on_a_small_terminal() {
 }
 
 #[test]
-fn several_lines_pasted_in_the_servers_pane_are_not_taken_and_one_waits_for_enter() {
+fn the_servers_pane_refuses_multiline_pastes_and_keeps_single_lines() {
     let mut screen = start(&["--names", "ala"], 120, 40);
     screen.type_keys("\x1b0\x1b[200~/say one\r/quit\r\x1b[201~");
     screen.expect("! a paste of 2 lines was not taken");
@@ -389,7 +402,7 @@ fn several_lines_pasted_in_the_servers_pane_are_not_taken_and_one_waits_for_ente
 }
 
 #[test]
-fn a_session_without_clients_has_the_servers_pane() {
+fn a_session_without_clients_shows_the_servers_pane() {
     let mut screen = Screen::start(&panes(&["-c", "0"]), 80, 24);
     screen.expect("▶ server 127.0.0.1:");
     screen.expect("listening on 127.0.0.1:");
@@ -402,8 +415,8 @@ fn a_session_without_clients_has_the_servers_pane() {
 #[test]
 fn terminals_of_every_size_show_what_fits() {
     for (columns, rows, shown) in [(20, 6, 1), (80, 24, 6), (400, 100, 17), (5, 2, 1)] {
-        let folder = with_client("exec cat");
-        let mut screen = Screen::start(&scripted(&folder, &["-c", "16"]), columns, rows);
+        let dir = with_client("exec cat");
+        let mut screen = Screen::start(&scripted(&dir, &["-c", "16"]), columns, rows);
         if columns >= 20 {
             screen.wait("the panes", |text| {
                 let frames = text.matches(['┏', '╭']).count();
@@ -415,7 +428,7 @@ fn terminals_of_every_size_show_what_fits() {
             screen.type_keys("\x1b9");
             screen.expect("▶ chat 9");
         }
-        wait_until("the terminal is taken", || {
+        wait_until("the panes are shown", || {
             screen.look(vt100::Screen::alternate_screen).then_some(())
         });
         screen.type_keys(CTRL_C);
@@ -424,9 +437,9 @@ fn terminals_of_every_size_show_what_fits() {
 }
 
 #[test]
-fn without_utf8_the_frames_are_ascii_and_without_colour_there_is_none() {
-    let folder = with_client("printf 'some text\n'; exec cat");
-    let mut command = scripted(&folder, &["--names", "ala,ola"]);
+fn without_utf8_and_color_the_panes_are_plain_ascii() {
+    let dir = with_client("printf 'some text\n'; exec cat");
+    let mut command = scripted(&dir, &["--names", "ala,ola"]);
     command.env("LANG", "C").env("NO_COLOR", "1");
     let mut screen = Screen::start(&command, 80, 24);
     screen.expect("# > chat 1 - ala ====");
@@ -445,7 +458,7 @@ fn without_utf8_the_frames_are_ascii_and_without_colour_there_is_none() {
 }
 
 #[test]
-fn where_panes_cannot_be_drawn_it_says_what_they_need() {
+fn a_terminal_that_cannot_show_panes_is_told_what_they_need() {
     run(panes(&[]))
         .expect_code(1)
         .expect_stderr("panes need a terminal as stdin and as stdout");
@@ -467,13 +480,13 @@ fn where_panes_cannot_be_drawn_it_says_what_they_need() {
 }
 
 #[test]
-fn panes_say_that_their_letters_are_the_terminals() {
+fn the_option_for_big_letters_warns_that_panes_ignore_it() {
     let screen = start(&["--big", "--names", "ala"], 120, 40);
     screen.expect("--big has no effect with panes: make the letters");
 }
 
 #[test]
-fn auto_takes_panes_where_there_is_no_display() {
+fn auto_takes_panes_if_there_is_no_display() {
     let command = chat_run_in(programs(), &["--names", "ala,ola,jan"]);
     let mut screen = Screen::start(&command, 80, 24);
     screen.expect("3 online");
@@ -488,9 +501,9 @@ fn auto_takes_panes_where_there_is_no_display() {
 }
 
 #[test]
-fn a_client_that_has_left_its_pane_keeps_no_descriptor_and_no_thread() {
-    let folder = with_client("read -r line");
-    let mut screen = Screen::start(&scripted(&folder, &["-c", "1"]), 80, 24);
+fn a_client_that_left_its_pane_leaks_no_descriptor_or_thread() {
+    let dir = with_client("read -r line");
+    let mut screen = Screen::start(&scripted(&dir, &["-c", "1"]), 80, 24);
     screen.expect("▶ chat 1");
     let launcher = i32::try_from(screen.pid()).unwrap();
     let held = || {
@@ -501,7 +514,7 @@ fn a_client_that_has_left_its_pane_keeps_no_descriptor_and_no_thread() {
     let running = held();
     screen.type_keys("\r");
     screen.expect("left; Enter starts it again");
-    let left = wait_until("fewer than it had running", || {
+    let left = wait_until("the launcher holds fewer than before", || {
         let (descriptors, threads) = held();
         (descriptors < running.0 && threads < running.1).then_some(held())
     });
@@ -509,7 +522,7 @@ fn a_client_that_has_left_its_pane_keeps_no_descriptor_and_no_thread() {
         screen.type_keys("\x1b0/open\r");
         screen.expect(&format!("▶ chat {number}"));
         screen.type_keys("\r");
-        wait_until("no more than before", || {
+        wait_until("the launcher holds no more than before", || {
             let (descriptors, threads) = held();
             (descriptors <= left.0 && threads <= left.1).then_some(())
         });
