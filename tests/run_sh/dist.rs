@@ -1,4 +1,4 @@
-//! The one file that `./run.sh dist` makes: what is in it, and that its programs run where there is nothing but a kernel.
+//! The archive built by `./run.sh dist`: its content, and its programs, which need only a kernel.
 
 use std::fs;
 use std::io::Write;
@@ -9,42 +9,39 @@ use std::sync::OnceLock;
 use support::{Program, program, run};
 use tempfile::TempDir;
 
-/// Makes the file in `folder`. Its programs are not optimized, which takes longest and is what the test of `cargo install` does.
-fn dist(folder: &Path) -> PathBuf {
+/// Builds the archive in `dir`, without optimization: that takes longest, and the test of
+/// `cargo install` covers it.
+fn dist(dir: &Path) -> PathBuf {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/run.sh"));
     for (setting, value) in [("OPT_LEVEL", "0"), ("LTO", "off"), ("CODEGEN_UNITS", "16")] {
         command.env(format!("CARGO_PROFILE_RELEASE_{setting}"), value);
     }
-    let output = command
-        .arg("dist")
-        .arg(folder)
-        .output()
-        .expect("run.sh runs");
+    let output = command.arg("dist").arg(dir).output().expect("run.sh runs");
     assert!(output.status.success(), "{output:?}");
-    let path = String::from_utf8(output.stdout).expect("it is UTF-8");
+    let path = String::from_utf8(output.stdout).expect("the path is UTF-8");
     PathBuf::from(path.trim_end())
 }
 
-/// The folder in the file, unpacked. Building it takes a minute or two, so it is shared.
+/// The unpacked archive. A build takes a minute or two, so the tests share one.
 fn unpacked() -> &'static Path {
     static UNPACKED: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_folder, unpacked) = UNPACKED.get_or_init(|| {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = dist(folder.path());
+    let (_dir, unpacked) = UNPACKED.get_or_init(|| {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let file = dist(dir.path());
         let mut tar = program("tar");
-        tar.arg("xf").arg(&file).arg("-C").arg(folder.path());
+        tar.arg("xf").arg(&file).arg("-C").arg(dir.path());
         run(tar).expect_code(0);
         let name = file.file_name().and_then(|name| name.to_str());
         let name = name.and_then(|name| name.strip_suffix(".tar.gz"));
-        let unpacked = folder.path().join(name.expect("it is a .tar.gz"));
-        (folder, unpacked)
+        let unpacked = dir.path().join(name.expect("the archive is a .tar.gz"));
+        (dir, unpacked)
     });
     unpacked
 }
 
-/// A program in a world in which there is nothing but the unpacked folder: no /proc, no /dev, no /etc.
+/// A program whose root directory is the unpacked archive: no /proc, no /dev, no /etc.
 fn alone(name: &str, arguments: &[&str]) -> Command {
-    // Where only root may do that, one that is root to itself alone does.
+    // Only root may change the root directory. In a user namespace, any user is root.
     let mut command = if rustix::process::geteuid().is_root() {
         program("chroot")
     } else {
@@ -63,23 +60,23 @@ fn alone(name: &str, arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn the_programs_run_where_there_is_nothing_else() {
+fn the_programs_need_no_other_files() {
     let mut server = Program::start(alone("chat-server", &["-p", "0", "--supervised"]));
     server.expect_stdout("listening on ");
     let port = server.stdout();
     let port = port
         .lines()
         .find_map(|line| line.strip_prefix("listening on 127.0.0.1:"));
-    let port = port.expect("it says the port").to_owned();
+    let port = port.expect("the server prints its port").to_owned();
     let mut client = alone("chat-client", &[&port]);
     client.stdout(Stdio::piped());
     let mut client = client.spawn().expect("chroot runs");
-    let mut input = client.stdin.take().expect("it is piped");
+    let mut input = client.stdin.take().expect("stdin is piped");
     input
         .write_all("ala\ncześć\n".as_bytes())
-        .expect("it reads");
+        .expect("the client reads its stdin");
     drop(input);
-    let output = client.wait_with_output().expect("it ends");
+    let output = client.wait_with_output().expect("the client ends");
     assert!(output.status.success(), "{output:?}");
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(shown.contains("* welcome, ala: 1 online"), "{shown}");
@@ -89,7 +86,7 @@ fn the_programs_run_where_there_is_nothing_else() {
 }
 
 #[test]
-fn the_launcher_finds_its_server_and_says_why_there_are_no_windows() {
+fn the_launcher_finds_its_server_and_reports_a_missing_display() {
     let mut session = Program::start(alone("chat-run", &["-p", "0", "-t", "none"]));
     session.expect_stdout("nc 127.0.0.1 ");
     session.type_line("/quit");
@@ -106,7 +103,7 @@ fn the_launcher_finds_its_server_and_says_why_there_are_no_windows() {
 }
 
 #[test]
-fn every_program_has_its_page_and_its_completions() {
+fn every_program_has_a_man_page_and_completions() {
     for name in ["chat-run", "chat-server", "chat-client"] {
         let share = unpacked().join("share");
         for file in [
@@ -118,7 +115,7 @@ fn every_program_has_its_page_and_its_completions() {
             let text = fs::read_to_string(share.join(&file)).expect(&file);
             let text = text.replace("\\-", "-");
             assert!(text.contains("password"), "{file}");
-            // That is for the programs among each other.
+            // This option is internal.
             assert!(!text.contains("supervised"), "{file}");
         }
     }
@@ -128,12 +125,12 @@ fn every_program_has_its_page_and_its_completions() {
 }
 
 #[test]
-fn the_same_files_give_the_same_tar() {
-    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
-    // The first one builds, where it has to.
+fn the_archive_is_reproducible() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().expect("a temporary directory"));
+    // Build here if no other test has, so that both calls below find everything built.
     unpacked();
-    let [one, other] = folders
+    let [one, other] = dirs
         .each_ref()
-        .map(|folder| fs::read(dist(folder.path())).expect("it is there"));
-    assert!(one == other, "two tars differ");
+        .map(|dir| fs::read(dist(dir.path())).expect("the archive exists"));
+    assert!(one == other, "the two archives differ");
 }

@@ -1,4 +1,4 @@
-//! `run.sh`, the file that it makes, and the README's examples.
+//! `run.sh`, the archive built by `run.sh dist`, and the README's examples.
 
 #![cfg(target_os = "linux")]
 #![cfg(test)] // Helpers are test code as well, for Clippy.

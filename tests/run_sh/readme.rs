@@ -1,4 +1,4 @@
-//! The README's examples, run as they stand there.
+//! The README's examples, run exactly as written.
 
 use std::fs;
 use std::net::TcpListener;
@@ -11,13 +11,14 @@ use support::session::Session;
 use support::wait::wait_at_most;
 use support::{Program, Server, Signal, program, run, wait_until};
 
-/// The port in the README, for which the tests take the one that their server has.
+/// The port in the README, which the tests replace with their server's port.
 const PORT: &str = "9999";
 
-/// Commands that other tests run, such as a session in windows, and those that take too long: the tests themselves, the benchmark.
+/// Commands that other tests run, such as a session in windows, and commands that take too long:
+/// the tests themselves and the benchmark.
 const ELSEWHERE: [&str; 3] = ["./run.sh -c 3 -p 8080", "./run.sh test", "./run.sh bench"];
 
-/// A command of a `console` block with the output that stands under it.
+/// A command in a `console` block, and the output shown below it.
 struct Example {
     command: String,
     output: Vec<String>,
@@ -28,12 +29,12 @@ fn file(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The fenced blocks of the README in this language.
+/// The README's fenced blocks in `language`.
 fn blocks(language: &str) -> Vec<String> {
     let readme = file("README.md");
     let begin = format!("```{language}\n");
     let mut blocks = readme.split(&begin);
-    // Before the first one.
+    // Skip the text before the first block.
     blocks.next();
     blocks
         .map(|rest| rest.split("```").next().unwrap_or_default().to_owned())
@@ -58,7 +59,7 @@ fn examples() -> Vec<Example> {
     examples
 }
 
-/// `line` without what is another in every run: a room's id, a token, and times.
+/// `line` with the values that differ in every run replaced: room ID, token and times.
 fn timeless(line: &str) -> String {
     let mut line = line.to_owned();
     for field in ["\"room\":\"", "\"token\":\"", "\"time\":\""] {
@@ -72,7 +73,7 @@ fn timeless(line: &str) -> String {
 }
 
 #[test]
-fn every_command_of_a_block_is_run_by_a_test() {
+fn every_command_in_a_console_block_is_run_by_a_test() {
     let mut run = 0;
     for Example { command, .. } in examples() {
         if ELSEWHERE.contains(&command.as_str()) {
@@ -88,7 +89,7 @@ fn every_command_of_a_block_is_run_by_a_test() {
 }
 
 #[test]
-fn netcat_gets_what_the_transcripts_show() {
+fn netcat_output_matches_the_transcripts() {
     let server = Server::start(&[]);
     let port = server.port().to_string();
     for Example { command, output } in examples() {
@@ -101,8 +102,8 @@ fn netcat_gets_what_the_transcripts_show() {
         let got: Vec<String> = exit.stdout.lines().map(timeless).collect();
         let shown: Vec<String> = output.iter().map(|line| timeless(line)).collect();
         assert_eq!(got, shown, "{command}");
-        // The next one finds the room empty.
-        wait_until("it has left", || {
+        // The next example expects an empty room.
+        wait_until("the client has left", || {
             server.program.stdout().contains(" left").then_some(())
         });
     }
@@ -110,19 +111,19 @@ fn netcat_gets_what_the_transcripts_show() {
 }
 
 #[test]
-fn ps_shows_the_threads_by_their_names() {
+fn ps_shows_the_names_of_the_threads() {
     let server = Server::start(&[]);
     let _ala = server.join("ala");
     let command = examples().into_iter().map(|example| example.command);
     let ps = command
         .into_iter()
         .find(|command| command.starts_with("ps "));
-    let ps = ps.expect("it stands in the README");
+    let ps = ps.expect("the README shows a ps command");
     let newest = "$(pgrep -n chat-server)";
     assert!(ps.contains(newest), "{ps}");
-    // Other tests run servers at the same time.
+    // The newest server may be another test's.
     let ps = ps.replace(newest, &server.pid().to_string());
-    wait_until("the client's thread has its name", || {
+    wait_until("the thread names are set", || {
         let mut shell = program("sh");
         shell.args(["-c", &ps]);
         let threads = run(shell).expect_code(0).stdout;
@@ -133,7 +134,7 @@ fn ps_shows_the_threads_by_their_names() {
 }
 
 #[test]
-fn the_python_client_is_ten_lines_and_a_member() {
+fn the_python_client_works_and_has_at_most_ten_lines() {
     let server = Server::start(&[]);
     let [source] = &blocks("python")[..] else {
         panic!("one block of Python is in the README")
@@ -166,14 +167,12 @@ fn the_commands_in_the_tables_start_a_session() {
         .filter(|(_, options)| options.starts_with("--") && *options != "--help")
         .collect();
     assert_eq!(commands.len(), 5, "{commands:?}");
-    let folder = tempfile::tempdir().expect("a folder");
+    let dir = tempfile::tempdir().expect("a temporary directory");
     for (environment, options) in commands {
-        // The windows are other tests'; this is about what stands in the table.
+        // Other tests open windows; this one checks that the options are accepted.
         let mut launcher = program(env!("CARGO_BIN_EXE_chat-run"));
         launcher.args(options.split_whitespace());
-        launcher
-            .args(["-t", "none", "-p", "0"])
-            .current_dir(&folder);
+        launcher.args(["-t", "none", "-p", "0"]).current_dir(&dir);
         launcher.stdin(Stdio::null());
         if let Some((name, value)) = environment.trim().split_once('=') {
             launcher.env(name, value);
@@ -186,11 +185,11 @@ fn the_commands_in_the_tables_start_a_session() {
             .expect_code(0)
             .expect_stdout("the room is closed: ");
     }
-    let history = folder.path().join("room.jsonl");
+    let history = dir.path().join("room.jsonl");
     assert!(history.is_file(), "{}", history.display());
 }
 
-/// What stands between backquotes and begins with `cargo`, in words.
+/// The arguments of each cargo command between backquotes.
 fn cargo_commands() -> Vec<Vec<String>> {
     let readme = file("README.md");
     let codes = readme
@@ -212,17 +211,18 @@ fn cargo(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_cargo_commands_reach_the_programs() {
+fn the_cargo_commands_run_the_programs() {
     let mut reached = Vec::new();
     for words in cargo_commands() {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         if let ["install", ..] = words[..] {
-            let root = tempfile::tempdir().expect("a folder");
-            let root_folder = root.path().to_str().expect("it is UTF-8");
-            cargo(&[&words[..], &["--locked", "--root", root_folder][..]].concat());
+            let root = tempfile::tempdir().expect("a temporary directory");
+            let root_dir = root.path().to_str().expect("the path is UTF-8");
+            cargo(&[&words[..], &["--locked", "--root", root_dir][..]].concat());
             assert!(root.path().join("bin/chat-client").is_file());
         } else {
-            // What stands there would run for ever; an option that came to cargo, or as a name, would not do this.
+            // The command itself would not return. `--version` does, and its output shows that the
+            // option reached the program and not cargo.
             let output = cargo(&[&words[..], &["--version"][..]].concat());
             let version = String::from_utf8_lossy(&output.stdout).into_owned();
             assert!(
@@ -236,8 +236,8 @@ fn the_cargo_commands_reach_the_programs() {
 }
 
 #[test]
-fn links_lead_to_files_that_exist() {
-    for (page, folder) in [
+fn links_point_to_existing_files() {
+    for (page, dir) in [
         ("README.md", ""),
         ("ARCHITECTURE.md", ""),
         ("CONTRIBUTING.md", ""),
@@ -246,37 +246,35 @@ fn links_lead_to_files_that_exist() {
         for link in file(page).split("](").skip(1) {
             let link = link.split(')').next().unwrap_or_default();
             if !link.starts_with("http") {
-                let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-                    .join(folder)
-                    .join(link);
+                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir).join(link);
                 assert!(path.exists(), "{page} links to {link}");
             }
         }
     }
 }
 
-/// A release build from nothing, on a machine that does other things as well.
+/// Time limit for a release build from scratch on a busy machine.
 const BUILD: Duration = Duration::from_secs(600);
 
 #[test]
-fn the_command_of_the_readme_builds_and_opens_three_windows() {
+fn the_first_command_builds_and_opens_three_windows() {
     let command = "./run.sh -c 3 -p 8080";
     assert!(
         file("README.md").contains(&format!("\n$ {command}\n")),
         "{command}"
     );
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    // Somebody may need 8080.
+    // Port 8080 may be in use.
     let port = free.local_addr().unwrap().port().to_string();
     drop(free);
     let desktop = Desktop::new();
     let run = concat!(env!("CARGO_MANIFEST_DIR"), "/run.sh");
     let arguments = ["-c", "3", "-p", &port];
     let mut session = Session::start_program(&desktop, run, &arguments, |command| {
-        // It looks for Rust where this test's user has it, not in the desktop's empty home.
+        // Rust is installed in the user's home directory, not in the desktop's empty one.
         let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
-        for (variable, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
-            let set = std::env::var_os(variable).unwrap_or_else(|| home.join(folder).into());
+        for (variable, dir) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+            let set = std::env::var_os(variable).unwrap_or_else(|| home.join(dir).into());
             command.env(variable, set);
         }
         for variable in ["CARGO_TARGET_DIR", "RUSTUP_TOOLCHAIN"] {

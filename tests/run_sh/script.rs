@@ -1,4 +1,5 @@
-//! `run.sh` beside a cargo that only notes how it is called: what it builds when, what it says, and what it refuses.
+//! `run.sh` with a fake cargo that records its calls: when it builds, what it prints, and what it
+//! refuses.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -7,7 +8,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// Builds a `chat-run` that says how it was called.
+/// The fake cargo. It "builds" a `chat-run` that prints its arguments.
 const CARGO: &str = r#"
 echo "$PWD: $*" >>"$CALLS"
 case $1 in
@@ -22,7 +23,7 @@ build)
 esac
 "#;
 
-/// What `./run.sh test` would install where it is missing, which no test is to do.
+/// The programs that `./run.sh test` would install if they were missing, which fakes prevent.
 const NEEDED: [&str; 20] = [
     "Xvfb",
     "c++",
@@ -46,22 +47,22 @@ const NEEDED: [&str; 20] = [
     "alacritty",
 ];
 
-/// What there is to be fuzzed.
+/// The names of the fuzz targets.
 const TARGETS: [&str; 2] = ["first", "second"];
 
-/// A clone in which nothing is built.
+/// A clone without any build output.
 struct Clone {
-    folder: TempDir,
+    dir: TempDir,
 }
 
 impl Clone {
     fn new() -> Self {
         let clone = Self {
-            folder: TempDir::new().unwrap(),
+            dir: TempDir::new().unwrap(),
         };
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for folder in ["clone", "bin"] {
-            fs::create_dir(clone.path(folder)).unwrap();
+        for dir in ["clone", "bin"] {
+            fs::create_dir(clone.path(dir)).unwrap();
         }
         for file in ["run.sh", "Cargo.toml"] {
             fs::copy(package.join(file), clone.path("clone").join(file)).unwrap();
@@ -82,7 +83,7 @@ impl Clone {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.dir.path().join(name)
     }
 
     fn put_program(&self, name: &str, script: &str) {
@@ -100,7 +101,7 @@ impl Clone {
         } = Command::new("bash")
             .arg(script)
             .args(arguments)
-            .current_dir(self.folder.path())
+            .current_dir(self.dir.path())
             .env("PATH", format!("{}:{path}", self.path("bin").display()))
             .env("CALLS", self.path("calls"))
             .output()
@@ -116,13 +117,13 @@ impl Clone {
         self.run(&self.path("clone").join("run.sh"), arguments)
     }
 
-    /// How cargo was called: `FOLDER: ARGUMENTS`, line by line.
+    /// The calls of cargo, one `DIRECTORY: ARGUMENTS` a line.
     fn calls(&self) -> String {
         fs::read_to_string(self.path("calls")).unwrap_or_default()
     }
 }
 
-/// How a run ended, and what it said.
+/// The exit code and the output of a run.
 #[derive(Debug)]
 struct Run {
     code: Option<i32>,
@@ -131,7 +132,7 @@ struct Run {
 }
 
 #[test]
-fn the_first_build_is_said_and_later_ones_are_not() {
+fn only_the_first_build_is_announced() {
     let clone = Clone::new();
     let first = clone.run_sh(&["-c", "99"]);
     assert_eq!(first.code, Some(0), "{first:?}");
@@ -146,7 +147,7 @@ fn the_first_build_is_said_and_later_ones_are_not() {
 }
 
 #[test]
-fn help_comes_before_the_build_and_ends_with_the_options_of_chat_run() {
+fn help_ends_with_the_options_of_chat_run() {
     let help = Clone::new().run_sh(&["--help"]);
     assert_eq!(help.code, Some(0), "{help:?}");
     assert!(help.stdout.contains("./run.sh test"), "{help:?}");
@@ -155,7 +156,7 @@ fn help_comes_before_the_build_and_ends_with_the_options_of_chat_run() {
 }
 
 #[test]
-fn a_word_that_is_no_command_is_refused_before_any_build() {
+fn an_unknown_command_is_refused_without_building() {
     for word in ["tset", "help", "Test", "p1"] {
         let clone = Clone::new();
         let run = clone.run_sh(&[word]);
@@ -171,7 +172,7 @@ fn a_word_that_is_no_command_is_refused_before_any_build() {
 }
 
 #[test]
-fn a_soak_and_fuzzing_take_their_minutes() {
+fn soak_and_fuzz_require_a_number_of_minutes() {
     for arguments in [
         &["soak"][..],
         &["soak", "long"],
@@ -197,7 +198,7 @@ fn a_soak_and_fuzzing_take_their_minutes() {
 }
 
 #[test]
-fn minutes_of_fuzzing_are_shared_by_the_targets() {
+fn fuzzing_time_is_split_among_the_targets() {
     let clone = Clone::new();
     let run = clone.run_sh(&["fuzz", "0.5"]);
     assert_eq!(run.code, Some(0), "{run:?}");
@@ -208,7 +209,7 @@ fn minutes_of_fuzzing_are_shared_by_the_targets() {
 }
 
 #[test]
-fn an_input_that_a_target_fails_with_fails_the_tests() {
+fn a_failing_fuzz_target_fails_the_tests() {
     let clone = Clone::new();
     clone.put_program("cargo", &format!("{CARGO}\n[ \"$1\" != run ] || exit 77"));
     let run = clone.run_sh(&["test"]);
@@ -221,13 +222,13 @@ fn an_input_that_a_target_fails_with_fails_the_tests() {
 }
 
 #[test]
-fn a_port_is_no_command() {
+fn a_number_is_passed_to_chat_run_as_a_port() {
     let run = Clone::new().run_sh(&["8080"]);
     assert_eq!(run.stdout, "session 8080\n", "{run:?}");
 }
 
 #[test]
-fn test_runs_all_tests_even_where_one_fails() {
+fn all_tests_run_even_if_one_fails() {
     let clone = Clone::new();
     let run = clone.run_sh(&["test", "--test", "room"]);
     assert_eq!(run.code, Some(0), "{run:?}");
@@ -237,12 +238,12 @@ fn test_runs_all_tests_even_where_one_fails() {
     assert!(calls.contains(" --test room\n"), "{calls}");
     assert!(
         !calls.contains(": run "),
-        "who names tests wants those: {calls}"
+        "with arguments, only those tests run: {calls}"
     );
 }
 
 #[test]
-fn with_all_tests_each_target_is_fuzzed_for_some_seconds_from_what_is_kept() {
+fn a_full_test_run_fuzzes_each_target_for_3_s_from_its_corpus() {
     let clone = Clone::new();
     let run = clone.run_sh(&["test"]);
     assert_eq!(run.code, Some(0), "{run:?}");
@@ -258,17 +259,17 @@ fn with_all_tests_each_target_is_fuzzed_for_some_seconds_from_what_is_kept() {
 }
 
 #[test]
-fn it_may_be_started_through_a_symlink_from_any_folder() {
+fn run_sh_works_through_a_symlink_from_any_directory() {
     let clone = Clone::new();
     let link = clone.path("bin").join("chat");
     symlink("../clone/run.sh", &link).unwrap();
     let run = clone.run(&link, &[]);
     assert_eq!(run.code, Some(0), "{run:?}");
     assert_eq!(run.stdout, "session \n");
-    let folder = clone.path("clone").canonicalize().unwrap();
+    let dir = clone.path("clone").canonicalize().unwrap();
     let calls = clone.calls();
     assert!(!calls.is_empty());
     for call in calls.lines() {
-        assert!(call.starts_with(folder.to_str().unwrap()), "{calls}");
+        assert!(call.starts_with(dir.to_str().unwrap()), "{calls}");
     }
 }
