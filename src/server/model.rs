@@ -108,6 +108,7 @@ impl Server {
                 | Entry::Returned(..)
                 | Entry::Disconnected(..)
                 | Entry::Plain(_)
+                | Entry::Typed(_)
                 | Entry::Answer(_) => None,
             })
             .collect()

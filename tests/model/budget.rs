@@ -27,7 +27,10 @@ impl Gauge {
             "promise broken: more threads than {}",
             self.max
         );
-        thread::yield_now();
+        // Long enough for all others to come.
+        for _ in 0..20 {
+            thread::yield_now();
+        }
         self.now.fetch_sub(1, SeqCst);
     }
 }
