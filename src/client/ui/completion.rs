@@ -1,11 +1,11 @@
-//! What Tab makes of an unfinished word: commands, and the names of those who are here.
+//! Tab completion of commands and of members' names.
 
 use crate::protocol::commands::{self, Argument};
 use crate::protocol::name::keys::without_marks;
 use crate::tty::editor::Completion;
 
-/// Completes the word at the end of `before`, which is what stands before the cursor; `names` are those who are here, the
-/// likeliest first.
+/// Completes the word at the end of `before`, the text up to the cursor. `names` are the members
+/// online, the likeliest first.
 pub(crate) fn complete(before: &str, names: &[&str]) -> Option<Completion> {
     let start = before.rfind(char::is_whitespace).map_or(0, |at| {
         at + before[at..].chars().next().map_or(0, char::len_utf8)
