@@ -1,11 +1,11 @@
 //! The terminal client: joins a room, sends what the user types, and shows what others say.
 //!
 //! ```text
-//!   keys ─── ahead ───► main ───► send ────────────► socket       full-screen UI
+//!   keys ─── ahead ───► main ───► send ────────────► socket   full-screen UI
 //!                        │ ▲
 //!   stdout ◄─────────────┘ └───── receive ◄───────── socket
 //!
-//!   stdin ─── input ────────────────────────────────► socket       plain lines: a pipe or a simple terminal
+//!   stdin ─── input ────────────────────────────────► socket   plain lines, as in a pipe
 //!               │ events
 //!               ▼
 //!   stdout ◄── main ◄── receive ◄──────────────────── socket
@@ -27,7 +27,8 @@
 //! | `net/stdin.rs`, `net/send_queue.rs`, `net/receive.rs` | the threads that read and write |
 //! | `event.rs`, `config.rs` | what they tell the main thread; the options |
 //! | `identity.rs` | who this client is |
-//! | `net/in_flight.rs`, `net/connection.rs`, `net/address.rs` | messages in flight, the socket, addresses |
+//! | `net/in_flight.rs` | messages in flight |
+//! | `net/connection.rs`, `net/address.rs` | the socket, addresses |
 
 mod config;
 mod event;

@@ -16,7 +16,8 @@ pub(crate) struct RoomState {
     last_shown: u64,
     /// As `last_shown`, at the time of the last welcome. Replayed events up to this one are known.
     known: u64,
-    /// Whether the client came back as a newcomer, and the next event is the first one of the replay.
+    /// Whether the client came back as a newcomer, and the next event is the first one of the
+    /// replay.
     expects_gap: bool,
     /// Messages sent over an earlier connection whose echo has not come.
     pub(crate) unacked: VecDeque<Unacked>,

@@ -19,12 +19,12 @@ const ENTER: &str = "\x1b[?2004h\x1b[?1004h\x1b[22;2t";
 /// Turns them off, restores the title, and clears the screen below the cursor.
 const LEAVE: &str = "\x1b[?1004l\x1b[?2004l\x1b[23;2t\x1b[0m\x1b[J\x1b[?25h";
 
-/// Time limit for the main thread to leave after a signal or Ctrl+C, before the process exits anyway:
-/// a terminal that accepts no output blocks it.
+/// Time limit for the main thread to leave after a signal or Ctrl+C, before the process exits
+/// anyway: a terminal that accepts no output blocks it.
 pub(crate) const EXIT_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Input that may be read ahead of the main thread, which a blocked terminal delays: keys, or pastes
-/// of up to 64 KiB.
+/// Input that may be read ahead of the main thread, which a blocked terminal delays: keys, or
+/// pastes of up to 64 KiB.
 const MAX_AHEAD: usize = 1024;
 
 /// Events handled by the main thread, to see whether it makes progress.
