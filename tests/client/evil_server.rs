@@ -216,7 +216,7 @@ fn a_login_that_never_completes_times_out() {
 // Servers that send malformed or hostile events.
 
 #[test]
-fn hostile_event_text_is_shown_as_text() {
+fn hostile_event_text_is_shown_with_control_characters_replaced() {
     let fake = FakeServer::new();
     let ala = Screen::start(&chat_client(&[&fake.address(), "-n", "ala"]), 160, 500);
     let mut window = fake.let_in();
@@ -595,7 +595,7 @@ fn a_client_with_blocked_output_stops_reading_and_can_be_ended() {
     for (on, keys) in [
         (On::Pipe, None),
         (On::Window, None),
-        // Keys are read although the output is blocked.
+        // Keys are read even while the output is blocked.
         (On::Window, Some("what was being typed meanwhile\x03")),
     ] {
         let fake = FakeServer::new();

@@ -27,6 +27,6 @@ fn assert_exit(exit: &Exit, code: i32, stdout: &str, stderr: &str) {
 }
 
 #[test]
-fn tests_pass_when_every_byte_travels_alone() {
+fn the_client_tests_also_pass_with_one_byte_per_packet() {
     support::byte_by_byte::run_again(&["pipe", "session", "terminal", "untrusted"]);
 }

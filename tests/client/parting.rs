@@ -101,7 +101,7 @@ fn assert_unsent_reported(exit: Exit, mut ola: Client) {
 }
 
 #[test]
-fn a_kicked_pipe_reports_how_many_lines_were_not_sent() {
+fn a_kicked_piped_client_reports_how_many_lines_were_not_sent() {
     let mut server = Server::start_with_console(&["--rate", "1"]);
     let mut ola = server.join("ola");
     let ala = piped_with_40_lines(&server, &mut ola);
@@ -112,7 +112,7 @@ fn a_kicked_pipe_reports_how_many_lines_were_not_sent() {
 }
 
 #[test]
-fn a_pipe_reports_unsent_lines_when_its_server_shuts_down() {
+fn a_piped_client_reports_unsent_lines_at_server_shutdown() {
     let server = Server::start(&["--rate", "1"]);
     let mut ola = server.join("ola");
     let ala = piped_with_40_lines(&server, &mut ola);
@@ -121,7 +121,7 @@ fn a_pipe_reports_unsent_lines_when_its_server_shuts_down() {
 }
 
 #[test]
-fn a_pipe_cut_by_the_server_reports_lines_that_may_be_unsent() {
+fn a_piped_client_that_is_cut_reports_lines_that_may_be_unsent() {
     for (lines, told) in [
         (
             &["one", "two", "/msg ola three"][..],

@@ -212,7 +212,7 @@ fn a_quit_line_ends_the_client_before_the_rest_of_the_input() {
 }
 
 #[test]
-fn a_rate_limited_pipe_sends_every_line_and_reports_what_is_left() {
+fn a_rate_limited_piped_client_sends_all_lines_and_reports_progress() {
     const LINES: usize = 380;
     // The burst of 200 at once, the other 180 at 20 a second: 9 s.
     let server = Server::start(&["--rate", "20"]);

@@ -5,7 +5,7 @@ use support::screen::Screen;
 use support::window::{ala, at_ten, chat_client};
 use support::{Server, program, wait_until};
 
-// Reading.
+// The conversation and local commands.
 
 #[test]
 fn replay_is_gray_above_a_divider_and_joins_share_a_line() {

@@ -243,7 +243,7 @@ fn names_and_groups_reach_members_only_as_text() {
             assert!(is_answer, "{answer:?} to {who:?}");
         }
     }
-    // Once the members below have joined, every eve has been handled.
+    // The server announces that each eve left before it announces the joins below.
     let mut members = Vec::new();
     for (name, group) in NAMES {
         members.push(server.join(&format!("{name} {group}")));

@@ -245,7 +245,7 @@ os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
 ";
 
 #[test]
-fn scarce_resources_suffice_or_are_reported() {
+fn sessions_with_scarce_resources_work_or_say_what_is_missing() {
     let mut setups = Vec::new();
     for descriptors in [4, 8, 10, 12, 14, 16, 20, 24] {
         setups.push(format!(

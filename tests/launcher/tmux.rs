@@ -210,7 +210,7 @@ fn inside_tmux_the_clients_get_a_new_window() {
 }
 
 #[test]
-fn the_password_reaches_clients_and_is_in_no_arguments() {
+fn the_password_reaches_the_clients_but_not_the_command_lines() {
     let terminal = Terminal::in_tmux();
     terminal.type_line("export CHAT_PASSWORD=\"it's se-cret;\"");
     terminal.run(&format!("{THREE} -t tmux"), &["ala", "ola", "jan"]);

@@ -130,12 +130,12 @@ impl Drop for Session {
 }
 
 #[test]
-fn the_hint_how_to_join_from_this_machine_works() {
+fn the_join_hint_for_this_machine_works() {
     expect_join_hint(chat_run(&["-p", "0", "-t", "none"]));
 }
 
 #[test]
-fn the_hint_how_to_join_quotes_a_directory_with_a_space() {
+fn the_join_hint_quotes_a_directory_with_a_space() {
     let programs = Path::new(env!("CARGO_BIN_EXE_chat-run")).parent().unwrap();
     let dir = tempfile::Builder::new()
         .prefix("with a blank ")
@@ -169,7 +169,7 @@ fn expect_join_hint(command: Command) {
 }
 
 #[test]
-fn with_lan_there_is_a_hint_how_to_join_from_other_machines() {
+fn with_lan_there_are_join_hints_for_other_machines() {
     let mut session = Session::start(&["-p", "0", "-c", "0", "--lan"]);
     let port = session.port();
     session.line(&format!("nc 127.0.0.1 {port}"));
@@ -231,7 +231,7 @@ fn the_end_of_input_does_not_end_the_session() {
 }
 
 #[test]
-fn open_without_a_display_is_refused_and_the_session_goes_on() {
+fn the_session_survives_an_open_command_without_a_display() {
     let mut session = Session::start(&["-p", "0", "-c", "0"]);
     session.port();
     session.type_in("/open\n");
@@ -276,7 +276,7 @@ fn killing_the_launcher_ends_the_server_too() {
 }
 
 #[test]
-fn a_room_too_small_for_its_clients_is_reported_and_opened() {
+fn a_room_too_small_for_its_clients_opens_with_a_warning() {
     let mut session = Session::start(&["-p", "0", "-t", "none", "-c", "3", "-m", "2"]);
     session.line("only 2 of the 3 clients can join");
     session.signal(Signal::INT);
@@ -462,7 +462,7 @@ fn list_terminals_marks_the_one_that_auto_takes() {
 }
 
 #[test]
-fn list_terminals_says_how_to_install_and_that_auto_finds_nothing() {
+fn list_terminals_gives_install_hints_and_says_if_auto_finds_none() {
     let bin = TempDir::new().unwrap();
     for program in ["xterm", "apt-get"] {
         symlink("/bin/false", bin.path().join(program)).unwrap();

@@ -67,8 +67,8 @@ for_each_emulator! {
     a_stopped_client_is_ended_with_sigterm,
     closing_a_window_ends_only_its_client,
     killing_the_server_ends_the_session,
-    open_starts_more_clients,
-    the_option_for_big_letters_enlarges_them,
+    the_open_command_starts_more_clients,
+    the_big_option_enlarges_the_letters,
 }
 
 fn a_message_typed_in_one_window_appears_in_the_others(terminal: &str) {
@@ -188,7 +188,7 @@ fn killing_the_server_ends_the_session(terminal: &str) {
     session.wait_for_text("the room is closed: ");
 }
 
-fn open_starts_more_clients(terminal: &str) {
+fn the_open_command_starts_more_clients(terminal: &str) {
     let desktop = Desktop::new();
     let mut session = Session::start(&desktop, &["-p", "0", "-t", terminal, "-c", "0"]);
     session.port();
@@ -216,7 +216,7 @@ fn open_starts_more_clients(terminal: &str) {
     session.assert_nothing_is_left();
 }
 
-fn the_option_for_big_letters_enlarges_them(terminal: &str) {
+fn the_big_option_enlarges_the_letters(terminal: &str) {
     let desktop = Desktop::new();
     let width = |size: &[&str]| {
         let arguments = ["-p", "0", "-t", terminal, "--names", "ala", "-c", "1"];
@@ -385,7 +385,7 @@ fn unnamed_clients_ask_for_a_name() {
 }
 
 #[test]
-fn the_password_reaches_clients_and_is_in_no_arguments() {
+fn the_password_reaches_the_clients_but_not_the_command_lines() {
     let desktop = Desktop::new();
     for terminal in ["gnome-terminal", "terminator", "xterm"] {
         let arguments = ["-p", "0", "-t", terminal, "--names", "ala", "-c", "1"];

@@ -257,7 +257,7 @@ fn links_point_to_existing_files() {
 const BUILD: Duration = Duration::from_secs(600);
 
 #[test]
-fn the_first_command_builds_and_opens_three_windows() {
+fn the_example_session_builds_and_opens_three_windows() {
     let command = "./run.sh -c 3 -p 8080";
     assert!(
         file("README.md").contains(&format!("\n$ {command}\n")),

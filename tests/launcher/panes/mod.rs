@@ -480,7 +480,7 @@ fn a_terminal_that_cannot_show_panes_is_told_what_they_need() {
 }
 
 #[test]
-fn the_option_for_big_letters_warns_that_panes_ignore_it() {
+fn the_big_option_warns_that_it_has_no_effect_on_panes() {
     let screen = start(&["--big", "--names", "ala"], 120, 40);
     screen.expect("--big has no effect with panes: make the letters");
 }
