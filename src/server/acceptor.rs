@@ -303,7 +303,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     /// Bounds the members without a thread: clients that resume again and again take no additional seat,
     /// so the number of seats does not bound them.
     fn start_surplus(&mut self) {
-        while self.threadless.len() > self.shared.thread_budget.places()
+        while self.threadless.len() > self.shared.thread_budget.max_readers()
             && let Some((_, session)) = self.threadless.pop_front()
         {
             self.start(session);
@@ -331,7 +331,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         let (connection, name) = (member.connection, member.name.clone());
         let socket = Arc::clone(&member.socket);
         // A lingering connection does not keep its thread while another member needs one.
-        let Some(permit) = shared.thread_budget.next(|| shared.linger.close_oldest()) else {
+        let Some(permit) = shared.thread_budget.reader(|| shared.linger.close_oldest()) else {
             // The room is closed.
             return self.linger(socket);
         };

@@ -63,7 +63,7 @@ impl Server {
                 for socket in connections {
                     if let Some(admitted) = self.log_in(socket)
                         && let Some(permit) =
-                            shared.thread_budget.next(|| shared.linger.close_oldest())
+                            shared.thread_budget.reader(|| shared.linger.close_oldest())
                     {
                         scope.spawn(move || Session::new(shared, admitted).run(permit));
                     }
@@ -126,12 +126,12 @@ impl ThreadBudget {
 
     /// The limit on readers.
     pub fn max_readers(&self) -> usize {
-        self.0.places()
+        self.0.max_readers()
     }
 
     /// Waits for a reader permit and calls `serve` with it; false if the budget was closed.
     pub fn read(&self, serve: impl FnOnce()) -> bool {
-        let permit = self.0.next(|| {});
+        let permit = self.0.reader(|| {});
         permit.map(|_permit| serve()).is_some()
     }
 

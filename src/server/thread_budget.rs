@@ -1,26 +1,27 @@
-//! How many threads there may be for members, and for those that end.
+//! The limits on reader and writer threads.
 //!
-//! Members have seats, but the thread of one that has given up its seat runs until its connection ends. Where those came
-//! without limit, the system would run out of what a thread takes, and std ends the process that finds no place for a
-//! thread's alternative stack (sigaltstack(2)).
+//! A member that leaves frees its seat at once, but its reader thread runs until its connection
+//! ends. Without a limit on such threads, the process could run out of memory maps, and std aborts
+//! when it cannot map a new thread's alternate signal stack (sigaltstack(2)).
 
 use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex};
 
-/// Threads of members beside those that have a seat: their connections end.
+/// Reader threads beyond the seats, for members that have left.
 pub(crate) const LEAVING: usize = if cfg!(shuttle) { 4 } else { 256 };
 
-/// How long one who comes waits for a thread to end before the next one is told to.
+/// How long to wait for a thread to exit before closing the next lingering connection.
 const HURRY: Duration = Duration::from_millis(5);
 
-/// The threads that serve members, and those that write to slow ones.
+/// Counts reader threads, which serve a member each, and writer threads, which send to slow
+/// members.
 pub(crate) struct ThreadBudget {
     max_readers: usize,
     max_writers: usize,
-    /// Guards how many there are; no other lock is taken while it is held.
+    /// No other lock is taken while this one is held.
     state: Mutex<State>,
-    left: Condvar,
+    returned: Condvar,
 }
 
 #[derive(Default)]
@@ -30,38 +31,40 @@ struct State {
     closed: bool,
 }
 
-/// The place of a thread that serves a member; it is given back when this is dropped.
+/// Permits one reader thread. Returned on drop.
 pub(crate) struct ReaderPermit<'a>(&'a ThreadBudget);
 
-/// The place of a thread that writes; it is given back when this is dropped.
+/// Permits one writer thread. Returned on drop.
 pub(crate) struct WriterPermit<'a>(&'a ThreadBudget);
 
 impl ThreadBudget {
-    /// For so many members with a seat, and so many threads in all.
+    /// Creates a budget of `threads`: `seats` and [`LEAVING`] for readers, and the rest for
+    /// writers.
     pub(crate) fn new(seats: usize, threads: usize) -> Self {
         let max_readers = seats + LEAVING;
         Self {
             max_readers,
             max_writers: threads.saturating_sub(max_readers),
             state: Mutex::default(),
-            left: Condvar::new(),
+            returned: Condvar::new(),
         }
     }
 
-    /// How many threads may serve members.
-    pub(crate) fn places(&self) -> usize {
+    /// The limit on reader threads.
+    pub(crate) fn max_readers(&self) -> usize {
         self.max_readers
     }
 
-    /// A place for the next member; waits until there is one, and calls `make_room` now and then meanwhile. None at the server's end.
-    pub(crate) fn next(&self, make_room: impl Fn()) -> Option<ReaderPermit<'_>> {
+    /// Waits for a reader permit, and calls `make_room` every [`HURRY`] meanwhile. Returns `None`
+    /// once the budget is closed.
+    pub(crate) fn reader(&self, make_room: impl Fn()) -> Option<ReaderPermit<'_>> {
         let is_full = |state: &mut State| state.readers >= self.max_readers && !state.closed;
         let mut state = self.state.lock();
         while is_full(&mut state) {
             drop(state);
             make_room();
             state = self
-                .left
+                .returned
                 .wait_timeout_while(self.state.lock(), HURRY, is_full);
         }
         if state.closed {
@@ -71,7 +74,7 @@ impl ThreadBudget {
         Some(ReaderPermit(self))
     }
 
-    /// A place for a thread that writes, where there is one.
+    /// Returns a writer permit if one is free.
     pub(crate) fn writer(&self) -> Option<WriterPermit<'_>> {
         let mut state = self.state.lock();
         let is_free = state.writers < self.max_writers;
@@ -88,17 +91,17 @@ impl ThreadBudget {
         (state.readers, state.writers) == (0, 0)
     }
 
-    /// Makes [`ThreadBudget::next`] give nothing, at the server's end.
+    /// Makes [`ThreadBudget::reader`] return `None`. Called when the server shuts down.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
-        self.left.notify_all();
+        self.returned.notify_all();
     }
 }
 
 impl Drop for ReaderPermit<'_> {
     fn drop(&mut self) {
         self.0.state.lock().readers -= 1;
-        self.0.left.notify_one();
+        self.0.returned.notify_one();
     }
 }
 
@@ -115,24 +118,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_crowd_makes_room_and_waits_for_a_place_that_is_left() {
+    fn a_full_budget_makes_room_and_waits_for_a_permit() {
         let thread_budget = ThreadBudget::new(0, 0);
-        let nobody = || panic!("there is room");
-        let mut places: Vec<_> = (0..LEAVING).map(|_| thread_budget.next(nobody)).collect();
+        let never = || panic!("a permit is free");
+        let mut permits: Vec<_> = (0..LEAVING).map(|_| thread_budget.reader(never)).collect();
         let (ask, asked) = std::sync::mpsc::channel();
         thread::scope(|scope| {
-            let next = scope.spawn(|| thread_budget.next(|| ask.send(()).unwrap()).is_some());
+            let next = scope.spawn(|| thread_budget.reader(|| ask.send(()).unwrap()).is_some());
             asked.recv().unwrap();
             assert!(!next.is_finished());
-            places.pop();
+            permits.pop();
             assert!(next.join().unwrap());
         });
         thread_budget.close();
-        assert!(thread_budget.next(|| {}).is_none());
+        assert!(thread_budget.reader(|| {}).is_none());
     }
 
     #[test]
-    fn those_who_write_have_the_places_that_are_left() {
+    fn writers_have_the_permits_that_readers_leave() {
         let thread_budget = ThreadBudget::new(10, 10 + LEAVING + 1);
         let writer = thread_budget.writer();
         assert!(writer.is_some() && thread_budget.writer().is_none());

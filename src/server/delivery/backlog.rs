@@ -1,4 +1,4 @@
-//! What a slow member has not taken yet, and the thread that sends it.
+//! The unsent bytes of a slow member, and the writer thread that sends them.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
@@ -8,71 +8,74 @@ use std::time::Duration;
 use crate::net;
 use crate::sync::{Instant, Mutex};
 
-/// Bytes that a member may be behind, beside its welcome, the past and lists, which have bounds of their own.
+/// Most unsent bytes of a member, not counting its welcome, the replay and lists, which have their
+/// own limits.
 pub(crate) const MAX_BACKLOG: usize = if cfg!(shuttle) { 3000 } else { 512 * 1024 };
 
-/// Time without progress after which a member is taken for stuck.
+/// Time without progress after which a member is given up.
 const MAX_STALL: Duration = Duration::from_secs(10);
 
-/// Time that a member has, after it has left, to take what came before.
+/// Time for a member that has left to receive the rest of its backlog.
 const FAREWELL: Duration = Duration::from_secs(30);
 
-/// How often a socket that is not reported as writable is tried all the same: the kernel reports it when half
-/// of its buffer is free, which for a slow peer may be later than [`MAX_STALL`] (tcp(7)).
+/// How often to try a socket that is not reported as writable. The kernel reports it once half of
+/// its buffer is free (tcp(7)), which may take a slow peer longer than [`MAX_STALL`].
 const TRY: Duration = Duration::from_secs(1);
 
-/// The bytes between the delivery thread, which appends, and the writer thread, which sends.
+/// A queue of bytes. The delivery thread appends, and a writer thread sends.
 pub(crate) struct Backlog {
-    /// Guards the queue. Sends under it never wait, and no other lock is taken while it is held.
+    /// Held during sends, which do not block. No other lock is taken while this one is held.
     state: Mutex<State>,
 }
 
 struct State {
     queue: VecDeque<u8>,
-    /// How much of what was appended does not count as being behind.
+    /// Appended bytes that do not count towards the limit.
     exempt: usize,
-    /// Nothing more will be appended: when the queue is empty, writing ends, and at this time at the latest.
+    /// Nothing more will be appended. Writing ends when the queue is empty, and at this time at the
+    /// latest.
     closing: Option<Instant>,
     /// The writer thread has ended.
     over: bool,
 }
 
-/// What became of bytes that were appended.
+/// The result of [`Backlog::append`].
 pub(crate) enum Append {
-    /// The writer thread will send them, or has given up, and nothing more is sent.
+    /// The writer thread will send the bytes, or it has given up and no more bytes are sent.
     Taken,
-    /// The writer thread has sent all and ended; nothing was appended.
+    /// The writer thread has sent everything and ended. Nothing was appended.
     CaughtUp,
-    /// The member is too far behind; nothing was appended.
+    /// The member is too far behind. Nothing was appended.
     TooFar,
 }
 
-/// What becomes of the last line of a member that is cut.
+/// The result of [`Backlog::cut`].
 pub(crate) enum Cutting {
-    /// The writer thread sends it.
+    /// The writer thread will send the reason.
     Later,
-    /// The writer thread has sent all before it, and ended; the line is not in the queue.
+    /// The writer thread has sent everything and ended. The reason is not in the queue.
     CaughtUp,
-    /// The writer thread has given up, and nothing more is sent.
+    /// The writer thread has given up. No more bytes are sent.
     GivenUp,
 }
 
 /// How a writer thread ended.
 pub(crate) enum Written {
-    /// All was sent, and more may come.
+    /// Everything was sent, and more may follow.
     CaughtUp,
-    /// All was sent, and that was the end.
+    /// Everything was sent, and nothing follows.
     Closed,
-    /// The peer took nothing for too long.
+    /// The peer received nothing for too long.
     Stalled,
     /// The connection broke.
     Lost,
 }
 
 impl Backlog {
-    /// What a full socket left of `parts`, `exempt` bytes of which do not count as being behind.
+    /// Creates a backlog of the `parts` that did not fit into a socket. `exempt` of their bytes do
+    /// not count towards the limit.
     ///
-    /// Takes all of it: what is pending in the room is bounded, so one round alone cuts nobody.
+    /// Has no limit itself: the room's pending queue is bounded, so a single batch cuts no member.
     pub(crate) fn new(parts: &[IoSlice<'_>], exempt: usize) -> Self {
         let queue = parts.iter().flat_map(|part| part.iter().copied()).collect();
         Self {
@@ -85,20 +88,21 @@ impl Backlog {
         }
     }
 
-    /// Appends `parts`, `exempt` bytes of which do not count as being behind. Called by the delivery thread.
+    /// Appends `parts`. `exempt` of their bytes do not count towards the limit. Called by the
+    /// delivery thread.
     pub(crate) fn append(&self, parts: &[IoSlice<'_>], exempt: usize) -> Append {
         let mut state = self.state.lock();
         if state.over {
-            // Lines that are left were given up: what follows would stand after a gap, for as long as it takes until
-            // the writer thread has taken this member out of the room.
+            // The writer thread has given up the bytes that are left, and is about to remove the
+            // member from the room. Until then, whatever else was sent would follow a gap.
             return if state.queue.is_empty() {
                 Append::CaughtUp
             } else {
                 Append::Taken
             };
         }
-        // What was exempt is sent first or last; at most so much of it still waits. More is exempt only after that, or
-        // a member could ask for lists for ever.
+        // Of the exempt bytes, at most as many are left as the queue has. More are exempt only when
+        // none is left; otherwise, a member could ask for lists without limit.
         state.exempt = state.exempt.min(state.queue.len());
         let exempt = if state.exempt == 0 { exempt } else { 0 };
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
@@ -112,14 +116,14 @@ impl Backlog {
         Append::Taken
     }
 
-    /// Ends writing when all is sent; false where the writer thread has ended already.
+    /// Ends writing once everything is sent. False if the writer thread has ended already.
     pub(crate) fn close(&self) -> bool {
         let mut state = self.state.lock();
         state.closing = Some(Instant::now() + FAREWELL);
         !state.over
     }
 
-    /// Throws away what waits, but for the line that may be half sent, and ends with `reason`.
+    /// Discards the queue, except for a line that may be half sent, and ends it with `reason`.
     pub(crate) fn cut(&self, reason: &[u8]) -> Cutting {
         let mut state = self.state.lock();
         if state.over {
@@ -139,11 +143,11 @@ impl Backlog {
         Cutting::Later
     }
 
-    /// The body of a writer thread: sends until the queue is empty.
+    /// Runs a writer thread. Returns when the queue is empty, or the member is given up or lost.
     pub(crate) fn write(&self, socket: &TcpStream) -> Written {
         let mut progress = Instant::now();
         loop {
-            // What happened is seen by the send, so an error here is of no use.
+            // The send reports any error of the socket.
             let _ = net::wait_writable(socket, TRY);
             let mut state = self.state.lock();
             match state.send(socket) {
@@ -172,7 +176,7 @@ impl Backlog {
 }
 
 impl State {
-    /// Sends what the kernel takes at once; 0 where it takes nothing now.
+    /// Sends what fits into the socket, without blocking. 0 if nothing fits.
     fn send(&mut self, socket: &TcpStream) -> io::Result<usize> {
         let (front, back) = self.queue.as_slices();
         let sent = match net::send_now(socket, &[IoSlice::new(front), IoSlice::new(back)]) {
@@ -196,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_that_are_asked_for_again_and_again_are_not_exempt_from_the_limit() {
+    fn lists_requested_again_and_again_count_towards_the_limit() {
         let list = [b'x'; 64 * 1024];
         let backlog = Backlog::new(&[IoSlice::new(&list)], list.len());
         let taken = (0..100)
@@ -208,7 +212,7 @@ mod tests {
         assert_eq!(taken, MAX_BACKLOG / list.len());
     }
 
-    /// A socket, and its peer that reads nothing.
+    /// A socket, and a peer that does not read.
     fn unread() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -216,19 +220,19 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_has_left_and_does_not_take_the_rest_in_time_is_given_up() {
+    fn a_member_that_has_left_and_does_not_receive_the_rest_in_time_is_given_up() {
         let (socket, _peer) = unread();
         let backlog = Backlog::new(&[IoSlice::new(&vec![b'x'; 64 * 1024 * 1024])], 0);
         assert!(backlog.close());
         assert!(backlog.state.lock().closing.unwrap() <= Instant::now() + FAREWELL);
-        // Its time is over although it takes something now.
+        // Its time is over, although the socket takes some bytes now.
         backlog.state.lock().closing = Some(Instant::now());
         assert!(matches!(backlog.write(&socket), Written::Stalled));
         assert!(!backlog.state.lock().queue.is_empty());
     }
 
     #[test]
-    fn a_last_line_is_left_to_the_writer_thread_only_where_that_will_send_it() {
+    fn a_reason_is_left_to_the_writer_thread_only_if_that_will_send_it() {
         let (socket, _peer) = unread();
         let backlog = Backlog::new(&[IoSlice::new(b"one\ntwo\n")], 0);
         assert!(matches!(backlog.cut(b"why\n"), Cutting::Later));
@@ -238,13 +242,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_sent_after_lines_that_the_writer_thread_gave_up() {
+    fn nothing_is_sent_after_lines_that_were_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let backlog = Backlog::new(&[IoSlice::new(b"one\n")], 0);
         socket.shutdown(Shutdown::Write).unwrap();
         assert!(matches!(backlog.write(&socket), Written::Lost));
-        // What has caught up is sent at once, beside the backlog.
+        // After `CaughtUp`, the delivery thread would send to the socket itself.
         let next = backlog.append(&[IoSlice::new(b"two\n")], 0);
         assert!(!matches!(next, Append::CaughtUp));
     }

@@ -1,54 +1,57 @@
-//! Keeps those who send much in step with the delivery, so that what they send goes out in few large rounds.
+//! Keeps busy readers in step with the delivery, so that their messages go out in few large rounds.
 //!
-//! A round costs one send a member, whatever is in it. Without this, the first of several busy readers begins the
-//! next round with what it alone has brought, and each wakes for every line that comes while the others are being
-//! delivered: the same load then makes many small rounds or few large ones, as the scheduler happens to order the threads.
+//! A round costs one send per member, whatever its size. Without pacing, the first of several busy
+//! readers starts a round with its own messages alone, and wakes for each line that arrives while
+//! they are delivered. The same load then makes many small rounds or few large ones, depending on
+//! how the kernel schedules the threads.
 
 use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex};
 
-/// Time that those in step have to bring more, once a round has ended. One that is not there by then, since a processor
-/// has other things to do, comes with the next round.
+/// How long the delivery thread waits after a round for the paced readers to post again. A reader
+/// that is later, because the processors are busy, joins the next round.
 const GATHER: Duration = Duration::from_micros(200);
 
-/// Where readers and the delivery thread meet between two rounds.
+/// Synchronizes readers with the delivery thread between two rounds.
 #[derive(Default)]
 pub(crate) struct Pacer {
     /// No other lock is taken while this one is held.
     state: Mutex<State>,
     /// A round has ended.
     ended: Condvar,
-    /// All who are in step have brought what they had.
+    /// No turn is left in this round.
     gathered: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// Rounds that have ended.
+    /// The number of rounds that have ended.
     round: u64,
     /// Readers that wait for the end of this round.
     waiting: usize,
-    /// Readers that waited for the end of the last one, and still have to bring what has come since.
+    /// Turns left: readers that waited for the end of the last round, and have not posted since.
     gathering: usize,
-    /// There is no next round.
+    /// There are no more rounds.
     closed: bool,
 }
 
-/// A reader's place in the round that is being gathered, which ends with it.
+/// A reader's turn to post before the next round. Dropped when the reader has posted, or has
+/// nothing to post.
 pub(crate) struct Turn<'a> {
     pacer: &'a Pacer,
     round: u64,
 }
 
 impl Pacer {
-    /// How many rounds have ended. What is posted after this call goes out with a later one.
+    /// Returns the number of rounds that have ended. Events posted after this call go out with a
+    /// later round.
     pub(crate) fn round(&self) -> u64 {
         self.state.lock().round
     }
 
-    /// For a reader that has posted since [`Pacer::round`] told `round`: waits until one more has ended. There is no turn
-    /// where that was so already.
+    /// Waits for the round after `round` to end. Called by a reader that has posted since
+    /// [`Pacer::round`] returned `round`. Returns no turn if that round has ended already.
     pub(crate) fn wait(&self, round: u64) -> Option<Turn<'_>> {
         let mut state = self.state.lock();
         if state.round != round || state.closed {
@@ -65,13 +68,14 @@ impl Pacer {
         })
     }
 
-    /// For the delivery thread: a round has ended. Waits a moment for what those in step have to say next.
+    /// Ends a round, then waits up to [`GATHER`] for the paced readers to post again. Called by the
+    /// delivery thread.
     pub(crate) fn end_round(&self) {
         let mut state = self.state.lock();
         state.round += 1;
         state.gathering = std::mem::take(&mut state.waiting);
         if state.gathering > 0 {
-            // Those who wake need the lock.
+            // The readers that wake need the lock.
             drop(state);
             self.ended.notify_all();
             let are_missing = |state: &mut State| state.gathering > 0;
@@ -82,7 +86,7 @@ impl Pacer {
         }
     }
 
-    /// For the delivery thread: nobody waits any more.
+    /// Lets all readers go, now and later. Called by the delivery thread.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.ended.notify_all();
@@ -92,7 +96,7 @@ impl Pacer {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.pacer.state.lock();
-        // One that comes too late has no part in the round that is being gathered by then.
+        // A late turn is from an earlier round, and is not counted any more.
         if state.round == self.round {
             state.gathering = state.gathering.saturating_sub(1);
             if state.gathering == 0 {
@@ -110,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_waits_for_the_end_of_the_round_and_not_for_one_that_has_ended() {
+    fn a_reader_waits_for_the_end_of_a_round_unless_it_has_ended() {
         let pacer = Pacer::default();
         let round = pacer.round();
         thread::scope(|scope| {
@@ -125,31 +129,31 @@ mod tests {
     }
 
     #[test]
-    fn a_round_begins_when_all_in_step_have_brought_what_they_had() {
+    fn a_round_begins_when_all_paced_readers_have_posted() {
         let pacer = Pacer::default();
         let round = pacer.round();
-        let (brought, rounds) = mpsc::channel();
+        let (posted, rounds) = mpsc::channel();
         thread::scope(|scope| {
             for reader in 0..3 {
-                let (pacer, brought) = (&pacer, brought.clone());
+                let (pacer, posted) = (&pacer, posted.clone());
                 scope.spawn(move || {
-                    let step = pacer.wait(round);
-                    brought.send(reader).unwrap();
-                    drop(step);
+                    let turn = pacer.wait(round);
+                    posted.send(reader).unwrap();
+                    drop(turn);
                 });
             }
             while pacer.state.lock().waiting < 3 {
                 thread::yield_now();
             }
             pacer.end_round();
-            // On a busy machine one may come too late; then it counts as missing.
-            let missing = pacer.state.lock().gathering;
-            assert!(missing + rounds.try_iter().count() >= 3);
+            // On a busy machine a reader may be late; then its turn is left.
+            let left = pacer.state.lock().gathering;
+            assert!(left + rounds.try_iter().count() >= 3);
         });
     }
 
     #[test]
-    fn nobody_waits_once_there_are_no_more_rounds() {
+    fn no_reader_waits_after_the_last_round() {
         let pacer = Pacer::default();
         thread::scope(|scope| {
             let reader = scope.spawn(|| drop(pacer.wait(pacer.round())));
