@@ -20,7 +20,6 @@ use crate::tty::style;
 /// Longest first line that is parsed, in bytes.
 const MAX_READY: u64 = 256;
 
-/// The server.
 pub(crate) struct Server {
     child: ChildProcess,
     /// The server's stdin. When it is closed, the server shuts down; so the server ends with the
@@ -95,8 +94,9 @@ impl Server {
         Ok(server)
     }
 
-    /// Writes a line of at most [`MAX_CONSOLE_LINE`] bytes to the server's console, whole or not at all.
-    /// Returns false if the server has ended, or has not read for so long that the pipe is full.
+    /// Writes a line of at most [`MAX_CONSOLE_LINE`] bytes to the server's console, whole or not at
+    /// all. Returns false if the server has ended, or has not read for so long that the pipe is
+    /// full.
     pub(crate) fn type_in(&mut self, line: &[u8]) -> bool {
         line.len() <= MAX_CONSOLE_LINE
             && self

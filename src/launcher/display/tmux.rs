@@ -92,18 +92,17 @@ impl TmuxPanes {
             Some(window) => {
                 // The new pane comes after the last one.
                 target = format!("{window}.{{bottom-right}}");
-                words(&["split-window", "-t", &target])
+                vec!["split-window", "-t", &target]
             }
-            None => words(&["new-window", "-n", "chat"]),
+            None => vec!["new-window", "-n", "chat"],
         };
-        command.extend(words(&[
-            "-d", "-P", "-F", FORMAT, "--", "/bin/sh", "-c", SCRIPT,
-        ]));
+        command.extend(["-d", "-P", "-F", FORMAT, "--", "/bin/sh", "-c", SCRIPT]);
+        let mut command: Vec<OsString> = command.into_iter().map(OsString::from).collect();
         command.push(environment.path().into());
         command.extend(spec.client_command.iter().map(|argument| escape(argument)));
         self.environments.push(environment);
 
-        let ids = self.run(&command)?;
+        let ids = self.run(command)?;
         let [pane, window, index] = ids.split(' ').collect::<Vec<_>>()[..] else {
             return Err(io::Error::other("tmux did not report where the pane is"));
         };
@@ -111,12 +110,12 @@ impl TmuxPanes {
         let note = is_new.then(|| self.directions(index));
         // The user's own settings might keep a pane after its program has ended.
         #[rustfmt::skip]
-        let settings = words(&[
+        let settings = [
             "select-pane", "-t", pane, "-T", &spec.title(), ";",
             "set-option", "-w", "-t", window, "remain-on-exit", "off", ";",
             "select-layout", "-t", window, "tiled",
-        ]);
-        self.run(&settings)?;
+        ];
+        self.run(settings)?;
         self.window = Some(window.to_owned());
         Ok(note)
     }
@@ -124,7 +123,7 @@ impl TmuxPanes {
     /// Tells the user how to get to the tmux window with this index, if its keys are the default
     /// ones.
     fn directions(&self, index: &str) -> String {
-        let prefix = self.run(&words(&["show-options", "-gv", "prefix"]));
+        let prefix = self.run(["show-options", "-gv", "prefix"]);
         let prefix = prefix.unwrap_or_default();
         let prefix = match prefix.strip_prefix("C-") {
             Some(key) => format!("Ctrl+{}", key.to_uppercase()),
@@ -138,7 +137,7 @@ impl TmuxPanes {
     /// Whether the tmux window still exists and has space for one more pane.
     fn has_space(&self, window: &str) -> bool {
         let format = "#{window_width} #{window_height} #{window_panes}";
-        let answer = self.run(&words(&["display-message", "-p", "-t", window, format]));
+        let answer = self.run(["display-message", "-p", "-t", window, format]);
         let answer = answer.unwrap_or_default();
         let numbers: Vec<u32> = answer.split(' ').flat_map(str::parse).collect();
         let [width, height, panes] = numbers[..] else {
@@ -150,7 +149,7 @@ impl TmuxPanes {
     }
 
     /// Runs a tmux command and returns its output. Ctrl+C in the terminal does not reach it.
-    fn run(&self, arguments: &[OsString]) -> io::Result<String> {
+    fn run(&self, arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> io::Result<String> {
         let output = Command::new(&self.program)
             .args(arguments)
             .process_group(0)
@@ -162,10 +161,6 @@ impl TmuxPanes {
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
-}
-
-fn words(words: &[&str]) -> Vec<OsString> {
-    words.iter().map(OsString::from).collect()
 }
 
 /// Columns and rows of tmux's layout `tiled`, which adds a row before a column.

@@ -139,18 +139,18 @@ pub(crate) fn run(config: &Config, programs: Programs, backends: Vec<Backend>) -
 impl<'a> Session<'a> {
     fn start(config: &'a Config, programs: &'a Programs, output: Output) -> Result<Self> {
         let (sender, events) = mpsc::channel();
-        let send = |sender: &Sender<SessionEvent>| {
+        let reporter = || {
             let sender = sender.clone();
             // Sending fails once the session is over.
             move |event| drop(sender.send(event))
         };
-        let interrupt = send(&sender);
-        ctrlc::set_handler(move || interrupt(SessionEvent::Interrupt))
+        let report = reporter();
+        ctrlc::set_handler(move || report(SessionEvent::Interrupt))
             .context("cannot handle signals")?;
-        let on_client = send(&sender);
-        let control = ControlListener::start(move |event| on_client(SessionEvent::Control(event)))
+        let report = reporter();
+        let control = ControlListener::start(move |event| report(SessionEvent::Control(event)))
             .context("cannot listen for the clients that are started")?;
-        let (listening, online, ended) = (send(&sender), send(&sender), send(&sender));
+        let (listening, online, ended) = (reporter(), reporter(), reporter());
         let server = Server::start(
             &programs.server,
             &config.room,

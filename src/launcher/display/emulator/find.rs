@@ -25,25 +25,21 @@ pub(crate) struct FoundEmulator {
 /// # Errors
 /// There is none: the reasons.
 pub(crate) fn find_all() -> Result<Vec<FoundEmulator>> {
-    let found: Vec<FoundEmulator> = EMULATORS
-        .iter()
-        .filter_map(|emulator| emulator.find().ok())
-        .collect();
+    let mut found = Vec::new();
+    let mut reasons = String::new();
+    for emulator in &EMULATORS {
+        match emulator.find() {
+            Ok(emulator) => found.push(emulator),
+            Err(error) => reasons.push_str(&format!("\n  {error}")),
+        }
+    }
     if !found.is_empty() {
         return Ok(found);
     }
     if !Needs::Display.has_display() {
         bail!("there is no display for the windows: neither DISPLAY nor WAYLAND_DISPLAY is set");
     }
-    let reasons: Vec<String> = EMULATORS
-        .iter()
-        .filter_map(|emulator| emulator.find().err())
-        .map(|error| format!("\n  {error}"))
-        .collect();
-    Err(anyhow!(
-        "there is no terminal emulator for the windows:{}",
-        reasons.concat()
-    ))
+    bail!("there is no terminal emulator for the windows:{reasons}");
 }
 
 impl Emulator {

@@ -1,4 +1,5 @@
-//! Places for windows on the screen, side by side.
+//! Places for windows on an X screen, side by side. Wayland lets no program choose a window's
+//! place.
 
 use std::process::{Command, Stdio};
 

@@ -57,6 +57,10 @@ enum Opens {
 }
 
 /// A process that owns the session's windows and no others, so that they all end with it.
+///
+/// The program gnome-terminal is only a stub: windows belong to gnome-terminal-server, which is no
+/// descendant of the launcher, and outlive a stub that is killed. A server with an app ID of its
+/// own closes all its windows on SIGTERM (tried with 3.46).
 #[derive(Debug)]
 struct Helper {
     /// The paths that distributions have it at.

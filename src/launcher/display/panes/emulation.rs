@@ -2,9 +2,9 @@
 //!
 //! # Why not `alacritty_terminal`?
 //!
-//! The backend is vt100, which neither rewraps lines after a resize nor answers queries, so this does
-//! both. `alacritty_terminal` 0.26 does both. A trial replaced vt100 and tui-term by it, and found
-//! (release build, x86-64 Linux, a screen of 80x24 unless stated):
+//! The backend is vt100, which neither rewraps lines after a resize nor answers queries, so this
+//! does both. `alacritty_terminal` 0.26 does both. A trial replaced vt100 and tui-term by it, and
+//! found (release build, x86-64 Linux, a screen of 80x24 unless stated):
 //!
 //! - When the screen grows, lines come back from the scrollback, and no option prevents that.
 //!   The client redraws the conversation after a resize, so lines were on the screen twice: of
