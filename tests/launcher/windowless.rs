@@ -472,10 +472,10 @@ fn list_terminals_gives_install_hints_and_says_if_auto_finds_none() {
     let output = command.output().unwrap();
     let list = String::from_utf8(output.stdout).unwrap();
     for line in [
-        "xterm               installed; xterm needs a display of X11",
+        "xterm               installed; xterm needs an X11 display",
         "konsole             konsole is not installed; try `sudo apt-get install konsole`",
         "ptyxis              ptyxis is not installed; newer distributions",
-        "wezterm             wezterm is not installed; the project WezTerm",
+        "wezterm             wezterm is not installed; the WezTerm project",
         "auto finds nothing that works here, and ends with an error; `-t none`",
     ] {
         let is_there = list.lines().any(|listed| listed.starts_with(line));
@@ -510,7 +510,7 @@ fn every_piped_line_reaches_the_server_except_one_too_long() {
         assert!(said.starts_with(&wanted), "{wanted}: {said}");
     }
     drop(typing.join().unwrap());
-    session.line("a line was not taken: it has more than 4095 bytes");
+    session.line("line ignored: the limit is 4095 bytes");
     session.signal(Signal::TERM);
     assert_eq!(session.end(), Some(0));
 }

@@ -24,7 +24,7 @@ impl Package {
         let package = match self {
             Self::Common(package) => package,
             Self::Newer(package) => return format!("newer distributions have a package {package}"),
-            Self::Project(project) => return format!("the project {project} has packages of it"),
+            Self::Project(project) => return format!("the {project} project has packages"),
         };
         MANAGERS
             .iter()

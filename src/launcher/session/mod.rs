@@ -68,7 +68,7 @@ enum SessionEnd {
     ServerEnded(ExitStatus),
     /// No window opened.
     NoWindow,
-    /// The panes cannot be shown any longer.
+    /// The panes can no longer be shown.
     PanesFailed,
 }
 
@@ -204,10 +204,10 @@ impl<'a> Session<'a> {
             }
             Some(SessionEnd::NoWindow) => Err(anyhow!(
                 "no window opened; try another terminal with `-t`, \
-                 or `-t none` and `chat-client` in terminals of your own"
+                 or `-t none` and run `chat-client` in other terminals"
             )),
             Some(SessionEnd::PanesFailed) => Err(anyhow!(
-                "the panes cannot be shown any longer; try another terminal, or `-t none`"
+                "the panes can no longer be shown; try another terminal, or `-t none`"
             )),
         }
     }
@@ -351,9 +351,8 @@ impl<'a> Session<'a> {
     fn type_in(&mut self, line: &[u8]) {
         if line.len() > MAX_CONSOLE_LINE {
             let most = MAX_CONSOLE_LINE - 1;
-            self.output.warn(&format!(
-                "a line was not taken: it has more than {most} bytes; shorten it"
-            ));
+            self.output
+                .warn(&format!("line ignored: the limit is {most} bytes"));
             return;
         }
         let text = String::from_utf8_lossy(line);
@@ -372,7 +371,7 @@ impl<'a> Session<'a> {
         }
         if !self.server.type_in(line) {
             self.output
-                .warn("the server does not take what is typed; try again, or Ctrl+C to end");
+                .warn("the server does not read its console; try again, or press Ctrl+C to end");
         }
     }
 

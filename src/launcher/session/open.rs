@@ -60,7 +60,7 @@ impl Session<'_> {
         if self.config.big && !backend.sets_font_size() {
             let name = backend.name();
             self.output.warn(&format!(
-                "--big has no effect with {name}: make the letters of the terminal larger"
+                "--big has no effect with {name}; increase the font size of the terminal"
             ));
         }
         self.display = Some(match backend {
@@ -180,10 +180,7 @@ impl Session<'_> {
                 let Some(first) = backends.into_iter().next() else {
                     let none = Terminal::None.to_possible_value();
                     let none = none.as_ref().map_or("", |value| value.get_name());
-                    bail!(
-                        "there are no windows with `-t {none}`; \
-                         use `chat-client` in a terminal of your own"
-                    );
+                    bail!("`-t {none}` opens no windows; run `chat-client` in another terminal");
                 };
                 self.use_backend(first)?;
             }

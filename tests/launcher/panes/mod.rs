@@ -303,7 +303,7 @@ fn keys_and_pastes_reach_the_program_as_on_a_terminal() {
 fn enter_restarts_a_client_that_has_left() {
     let mut screen = start(&["--names", "ala,ola"], 80, 40);
     screen.type_keys("/quit\r");
-    screen.expect("left; Enter starts it again");
+    screen.expect("left; Enter restarts it");
     screen.expect("· 1 online");
     screen.type_keys("nothing\r");
     screen.expect("· 2 online");
@@ -317,7 +317,7 @@ fn enter_restarts_a_client_that_has_left() {
 fn a_kicked_client_leaves_its_pane_at_once() {
     let mut screen = start(&["--names", "ala"], 80, 24);
     screen.type_keys("\x1b0/kick ala too loud\r");
-    screen.expect("left; Enter starts it again");
+    screen.expect("left; Enter restarts it");
     screen.expect("error: the server closed the connection");
     let text = screen.text();
     assert!(!text.contains("press Enter"), "{text}");
@@ -482,7 +482,7 @@ fn a_terminal_that_cannot_show_panes_is_told_what_they_need() {
 #[test]
 fn the_big_option_warns_that_it_has_no_effect_on_panes() {
     let screen = start(&["--big", "--names", "ala"], 120, 40);
-    screen.expect("--big has no effect with panes: make the letters");
+    screen.expect("--big has no effect with panes; increase the font size");
 }
 
 #[test]
@@ -513,7 +513,7 @@ fn a_client_that_left_its_pane_leaks_no_descriptor_or_thread() {
     };
     let running = held();
     screen.type_keys("\r");
-    screen.expect("left; Enter starts it again");
+    screen.expect("left; Enter restarts it");
     let left = wait_until("the launcher holds fewer than before", || {
         let (descriptors, threads) = held();
         (descriptors < running.0 && threads < running.1).then_some(held())

@@ -9,7 +9,7 @@ use crate::launcher::display::emulator::{EMULATORS, Emulator, Needs, Opens};
 
 /// The advice that works everywhere.
 pub(crate) const NO_WINDOWS_ADVICE: &str =
-    "`-t none` starts the server alone, to be joined from other terminals";
+    "`-t none` starts only the server, which you can join from other terminals";
 
 /// An emulator that works here.
 #[derive(Clone, Debug)]
@@ -117,7 +117,7 @@ impl Needs {
             (false, Self::Display | Self::DisplayAndBus) => {
                 Some("a display, and neither DISPLAY nor WAYLAND_DISPLAY is set")
             }
-            (false, Self::X11) => Some("a display of X11, and DISPLAY is not set"),
+            (false, Self::X11) => Some("an X11 display, and DISPLAY is not set"),
             (false, Self::Wayland) => Some("a Wayland display, and WAYLAND_DISPLAY is not set"),
         }
     }

@@ -134,7 +134,7 @@ fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Posi
             block = block.title(Line::styled(note, title_style).right_aligned());
         }
         if pane.rejects_input() {
-            let note = " does not read: keys are not taken ";
+            let note = " does not read: keys are ignored ";
             block = block.title_bottom(Span::styled(note, title_style));
         }
         block.render(tile.area, buffer);

@@ -29,10 +29,10 @@ pub(crate) const HELP: [(&str, &str); 9] = [
     ("Alt+1 … Alt+9", "chat 1 … chat 9"),
     ("Alt+0", "the server"),
     ("F6, Shift+F6", "next, previous pane"),
-    ("F2", "enlarge the pane, and back"),
+    ("F2", "zoom the pane in or out"),
     ("PageUp, PageDown", "scroll the pane"),
     ("End", "back to its last line"),
-    ("Enter", "start again a client that has left"),
+    ("Enter", "restart a client that has left"),
     ("F1", "this list"),
     ("Ctrl+C", "end the session"),
 ];

@@ -17,7 +17,7 @@ use crate::protocol::text;
 use crate::sync::{Mutex, MutexGuard};
 
 /// The note that a pane shows when its client has ended.
-const LEFT: &[u8] = b"\x1b[1mleft; Enter starts it again\x1b[m\x1b[?25l";
+const LEFT: &[u8] = b"\x1b[1mleft; Enter restarts it\x1b[m\x1b[?25l";
 
 /// A pane's content, which its reader and the thread that draws share. No thread blocks while it
 /// holds the lock.
