@@ -6,6 +6,7 @@ use std::io::Write;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::color::{self, ColorSlot};
 use crate::protocol::limits::{MAX_EVENT_LINE, MAX_LISTED};
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
@@ -23,6 +24,13 @@ pub struct Listed {
     pub name: Text,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Text>,
+    /// `None` only if it comes from another version: an older server or history.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "color::deserialize"
+    )]
+    pub color: Option<ColorSlot>,
 }
 
 /// Something that happened in the room. All members get it.
@@ -148,6 +156,8 @@ pub struct Welcome {
     pub id: MemberId,
     pub name: Text,
     pub group: Option<Text>,
+    /// As in [`Listed`]. The list may be too short to have the new member in it.
+    pub color: Option<ColorSlot>,
     /// All members, listed or not, the new one included.
     pub count: usize,
     /// The first [`MAX_LISTED`] members, in order of joining.
@@ -161,7 +171,7 @@ pub struct Welcome {
 /// The first of `members`, as many as fit in a line: at most [`MAX_LISTED`], and few enough for
 /// [`MAX_EVENT_LINE`].
 pub fn listed(members: impl Iterator<Item = Listed>) -> Vec<Listed> {
-    /// `{"id":18446744073709551615,"name":"","group":""},`, rounded up.
+    /// `{"id":18446744073709551615,"name":"","group":"","color":11},`, rounded up.
     const FRAME: usize = 64;
     /// The rest of the longest line with a list.
     const REST: usize = 1024;

@@ -10,6 +10,7 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 
+use crate::protocol::color::{self, ColorSlot};
 use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
 use crate::protocol::limits::MAX_LISTED;
 use crate::protocol::text::Text;
@@ -64,11 +65,17 @@ impl Record {
                 .field("id", id)
                 .field("from", from)
                 .field("text", text),
-            Event::Joined(Listed { id, name, group }) => line
+            Event::Joined(Listed {
+                id,
+                name,
+                group,
+                color,
+            }) => line
                 .begin_event("joined", self)
                 .field("id", id)
                 .field("name", name)
-                .field_if_any("group", group.as_ref()),
+                .field_if_any("group", group.as_ref())
+                .field_if_any("color", color.as_ref()),
             Event::Left { id, name, reason } => line
                 .begin_event("left", self)
                 .field("id", id)
@@ -99,6 +106,7 @@ impl Answer {
                 .field("id", &welcome.id)
                 .field("name", &welcome.name)
                 .field_if_any("group", welcome.group.as_ref())
+                .field_if_any("color", welcome.color.as_ref())
                 .field("count", &welcome.count)
                 .field("online", &welcome.online)
                 .field_if_any(
@@ -171,6 +179,7 @@ impl Received {
                 id: need(fields.id, "id")?,
                 name: need(fields.name, "name")?,
                 group: fields.group,
+                color: fields.color,
             }),
             Kind::Left => Event::Left {
                 id: need(fields.id, "id")?,
@@ -193,6 +202,7 @@ impl Received {
                     id: need(fields.id, "id")?,
                     name: need(fields.name, "name")?,
                     group: fields.group,
+                    color: fields.color,
                     count: need(fields.count, "count")?,
                     online: need(fields.online, "online")?,
                     seq: need(fields.seq, "seq")?,
@@ -256,6 +266,8 @@ struct Fields {
     from: Option<Text>,
     to: Option<Text>,
     group: Option<Text>,
+    #[serde(default, deserialize_with = "color::deserialize")]
+    color: Option<ColorSlot>,
     reason: Option<Text>,
     text: Option<Text>,
     count: Option<usize>,

@@ -1,5 +1,6 @@
 //! The wire protocol: lines, names, text, commands and events. No sockets, threads or clock.
 
+pub mod color;
 pub mod commands;
 pub mod console;
 pub mod event;

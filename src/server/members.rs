@@ -12,11 +12,13 @@
 //!   departures push it out, or until the server ends. It works more than once, because the answer to
 //!   the first attempt may get lost.
 //! - A token replaces the password that was given before it was issued.
+//! - A color slot that another member has taken in the meantime is replaced, if another one is free.
 //! - A name that another member has taken in the meantime is not given back. In a full room, only a
 //!   member that is still present can resume.
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::protocol::color::ColorSlot;
 use crate::protocol::event::{Listed, MemberId, listed};
 use crate::protocol::name::{Group, Name};
 use crate::protocol::request::Identity;
@@ -33,6 +35,8 @@ pub(crate) struct Members {
     present: BTreeMap<MemberId, Member>,
     /// Members by the two comparison keys of their names.
     names: [HashMap<Box<str>, MemberId>; 2],
+    /// The number of present members with each color slot.
+    colors: [usize; ColorSlot::COUNT],
     /// Members that left and can resume.
     absent: BTreeMap<MemberId, Member>,
     /// The absent members in order of leaving.
@@ -49,6 +53,7 @@ pub(crate) struct Member {
     connection: ConnectionId,
     pub(crate) name: Name,
     group: Option<Group>,
+    color: ColorSlot,
     /// The last member that sent a private message to this one, with its name at that time.
     pub(crate) correspondent: Option<(MemberId, Text)>,
     /// Resume token; only JSON clients have one.
@@ -130,6 +135,7 @@ impl Members {
             max,
             present: BTreeMap::new(),
             names: Default::default(),
+            colors: [0; ColorSlot::COUNT],
             absent: BTreeMap::new(),
             departures: BTreeMap::new(),
             next_departure: 0,
@@ -173,10 +179,12 @@ impl Members {
         if let Some(token) = &token {
             self.tokens.insert(token.clone(), id);
         }
+        let color = self.least_used_color(None);
         Ok(self.insert(Member {
             connection,
             name: identity.name.clone(),
             group: identity.group.clone(),
+            color,
             correspondent: None,
             token,
             since,
@@ -200,7 +208,17 @@ impl Members {
         let mut member = self.absent.remove(&id).ok_or(Refusal::UnknownToken)?;
         self.departures.remove(&member.departed);
         member.connection.generation += 1;
+        member.color = self.least_used_color(Some(member.color));
         Ok(self.insert(member))
+    }
+
+    /// The slot that the fewest present members have: `last` if that is one of them, otherwise the
+    /// lowest. So two members share one only if all were taken when the second one joined.
+    fn least_used_color(&self, last: Option<ColorSlot>) -> ColorSlot {
+        let slots = last.into_iter().chain(ColorSlot::all());
+        // The first minimum; there are twelve slots.
+        let least = slots.min_by_key(|slot| self.colors[slot.index()]);
+        least.unwrap_or_default()
     }
 
     fn check_seat(&self, name: &Name) -> Result<(), Refusal> {
@@ -216,6 +234,7 @@ impl Members {
     fn insert(&mut self, member: Member) -> Arrival {
         let (id, arrival) = (member.connection.member, member.arrival(false));
         self.take_name(id, &member.name);
+        self.colors[member.color.index()] += 1;
         self.present.insert(id, member);
         arrival
     }
@@ -225,6 +244,7 @@ impl Members {
         let mut member = self.present.remove(&id)?;
         let name = member.name.clone();
         self.release_name(&name);
+        self.colors[member.color.index()] -= 1;
         match &member.token {
             Some(_) if departure == Departure::MayResume => {
                 member.departed = self.next_departure;
@@ -301,6 +321,7 @@ impl Member {
             id: self.connection.member,
             name: self.name.text().clone(),
             group: self.group.as_ref().map(|group| group.text().clone()),
+            color: Some(self.color),
         }
     }
 
@@ -319,4 +340,69 @@ impl Member {
 pub(crate) fn token() -> Option<Text> {
     let (high, low) = (getrandom::u64().ok()?, getrandom::u64().ok()?);
     Some(Text::new(&format!("{high:016x}{low:016x}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members() -> Members {
+        Members::new(100, 0)
+    }
+
+    /// Lets `name` join, with its name as the token. Returns its ID and its slot's number.
+    fn join(members: &mut Members, name: &str) -> (MemberId, usize) {
+        let identity = Identity {
+            name: Name::new(name).unwrap(),
+            group: None,
+        };
+        slot(members.join(&identity, Some(Text::new(name)), 0).unwrap())
+    }
+
+    fn slot(arrival: Arrival) -> (MemberId, usize) {
+        (arrival.who.id, arrival.who.color.unwrap().index())
+    }
+
+    #[test]
+    fn two_members_share_a_color_only_when_all_twelve_are_taken() {
+        let mut members = members();
+        let (mut ids, mut slots) = (Vec::new(), Vec::new());
+        for number in 0..26 {
+            let (id, slot) = join(&mut members, &format!("m{number}"));
+            ids.push(id);
+            slots.push(slot);
+        }
+        let in_order: Vec<usize> = (0..12).chain(0..12).chain(0..2).collect();
+        assert_eq!(slots, in_order);
+        // Slots 0 and 1 have three members, and slot 5 now has one.
+        members.remove(ids[5], Departure::Final);
+        assert_eq!(join(&mut members, "late").1, 5);
+        assert_eq!(join(&mut members, "later").1, 2);
+    }
+
+    #[test]
+    fn a_member_keeps_its_color_over_renames_and_reconnects() {
+        let mut members = members();
+        join(&mut members, "ala");
+        let (ola, color) = join(&mut members, "ola");
+        join(&mut members, "jan");
+        members.rename(ola, &Name::new("ela").unwrap()).unwrap();
+        assert_eq!(slot(members.resume("ola").unwrap()), (ola, color));
+        members.remove(ola, Departure::MayResume);
+        assert_eq!(slot(members.resume("ola").unwrap()), (ola, color));
+        let listed: Vec<_> = members.list().iter().map(|member| member.color).collect();
+        assert_eq!(listed, [0, 1, 2].map(ColorSlot::new));
+    }
+
+    #[test]
+    fn a_member_that_returns_gets_another_color_if_its_own_was_taken() {
+        let mut members = members();
+        let (ala, color) = join(&mut members, "ala");
+        members.remove(ala, Departure::MayResume);
+        assert_eq!(join(&mut members, "ola").1, color);
+        assert_eq!(slot(members.resume("ala").unwrap()), (ala, 1));
+        // Its slot is the one counted when it leaves.
+        members.remove(ala, Departure::Final);
+        assert_eq!(join(&mut members, "jan").1, 1);
+    }
 }

@@ -206,6 +206,7 @@ impl Room {
             id: who.id,
             name: who.name.clone(),
             group: who.group.clone(),
+            color: who.color,
             count: state.members.count(),
             online,
             seq: state.next_seq - 1,

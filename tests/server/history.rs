@@ -122,6 +122,22 @@ fn the_file_names_the_room_and_holds_its_events_as_a_json_client_gets_them() {
 }
 
 #[test]
+fn a_history_is_read_with_and_without_colors() {
+    let member = r#""id":3,"name":"ala""#;
+    for color in ["", r#","color":7"#, r#","color":70"#, r#","color":"red""#] {
+        let content = ONE.replace(member, &format!("{member}{color}"));
+        let history = History::of(&content);
+        let server = history.server(&[]);
+        let mut ola = server.join_json("ola");
+        ola.expect_replay(json!({"type": "message", "seq": 2, "from": "ala"}));
+        // No one of the past is here.
+        ola.expect_json(json!({"type": "joined", "seq": 3, "id": 4, "color": 0}));
+        server.stop();
+        assert!(history.read().starts_with(&content));
+    }
+}
+
+#[test]
 fn a_new_file_can_be_read_by_its_owner_alone() {
     let history = History::new();
     let _server = history.server(&[]);

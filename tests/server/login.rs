@@ -55,17 +55,16 @@ fn a_json_client_is_welcomed_with_who_is_here_and_then_sees_its_own_joining() {
     assert_eq!(welcome["room"], ola["room"]);
     assert_eq!(welcome["name"], "ala");
     assert_eq!(welcome["group"], "3ID12");
+    assert_eq!(welcome["color"], 1);
     assert_eq!(welcome["count"], 2);
-    let online =
-        json!([{"id": ola["id"], "name": "ola"}, {"id": id, "name": "ala", "group": "3ID12"}]);
+    let online = json!([{"id": ola["id"], "name": "ola", "color": 0}, {"id": id, "name": "ala", "group": "3ID12", "color": 1}]);
     assert_eq!(welcome["online"], online);
     assert!(
         ola.get("group").is_none(),
         "a missing group is absent: {ola}"
     );
     let seq = welcome["seq"].as_u64().unwrap();
-    let joined =
-        json!({"type": "joined", "seq": seq + 1, "id": id, "name": "ala", "group": "3ID12"});
+    let joined = json!({"type": "joined", "seq": seq + 1, "id": id, "name": "ala", "group": "3ID12", "color": 1});
     ala.expect_json(joined);
 }
 

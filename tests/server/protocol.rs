@@ -1,5 +1,6 @@
 //! What holds for every stream of bytes, every line that is sent, and every event that is shown.
 
+use chat_run::protocol::color::ColorSlot;
 use chat_run::protocol::commands::{Language, member_help};
 use chat_run::protocol::event::{
     Answer, Event, Listed, MemberId, Record, Welcome, listed, write_plain,
@@ -97,11 +98,19 @@ fn any_time() -> impl Strategy<Value = Timestamp> {
 }
 
 fn any_listed() -> impl Strategy<Value = Listed> {
-    (any_id(), any_name_text(), option::of(any_name_text())).prop_map(|(id, name, group)| Listed {
-        id,
-        name,
-        group,
-    })
+    let color = option::of((0..12_u8).prop_map(|number| ColorSlot::new(number).unwrap()));
+    (
+        any_id(),
+        any_name_text(),
+        option::of(any_name_text()),
+        color,
+    )
+        .prop_map(|(id, name, group, color)| Listed {
+            id,
+            name,
+            group,
+            color,
+        })
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
@@ -143,6 +152,7 @@ fn any_welcome() -> impl Strategy<Value = Welcome> {
             id: me.id,
             name: me.name,
             group: me.group,
+            color: me.color,
             count: online.len() + others,
             online,
             seq,
@@ -389,6 +399,7 @@ proptest! {
             id: MemberId(u64::MAX - number as u64),
             name: text(name_bytes),
             group: (group_bytes > 0).then(|| text(group_bytes)),
+            color: ColorSlot::new(11),
         };
         let all: Vec<Listed> = (0..count).map(member).collect();
         let some = listed(all.iter().cloned());
@@ -400,6 +411,7 @@ proptest! {
             id: me.id,
             name: me.name,
             group: me.group,
+            color: me.color,
             count,
             online: some.clone(),
             seq: u64::MAX,
@@ -461,8 +473,9 @@ fn each_event_is_the_json_object_that_is_promised() {
                 id,
                 name: text("ola"),
                 group: Some(text("3ID12")),
+                color: ColorSlot::new(4),
             }),
-            r#"{"type":"joined","seq":41,"time":"2026-01-31T10:00:00.123Z","id":3,"name":"ola","group":"3ID12"}"#,
+            r#"{"type":"joined","seq":41,"time":"2026-01-31T10:00:00.123Z","id":3,"name":"ola","group":"3ID12","color":4}"#,
         ),
         (
             Event::Left {
@@ -520,6 +533,7 @@ fn a_welcome_is_the_json_object_that_is_promised() {
         id: MemberId(7),
         name: Text::new("ala"),
         group: None,
+        color: ColorSlot::new(0),
         count: 1,
         online: Vec::new(),
         seq: 40,
@@ -528,7 +542,7 @@ fn a_welcome_is_the_json_object_that_is_promised() {
     let shown = |welcome: &Welcome| {
         json_line(|out| Answer::Welcome(welcome.clone()).write_json(out)).unwrap()
     };
-    let json = r#"{"type":"welcome","room":"9f2c","token":"c0de","seq":40,"id":7,"name":"ala","count":1,"online":[]}"#;
+    let json = r#"{"type":"welcome","room":"9f2c","token":"c0de","seq":40,"id":7,"name":"ala","color":0,"count":1,"online":[]}"#;
     assert_eq!(shown(&welcome), json);
     welcome.missing = 5;
     assert_eq!(shown(&welcome), json.replace("[]}", "[],\"missing\":5}"));
@@ -563,6 +577,53 @@ fn what_a_server_may_add_later_is_not_in_the_way() {
     assert!(matches!(
         Received::decode(r#"{"type":"later"}"#),
         Ok(Received::Unknown)
+    ));
+}
+
+#[test]
+fn a_color_that_is_no_slot_is_ignored() {
+    for (color, slot) in [
+        ("0", ColorSlot::new(0)),
+        ("11", ColorSlot::new(11)),
+        ("12", None),
+        ("255", None),
+        ("256", None),
+        ("-1", None),
+        ("1.5", None),
+        ("null", None),
+        ("\"red\"", None),
+        ("[0]", None),
+        ("{\"slot\":[1,{}]}", None),
+    ] {
+        let member = format!(r#""id":3,"name":"ola","color":{color}"#);
+        let joined =
+            format!(r#"{{"type":"joined","seq":1,"time":"2026-01-31T10:00:00Z",{member}}}"#);
+        let online = format!(r#"{{"type":"online","count":1,"members":[{{{member}}}]}}"#);
+        let welcome = format!(
+            r#"{{"type":"welcome","room":"r",{member},"count":1,"online":[{{{member}}}],"seq":0}}"#
+        );
+        for line in [joined, online, welcome] {
+            let slots = match Received::decode(&line) {
+                Ok(Received::Record(record, _)) => match record.event {
+                    Event::Joined(member) => vec![member.color],
+                    event => panic!("{event:?}"),
+                },
+                Ok(Received::Answer(Answer::Online { members, .. })) => vec![members[0].color],
+                Ok(Received::Answer(Answer::Welcome(welcome))) => {
+                    vec![welcome.color, welcome.online[0].color]
+                }
+                other => panic!("{line}: {other:?}"),
+            };
+            assert!(
+                slots.iter().all(|found| *found == slot),
+                "{line}: {slots:?}"
+            );
+        }
+    }
+    let none = r#"{"type":"online","count":1,"members":[{"id":3,"name":"ola"}]}"#;
+    assert!(matches!(
+        Received::decode(none),
+        Ok(Received::Answer(Answer::Online { members, .. })) if members[0].color.is_none()
     ));
 }
 

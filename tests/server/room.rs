@@ -64,6 +64,42 @@ fn a_json_client_gets_its_own_messages_in_their_place() {
 }
 
 #[test]
+fn json_clients_learn_the_colors_of_members_and_only_a_thirteenth_shares_one() {
+    let server = Server::start(&[]);
+    let mut ala = server.join_json_live("ala");
+    assert_eq!(ala.welcome["color"], 0);
+    let mut others = Vec::new();
+    for color in 1..12 {
+        others.push(server.join(&format!("m{color}")));
+        ala.expect_json(json!({"type": "joined", "color": color}));
+    }
+    drop(others.remove(4));
+    ala.expect_json(json!({"type": "left", "name": "m5"}));
+    for (name, color) in [("ola", 5), ("jan", 0)] {
+        others.push(server.join(name));
+        ala.expect_json(json!({"type": "joined", "name": name, "color": color}));
+    }
+    ala.send("/nick ela");
+    ala.expect_json(json!({"type": "renamed"}));
+    ala.send("/online");
+    let online = ala.expect_json(json!({"type": "online", "count": 13}));
+    let colors = |list: &Value| -> Vec<u64> {
+        let list = list.as_array().unwrap();
+        list.iter()
+            .map(|member| member["color"].as_u64().unwrap())
+            .collect()
+    };
+    let expected = [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 5, 0];
+    assert_eq!(colors(&online["members"]), expected);
+
+    // Over a new connection, it is the same member.
+    let token = ala.token();
+    let back = server.resume(&token, 0);
+    assert_eq!(back.welcome["color"], 0);
+    assert_eq!(colors(&back.welcome["online"]), expected);
+}
+
+#[test]
 fn the_time_of_an_event_is_utc_to_the_millisecond() {
     let server = Server::start(&[]);
     let mut ala = server.join_json("ala");
