@@ -23,6 +23,7 @@ use crate::protocol::text::Text;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex};
 use crate::tty::console::{Console, LogOutput, PROMPT};
+use crate::tty::name_colors::NameColors;
 use crate::tty::style;
 
 /// Lines that may wait for the terminal.
@@ -70,11 +71,14 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    waiting: Vec<(Timestamp, Entry)>,
+    /// Each with the color of the name in it, if it has one.
+    waiting: Vec<(Timestamp, Entry, Option<Color>)>,
     /// Lines dropped because too many were waiting.
     lost: u64,
     /// The members, as of the last record queued here.
     members: BTreeMap<MemberId, Text>,
+    /// Their colors. Chosen when a record is queued, since the one of their joining may be dropped.
+    colors: NameColors,
     /// The console to show, until the log's thread takes it.
     console: Option<Arc<Console>>,
     /// The console has to be drawn again.
@@ -85,7 +89,9 @@ struct State {
 
 impl State {
     fn push(&mut self, time: Timestamp, entry: Entry) {
+        let mut color = None;
         if let Entry::Record(record) = &entry {
+            color = self.colors.event(&record.event);
             match &record.event {
                 Event::Joined(member) => {
                     self.members.insert(member.id, member.name.clone());
@@ -100,7 +106,7 @@ impl State {
             }
         }
         if self.waiting.len() < MAX_WAITING {
-            self.waiting.push((time, entry));
+            self.waiting.push((time, entry, color));
         } else {
             self.lost += 1;
         }
@@ -113,6 +119,7 @@ impl Log {
     pub(crate) fn start(coloured: bool, to_launcher: bool) -> Result<Self> {
         let poster = Poster(Arc::default());
         let shared = Arc::clone(&poster.0);
+        shared.state.lock().colors.fit_terminal(|| None);
         let line = match coloured {
             true => Buffer::ansi(),
             false => Buffer::no_color(),
@@ -261,8 +268,8 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
             let _ = output.write(line.as_slice());
             line.clear();
         };
-        for (time, entry) in entries.drain(..) {
-            let _ = write_entry(&mut line, &mut clock, time, &entry);
+        for (time, entry, color) in entries.drain(..) {
+            let _ = write_entry(&mut line, &mut clock, time, &entry, color);
             show(&mut line);
         }
         if lost > 0 {
@@ -311,6 +318,7 @@ fn write_entry(
     clock: &mut Clock,
     time: Timestamp,
     entry: &Entry,
+    name: Option<Color>,
 ) -> io::Result<()> {
     // Only events have a time. The help has several lines.
     let has_time = !matches!(
@@ -321,7 +329,7 @@ fn write_entry(
         write!(out, "{} ", clock.show(time))?;
     }
     match entry {
-        Entry::Record(record) => style::paint_event(out, &record.event)?,
+        Entry::Record(record) => style::paint_event(out, &record.event, name)?,
         Entry::Connected(peer) => write!(out, "{} connected", Peer(peer))?,
         Entry::Returned(peer, name) => write!(out, "{} is {name}, who came back", Peer(peer))?,
         Entry::Disconnected(peer, reason) => {
@@ -376,6 +384,6 @@ mod tests {
         log.post(Entry::Plain("a line".into()));
         log.queue(&mut vec![Arc::new(record)]);
         let state = poster.0.state.lock();
-        assert!(state.waiting.is_sorted_by_key(|(time, _)| *time));
+        assert!(state.waiting.is_sorted_by_key(|(time, _, _)| *time));
     }
 }

@@ -1,10 +1,12 @@
 //! Terminals, for the client, the launcher and the server: input, line editing, screen, styles.
 
+pub(crate) mod background;
 pub(crate) mod console;
 pub(crate) mod editor;
 pub mod input;
 pub mod line;
 pub(crate) mod log_wrap;
+pub mod name_colors;
 pub(crate) mod raw_mode;
 pub(crate) mod screen;
 pub(crate) mod scrollback;

@@ -34,10 +34,6 @@ fn has_colours(term: &str) -> bool {
     !is_plain && !term.ends_with("-m") && !term.ends_with("-mono")
 }
 
-/// Colours of the 256-colour table that can be read on dark and on light backgrounds, and are neither the
-/// green of a join, the red of a leave nor the yellow of an error.
-const NAME_COLORS: [u8; 12] = [33, 38, 44, 68, 98, 103, 133, 135, 139, 168, 170, 173];
-
 /// What has failed, where the background is not known: a dark orange, with a contrast of 4.7 to white and of 4.5 to black (WCAG 2).
 const ERROR_COLOR: Color = Color::Ansi256(130);
 
@@ -50,15 +46,6 @@ pub fn quiet() -> ColorSpec {
     let mut grey = ColorSpec::new();
     grey.set_fg(Some(Color::Ansi256(243)));
     grey
-}
-
-/// The colour of a name: the same wherever and whenever it is shown.
-fn name_color(name: &str) -> Color {
-    // FNV-1a, which unlike std's hasher is the same in every run.
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    Color::Ansi256(NAME_COLORS[(hash % NAME_COLORS.len() as u64) as usize])
 }
 
 /// Applies an escape sequence for colors and attributes (SGR, ECMA-48 8.3.117) to `style`. Only
@@ -92,34 +79,41 @@ pub(crate) fn apply_sgr(sequence: &str, style: &mut ColorSpec) {
             30..=37 => {
                 style.set_fg(Some(COLORS[usize::from(code) - 30]));
             }
-            38 if codes.next() == Some(5) => {
-                style.set_fg(codes.next().map(Color::Ansi256));
-            }
+            38 => match codes.next() {
+                Some(5) => {
+                    style.set_fg(codes.next().map(Color::Ansi256));
+                }
+                Some(2) => {
+                    let mut next = || codes.next().unwrap_or(0);
+                    style.set_fg(Some(Color::Rgb(next(), next(), next())));
+                }
+                Some(_) | None => {}
+            },
             _ => {}
         }
     }
 }
 
-/// Writes `text` in `color`.
-pub fn paint(out: &mut dyn WriteColor, color: Color, text: &str) -> io::Result<()> {
-    out.set_color(ColorSpec::new().set_fg(Some(color)))?;
+/// Writes `text` in `color`, if there is one.
+pub fn paint(
+    out: &mut dyn WriteColor,
+    color: impl Into<Option<Color>>,
+    text: &str,
+) -> io::Result<()> {
+    out.set_color(ColorSpec::new().set_fg(color.into()))?;
     out.write_all(text.as_bytes())?;
     out.reset()
 }
 
-/// Writes a name in its own colour.
-pub fn paint_name(out: &mut dyn WriteColor, name: &Text) -> io::Result<()> {
-    paint(out, name_color(name.as_str()), name.as_str())
-}
-
-/// Writes an event that mentions its reader, in bold if it's a message, without a line ending.
-pub fn paint_call(out: &mut dyn WriteColor, event: &Event) -> io::Result<()> {
+/// Writes an event that mentions its reader, in bold if it's a message, without a line ending. `name`
+/// is the color of the name in it, if it has one.
+pub fn paint_call(out: &mut dyn WriteColor, event: &Event, name: Option<Color>) -> io::Result<()> {
     let Event::Message { from, text, .. } = event else {
-        return paint_event(out, event);
+        return paint_event(out, event, name);
     };
     let mut bold = ColorSpec::new();
     bold.set_bold(true);
-    out.set_color(bold.clone().set_fg(Some(name_color(from.as_str()))))?;
+    out.set_color(bold.clone().set_fg(name))?;
     write!(out, "{from}")?;
     out.set_color(&bold)?;
     write!(out, ": {text}")?;
@@ -133,11 +127,16 @@ pub fn paint_said(out: &mut dyn WriteColor, text: &Text) -> io::Result<()> {
     out.reset()
 }
 
-/// Writes the plain form of `answer`, coloured, without the ending of its last line.
-pub fn paint_answer(out: &mut dyn WriteColor, answer: &Answer) -> io::Result<()> {
+/// Writes the plain form of `answer`, colored, without the ending of its last line. `name` is the
+/// color of the name in it, if it has one.
+pub fn paint_answer(
+    out: &mut dyn WriteColor,
+    answer: &Answer,
+    name: Option<Color>,
+) -> io::Result<()> {
     match answer {
-        Answer::PrivateFrom { from, text, .. } => paint_private(out, "[", from, text),
-        Answer::PrivateTo { to, text, .. } => paint_private(out, "[to ", to, text),
+        Answer::PrivateFrom { from, text, .. } => paint_private(out, "[", from, name, text),
+        Answer::PrivateTo { to, text, .. } => paint_private(out, "[to ", to, name, text),
         Answer::Error(_) => paint(out, ERROR_COLOR, &answer.to_string()),
         Answer::Welcome(_)
         | Answer::PastBegins(_)
@@ -152,27 +151,29 @@ fn paint_private(
     out: &mut dyn WriteColor,
     before: &str,
     name: &Text,
+    color: Option<Color>,
     text: &Text,
 ) -> io::Result<()> {
     paint(out, Color::Magenta, before)?;
-    paint_name(out, name)?;
+    paint(out, color, name.as_str())?;
     paint(out, Color::Magenta, &format!("] {text}"))
 }
 
-/// Writes the plain form of `event`, coloured, without a line ending.
-pub fn paint_event(out: &mut dyn WriteColor, event: &Event) -> io::Result<()> {
+/// Writes the plain form of `event`, colored, without a line ending. `name` is the color of the name
+/// in it, if it has one.
+pub fn paint_event(out: &mut dyn WriteColor, event: &Event, name: Option<Color>) -> io::Result<()> {
     match event {
         Event::Message { from, text, .. } => {
-            paint_name(out, from)?;
+            paint(out, name, from.as_str())?;
             write!(out, ": {text}")
         }
         Event::Joined(_) => paint(out, Color::Green, &event.to_string()),
         Event::Left { .. } => paint(out, Color::Red, &event.to_string()),
         Event::Renamed { from, to, .. } => {
             out.write_all(b"* ")?;
-            paint_name(out, from)?;
+            paint(out, name, from.as_str())?;
             out.write_all(b" is now ")?;
-            paint_name(out, to)
+            paint(out, name, to.as_str())
         }
         Event::Server { .. } | Event::Shutdown => write!(out, "{event}"),
     }

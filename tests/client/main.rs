@@ -2,6 +2,7 @@
 
 #![cfg(test)] // Helpers are test code as well, for Clippy.
 
+mod colors;
 mod cut_short;
 mod evil_server;
 mod parting;

@@ -157,6 +157,9 @@ fn into_a_pipe_there_are_no_colours_unless_they_are_asked_for() {
 fn joins_are_green_leaves_red_errors_yellow_and_a_name_has_its_colour() {
     let mut server = Server::start_with_console(&["--color", "always"]);
     let mut ala = server.join("ala");
+    let mut jan = server.join("jan");
+    jan.send("three");
+    ala.expect_all(&["* jan joined", "jan: three"]);
     ala.send_bytes(b"one\ntwo\n/quit\n");
     ala.expect_end();
     server.type_line("/kick ala");
@@ -175,9 +178,10 @@ fn joins_are_green_leaves_red_errors_yellow_and_a_name_has_its_colour() {
     assert_eq!(colour_before("* ala joined"), "[32m");
     assert_eq!(colour_before("* ala left"), "[31m");
     assert_eq!(colour_before("! ala is not here"), "[33m");
-    let name = colour_before("ala\u{1b}[0m: one");
-    assert!(name.starts_with("[38;5;"), "{name}");
-    assert_eq!(colour_before("ala\u{1b}[0m: two"), name);
+    // Slots 0 and 1.
+    assert_eq!(colour_before("ala\u{1b}[0m: one"), "[38;5;202m");
+    assert_eq!(colour_before("ala\u{1b}[0m: two"), "[38;5;202m");
+    assert_eq!(colour_before("jan\u{1b}[0m: three"), "[38;5;105m");
 }
 
 #[test]

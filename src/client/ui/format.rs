@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use termcolor::WriteColor;
+use termcolor::{Color, WriteColor};
 
 use crate::client::identity::OwnIdentity;
 use crate::client::ui::presence::{Presence, PresenceLine};
@@ -14,6 +14,7 @@ use crate::protocol::commands;
 use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
 use crate::protocol::text::{Text, clean};
 use crate::tty::line::Line;
+use crate::tty::name_colors::NameColors;
 use crate::tty::style;
 use crate::tty::wrap;
 
@@ -35,6 +36,7 @@ pub struct Formatter {
     /// The day that a time without a date belongs to.
     day: Date,
     own: Option<OwnIdentity>,
+    pub(crate) names: NameColors,
     replay: ReplayState,
     /// Whether lines begin with the time.
     pub has_times: bool,
@@ -60,6 +62,7 @@ impl Formatter {
             day: now.to_zoned(zone.clone()).date(),
             zone,
             own: None,
+            names: NameColors::default(),
             replay: ReplayState::default(),
             has_times: true,
             presence: None,
@@ -75,6 +78,7 @@ impl Formatter {
     /// before, and the replay has the events that the user missed.
     pub fn welcome(&mut self, welcome: &Welcome, last_shown: Option<u64>) -> Line {
         self.own = Some(OwnIdentity::new(welcome));
+        self.names.enter(welcome);
         self.replay.end = Some(welcome.seq).filter(|end| *end > last_shown.unwrap_or(0));
         self.replay.may_ring = last_shown.is_some();
         let Welcome { name, count, .. } = welcome;
@@ -99,7 +103,7 @@ impl Formatter {
     pub fn error(&mut self, reason: &impl Display) -> Line {
         self.presence = None;
         let error = Answer::Error(Text::new(&reason.to_string()));
-        Line::new(2, |line| style::paint_answer(line, &error))
+        Line::new(2, |line| style::paint_answer(line, &error, None))
     }
 
     /// Why the client ends, or fails to do its job.
@@ -115,9 +119,10 @@ impl Formatter {
             self.end_replay()
         };
         let mut lines: Vec<Line> = frame.into_iter().collect();
+        let name = self.names.event(&record.event);
         if self.is_shown(&record.event) {
             lines.extend(self.day_change(record.time));
-            lines.push(self.event(record, replay));
+            lines.push(self.event(record, name, replay));
         }
         if let Some(own) = &mut self.own {
             own.follow(&record.event);
@@ -158,16 +163,16 @@ impl Formatter {
         }
     }
 
-    fn event(&mut self, record: &Record, replay: bool) -> Line {
+    fn event(&mut self, record: &Record, name: Option<Color>, replay: bool) -> Line {
         let Record { time, event, .. } = record;
         let is_mention = self.is_mention(event);
         let mut line = match (event, self.layout) {
             (Event::Message { from, .. }, _) => {
                 self.timed(*time, wrap::width(from.as_str()) + 2, |line| {
                     if is_mention {
-                        style::paint_call(line, event)
+                        style::paint_call(line, event, name)
                     } else {
-                        style::paint_event(line, event)
+                        style::paint_event(line, event, name)
                     }
                 })
             }
@@ -184,7 +189,7 @@ impl Formatter {
             }
             (Event::Joined(_) | Event::Left { .. } | Event::Server { .. }, Layout::Stream)
             | (Event::Renamed { .. } | Event::Shutdown, _) => {
-                self.timed(*time, 2, |line| style::paint_event(line, event))
+                self.timed(*time, 2, |line| style::paint_event(line, event, name))
             }
         };
         line.is_dim = replay && !is_mention && self.layout == Layout::Screen;
@@ -193,13 +198,14 @@ impl Formatter {
 
     /// An answer to this client alone, on a screen of `columns`.
     pub fn answer(&mut self, answer: &Answer, columns: usize) -> Vec<Line> {
+        let name = self.names.answer(answer);
         match (answer, self.layout) {
             // [`Formatter::welcome`] shows the first one, there is no second. The events tell the
             // past.
             (Answer::Welcome(_) | Answer::PastBegins(_) | Answer::PastEnds, _) => Vec::new(),
             (Answer::PrivateFrom { time, from, .. }, _) => {
                 let indent = wrap::width(from.as_str()) + 3;
-                self.private(*time, indent, answer, "")
+                self.private(*time, indent, answer, name, "")
             }
             (Answer::PrivateTo { time, to, .. }, layout) => {
                 let indent = wrap::width(to.as_str()) + 6;
@@ -207,10 +213,10 @@ impl Formatter {
                     Layout::Stream => "",
                     Layout::Screen => " (delivered)",
                 };
-                self.private(*time, indent, answer, mark)
+                self.private(*time, indent, answer, name, mark)
             }
             (Answer::Online { .. }, Layout::Stream) => {
-                vec![Line::new(2, |line| style::paint_answer(line, answer))]
+                vec![Line::new(2, |line| style::paint_answer(line, answer, name))]
             }
             (Answer::Online { count, members }, Layout::Screen) => {
                 self.table(*count, members, columns)
@@ -317,11 +323,12 @@ impl Formatter {
         time: Timestamp,
         indent: usize,
         answer: &Answer,
+        name: Option<Color>,
         mark: &str,
     ) -> Vec<Line> {
         let mut lines: Vec<Line> = self.day_change(time).into_iter().collect();
         lines.push(self.timed(time, indent, |line| {
-            style::paint_answer(line, answer)?;
+            style::paint_answer(line, answer, name)?;
             line.set_color(&style::quiet())?;
             line.write_all(mark.as_bytes())
         }));
@@ -355,7 +362,8 @@ impl Formatter {
             lines.push(Line::new(4, |line| {
                 line.write_all(b"  ")?;
                 for member in row {
-                    style::paint_name(line, &member.name)?;
+                    let color = self.names.of(member.id, &member.name);
+                    style::paint(line, color, member.name.as_str())?;
                     let group = group(member);
                     let padding = cell - width(member);
                     write!(line, "{group}{:padding$}", "")?;
@@ -430,6 +438,31 @@ mod tests {
         let shown = stream(&[&message(TEN, 3, "hi")]);
         assert!(shown.starts_with("10:00 \x1b[0m\x1b[38;5;"), "{shown:?}");
         assert!(shown.ends_with("mola\x1b[0m: hi\n"), "{shown:?}");
+    }
+
+    #[test]
+    fn names_have_the_colors_that_the_server_assigned() {
+        let online = r#"{"type":"online","count":1,"members":[{"id":4,"name":"jan","color":4}]}"#;
+        let joined = r#""type":"joined","id":3,"name":"ola","color":3"#;
+        let renamed = r#""type":"renamed","id":3,"from":"ola","to":"ula""#;
+        let private =
+            format!(r#"{{"type":"private","time":"{TEN}","id":4,"from":"jan","text":"psst"}}"#);
+        let shown = stream(&[
+            online,
+            &at(TEN, joined),
+            &message(TEN, 3, "hi"),
+            &at(TEN, renamed),
+            &private,
+            &message(TEN, 3, "hi ala"),
+        ]);
+        for part in [
+            "\x1b[38;5;95mola\x1b[0m: hi\n",
+            "\x1b[38;5;95mola\x1b[0m is now \x1b[0m\x1b[38;5;95mula\x1b[0m\n",
+            "\x1b[38;5;93mjan\x1b[0m\x1b[0m\x1b[35m] psst",
+            "\x1b[1m\x1b[38;5;95mola",
+        ] {
+            assert!(shown.contains(part), "{part:?} in {shown:?}");
+        }
     }
 
     #[test]

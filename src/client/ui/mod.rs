@@ -22,6 +22,7 @@ use crate::client::ui::plain::Plain;
 use crate::client::ui::tui::Tui;
 use crate::protocol::event::Welcome;
 use crate::protocol::json::Received;
+use crate::tty::input::Keyboard;
 use crate::tty::{self, style};
 
 pub(crate) enum Ui {
@@ -43,9 +44,16 @@ impl Ui {
         // before.
         let is_fresh = config.window.is_some() && !config.in_pane;
         if tty::is_capable()
-            && let Ok(tui) = Tui::open(is_colored, config.window, is_fresh)
+            && let Ok(mut tui) = Tui::open(is_colored, config.window, is_fresh)
         {
-            terminal::start_keys(post, ClientEvent::Terminal, || ClientEvent::TerminalGone)?;
+            let mut keyboard = Keyboard::open()?;
+            if is_colored {
+                let ask = || keyboard.ask_background().ok().flatten();
+                tui.formatter.names.fit_terminal(ask);
+            }
+            terminal::start_keys(keyboard, post, ClientEvent::Terminal, || {
+                ClientEvent::TerminalGone
+            })?;
             return Ok(Self::Tui(Box::new(tui)));
         }
         let stdin = stdin::start(post)?;

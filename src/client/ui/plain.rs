@@ -1,7 +1,7 @@
 //! The plain UI: the conversation on stdout, errors and prompts on stderr.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -32,10 +32,14 @@ impl Plain {
         };
         let out = style::is_coloured_on(&io::stdout(), color);
         let err = style::is_coloured_on(&io::stderr(), color);
+        let mut formatter = Formatter::new(Layout::Stream, TimeZone::system(), Timestamp::now());
+        if io::stdout().is_terminal() {
+            formatter.names.fit_terminal(|| None);
+        }
         Self {
             out: BufferedStandardStream::stdout(choice(out)),
             err: BufferedStandardStream::stderr(choice(err)),
-            formatter: Formatter::new(Layout::Stream, TimeZone::system(), Timestamp::now()),
+            formatter,
         }
     }
 

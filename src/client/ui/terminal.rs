@@ -100,13 +100,13 @@ fn end_unless_taken() -> Sender<()> {
 /// end of the process ends a read of a terminal.
 ///
 /// # Errors
-/// A thread or socket can't be created.
+/// A thread can't be created.
 pub(crate) fn start_keys<E: Send + 'static>(
+    mut keyboard: Keyboard,
     post: SyncSender<E>,
     input: fn(TerminalInput) -> E,
     closed: fn() -> E,
 ) -> io::Result<()> {
-    let mut keyboard = Keyboard::open()?;
     let gone = post.clone();
     thread::Builder::new()
         .name("hang-up".into())

@@ -4,8 +4,10 @@
 
 pub mod parser;
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use crossterm::event::Event;
 use crossterm::terminal;
@@ -14,6 +16,7 @@ use rustix::io::Errno;
 use signal_hook::consts::{SIGCONT, SIGWINCH};
 
 use crate::tty;
+use crate::tty::background::Background;
 use crate::tty::input::parser::Parser;
 
 /// How long what has begun may take to go on. Beyond it an Escape is the key.
@@ -29,10 +32,30 @@ const BACKGROUND_TIME: Timespec = Timespec {
     tv_nsec: 0,
 };
 
+/// Asks for the color of the background (xterm control sequences, `OSC 11`), and for the terminal's
+/// attributes (DA1), which all terminals answer.
+const BACKGROUND_QUERY: &[u8] = b"\x1b]11;?\x07\x1b[c";
+
+/// How long the program waits for the answers. A terminal on this machine takes a few milliseconds.
+const ANSWER_TIME: Duration = Duration::from_millis(100);
+
+/// How long late answers are expected, over a slow network.
+const LATE_ANSWER_TIME: Duration = Duration::from_secs(5);
+
+/// As [`SEQUENCE_TIME`] while answers are expected: half an answer must not become keys.
+const LATE_SEQUENCE_TIME: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000_000,
+};
+
 /// The keyboard. One for the process.
 #[derive(Debug)]
 pub struct Keyboard {
     parser: Parser,
+    /// Keys that came before the answers to [`Keyboard::ask_background`].
+    typed_ahead: VecDeque<Event>,
+    /// When the terminal was asked.
+    asked: Option<Instant>,
     /// Something can be read here when the terminal's size has changed (SIGWINCH).
     resized: UnixStream,
     /// And here when this process goes on after a stop (SIGCONT).
@@ -52,6 +75,8 @@ impl Keyboard {
     pub fn open() -> io::Result<Self> {
         Ok(Self {
             parser: Parser::default(),
+            typed_ahead: VecDeque::new(),
+            asked: None,
             resized: told_of(SIGWINCH)?,
             continued: told_of(SIGCONT)?,
             stopped: None,
@@ -68,6 +93,48 @@ impl Keyboard {
         self
     }
 
+    /// Asks the terminal for its background. `None` if it doesn't answer in 100 ms; an answer that
+    /// comes later is dropped. The terminal must be raw, or the answer is echoed.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub(crate) fn ask_background(&mut self) -> io::Result<Option<Background>> {
+        tty::write_past_std(BACKGROUND_QUERY)?;
+        let asked = Instant::now();
+        self.asked = Some(asked);
+        let stdin = io::stdin();
+        let mut bytes = [0; 8192];
+        while !self.parser.has_attributes() {
+            let left = ANSWER_TIME.saturating_sub(asked.elapsed());
+            let left = Timespec::try_from(left).unwrap_or(SEQUENCE_TIME);
+            let mut waits = [PollFd::new(&stdin, PollFlags::IN)];
+            match rustix::event::poll(&mut waits, Some(&left)) {
+                Ok(0) => break,
+                Ok(_) => match rustix::io::read(&stdin, &mut bytes)? {
+                    // `read` will find the end, too.
+                    0 => break,
+                    count => self.parser.push(&bytes[..count]),
+                },
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.typed_ahead.extend(self.parser.by_ref());
+        }
+        Ok(self.parser.background())
+    }
+
+    /// How long the rest of a sequence may take.
+    fn sequence_time(&self) -> &'static Timespec {
+        let is_asked = self
+            .asked
+            .is_some_and(|asked| asked.elapsed() < LATE_ANSWER_TIME);
+        if is_asked && !self.parser.has_attributes() {
+            &LATE_SEQUENCE_TIME
+        } else {
+            &SEQUENCE_TIME
+        }
+    }
+
     /// Waits for what is typed next, for a change of the size, or for going on after a stop, which is as when the terminal gets the focus.
     ///
     /// # Errors
@@ -76,7 +143,7 @@ impl Keyboard {
         let stdin = io::stdin();
         let mut bytes = [0; 8192];
         loop {
-            if let Some(event) = self.parser.next() {
+            if let Some(event) = self.typed_ahead.pop_front().or_else(|| self.parser.next()) {
                 return Ok(event);
             }
             let in_background = self.pauses && tty::is_foreground(&stdin) == Some(false);
@@ -88,7 +155,7 @@ impl Keyboard {
                 true => (PollFlags::empty(), Some(&BACKGROUND_TIME)),
                 false => (
                     PollFlags::IN,
-                    self.parser.is_amid().then_some(&SEQUENCE_TIME),
+                    self.parser.is_amid().then(|| self.sequence_time()),
                 ),
             };
             let mut waits = [

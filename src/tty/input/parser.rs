@@ -5,6 +5,8 @@
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
+use crate::tty::background::Background;
+
 /// Longest paste that is kept, in bytes; of a longer one this much and a byte, so that who gets it sees that it is longer.
 pub const MAX_PASTE: usize = 1024 * 1024;
 
@@ -15,6 +17,9 @@ const ESCAPE: u8 = 0x1b;
 const CTRL_C: u8 = 0x03;
 const PASTE_END: &[u8] = b"\x1b[201~";
 
+/// The number of the terminal's background among its dynamic colors, in OSC.
+const BACKGROUND: &[u8] = b"11;";
+
 /// Takes bytes as they come, and gives what they mean.
 #[derive(Debug, Default)]
 pub struct Parser {
@@ -23,6 +28,10 @@ pub struct Parser {
     paste: Option<Vec<u8>>,
     /// Nothing more has come for so long that what is there is all.
     is_late: bool,
+    /// The last answer to `OSC 11 ; ?`.
+    background: Option<Background>,
+    /// Whether an answer to `CSI c` (DA1) came.
+    has_attributes: bool,
 }
 
 /// What stands at the beginning of the bytes, and how many of them it takes.
@@ -35,6 +44,9 @@ enum Step {
     Is(Event, usize),
     /// The beginning of a paste.
     Paste(usize),
+    /// The answer to a query of [`Parser::background`].
+    Background(Background, usize),
+    Attributes(usize),
 }
 
 impl Parser {
@@ -52,6 +64,16 @@ impl Parser {
     /// What has come is all of it: a lone Escape is the key.
     pub fn give_up(&mut self) {
         self.is_late = true;
+    }
+
+    /// The terminal's background, once [`Parser::next`] has read its answer to `OSC 11 ; ?`.
+    pub(crate) fn background(&self) -> Option<Background> {
+        self.background
+    }
+
+    /// Whether the terminal has answered `CSI c`, and so all queries before it.
+    pub(crate) fn has_attributes(&self) -> bool {
+        self.has_attributes
     }
 
     fn take(&mut self, count: usize) {
@@ -100,6 +122,14 @@ impl Iterator for Parser {
                     self.take(count);
                     self.paste = Some(Vec::new());
                 }
+                Step::Background(background, count) => {
+                    self.take(count);
+                    self.background = Some(background);
+                }
+                Step::Attributes(count) => {
+                    self.take(count);
+                    self.has_attributes = true;
+                }
             }
         }
     }
@@ -126,12 +156,24 @@ fn step(bytes: &[u8], is_late: bool) -> Step {
             },
         },
         // DCS, SOS, OSC, PM, APC: answers, or keys with Alt.
-        [ESCAPE, b'P' | b'X' | b']' | b'^' | b'_', ref rest @ ..] => {
+        [
+            ESCAPE,
+            kind @ (b'P' | b'X' | b']' | b'^' | b'_'),
+            ref rest @ ..,
+        ] => {
             let end = rest.iter().position(u8::is_ascii_control);
+            let content = &rest[..end.unwrap_or(rest.len())];
+            let background = content.strip_prefix(BACKGROUND).filter(|_| kind == b']');
+            let answer = |count| match background {
+                Some(color) => Step::Background(Background::from_answer(color), count),
+                None => Step::Skip(count),
+            };
             match end.map(|end| (end, &rest[end..])) {
-                Some((end, [0x07, ..])) => Step::Skip(2 + end + 1),
-                Some((end, [ESCAPE, b'\\', ..])) => Step::Skip(2 + end + 2),
+                Some((end, [0x07, ..])) => answer(2 + end + 1),
+                Some((end, [ESCAPE, b'\\', ..])) => answer(2 + end + 2),
                 None | Some((_, [ESCAPE])) if !is_late && rest.len() < MAX_ANSWER => Step::Wait,
+                // An answer that breaks off: no key begins like this.
+                None | Some(_) if background.is_some() => Step::Skip(2 + content.len()),
                 None | Some(_) => with_alt(&bytes[1..], is_late),
             }
         }
@@ -148,7 +190,11 @@ fn with_alt(bytes: &[u8], is_late: bool) -> Step {
             Step::Is(Event::Key(key), count + 1)
         }
         Step::Skip(count) => Step::Skip(count + 1),
-        step @ (Step::Wait | Step::Is(..) | Step::Paste(_)) => step,
+        step @ (Step::Wait
+        | Step::Is(..)
+        | Step::Paste(_)
+        | Step::Background(..)
+        | Step::Attributes(_)) => step,
     }
 }
 
@@ -226,6 +272,7 @@ fn sequence(rest: &[u8], is_late: bool) -> Step {
                 .ok()
                 .and_then(|body| body.split(';').map(number).collect());
             match numbers.as_deref() {
+                None if end == b'c' && rest[0] == b'?' => Step::Attributes(whole),
                 // No key's sequence has anything but numbers.
                 None => Step::Skip(whole),
                 Some([200, ..]) if end == b'~' => Step::Paste(whole),
@@ -409,6 +456,28 @@ mod tests {
     }
 
     #[test]
+    fn the_answer_about_the_background_is_found_between_keys() {
+        for (answer, expected) in [
+            ("\x1b]11;rgb:0000/0000/0000\x07", Background::Dark),
+            ("\x1b]11;rgb:ffff/ffff/ffff\x1b\\", Background::Light),
+            ("\x1b]11;\x07", Background::Unknown),
+            ("\x1b]11;?\x07", Background::Unknown),
+            ("\x1b]11;rgb:red/green/\u{1f7e6}\x1b\\", Background::Unknown),
+        ] {
+            let mut parser = Parser::default();
+            parser.push(format!("a{answer}b\x1b[?62;22cc").as_bytes());
+            assert_eq!(parser.by_ref().collect::<Vec<_>>(), typed("abc"));
+            assert_eq!(parser.background(), Some(expected), "{answer:?}");
+            assert!(parser.has_attributes());
+        }
+        let mut parser = Parser::default();
+        parser.push(b"\x1b]10;rgb:0/0/0\x07\x1bP11;rgb:0/0/0\x1b\\\x1b[>1;0;0c\x1b[0c");
+        assert_eq!(parser.next(), None);
+        assert_eq!(parser.background(), None);
+        assert!(!parser.has_attributes());
+    }
+
+    #[test]
     fn nothing_stands_before_ctrl_c() {
         let ctrl_c = key(KeyCode::Char('c'), CONTROL);
         for before in [
@@ -439,6 +508,8 @@ mod tests {
             ("\x1b[", vec![key(KeyCode::Char('['), ALT)]),
             ("\x1b]", vec![key(KeyCode::Char(']'), ALT)]),
             ("\x1b[?2026;0", vec![]),
+            ("\x1b]11;rgb:00", vec![]),
+            ("\x1b]11;rgb:00\x1b", vec![key(KeyCode::Esc, NONE)]),
         ] {
             assert_eq!(events(bytes.as_bytes()), (vec![], expected), "{bytes:?}");
         }

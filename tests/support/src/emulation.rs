@@ -202,6 +202,9 @@ const WINDOW: &[&str] = &[
     "\x1b[?25h",
     "\x1b[?2026h",
     "\x1b[?2026l",
+    // Questions at the start: the background's color, and the terminal's attributes.
+    "\x1b]11;?\x07",
+    "\x1b[c",
     // Pastes, focus, and the title put aside; at the end all that undone.
     "\x1b[?2004h",
     "\x1b[?2004l",

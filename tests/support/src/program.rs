@@ -19,6 +19,8 @@ pub fn program(path: &str) -> Command {
         "CHAT_PASSWORD",
         "CHAT_TERMINAL",
         "CHAT_CONTROL_SOCKET",
+        "COLORFGBG",
+        "COLORTERM",
         "NO_COLOR",
     ] {
         command.env_remove(name);

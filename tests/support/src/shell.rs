@@ -45,6 +45,8 @@ impl Shell {
             "DISPLAY",
             "LC_ALL",
             "LC_CTYPE",
+            "COLORFGBG",
+            "COLORTERM",
             "NO_COLOR",
             "TMUX",
             "TMUX_PANE",
