@@ -14,14 +14,14 @@
 //!
 //! | module | what it has |
 //! |---|---|
-//! | [`protocol`] | lines, names, text, commands, events and their encodings; no sockets, threads or clock |
-//! | [`server`] | `acceptor`, `login`, `session`, `room`, `delivery/`, `history/`, `replay`, `console` |
-//! | [`client`] | `net/` (connection), `session/` (login, chat, reconnect), `ui/` (plain and on a terminal) |
+//! | [`protocol`] | lines, names, text, commands, events, encodings; no sockets, threads or clock |
+//! | [`server`] | acceptor, login, session, room, `delivery/`, `history/`, replay, console |
+//! | [`client`] | `net/` (connection), `session/` (login, chat, reconnect), `ui/` |
 //! | [`launcher`] | `session/`, `server` (a child process), `display/{emulator,tmux,panes}` |
 //! | [`tty`] | line editor, key parser, raw mode, wrapping and styles, for all three programs |
 //! | [`net`], [`os`] | sockets; what differs between operating systems |
 //! | [`control_socket`] | between the launcher and its clients |
-//! | `sync` | everything a thread can wait for: locks, condition variables, threads, sockets, the clock |
+//! | `sync` | locks, condition variables, threads and the clock, from std or the model |
 //! | [`cli`] | the options of the three programs |
 //!
 //! `server`, `client` and `launcher` never import each other; `protocol` imports none of the

@@ -1,4 +1,5 @@
-//! The color slot of a member: a number that the server assigns, and each client shows in its own way.
+//! The color slot of a member: a number that the server assigns, and each client shows in its own
+//! way.
 
 use serde::de::{Deserializer, IgnoredAny};
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,11 @@
-//! The thread `accept`: accepts connections, handles their logins, and starts a reader thread per member.
+//! The thread `accept`: accepts connections, handles their logins, and starts a reader thread per
+//! member.
 //!
-//! One thread polls all pending logins: handling a name takes a few microseconds, while a thread costs ten
-//! times that, and memory for as long as a client stays silent. Starting reader threads is deferred, so
-//! that a class that joins at once does not wait for them: a member is in the room right after its login,
-//! and gets its thread with its first input, or when no one else has joined for a moment.
+//! One thread polls all pending logins: handling a name takes a few microseconds, while a thread
+//! costs ten times that, and memory for as long as a client stays silent. Starting reader threads
+//! is deferred, so that a class that joins at once does not wait for them: a member is in the room
+//! right after its login, and gets its thread with its first input, or when no one else has joined
+//! for a moment.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -23,14 +25,16 @@ use crate::server::session::Session;
 use crate::sync::Instant;
 use crate::sync::thread::{self, Builder, Scope};
 
-/// Stack of a reader thread, in bytes. Untouched pages take no memory. Unoptimized builds need most of it.
+/// Stack of a reader thread, in bytes. Untouched pages take no memory. Unoptimized builds need most
+/// of it.
 const STACK: usize = 256 * 1024;
 
-/// Pending logins at once, unless descriptors are scarce. Counted apart from the members, so that even
-/// in a full room every session is answered.
+/// Pending logins at once, unless descriptors are scarce. Counted apart from the members, so that
+/// even in a full room every newcomer is answered.
 pub(crate) const MAX_PENDING_LOGINS: usize = 512;
 
-/// Lingering connections at once, before their members had a thread. Beyond this, the oldest is closed.
+/// Lingering connections at once, before their members had a thread. Beyond this, the oldest is
+/// closed.
 const MAX_LINGERING: usize = 256;
 
 /// Bytes per read from a pending login.
@@ -45,16 +49,16 @@ const THREAD_DELAY: Duration = Duration::from_millis(50);
 /// Maximum time that a reader thread is deferred while others join.
 const MAX_THREAD_DELAY: Duration = Duration::from_millis(250);
 
-/// Coalescing window: connections this close together are handled in one iteration and welcomed in one
-/// batch. Otherwise each of a class would wake this thread, the delivery thread and the log.
+/// Coalescing window: connections this close together are handled in one iteration and welcomed in
+/// one batch. Otherwise each of a class would wake this thread, the delivery thread and the log.
 const COALESCE: Duration = Duration::from_micros(200);
 
-/// Members without a thread that are polled for input. Polling all of a class would take longer than
-/// its logins.
+/// Members without a thread that are polled for input. Polling all of a class would take longer
+/// than its logins.
 const MAX_POLLED: usize = 32;
 
-/// First backoff after a failed accept, such as one without a free descriptor. Without it, the loop would
-/// take a whole processor.
+/// First backoff after a failed accept, such as one without a free descriptor. Without it, the loop
+/// would take a whole processor.
 const MIN_BACKOFF: Duration = Duration::from_millis(5);
 
 /// Longest backoff after failed accepts.
@@ -122,7 +126,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    /// Runs the thread `accept`. Returns after [`Stop::stop`], once every connection of its own is closed.
+    /// Runs the thread `accept`. Returns after [`Stop::stop`], once every connection of its own is
+    /// closed.
     pub(crate) fn run(mut self) {
         while !self.stop.is_stopped() {
             if self.poll(self.listeners) {
@@ -164,8 +169,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             .map_or(Duration::MAX, |due| due.saturating_duration_since(now))
     }
 
-    /// Waits for input or a deadline, and handles both. Returns whether one of `listeners` may have a
-    /// connection to accept.
+    /// Waits for input or a deadline, and handles both. Returns whether one of `listeners` may have
+    /// a connection to accept.
     fn poll(&mut self, listeners: &[TcpListener]) -> bool {
         let now = Instant::now();
         self.paused_until = self.paused_until.filter(|until| *until > now);
@@ -300,8 +305,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         self.lingering.push_back((Instant::now() + LINGER, socket));
     }
 
-    /// Bounds the members without a thread: clients that resume again and again take no additional seat,
-    /// so the number of seats does not bound them.
+    /// Bounds the members without a thread: clients that resume again and again take no additional
+    /// seat, so the number of seats does not bound them.
     fn start_surplus(&mut self) {
         while self.threadless.len() > self.shared.thread_budget.max_readers()
             && let Some((_, session)) = self.threadless.pop_front()
@@ -323,8 +328,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    /// Starts a member's reader thread. Blocks while the thread budget is exhausted. If no thread can be
-    /// started, the member gets an error and leaves.
+    /// Starts a member's reader thread. Blocks while the thread budget is exhausted. If no thread
+    /// can be started, the member gets an error and leaves.
     fn start(&mut self, session: Session<'env>) {
         let shared = self.shared;
         let member = session.member();

@@ -1,9 +1,10 @@
 //! Lingering close: connections are closed so that their last line arrives.
 //!
-//! Closing a socket that holds unread input makes the kernel send RST, and RST discards what the peer
-//! has not read yet, such as the reason why it was disconnected (RFC 1122, 4.2.2.13). So writing is shut
-//! down first, the client's reader thread reads on (before login, the thread `accept` does), and a peer
-//! that does not close within [`LINGER`] is shut down. nginx calls this a lingering close.
+//! Closing a socket that holds unread input makes the kernel send RST, and RST discards what the
+//! peer has not read yet, such as the reason why it was disconnected (RFC 1122, 4.2.2.13). So
+//! writing is shut down first, the client's reader thread reads on (before login, the thread
+//! `accept` does), and a peer that does not close within [`LINGER`] is shut down. nginx calls this
+//! a lingering close.
 
 use std::collections::VecDeque;
 use std::net::{Shutdown, TcpStream};
@@ -36,7 +37,8 @@ struct State {
 }
 
 impl Linger {
-    /// Starts the linger time of `socket`, whose last line was sent. Called by the threads that send.
+    /// Starts the linger time of `socket`, whose last line was sent. Called by the threads that
+    /// send.
     pub(crate) fn add(&self, socket: Arc<TcpStream>) {
         let mut state = self.state.lock();
         let lingering = Arc::downgrade(&socket);
@@ -59,8 +61,8 @@ impl Linger {
         }
     }
 
-    /// Called by a reader thread after it has dropped its socket, so that [`Linger::run`] does not wait for
-    /// its deadline.
+    /// Called by a reader thread after it has dropped its socket, so that [`Linger::run`] does not
+    /// wait for its deadline.
     pub(crate) fn closed(&self) {
         // Taken so that the notification cannot fall between `run`'s check and its wait.
         let _state = self.state.lock();

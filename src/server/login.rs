@@ -133,8 +133,8 @@ impl<'a> PendingLogin<'a> {
         !self.greeted && self.lines.unended() == 0
     }
 
-    /// Reads once into `buffer` and handles complete lines. Input after the name stays in `lines`. May block
-    /// until the delivery thread catches up.
+    /// Reads once into `buffer` and handles complete lines. Input after the name stays in `lines`.
+    /// May block until the delivery thread catches up.
     pub(crate) fn step(&mut self, buffer: &mut [u8]) -> Step {
         match self.talk(buffer) {
             Ok(None) => Step::Pending,
@@ -259,8 +259,8 @@ impl<'a> PendingLogin<'a> {
         self.answer(&Answer::Error(text));
     }
 
-    /// Sends without blocking. Answers are far smaller than a socket's buffer, so a client whose socket is
-    /// full does not read, and is rejected.
+    /// Sends without blocking. Answers are far smaller than a socket's buffer, so a client whose
+    /// socket is full does not read, and is rejected.
     fn write(&mut self, bytes: &[u8]) {
         let sent = net::send_now(&self.socket, &[IoSlice::new(bytes)]);
         self.unwritable |= !sent.is_ok_and(|sent| sent == bytes.len());
@@ -287,7 +287,8 @@ impl<'a> PendingLogin<'a> {
             Login::Enter(format, words) => {
                 self.format = format.unwrap_or(self.format);
                 if !self.authenticated {
-                    // After a wrong password, the reason stays "wrong password", for client and operator.
+                    // After a wrong password, the reason stays "wrong password", for client and
+                    // operator.
                     let is_wrong = self
                         .last_error
                         .take()

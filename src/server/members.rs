@@ -1,18 +1,20 @@
 //! The members, their names, and the absent members that can resume.
 //!
-//! A JSON client is welcomed with a token. After its connection breaks, `/resume TOKEN SEQ` on a new
-//! connection makes it the same member again, with its ID (so that it recognizes its own messages and
-//! replies reach it), group, last name and `/reply` target.
+//! A JSON client is welcomed with a token. After its connection breaks, `/resume TOKEN SEQ` on a
+//! new connection makes it the same member again, with its ID (so that it recognizes its own
+//! messages and replies reach it), group, last name and `/reply` target.
 //!
-//! - If the server still holds the old connection, it is closed and the others see nothing: the member
-//!   never left. Otherwise they have seen the member leave, and see it join.
-//! - Lines read from the old connection but not yet handled are dropped. So a line that a client sent
-//!   and does not find in the replay was not delivered, and sending it again does not duplicate it.
+//! - If the server still holds the old connection, it is closed and the others see nothing: the
+//!   member never left. Otherwise they have seen the member leave, and see it join.
+//! - Lines read from the old connection but not yet handled are dropped. So a line that a client
+//!   sent and does not find in the replay was not delivered, and sending it again does not
+//!   duplicate it.
 //! - A token is valid until its member leaves by `/quit` or is removed, until [`MIN_ABSENT`] later
-//!   departures push it out, or until the server ends. It works more than once, because the answer to
-//!   the first attempt may get lost.
+//!   departures push it out, or until the server ends. It works more than once, because the answer
+//!   to the first attempt may get lost.
 //! - A token replaces the password that was given before it was issued.
-//! - A color slot that another member has taken in the meantime is replaced, if another one is free.
+//! - A color slot that another member has taken in the meantime is replaced, if another one is
+//!   free.
 //! - A name that another member has taken in the meantime is not given back. In a full room, only a
 //!   member that is still present can resume.
 
@@ -24,8 +26,8 @@ use crate::protocol::name::{Group, Name};
 use crate::protocol::request::Identity;
 use crate::protocol::text::Text;
 
-/// Absent members that can resume: this many, or as many as the room has seats if that is more. Beyond
-/// the limit, the one that left first is forgotten. Each takes a few hundred bytes.
+/// Absent members that can resume: this many, or as many as the room has seats if that is more.
+/// Beyond the limit, the one that left first is forgotten. Each takes a few hundred bytes.
 const MIN_ABSENT: usize = 1000;
 
 /// The members, present and absent. Guarded by the room's lock.
@@ -64,8 +66,8 @@ pub(crate) struct Member {
     departed: u64,
 }
 
-/// One connection of a member. A member that resumes keeps its ID and gets a new generation, so that the
-/// room ignores whatever its earlier connection still does.
+/// One connection of a member. A member that resumes keeps its ID and gets a new generation, so
+/// that the room ignores whatever its earlier connection still does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionId {
     pub(crate) member: MemberId,
@@ -192,8 +194,8 @@ impl Members {
         }))
     }
 
-    /// Moves the member with this token to a new connection. An absent member needs a free seat, and its
-    /// name must still be free.
+    /// Moves the member with this token to a new connection. An absent member needs a free seat,
+    /// and its name must still be free.
     pub(crate) fn resume(&mut self, token: &str) -> Result<Arrival, Refusal> {
         let id = *self
             .tokens
@@ -284,8 +286,8 @@ impl Members {
         self.holders(name).next()
     }
 
-    /// All members whose name looks the same: a name may look like one member's in upper case and like
-    /// another's in lower case.
+    /// All members whose name looks the same: a name may look like one member's in upper case and
+    /// like another's in lower case.
     fn holders(&self, name: &Name) -> impl Iterator<Item = MemberId> {
         let keys = name.keys();
         let each = self.names.iter().zip(keys);

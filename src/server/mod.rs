@@ -98,8 +98,8 @@ enum ServerEvent {
 /// Call it once per process, from the main thread: it installs signal handlers.
 ///
 /// # Errors
-/// It cannot start: the address is not available, the history file cannot be used, or there are too few
-/// threads or descriptors.
+/// It cannot start: the address is not available, the history file cannot be used, or there are too
+/// few threads or descriptors.
 pub fn run(config: Config) -> Result<()> {
     let begin = Instant::now();
     let threads = os::max_threads().unwrap_or(usize::MAX);
@@ -178,7 +178,8 @@ pub fn run(config: Config) -> Result<()> {
     served
 }
 
-/// Serves clients until the server ends. When this returns, every thread that serves a client has ended.
+/// Serves clients until the server ends. When this returns, every thread that serves a client has
+/// ended.
 fn serve(
     shared: &Shared,
     (listeners, max_logins): (&[TcpListener], usize),
@@ -294,8 +295,8 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     Ok(())
 }
 
-/// Splits the descriptors and threads: the maximum of members and of pending logins, and a warning if
-/// there are too few for `max_clients`.
+/// Splits the descriptors and threads: the maximum of members and of pending logins, and a warning
+/// if there are too few for `max_clients`.
 fn allocate_seats(max_clients: usize, threads: usize) -> (usize, usize, Option<String>) {
     let descriptors = os::raise_descriptor_limit().map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use crate::sync::Instant;
 
-/// Burst allowance, as time at the sustained rate: ten seconds' worth of lines, so that a paste passes.
+/// Burst allowance, as time at the sustained rate: ten seconds' worth of lines, so that a paste
+/// passes.
 const BURST: Duration = Duration::from_secs(10);
 
-/// A leaky bucket measured in time: each line adds its share of a second, and the bucket drains as time
-/// passes.
+/// A leaky bucket measured in time: each line adds its share of a second, and the bucket drains as
+/// time passes.
 #[derive(Debug)]
 pub(crate) struct Rate {
     /// Time that one line adds; zero for no limit.
@@ -27,7 +28,8 @@ impl Rate {
         }
     }
 
-    /// Allows `lines` per second without a burst, for a connection that may be one of many in a row.
+    /// Allows `lines` per second without a burst, for a connection that may be one of many in a
+    /// row.
     pub(crate) fn without_burst(lines: u32, now: Instant) -> Self {
         let mut rate = Self::new(lines, now);
         rate.empty_at += BURST;

@@ -38,8 +38,8 @@ pub struct ReplaySize {
 pub struct ReplayRange {
     /// Starts after this sequence number; 0 for a newcomer.
     pub after: u64,
-    /// Messages only up to this sequence number, the last one before the member first joined: a resume
-    /// reveals no more of that time than a newcomer sees.
+    /// Messages only up to this sequence number, the last one before the member first joined: a
+    /// resume reveals no more of that time than a newcomer sees.
     pub since: u64,
 }
 
@@ -71,8 +71,8 @@ impl ReplayBuffer {
         self.size
     }
 
-    /// The buffered part of `range`: messages only as far back as events are no longer buffered, then all
-    /// events.
+    /// The buffered part of `range`: messages only as far back as events are no longer buffered,
+    /// then all events.
     fn known(&self, range: ReplayRange) -> [Iter<'_, Arc<Record>>; 2] {
         let forgotten = self.recent.front().map_or(0, |first| first.seq - 1);
         let only_messages = range.after.max(range.since).max(forgotten);

@@ -24,8 +24,8 @@ const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
 /// this plus one newcomer's replay.
 const MAX_REPLAY_PENDING: usize = if cfg!(shuttle) { 2048 } else { 4 * 1024 * 1024 };
 
-/// The room. Any thread may call any method. Methods that post on behalf of a client may block until
-/// the delivery thread catches up; their docs say so.
+/// The room. Any thread may call any method. Methods that post on behalf of a client may block
+/// until the delivery thread catches up; their docs say so.
 ///
 /// One lock guards everything here. It is held for a few map operations, never during a send, a
 /// write or a wait for a peer, and no other lock is taken while it is held.
@@ -137,8 +137,8 @@ impl Room {
         self.join_allowed.wait_while(self.state.lock(), is_full)
     }
 
-    /// Adds a member. Called by the thread `accept` only, like [`Room::resume`]. May block until the
-    /// delivery thread catches up.
+    /// Adds a member. Called by the thread `accept` only, like [`Room::resume`]. May block until
+    /// the delivery thread catches up.
     ///
     /// # Errors
     /// The name is taken, the room is full, or the server is shutting down.
@@ -160,9 +160,9 @@ impl Room {
         Ok(self.post_join(&mut state, arrival, 0, endpoint))
     }
 
-    /// Moves the member of `token`, whose client has the events up to `after`, to a new connection and
-    /// returns the member's last name. An earlier connection is closed and nothing more is read from
-    /// it. May block until the delivery thread catches up.
+    /// Moves the member of `token`, whose client has the events up to `after`, to a new connection
+    /// and returns the member's last name. An earlier connection is closed and nothing more is read
+    /// from it. May block until the delivery thread catches up.
     ///
     /// No password is needed: a token is issued only after the password was given.
     ///
@@ -237,8 +237,8 @@ impl Room {
         connection
     }
 
-    /// Handles requests of the member on `connection`, in order. Called by its reader thread. May block
-    /// until the delivery thread catches up.
+    /// Handles requests of the member on `connection`, in order. Called by its reader thread. May
+    /// block until the delivery thread catches up.
     pub(crate) fn handle(
         &self,
         connection: ConnectionId,
@@ -363,8 +363,8 @@ impl Room {
         );
     }
 
-    /// Removes the member on `connection`, for a reason that the others are told. It can resume. Does
-    /// nothing if the member has left or has resumed on another connection. Never blocks.
+    /// Removes the member on `connection`, for a reason that the others are told. It can resume.
+    /// Does nothing if the member has left or has resumed on another connection. Never blocks.
     pub(crate) fn leave(&self, connection: ConnectionId, reason: Option<&str>) {
         let mut state = self.state.lock();
         if state.members.on(connection).is_some() {
@@ -455,8 +455,9 @@ impl Room {
         }
     }
 
-    /// Moves the pending queue into `taken`, which must be empty. Waits up to `patience` for an entry.
-    /// `replay` is the current size of the replay buffer. Called by the delivery thread only.
+    /// Moves the pending queue into `taken`, which must be empty. Waits up to `patience` for an
+    /// entry. `replay` is the current size of the replay buffer. Called by the delivery thread
+    /// only.
     pub(crate) fn take(&self, taken: &mut Vec<Posted>, patience: Duration, replay: ReplaySize) {
         let mut state = self.state.lock();
         state.replay = replay;
@@ -465,7 +466,8 @@ impl Room {
             .wait_timeout_while(state, patience, |state| state.pending.is_empty());
         std::mem::swap(&mut state.pending, taken);
         let was_full = std::mem::take(&mut state.pending_bytes) > MAX_PENDING;
-        // Joins first: one blocked join holds up the thread `accept`, and all pending logins with it.
+        // Joins first: one blocked join holds up the thread `accept`, and all pending logins with
+        // it.
         if std::mem::take(&mut state.replay_pending) > MAX_REPLAY_PENDING || was_full {
             self.join_allowed.notify_one();
         }

@@ -18,14 +18,15 @@ use crate::server::room::Standing;
 use crate::server::thread_budget::ReaderPermit;
 use crate::sync::Instant;
 
-/// Initial size of a read buffer, in bytes. Most clients never need more, and there may be thousands.
+/// Initial size of a read buffer, in bytes. Most clients never need more, and there may be
+/// thousands.
 const FIRST_READ: usize = 512;
 
 /// Maximum size of a read buffer, in bytes: the most that one client adds to a batch.
 const LONGEST_READ: usize = 16 * 1024;
 
-/// Maximum number of requests handed to the room at once, so that a flood of tiny lines does not fill a
-/// batch.
+/// Maximum number of requests handed to the room at once, so that a flood of tiny lines does not
+/// fill a batch.
 const BATCH: usize = 256;
 
 /// A member's session. Created by the thread `accept`, run by the member's reader thread.
@@ -93,7 +94,8 @@ impl<'a> Session<'a> {
             End::InputOver => {}
             End::Lost => self.shared.room.leave(connection, Some("connection lost")),
             End::Gone => {
-                // Discards input until the peer closes. `Linger` shuts the socket down if it does not.
+                // Discards input until the peer closes. `Linger` shuts the socket down if it does
+                // not.
                 let mut input = vec![0; FIRST_READ];
                 while !matches!(
                     net::receive(&self.member.socket, &mut input),
@@ -124,8 +126,8 @@ impl<'a> Session<'a> {
                 self.shared.room.cut(self.member.connection, error, reason);
                 return End::Gone;
             }
-            // A client that sends several lines at a time waits for the batch to end, so that its next
-            // lines go out together.
+            // A client that sends several lines at a time waits for the batch to end, so that its
+            // next lines go out together.
             if requested > 1 {
                 turn = pacer.wait(round);
                 if !net::wait_readable(&self.member.socket, Duration::ZERO).unwrap_or(true) {
@@ -146,8 +148,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Hands all complete lines to the room, at the rate this client may send. Returns the number of
-    /// requests.
+    /// Hands all complete lines to the room, at the rate this client may send. Returns the number
+    /// of requests.
     fn handle_lines(&mut self, input_over: bool) -> ControlFlow<End, usize> {
         let mut requests = Vec::new();
         let (mut requested, mut lost) = (0, false);
@@ -158,8 +160,9 @@ impl<'a> Session<'a> {
                 self.submit(&mut requests)?;
             }
             if let Some(wait) = wait {
-                // The socket is not read during the wait, so TCP slows the client down. A hang-up ends the
-                // wait: lines that were read still count, input left in the kernel is lost.
+                // The socket is not read during the wait, so TCP slows the client down. A hang-up
+                // ends the wait: lines that were read still count, input left in the kernel is
+                // lost.
                 lost = net::wait_hangup(&self.member.socket, wait).unwrap_or_default();
                 continue;
             }

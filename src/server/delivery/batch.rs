@@ -1,4 +1,5 @@
-//! One batch of delivery: events encoded once per format, and the part of them that each member gets.
+//! One batch of delivery: events encoded once per format, and the part of them that each member
+//! gets.
 
 use std::io::IoSlice;
 use std::ops::Range;

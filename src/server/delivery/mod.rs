@@ -1,8 +1,9 @@
 //! The delivery thread: takes the pending queue, writes the history, and sends to every member.
 //!
-//! A batch goes to each member in one non-blocking vectored send, however many messages it contains,
-//! because a send costs about the same for one line as for a thousand. A member whose socket is full
-//! gets a backlog and a writer thread of its own until it has caught up, so no other member waits.
+//! A batch goes to each member in one non-blocking vectored send, however many messages it
+//! contains, because a send costs about the same for one line as for a thousand. A member whose
+//! socket is full gets a backlog and a writer thread of its own until it has caught up, so no other
+//! member waits.
 //!
 //! Joins and leaves are debounced: when a class joins at once, each of n members would otherwise be
 //! sent n lines one by one. Any other event flushes them, in order.
@@ -34,22 +35,23 @@ use crate::server::thread_budget::LEAVING;
 use crate::sync::Instant;
 use crate::sync::thread::Scope;
 
-/// Longest time to debounce joins and leaves. A class of thousands has joined by then, and each member
-/// is sent to once.
+/// Longest time to debounce joins and leaves. A class of thousands has joined by then, and each
+/// member is sent to once.
 const MAX_DEBOUNCE: Duration = Duration::from_millis(200);
 
 /// Quiet time that ends the debounce early. Longer than a login takes on a busy machine.
 const DEBOUNCE: Duration = Duration::from_millis(3);
 
-/// Members that have left while their backlog is still being written. Beyond this, the one that left
-/// first is disconnected. Half of the reader threads that [`LEAVING`] allows beside the members'.
+/// Members that have left while their backlog is still being written. Beyond this, the one that
+/// left first is disconnected. Half of the reader threads that [`LEAVING`] allows beside the
+/// members'.
 const MAX_RETIRED: usize = LEAVING / 2;
 
 /// Addressed bytes (welcomes, replays, answers) in a batch beyond which they are sent early.
 const MAX_ADDRESSED: usize = 1024 * 1024;
 
-/// Recipients of one format from which a [`SharedPayload`] pays off. Creating one takes about 20 µs and
-/// saves a copy per recipient.
+/// Recipients of one format from which a [`SharedPayload`] pays off. Creating one takes about 20 µs
+/// and saves a copy per recipient.
 const SHARED_MIN_RECIPIENTS: usize = 32;
 
 /// Bytes per recipient from which a [`SharedPayload`] pays off.
@@ -174,7 +176,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                         backlog: None,
                     };
                     self.encode_join(greeting, record, *welcome, replay, recipient);
-                    // Bounds memory when a class joins at once and each newcomer gets a long replay.
+                    // Bounds memory when a class joins at once and each newcomer gets a long
+                    // replay.
                     if self.batch.addressed.len() > MAX_ADDRESSED {
                         self.send_addressed();
                     }
@@ -202,8 +205,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         self.send(To::Addressed);
     }
 
-    /// Closes the previous connection of a member that resumes, after the events it was due. The new one
-    /// continues from the sequence number that the client gave.
+    /// Closes the previous connection of a member that resumes, after the events it was due. The
+    /// new one continues from the sequence number that the client gave.
     fn close_superseded(&mut self, connection: ConnectionId) {
         if self.recipients.contains_key(&connection.member) {
             self.send_addressed();
@@ -275,7 +278,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.replay.write(range, format, &mut self.batch.addressed);
         }
         addressed.end = self.batch.addressed.len();
-        // Live events start after the replay. A plain client does not get its own join; a JSON client does.
+        // Live events start after the replay. A plain client does not get its own join; a JSON
+        // client does.
         let live = match &record {
             None => self.batch.common(format).len(),
             Some(record) => {
@@ -305,8 +309,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         self.batch.records.push(record);
     }
 
-    /// Appends new events to the history. Called before they are sent, so that an event that any member
-    /// has seen is in the file.
+    /// Appends new events to the history. Called before they are sent, so that an event that any
+    /// member has seen is in the file.
     fn write_history(&mut self) {
         let Some(history) = &mut self.history else {
             return;

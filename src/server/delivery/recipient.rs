@@ -114,8 +114,8 @@ impl Recipient {
         }
     }
 
-    /// Closes the connection once everything is sent. Returns the socket if a writer thread still has to
-    /// send the backlog.
+    /// Closes the connection once everything is sent. Returns the socket if a writer thread still
+    /// has to send the backlog.
     pub(crate) fn close(self, shared: &Shared) -> Option<Arc<TcpStream>> {
         match &self.backlog {
             Some(backlog) if backlog.close() => Some(self.socket),
@@ -126,7 +126,8 @@ impl Recipient {
         }
     }
 
-    /// Closes the connection with an error line, after the line that is half sent. Discards the backlog.
+    /// Closes the connection with an error line, after the line that is half sent. Discards the
+    /// backlog.
     pub(crate) fn cut(self, reason: &str, shared: &Shared) {
         let mut line = Vec::new();
         Answer::Error(Text::new(reason)).write(self.format, &mut line);

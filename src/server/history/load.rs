@@ -13,19 +13,20 @@ use crate::protocol::limits::MAX_EVENT_LINE;
 use crate::protocol::text::clean;
 use crate::server::replay::ReplayBuffer;
 
-/// Highest sequence number and member ID accepted from a file. No room reaches it, and it leaves as many
-/// numbers again.
+/// Highest sequence number and member ID accepted from a file. No room reaches it, and it leaves as
+/// many numbers again.
 const MAX_NUMBER: u64 = u64::MAX / 2;
 
-/// Bytes of the first line, including its ending. It is padded with spaces, so that it can be rewritten
-/// in place.
+/// Bytes of the first line, including its ending. It is padded with spaces, so that it can be
+/// rewritten in place.
 pub const FIRST_LINE: usize = 80;
 
 /// A line that is not an event.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ControlLine {
-    /// The first line: the room's ID, and its last sequence number if events may be missing at the end.
+    /// The first line: the room's ID, and its last sequence number if events may be missing at the
+    /// end.
     Room {
         room: String,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,16 +73,16 @@ impl Loaded {
         Ok(())
     }
 
-    /// Skips the numbers of missing events: members have seen them, and each may have been a join, so IDs
-    /// are skipped as well.
+    /// Skips the numbers of missing events: members have seen them, and each may have been a join,
+    /// so IDs are skipped as well.
     fn skip(&mut self, count: u64) -> Result<()> {
         let last_seq = self.last_seq.saturating_add(count);
         self.advance(last_seq, self.last_id.saturating_add(count))
     }
 }
 
-/// Reads the file and returns the length of its complete lines, in bytes. An empty file yields an empty
-/// room ID.
+/// Reads the file and returns the length of its complete lines, in bytes. An empty file yields an
+/// empty room ID.
 pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Loaded, u64)> {
     let mut loaded = Loaded::default();
     let mut reader = BufReader::with_capacity(256 * 1024, file);
@@ -122,8 +123,8 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
     }
 }
 
-/// Reads a line including its ending, and returns whether it is too long. Of such a line, only the end is
-/// kept: a damaged file may be one line of any size.
+/// Reads a line including its ending, and returns whether it is too long. Of such a line, only the
+/// end is kept: a damaged file may be one line of any size.
 fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     let mut is_too_long = false;
     loop {

@@ -94,8 +94,8 @@ impl History {
     /// Opens `path`, or creates it for `room`, and reads its events into `replay`.
     ///
     /// # Errors
-    /// The file is damaged before its last line, another server has it open, or it cannot be read or
-    /// written. It is left unchanged.
+    /// The file is damaged before its last line, another server has it open, or it cannot be read
+    /// or written. It is left unchanged.
     pub fn open(path: &Path, room: String, replay: &mut ReplayBuffer) -> Result<(Self, Loaded)> {
         let shown = path.display();
         let mut options = OpenOptions::new();
@@ -159,8 +159,8 @@ impl History {
         Ok((history, loaded))
     }
 
-    /// Appends the room's next `events`, as complete lines. When this returns, they are in the kernel, where
-    /// `kill -9` cannot lose them, or buffered.
+    /// Appends the room's next `events`, as complete lines. When this returns, they are in the
+    /// kernel, where `kill -9` cannot lose them, or buffered.
     pub fn append(&mut self, lines: &[u8], events: u64) {
         self.last_seq += events;
         if !self.failed {
@@ -181,8 +181,9 @@ impl History {
         let _ = self.save_last_seq();
     }
 
-    /// Saves the last sequence number in the first line, so that it is not used again after `kill -9`.
-    /// Rewriting in place takes no disk space, so it works on a full disk except on a few file systems.
+    /// Saves the last sequence number in the first line, so that it is not used again after `kill
+    /// -9`. Rewriting in place takes no disk space, so it works on a full disk except on a few file
+    /// systems.
     fn save_last_seq(&self) -> io::Result<()> {
         let Some(mut file) = self.first_line.as_ref() else {
             return Ok(());
@@ -201,8 +202,8 @@ impl History {
         Ok(())
     }
 
-    /// Returns the changes to announce. Once per [`CHECK_INTERVAL`], also retries buffered lines and checks
-    /// whether the file was moved.
+    /// Returns the changes to announce. Once per [`CHECK_INTERVAL`], also retries buffered lines
+    /// and checks whether the file was moved.
     pub fn check(&mut self) -> Vec<Change> {
         if self.last_check.elapsed() >= CHECK_INTERVAL {
             self.last_check = Instant::now();
@@ -263,7 +264,8 @@ impl History {
     /// Truncates a partial line, and detects changes by another program.
     fn repair(&mut self) -> io::Result<()> {
         let mut found = self.file.metadata()?.len();
-        // A partial line followed by another line would count as damage. Truncating it may have failed.
+        // A partial line followed by another line would count as damage. Truncating it may have
+        // failed.
         if self.is_torn && found > self.length {
             self.file.set_len(self.length)?;
             found = self.length;

@@ -1,7 +1,8 @@
 //! The thread `sync`: syncs the history file to disk.
 //!
-//! An fsync takes milliseconds to seconds, so it must not hold up delivery. A failed one is not retried for
-//! the same data, because the kernel may have dropped the pages (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
+//! An fsync takes milliseconds to seconds, so it must not hold up delivery. A failed one is not
+//! retried for the same data, because the kernel may have dropped the pages
+//! (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
 
 use std::fs::File;
 use std::io;
@@ -14,8 +15,8 @@ use crate::os;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Instant, Mutex};
 
-/// Minimum time between two syncs: events are on disk within a second, and a busy room does not keep the
-/// disk busy.
+/// Minimum time between two syncs: events are on disk within a second, and a busy room does not
+/// keep the disk busy.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Handle of the thread.
