@@ -13,7 +13,7 @@ fn color(answer: &str, environment: &[(&str, &str)]) -> String {
     let fake = FakeServer::new();
     let mut ala = Terminal::start_with(&[&fake.address(), "-n", "ala"], environment);
     ala.press(format!("{answer}{ATTRIBUTES}"));
-    let mut server = fake.let_in();
+    let mut server = fake.accept_login();
     let time = "2026-01-31T10:00:00Z";
     server.send(&format!(
         r#"{{"type":"joined","seq":1,"time":"{time}","id":3,"name":"ola","color":3}}"#
@@ -52,7 +52,7 @@ fn a_name_has_a_color_for_the_background_that_the_terminal_reports() {
 fn a_late_answer_about_the_background_is_not_typed_text() {
     let fake = FakeServer::new();
     let mut ala = Terminal::start(&[&fake.address(), "-n", "ala"]);
-    let mut server = fake.let_in();
+    let mut server = fake.accept_login();
     ala.expect("welcome");
     for part in [
         "x",
@@ -78,7 +78,7 @@ fn a_terminal_without_colors_is_not_asked_for_its_background() {
         (&ala, &[("TERM", "vt100")]),
     ] {
         let mut ala = Terminal::start_with(args, environment);
-        let _server = fake.let_in();
+        let _server = fake.accept_login();
         ala.expect("welcome");
         assert!(!ala.text().contains("\x1b]11"), "{:?}", ala.text());
     }

@@ -39,7 +39,7 @@ fn a_line_stalled_mid_character_blocks_no_one_and_arrives_whole() {
     ala.expect("ola: meanwhile");
     ola.send("/online");
     ola.expect("* 2 online: ola, ala");
-    proxy.go_on();
+    proxy.resume();
     ola.expect("ala: zażółć");
 }
 
@@ -93,7 +93,7 @@ fn a_name_cut_off_by_a_reset_joins_no_one() {
 fn a_last_line_without_newline_counts_unless_cut_mid_character() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let proxy = proxy_before(&server, Plan::up("hal", Step::End));
+    let proxy = proxy_before(&server, Plan::up("hal", Step::Close));
     let mut ala = proxy.connect().join("ala");
     ala.send("half");
     ola.expect_all(&["* ala joined", "ala: hal", "* ala left"]);
@@ -101,7 +101,7 @@ fn a_last_line_without_newline_counts_unless_cut_mid_character() {
 
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let proxy = proxy_before(&server, Plan::up(HALF, Step::End));
+    let proxy = proxy_before(&server, Plan::up(HALF, Step::Close));
     let mut ala = proxy.connect().join("ala");
     ala.send(WHOLE);
     ola.expect_all(&["* ala joined", "* ala left"]);
@@ -123,7 +123,7 @@ fn an_event_cut_off_in_transit_is_shown_once_after_reconnecting() {
     // In parallel, as each client waits for a second before it reconnects.
     thread::scope(|scope| {
         for cut_point in cut_points {
-            for step in [Step::Reset, Step::End] {
+            for step in [Step::Reset, Step::Close] {
                 scope.spawn(|| cut_after(cut_point, step));
             }
         }
@@ -171,7 +171,7 @@ fn a_message_cut_off_in_transit_is_reported_as_not_sent() {
 fn a_piped_client_shows_no_partial_event_and_fails() {
     for (step, why) in [
         (Step::Reset, "the connection is lost (connection reset)"),
-        (Step::End, "the server closed the connection"),
+        (Step::Close, "the server closed the connection"),
     ] {
         let server = Server::start(&[]);
         let mut ola = server.join("ola");
@@ -191,7 +191,7 @@ fn a_welcome_cut_off_in_transit_fails_the_login_with_a_reason() {
     for (step, why) in [
         (Step::Reset, "did not complete the login (connection reset)"),
         (
-            Step::End,
+            Step::Close,
             "closed the connection before the login was complete",
         ),
     ] {

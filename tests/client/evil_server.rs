@@ -12,10 +12,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use rustix::process::{Pid, kill_process};
-use support::client::{FakeServer, WELCOME, at_ten, chat_client};
+use support::client::{FakeServer, WELCOME, chat_client, mask_times};
 use support::hostile::{HOSTILE, messages};
 use support::screen::Screen;
-use support::victim::{BOTH, On, Unread, Victim, most};
+use support::test_client::{OUTPUTS, Output, TestClient, UnreadClient, peak_memory};
 use support::{Client, Program, Signal, Value, json, wait_until};
 
 /// Limit for a client's memory during a flood, in KiB.
@@ -117,14 +117,14 @@ fn a_failed_login_is_reported_with_its_cause() {
         ),
     ];
     let fake = FakeServer::new();
-    for on in BOTH {
+    for output in OUTPUTS {
         for (at, (attack, error)) in attacks.iter().enumerate() {
-            let victim = Victim::start(on, &fake);
+            let client = TestClient::start(output, &fake);
             let mut server = fake.accept();
             server.expect("/json ala");
             attack(server);
-            let wrote = victim.end(1);
-            assert!(wrote.contains(error), "{on:?}, {at}: {wrote:?}");
+            let wrote = client.end(1);
+            assert!(wrote.contains(error), "{output:?}, {at}: {wrote:?}");
             assert!(!wrote.contains("too early"), "{wrote:?}");
         }
     }
@@ -156,14 +156,14 @@ fn a_connection_that_ends_after_login_is_reported() {
         ),
     ];
     let fake = FakeServer::new();
-    for on in BOTH {
+    for output in OUTPUTS {
         for (at, (attack, error)) in attacks.iter().enumerate() {
-            let mut victim = Victim::start(on, &fake);
-            let server = fake.let_in();
-            victim.expect("welcome");
+            let mut client = TestClient::start(output, &fake);
+            let server = fake.accept_login();
+            client.expect("welcome");
             attack(server);
-            let wrote = victim.end(1);
-            assert!(wrote.contains(error), "{on:?}, {at}: {wrote:?}");
+            let wrote = client.end(1);
+            assert!(wrote.contains(error), "{output:?}, {at}: {wrote:?}");
         }
     }
 }
@@ -182,21 +182,21 @@ fn endless(server: &Client, bytes: &[u8]) {
 
 #[test]
 fn a_login_that_never_completes_times_out() {
-    fn expect_given_up(victim: Victim) {
-        let wrote = victim.end(1);
+    fn expect_given_up(client: TestClient) {
+        let wrote = client.end(1);
         let error = "did not complete the login (timed out): is it a `chat-server`?";
         assert!(wrote.contains(error), "{wrote:?}");
     }
     let (silent, talking) = (FakeServer::new(), FakeServer::new());
     thread::scope(|scope| {
-        for on in BOTH {
-            let victim = Victim::start(on, &silent);
+        for output in OUTPUTS {
+            let client = TestClient::start(output, &silent);
             let server = silent.accept();
             scope.spawn(move || {
-                expect_given_up(victim);
+                expect_given_up(client);
                 drop(server);
             });
-            let victim = Victim::start(on, &talking);
+            let client = TestClient::start(output, &talking);
             let server = talking.accept();
             scope.spawn(move || {
                 // Until the client closes the connection.
@@ -208,7 +208,7 @@ fn a_login_that_never_completes_times_out() {
                     thread::sleep(Duration::from_millis(50));
                 }
             });
-            scope.spawn(move || expect_given_up(victim));
+            scope.spawn(move || expect_given_up(client));
         }
     });
 }
@@ -219,9 +219,9 @@ fn a_login_that_never_completes_times_out() {
 fn hostile_event_text_is_shown_with_control_characters_replaced() {
     let fake = FakeServer::new();
     let ala = Screen::start(&chat_client(&[&fake.address(), "-n", "ala"]), 160, 500);
-    let mut window = fake.let_in();
+    let mut window = fake.accept_login();
     let pipe = fake.piped();
-    let mut piped = fake.let_in();
+    let mut piped = fake.accept_login();
     let mut lines = String::new();
     let mut expected = vec!["* welcome, ala: 1 online; /help lists the commands".to_owned()];
     for (seq, (sent, arrives)) in (1..).zip(messages()) {
@@ -259,12 +259,12 @@ fn hostile_event_text_is_shown_with_control_characters_replaced() {
     pipe.expect_stdout("* that is all");
     // The events are from a day in the past, so a line with the date may precede them.
     let is_day = |line: &str| line.starts_with("* 20") || line.starts_with("--- ");
-    let shown = at_ten(&pipe.stdout());
+    let shown = mask_times(&pipe.stdout());
     let shown: Vec<&str> = shown.lines().filter(|line| !is_day(line)).collect();
     assert_eq!(shown, expected);
 
     ala.expect("* that is all");
-    let text = at_ten(&ala.text());
+    let text = mask_times(&ala.text());
     let shown: Vec<&str> = text
         .trim_end()
         .lines()
@@ -277,7 +277,7 @@ fn hostile_event_text_is_shown_with_control_characters_replaced() {
         .collect();
     expected.push(">".into());
     assert_eq!(shown, expected);
-    let cursor = ala.look(vt100::Screen::cursor_position);
+    let cursor = ala.inspect(vt100::Screen::cursor_position);
     assert_eq!(
         (usize::from(cursor.0), cursor.1),
         (text.trim_end().lines().count() - 1, 2)
@@ -287,8 +287,8 @@ fn hostile_event_text_is_shown_with_control_characters_replaced() {
 #[test]
 fn hostile_text_in_any_field_is_shown_only_as_text() {
     let fake = FakeServer::new();
-    for on in BOTH {
-        let mut victim = Victim::start(on, &fake);
+    for output in OUTPUTS {
+        let mut client = TestClient::start(output, &fake);
         let mut server = fake.accept();
         server.expect("/json ala");
         server.send(&format!(
@@ -307,9 +307,9 @@ fn hostile_text_in_any_field_is_shown_only_as_text() {
             }
         }
         server.send(&notice("that is all").to_string());
-        victim.expect("* that is all");
+        client.expect("* that is all");
         drop(server);
-        victim.end(1);
+        client.end(1);
     }
 }
 
@@ -379,13 +379,13 @@ fn missing_or_mistyped_fields_do_not_affect_later_events() {
     }
     lines += "{\"type\":\"notice\",\"text\":\"that is all\"}\n";
     let fake = FakeServer::new();
-    for on in BOTH {
-        let mut victim = Victim::start(on, &fake);
-        let mut server = fake.let_in();
+    for output in OUTPUTS {
+        let mut client = TestClient::start(output, &fake);
+        let mut server = fake.accept_login();
         server.send_bytes(lines.as_bytes());
-        victim.expect("* that is all");
+        client.expect("* that is all");
         drop(server);
-        victim.end(1);
+        client.end(1);
     }
 }
 
@@ -431,9 +431,9 @@ fn out_of_order_events_are_shown_as_they_arrive() {
     .map(Value::to_string)
     .collect();
     let fake = FakeServer::new();
-    for on in BOTH {
-        let mut victim = Victim::start(on, &fake);
-        let mut server = fake.let_in();
+    for output in OUTPUTS {
+        let mut client = TestClient::start(output, &fake);
+        let mut server = fake.accept_login();
         server.send(&lines.join("\n"));
         for text in [
             "before they joined",
@@ -446,7 +446,7 @@ fn out_of_order_events_are_shown_as_they_arrive() {
             "early",
             "* that is all",
         ] {
-            victim.expect(text);
+            client.expect(text);
         }
         // Events after a shutdown do no harm, and neither does a second shutdown.
         let shutdown = json!({"type": "shutdown", "seq": 8, "time": TIME}).to_string();
@@ -459,9 +459,9 @@ fn out_of_order_events_are_shown_as_they_arrive() {
             .map(String::as_str)
             .join("\n"),
         );
-        victim.expect("after the end");
+        client.expect("after the end");
         drop(server);
-        victim.end(0);
+        client.end(0);
     }
 }
 
@@ -469,15 +469,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn random_bytes_reach_the_screen_only_as_text(lines in vec(any_line(), 0..40), on in select(BOTH.to_vec())) {
+    fn random_bytes_reach_the_screen_only_as_text(lines in vec(any_line(), 0..40), output in select(OUTPUTS.to_vec())) {
         let fake = FakeServer::new();
-        let mut victim = Victim::start(on, &fake);
-        let mut server = fake.let_in();
+        let mut client = TestClient::start(output, &fake);
+        let mut server = fake.accept_login();
         server.send_bytes(&lines.join(&b'\n'));
         server.send("\n{\"type\":\"notice\",\"text\":\"that is all\"}");
-        victim.expect("* that is all");
+        client.expect("* that is all");
         drop(server);
-        victim.end(1);
+        client.end(1);
     }
 }
 
@@ -549,13 +549,13 @@ fn memory_stays_bounded_during_floods() {
         ),
     ];
     thread::scope(|scope| {
-        for on in BOTH {
+        for output in OUTPUTS {
             scope.spawn(move || {
                 for (what, count, event) in floods {
                     let fake = FakeServer::new();
-                    let mut victim = Unread::start(on, &fake);
-                    let written = victim.read();
-                    let mut server = fake.let_in();
+                    let mut client = UnreadClient::start(output, &fake);
+                    let written = client.read();
+                    let mut server = fake.accept_login();
                     for n in 0..*count {
                         server.send_bytes(format!("{}\n", event(n)).as_bytes());
                     }
@@ -566,10 +566,10 @@ fn memory_stays_bounded_during_floods() {
                             .contains("* that is all")
                             .then_some(())
                     });
-                    let most = most(victim.child.id());
-                    assert!(most < MAX_MEMORY, "{what}, {on:?}: {most} KiB");
+                    let peak = peak_memory(client.child.id());
+                    assert!(peak < MAX_MEMORY, "{what}, {output:?}: {peak} KiB");
                     drop(server);
-                    assert_eq!(victim.end(), Some(1));
+                    assert_eq!(client.end(), Some(1));
                 }
             });
         }
@@ -592,23 +592,23 @@ fn flood_until_unread(server: &Client) {
 
 #[test]
 fn a_client_with_blocked_output_stops_reading_and_can_be_ended() {
-    for (on, keys) in [
-        (On::Pipe, None),
-        (On::Window, None),
+    for (output, keys) in [
+        (Output::Pipe, None),
+        (Output::Terminal, None),
         // Keys are read even while the output is blocked.
-        (On::Window, Some("what was being typed meanwhile\x03")),
+        (Output::Terminal, Some("what was being typed meanwhile\x03")),
     ] {
         let fake = FakeServer::new();
-        let mut victim = Unread::start(on, &fake);
-        let server = fake.let_in();
+        let mut client = UnreadClient::start(output, &fake);
+        let server = fake.accept_login();
         flood_until_unread(&server);
-        let most = most(victim.child.id());
-        assert!(most < MAX_MEMORY, "{on:?}: {most} KiB");
+        let peak = peak_memory(client.child.id());
+        assert!(peak < MAX_MEMORY, "{output:?}: {peak} KiB");
         match keys {
-            Some(keys) => victim.press(keys),
-            None => kill_process(Pid::from_child(&victim.child), Signal::TERM).unwrap(),
+            Some(keys) => client.press(keys),
+            None => kill_process(Pid::from_child(&client.child), Signal::TERM).unwrap(),
         }
-        assert_eq!(victim.end(), Some(0), "{on:?}");
+        assert_eq!(client.end(), Some(0), "{output:?}");
     }
 }
 
@@ -630,9 +630,9 @@ fn leaving_works_whatever_the_server_does() {
             server.send(r#"{"type":"error","text":"no"}"#);
             server
         }),
-        ("says nothing more", |fake| fake.let_in()),
+        ("says nothing more", |fake| fake.accept_login()),
         ("floods", |fake| {
-            let server = fake.let_in();
+            let server = fake.accept_login();
             let mut socket = server.socket().try_clone().unwrap();
             let flood = "{\"type\":\"notice\",\"text\":\"a flood\"}\n".repeat(1000);
             // Until the client closes the connection.
@@ -640,16 +640,16 @@ fn leaving_works_whatever_the_server_does() {
             server
         }),
     ];
-    for on in BOTH {
+    for output in OUTPUTS {
         for (what, behave) in behaviors {
             let fake = FakeServer::new();
-            let mut victim = Victim::start(on, &fake);
+            let mut client = TestClient::start(output, &fake);
             let server = behave(&fake);
             if what == "floods" {
-                victim.expect("a flood");
+                client.expect("a flood");
             }
-            victim.leave();
-            victim.end(0);
+            client.leave();
+            client.end(0);
             drop(server);
         }
     }
@@ -664,10 +664,10 @@ fn sigterm_ends_a_client_whose_server_reads_nothing() {
     let mut command = chat_client(&[&fake.address(), "-n", "ala"]);
     command.stdin(File::open(&path).unwrap());
     let ala = Program::start(command);
-    let _server = fake.let_in();
+    let _server = fake.accept_login();
     // Printed once the client has waited for 5 s.
     ala.expect_stderr("lines are left to be sent");
-    assert!(most(ala.pid()) < MAX_MEMORY);
+    assert!(peak_memory(ala.pid()) < MAX_MEMORY);
     ala.signal(Signal::TERM);
     ala.exit().expect_code(0);
 }

@@ -17,13 +17,13 @@ mod typing;
 mod untrusted;
 
 use support::Exit;
-use support::client::at_ten;
+use support::client::mask_times;
 
 /// Checks a client's exit code and output, with each message's time replaced by 10:00.
 #[track_caller]
 fn assert_exit(exit: &Exit, code: i32, stdout: &str, stderr: &str) {
-    assert_eq!(at_ten(&exit.stdout), stdout, "stdout of {exit:#?}");
-    assert_eq!(at_ten(&exit.stderr), stderr, "stderr of {exit:#?}");
+    assert_eq!(mask_times(&exit.stdout), stdout, "stdout of {exit:#?}");
+    assert_eq!(mask_times(&exit.stderr), stderr, "stderr of {exit:#?}");
     assert_eq!(exit.status.code(), Some(code), "{exit:#?}");
 }
 

@@ -64,7 +64,7 @@ fn leaving_an_unresponsive_server_reports_unsent_lines() {
     let fake = FakeServer::new();
     let command = chat_client(&[&fake.address(), "-n", "ala", "--answer-time", "300"]);
     let mut ala = Screen::start(&command, 70, 12);
-    let mut server = fake.let_in();
+    let mut server = fake.accept_login();
     ala.expect("* welcome, ala");
     ala.type_keys("hello?\r\x03");
     server.expect("hello?");
@@ -135,7 +135,7 @@ fn a_piped_client_that_is_cut_reports_lines_that_may_be_unsent() {
             ala.type_line(line);
         }
         ala.close_stdin();
-        let mut server = fake.let_in();
+        let mut server = fake.accept_login();
         server.expect_all(lines);
         // The client has shut down its sending side: it knows that its input is over.
         server.expect_end();

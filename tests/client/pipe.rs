@@ -4,8 +4,8 @@ use std::net::{Ipv6Addr, TcpListener};
 use std::process::Stdio;
 
 use super::assert_exit;
-use support::client::{FakeServer, at_ten, chat_client, piped};
-use support::{Exit, Program, Server, Signal, hearing_hangups, run};
+use support::client::{FakeServer, chat_client, mask_times, piped};
+use support::{Exit, Program, Server, Signal, run, with_default_sighup};
 
 /// Runs a client with `input` as its stdin, to its end.
 #[track_caller]
@@ -156,7 +156,7 @@ fn an_invalid_name_is_refused_without_connecting() {
         let exit = run(chat_client(&[&server.address(), "-n", name]));
         assert_exit(&exit, 1, "", &format!("error: {reason}\n"));
     }
-    assert!(!server.is_called());
+    assert!(!server.has_pending_connection());
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn empty_input_without_a_name_is_refused() {
     client.close_stdin();
     let error = "error: there is no name: give one with -n, or in the first line\n";
     assert_exit(&client.exit(), 1, "", error);
-    assert!(!server.is_called());
+    assert!(!server.has_pending_connection());
 }
 
 #[test]
@@ -432,8 +432,8 @@ fn a_pipe_gets_colors_only_on_request() {
     colored.expect_stdout("\x1b[32m* ela joined");
     let _ola = server.join("ola");
     assert_eq!(
-        at_ten(&plain.expect_stdout("ola joined")),
-        "10:00 * ola joined\n"
+        mask_times(&plain.expect_stdout("ola joined")),
+        "10:00 * ola joined"
     );
 }
 
@@ -443,7 +443,7 @@ fn a_signal_ends_a_piped_client_cleanly() {
     let mut ola = server.join("ola");
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let command = chat_client(&[&server.address.to_string(), "-n", "ala"]);
-        let mut command = hearing_hangups(command);
+        let mut command = with_default_sighup(command);
         command.stdin(Stdio::piped());
         let ala = Program::start(command);
         ola.expect("* ala joined");

@@ -1,8 +1,8 @@
 //! The client's window, apart from typing: the look of the conversation, local commands, the title,
 //! suspending, and restoring the terminal.
 
+use support::client::{ala_on_screen, chat_client_for, mask_times};
 use support::screen::Screen;
-use support::window::{ala, at_ten, chat_client};
 use support::{Server, program, wait_until};
 
 // The conversation and local commands.
@@ -14,7 +14,7 @@ fn replay_is_gray_above_a_divider_and_joins_share_a_line() {
     ola.send("before");
     ola.send("/online");
     ola.expect_start("* 1 online");
-    let mut ala = ala(&server, 60, 10);
+    let mut ala = ala_on_screen(&server, 60, 10);
     ola.expect("* ala joined");
     for name in ["jan", "ela"] {
         drop(server.join(name));
@@ -28,9 +28,9 @@ fn replay_is_gray_above_a_divider_and_joins_share_a_line() {
 --- end of the past messages ---
 10:00 * jan joined; jan left; ela joined; ela left
 >",
-        at_ten,
+        mask_times,
     );
-    ala.look(|screen| {
+    ala.inspect(|screen| {
         let grey = vt100::Color::Idx(243);
         assert_eq!(screen.cell(1, 12).unwrap().fgcolor(), grey);
         let green = vt100::Color::Idx(2);
@@ -51,7 +51,7 @@ fn replay_is_gray_above_a_divider_and_joins_share_a_line() {
 10:00 ola: after
 10:00 * jan joined
 >",
-        at_ten,
+        mask_times,
     );
     ala.type_keys("\x04");
     ala.end();
@@ -61,7 +61,7 @@ fn replay_is_gray_above_a_divider_and_joins_share_a_line() {
 fn long_lines_wrap_at_words_and_links_stay_whole() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let ala = ala(&server, 30, 10);
+    let ala = ala_on_screen(&server, 30, 10);
     ola.expect("* ala joined");
     ola.send("this is more than one row has room for");
     ola.send("see https://example.org/a/link/of/more/than/thirty and so on");
@@ -76,17 +76,17 @@ fn long_lines_wrap_at_words_and_links_stay_whole() {
 a/link/of/more/than/thirty
           and so on
 >",
-        at_ten,
+        mask_times,
     );
     // The terminal itself wrapped the link, so it knows that both rows are one link.
-    assert!(ala.look(|screen| screen.row_wrapped(5)));
+    assert!(ala.inspect(|screen| screen.row_wrapped(5)));
 }
 
 #[test]
 fn a_mention_is_bold_and_rings_until_the_bell_is_off() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let mut ala = ala(&server, 60, 10);
+    let mut ala = ala_on_screen(&server, 60, 10);
     ola.expect("* ala joined");
     let bells = |ala: &Screen| ala.bytes().iter().filter(|byte| **byte == 7).count();
     // A title sequence also ends with BEL.
@@ -97,7 +97,7 @@ fn a_mention_is_bold_and_rings_until_the_bell_is_off() {
     wait_until("the bell rings", || {
         (bells(&ala) == before + 1).then_some(())
     });
-    ala.look(|screen| {
+    ala.inspect(|screen| {
         assert!(!screen.cell(1, 12).unwrap().bold());
         assert!(screen.cell(2, 12).unwrap().bold());
     });
@@ -118,13 +118,13 @@ fn without_color_replay_is_dim_and_mentions_are_bold() {
     ola.send("/online");
     ola.expect_start("* 1 online");
     for (variable, value) in [("NO_COLOR", "1"), ("TERM", "vt100")] {
-        let mut command = chat_client(&server, &["-n", "ala"]);
+        let mut command = chat_client_for(&server, &["-n", "ala"]);
         command.env(variable, value);
         let mut ala = Screen::start(&command, 60, 10);
         ola.expect("* ala joined");
         ola.send("hi ala");
         ala.expect("ola: hi ala\n>");
-        ala.look(|screen| {
+        ala.inspect(|screen| {
             let cell = |row| screen.cell(row, 12).unwrap();
             assert!(cell(1).dim() && !cell(1).bold(), "{variable}");
             let last = screen.cursor_position().0 - 1;
@@ -146,7 +146,7 @@ fn time_ignore_online_clear_and_help_work_in_the_window() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola 3ID12");
     let mut jan = server.join("jan");
-    let mut ala = ala(&server, 60, 14);
+    let mut ala = ala_on_screen(&server, 60, 14);
     ala.type_keys("/time off\r/ignore Ola\r");
     ala.expect("* Ola's messages are hidden");
     ola.skip_to("* ala joined");
@@ -173,13 +173,13 @@ jan: to be seen
   it as text, type //onlin
 * did you mean /online?
 >",
-        at_ten,
+        mask_times,
     );
     // Ola can be shown again by the name she was ignored under, although she renamed herself.
     ala.type_keys("/ignore ola\r/clear\r");
-    ala.expect_screen(">", at_ten);
+    ala.expect_screen(">", mask_times);
     ola.send("heard again");
-    ala.expect_screen("ula: heard again\n>", at_ten);
+    ala.expect_screen("ula: heard again\n>", mask_times);
     ala.type_keys("/help\r");
     ala.expect("* in this window:");
     ala.expect("/time on|off: ");
@@ -190,7 +190,7 @@ fn reply_goes_only_to_the_sender_of_the_last_private_message_shown() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut jan = server.join("jan");
-    let mut ala = ala(&server, 70, 16);
+    let mut ala = ala_on_screen(&server, 70, 16);
     ala.type_keys("/reply to whom?\r");
     ala.expect("! no one has sent you a private message yet: use /msg NAME TEXT");
     ala.type_keys("\x15/ignore jan\r");
@@ -221,7 +221,7 @@ fn reply_goes_only_to_the_sender_of_the_last_private_message_shown() {
 #[test]
 fn window_commands_report_their_effect_and_wrong_ones_clear_the_line() {
     let server = Server::start(&[]);
-    let mut ala = ala(&server, 70, 12);
+    let mut ala = ala_on_screen(&server, 70, 12);
     ala.type_keys("/time\r/bell off\r/ignore Ala\r/ignore bob\r/ignore bob\r");
     ala.expect_screen(
         "
@@ -233,7 +233,7 @@ fn window_commands_report_their_effect_and_wrong_ones_clear_the_line() {
   undoes that
 * bob's messages are shown again
 >",
-        at_ten,
+        mask_times,
     );
 }
 
@@ -242,7 +242,7 @@ fn no_one_is_reported_absent_when_the_member_list_is_partial() {
     let server = Server::start(&["-m", "600"]);
     // The welcome event lists at most 500 members.
     let mut members: Vec<_> = (0..502).map(|n| server.join(&format!("m{n}"))).collect();
-    let mut ala = ala(&server, 70, 8);
+    let mut ala = ala_on_screen(&server, 70, 8);
     ala.type_keys("/clear\r/ignore m501\r/ignore m0\r");
     ala.expect_screen(
         "
@@ -250,7 +250,7 @@ fn no_one_is_reported_absent_when_the_member_list_is_partial() {
   /ignore m501 undoes that
 * m0's messages are hidden; /ignore m0 shows them again
 >",
-        at_ten,
+        mask_times,
     );
     members[501].send("not to be seen");
     members[500].send("to be seen");
@@ -262,7 +262,7 @@ fn no_one_is_reported_absent_when_the_member_list_is_partial() {
 fn a_join_notice_too_tall_for_the_screen_begins_with_an_ellipsis() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let ala = ala(&server, 38, 5);
+    let ala = ala_on_screen(&server, 38, 5);
     ola.expect("* ala joined");
     let _members = ["first", "second", "third", "fourth", "fifth"].map(|name| {
         let member = server.join(name);
@@ -275,7 +275,7 @@ fn a_join_notice_too_tall_for_the_screen_begins_with_an_ellipsis() {
   the commands
 …       fifth joined
 >",
-        at_ten,
+        mask_times,
     );
     ola.send("hi");
     ala.expect_screen(
@@ -285,7 +285,7 @@ fn a_join_notice_too_tall_for_the_screen_begins_with_an_ellipsis() {
         fifth joined
 10:00 ola: hi
 >",
-        at_ten,
+        mask_times,
     );
 }
 
@@ -307,11 +307,11 @@ fn the_terminal_is_restored_however_the_client_exits() {
         ("a signal", |_| {}),
     ];
     for (how, end) in ends {
-        let command = chat_client(&server, &["-n", "ala"]);
+        let command = chat_client_for(&server, &["-n", "ala"]);
         let mut ala = Screen::start(&command, 60, 10);
         ala.expect("* welcome, ala");
         ala.expect(">");
-        assert!(ala.look(vt100::Screen::bracketed_paste));
+        assert!(ala.inspect(vt100::Screen::bracketed_paste));
         ala.type_keys("some text");
         ala.expect("> some text");
         end(&mut ala);
@@ -330,7 +330,7 @@ fn the_terminal_is_restored_however_the_client_exits() {
             };
             (is_off("2004") && is_off("1004") && bytes.ends_with("\x1b[?25h")).then_some(())
         });
-        ala.look(|screen| {
+        ala.inspect(|screen| {
             assert!(!screen.bracketed_paste() && !screen.hide_cursor(), "{how}");
             assert_eq!(screen.cursor_position().1, 0, "{how}");
         });
@@ -343,7 +343,7 @@ fn the_terminal_is_restored_however_the_client_exits() {
 fn the_title_shows_window_number_name_and_unread_count() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let command = chat_client(&server, &["-n", "ala", "--window", "2"]);
+    let command = chat_client_for(&server, &["-n", "ala", "--window", "2"]);
     let mut ala = Screen::start(&command, 60, 10);
     ola.expect("* ala joined");
     let title = |ala: &Screen| {
@@ -375,7 +375,7 @@ fn the_title_shows_window_number_name_and_unread_count() {
 /// An interactive shell that runs a client named `ala` as its foreground job.
 #[track_caller]
 fn shell_with_client(server: &Server) -> Screen {
-    let client = chat_client(server, &["-n", "ala"]);
+    let client = chat_client_for(server, &["-n", "ala"]);
     let mut shell = program("bash");
     shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "$ ");
     shell.env("HISTFILE", "/dev/null");
@@ -418,7 +418,7 @@ fn ctrl_z_suspends_the_client_and_fg_resumes_it() {
         (titles(&screen) == 2).then_some(())
     });
     wait_until("the client has the terminal again", || {
-        let is_taken = screen.look(vt100::Screen::bracketed_paste);
+        let is_taken = screen.inspect(vt100::Screen::bracketed_paste);
         (is_taken && !screen.modes().contains("ICANON")).then_some(())
     });
     screen.type_keys(" and ended\r");
@@ -465,7 +465,7 @@ fn a_client_continued_in_the_background_waits_for_fg() {
     screen.expect("ola: while it was away");
     screen.expect("\nthe shell has it");
     wait_until("the client has the terminal again", || {
-        let is_taken = screen.look(vt100::Screen::bracketed_paste);
+        let is_taken = screen.inspect(vt100::Screen::bracketed_paste);
         (is_taken && !screen.modes().contains("ICANON")).then_some(())
     });
     screen.type_keys(" and ended\r");

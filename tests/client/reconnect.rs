@@ -30,7 +30,7 @@ const REPLAY: &str = r#","replay":true"#;
 
 /// Welcomes the client and sends it the events with sequence numbers 2 and 3.
 #[track_caller]
-fn let_in(fake: &FakeServer, ala: &Screen) -> Client {
+fn accept_login(fake: &FakeServer, ala: &Screen) -> Client {
     let mut server = fake.accept();
     server.expect("/json ala");
     server.send(&welcome("r", 1, ""));
@@ -44,7 +44,7 @@ fn let_in(fake: &FakeServer, ala: &Screen) -> Client {
 fn a_client_reconnects_and_gets_each_missed_message_once() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
-    let server = let_in(&fake, &ala);
+    let server = accept_login(&fake, &ala);
     ala.type_keys("begun");
     ala.expect("> begun");
     drop(server);
@@ -88,7 +88,7 @@ fn replayed_mentions_are_bold_and_missed_ones_ring_once() {
         let text = String::from_utf8(ala.bytes()).unwrap();
         text.matches('\x07').count() - text.matches("\x1b]").count()
     };
-    let is_bold = |ala: &Screen, row| ala.look(|screen| screen.cell(row, 12).unwrap().bold());
+    let is_bold = |ala: &Screen, row| ala.inspect(|screen| screen.cell(row, 12).unwrap().bold());
     let mut server = fake.accept();
     server.expect("/json ala");
     server.send(&welcome("r", 2, ""));
@@ -123,7 +123,7 @@ fn replayed_mentions_are_bold_and_missed_ones_ring_once() {
 fn local_commands_work_while_disconnected() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
-    drop(let_in(&fake, &ala));
+    drop(accept_login(&fake, &ala));
     drop(fake);
     ala.expect("not connected: trying");
     for (typed, shown) in [
@@ -164,7 +164,7 @@ fn typing_replaces_a_line_kept_while_disconnected() {
 fn missing_lines_and_unsent_messages_are_reported_after_reconnecting() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
-    let mut server = let_in(&fake, &ala);
+    let mut server = accept_login(&fake, &ala);
     ala.type_keys("heard\rnot heard\r/msg ola secret\r");
     server.expect_all(&["heard", "not heard", "/msg ola secret"]);
     drop(server);
@@ -219,7 +219,7 @@ fn rejoining_as_a_new_member_reports_lines_the_replay_lacks() {
     for (seq, past, shown) in cases {
         let fake = FakeServer::new();
         let ala = ala(&fake.address());
-        drop(let_in(&fake, &ala));
+        drop(accept_login(&fake, &ala));
         let mut server = refuse_resume(&fake, "/resume t0 3");
         server.send(&welcome("r", seq, ""));
         for seq in past {
@@ -237,7 +237,7 @@ fn rejoining_as_a_new_member_reports_lines_the_replay_lacks() {
 fn rejoining_reports_a_different_room() {
     let fake = FakeServer::new();
     let ala = ala(&fake.address());
-    drop(let_in(&fake, &ala));
+    drop(accept_login(&fake, &ala));
     let mut server = refuse_resume(&fake, "/resume t0 3");
     server.send(&welcome("s", 0, ""));
     server.send(&message(1, 3, "ola", "new", ""));
@@ -250,7 +250,7 @@ fn rejoining_reports_a_different_room() {
 fn rejoining_with_a_taken_name_asks_for_another() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
-    drop(let_in(&fake, &ala));
+    drop(accept_login(&fake, &ala));
     for (hello, error) in [
         ("/resume t0 3", "nobody can come back by that token"),
         ("/json ala", "the name ala is taken: try ala2"),
@@ -270,7 +270,7 @@ fn rejoining_with_a_taken_name_asks_for_another() {
 fn if_sequence_numbers_went_back_the_whole_replay_is_shown() {
     let fake = FakeServer::new();
     let ala = ala(&fake.address());
-    drop(let_in(&fake, &ala));
+    drop(accept_login(&fake, &ala));
     let mut server = fake.accept();
     server.expect("/resume t0 3");
     server.send(&welcome("r", 2, ""));
@@ -301,7 +301,7 @@ fn retry_delays_double_if_the_server_closes_right_after_the_welcome() {
     // Every connection is accepted, so no attempt fails by itself.
     thread::spawn(move || {
         for socket in listener.incoming().flatten() {
-            let mut server = Client::over(socket);
+            let mut server = Client::from_socket(socket);
             // Either `/json ala` or `/resume …`.
             server.line_or_broken();
             server.send(&welcome("r", 0, ""));
@@ -318,7 +318,7 @@ fn retry_delays_double_if_the_server_closes_right_after_the_welcome() {
 fn retry_delays_double_if_resuming_gets_garbage() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
-    drop(let_in(&fake, &ala));
+    drop(accept_login(&fake, &ala));
     for (seconds, answer) in [
         (
             1,
@@ -393,7 +393,7 @@ fn an_unechoed_message_times_out_only_once_the_server_is_silent() {
     let fake = FakeServer::new();
     let arguments = [&fake.address(), "-n", "ala", "--answer-time", "3000"];
     let mut ala = Screen::start(&chat_client(&arguments), 70, 12);
-    let mut server = let_in(&fake, &ala);
+    let mut server = accept_login(&fake, &ala);
     ala.type_keys("hi\r");
     server.expect("hi");
     // 4 s in total, which is more than the 3 s allowed for an echo, but with an event every 0.4 s.
@@ -417,7 +417,7 @@ fn a_client_on_a_dumb_terminal_reconnects_too() {
     let mut command = chat_client(&[&fake.address(), "-n", "ala"]);
     command.env("TERM", "dumb");
     let mut ala = Screen::start(&command, 70, 12);
-    drop(let_in(&fake, &ala));
+    drop(accept_login(&fake, &ala));
     ala.expect("! the server closed the connection: trying again");
     let mut server = fake.accept();
     server.expect("/resume t0 3");

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::process::Command;
 
-use support::window::{ala, at_ten, chat_client};
+use support::client::{ala_on_screen, chat_client_for, mask_times};
 use support::{Client, Server, wait_until};
 use tempfile::TempDir;
 
@@ -51,7 +51,7 @@ fn expect_messages(rows: &str, lines: usize, line: fn(usize) -> String, most: us
 fn a_resize_keeps_the_typed_line_whole_below_the_conversation() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let mut ala = ala(&server, 40, 8);
+    let mut ala = ala_on_screen(&server, 40, 8);
     ola.expect("* ala joined");
     for n in 0..12 {
         ola.send(&format!("message number {n} of them"));
@@ -69,7 +69,7 @@ fn a_resize_keeps_the_typed_line_whole_below_the_conversation() {
         them
 > typed before the wind
 ow got narrow, and more",
-        at_ten,
+        mask_times,
     );
     ala.type_keys("!");
     ola.send("still there?");
@@ -83,7 +83,7 @@ ow got narrow, and more",
 > typed before the wind
 ow got narrow, and more
 !",
-        at_ten,
+        mask_times,
     );
     ala.resize(60, 5);
     ola.send("and now?");
@@ -94,7 +94,7 @@ ow got narrow, and more
 10:00 ola: still there?
 10:00 ola: and now?
 > typed before the window got narrow, and more!",
-        at_ten,
+        mask_times,
     );
     ala.type_keys("\r");
     ola.expect("ala: typed before the window got narrow, and more!");
@@ -123,7 +123,7 @@ fn a_resize_rewraps_the_conversation_without_loss_or_duplicates() {
 > half a line";
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let mut ala = ala(&server, 80, 24);
+    let mut ala = ala_on_screen(&server, 80, 24);
     ola.expect("* ala joined");
     for n in 1..=3 {
         ola.send(&format!(
@@ -140,13 +140,13 @@ fn a_resize_rewraps_the_conversation_without_loss_or_duplicates() {
         (120, 30, WIDE),
     ] {
         ala.resize(columns, rows);
-        ala.expect_screen(screen, at_ten);
+        ala.expect_screen(screen, mask_times);
     }
     // As many steps as dragging with a mouse makes.
     for columns in (41..=80).rev().chain(41..=100).chain((41..=100).rev()) {
         ala.resize(columns, 12);
     }
-    ala.expect_screen(NARROW, at_ten);
+    ala.expect_screen(NARROW, mask_times);
     assert_eq!(ala.all_rows().len(), 12);
     ala.type_keys("\r");
     ola.expect("ala: half a line");
@@ -156,7 +156,7 @@ fn a_resize_rewraps_the_conversation_without_loss_or_duplicates() {
 fn shrinking_the_window_loses_no_line_and_duplicates_few() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
-    let mut ala = ala(&server, 80, 24);
+    let mut ala = ala_on_screen(&server, 80, 24);
     ola.expect("* ala joined");
     send_messages(&mut ola, 0..LINES, long);
     ala.expect(&format!("with {}.", LINES - 1));
@@ -185,7 +185,7 @@ fn shrinking_the_window_loses_no_line_and_duplicates_few() {
 fn dragging_a_corner_duplicates_no_more_than_a_single_resize() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
-    let mut ala = ala(&server, 80, 24);
+    let mut ala = ala_on_screen(&server, 80, 24);
     ola.expect("* ala joined");
     send_messages(&mut ola, 0..LINES, long);
     ala.expect(&format!("with {}.", LINES - 1));
@@ -208,7 +208,7 @@ fn dragging_a_corner_duplicates_no_more_than_a_single_resize() {
 fn rows_shown_again_by_a_wider_window_enter_the_scrollback_once() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
-    let mut ala = ala(&server, 80, 24);
+    let mut ala = ala_on_screen(&server, 80, 24);
     ola.expect("* ala joined");
     send_messages(&mut ola, 0..LINES, long);
     ala.expect(&format!("with {}.", LINES - 1));
@@ -217,7 +217,7 @@ fn rows_shown_again_by_a_wider_window_enter_the_scrollback_once() {
     ala.resize(40, 24);
     ala.expect("\n           with 99.");
     ala.resize(80, 24);
-    ala.expect_screen(&(end(23).collect::<String>() + ">"), at_ten);
+    ala.expect_screen(&(end(23).collect::<String>() + ">"), mask_times);
     send_messages(&mut ola, LINES..LINES + 30, long);
     ala.expect(&format!("with {}.", LINES + 29));
     expect_messages(&ala.all_rows().join("\n"), LINES + 30, long, 1);
@@ -279,7 +279,7 @@ impl Drop for Tmux {
 fn no_line_is_lost_in_a_terminal_that_rewraps_by_itself() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
-    let tmux = Tmux::start(&chat_client(&server, &["-n", "ala"]), 80, 24);
+    let tmux = Tmux::start(&chat_client_for(&server, &["-n", "ala"]), 80, 24);
     ola.expect("* ala joined");
     send_messages(&mut ola, 0..LINES, long);
     tmux.expect("and ends with 99.\n>");
@@ -302,7 +302,7 @@ fn no_line_is_lost_in_a_terminal_that_rewraps_by_itself() {
 fn lines_that_fit_are_not_duplicated_by_a_terminal_that_rewraps() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
-    let tmux = Tmux::start(&chat_client(&server, &["-n", "ala"]), 80, 24);
+    let tmux = Tmux::start(&chat_client_for(&server, &["-n", "ala"]), 80, 24);
     ola.expect("* ala joined");
     send_messages(&mut ola, 0..LINES, short);
     for (columns, rows) in [(40, 24), (40, 9), (80, 9), (100, 30), (41, 12), (80, 24)] {

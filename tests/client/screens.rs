@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use support::emulation::{Emulation, controls, expect_window};
-use support::hostile::{HOSTILE, NAMES, assert_text, messages};
+use support::client::{chat_client_for, mask_times, piped};
+use support::emulation::{Emulation, assert_client_output, control_sequences};
+use support::hostile::{HOSTILE, NAMES, assert_printable, messages};
 use support::screen::Screen;
-use support::window::{at_ten, chat_client};
-use support::{Client, GREETING, Program, Server, Value, chat_server, json};
+use support::{Client, GREETING, Server, Value, chat_server, json};
 
 /// Columns that fit each message in one row, and rows that fit all messages four times.
 const SIZE: (u16, u16) = (160, 330);
@@ -76,7 +76,7 @@ fn expect_lines(client: &mut Client, expected: &[String]) {
 #[track_caller]
 fn event(jan: &mut Client) -> Value {
     let line = jan.line();
-    assert_text(&line);
+    assert_printable(&line);
     serde_json::from_str(&line).expect("it is JSON")
 }
 
@@ -159,7 +159,7 @@ fn replayed_messages_and_the_history_file_are_text() {
         }
     }
     let kept = std::fs::read_to_string(history).expect("the history is UTF-8");
-    kept.lines().for_each(assert_text);
+    kept.lines().for_each(assert_printable);
 }
 
 #[test]
@@ -210,13 +210,13 @@ fn replies_quote_hostile_input_only_as_text() {
     eve.send("/nonsense");
     let answers = eve.skip_to(UNKNOWN);
     assert!(answers.len() > 4 * HOSTILE.len(), "{answers:#?}");
-    answers.iter().for_each(|line| assert_text(line));
+    answers.iter().for_each(|line| assert_printable(line));
     let screen = netcat(&answers);
-    assert_eq!(*screen.asked(), BTreeSet::new());
+    assert_eq!(*screen.requests(), BTreeSet::new());
     jan.send("/nonsense");
     loop {
         let line = jan.line();
-        assert_text(&line);
+        assert_printable(&line);
         if line.contains("/nonsense") {
             break;
         }
@@ -238,7 +238,7 @@ fn names_and_groups_reach_members_only_as_text() {
             let mut eve = server.greeted();
             eve.send(&who);
             let answer = eve.line();
-            assert_text(&answer);
+            assert_printable(&answer);
             let is_answer = answer.starts_with("! ") || answer.starts_with("* welcome, ");
             assert!(is_answer, "{answer:?} to {who:?}");
         }
@@ -250,7 +250,7 @@ fn names_and_groups_reach_members_only_as_text() {
         let joined = format!("* {name} ({group}) joined");
         ala.skip_to(&joined)
             .iter()
-            .for_each(|line| assert_text(line));
+            .for_each(|line| assert_printable(line));
         server.expect_log(&joined);
         loop {
             let event = event(&mut jan);
@@ -259,7 +259,7 @@ fn names_and_groups_reach_members_only_as_text() {
             }
         }
     }
-    server.stop().stdout.lines().for_each(assert_text);
+    server.stop().stdout.lines().for_each(assert_printable);
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn the_operators_messages_arrive_as_text() {
         .stdout
         .lines()
         .filter(|line| !line.starts_with("\x1b]2;online "));
-    log.for_each(assert_text);
+    log.for_each(assert_printable);
 }
 
 #[test]
@@ -320,8 +320,8 @@ fn the_operators_terminal_shows_only_text() {
     expected.extend(joined);
     expected.push("eve: that is all".into());
     assert_eq!(shown, expected, "in:\n{text}");
-    assert_eq!(log.asked(), BTreeSet::new());
-    let besides = controls(&log.bytes());
+    assert_eq!(log.requests(), BTreeSet::new());
+    let besides = control_sequences(&log.bytes());
     assert!(
         besides.iter().eq([r"\n", r"\r", r"\u{1b}[m"]),
         "{besides:?}"
@@ -335,7 +335,7 @@ fn a_client_on_a_terminal_shows_only_text_above_its_input_line() {
     let mut eve = server.join("eve");
     send_all(&mut eve, "");
     expect_handled(&mut eve);
-    let mut ala = Screen::start(&chat_client(&server, &["-n", "ala"]), SIZE.0, SIZE.1);
+    let mut ala = Screen::start(&chat_client_for(&server, &["-n", "ala"]), SIZE.0, SIZE.1);
     ala.type_keys("begun");
     ala.expect("> begun");
     eve.skip_to("* ala joined");
@@ -365,11 +365,11 @@ fn a_client_on_a_terminal_shows_only_text_above_its_input_line() {
         ],
     ]
     .concat();
-    ala.expect_screen(&expected.join("\n"), at_ten);
-    let cursor = ala.look(vt100::Screen::cursor_position);
+    ala.expect_screen(&expected.join("\n"), mask_times);
+    let cursor = ala.inspect(vt100::Screen::cursor_position);
     assert_eq!((usize::from(cursor.0), cursor.1), (expected.len() - 1, 7));
-    expect_window(&ala.bytes());
-    let asked = ala.asked();
+    assert_client_output(&ala.bytes());
+    let asked = ala.requests();
     let titles = asked.iter().filter(|asked| asked.starts_with("title"));
     assert!(titles.eq(["title chat - ala"]), "{asked:?}");
     drop(members);
@@ -381,7 +381,8 @@ fn a_piped_client_prints_only_text() {
     let mut eve = server.join("eve");
     send_all(&mut eve, "");
     expect_handled(&mut eve);
-    let ala = Program::start(chat_client(&server, &["-n", "ala"]));
+    let mut ala = piped(&server, &["-n", "ala"]);
+    ala.close_stdin();
     let exit = ala.exit().expect_code(0);
     let expected = [
         vec![
@@ -392,7 +393,10 @@ fn a_piped_client_prints_only_text() {
         vec!["* end of the past messages".into()],
     ]
     .concat();
-    let got: Vec<String> = at_ten(&exit.stdout).lines().map(str::to_owned).collect();
+    let got: Vec<String> = mask_times(&exit.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect();
     assert_eq!(got, expected);
     netcat(&got).expect_only(expected.iter().map(String::as_str));
 }

@@ -12,9 +12,9 @@ fn a_terminal_is_asked_for_a_name_before_connecting() {
     let fake = FakeServer::new();
     let mut ala = Terminal::start(&[&fake.address()]);
     ala.expect("name, and group if you like: ");
-    assert!(!fake.is_called());
+    assert!(!fake.has_pending_connection());
     ala.type_line("ala");
-    let _server = fake.let_in();
+    let _server = fake.accept_login();
     ala.expect("welcome, ala");
 }
 
@@ -123,7 +123,7 @@ fn two_terminals_exchange_messages_in_color() {
 fn notices_and_errors_are_shown_in_order() {
     let fake = FakeServer::new();
     let mut ala = Terminal::start(&[&fake.address(), "-n", "ala"]);
-    let mut server = fake.let_in();
+    let mut server = fake.accept_login();
     let mut lines = String::new();
     for n in 0..100 {
         lines += &format!("{{\"type\":\"notice\",\"text\":\"notice {n}\"}}\n");
@@ -209,7 +209,7 @@ fn leaving_works_at_the_name_prompt() {
         ala.press(keys);
         ala.exit(0);
     }
-    assert!(!fake.is_called());
+    assert!(!fake.has_pending_connection());
 }
 
 #[test]

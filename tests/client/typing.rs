@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use support::client::{ala_on_screen, chat_client_for, mask_times};
 use support::screen::Screen;
-use support::window::{ala, at_ten, chat_client};
 use support::{Client, Server, wait_until};
 
 /// The text to the left of the cursor, in the cursor's row.
 fn before_cursor(screen: &Screen) -> String {
-    screen.look(|screen| {
+    screen.inspect(|screen| {
         let (row, column) = screen.cursor_position();
         screen.rows(0, column).nth(row.into()).unwrap()
     })
@@ -42,7 +42,7 @@ fn a_line_typed_during_1000_incoming_lines_a_second_is_sent_intact() {
     let server = Server::start(&["--rate", "0"]);
     let mut jan = server.join("jan");
     let mut ola = server.join("ola");
-    let mut ala = ala(&server, 40, 12);
+    let mut ala = ala_on_screen(&server, 40, 12);
     let sending = std::thread::spawn(move || {
         send_lines(&mut ola, LINES);
         ola
@@ -84,7 +84,7 @@ fn a_line_typed_during_1000_incoming_lines_a_second_is_sent_intact() {
 fn a_typed_line_of_several_rows_stays_below_incoming_messages() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let mut ala = ala(&server, 24, 10);
+    let mut ala = ala_on_screen(&server, 24, 10);
     ala.type_keys("日本語のテキスト żółć e\u{301}a\u{328}, and then more");
     ola.expect("* ala joined");
     ola.send("hi");
@@ -96,7 +96,7 @@ fn a_typed_line_of_several_rows_stays_below_incoming_messages() {
 10:00 ola: hi
 > 日本語のテキスト żółć
  e\u{301}a\u{328}, and then more",
-        at_ten,
+        mask_times,
     );
     expect_cursor_after(&ala, " e\u{301}a\u{328}, and then more");
     // To the beginning, over three wide characters, and back over one.
@@ -113,7 +113,7 @@ fn a_typed_line_of_several_rows_stays_below_incoming_messages() {
 10:00 ola: hi again
 > 日本!語のテキスト żół
 ć e\u{301}a\u{328}, and then more",
-        at_ten,
+        mask_times,
     );
     ala.type_keys("\r");
     ola.expect("ala: 日本!語のテキスト żółć e\u{301}a\u{328}, and then more");
@@ -125,7 +125,7 @@ fn completion_choices_stay_below_the_line_as_messages_arrive() {
     let mut ola = server.join("ola");
     let mut olek = server.join("Olek");
     let mut jan = server.join("jan");
-    let mut ala = ala(&server, 40, 10);
+    let mut ala = ala_on_screen(&server, 40, 10);
     for client in [&mut ola, &mut olek, &mut jan] {
         client.skip_to("* ala joined");
     }
@@ -143,7 +143,7 @@ fn completion_choices_stay_below_the_line_as_messages_arrive() {
 10:00 Olek: two
 > Olek:
 [Olek] ola",
-        at_ten,
+        mask_times,
     );
     expect_cursor_after(&ala, "> Olek:");
     jan.send("three");
@@ -157,7 +157,7 @@ fn completion_choices_stay_below_the_line_as_messages_arrive() {
 10:00 jan: three
 > ola:
 [ola] Olek",
-        at_ten,
+        mask_times,
     );
     ala.type_keys("hi");
     ala.expect_gone("[ola]");
@@ -173,16 +173,16 @@ fn completion_choices_stay_below_the_line_as_messages_arrive() {
 fn a_multiline_paste_is_shown_and_sent_as_text_on_enter() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let mut ala = ala(&server, 40, 10);
+    let mut ala = ala_on_screen(&server, 40, 10);
     ola.expect("* ala joined");
     ala.expect_screen(
         "
 * welcome, ala: 2 online; /help lists
   the commands
 >",
-        at_ten,
+        mask_times,
     );
-    assert!(ala.look(vt100::Screen::bracketed_paste));
+    assert!(ala.inspect(vt100::Screen::bracketed_paste));
     ala.type_keys("\x1b[200~first\r\n/quit\n\tthird\x1b[31m\x1b[201~");
     ala.expect_screen(
         "
@@ -191,7 +191,7 @@ fn a_multiline_paste_is_shown_and_sent_as_text_on_enter() {
 > first
 /quit
  third␛[31m",
-        at_ten,
+        mask_times,
     );
     ala.type_keys("\r");
     ola.expect_all(&["ala: first", "ala: /quit", "ala:  third␛[31m"]);
@@ -220,7 +220,7 @@ fn a_multiline_paste_is_shown_and_sent_as_text_on_enter() {
 fn keys_edit_the_line_as_in_a_shell() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    let mut ala = ala(&server, 60, 10);
+    let mut ala = ala_on_screen(&server, 60, 10);
     ola.expect("* ala joined");
     for (keys, line) in [
         ("abc\x1b[D\x1b[DX", "aXbc"),
@@ -253,7 +253,7 @@ fn keys_edit_the_line_as_in_a_shell() {
 /// A client that keeps its history and last used name in `state`.
 #[track_caller]
 fn ala_with_state(server: &Server, state: &tempfile::TempDir, args: &[&str]) -> Screen {
-    let mut command = chat_client(server, args);
+    let mut command = chat_client_for(server, args);
     command.env("XDG_STATE_HOME", state.path());
     Screen::start(&command, 60, 10)
 }
@@ -384,7 +384,7 @@ fn a_fifo_in_place_of_a_state_file_does_not_block_the_client() {
 fn oversized_input_is_refused_once_and_a_64_kib_paste_is_sent() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
-    let mut ala = ala(&server, 60, 10);
+    let mut ala = ala_on_screen(&server, 60, 10);
     ola.expect("* ala joined");
     ala.type_keys(&format!("\x1b[200~{}\x1b[201~", "🇵🇱".repeat(60_000)));
     ala.expect("! the last input was not taken");
@@ -418,7 +418,7 @@ fn keys_work_after_stray_terminal_replies() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     for before in ["\x1b[?2026;0$y", "\x1b[?1;1R", "\x1b[?", "\x1b[200~abc"] {
-        let mut ala = ala(&server, 60, 10);
+        let mut ala = ala_on_screen(&server, 60, 10);
         ola.expect("* ala joined");
         ala.type_keys(before);
         if !before.ends_with("abc") {

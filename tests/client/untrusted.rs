@@ -50,7 +50,7 @@ fn control_characters_from_a_server_never_reach_the_output() {
 fn malformed_events_are_reported_and_the_others_shown() {
     let fake = FakeServer::new();
     let mut ala = fake.piped();
-    let mut server = fake.let_in();
+    let mut server = fake.accept_login();
     for event in [
         "",
         "{",
@@ -108,7 +108,7 @@ fn a_line_over_1_mib_ends_the_client() {
     assert_exit(&exit, 1, "", &error);
 
     let ala = fake.piped();
-    let mut server = fake.let_in();
+    let mut server = fake.accept_login();
     server.send_bytes(&vec![b'{'; 1024 * 1024 + 2]);
     assert_exit(
         &ala.exit(),
@@ -152,7 +152,7 @@ fn a_refusal_in_plain_text_is_shown() {
 fn sigint_ends_the_client_even_if_the_server_never_closes() {
     let fake = FakeServer::new();
     let ala = fake.piped();
-    let _server = fake.let_in();
+    let _server = fake.accept_login();
     ala.expect_stdout("welcome");
     ala.signal(Signal::INT);
     ala.exit().expect_code(0);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::desktop::Desktop;
-use support::place::{MARK, Place};
+use support::sandbox::{MARK, Sandbox};
 use support::session::Session;
 use support::shell::Shell;
 use support::wait::{DEADLINE, wait_at_most};
@@ -91,18 +91,18 @@ impl<'a> Hostile<'a> {
         .collect();
 
         let mut shell = Shell::new(&command, &environment);
-        shell.go();
+        shell.run_command();
         let sign = match self.terminal {
             "none" => "join from here:",
             _ => "ala joined",
         };
         let mut begun = None;
         let works = shell.wait_for(&format!("start or end of {self:?}"), || {
-            let has_ended = shell.code().is_some();
+            let has_ended = shell.exit_code().is_some();
             // The time starts when Python has been replaced by `chat-run`.
             if self.is_scarce
                 && begun.is_none()
-                && shell.place.running().iter().any(|one| one.is("chat-run"))
+                && shell.sandbox.running().iter().any(|one| one.is("chat-run"))
             {
                 begun = Some(Instant::now());
             }
@@ -114,7 +114,7 @@ impl<'a> Hostile<'a> {
             shell.screen.type_keys("\x03");
         }
         let code = shell.end();
-        shell.expect_given_back();
+        shell.expect_terminal_restored();
         let written = shell.written();
         assert!(!written.contains("panicked"), "{self:?}: {written}");
         assert!(!written.contains("Traceback"), "{self:?}: {written}");
@@ -362,7 +362,7 @@ fn sessions_work_without_proc_or_shm_and_as_process_1() {
 #[test]
 fn sessions_work_with_closed_standard_streams() {
     for closed in ["0", "1", "2", "0, 1", "0, 1, 2"] {
-        let place = Place::new();
+        let sandbox = Sandbox::new();
         let script = format!(
             "import os, sys\nfor fd in [{closed}]: os.close(fd)\nos.execv(sys.argv[1], sys.argv[1:])"
         );
@@ -370,11 +370,11 @@ fn sessions_work_with_closed_standard_streams() {
         command.args(["-c", &script, env!("CARGO_BIN_EXE_chat-run")]);
         command.args(["-p", "0", "-t", "none"]);
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        command.env(MARK, place.mark());
+        command.env(MARK, sandbox.mark());
         let mut session = command.spawn().unwrap();
-        let captured = || format!("{closed}: {:#?}", place.running());
+        let captured = || format!("{closed}: {:#?}", sandbox.running());
         wait_at_most(DEADLINE, "open room", captured, || {
-            let mut all = place.running().into_iter();
+            let mut all = sandbox.running().into_iter();
             let server = all.find(|process| process.is("chat-server"))?;
             let threads = fs::read_dir(format!("/proc/{}/task", server.pid)).ok()?;
             let name = |thread: DirEntry| fs::read_to_string(thread.path().join("comm"));
@@ -383,7 +383,7 @@ fn sessions_work_with_closed_standard_streams() {
         });
         kill_process(Pid::from_child(&session), Signal::TERM).unwrap();
         assert_eq!(session.wait().unwrap().code(), Some(0), "{closed}");
-        assert_eq!(place.left(&[]), [""; 0], "{closed}");
+        assert_eq!(sandbox.leftovers(&[]), [""; 0], "{closed}");
     }
 }
 
@@ -413,7 +413,7 @@ fn time_spent_suspended_does_not_count_against_a_window() {
     session.wait_for_windows(1);
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
     assert!(
         !session.shown().contains("did not open"),
         "{}",

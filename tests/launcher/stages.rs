@@ -75,19 +75,19 @@ impl Round {
     fn run(&self, command: &[OsString], environment: &[(&str, OsString)]) {
         let mut shell = Shell::new(command, environment);
         let _failing = Failing(self, &command[0]);
-        shell.go();
-        let job = shell.job();
+        shell.run_command();
+        let job = shell.foreground_pid();
         thread::sleep(self.delay);
         match self.way {
             Way::Signal(signal) => kill_process(job, signal).unwrap(),
             Way::CtrlC(times) => shell.screen.type_keys(&"\x03".repeat(times)),
         }
-        let code = shell.wait_for("end", || shell.code());
+        let code = shell.wait_for("end", || shell.exit_code());
         let is_killed = self.way == Way::Signal(Signal::KILL);
-        shell.wait_for("clean end", || shell.left().is_empty().then_some(()));
+        shell.wait_for("clean end", || shell.leftovers().is_empty().then_some(()));
         // A killed client has no other process to restore its terminal.
         if !(is_killed && command[0] == env!("CARGO_BIN_EXE_chat-client")) {
-            shell.expect_given_back();
+            shell.expect_terminal_restored();
         }
 
         let by_signal = match self.way {

@@ -5,14 +5,14 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use support::place::{MARK, Place, Process};
+use support::sandbox::{MARK, Process, Sandbox};
 use support::wait::{DEADLINE, wait_at_most};
 
 const THREE: &str = "-p 0 --names ala,ola,jan";
 
 /// A shell in a terminal, which is a pane of a tmux.
 struct Terminal {
-    place: Place,
+    sandbox: Sandbox,
     /// The processes of the terminal itself: tmux and the shell.
     before: Vec<i32>,
 }
@@ -30,7 +30,7 @@ impl Terminal {
 
     fn start(shell: &str) -> Self {
         let mut terminal = Self {
-            place: Place::new(),
+            sandbox: Sandbox::new(),
             before: Vec::new(),
         };
         terminal.tmux(&[
@@ -57,18 +57,18 @@ impl Terminal {
     /// Runs a command of the tmux that serves as the terminal.
     fn tmux(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("tmux");
-        command.arg("-S").arg(self.place.path("terminal"));
+        command.arg("-S").arg(self.sandbox.path("terminal"));
         command.args(["-f", "/dev/null"]).args(arguments);
         command
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap());
         command
-            .env("HOME", self.place.mark())
+            .env("HOME", self.sandbox.mark())
             .env("LANG", "C.UTF-8");
         command
             .env("PS1", "$ ")
-            .env("TMPDIR", self.place.temporary());
-        command.env(MARK, self.place.mark());
+            .env("TMPDIR", self.sandbox.temp_dir());
+        command.env(MARK, self.sandbox.mark());
         let output = command.output().expect("tmux; `./run.sh test` installs it");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
@@ -118,11 +118,11 @@ impl Terminal {
 
     /// Processes and temporary files that are left of a session.
     fn left(&self) -> Vec<String> {
-        self.place.left(&self.before)
+        self.sandbox.leftovers(&self.before)
     }
 
     fn running(&self) -> Vec<Process> {
-        self.place.running()
+        self.sandbox.running()
     }
 
     /// Waits for a process that runs `program`; returns its process ID.
@@ -253,7 +253,7 @@ fn outside_tmux_the_error_suggests_a_command_that_works() {
         "{shown}"
     );
     // A tmux server of its own, apart from the user's and from the terminal's.
-    let dir = terminal.place.mark().display();
+    let dir = terminal.sandbox.mark().display();
     terminal.type_line(&format!("export TMUX_TMPDIR={dir}"));
     let program = env!("CARGO_BIN_EXE_chat-run");
     terminal.type_line(&format!(

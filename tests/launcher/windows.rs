@@ -98,7 +98,7 @@ fn a_message_typed_in_one_window_appears_in_the_others(terminal: &str) {
     }
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }
 
 fn ctrl_c_ends_the_whole_session(terminal: &str) {
@@ -112,7 +112,7 @@ fn ctrl_c_ends_the_whole_session(terminal: &str) {
     session.wait_for_members(&MEMBERS);
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
     assert!(session.shown().contains("the room is closed: "));
     assert!(session.shown().contains("3 joined, 0 messages"));
 }
@@ -124,7 +124,7 @@ fn sigterm_and_sighup_end_the_whole_session(terminal: &str) {
         session.wait_for_members(&MEMBERS);
         session.signal(signal);
         assert_eq!(session.wait(), 0, "{}", session.shown());
-        session.assert_nothing_is_left();
+        session.assert_cleaned_up();
     }
 }
 
@@ -134,7 +134,7 @@ fn killing_the_launcher_ends_the_whole_session(terminal: &str) {
     session.wait_for_members(&MEMBERS);
     session.signal(Signal::KILL);
     assert_ne!(session.wait(), 0);
-    session.wait_until_nothing_is_left();
+    session.wait_for_cleanup();
 }
 
 fn a_stopped_client_is_ended_with_sigterm(terminal: &str) {
@@ -145,7 +145,7 @@ fn a_stopped_client_is_ended_with_sigterm(terminal: &str) {
     send(client.pid, Signal::STOP);
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
     // The notice may name windows before the client.
     let waited_for = format!("the client of chat 2 - ola (pid {})", client.pid);
     for part in [&waited_for, ": sending SIGTERM"] {
@@ -171,7 +171,7 @@ fn closing_a_window_ends_only_its_client(terminal: &str) {
     read_until(&mut plain, "jan: still here");
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }
 
 fn killing_the_server_ends_the_session(terminal: &str) {
@@ -183,7 +183,7 @@ fn killing_the_server_ends_the_session(terminal: &str) {
         Signal::KILL,
     );
     assert_eq!(session.wait(), 1, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
     session.wait_for_text("error: the server ended by itself (signal: 9 (SIGKILL))");
     session.wait_for_text("the room is closed: ");
 }
@@ -213,7 +213,7 @@ fn the_open_command_starts_more_clients(terminal: &str) {
     session.wait_for_text("cannot log in as `*`: ");
     session.type_in("/quit\n");
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }
 
 fn the_big_option_enlarges_the_letters(terminal: &str) {
@@ -232,7 +232,7 @@ fn the_big_option_enlarges_the_letters(terminal: &str) {
         let width = desktop.width_of(&windows[0]) / i32::from(columns);
         session.ctrl_c();
         assert_eq!(session.wait(), 0, "{}", session.shown());
-        session.assert_nothing_is_left();
+        session.assert_cleaned_up();
         width
     };
     let (usual, big) = (width(&[]), width(&["--big"]));
@@ -297,7 +297,7 @@ fn closing_the_launchers_terminal_ends_the_whole_session() {
         });
     }
     if let Some(dir) = std::env::var_os("CHAT_SCREENSHOTS") {
-        desktop.unmark();
+        desktop.clear_selection();
         desktop.activate(&windows[0]);
         desktop.screenshot(&picture(Path::new(&dir)));
     }
@@ -347,7 +347,7 @@ fn ctrl_c_in_a_window_ends_only_its_client() {
     session.wait_for_windows(2);
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }
 
 #[test]
@@ -361,7 +361,7 @@ fn a_second_ctrl_c_speeds_up_the_shutdown() {
     session.ctrl_c();
     session.wait_for_text("sending SIGTERM");
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }
 
 #[test]
@@ -381,7 +381,7 @@ fn unnamed_clients_ask_for_a_name() {
     session.wait_for_text("ola (3ID12) joined");
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn the_password_reaches_the_clients_but_not_the_command_lines() {
         }
         session.ctrl_c();
         assert_eq!(session.wait(), 0, "{}", session.shown());
-        session.assert_nothing_is_left();
+        session.assert_cleaned_up();
     }
 }
 
@@ -424,7 +424,7 @@ fn auto_tries_the_next_emulator_if_one_fails() {
     );
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }
 
 #[test]
@@ -440,7 +440,7 @@ fn auto_gives_up_on_an_emulator_that_hangs() {
     session.wait_for_text("terminator showed no client in 1.5 s; trying xterm");
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }
 
 #[test]
@@ -456,7 +456,7 @@ fn a_session_ends_if_no_window_opens() {
         ));
     }
     session.wait_for_text("error: no window opened; try another terminal");
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }
 
 #[test]
@@ -472,7 +472,7 @@ fn a_window_that_fails_to_open_does_not_affect_the_others() {
     }
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }
 
 #[test]
@@ -493,7 +493,7 @@ fn an_emulator_that_fails_once_is_tried_again() {
     );
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }
 
 #[test]
@@ -507,7 +507,7 @@ fn an_emulator_may_hand_its_windows_to_another_process() {
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
     // The windows are not the launcher's descendants; each closes with its client.
-    session.wait_until_nothing_is_left();
+    session.wait_for_cleanup();
 }
 
 #[test]
@@ -542,7 +542,7 @@ fn a_session_under_nohup_survives_a_hangup() {
     session.wait_for_text("ala left");
     session.signal(Signal::TERM);
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }
 
 #[test]
@@ -565,7 +565,7 @@ fn ctrl_s_in_the_launchers_terminal_blocks_nothing() {
     session.signal(Signal::TERM);
     assert_eq!(session.wait(), 0, "{}", session.shown());
     assert!(!session.shown().contains("line 999"));
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }
 
 #[test]
@@ -586,7 +586,7 @@ fn auto_falls_back_to_panes_if_no_emulator_works() {
     session.wait_for_text("▶ chat 1 · ala");
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }
 
 #[test]
@@ -612,6 +612,6 @@ fn windows_show_utf8_in_a_locale_without_it() {
         });
         session.ctrl_c();
         assert_eq!(session.wait(), 0, "{}", session.shown());
-        session.assert_nothing_is_left();
+        session.assert_cleaned_up();
     }
 }

@@ -303,5 +303,5 @@ fn the_example_session_builds_and_opens_three_windows() {
     }
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
-    session.assert_nothing_is_left();
+    session.assert_cleaned_up();
 }

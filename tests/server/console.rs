@@ -32,7 +32,7 @@ fn address_on(screen: &Screen) -> SocketAddr {
 
 #[track_caller]
 fn join(address: SocketAddr, name: &str) -> Client {
-    let mut client = Client::connect(address).called(name);
+    let mut client = Client::connect(address).named(name);
     client.send(name);
     client.expect(GREETING);
     client.expect_start("* welcome, ");
@@ -127,7 +127,7 @@ fn every_ending_restores_the_terminal_and_leaves_the_cursor_below_the_log() {
         ("/quit", |screen| screen.type_keys("\x15/quit\r")),
     ];
     for (name, end) in ends {
-        let command = support::hearing_hangups(chat_server(&["-p", "0"]));
+        let command = support::with_default_sighup(chat_server(&["-p", "0"]));
         let mut screen = Screen::start(&command, 60, 12);
         let canonical = |screen: &Screen| screen.modes().contains("ICANON");
         screen.expect("\n>");
@@ -145,11 +145,11 @@ fn every_ending_restores_the_terminal_and_leaves_the_cursor_below_the_log() {
         });
         let text = screen.text();
         assert!(!text.contains("> half"), "{name}: {text}");
-        let (row, column) = screen.look(vt100::Screen::cursor_position);
+        let (row, column) = screen.inspect(vt100::Screen::cursor_position);
         let rows = text.trim_end().lines().count();
         assert_eq!((usize::from(row), column), (rows, 0), "{name}: {text}");
-        assert!(!screen.look(vt100::Screen::bracketed_paste), "{name}");
-        assert!(!screen.look(vt100::Screen::hide_cursor), "{name}");
+        assert!(!screen.inspect(vt100::Screen::bracketed_paste), "{name}");
+        assert!(!screen.inspect(vt100::Screen::hide_cursor), "{name}");
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use support::{Client, Exit, Server, Value, after, chat_server, json, run};
+use support::{Client, Exit, Server, Value, chat_server, json, run, with_setup};
 use tempfile::TempDir;
 
 /// A folder with a history file in it, or a place for one.
@@ -404,7 +404,7 @@ fn what_a_member_is_sent_is_in_the_file_already() {
 fn server_with_little_space(history: &History, bytes: u64, args: &[&str]) -> Server {
     let arg = history.arg();
     let command = chat_server(&[&["-p", "0", "--history", &arg], args].concat());
-    Server::start_as(after(
+    Server::start_as(with_setup(
         &format!("prlimit --pid $$ --fsize={bytes}:unlimited"),
         &command,
     ))

@@ -9,7 +9,9 @@ use std::process::Command;
 use std::thread;
 
 use support::faults::Faults;
-use support::{Client, Server, Signal, Value, after, chat_server, json, program, run, wait_until};
+use support::{
+    Client, Server, Signal, Value, chat_server, json, program, run, wait_until, with_setup,
+};
 use tempfile::TempDir;
 
 /// A folder with a history file in it.
@@ -60,7 +62,7 @@ fn on_a_small_disk(room: &Room, kib: u32, command: &Command) -> Option<Command> 
         command_with_disk.arg("--map-root-user");
     }
     let folder = room.0.path().display();
-    let mount = after(
+    let mount = with_setup(
         &format!("mount -t tmpfs -o size={kib}k tmpfs {folder}"),
         command,
     );
@@ -230,7 +232,7 @@ fn a_disk_that_does_not_take_what_was_written_is_told_once_and_at_the_end() {
     let (room, faults) = (Room::new(), Faults::new());
     let server = faults.server(room.command());
     let mut ala = server.join("ala");
-    faults.begin("fdatasync");
+    faults.fail("fdatasync");
     ala.send("/nick a1");
     ala.expect("* ala is now a1");
     // Without anything more being said.
@@ -267,12 +269,12 @@ fn a_file_system_that_becomes_read_only_and_writable_again_loses_nothing() {
     let server = faults.server(room.command());
     let mut ala = server.join_json_live("ala");
     ala.send("before");
-    faults.begin("write");
+    faults.fail("write");
     let failed = "the history cannot be written: Read-only file system (os error 30); the chat goes on without it";
     ala.send("while");
     while ala.json()["text"] != failed {}
     assert!(!String::from_utf8_lossy(&room.read()).contains("while"));
-    faults.end("write");
+    faults.stop_failing("write");
     while ala.json()["text"] != "the history is written again" {}
     server.stop();
     let kept = room.events_after(0);

@@ -7,8 +7,8 @@ use std::net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::{ChildStdout, Command, Stdio};
 
 use support::{
-    Client, GREETING, Program, Server, Signal, Terminal, after, chat_server, hearing_hangups, json,
-    program, run, wait_until,
+    Client, GREETING, Program, Server, Signal, Terminal, chat_server, json, program, run,
+    wait_until, with_default_sighup, with_setup,
 };
 
 /// The first line of a server's stdout, read by itself.
@@ -38,7 +38,7 @@ fn start_unread(args: &[&str]) -> (Program, ChildStdout, SocketAddr) {
 }
 
 fn join(address: SocketAddr, name: &str) -> Client {
-    let mut client = Client::connect(address).called(name);
+    let mut client = Client::connect(address).named(name);
     client.send(name);
     client.expect(GREETING);
     client.expect_start("* welcome, ");
@@ -353,7 +353,7 @@ fn on_a_terminal_no_part_of_a_message_stands_where_a_line_begins() {
 #[test]
 fn each_signal_ends_it_in_order() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        let server = Server::start_as(hearing_hangups(chat_server(&["-p", "0"])));
+        let server = Server::start_as(with_default_sighup(chat_server(&["-p", "0"])));
         let mut stranger = server.greeted();
         let mut ala = server.join("ala");
         let mut json = server.join_json_live("json");
@@ -416,7 +416,7 @@ fn a_second_signal_ends_it_at_once() {
 
 #[test]
 fn a_hangup_that_was_ignored_at_start_stays_ignored() {
-    let server = Server::start_as(after("trap '' HUP", &chat_server(&["-p", "0"])));
+    let server = Server::start_as(with_setup("trap '' HUP", &chat_server(&["-p", "0"])));
     let mut ala = server.join("ala");
     server.program.signal(Signal::HUP);
     for _ in 0..50 {

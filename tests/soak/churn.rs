@@ -55,7 +55,7 @@ impl<'a> Member<'a> {
         self.client = self
             .server
             .connect()
-            .called(&format!("member {}", self.number));
+            .named(&format!("member {}", self.number));
         self.client.send(line);
         self.client.expect(GREETING);
         self.client.welcome = self.client.expect_json(json!({"type": "welcome"}));

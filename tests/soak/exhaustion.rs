@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::alone;
 use support::faults::Faults;
-use support::{Client, GREETING, Server, after, chat_server, json, memory, run, wait_until};
+use support::{Client, GREETING, Server, chat_server, json, memory, run, wait_until, with_setup};
 
 #[test]
 fn without_descriptors_it_waits_without_spinning_says_so_now_and_then_and_recovers() {
@@ -16,17 +16,17 @@ fn without_descriptors_it_waits_without_spinning_says_so_now_and_then_and_recove
     let mut members: Vec<Client> = (0..10)
         .map(|number| server.join(&format!("m{number}")))
         .collect();
-    server.allow_no_more_descriptors();
+    server.limit_descriptors_to_open();
     let mut waiting = server.connect();
     waiting.send("late");
     let complaint = "! nobody can connect: Too many open files";
     server.expect_log(complaint);
-    let (before, began) = (server.used(), Instant::now());
+    let (before, began) = (server.cpu_time(), Instant::now());
     wait_until("it complains once more", || {
         let said = server.program.stdout().matches(complaint).count();
         (said > 1).then(|| assert_eq!(said, 2, "it is told twice"))
     });
-    let share = (server.used() - before).as_secs_f64() / began.elapsed().as_secs_f64();
+    let share = (server.cpu_time() - before).as_secs_f64() / began.elapsed().as_secs_f64();
     assert!(share < 0.05, "{share} of a processor, for nothing");
     // Those who are here chat on meanwhile.
     members[0].send("hi");
@@ -101,8 +101,8 @@ fn without_a_thread_a_client_is_told_and_the_others_go_on() {
     let server = faults.server(chat_server(&["-p", "0"]));
     let (mut ala, mut ola) = (server.join("ala"), server.join("ola"));
     ala.expect("* ola joined");
-    server.has_threads_of(2);
-    faults.begin("pthread_create");
+    server.wait_for_member_threads(2);
+    faults.fail("pthread_create");
     for _ in 0..4 {
         let mut refused = server.connect();
         // What it has sent already does not cost it the answer.
@@ -115,7 +115,7 @@ fn without_a_thread_a_client_is_told_and_the_others_go_on() {
     server.expect_log(complaint);
     ala.send("hi");
     ola.expect("ala: hi");
-    faults.end("pthread_create");
+    faults.stop_failing("pthread_create");
     server.join("late");
     ala.skip_to("* late joined");
     server.stop();
@@ -144,13 +144,13 @@ fn a_server_that_cannot_have_one_of_its_threads_says_what_to_try_and_does_not_st
     };
     for count in 0..all {
         let faults = Faults::new();
-        faults.begin_after("pthread_create", count);
+        faults.fail_after("pthread_create", count);
         run(faults.in_command(command()))
             .expect_code(1)
             .expect_stderr("raise `ulimit -u`");
     }
     let faults = Faults::new();
-    faults.begin_after("pthread_create", all);
+    faults.fail_after("pthread_create", all);
     let server = faults.server(command());
     let mut refused = server.join("ala");
     refused.expect("! the server has no thread left: try again later");
@@ -161,7 +161,7 @@ fn a_thousand_silent_connections_keep_nobody_out() {
     let _alone = alone();
     let server = Server::start(&[]);
     // Some 20 KiB for each of those that have a seat.
-    let silent = server.takes_at_most(20 * 1024, || {
+    let silent = server.assert_memory_growth_below(20 * 1024, || {
         let silent: Vec<Client> = (0..1000).map(|_| server.connect()).collect();
         let mut ala = server.join("ala");
         ala.send("/online");
@@ -199,9 +199,9 @@ fn ten_thousand_connects_and_closes_leave_nothing_behind() {
     let _alone = alone();
     let server = Server::start(&[]);
     let mut ala = server.join("ala");
-    server.has_threads_of(1);
+    server.wait_for_member_threads(1);
     let (descriptors, threads) = (server.descriptors(), server.threads().len());
-    server.takes_at_most(20 * 1024, || {
+    server.assert_memory_growth_below(20 * 1024, || {
         for number in 0..10_000 {
             let client = server.connect();
             // Most break off, so that no port has to wait.
@@ -227,9 +227,9 @@ fn lines_that_never_end_are_not_kept() {
     let mut clients: Vec<Client> = (0..MEMBERS)
         .map(|number| server.join(&format!("m{number}")))
         .collect();
-    server.has_threads_of(MEMBERS);
+    server.wait_for_member_threads(MEMBERS);
     // Two buffers of the longest read each, and not 60 KiB more.
-    server.takes_at_most(MEMBERS as u64 * 48, || {
+    server.assert_memory_growth_below(MEMBERS as u64 * 48, || {
         for client in &mut clients {
             client.send_bytes(&[b'x'; 60 * 1024]);
         }
@@ -245,12 +245,12 @@ fn a_member_without_progress_is_cut_and_one_that_reads_slowly_gets_everything() 
     // More than the kernel takes, and less than a member may be behind.
     const LINES: usize = 300;
     let _alone = alone();
-    let server = Server::start_as(after(
+    let server = Server::start_as(with_setup(
         "ulimit -n 256",
         &chat_server(&["-p", "0", "--rate", "0"]),
     ));
-    let mut stuck = server.join_narrow("stuck");
-    let mut slow = server.join_narrow("slow");
+    let mut stuck = server.join_with_small_buffer("stuck");
+    let mut slow = server.join_with_small_buffer("slow");
     let mut speaker = server.join_json_live("speaker");
     let (began_with, _) = memory(&server.process());
     let mut said = 0;

@@ -99,7 +99,7 @@ impl Network {
         let holder = self.holders[number].id().to_string();
         command.args(["-n", "-t", &holder, path]);
         if haste() > 1 {
-            self.faults.hasten(&mut command, haste());
+            self.faults.speed_up(&mut command, haste());
         }
         command
     }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::thread;
 
 use crate::alone;
-use support::{Client, GREETING, Server, after, chat_server, json, wait_until};
+use support::{Client, GREETING, Server, chat_server, json, wait_until, with_setup};
 
 /// A line of 1,000 bytes with a number in it.
 fn long_line(number: usize) -> String {
@@ -24,7 +24,7 @@ fn say_long(speaker: &mut Client, numbers: std::ops::Range<usize>) {
 fn a_stranger_that_asks_without_end_and_reads_nothing_is_not_waited_for() {
     let _alone = alone();
     let server = Server::start(&[]);
-    let stranger = server.connect_narrow();
+    let stranger = server.connect_with_small_buffer();
     let questions = "/help\n".repeat(1000);
     let mut socket = stranger.socket();
     // The server gives it up, and so breaks the connection.
@@ -162,7 +162,7 @@ fn a_stranger_that_is_refused_gets_the_reason_even_when_it_has_more_to_send() {
     const HELPS: usize = 200;
     let _alone = alone();
     let server = Server::start(&[]);
-    let mut stranger = server.connect_narrow();
+    let mut stranger = server.connect_with_small_buffer();
     // The kernel holds back most of the answers when the connection ends, and has input that nobody reads.
     stranger.send_bytes("/help\n".repeat(HELPS).as_bytes());
     stranger.send_bytes("*\n".repeat(10_000).as_bytes());
@@ -217,7 +217,7 @@ fn the_stranger_that_has_waited_longest_gives_its_seat_to_one_more() {
 #[test]
 fn where_descriptors_are_few_the_server_says_so_and_goes_on_with_what_there_is() {
     let _alone = alone();
-    let server = Server::start_as(after("ulimit -n 64", &chat_server(&["-p", "0"])));
+    let server = Server::start_as(with_setup("ulimit -n 64", &chat_server(&["-p", "0"])));
     let warning = server.expect_log("descriptors");
     assert!(
         warning.ends_with("! 64 descriptors are enough for 24 members, not 128: raise `ulimit -n`"),
@@ -336,7 +336,7 @@ fn a_member_that_does_not_read_is_cut_with_a_reason_and_delays_nobody() {
     let _alone = alone();
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
-    let slow = server.join_narrow("slow");
+    let slow = server.join_with_small_buffer("slow");
     let mut speaker = server.join_json_live("speaker");
     ola.expect_all(&["* slow joined", "* speaker joined"]);
     let mut said = 0;
@@ -381,7 +381,7 @@ fn a_member_that_does_not_read_is_cut_with_a_reason_and_delays_nobody() {
 fn a_member_that_reads_late_but_in_time_misses_nothing() {
     let _alone = alone();
     let server = Server::start(&["--rate", "0"]);
-    let mut slow = server.join_narrow("slow");
+    let mut slow = server.join_with_small_buffer("slow");
     let mut speaker = server.join_json_live("speaker");
     slow.expect("* speaker joined");
     // More than the kernel takes, and less than a member may be behind.
@@ -423,7 +423,7 @@ fn a_long_past_does_not_cut_a_newcomer_that_reads_slowly() {
     }
     speaker.send("/online");
     speaker.expect("* 1 online: speaker");
-    let mut slow = server.join_narrow("slow");
+    let mut slow = server.join_with_small_buffer("slow");
     speaker.expect("* slow joined");
     wait_until("a thread writes to the slow one", || {
         has_writer(&server, "slow").then_some(())

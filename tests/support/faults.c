@@ -1,9 +1,11 @@
-// Makes calls of a program fail as they do on a machine that runs out of something: to be preloaded (ld.so(8)).
+// Preloaded library (ld.so(8)) that makes a program's calls fail as on a machine that has run out
+// of something.
 //
-// A call fails as long as the folder that the variable FAULTS names has a file of its name, but for as many as that file has bytes,
-// counted from the program's first. Each leaves a byte in NAME.calls.
+// The variable FAULTS names a directory. A call fails while the directory has a file with the
+// call's name. The file's size is the number of calls that succeed, counted from the program's
+// first. Each call appends a byte to NAME.calls.
 //
-// The variable HASTE says how many times as fast as usual a connection finds out that its peer has vanished.
+// The variable SPEEDUP divides the times after which a connection gives up a vanished peer.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -22,11 +24,11 @@ typedef ssize_t (*write_call)(int, const void *, size_t);
 
 static int fails(const char *name) {
     char path[4096];
-    const char *folder = getenv("FAULTS");
-    if (folder == NULL) {
+    const char *directory = getenv("FAULTS");
+    if (directory == NULL) {
         return 0;
     }
-    snprintf(path, sizeof path, "%s/%s.calls", folder, name);
+    snprintf(path, sizeof path, "%s/%s.calls", directory, name);
     off_t made = 0;
     int calls = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
     if (calls >= 0) {
@@ -37,18 +39,18 @@ static int fails(const char *name) {
         made = lseek(calls, 0, SEEK_CUR);
         close(calls);
     }
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(path, sizeof path, "%s/%s", directory, name);
     struct stat file;
     return stat(path, &file) == 0 && made > file.st_size;
 }
 
-// No thread to be had.
+// Thread limit reached.
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
     int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = dlsym(RTLD_NEXT, "pthread_create");
     return fails("pthread_create") ? EAGAIN : real(thread, attributes, start, argument);
 }
 
-// A disk that does not take what the kernel has taken already.
+// A disk that fails to write what the kernel has buffered.
 int fdatasync(int file) {
     int (*real)(int) = dlsym(RTLD_NEXT, "fdatasync");
     if (fails("fdatasync")) {
@@ -58,7 +60,7 @@ int fdatasync(int file) {
     return real(file);
 }
 
-// A file system that became read-only. Pipes, terminals and sockets go on.
+// A file system that became read-only. Pipes, terminals and sockets still work.
 ssize_t write(int file, const void *bytes, size_t count) {
     write_call real = (write_call)dlsym(RTLD_NEXT, "write");
     struct stat status;
@@ -69,17 +71,17 @@ ssize_t write(int file, const void *bytes, size_t count) {
     return real(file, bytes, count);
 }
 
-// The times of tcp(7): two in seconds, of which one is the least, and one in milliseconds.
+// The timeouts of tcp(7): two in seconds, at least 1, and one in milliseconds.
 int setsockopt(int file, int level, int name, const void *value, socklen_t length) {
     int (*real)(int, int, int, const void *, socklen_t) = dlsym(RTLD_NEXT, "setsockopt");
-    const char *variable = getenv("HASTE");
-    int haste = variable == NULL ? 1 : atoi(variable);
-    if (level != IPPROTO_TCP || length != sizeof(int) || haste <= 1) {
+    const char *variable = getenv("SPEEDUP");
+    int speedup = variable == NULL ? 1 : atoi(variable);
+    if (level != IPPROTO_TCP || length != sizeof(int) || speedup <= 1) {
         return real(file, level, name, value, length);
     }
     int time = *(const int *)value;
     if (name == TCP_KEEPIDLE || name == TCP_KEEPINTVL || name == TCP_USER_TIMEOUT) {
-        time = time > haste ? time / haste : 1;
+        time = time > speedup ? time / speedup : 1;
     }
     return real(file, level, name, &time, length);
 }

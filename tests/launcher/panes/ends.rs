@@ -15,7 +15,7 @@ use support::{Signal, wait_until};
 /// Waits until the terminal has its old modes and its main screen.
 fn expect_restored(screen: &Screen, modes: &str) {
     wait_until("the terminal is restored", || {
-        let is_plain = screen.look(|screen| {
+        let is_plain = screen.inspect(|screen| {
             !screen.alternate_screen() && !screen.bracketed_paste() && !screen.hide_cursor()
         });
         (is_plain && screen.modes() == modes).then_some(())
@@ -69,7 +69,7 @@ fn every_requested_end_restores_the_terminal_and_prints_the_summary() {
 
 /// Starts `command` on a terminal that already shows a line of text.
 fn start_below_a_line(command: &Command) -> Screen {
-    let mut shell = support::after("echo before", command);
+    let mut shell = support::with_setup("echo before", command);
     shell.envs(
         command
             .get_envs()

@@ -11,7 +11,7 @@ use support::wait_until;
 
 /// The positions of the frames' sides and corners.
 fn frames(screen: &Screen) -> Vec<(usize, usize)> {
-    screen.look(|screen| {
+    screen.inspect(|screen| {
         let (rows, columns) = screen.size();
         let all = (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column)));
         let is_frame = |&(row, column): &(u16, u16)| {
@@ -32,7 +32,7 @@ fn hostile_messages_stay_inside_the_panes_as_text() {
     screen.expect("· 3 online");
     // Some messages mention a client's name and so ring the bell.
     let all_but_the_bell = || {
-        let mut asked = screen.asked();
+        let mut asked = screen.requests();
         asked.remove("bell");
         asked
     };

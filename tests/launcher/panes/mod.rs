@@ -11,7 +11,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use support::screen::Screen;
-use support::{hearing_hangups, program, run, wait_until};
+use support::{program, run, wait_until, with_default_sighup};
 
 const CTRL_C: &str = "\x03";
 const F1: &str = "\x1bOP";
@@ -31,7 +31,7 @@ fn chat_run_in(dir: &Path, arguments: &[&str]) -> Command {
         command.env_remove(variable);
     }
     command.env("LANG", "C.UTF-8");
-    hearing_hangups(command)
+    with_default_sighup(command)
 }
 
 fn programs() -> &'static Path {
@@ -429,7 +429,9 @@ fn terminals_of_every_size_show_what_fits() {
             screen.expect("▶ chat 9");
         }
         wait_until("the panes are shown", || {
-            screen.look(vt100::Screen::alternate_screen).then_some(())
+            screen
+                .inspect(vt100::Screen::alternate_screen)
+                .then_some(())
         });
         screen.type_keys(CTRL_C);
         assert_eq!(screen.end().exit_code(), 0, "{columns}x{rows}");
@@ -451,7 +453,7 @@ fn without_utf8_and_color_the_panes_are_plain_ascii() {
     assert!(text.is_ascii(), "{text}");
     for row in 0..24 {
         for column in 0..80 {
-            let color = screen.look(|screen| screen.cell(row, column).unwrap().fgcolor());
+            let color = screen.inspect(|screen| screen.cell(row, column).unwrap().fgcolor());
             assert_eq!(color, vt100::Color::Default, "{text}");
         }
     }

@@ -1,4 +1,4 @@
-//! Running tests a second time, with a proxy in front of each server that sends every byte alone.
+//! Second run of a module's tests, with a proxy that sends every byte on its own.
 
 use std::env;
 use std::net::SocketAddr;
@@ -6,20 +6,20 @@ use std::process::Command;
 
 use crate::proxy::{Plan, Proxy};
 
-/// The environment variable that puts the proxy in front of each server. Set it to debug one test:
+/// Environment variable that puts the proxy in front of each server. Set it to debug one test:
 /// `CHAT_TEST_BYTE_BY_BYTE=1 cargo test --test server login::`.
 const VARIABLE: &str = "CHAT_TEST_BYTE_BY_BYTE";
 
-/// The proxy in front of `server` in the second run; none in the first.
+/// Starts the proxy in front of `server` in the second run; `None` in the first.
 #[track_caller]
 pub(crate) fn proxy(server: SocketAddr) -> Option<Proxy> {
-    env::var_os(VARIABLE).map(|_| Proxy::start(server, Vec::new(), Plan::apart()))
+    env::var_os(VARIABLE).map(|_| Proxy::start(server, Vec::new(), Plan::single_bytes()))
 }
 
 /// Runs the tests of these modules of the calling test program again, byte by byte.
 ///
 /// # Panics
-/// A test failed, or there was none; shows the output of the tests.
+/// Panics with the tests' output if a test fails or none matches.
 #[track_caller]
 pub fn run_again(modules: &[&str]) {
     let mut tests = Command::new(env::current_exe().expect("a test program has a path"));

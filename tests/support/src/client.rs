@@ -1,46 +1,65 @@
-//! What the client's tests need besides: the client in a pipe and on a terminal, and a server that says what it is told to.
+//! The client in a pipe and on a terminal, and a scripted server for it.
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use crate::proxy::Proxy;
+use crate::screen::Screen;
 use crate::{Client, Program, Server, Terminal, bin, byte_by_byte, program, wait_until};
 
-/// What lets a client in, as member 7, `ala`.
+/// Welcome that admits a client as `ala`, the member with ID 7.
 pub const WELCOME: &str = r#"{"type":"welcome","room":"r","token":"t","id":7,"name":"ala","count":1,"online":[{"id":7,"name":"ala"}],"seq":0}"#;
 
-/// A command that runs `chat-client` with these arguments, its stdin a pipe.
+/// A command that runs `chat-client` with these arguments and a pipe as stdin.
 pub fn chat_client(args: &[&str]) -> Command {
     let mut command = program(&bin("chat-client"));
     command.args(args).stdin(Stdio::piped());
     command
 }
 
-/// Starts a client in a pipe, for this server.
-#[track_caller]
-pub fn piped(server: &Server, args: &[&str]) -> Program {
+/// As [`chat_client`], with the address of this server before the arguments.
+pub fn chat_client_for(server: &Server, args: &[&str]) -> Command {
     let mut command = chat_client(&[&server.address.to_string()]);
     command.args(args);
-    Program::start(command)
+    command
 }
 
-/// `text` with each time of day at a line's beginning as `10:00`.
-pub fn at_ten(text: &str) -> String {
-    let mut lines = String::new();
-    for line in text.lines() {
-        let is_time = line.len() > 6
-            && line.bytes().zip(*b"00:00 ").all(|(byte, form)| match form {
-                b'0' => byte.is_ascii_digit(),
-                other => byte == other,
-            });
-        lines += if is_time { "10:00 " } else { "" };
-        lines += if is_time { &line[6..] } else { line };
-        lines.push('\n');
+/// Starts a client of this server in a pipe.
+#[track_caller]
+pub fn piped(server: &Server, args: &[&str]) -> Program {
+    Program::start(chat_client_for(server, args))
+}
+
+/// Starts a client named `ala` on a terminal of this size and waits for its welcome.
+#[track_caller]
+pub fn ala_on_screen(server: &Server, columns: u16, rows: u16) -> Screen {
+    let ala = Screen::start(&chat_client_for(server, &["-n", "ala"]), columns, rows);
+    ala.expect("* welcome, ala");
+    ala
+}
+
+/// Replaces the time of day at the beginning of each line with `10:00`.
+pub fn mask_times(text: &str) -> String {
+    let begins_with_time = |line: &str| {
+        let bytes = line.as_bytes();
+        bytes.len() > 5
+            && bytes[2] == b':'
+            && [0, 1, 3, 4].iter().all(|at| bytes[*at].is_ascii_digit())
+    };
+    let mut masked = String::new();
+    for line in text.split_inclusive('\n') {
+        let rest = if begins_with_time(line) {
+            masked += "10:00";
+            &line[5..]
+        } else {
+            line
+        };
+        masked += rest;
     }
-    lines
+    masked
 }
 
-/// A server that a test plays.
+/// A server whose part is played by the test.
 pub struct FakeServer {
     listener: TcpListener,
     proxy: Option<Proxy>,
@@ -61,30 +80,30 @@ impl FakeServer {
         address.to_string()
     }
 
-    /// A client in a pipe that joins as `ala`.
+    /// Starts a client in a pipe that joins as `ala`.
     pub fn piped(&self) -> Program {
         Program::start(chat_client(&[&self.address(), "-n", "ala"]))
     }
 
-    /// Whether somebody waits to be let in.
-    pub fn is_called(&self) -> bool {
+    /// Whether a connection waits to be accepted. If so, accepts and closes it.
+    pub fn has_pending_connection(&self) -> bool {
         self.listener.set_nonblocking(true).unwrap();
-        let called = self.listener.accept().is_ok();
+        let is_pending = self.listener.accept().is_ok();
         self.listener.set_nonblocking(false).unwrap();
-        called
+        is_pending
     }
 
-    /// The next connection.
+    /// Waits for the next connection and accepts it.
     #[track_caller]
     pub fn accept(&self) -> Client {
         self.listener.set_nonblocking(true).unwrap();
         let socket = wait_until("a client has connected", || self.listener.accept().ok()).0;
         socket.set_nonblocking(false).unwrap();
-        Client::over(socket).called("the server")
+        Client::from_socket(socket).named("the server")
     }
 
-    /// The next connection, which has said that it is `ala`, and is let in.
-    pub fn let_in(&self) -> Client {
+    /// Accepts the next connection, reads its login as `ala`, and welcomes it.
+    pub fn accept_login(&self) -> Client {
         let mut client = self.accept();
         client.expect("/json ala");
         client.send(WELCOME);
@@ -99,7 +118,7 @@ impl Terminal {
         Self::start_with(args, &[])
     }
 
-    /// Starts it with these variables in its environment.
+    /// As [`Terminal::start`], with these variables in the client's environment.
     #[track_caller]
     pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = chat_client(args);

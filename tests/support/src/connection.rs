@@ -1,35 +1,35 @@
-//! A connection to a server, which speaks line by line.
+//! A raw connection to a server that sends and expects lines.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{DEADLINE, GREETING, Value, cut, excerpt, json};
+use super::{DEADLINE, GREETING, Value, excerpt, json, truncate};
 
-/// A raw connection: what it sends and what it expects is said in lines.
+/// A client's connection, with a transcript for failing tests.
 pub struct Client {
     socket: TcpStream,
-    /// What was read and is not a whole line yet, or was not asked for.
+    /// Bytes read but not yet returned as a line.
     buffer: Vec<u8>,
     transcript: Vec<String>,
     name: String,
     broken: bool,
-    /// What a JSON client was told when it joined.
+    /// Welcome of a JSON client; null for a plain client.
     pub welcome: Value,
 }
 
 impl Client {
-    /// Connects, and says nothing.
+    /// Connects and sends nothing.
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect_timeout(&address, DEADLINE)
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
-        Self::over(socket)
+        Self::from_socket(socket)
     }
 
-    /// Takes a connection that there is.
-    pub fn over(socket: TcpStream) -> Self {
+    /// Wraps an open connection.
+    pub fn from_socket(socket: TcpStream) -> Self {
         socket.set_nodelay(true).expect("it is a TCP socket");
         socket
             .set_write_timeout(Some(DEADLINE))
@@ -44,57 +44,56 @@ impl Client {
         }
     }
 
-    /// Logs in, as [`Server::join`] does.
+    /// Logs in as a plain client, as [`Server::join`] does.
     #[track_caller]
     pub fn join(self, who: &str) -> Self {
-        let mut client = self.called(who);
-        // Who speaks first is greeted at once.
+        let mut client = self.named(who);
+        // A client that sends first is greeted at once.
         client.send(who);
         client.expect(GREETING);
         client.expect_start("* welcome, ");
         client
     }
 
-    /// Logs in, as [`Server::join_json`] does.
+    /// Logs in as a JSON client, as [`Server::join_json`] does.
     #[track_caller]
     pub fn join_json(self, who: &str) -> Self {
-        let mut client = self.called(who);
+        let mut client = self.named(who);
         client.send(&format!("/json {who}"));
         client.expect(GREETING);
         client.welcome = client.expect_json(json!({"type": "welcome"}));
         client
     }
 
-    /// The same, under this name in a failed test's output.
-    pub fn called(mut self, name: &str) -> Self {
+    /// Sets the name of this client in the output of a failing test.
+    pub fn named(mut self, name: &str) -> Self {
         self.name = name.into();
         self
     }
 
-    /// What a JSON client can come back by.
+    /// Resume token of a JSON client.
     #[track_caller]
     pub fn token(&self) -> String {
         self.welcome["token"].as_str().expect("a token").to_owned()
     }
 
-    /// Its socket.
     pub fn socket(&self) -> &TcpStream {
         &self.socket
     }
 
-    /// Its own address.
+    /// Local address of the connection.
     #[track_caller]
     pub fn address(&self) -> SocketAddr {
         self.socket.local_addr().expect("it is connected")
     }
 
-    /// Sends a line.
+    /// Sends a line and its LF.
     #[track_caller]
     pub fn send(&mut self, line: &str) {
         self.send_bytes(format!("{line}\n").as_bytes());
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     #[track_caller]
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         let text = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
@@ -104,7 +103,7 @@ impl Client {
             .unwrap_or_else(|error| panic!("{} cannot send: {error}", self.name));
     }
 
-    /// Says that it will send nothing more, and can still be sent to, as `nc -N` does.
+    /// Shuts down the sending side, as `nc -N` does at the end of input. Receiving still works.
     #[track_caller]
     pub fn finish_sending(&mut self) {
         self.transcript.push("> end of input".into());
@@ -113,14 +112,14 @@ impl Client {
             .expect("it is connected");
     }
 
-    /// Leaves in a way that is none of `/quit`'s: its token is good still.
+    /// Closes the connection without `/quit`, so the resume token stays valid.
     #[track_caller]
     pub fn hang_up(mut self) {
         self.finish_sending();
         self.lines_to_end();
     }
 
-    /// Breaks the connection, as a machine does that loses its power and comes back.
+    /// Resets the connection, as a machine does after it lost power and restarted.
     #[track_caller]
     pub fn reset(self) {
         let socket = socket2::SockRef::from(&self.socket);
@@ -129,7 +128,7 @@ impl Client {
             .expect("it is a TCP socket");
     }
 
-    /// The next line; `None` where the server has closed.
+    /// Reads the next line; `None` if the server has closed the connection.
     #[track_caller]
     pub fn line_or_end(&mut self) -> Option<String> {
         let line = self.line_or_broken();
@@ -145,7 +144,7 @@ impl Client {
         line
     }
 
-    /// The next whole line; `None` where the connection is over, however it ended.
+    /// Reads the next line; `None` if the connection was closed or reset.
     #[track_caller]
     pub fn line_or_broken(&mut self) -> Option<String> {
         let deadline = Instant::now() + DEADLINE;
@@ -186,20 +185,20 @@ impl Client {
         }
     }
 
-    /// The next line.
+    /// Reads the next line.
     #[track_caller]
     pub fn line(&mut self) -> String {
         let line = self.line_or_end();
         line.unwrap_or_else(|| panic!("{} got the end, not a line", self.name))
     }
 
-    /// All lines until the server closes.
+    /// Reads all lines until the server closes the connection.
     #[track_caller]
     pub fn lines_to_end(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.line_or_end()).collect()
     }
 
-    /// The next line is this one.
+    /// Reads the next line, which must be `line`.
     #[track_caller]
     pub fn expect(&mut self, line: &str) {
         let got = self.line();
@@ -207,12 +206,12 @@ impl Client {
             got == line,
             "{} got {:?}, not {:?}",
             self.name,
-            cut(&got),
-            cut(line)
+            truncate(&got),
+            truncate(line)
         );
     }
 
-    /// The next lines are these.
+    /// Reads the next lines, which must be `lines`.
     #[track_caller]
     pub fn expect_all(&mut self, lines: &[&str]) {
         for line in lines {
@@ -220,7 +219,7 @@ impl Client {
         }
     }
 
-    /// The next line begins so.
+    /// Reads the next line, which must begin with `start`.
     #[track_caller]
     pub fn expect_start(&mut self, start: &str) -> String {
         let got = self.line();
@@ -232,7 +231,7 @@ impl Client {
         got
     }
 
-    /// Reads on until this line comes, and gives what came before it.
+    /// Reads up to and including `line` and returns the lines before it.
     #[track_caller]
     pub fn skip_to(&mut self, line: &str) -> Vec<String> {
         let deadline = Instant::now() + DEADLINE;
@@ -240,7 +239,7 @@ impl Client {
         loop {
             assert!(
                 Instant::now() < deadline,
-                "{} got others, and not {line:?}",
+                "{} got other lines, but not {line:?}",
                 self.name
             );
             let Some(got) = self.line_or_end() else {
@@ -253,18 +252,18 @@ impl Client {
         }
     }
 
-    /// The next line is a JSON object.
+    /// Reads the next line, which must be a JSON object.
     #[track_caller]
     pub fn json(&mut self) -> Value {
         let line = self.line();
         let value: Result<Value, _> = serde_json::from_str(&line);
         match value {
             Ok(value) if value.is_object() => value,
-            _ => panic!("{} got {line:?}, no JSON object", self.name),
+            _ => panic!("{} got {line:?}, not a JSON object", self.name),
         }
     }
 
-    /// The next line is a JSON object that has these fields, and perhaps others; all of it is given back.
+    /// Reads the next line, which must be a JSON object with at least these fields, and returns it.
     #[track_caller]
     pub fn expect_json(&mut self, fields: Value) -> Value {
         let got = self.json();
@@ -280,20 +279,20 @@ impl Client {
         got
     }
 
-    /// The next line is a JSON error with this text.
+    /// Reads the next line, which must be a JSON error with this text.
     #[track_caller]
     pub fn expect_error(&mut self, text: &str) {
         self.expect_json(json!({"type": "error", "text": text}));
     }
 
-    /// The next line is a JSON event that is replayed.
+    /// Reads the next line, which must be a replayed JSON event with at least these fields.
     #[track_caller]
     pub fn expect_replay(&mut self, mut fields: Value) -> Value {
         fields["replay"] = true.into();
         self.expect_json(fields)
     }
 
-    /// The server closes, and says nothing before.
+    /// Checks that the server closes the connection without another line.
     #[track_caller]
     pub fn expect_end(&mut self) {
         let got = self.line_or_end();

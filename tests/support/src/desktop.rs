@@ -1,4 +1,4 @@
-//! A desktop of a test's own: an X server, a session bus and a window manager, and a look at what runs on it.
+//! A private desktop for a test: an X server, a session bus and a window manager.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -6,19 +6,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-pub use super::place::Process;
-use super::place::{MARK, Place};
+pub use super::sandbox::Process;
+use super::sandbox::{MARK, Sandbox};
 use super::wait::{DEADLINE, wait_at_most};
 
-/// See the top. Dropping it ends all of it.
+/// A running desktop. All of its processes end on drop.
 pub struct Desktop {
-    place: Place,
+    sandbox: Sandbox,
     display: String,
     bus: String,
     processes: Vec<Child>,
 }
 
-/// A window, as the window manager lists it.
+/// A window in the window manager's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
     pub id: String,
@@ -28,18 +28,18 @@ pub struct Window {
 impl Desktop {
     pub fn new() -> Self {
         let mut desktop = Self {
-            place: Place::new(),
+            sandbox: Sandbox::new(),
             display: String::new(),
             bus: String::new(),
             processes: Vec::new(),
         };
-        for folder in ["home", "run", "bin"] {
-            fs::create_dir(desktop.path(folder)).unwrap();
+        for directory in ["home", "run", "bin"] {
+            fs::create_dir(desktop.path(directory)).unwrap();
         }
         fs::set_permissions(desktop.path("run"), fs::Permissions::from_mode(0o700)).unwrap();
 
         let mut xvfb = Command::new("Xvfb");
-        // It takes the first display that is free, and says which one when it is ready.
+        // It takes the first free display, and prints its number when it is ready.
         xvfb.args([
             "-displayfd",
             "1",
@@ -56,7 +56,8 @@ impl Desktop {
         bus.env_remove(MARK);
         desktop.bus = desktop.start_and_read_line(bus);
 
-        // What is known to be ready before that: its check window. A window that opens between the two waits for 5 s.
+        // Its check window is no sign that openbox is ready: it exists earlier, and a window that
+        // opens in between waits for 5 s. The startup command runs later.
         let ready = desktop.path("openbox-is-ready");
         let mut openbox = desktop.command("openbox");
         openbox.args(["--sm-disable", "--startup"]);
@@ -80,32 +81,32 @@ impl Desktop {
         let stdout = process.stdout.take().unwrap();
         self.processes.push(process);
         BufReader::new(stdout).read_line(&mut line).unwrap();
-        assert!(!line.is_empty(), "{program} said nothing");
+        assert!(!line.is_empty(), "{program} printed nothing");
         line.trim().into()
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.place.path(name)
+        self.sandbox.path(name)
     }
 
-    /// The temporary folder of what runs here.
-    pub fn temporary(&self) -> PathBuf {
-        self.place.temporary()
+    /// `TMPDIR` of the programs on this desktop.
+    pub fn temp_dir(&self) -> PathBuf {
+        self.sandbox.temp_dir()
     }
 
-    /// A folder that is first on PATH here.
+    /// The first directory on `PATH` here.
     pub fn programs(&self) -> PathBuf {
         self.path("bin")
     }
 
-    /// Puts a shell script first on PATH.
+    /// Installs a shell script as a program that is found first on `PATH`.
     pub fn put_program(&self, name: &str, script: &str) {
         let path = self.programs().join(name);
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// The whole environment of what runs here.
+    /// The complete environment of the programs on this desktop.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let path = std::env::var("PATH").unwrap();
         let text = |path: PathBuf| path.to_str().unwrap().to_owned();
@@ -115,16 +116,16 @@ impl Desktop {
             ("GSETTINGS_BACKEND", "memory".into()),
             ("HOME", text(self.path("home"))),
             ("LANG", "C.UTF-8".into()),
-            (MARK, text(self.place.mark().into())),
+            (MARK, text(self.sandbox.mark().into())),
             ("NO_AT_BRIDGE", "1".into()),
             ("PATH", format!("{}:{path}", text(self.programs()))),
             ("TERM", "xterm".into()),
-            ("TMPDIR", text(self.temporary())),
+            ("TMPDIR", text(self.temp_dir())),
             ("XDG_RUNTIME_DIR", text(self.path("run"))),
         ]
     }
 
-    /// A command that runs here.
+    /// A command with this desktop's environment.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
@@ -134,7 +135,7 @@ impl Desktop {
         command
     }
 
-    /// What a tool of the desktop prints. It may fail, as when a window has just gone.
+    /// Output of a desktop tool. The tool may fail, for example if a window has just closed.
     fn ask(&self, program: &str, arguments: &[&str]) -> String {
         let mut command = self.command(program);
         let output = command
@@ -151,7 +152,7 @@ impl Desktop {
         let mut windows: Vec<Window> = list
             .lines()
             .filter_map(|line| {
-                // ID, desktop, machine, title.
+                // Columns: ID, desktop, machine, title.
                 let mut words = line.split_whitespace();
                 let id = words.next()?.into();
                 let title = words.skip(2).collect::<Vec<_>>().join(" ");
@@ -163,20 +164,20 @@ impl Desktop {
         windows
     }
 
-    /// Brings a window to the front and gives it the keyboard.
+    /// Raises a window and focuses it.
     pub fn activate(&self, window: &Window) {
         let id = u64::from_str_radix(window.id.trim_start_matches("0x"), 16).unwrap();
         wait_at_most(DEADLINE, "active window", String::new, || {
             self.ask("wmctrl", &["-ia", &window.id]);
             let active = self.ask("xdotool", &["getwindowfocus"]);
             let active = active.trim().parse::<u64>().ok()?;
-            // Some have the keyboard in a window inside of their own.
+            // Some programs move the focus to a child window.
             let owner = self.ask("xdotool", &["getactivewindow"]);
             (active == id || owner.trim().parse::<u64>().ok()? == id).then_some(())
         });
     }
 
-    /// Types a line in a window, and Enter.
+    /// Types a line and Enter in a window.
     pub fn type_in(&self, window: &Window, line: &str) {
         self.activate(window);
         self.ask("xdotool", &["type", "--delay", "5", line]);
@@ -189,13 +190,13 @@ impl Desktop {
         self.ask("xdotool", &["key", key]);
     }
 
-    /// The text that a window shows, taken as a user would: by marking it with the mouse.
+    /// Text in a window, read as a user would: by selecting it with the mouse.
     pub fn text_in(&self, window: &Window) -> String {
         self.activate(window);
-        // Else what was marked before would still be there where nothing can be marked now.
-        self.unmark();
+        // Otherwise an earlier selection would be returned if nothing can be selected now.
+        self.clear_selection();
         let [x, y, width, height] = self.geometry(window);
-        // From the end to the beginning, above which some have a menu.
+        // From the end to the beginning, since some windows have a menu above the text.
         let (right, bottom) = ((x + width - 40).to_string(), (y + height - 8).to_string());
         let (x, y) = ((x + 3).to_string(), (y + 6).to_string());
         let drag = [
@@ -217,12 +218,12 @@ impl Desktop {
         self.ask("xclip", &["-o", "-selection", "primary"])
     }
 
-    /// The width of a window in pixels, without its frame.
+    /// Width of a window in pixels, without its frame.
     pub fn width_of(&self, window: &Window) -> i32 {
         self.geometry(window)[2]
     }
 
-    /// Left edge, upper edge, width and height of a window in pixels, without its frame.
+    /// Left, top, width and height of a window in pixels, without its frame.
     pub fn geometry(&self, window: &Window) -> [i32; 4] {
         let text = self.ask("xwininfo", &["-id", &window.id]);
         let names = [
@@ -238,37 +239,38 @@ impl Desktop {
         })
     }
 
-    /// Takes the mark from what is marked: an empty one, of nobody's, stands in its place.
-    pub fn unmark(&self) {
-        // It runs until something else is marked.
-        let mut nobody = self.command("xclip");
-        nobody.args(["-i", "-selection", "primary"]);
-        nobody.env_remove(MARK);
-        nobody.stdout(Stdio::null()).stderr(Stdio::null());
-        nobody.status().unwrap();
+    /// Replaces the selection with an empty one.
+    pub fn clear_selection(&self) {
+        // xclip stays in the background until another program takes the selection.
+        let mut xclip = self.command("xclip");
+        xclip.args(["-i", "-selection", "primary"]);
+        xclip.env_remove(MARK);
+        xclip.stdout(Stdio::null()).stderr(Stdio::null());
+        xclip.status().unwrap();
     }
 
-    /// Closes a window as its close button does.
+    /// Closes a window as its close button would.
     pub fn close(&self, window: &Window) {
         self.ask("wmctrl", &["-ic", &window.id]);
     }
 
-    /// Takes a picture of the whole screen.
+    /// Saves a picture of the whole screen.
     pub fn screenshot(&self, path: &Path) {
         self.ask("import", &["-window", "root", path.to_str().unwrap()]);
     }
 
-    /// Everything that was started here and still runs.
+    /// The running processes that were started here.
     pub fn running(&self) -> Vec<Process> {
-        self.place.running()
+        self.sandbox.running()
     }
 }
 
 impl Drop for Desktop {
     fn drop(&mut self) {
-        // What a failed test has left.
-        self.place.end_all();
-        // Clients before what they use. X servers and openbox take their files with them on SIGTERM.
+        // A failed test may have left processes.
+        self.sandbox.kill_all();
+        // Clients before the servers that they use. X servers and openbox delete their files on
+        // SIGTERM.
         for mut process in self.processes.drain(..).rev() {
             let pid = rustix::process::Pid::from_child(&process);
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);

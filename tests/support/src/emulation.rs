@@ -1,37 +1,45 @@
-//! A terminal that obeys whatever it is sent, and tells what it was asked for besides to show text.
+//! An emulated terminal that obeys every sequence and records the requests beyond showing text.
 
 use std::collections::BTreeSet;
 
 use vt100::{Callbacks, Screen};
 
-/// Lines that have gone out of the top of the screen, and are kept.
+/// Number of scrollback lines to keep.
 const SCROLLBACK: usize = 10_000;
 
-/// An emulated terminal. It obeys C1 controls inside UTF-8, as VTE, kitty and WezTerm do, which vt100 by itself does not.
+/// An emulated terminal. Unlike plain vt100, it obeys C1 controls encoded in UTF-8, as VTE, kitty
+/// and WezTerm do.
 pub struct Emulation {
-    parser: vt100::Parser<Asked>,
-    /// The first byte of a character, of which the second has not come.
+    parser: vt100::Parser<Requests>,
+    /// First byte of a character whose second byte has not arrived yet.
     half: Option<u8>,
 }
 
-/// What is neither text nor a change to the screen: titles, bells, reports, the clipboard, and what vt100 does not know.
+/// Output that is neither text nor a change to the screen: titles, bells, reports, the clipboard,
+/// and sequences unknown to vt100.
 #[derive(Default)]
-struct Asked(BTreeSet<String>);
+struct Requests(BTreeSet<String>);
 
 impl Emulation {
     pub fn new(columns: u16, rows: u16) -> Self {
         Self {
-            parser: vt100::Parser::new_with_callbacks(rows, columns, SCROLLBACK, Asked::default()),
+            parser: vt100::Parser::new_with_callbacks(
+                rows,
+                columns,
+                SCROLLBACK,
+                Requests::default(),
+            ),
             half: None,
         }
     }
 
-    /// Takes what is written to the terminal, which may be cut anywhere.
+    /// Writes bytes to the terminal. They may be cut anywhere, also within a character or sequence.
     pub fn write(&mut self, bytes: &[u8]) {
         let mut obeyed = Vec::with_capacity(bytes.len());
         for &byte in bytes {
             match (self.half.take(), byte) {
-                // A C1 control is ESC and the character 64 places before its second byte (ECMA-48, 5.3).
+                // A C1 control is ESC and the character 64 places before its second byte (ECMA-48,
+                // 5.3).
                 (Some(_), 0x80..=0x9f) => obeyed.extend([0x1b, byte - 0x40]),
                 (first, 0xc2) => {
                     obeyed.extend(first);
@@ -46,8 +54,8 @@ impl Emulation {
         self.parser.process(&obeyed);
     }
 
-    /// Makes the screen this large. As in xterm, what is too wide is cut, and what is too much above the cursor goes into the scrollback; but nothing comes
-    /// back from there.
+    /// Resizes the screen. As in xterm, rows are truncated at the new width, and excess rows above
+    /// the cursor move into the scrollback. Unlike in xterm, none come back from there.
     pub fn resize(&mut self, columns: u16, rows: u16) {
         let (last, _) = self.screen().size();
         self.parser.screen_mut().set_size(last, columns);
@@ -60,7 +68,7 @@ impl Emulation {
         self.parser.screen_mut().set_size(rows, columns);
     }
 
-    /// All rows that went into the scrollback and those on the screen, as wide as they were written, without those that show nothing.
+    /// All rows in the scrollback and on the screen that are not blank, at their original width.
     pub fn all_rows(&self) -> Vec<String> {
         let mut screen = self.screen().clone();
         let (rows, _) = screen.size();
@@ -80,7 +88,7 @@ impl Emulation {
         self.parser.screen()
     }
 
-    /// What stands on it, a line for each row, without blanks at their ends.
+    /// Text on the screen, one line per row, without trailing spaces.
     pub fn text(&self) -> String {
         let screen = self.screen();
         let rows: Vec<String> = screen
@@ -90,36 +98,41 @@ impl Emulation {
         rows.join("\n")
     }
 
-    /// What it was asked for, each thing once.
-    pub fn asked(&self) -> &BTreeSet<String> {
+    /// The distinct requests so far.
+    pub fn requests(&self) -> &BTreeSet<String> {
         &self.parser.callbacks().0
     }
 
-    /// Fails unless the screen shows these lines from its top, the cursor stands below them, and nothing else was done to the terminal.
+    /// Fails unless the screen shows exactly these lines from its top, the cursor is below them,
+    /// and there were no other requests.
     #[track_caller]
     pub fn expect_only<'a>(&self, lines: impl IntoIterator<Item = &'a str>) {
         let (rows, columns) = self.screen().size();
         let mut harmless = Self::new(columns, rows);
         for line in lines {
-            assert_eq!(controls(line.as_bytes()), BTreeSet::new(), "in {line:?}");
+            assert_eq!(
+                control_sequences(line.as_bytes()),
+                BTreeSet::new(),
+                "in {line:?}"
+            );
             harmless.write(line.as_bytes());
             harmless.write(b"\r\n");
         }
         assert_eq!(self.text(), harmless.text());
-        assert_eq!(*self.asked(), BTreeSet::new(), "{}", self.text());
+        assert_eq!(*self.requests(), BTreeSet::new(), "{}", self.text());
         let [is, should_be] =
             [self, &harmless].map(|emulation| emulation.screen().state_formatted());
         assert!(is == should_be, "{:?}", String::from_utf8_lossy(&is));
     }
 }
 
-impl Asked {
+impl Requests {
     fn add(&mut self, what: String) {
         self.0.insert(what);
     }
 }
 
-impl Callbacks for Asked {
+impl Callbacks for Requests {
     fn audible_bell(&mut self, _: &mut Screen) {
         self.add("bell".into());
     }
@@ -184,28 +197,28 @@ impl Callbacks for Asked {
     }
 }
 
-/// What a client's window writes besides text and its title.
-const WINDOW: &[&str] = &[
+/// Control sequences that the client writes to a terminal, apart from its title.
+const CLIENT_SEQUENCES: &[&str] = &[
     "\r",
     "\n",
-    // The bell, for who is called or told something in private.
+    // Bell, for mentions and private messages.
     "\x07",
-    // Colours, up, home, erasing the row and what is below.
+    // Colors, cursor up, home, erase to the end of the row, right, erase below.
     "\x1b[m",
     "\x1b[A",
     "\x1b[H",
     "\x1b[K",
     "\x1b[C",
     "\x1b[J",
-    // The cursor hidden, and everything held, while it draws.
+    // Hide and show the cursor, and begin and end a synchronized update.
     "\x1b[?25l",
     "\x1b[?25h",
     "\x1b[?2026h",
     "\x1b[?2026l",
-    // Questions at the start: the background's color, and the terminal's attributes.
+    // Queries at startup: background color and device attributes.
     "\x1b]11;?\x07",
     "\x1b[c",
-    // Pastes, focus, and the title put aside; at the end all that undone.
+    // Bracketed paste, focus reports, and saving the title, each set and reset.
     "\x1b[?2004h",
     "\x1b[?2004l",
     "\x1b[?1004h",
@@ -214,11 +227,11 @@ const WINDOW: &[&str] = &[
     "\x1b[23;2t",
 ];
 
-/// Fails unless a client's window may write this.
+/// Fails if `bytes` contain a control sequence that the client must not write to a terminal.
 #[track_caller]
-pub fn expect_window(bytes: &[u8]) {
-    for found in controls(bytes) {
-        let is_known = WINDOW
+pub fn assert_client_output(bytes: &[u8]) {
+    for found in control_sequences(bytes) {
+        let is_known = CLIENT_SEQUENCES
             .iter()
             .any(|known| known.escape_default().to_string() == found);
         let title = found
@@ -231,14 +244,14 @@ pub fn expect_window(bytes: &[u8]) {
     }
 }
 
-/// All in `bytes` that is not text, each thing once: controls, C0 and C1, and the sequences that begin with them. Of those that colour text or move the cursor
-/// up, no numbers.
+/// The distinct C0 and C1 controls and escape sequences in `bytes`. The numbers of the sequences
+/// that color text or move the cursor up are left out.
 ///
 /// # Panics
-/// They are not UTF-8.
+/// Panics if `bytes` are not UTF-8.
 #[track_caller]
-pub fn controls(bytes: &[u8]) -> BTreeSet<String> {
-    let text = std::str::from_utf8(bytes).expect("what is written is UTF-8");
+pub fn control_sequences(bytes: &[u8]) -> BTreeSet<String> {
+    let text = std::str::from_utf8(bytes).expect("the output is UTF-8");
     let mut found = BTreeSet::new();
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.find(|c| c.is_control()) {

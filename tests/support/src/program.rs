@@ -1,4 +1,4 @@
-//! Programs that run: how they are started, what they write, and how they end.
+//! Running programs: their start, their output and their exit.
 
 use std::env;
 use std::io::{ErrorKind, Read, Write};
@@ -11,8 +11,8 @@ use rustix::process::{Pid, kill_process};
 
 use super::{DEADLINE, Signal, excerpt, wait_until};
 
-/// A command that runs one of this package's programs, with no input, and with nothing in its environment that
-/// changes what it does.
+/// A command that runs one of this package's programs with no input, and without the environment
+/// variables that change its behavior.
 pub fn program(path: &str) -> Command {
     let mut command = Command::new(path);
     for name in [
@@ -26,16 +26,17 @@ pub fn program(path: &str) -> Command {
         command.env_remove(name);
     }
     command.env("TERM", "xterm-256color").env("TZ", "UTC");
-    // No folder can be made there: what a client keeps over sessions is kept by the tests that are about it.
+    // No directory can be created there, so a client keeps no history or name unless a test asks it
+    // to.
     command.env("XDG_STATE_HOME", "/dev/null/state");
     command.stdin(Stdio::null());
     command
 }
 
-/// The path of one of this package's programs.
+/// Path of one of this package's programs.
 ///
-/// Cargo gives it at compile time to test crates alone, and at run time since 1.94. Otherwise the program is next to the
-/// directory of the test program.
+/// Cargo sets it at compile time only for test crates, and at run time since 1.94. Without it, the
+/// program is in the parent of the test program's directory.
 pub fn bin(name: &str) -> String {
     env::var(format!("CARGO_BIN_EXE_{name}")).unwrap_or_else(|_| {
         let tests = env::current_exe().expect("a test program has a path");
@@ -45,15 +46,16 @@ pub fn bin(name: &str) -> String {
     })
 }
 
-/// A command that runs `chat-server` with these arguments and nothing else.
+/// A command that runs `chat-server` with these arguments.
 pub fn chat_server(args: &[&str]) -> Command {
     let mut command = program(&bin("chat-server"));
     command.args(args);
     command
 }
 
-/// `command`, run by a shell after `first`, as in `ulimit -n 64`. It has the shell's process id.
-pub fn after(first: &str, command: &Command) -> Command {
+/// Runs `command` in a shell after `first`, such as `ulimit -n 64`. It replaces the shell, so it
+/// has the shell's process ID.
+pub fn with_setup(first: &str, command: &Command) -> Command {
     let mut shell = program("sh");
     shell
         .args(["-c", &format!("{first}; exec \"$@\""), "sh"])
@@ -62,11 +64,12 @@ pub fn after(first: &str, command: &Command) -> Command {
     shell
 }
 
-/// `command`, which SIGHUP ends or is handled by, although the tests may run under `nohup`. It keeps its process id.
+/// Runs `command` with the default SIGHUP disposition, even when the tests run under `nohup`. It
+/// keeps its process ID.
 ///
-/// An ignored signal is inherited, and to take it back by oneself would take `unsafe`. Not every `env` can do it, so it is
-/// asked for that only where there is a need.
-pub fn hearing_hangups(command: Command) -> Command {
+/// An ignored signal is inherited, and to reset it in this process would need `unsafe`. Not every
+/// `env` has `--default-signal`, so it is used only if SIGHUP is ignored.
+pub fn with_default_sighup(command: Command) -> Command {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status
         .lines()
@@ -83,7 +86,7 @@ pub fn hearing_hangups(command: Command) -> Command {
     env
 }
 
-/// How a program ended, and all that it wrote.
+/// A program's exit status and complete output.
 #[derive(Debug)]
 pub struct Exit {
     pub status: ExitStatus,
@@ -92,21 +95,21 @@ pub struct Exit {
 }
 
 impl Exit {
-    /// Fails unless the program ended by itself with this code.
+    /// Fails unless the program exited with this code.
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.status.code(), Some(code), "{self:#?}");
         self
     }
 
-    /// Fails unless stderr has this in it.
+    /// Fails unless stderr contains this.
     #[track_caller]
     pub fn expect_stderr(self, part: &str) -> Self {
         assert!(self.stderr.contains(part), "no {part:?} in {self:#?}");
         self
     }
 
-    /// Fails unless stdout has this in it.
+    /// Fails unless stdout contains this.
     #[track_caller]
     pub fn expect_stdout(self, part: &str) -> Self {
         assert!(self.stdout.contains(part), "no {part:?} in {self:#?}");
@@ -114,22 +117,22 @@ impl Exit {
     }
 }
 
-/// Runs a program to its end.
+/// Runs a program until it exits.
 #[track_caller]
 pub fn run(command: Command) -> Exit {
     Program::start(command).exit()
 }
 
-/// The memory that a process has, and the most that it has had so far, in KiB.
+/// Current and peak memory of a process, in KiB.
 #[cfg(target_os = "linux")]
 #[track_caller]
 pub fn memory(process: &procfs::process::Process) -> (u64, u64) {
     let status = process.status().expect("it runs");
-    let now = status.vmrss.expect("it is no kernel's thread");
+    let now = status.vmrss.expect("it is not a kernel thread");
     (now, status.vmhwm.expect("as above"))
 }
 
-/// A program that runs. It is killed when this is dropped.
+/// A running program, killed on drop.
 pub struct Program {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -140,7 +143,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it and reads its stdout and stderr. Its stdin is what `command` says.
+    /// Starts a program and reads its stdout and stderr. `command` determines its stdin.
     #[track_caller]
     pub fn start(mut command: Command) -> Self {
         command.stdout(Stdio::piped());
@@ -150,7 +153,7 @@ impl Program {
         program
     }
 
-    /// Starts it and reads its stderr alone; its stdout is where `command` says.
+    /// Starts a program and reads only its stderr. `command` determines its stdout.
     #[track_caller]
     pub fn start_unread(mut command: Command) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
@@ -171,20 +174,18 @@ impl Program {
         }
     }
 
-    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
-        // It was not waited for, so the id is still its own.
+        // It was not waited for, so the process ID is still valid.
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap_or_else(|error| panic!("{signal:?}: {error}"));
     }
 
-    /// Types a line on its stdin, which must be a pipe.
+    /// Writes a line to its stdin, which must be a pipe.
     #[track_caller]
     pub fn type_line(&mut self, line: &str) {
         self.type_bytes(format!("{line}\n").as_bytes());
@@ -197,53 +198,52 @@ impl Program {
         stdin.write_all(bytes).expect("it reads its stdin");
     }
 
-    /// Ends its stdin.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
     }
 
-    /// Its stdout, where nobody reads it yet.
+    /// Takes the unread stdout of a program started by [`Program::start_unread`].
     pub fn take_stdout(&mut self) -> ChildStdout {
-        self.child.stdout.take().expect("nobody reads stdout")
+        self.child.stdout.take().expect("stdout was not taken")
     }
 
-    /// Begins to read its stdout.
+    /// Starts to read its stdout.
     pub fn read_stdout(&mut self, stdout: impl Read + Send + 'static) {
         self.readers.push(self.out.start(stdout));
     }
 
-    /// What it has written to stdout so far.
+    /// Its stdout so far.
     pub fn stdout(&self) -> String {
         self.out.text()
     }
 
-    /// What it has written to stderr so far.
+    /// Its stderr so far.
     pub fn stderr(&self) -> String {
         self.err.text()
     }
 
-    /// Waits until `part` stands in its stdout, and gives the first line that has it.
+    /// Waits until its stdout contains `part` and returns the first line with it.
     #[track_caller]
     pub fn expect_stdout(&self, part: &str) -> String {
         self.out
             .wait(&format!("{part:?} on stdout"), |text| line_with(text, part))
     }
 
-    /// Waits until `part` stands in its stderr, and gives the first line that has it.
+    /// Waits until its stderr contains `part` and returns the first line with it.
     #[track_caller]
     pub fn expect_stderr(&self, part: &str) -> String {
         self.err
             .wait(&format!("{part:?} on stderr"), |text| line_with(text, part))
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until it exits on its own and its output has ended.
     #[track_caller]
     pub fn exit(mut self) -> Exit {
         let status = wait_until("the program has ended", || {
             self.child.try_wait().expect("it can be waited for")
         });
         for reader in self.readers.drain(..) {
-            // What it started may hold its streams open.
+            // Its child processes may hold the streams open.
             wait_until("its output has ended", || {
                 reader.is_finished().then_some(())
             });
@@ -255,7 +255,7 @@ impl Program {
         }
     }
 
-    /// Ends it by SIGKILL.
+    /// Kills it with SIGKILL.
     #[track_caller]
     pub fn kill(self) -> Exit {
         self.signal(Signal::KILL);
@@ -266,7 +266,7 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            // Where it has just ended by itself, there is nothing to kill.
+            // It may have exited since.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
@@ -280,7 +280,7 @@ impl Drop for Program {
     }
 }
 
-/// What a program has written so far to one of its streams, read by a thread as it comes.
+/// Output of a program on one stream so far, read by a thread.
 #[derive(Clone, Default)]
 pub struct Capture(Arc<(Mutex<Captured>, Condvar)>);
 
@@ -303,7 +303,7 @@ impl Capture {
                 let read = match stream.read(&mut buffer) {
                     Ok(read) => read,
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                    // A pty whose other side is gone fails instead of ending.
+                    // A pty whose other side is closed returns an error instead of end of file.
                     Err(_) => 0,
                 };
                 let mut captured = capture.lock();
@@ -321,7 +321,7 @@ impl Capture {
         String::from_utf8_lossy(&self.lock().bytes).into_owned()
     }
 
-    /// Waits until `found` finds something in the text so far.
+    /// Waits until `found` returns a value for the text so far.
     #[track_caller]
     pub fn wait<T>(&self, what: &str, mut found: impl FnMut(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + DEADLINE;
@@ -336,7 +336,7 @@ impl Capture {
                 let ended = if captured.ended { " and ended" } else { "" };
                 let lines: Vec<&str> = text.lines().collect();
                 let text = excerpt(&lines);
-                panic!("waited in vain for {what}; the program wrote{ended}:\n{text}");
+                panic!("timed out waiting for {what}; the program wrote{ended}:\n{text}");
             }
             let waited = self.0.1.wait_timeout(captured, left);
             captured = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -345,7 +345,7 @@ impl Capture {
 }
 
 fn line_with(text: &str, part: &str) -> Option<String> {
-    // The last line may be half written.
+    // The last line may be incomplete.
     let whole = &text[..text.rfind('\n')? + 1];
     whole
         .lines()

@@ -1,4 +1,5 @@
-//! A proxy between a server and its clients, which does to their bytes what networks do: takes them apart, holds them up, breaks off.
+//! A proxy between a server and its clients that splits, delays and cuts off their bytes as a
+//! network may.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,29 +13,29 @@ use socket2::SockRef;
 
 use super::{Client, DEADLINE};
 
-/// Bytes of one direction that [`Step::Apart`] sends alone. Some 10 µs each: who has more to say than this is a load, and its rest comes
-/// as it comes.
-const ALONE: usize = 256;
+/// Number of bytes that [`Step::SingleBytes`] sends one at a time in each direction. At some 10 µs
+/// per byte, a load test would take too long, so the rest is forwarded unsplit.
+const MAX_SINGLE_BYTES: usize = 256;
 
-/// What is done to the bytes of one direction of a connection, one step after the other. What comes after the last step is passed
-/// on as it comes, and so is the end of the connection, also where it breaks.
+/// A step of what is done to one direction of a connection. After the last step, all bytes are
+/// forwarded, and so is the end of the connection, whether a close or a reset.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Passes on what comes, up to the end of these bytes.
-    To(Vec<u8>),
-    /// From here on each byte is sent alone, up to [`ALONE`] of them.
-    Apart,
-    /// Passes nothing on for so long.
+    /// Forwards everything up to and including these bytes.
+    ForwardTo(Vec<u8>),
+    /// Sends the following bytes one at a time, up to [`MAX_SINGLE_BYTES`] of them.
+    SingleBytes,
+    /// Forwards nothing for this long.
     Pause(Duration),
-    /// Reads nothing until [`Proxy::go_on`].
+    /// Reads nothing until [`Proxy::resume`].
     Stall,
-    /// Ends this direction: the other one goes on.
-    End,
-    /// Breaks the connection, both ways.
+    /// Closes this direction; the other one stays open.
+    Close,
+    /// Resets the connection in both directions.
     Reset,
 }
 
-/// What is done to one connection.
+/// The steps for one connection.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// From the client to the server.
@@ -44,42 +45,44 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Each byte alone, both ways.
-    pub fn apart() -> Self {
+    /// Sends single bytes in both directions.
+    pub fn single_bytes() -> Self {
         Self {
-            up: vec![Step::Apart],
-            down: vec![Step::Apart],
+            up: vec![Step::SingleBytes],
+            down: vec![Step::SingleBytes],
         }
     }
 
-    /// `step` behind these bytes of the client's.
+    /// `step` after these bytes from the client.
     pub fn up(bytes: impl AsRef<[u8]>, step: Step) -> Self {
         Self {
-            up: vec![Step::To(bytes.as_ref().into()), step],
+            up: vec![Step::ForwardTo(bytes.as_ref().into()), step],
             down: Vec::new(),
         }
     }
 
-    /// `step` behind these bytes of the server's.
+    /// `step` after these bytes from the server.
     pub fn down(bytes: impl AsRef<[u8]>, step: Step) -> Self {
         Self {
             up: Vec::new(),
-            down: vec![Step::To(bytes.as_ref().into()), step],
+            down: vec![Step::ForwardTo(bytes.as_ref().into()), step],
         }
     }
 }
 
-/// A proxy on a port of its own. It takes no more connections when this is dropped; each that it has ends with its two sides.
+/// A proxy on a free port. When dropped, it accepts no more connections; an open one ends with its
+/// client and server.
 pub struct Proxy {
     listener: Arc<TcpListener>,
     gate: Arc<Gate>,
 }
 
 impl Proxy {
-    /// Stands before `server`. The first connections are treated by `plans`, one each, and all later ones by `others`.
+    /// Starts a proxy for `server`. The first connections follow `plans`, one each, and all later
+    /// ones follow `others`.
     #[track_caller]
     pub fn start(server: SocketAddr, plans: Vec<Plan>, others: Plan) -> Self {
-        // It needs two descriptors for each connection.
+        // Each connection needs two descriptors.
         let mut limit = getrlimit(Resource::Nofile);
         limit.current = limit.maximum;
         let _ = setrlimit(Resource::Nofile, limit);
@@ -92,7 +95,7 @@ impl Proxy {
         thread::spawn(move || {
             let mut plans = plans.into_iter().chain(std::iter::repeat(others));
             while let (Ok((client, _)), Some(plan)) = (listener.accept(), plans.next()) {
-                // Where the server is gone, the client's connection ends.
+                // If the server is gone, the client's connection is closed.
                 if let Ok(server) = TcpStream::connect(server) {
                     connect(client, server, plan, &gate);
                 }
@@ -101,26 +104,26 @@ impl Proxy {
         proxy
     }
 
-    /// Where clients connect.
+    /// Address for clients.
     pub fn address(&self) -> SocketAddr {
         self.listener.local_addr().expect("it listens")
     }
 
-    /// A connection through it.
+    /// Connects through the proxy.
     #[track_caller]
     pub fn connect(&self) -> Client {
         Client::connect(self.address())
     }
 
-    /// Waits until a connection has come to its [`Step::Stall`].
+    /// Waits until a connection has reached its [`Step::Stall`].
     #[track_caller]
     pub fn expect_stalled(&self) {
         let stalled = self.gate.wait_until(DEADLINE, |gate| gate.has_stalled);
         assert!(stalled, "no connection has stalled");
     }
 
-    /// Lets go on what has stalled.
-    pub fn go_on(&self) {
+    /// Resumes all stalled connections.
+    pub fn resume(&self) {
         self.gate.lock().is_open = true;
         self.gate.changed.notify_all();
     }
@@ -128,13 +131,13 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // On Linux, this ends the accept. Elsewhere, the thread ends with the tests.
+        // On Linux, this ends accept(2). Elsewhere, the thread ends with the test program.
         let _ = SockRef::from(&*self.listener).shutdown(Shutdown::Both);
-        self.go_on();
+        self.resume();
     }
 }
 
-/// Where connections stall.
+/// Gate at which connections stall.
 #[derive(Default)]
 struct Gate {
     state: Mutex<GateState>,
@@ -152,11 +155,11 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether that came true in time.
-    fn wait_until(&self, patience: Duration, is_true: impl Fn(&GateState) -> bool) -> bool {
+    /// Waits until `condition` holds; false after `timeout`.
+    fn wait_until(&self, timeout: Duration, condition: impl Fn(&GateState) -> bool) -> bool {
         let waited = self
             .changed
-            .wait_timeout_while(self.lock(), patience, |state| !is_true(state));
+            .wait_timeout_while(self.lock(), timeout, |state| !condition(state));
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
@@ -172,12 +175,12 @@ fn connect(client: TcpStream, server: TcpStream, plan: Plan, gate: &Arc<Gate>) {
     let (client, server) = (Arc::new(client), Arc::new(server));
     let is_broken = Arc::new(AtomicBool::new(false));
     for (from, to, steps) in [(&client, &server, plan.up), (&server, &client, plan.down)] {
-        // Or the kernel would put bytes together while it waits for the last ones to be acknowledged.
+        // Otherwise Nagle's algorithm would merge bytes while earlier ones are unacknowledged.
         to.set_nodelay(true).expect("it is a TCP socket");
         let mut direction = Direction {
             from: Arc::clone(from),
             to: Arc::clone(to),
-            alone: 0,
+            single_bytes: 0,
             is_broken: Arc::clone(&is_broken),
             gate: Arc::clone(gate),
         };
@@ -189,14 +192,14 @@ fn connect(client: TcpStream, server: TcpStream, plan: Plan, gate: &Arc<Gate>) {
 struct Direction {
     from: Arc<TcpStream>,
     to: Arc<TcpStream>,
-    /// How many bytes more are to be sent alone.
-    alone: usize,
-    /// The connection is, in whichever direction it was found.
+    /// Number of bytes still to be sent one at a time.
+    single_bytes: usize,
+    /// Whether either direction of the connection has failed.
     is_broken: Arc<AtomicBool>,
     gate: Arc<Gate>,
 }
 
-/// Why nothing more comes.
+/// Reason why a direction has ended.
 enum Over {
     Ended,
     Broken,
@@ -205,16 +208,17 @@ enum Over {
 impl Direction {
     fn run(&mut self, steps: Vec<Step>) {
         match self.follow(steps) {
-            // What was broken must not look as if it had ended.
+            // A reset connection must not look closed.
             Ok(()) | Err(Over::Ended) if self.is_broken.load(Ordering::SeqCst) => {}
             Ok(()) | Err(Over::Ended) => {
-                // Where it fails, the connection is over.
+                // It fails if the connection is gone.
                 let _ = self.to.shutdown(Shutdown::Write);
             }
             Err(Over::Broken) => {
                 self.is_broken.store(true, Ordering::SeqCst);
                 for side in [&self.from, &self.to] {
-                    // The kernel sends a reset when both threads have let it go; the other one is woken for that.
+                    // The kernel sends a reset when both threads have dropped the socket; the
+                    // shutdown wakes the other thread so that it does.
                     let _ = SockRef::from(&**side).set_linger(Some(Duration::ZERO));
                     let _ = side.shutdown(Shutdown::Read);
                 }
@@ -226,31 +230,32 @@ impl Direction {
         let mut held = Vec::new();
         for step in steps {
             match step {
-                Step::To(bytes) => held = self.pass_to(held, &bytes)?,
-                Step::Apart => self.alone = ALONE,
+                Step::ForwardTo(bytes) => held = self.forward_to(held, &bytes)?,
+                Step::SingleBytes => self.single_bytes = MAX_SINGLE_BYTES,
                 Step::Pause(time) => thread::sleep(time),
                 Step::Stall => self.gate.pass(),
-                Step::End => return Ok(()),
+                Step::Close => return Ok(()),
                 Step::Reset => return Err(Over::Broken),
             }
         }
         loop {
-            self.pass(&held)?;
+            self.forward(&held)?;
             held = self.read()?;
         }
     }
 
-    /// Passes on `held`, and what comes, up to the end of `bytes`, and gives back what was read beyond.
-    fn pass_to(&mut self, held: Vec<u8>, bytes: &[u8]) -> Result<Vec<u8>, Over> {
-        let (mut seen, mut passed) = (held, 0);
+    /// Forwards `held` and what follows, up to the end of `bytes`, and returns what was read
+    /// beyond.
+    fn forward_to(&mut self, held: Vec<u8>, bytes: &[u8]) -> Result<Vec<u8>, Over> {
+        let (mut seen, mut forwarded) = (held, 0);
         loop {
             if let Some(at) = seen.windows(bytes.len()).position(|part| part == bytes) {
                 let rest = seen.split_off(at + bytes.len());
-                self.pass(&seen[passed..])?;
+                self.forward(&seen[forwarded..])?;
                 return Ok(rest);
             }
-            self.pass(&seen[passed..])?;
-            passed = seen.len();
+            self.forward(&seen[forwarded..])?;
+            forwarded = seen.len();
             seen.extend(self.read()?);
         }
     }
@@ -267,12 +272,12 @@ impl Direction {
         }
     }
 
-    fn pass(&mut self, bytes: &[u8]) -> Result<(), Over> {
-        let (alone, rest) = bytes.split_at(self.alone.min(bytes.len()));
-        self.alone -= alone.len();
-        for byte in alone.chunks(1) {
+    fn forward(&mut self, bytes: &[u8]) -> Result<(), Over> {
+        let (single, rest) = bytes.split_at(self.single_bytes.min(bytes.len()));
+        self.single_bytes -= single.len();
+        for byte in single.chunks(1) {
             (&*self.to).write_all(byte).map_err(|_| Over::Broken)?;
-            // Whoever reads is given the time to.
+            // Gives the reader time to read the byte alone.
             thread::yield_now();
         }
         (&*self.to).write_all(rest).map_err(|_| Over::Broken)

@@ -1,11 +1,11 @@
-//! A program on a terminal of any size, and what stands on its screen: a pseudo-terminal, and an emulation that reads it.
+//! A program on a terminal of any size: a pseudo-terminal whose output an emulator shows.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use portable_pty::{
     Child, CommandBuilder, ExitStatus, MasterPty, PtyPair, PtySize, native_pty_system,
@@ -13,23 +13,21 @@ use portable_pty::{
 
 use crate::DEADLINE;
 use crate::emulation::Emulation;
+use crate::wait::POLL_INTERVAL;
 
-/// How often a screen is looked at again.
-const LOOK: Duration = Duration::from_millis(5);
-
-/// What the emulation and the reader share.
+/// Output so far, shared with the thread that reads it.
 struct Seen {
     emulation: Emulation,
     bytes: Vec<u8>,
 }
 
-/// A program on a terminal. It is killed when this is dropped.
+/// A program on a terminal, killed on drop.
 pub struct Screen {
     child: Box<dyn Child + Send + Sync>,
     keyboard: Box<dyn Write + Send>,
     terminal: Box<dyn MasterPty + Send>,
-    /// Held open, so that the terminal can be looked at when the program has ended.
-    _other_side: Box<dyn portable_pty::SlavePty + Send>,
+    /// Held open so that the terminal's modes can be read after the program has exited.
+    _slave: Box<dyn portable_pty::SlavePty + Send>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -42,7 +40,7 @@ impl Screen {
         builder.cwd(
             command
                 .get_current_dir()
-                .map_or_else(|| std::env::current_dir().expect("a folder"), Into::into),
+                .map_or_else(|| std::env::current_dir().expect("a directory"), Into::into),
         );
         for (name, value) in command.get_envs() {
             match value {
@@ -66,7 +64,7 @@ impl Screen {
                 let mut seen = into.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.bytes.extend_from_slice(&buffer[..count]);
                 held.extend_from_slice(&buffer[..count]);
-                let whole = shown_at_once(&held);
+                let whole = complete_updates(&held);
                 seen.emulation.write(&held[..whole]);
                 held.drain(..whole);
             }
@@ -77,7 +75,7 @@ impl Screen {
             child,
             keyboard: master.take_writer().expect("a writer"),
             terminal: master,
-            _other_side: slave,
+            _slave: slave,
             seen,
         }
     }
@@ -86,12 +84,11 @@ impl Screen {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The id of its process.
     pub fn pid(&self) -> u32 {
         self.child.process_id().expect("it was started")
     }
 
-    /// Types this; `\r` is Enter, `\x03` Ctrl+C, `\x1b[A` the arrow up.
+    /// Types keys: `\r` is Enter, `\x03` is Ctrl+C, `\x1b[A` is the up arrow.
     #[track_caller]
     pub fn type_keys(&mut self, keys: &str) {
         self.keyboard
@@ -99,47 +96,47 @@ impl Screen {
             .expect("the terminal is there");
     }
 
-    /// Makes the terminal this large, and the emulation with it.
+    /// Resizes the terminal and the emulator.
     #[track_caller]
     pub fn resize(&mut self, columns: u16, rows: u16) {
-        // The emulation first: what the program draws for the new size is not to meet the old one.
+        // The emulator first, so that output for the new size never meets the old size.
         self.seen().emulation.resize(columns, rows);
         self.terminal
             .resize(size(columns, rows))
             .expect("the terminal is there");
     }
 
-    /// What stands on the screen, a line for each row, without blanks at their ends.
+    /// Text on the screen, one line per row, without trailing spaces.
     pub fn text(&self) -> String {
         self.seen().emulation.text()
     }
 
-    /// What has scrolled out of the screen and what stands on it, as [`Emulation::all_rows`] has it.
+    /// Rows in the scrollback and on the screen; see [`Emulation::all_rows`].
     pub fn all_rows(&self) -> Vec<String> {
         self.seen().emulation.all_rows()
     }
 
-    /// Everything that was written to the terminal, as it came.
+    /// All bytes written to the terminal so far.
     pub fn bytes(&self) -> Vec<u8> {
         self.seen().bytes.clone()
     }
 
-    /// Asks the emulation itself: for colours, the cursor, modes.
-    pub fn look<T>(&self, ask: impl FnOnce(&vt100::Screen) -> T) -> T {
-        ask(self.seen().emulation.screen())
+    /// Calls `inspect` with the emulated screen, for its colors, cursor and modes.
+    pub fn inspect<T>(&self, inspect: impl FnOnce(&vt100::Screen) -> T) -> T {
+        inspect(self.seen().emulation.screen())
     }
 
-    /// What the terminal was asked for besides to show something, each thing once.
-    pub fn asked(&self) -> BTreeSet<String> {
-        self.seen().emulation.asked().clone()
+    /// The distinct requests beyond showing text; see [`Emulation::requests`].
+    pub fn requests(&self) -> BTreeSet<String> {
+        self.seen().emulation.requests().clone()
     }
 
-    /// The modes of the terminal line, as `stty -g` would have them.
+    /// Modes of the terminal line, as text for comparison.
     pub fn modes(&self) -> String {
         format!("{:?}", self.terminal.get_termios())
     }
 
-    /// Waits until `found` finds something in the screen's text.
+    /// Waits until `found` returns a value for the screen's text.
     #[track_caller]
     pub fn wait<T>(&self, what: &str, mut found: impl FnMut(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + DEADLINE;
@@ -150,13 +147,13 @@ impl Screen {
             }
             assert!(
                 Instant::now() < deadline,
-                "waited in vain for {what}; the screen:\n{text}"
+                "timed out waiting for {what}; the screen:\n{text}"
             );
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 
-    /// Waits until the screen has `part` in one of its rows.
+    /// Waits until the screen contains `part`.
     #[track_caller]
     pub fn expect(&self, part: &str) {
         self.wait(&format!("{part:?}"), |text| {
@@ -164,7 +161,7 @@ impl Screen {
         });
     }
 
-    /// Waits until no row of the screen has `part`.
+    /// Waits until the screen does not contain `part`.
     #[track_caller]
     pub fn expect_gone(&self, part: &str) {
         self.wait(&format!("the end of {part:?}"), |text| {
@@ -172,16 +169,17 @@ impl Screen {
         });
     }
 
-    /// Waits until the screen is exactly this. What differs in every run is taken out by `timeless` before.
+    /// Waits until the screen shows exactly `expected`, after `normalize` has replaced the parts
+    /// that differ in every run.
     #[track_caller]
-    pub fn expect_screen(&self, expected: &str, timeless: impl Fn(&str) -> String) {
+    pub fn expect_screen(&self, expected: &str, normalize: impl Fn(&str) -> String) {
         let expected = expected.trim_matches('\n');
         self.wait(&format!("this screen:\n{expected}\n"), |text| {
-            (timeless(text).trim_end_matches('\n') == expected).then_some(())
+            (normalize(text).trim_end_matches('\n') == expected).then_some(())
         });
     }
 
-    /// Waits until the program has ended.
+    /// Waits until the program has exited.
     #[track_caller]
     pub fn end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + DEADLINE;
@@ -191,10 +189,10 @@ impl Screen {
             }
             assert!(
                 Instant::now() < deadline,
-                "it does not end; the screen:\n{}",
+                "the program does not exit; the screen:\n{}",
                 self.text()
             );
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 }
@@ -202,15 +200,16 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            // Where it has just ended by itself, there is nothing to kill.
+            // It may have exited since.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
     }
 }
 
-/// How much of `bytes` a terminal shows: not the part of what is to be shown at once (DEC private mode 2026).
-fn shown_at_once(bytes: &[u8]) -> usize {
+/// Length of the part of `bytes` that a terminal shows: without an unfinished synchronized update
+/// (DEC private mode 2026).
+fn complete_updates(bytes: &[u8]) -> usize {
     let last = |mark: &[u8]| bytes.windows(mark.len()).rposition(|part| part == mark);
     match (last(b"\x1b[?2026h"), last(b"\x1b[?2026l")) {
         (Some(begin), None) => begin,

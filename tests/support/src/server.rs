@@ -1,4 +1,4 @@
-//! A server that runs, and how clients come to it.
+//! A running server, and clients that connect to it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
@@ -13,16 +13,16 @@ use super::{Client, Exit, GREETING, Program, Signal, chat_server, json};
 #[cfg(target_os = "linux")]
 use super::{memory, wait_until};
 
-/// A `chat-server` that is listening on a port of its own.
+/// A `chat-server` listening on a free port.
 pub struct Server {
     pub program: Program,
-    /// Where it is to be joined.
+    /// Address for clients: the server's, or the proxy's in a byte-by-byte run.
     pub address: SocketAddr,
     _proxy: Option<Proxy>,
 }
 
 impl Server {
-    /// Starts one on loopback, with these arguments besides.
+    /// Starts a server on loopback with these additional arguments.
     #[track_caller]
     pub fn start(args: &[&str]) -> Self {
         let mut command = chat_server(&["-p", "0"]);
@@ -30,7 +30,7 @@ impl Server {
         Self::start_as(command)
     }
 
-    /// Starts one that takes its console's lines from a pipe, and ends with it.
+    /// Starts a server with a pipe as its console; it exits when the pipe closes.
     #[track_caller]
     pub fn start_with_console(args: &[&str]) -> Self {
         let mut command = chat_server(&["-p", "0", "--supervised"]);
@@ -38,7 +38,7 @@ impl Server {
         Self::start_as(command)
     }
 
-    /// Starts `command`, which is to become a server.
+    /// Starts `command`, which runs a server, and waits until it listens.
     #[track_caller]
     pub fn start_as(command: Command) -> Self {
         let program = Program::start(command);
@@ -55,17 +55,15 @@ impl Server {
         }
     }
 
-    /// Its port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.program.pid()
     }
 
-    /// A connection that has said nothing, and read nothing, yet.
+    /// Connects; nothing has been sent or read.
     #[track_caller]
     pub fn connect(&self) -> Client {
         match self.address {
@@ -76,20 +74,20 @@ impl Server {
         }
     }
 
-    /// A connection that the kernel takes little for, when it is not read.
+    /// Connects with a small receive buffer, so that the kernel buffers little for it.
     #[track_caller]
-    pub fn connect_narrow(&self) -> Client {
+    pub fn connect_with_small_buffer(&self) -> Client {
         let socket = Socket::new(Domain::for_address(self.address), Type::STREAM, None);
         let socket = socket.expect("a socket");
-        // Before it connects, since that is when the window is agreed on.
+        // The window is negotiated by connect(2), so the size must be set before.
         socket
             .set_recv_buffer_size(4096)
             .expect("the size is allowed");
         socket.connect(&self.address.into()).expect("it listens");
-        Client::over(socket.into())
+        Client::from_socket(socket.into())
     }
 
-    /// A connection that was greeted.
+    /// Connects and reads the greeting.
     #[track_caller]
     pub fn greeted(&self) -> Client {
         let mut client = self.connect();
@@ -97,25 +95,25 @@ impl Server {
         client
     }
 
-    /// A member that gets plain lines, `who` being `NAME [GROUP]`. It has read its welcome, and no more.
+    /// Joins as a plain client and reads the welcome. `who` is `NAME [GROUP]`.
     #[track_caller]
     pub fn join(&self, who: &str) -> Client {
         self.connect().join(who)
     }
 
-    /// As [`Server::join`], by a connection that the kernel takes little for.
+    /// As [`Server::join`], with a small receive buffer.
     #[track_caller]
-    pub fn join_narrow(&self, who: &str) -> Client {
-        self.connect_narrow().join(who)
+    pub fn join_with_small_buffer(&self, who: &str) -> Client {
+        self.connect_with_small_buffer().join(who)
     }
 
-    /// A member that gets JSON lines. It has read its welcome, and no more: the past and its own joining follow.
+    /// Joins as a JSON client and reads the welcome. The replay and its own join event follow.
     #[track_caller]
     pub fn join_json(&self, who: &str) -> Client {
         self.connect().join_json(who)
     }
 
-    /// A member that gets JSON lines, and has read its own joining. For rooms without a past.
+    /// Joins as a JSON client and reads its own join event. For rooms without past messages.
     #[track_caller]
     pub fn join_json_live(&self, who: &str) -> Client {
         let mut client = self.join_json(who);
@@ -124,29 +122,29 @@ impl Server {
         client
     }
 
-    /// Who comes back with this token and has the events up to `after`. It has read its welcome, and no more.
+    /// Resumes with this token after event number `after`, and reads the welcome.
     #[track_caller]
     pub fn resume(&self, token: &str, after: u64) -> Client {
-        let mut client = self.connect().called("who came back");
+        let mut client = self.connect().named("a resumed client");
         client.send(&format!("/resume {token} {after}"));
         client.expect(GREETING);
         client.welcome = client.expect_json(json!({"type": "welcome"}));
         client
     }
 
-    /// Waits until the operator was shown `part`, and gives that line.
+    /// Waits until a line of the log contains `part` and returns the line.
     #[track_caller]
     pub fn expect_log(&self, part: &str) -> String {
         self.program.expect_stdout(part)
     }
 
-    /// Types a line on its console.
+    /// Types a line on the console.
     #[track_caller]
     pub fn type_line(&mut self, line: &str) {
         self.program.type_line(line);
     }
 
-    /// Ends it as SIGTERM does: it must exit with 0 and have written nothing to stderr.
+    /// Stops the server with SIGTERM. It must exit with 0 and an empty stderr.
     #[track_caller]
     pub fn stop(self) -> Exit {
         self.program.signal(Signal::TERM);
@@ -155,25 +153,24 @@ impl Server {
         exit
     }
 
-    /// Ends it by SIGKILL.
     #[track_caller]
     pub fn kill(self) -> Exit {
         self.program.kill()
     }
 
-    /// What the system knows of it.
+    /// The server's entry in `/proc`.
     #[cfg(target_os = "linux")]
     pub fn process(&self) -> procfs::process::Process {
         procfs::process::Process::new(self.pid().cast_signed()).expect("it runs")
     }
 
-    /// The names of its threads, as `ps -L` shows them, in order.
+    /// Sorted names of the server's threads, as `ps -L` shows them.
     #[cfg(target_os = "linux")]
     pub fn threads(&self) -> Vec<String> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("it runs");
         let mut names: Vec<String> = tasks
             .flatten()
-            // One that has ended meanwhile has no name any more.
+            // A thread that has exited since has no name.
             .filter_map(|task| std::fs::read(task.path().join("comm")).ok())
             .map(|name| String::from_utf8_lossy(&name).trim_end().to_owned())
             .collect();
@@ -182,49 +179,51 @@ impl Server {
     }
 }
 
-/// What a server uses of the machine.
+/// Resource usage.
 #[cfg(target_os = "linux")]
 impl Server {
-    /// Does `what`, during which the server may take less than `limit` KiB more memory than before.
-    ///
-    /// # Panics
-    /// It took more.
+    /// Runs `load` and checks that the server's peak memory grows by less than `limit` KiB.
     #[track_caller]
-    pub fn takes_at_most<T>(&self, limit: u64, what: impl FnOnce() -> T) -> T {
+    pub fn assert_memory_growth_below<T>(&self, limit: u64, load: impl FnOnce() -> T) -> T {
         let (before, _) = memory(&self.process());
-        let done = what();
-        let (_, most) = memory(&self.process());
-        assert!(most - before < limit, "it took {} KiB", most - before);
-        done
+        let result = load();
+        let (_, peak) = memory(&self.process());
+        assert!(
+            peak - before < limit,
+            "memory grew by {} KiB",
+            peak - before
+        );
+        result
     }
 
-    /// Waits until each of `members` has its thread, which starts a moment after the welcome.
+    /// Waits until `members` member threads run. A thread starts shortly after the welcome.
     #[track_caller]
-    pub fn has_threads_of(&self, members: usize) {
+    pub fn wait_for_member_threads(&self, members: usize) {
         wait_until("each member has a thread", || {
             let threads = self.threads();
-            let theirs = threads.iter().filter(|name| name.starts_with("c:"));
-            (theirs.count() == members).then_some(())
+            let member_threads = threads.iter().filter(|name| name.starts_with("c:"));
+            (member_threads.count() == members).then_some(())
         });
     }
 
-    /// How many descriptors are open.
+    /// Number of open file descriptors.
     #[track_caller]
     pub fn descriptors(&self) -> usize {
         self.process().fd_count().expect("it runs")
     }
 
-    /// The processor time used so far.
+    /// Processor time used so far.
     #[track_caller]
-    pub fn used(&self) -> Duration {
+    pub fn cpu_time(&self) -> Duration {
         let stat = self.process().stat().expect("it runs");
         let ticks = stat.utime + stat.stime;
         Duration::from_millis(ticks * 1000 / procfs::ticks_per_second())
     }
 
-    /// Limits the descriptors to those that are open. The server may have inherited some with higher numbers.
+    /// Sets the descriptor limit so that no more can be opened. The limit is the lowest free
+    /// number, since the server may have inherited descriptors with higher numbers.
     #[track_caller]
-    pub fn allow_no_more_descriptors(&self) {
+    pub fn limit_descriptors_to_open(&self) {
         let open = self.process().fd().expect("it runs").flatten();
         let open: Vec<i32> = open.map(|descriptor| descriptor.fd).collect();
         let limit = (0..).find(|number| !open.contains(number));

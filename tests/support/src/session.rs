@@ -1,4 +1,4 @@
-//! A `chat-run` in a terminal, and what must not be left of it.
+//! A `chat-run` session in a terminal, and checks that it cleans up.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use super::wait::{DEADLINE, wait_at_most};
 pub struct Session<'a> {
     pub desktop: &'a Desktop,
     child: Box<dyn portable_pty::Child + Send + Sync>,
-    /// Held open; without it the session would get a SIGHUP.
+    /// Held open; otherwise the session would get SIGHUP.
     _terminal: Box<dyn MasterPty + Send>,
     keyboard: Box<dyn Write + Send>,
     shown: Arc<Mutex<Vec<u8>>>,
@@ -24,12 +24,12 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Starts `chat-run` with `arguments` in a terminal of its own.
+    /// Starts `chat-run` with `arguments` in a new terminal.
     pub fn start(desktop: &'a Desktop, arguments: &[&str]) -> Self {
         Self::start_with(desktop, arguments, |_| {})
     }
 
-    /// As [`Session::start`], with a last change to the command.
+    /// As [`Session::start`], after `change` has changed the command.
     pub fn start_with(
         desktop: &'a Desktop,
         arguments: &[&str],
@@ -38,7 +38,7 @@ impl<'a> Session<'a> {
         Self::start_program(desktop, &bin("chat-run"), arguments, change)
     }
 
-    /// As [`Session::start_with`], of another program that leads to `chat-run`.
+    /// As [`Session::start_with`], for a program that runs `chat-run`.
     pub fn start_program(
         desktop: &'a Desktop,
         program: &str,
@@ -57,7 +57,7 @@ impl<'a> Session<'a> {
         for (name, value) in desktop.environment() {
             command.env(name, value);
         }
-        command.cwd(desktop.temporary());
+        command.cwd(desktop.temp_dir());
         change(&mut command);
         let child = pair.slave.spawn_command(command).unwrap();
         drop(pair.slave);
@@ -81,12 +81,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// All that the terminal was sent.
+    /// All output to the terminal so far.
     pub fn shown(&self) -> String {
         String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned()
     }
 
-    /// All that is known, for a test that fails.
+    /// Output, processes and windows, for a failing test.
     pub fn captured(&self) -> String {
         format!(
             "{}\nprocesses: {:#?}\nwindows: {:#?}",
@@ -96,7 +96,7 @@ impl<'a> Session<'a> {
         )
     }
 
-    /// Waits until there is an answer.
+    /// Waits until `answer` returns a value.
     pub fn wait_for<T>(&self, what: &str, answer: impl FnMut() -> Option<T>) -> T {
         wait_at_most(DEADLINE, what, || self.captured(), answer)
     }
@@ -108,7 +108,7 @@ impl<'a> Session<'a> {
         });
     }
 
-    /// Waits for the port of the server.
+    /// Waits for the server's port.
     pub fn port(&mut self) -> u16 {
         let port = self.wait_for("port", || {
             let shown = self.shown();
@@ -121,7 +121,7 @@ impl<'a> Session<'a> {
         port
     }
 
-    /// Waits until `names` have joined, and `count` windows are there. Gives these, in order.
+    /// Waits until `names` have joined and their windows are open. Returns the windows by title.
     pub fn wait_for_members(&mut self, names: &[&str]) -> Vec<Window> {
         self.port();
         for name in names {
@@ -130,7 +130,7 @@ impl<'a> Session<'a> {
         self.wait_for_windows(names.len())
     }
 
-    /// Waits until there are `count` windows of clients, and gives them, in order.
+    /// Waits until `count` client windows are open and returns them by title.
     pub fn wait_for_windows(&self, count: usize) -> Vec<Window> {
         self.wait_for(&format!("list of {count} windows"), || {
             let windows = self.desktop.windows("chat ");
@@ -138,7 +138,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// The process of a kind that has `argument` among its arguments.
+    /// Waits for a process of `program` with this argument.
     pub fn process(&self, program: &str, argument: &str) -> Process {
         self.wait_for(&format!("{program} with {argument}"), || {
             self.desktop.running().into_iter().find(|process| {
@@ -162,7 +162,7 @@ impl<'a> Session<'a> {
         send(pid, signal);
     }
 
-    /// Waits for the end of `chat-run`, and returns its exit code.
+    /// Waits until `chat-run` exits and returns its exit code.
     pub fn wait(&mut self) -> u32 {
         let child = &mut self.child;
         let shown = || String::from_utf8_lossy(&self.shown.lock().unwrap()).into_owned();
@@ -172,29 +172,30 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Waits until no process, window, socket or file of the session is there.
-    pub fn wait_until_nothing_is_left(&self) {
+    /// Waits until no process, window, socket or file of the session remains.
+    pub fn wait_for_cleanup(&self) {
         wait_at_most(
             DEADLINE,
             "clean end",
-            || format!("{}\nleft: {:#?}", self.captured(), self.left()),
-            || self.left().is_empty().then_some(()),
+            || format!("{}\nleft: {:#?}", self.captured(), self.leftovers()),
+            || self.leftovers().is_empty().then_some(()),
         );
     }
 
-    /// As [`Session::wait_until_nothing_is_left`], when `chat-run` has just ended: then it has waited for all that itself.
-    pub fn assert_nothing_is_left(&self) {
+    /// Checks right after `chat-run` has exited that nothing remains: it must have waited for all
+    /// of it.
+    pub fn assert_cleaned_up(&self) {
         let left: Vec<String> = self
-            .left()
+            .leftovers()
             .into_iter()
-            // The window manager may still be about to notice.
+            // The window manager may notice a closed window late.
             .filter(|thing| !thing.starts_with("window "))
             .collect();
         assert!(left.is_empty(), "left: {left:#?}\n{}", self.captured());
-        self.wait_until_nothing_is_left();
+        self.wait_for_cleanup();
     }
 
-    fn left(&self) -> Vec<String> {
+    fn leftovers(&self) -> Vec<String> {
         let mut left: Vec<String> = self
             .desktop
             .running()
@@ -203,13 +204,13 @@ impl<'a> Session<'a> {
             .collect();
         let windows = self.desktop.windows("chat ");
         left.extend(windows.iter().map(|window| format!("window {window:?}")));
-        let files = fs::read_dir(self.desktop.temporary()).unwrap().flatten();
+        let files = fs::read_dir(self.desktop.temp_dir()).unwrap().flatten();
         left.extend(files.map(|file| format!("file {}", file.path().display())));
         if let Some(port) = self.port {
             let hexadecimal = format!(":{port:04X} ");
             for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
                 let sockets = fs::read_to_string(table).unwrap_or_default();
-                // State 0A is listening.
+                // State 0A is LISTEN (proc_pid_net(5)).
                 let listening = |line: &&str| line.contains(&hexadecimal) && line.contains(" 0A ");
                 left.extend(
                     sockets

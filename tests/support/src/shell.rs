@@ -1,4 +1,4 @@
-//! A program that is started as a user does it: by a shell with job control, on a terminal, in a place of its own.
+//! A program started as a user would start it: as a job of a shell, on a terminal, in a sandbox.
 
 use std::ffi::OsString;
 use std::fs;
@@ -6,38 +6,38 @@ use std::process::Command;
 
 use rustix::process::Pid;
 
-use super::place::{MARK, Place};
+use super::sandbox::{MARK, Sandbox};
 use super::screen::Screen;
 use super::wait::{DEADLINE, wait_at_most};
 
-/// Waits for Enter, runs what it is given as a job in the foreground, writes its exit code to the file `$0`, and goes on for as long as it is
-/// looked at.
+/// Waits for Enter, runs its arguments as a foreground job, writes the exit code to the file `$0`,
+/// and keeps the terminal open for the test.
 const SCRIPT: &str =
     r#"trap : INT; printf ready; read -r enter; "$@"; echo "$?" >"$0"; exec sleep 600"#;
 
-/// Typed when all is over.
-const BEHIND: &str = "behind";
+/// Typed after the command has exited; its echo is the end of the output.
+const END_MARK: &str = "behind";
 
-/// See the top.
+/// A shell on a terminal and its command.
 pub struct Shell {
-    pub place: Place,
+    pub sandbox: Sandbox,
     pub screen: Screen,
-    /// How the terminal was before.
+    /// Terminal modes before the command started.
     modes: String,
 }
 
 impl Shell {
-    /// A shell that is about to run `command`, which has nothing in its environment by which a window could be opened, but what `environment`
-    /// has.
+    /// Starts a shell that will run `command`. Its environment has no display or tmux except what
+    /// `environment` sets.
     pub fn new(command: &[OsString], environment: &[(&str, OsString)]) -> Self {
-        let place = Place::new();
-        fs::create_dir(place.path("home")).unwrap();
+        let sandbox = Sandbox::new();
+        fs::create_dir(sandbox.path("home")).unwrap();
         let mut shell = Command::new("sh");
         shell
             .args(["-mc", SCRIPT])
-            .arg(place.path("code"))
+            .arg(sandbox.path("code"))
             .args(command);
-        shell.current_dir(place.mark());
+        shell.current_dir(sandbox.mark());
         for variable in [
             "CHAT_CONTROL_SOCKET",
             "CHAT_PASSWORD",
@@ -59,26 +59,26 @@ impl Shell {
             .env("TERM", "xterm-256color")
             .env("XDG_STATE_HOME", "/dev/null/state")
             .envs(environment.iter().map(|(name, value)| (name, value)))
-            .env("HOME", place.path("home"))
-            .env("TMPDIR", place.temporary())
-            .env(MARK, place.mark());
+            .env("HOME", sandbox.path("home"))
+            .env("TMPDIR", sandbox.temp_dir())
+            .env(MARK, sandbox.mark());
         let screen = Screen::start(&shell, 170, 50);
         screen.expect("ready");
         let modes = screen.modes();
         Self {
-            place,
+            sandbox,
             screen,
             modes,
         }
     }
 
-    /// Has it run its command.
-    pub fn go(&mut self) {
+    /// Runs the command.
+    pub fn run_command(&mut self) {
         self.screen.type_keys("\r");
     }
 
-    /// Waits for the process that becomes the command, and gets what is typed.
-    pub fn job(&self) -> Pid {
+    /// Waits until the command is in the foreground and returns its process ID.
+    pub fn foreground_pid(&self) -> Pid {
         let shell = self.screen.pid().cast_signed();
         self.wait_for("job", || {
             let status = procfs::process::Process::new(shell).ok()?.stat().ok()?;
@@ -87,50 +87,51 @@ impl Shell {
         })
     }
 
-    /// All that was written to the terminal so far.
+    /// All output to the terminal so far.
     pub fn written(&self) -> String {
         String::from_utf8_lossy(&self.screen.bytes()).into_owned()
     }
 
-    /// The exit code of the command, when it has ended; that of one that was ended by a signal is 128 and the signal's number.
-    pub fn code(&self) -> Option<i32> {
-        let code = fs::read_to_string(self.place.path("code")).ok()?;
+    /// Exit code of the command, if it has exited; 128 plus the signal's number if a signal killed
+    /// it.
+    pub fn exit_code(&self) -> Option<i32> {
+        let code = fs::read_to_string(self.sandbox.path("code")).ok()?;
         code.strip_suffix('\n')?.parse().ok()
     }
 
-    /// Waits until the command has ended and nothing is left of it, and gives the exit code.
+    /// Waits until the command has exited and cleaned up, and returns the exit code.
     pub fn end(&self) -> i32 {
-        let code = self.wait_for("end", || self.code());
-        self.wait_for("clean end", || self.left().is_empty().then_some(()));
+        let code = self.wait_for("end", || self.exit_code());
+        self.wait_for("clean end", || self.leftovers().is_empty().then_some(()));
         code
     }
 
-    /// Waits until the terminal is as a shell expects it, with what was on it before, and all that was written has been read.
-    pub fn expect_given_back(&mut self) {
+    /// Waits until the terminal has its earlier modes and screen, and all output has been read.
+    pub fn expect_terminal_restored(&mut self) {
         self.wait_for("terminal as it was", || {
-            let is_plain = self.screen.look(|screen| {
+            let is_plain = self.screen.inspect(|screen| {
                 !screen.alternate_screen() && !screen.bracketed_paste() && !screen.hide_cursor()
             });
             (is_plain && self.screen.modes() == self.modes).then_some(())
         });
-        // The terminal shows what is typed behind what was written before.
-        self.screen.type_keys(BEHIND);
+        // The terminal echoes this after all earlier output.
+        self.screen.type_keys(END_MARK);
         self.wait_for("what is typed", || {
-            self.written().ends_with(BEHIND).then_some(())
+            self.written().ends_with(END_MARK).then_some(())
         });
     }
 
-    /// What there is beside the shell.
-    pub fn left(&self) -> Vec<String> {
-        self.place.left(&[self.screen.pid().cast_signed()])
+    /// Processes except the shell, and temporary files.
+    pub fn leftovers(&self) -> Vec<String> {
+        self.sandbox.leftovers(&[self.screen.pid().cast_signed()])
     }
 
-    /// Waits until there is an answer.
+    /// Waits until `answer` returns a value.
     pub fn wait_for<T>(&self, what: &str, answer: impl FnMut() -> Option<T>) -> T {
         wait_at_most(DEADLINE, what, || self.captured(), answer)
     }
 
-    /// Everything that is known, for a test that fails.
+    /// Screen, output, modes and processes, for a failing test.
     pub fn captured(&self) -> String {
         format!(
             "the screen:\n{}\nwritten:\n{}\nmodes: {}\nand before: {}\nthere: {:#?}",
@@ -138,7 +139,7 @@ impl Shell {
             self.written().escape_debug(),
             self.screen.modes(),
             self.modes,
-            self.left()
+            self.leftovers()
         )
     }
 }

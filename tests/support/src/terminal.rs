@@ -1,4 +1,4 @@
-//! A program on a terminal, by the bytes that it writes and the modes that it sets.
+//! A program on a terminal, observed through the bytes that it writes and the modes that it sets.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -13,19 +13,19 @@ use rustix::termios::{LocalModes, Termios, tcgetattr};
 
 use super::{Capture, Signal, wait_until};
 
-/// A program on a terminal of its own, 24 lines of 100 columns. It is killed when this is dropped.
+/// A program on a terminal of 100 columns and 24 rows, killed on drop.
 pub struct Terminal {
     child: Box<dyn portable_pty::Child + Send + Sync>,
-    /// Its end is the terminal's.
+    /// Held open; the terminal closes with it.
     _master: Box<dyn MasterPty + Send>,
     keyboard: Box<dyn Write + Send>,
-    /// Held open, as the modes of a terminal that nobody holds are forgotten.
+    /// Held open, since a terminal loses its modes when no process has it open.
     line: Option<File>,
-    /// The modes that it was in before.
+    /// Terminal modes before the program started.
     modes: String,
     screen: Capture,
     reader: Option<JoinHandle<()>>,
-    /// How much of the screen's text was expected already.
+    /// Length of the output that was matched already.
     seen: usize,
 }
 
@@ -68,7 +68,7 @@ impl Terminal {
         }
     }
 
-    /// Presses keys; `\r` is Enter, `\x03` Ctrl+C.
+    /// Presses keys: `\r` is Enter, `\x03` is Ctrl+C.
     #[track_caller]
     pub fn press(&mut self, keys: impl AsRef<[u8]>) {
         self.keyboard
@@ -81,18 +81,18 @@ impl Terminal {
         self.press(format!("{line}\r"));
     }
 
-    /// Waits until `part` comes to the screen, after what was expected before.
+    /// Waits for `part` in the output after the last match.
     #[track_caller]
     pub fn expect(&mut self, part: &str) {
         let seen = self.seen;
-        let what = format!("{part:?} on the screen after its first {seen} bytes");
+        let what = format!("{part:?} in the output after its first {seen} bytes");
         self.seen = self.screen.wait(&what, |text| {
             let rest = text.get(seen..)?;
             rest.find(part).map(|at| seen + at + part.len())
         });
     }
 
-    /// All that came to the screen.
+    /// All output so far.
     pub fn text(&self) -> String {
         self.screen.text()
     }
@@ -102,7 +102,6 @@ impl Terminal {
         tcgetattr(line).expect("it is a terminal")
     }
 
-    /// Whether what is typed shows.
     pub fn echoes(&self) -> bool {
         self.modes().local_modes.contains(LocalModes::ECHO)
     }
@@ -112,12 +111,12 @@ impl Terminal {
             .child
             .process_id()
             .and_then(|pid| Pid::from_raw(pid.cast_signed()));
-        // It was not waited for, so the id is still its own.
+        // It was not waited for, so the process ID is still valid.
         kill_process(pid.expect("it runs"), signal).expect("it is ours");
     }
 
-    /// Waits until the program has ended with this code, and gives all that came to the screen. The terminal is in the modes that it
-    /// was in before.
+    /// Waits until the program exits with this code and returns all output. Checks that the
+    /// terminal modes are restored.
     #[track_caller]
     pub fn exit(mut self, code: u32) -> String {
         let status = wait_until("the program has ended", || {
@@ -125,7 +124,7 @@ impl Terminal {
         });
         assert_eq!(format!("{:?}", self.modes()), self.modes);
         self.line = None;
-        // With nobody on the terminal, its reader ends.
+        // The reader ends when no process has the terminal open.
         let reader = self.reader.take().expect("it has not ended");
         reader.join().expect("it reads on");
         assert_eq!(status.exit_code(), code, "{}", self.text());

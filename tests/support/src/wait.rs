@@ -1,15 +1,15 @@
-//! Waiting for a fact, with a deadline.
+//! Waiting for a condition, with a deadline.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything: a machine that does a lot else gets its time. A test that passes never waits for it.
+/// Longest wait for any condition, generous for a busy machine. A passing test never waits for it.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How often it is looked again.
-const LOOK: Duration = Duration::from_millis(5);
+/// Interval between two checks of a condition.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Waits until `fact` gives something; fails with `what` when it does not in time.
+/// Waits until `fact` returns a value, at most [`DEADLINE`]. `what` describes it in a failure.
 #[track_caller]
 pub fn wait_until<T>(what: &str, fact: impl FnMut() -> Option<T>) -> T {
     wait_at_most(
@@ -20,10 +20,10 @@ pub fn wait_until<T>(what: &str, fact: impl FnMut() -> Option<T>) -> T {
     )
 }
 
-/// Asks until there is an answer, and gives it.
+/// Calls `answer` until it returns a value.
 ///
 /// # Panics
-/// There is none within `deadline`; shows what was waited for, and what `captured` has.
+/// Panics after `deadline`, with `what` and the output of `captured`.
 #[track_caller]
 pub fn wait_at_most<T>(
     deadline: Duration,
@@ -41,6 +41,6 @@ pub fn wait_at_most<T>(
             "no {what} after {deadline:?}; captured:\n{}",
             captured()
         );
-        thread::sleep(LOOK);
+        thread::sleep(POLL_INTERVAL);
     }
 }

@@ -1,4 +1,5 @@
-//! The client whom a hostile server harms if it can: in a pipe or on a terminal, read or not.
+//! A client under attack by a hostile server: in a pipe or on a terminal, with its output read or
+//! not.
 
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
@@ -8,29 +9,30 @@ use std::thread;
 use portable_pty::{CommandBuilder, PtyPair, PtySize, native_pty_system};
 
 use crate::client::{FakeServer, chat_client};
-use crate::emulation::{Emulation, controls, expect_window};
+use crate::emulation::{Emulation, assert_client_output, control_sequences};
 use crate::{Program, Signal, Terminal, memory, wait_until};
 
-/// A client, by what it stands on.
-pub enum Victim {
+/// A running client in a pipe or on a terminal.
+pub enum TestClient {
     Pipe(Program),
-    Window(Terminal),
+    Terminal(Terminal),
 }
 
+/// The kind of a client's stdout.
 #[derive(Clone, Copy, Debug)]
-pub enum On {
+pub enum Output {
     Pipe,
-    Window,
+    Terminal,
 }
 
-pub const BOTH: [On; 2] = [On::Pipe, On::Window];
+pub const OUTPUTS: [Output; 2] = [Output::Pipe, Output::Terminal];
 
-impl Victim {
+impl TestClient {
     #[track_caller]
-    pub fn start(on: On, fake: &FakeServer) -> Self {
-        match on {
-            On::Pipe => Self::Pipe(fake.piped()),
-            On::Window => Self::Window(Terminal::start(&[
+    pub fn start(output: Output, fake: &FakeServer) -> Self {
+        match output {
+            Output::Pipe => Self::Pipe(fake.piped()),
+            Output::Terminal => Self::Terminal(Terminal::start(&[
                 &fake.address(),
                 "-n",
                 "ala",
@@ -43,32 +45,33 @@ impl Victim {
     pub fn expect(&mut self, part: &str) {
         match self {
             Self::Pipe(program) => drop(program.expect_stdout(part)),
-            Self::Window(terminal) => terminal.expect(part),
+            Self::Terminal(terminal) => terminal.expect(part),
         }
     }
 
-    /// Leaves as its user would.
+    /// Leaves as a user would: SIGTERM in a pipe, Ctrl+C on a terminal.
     pub fn leave(&mut self) {
         match self {
             Self::Pipe(program) => program.signal(Signal::TERM),
-            Self::Window(terminal) => terminal.press("\x03"),
+            Self::Terminal(terminal) => terminal.press("\x03"),
         }
     }
 
-    /// Waits until it has ended with this code, and gives all that it wrote, which is text: a terminal is as it was before.
+    /// Waits for exit with this code and returns the output. Checks that it contains only text and
+    /// allowed control sequences, and that the terminal is restored.
     #[track_caller]
     pub fn end(self, code: u8) -> String {
         match self {
             Self::Pipe(program) => {
                 let exit = program.exit().expect_code(code.into());
                 let wrote = exit.stdout + &exit.stderr;
-                let found = controls(wrote.replace('\n', "").as_bytes());
+                let found = control_sequences(wrote.replace('\n', "").as_bytes());
                 assert!(found.is_empty(), "{found:?}");
                 wrote
             }
-            Self::Window(terminal) => {
+            Self::Terminal(terminal) => {
                 let wrote = terminal.exit(code.into());
-                expect_window(wrote.as_bytes());
+                assert_client_output(wrote.as_bytes());
                 let mut emulation = Emulation::new(100, 24);
                 emulation.write(wrote.as_bytes());
                 let screen = emulation.screen();
@@ -82,20 +85,20 @@ impl Victim {
     }
 }
 
-/// A client whose conversation nobody reads, or whose reader forgets it.
-pub struct Unread {
+/// A client whose output is not read, or read and dropped.
+pub struct UnreadClient {
     pub child: Child,
-    /// What it stands on, where that is a terminal, and its modes before.
+    /// Its terminal, if any, and the modes before the client started.
     terminal: Option<(PtyPair, String)>,
     keyboard: Option<Box<dyn Write + Send>>,
 }
 
-impl Unread {
+impl UnreadClient {
     #[track_caller]
-    pub fn start(on: On, fake: &FakeServer) -> Self {
+    pub fn start(output: Output, fake: &FakeServer) -> Self {
         let mut command = chat_client(&[&fake.address(), "-n", "ala", "--no-reconnect"]);
-        match on {
-            On::Pipe => Self {
+        match output {
+            Output::Pipe => Self {
                 child: command
                     .stdout(Stdio::piped())
                     .stderr(Stdio::null())
@@ -104,7 +107,7 @@ impl Unread {
                 terminal: None,
                 keyboard: None,
             },
-            On::Window => {
+            Output::Terminal => {
                 let pair = native_pty_system().openpty(PtySize::default()).unwrap();
                 let mut builder = CommandBuilder::new(command.get_program());
                 builder.args(command.get_args());
@@ -122,13 +125,13 @@ impl Unread {
         }
     }
 
-    /// Types this on its terminal.
+    /// Types on its terminal.
     pub fn press(&mut self, keys: &str) {
         let keyboard = self.keyboard.as_mut().unwrap();
         keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Begins to read it; gives the last that it has written.
+    /// Starts to read its output. The returned buffer holds the last 1000 bytes of it.
     pub fn read(&mut self) -> Arc<Mutex<Vec<u8>>> {
         let mut reader: Box<dyn Read + Send> = match &self.terminal {
             Some((pair, _)) => pair.master.try_clone_reader().unwrap(),
@@ -148,7 +151,7 @@ impl Unread {
         end
     }
 
-    /// Waits until it has ended; gives its exit code. A terminal is in the modes that it was in before.
+    /// Waits for exit and returns the exit code. Checks that the terminal modes are restored.
     #[track_caller]
     pub fn end(mut self) -> Option<i32> {
         let status = wait_until("the client has ended", || self.child.try_wait().unwrap());
@@ -163,18 +166,18 @@ fn modes(pair: &PtyPair) -> String {
     format!("{:?}", pair.master.get_termios())
 }
 
-impl Drop for Unread {
+impl Drop for UnreadClient {
     fn drop(&mut self) {
         if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            // Where it has just ended by itself, there is nothing to kill.
+            // It may have exited since.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
     }
 }
 
-/// The most memory that a process has had so far, in KiB.
-pub fn most(pid: u32) -> u64 {
+/// Peak memory of a process so far, in KiB.
+pub fn peak_memory(pid: u32) -> u64 {
     let process = procfs::process::Process::new(pid.cast_signed()).unwrap();
     memory(&process).1
 }

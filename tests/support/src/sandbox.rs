@@ -1,4 +1,4 @@
-//! A place of a test's own: a folder, and a mark by which everything that was started there is told from all else on the machine.
+//! A temporary directory and an environment variable that identifies the processes started in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// Variable that says in which place a process was started, its value being [`Place::mark`].
+/// Environment variable with the sandbox of a process; the value is [`Sandbox::mark`].
 pub const MARK: &str = "CHAT_TEST_MARK";
 
-/// See the top. Dropping it ends what is left there.
-pub struct Place(TempDir);
+/// A directory and the processes marked with it, which are killed on drop.
+pub struct Sandbox(TempDir);
 
-/// A process that was started there, directly or not.
+/// A process started in a sandbox, or a descendant of one.
 #[derive(Debug, Clone)]
 pub struct Process {
     pub pid: i32,
@@ -26,33 +26,33 @@ impl Process {
     }
 }
 
-impl Place {
+impl Sandbox {
     pub fn new() -> Self {
-        let place = Self(TempDir::new().unwrap());
-        fs::create_dir(place.temporary()).unwrap();
-        place
+        let sandbox = Self(TempDir::new().unwrap());
+        fs::create_dir(sandbox.temp_dir()).unwrap();
+        sandbox
     }
 
-    /// What it is known by.
+    /// The sandbox's directory, which is also the value of [`MARK`].
     pub fn mark(&self) -> &Path {
         self.0.path()
     }
 
-    /// A file or folder in it.
+    /// Path of a file or directory in the sandbox.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    /// The temporary folder of what runs there.
-    pub fn temporary(&self) -> PathBuf {
+    /// `TMPDIR` of the processes in the sandbox.
+    pub fn temp_dir(&self) -> PathBuf {
         self.path("tmp")
     }
 
-    /// Everything that was started there and still runs.
+    /// The running processes with this sandbox's mark.
     pub fn running(&self) -> Vec<Process> {
         let mark = format!("{MARK}={}", self.mark().display());
         let is_marked = |pid: i32| {
-            // Of one that has ended there is nothing to be read.
+            // A process that has exited has no environment.
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             environment
                 .split(|&byte| byte == 0)
@@ -71,30 +71,30 @@ impl Place {
             .collect()
     }
 
-    /// All processes but those in `before`, and all temporary files.
-    pub fn left(&self, before: &[i32]) -> Vec<String> {
+    /// Descriptions of all processes except those in `before`, and of all temporary files.
+    pub fn leftovers(&self, before: &[i32]) -> Vec<String> {
         let processes = self.running().into_iter();
         let processes = processes.filter(|process| !before.contains(&process.pid));
-        let files = fs::read_dir(self.temporary()).unwrap().flatten();
+        let files = fs::read_dir(self.temp_dir()).unwrap().flatten();
         processes
             .map(|process| format!("{process:?}"))
             .chain(files.map(|file| format!("file {}", file.path().display())))
             .collect()
     }
 
-    /// Kills all that was started there.
-    pub fn end_all(&self) {
+    /// Kills all processes of the sandbox.
+    pub fn kill_all(&self) {
         for process in self.running() {
             if let Some(pid) = Pid::from_raw(process.pid) {
-                // It may have ended by itself.
+                // It may have exited already.
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for Sandbox {
     fn drop(&mut self) {
-        self.end_all();
+        self.kill_all();
     }
 }
