@@ -1,4 +1,4 @@
-//! The server's console on a terminal: the line being typed stays whole below the log.
+//! The server's console on a terminal: the line being typed stays intact below the log.
 
 #![cfg(target_os = "linux")] // Job control, and /proc.
 
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use rustix::process::{Pid, kill_process};
 use support::screen::Screen;
-use support::{Client, GREETING, Signal, chat_server, program, wait_until};
+use support::{Client, Signal, chat_server, program, wait_until};
 
 const CTRL_C: &str = "\x03";
 const CTRL_Z: &str = "\x1a";
@@ -30,15 +30,6 @@ fn address_on(screen: &Screen) -> SocketAddr {
     })
 }
 
-#[track_caller]
-fn join(address: SocketAddr, name: &str) -> Client {
-    let mut client = Client::connect(address).named(name);
-    client.send(name);
-    client.expect(GREETING);
-    client.expect_start("* welcome, ");
-    client
-}
-
 /// The last row that isn't empty.
 fn last_row(text: &str) -> &str {
     text.trim_end().lines().last().unwrap_or_default()
@@ -52,18 +43,18 @@ fn expect_last_row(screen: &Screen, expected: &str) {
 }
 
 #[test]
-fn a_half_typed_line_stays_whole_below_the_log_while_members_join_and_talk() {
+fn a_half_typed_line_stays_intact_below_the_log() {
     let (mut screen, address) = start(40, 12);
     screen.type_keys("/say half of a se");
     expect_last_row(&screen, "> /say half of a se");
-    let mut ala = join(address, "ala");
+    let mut ala = Client::connect(address).join("ala");
     let mut members = Vec::new();
     for number in 0..20 {
-        members.push(join(address, &format!("m{number}")));
+        members.push(Client::connect(address).join(&format!("m{number}")));
         ala.send(&format!(
             "message {number} is longer than a row of the screen"
         ));
-        // Whatever is on the screen, the line is below it.
+        // At every moment, the typed line is the last row.
         let text = screen.text();
         assert_eq!(last_row(&text), "> /say half of a se", "{text}");
     }
@@ -85,9 +76,9 @@ fn a_half_typed_line_stays_whole_below_the_log_while_members_join_and_talk() {
 }
 
 #[test]
-fn lines_are_edited_recalled_and_completed() {
+fn lines_can_be_edited_recalled_and_completed() {
     let (mut screen, address) = start(80, 24);
-    let mut ala = join(address, "ala");
+    let mut ala = Client::connect(address).join("ala");
     screen.expect("* ala joined");
     screen.type_keys("/sy one\x1b[H\x1b[C\x1b[Cax\x7f\x1b[F\r");
     screen.expect("> /say one");
@@ -106,9 +97,9 @@ fn lines_are_edited_recalled_and_completed() {
 }
 
 #[test]
-fn a_paste_of_several_lines_is_refused_and_one_line_waits_for_enter() {
+fn a_multi_line_paste_is_refused_and_a_single_line_waits_for_enter() {
     let (mut screen, address) = start(80, 24);
-    let mut ala = join(address, "ala");
+    let mut ala = Client::connect(address).join("ala");
     screen.type_keys("\x1b[200~/say one\n/quit\n\x1b[201~");
     screen.expect("! a paste of 2 lines was not taken");
     screen.type_keys("\x1b[200~/say three\n\x1b[201~");
@@ -118,7 +109,7 @@ fn a_paste_of_several_lines_is_refused_and_one_line_waits_for_enter() {
 }
 
 #[test]
-fn every_ending_restores_the_terminal_and_leaves_the_cursor_below_the_log() {
+fn every_exit_restores_the_terminal_and_ends_below_the_log() {
     type End = fn(&mut Screen);
     let ends: [(&str, End); 4] = [
         ("SIGTERM", |screen| signal(screen.pid(), Signal::TERM)),
@@ -160,9 +151,9 @@ fn signal(pid: u32, signal: Signal) {
 }
 
 #[test]
-fn ctrl_s_stops_the_log_alone_and_ctrl_q_continues_it() {
+fn ctrl_s_pauses_the_display_but_not_the_room_and_ctrl_q_resumes_it() {
     let (mut screen, address) = start(80, 24);
-    let mut ala = join(address, "ala");
+    let mut ala = Client::connect(address).join("ala");
     screen.expect("* ala joined");
     screen.type_keys("\x13");
     screen.type_keys("/say while stopped\r/say");
@@ -178,9 +169,9 @@ fn ctrl_s_stops_the_log_alone_and_ctrl_q_continues_it() {
 }
 
 #[test]
-fn a_narrower_terminal_shows_the_log_and_the_line_again() {
+fn a_narrower_terminal_redraws_the_log_and_the_line() {
     let (mut screen, address) = start(80, 12);
-    let mut ala = join(address, "ala");
+    let mut ala = Client::connect(address).join("ala");
     ala.send("a message that needs more than one row of a narrow terminal");
     screen.expect("narrow terminal");
     screen.type_keys("/say a line that is longer than forty columns, too");
@@ -193,7 +184,7 @@ fn a_narrower_terminal_shows_the_log_and_the_line_again() {
     screen.expect("ala: a message that needs more\n");
 }
 
-/// A shell on a terminal in which a server runs.
+/// Starts a shell on a terminal and a server in it.
 #[track_caller]
 fn shell_with_server() -> (Screen, SocketAddr) {
     let mut shell = program("bash");
@@ -209,7 +200,7 @@ fn shell_with_server() -> (Screen, SocketAddr) {
 }
 
 #[test]
-fn ctrl_z_stops_the_server_like_a_job_and_fg_brings_the_line_back() {
+fn ctrl_z_suspends_the_server_and_fg_restores_the_typed_line() {
     let (mut screen, address) = shell_with_server();
     screen.type_keys("/say begun");
     expect_last_row(&screen, "> /say begun");
@@ -219,7 +210,7 @@ fn ctrl_z_stops_the_server_like_a_job_and_fg_brings_the_line_back() {
     screen.expect("\nthe shell has it");
     screen.type_keys("fg\r");
     expect_last_row(&screen, "> /say begun");
-    let mut ala = join(address, "ala");
+    let mut ala = Client::connect(address).join("ala");
     screen.type_keys(" and ended\r");
     ala.skip_to("* the server: begun and ended");
     screen.type_keys(CTRL_C);
@@ -233,14 +224,14 @@ fn ctrl_z_stops_the_server_like_a_job_and_fg_brings_the_line_back() {
 }
 
 #[test]
-fn in_the_background_the_room_goes_on_and_leaves_the_terminal_to_the_shell() {
+fn in_the_background_the_server_runs_and_the_shell_has_the_terminal() {
     let (mut screen, address) = shell_with_server();
     screen.type_keys("/say begun");
     expect_last_row(&screen, "> /say begun");
     screen.type_keys(CTRL_Z);
     screen.expect("Stopped");
     screen.type_keys("bg\r");
-    let mut ala = join(address, "ala");
+    let mut ala = Client::connect(address).join("ala");
     screen.expect("* ala joined");
     screen.type_keys("echo the shell has it; stty -a\r");
     screen.expect("\nthe shell has it");

@@ -1,4 +1,4 @@
-//! The history file: what it holds, what a restart makes of it, and what happens where it cannot be written.
+//! The history file: its contents, restarts, damage, and failing writes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -9,37 +9,37 @@ use std::process::Command;
 use support::{Client, Exit, Server, Value, chat_server, json, run, with_setup};
 use tempfile::TempDir;
 
-/// A folder with a history file in it, or a place for one.
+/// A temporary directory for a history file.
 struct History {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl History {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder for temporary files");
-        Self { folder }
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self { directory }
     }
 
-    fn of(content: &str) -> Self {
+    fn with_content(content: &str) -> Self {
         let history = Self::new();
         history.write(content);
         history
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.path().join("room.jsonl")
+        self.directory.path().join("room.jsonl")
     }
 
     fn arg(&self) -> String {
         self.path().to_str().expect("a path in UTF-8").to_owned()
     }
 
-    /// Where it may be moved.
-    fn other(&self) -> PathBuf {
-        self.folder.path().join("other.jsonl")
+    /// Another path in the directory, to move the file to.
+    fn other_path(&self) -> PathBuf {
+        self.directory.path().join("other.jsonl")
     }
 
-    /// Does what another program may do.
+    /// Changes the file as another program might.
     fn change(&self, change: impl FnOnce(File) -> io::Result<()>) {
         let file = OpenOptions::new().append(true).open(self.path());
         change(file.expect("it is there")).expect("it can be changed");
@@ -53,7 +53,7 @@ impl History {
         fs::read_to_string(self.path()).expect("it can be read")
     }
 
-    /// The lines after the first one.
+    /// The events in the file, without the first line.
     fn events(&self) -> Vec<Value> {
         let text = self.read();
         assert!(text.ends_with('\n'), "whole lines: {text:?}");
@@ -67,7 +67,7 @@ impl History {
         Server::start(&[&["--history", &self.arg()], args].concat())
     }
 
-    /// A server that is to fail, and how it did.
+    /// Runs a server that must exit with 1.
     fn failing_server(&self) -> Exit {
         let arg = self.arg();
         run(chat_server(&["-p", "0", "--history", &arg])).expect_code(1)
@@ -87,14 +87,14 @@ fn skip_to_type(client: &mut Client, kind: &str) -> Value {
 const ROOM: &str = r#"{"type":"room","room":"0123456789abcdef"}
 "#;
 
-/// A history with a message in it.
-const ONE: &str = r#"{"type":"room","room":"0123456789abcdef"}
+/// A history with one message.
+const ONE_MESSAGE: &str = r#"{"type":"room","room":"0123456789abcdef"}
 {"type":"joined","seq":1,"time":"2026-01-31T10:00:00.123Z","id":3,"name":"ala"}
 {"type":"message","seq":2,"time":"2026-01-31T10:00:01.000Z","id":3,"from":"ala","text":"hi"}
 "#;
 
 #[test]
-fn the_file_names_the_room_and_holds_its_events_as_a_json_client_gets_them() {
+fn the_file_has_the_room_id_and_the_events_that_json_clients_receive() {
     let history = History::new();
     let server = history.server(&[]);
     let mut json = server.join_json("json 3ID12");
@@ -104,7 +104,7 @@ fn the_file_names_the_room_and_holds_its_events_as_a_json_client_gets_them() {
     loop {
         let event = json.json();
         let last = event["type"] == "left";
-        // What is for one client alone has no number, and is not kept.
+        // Answers to one client have no event number and are not stored.
         if event.get("seq").is_some() {
             events.push(event);
         }
@@ -125,12 +125,12 @@ fn the_file_names_the_room_and_holds_its_events_as_a_json_client_gets_them() {
 fn a_history_is_read_with_and_without_colors() {
     let member = r#""id":3,"name":"ala""#;
     for color in ["", r#","color":7"#, r#","color":70"#, r#","color":"red""#] {
-        let content = ONE.replace(member, &format!("{member}{color}"));
-        let history = History::of(&content);
+        let content = ONE_MESSAGE.replace(member, &format!("{member}{color}"));
+        let history = History::with_content(&content);
         let server = history.server(&[]);
         let mut ola = server.join_json("ola");
         ola.expect_replay(json!({"type": "message", "seq": 2, "from": "ala"}));
-        // No one of the past is here.
+        // Past members are not present, so the first color is free.
         ola.expect_json(json!({"type": "joined", "seq": 3, "id": 4, "color": 0}));
         server.stop();
         assert!(history.read().starts_with(&content));
@@ -138,7 +138,7 @@ fn a_history_is_read_with_and_without_colors() {
 }
 
 #[test]
-fn a_new_file_can_be_read_by_its_owner_alone() {
+fn a_new_file_is_readable_only_by_its_owner() {
     let history = History::new();
     let _server = history.server(&[]);
     let mode = fs::metadata(history.path()).unwrap().permissions().mode();
@@ -146,7 +146,7 @@ fn a_new_file_can_be_read_by_its_owner_alone() {
 }
 
 #[test]
-fn the_conversation_its_numbers_and_its_ids_go_on_after_a_restart() {
+fn messages_event_numbers_and_member_ids_continue_after_a_restart() {
     let history = History::new();
     let server = history.server(&[]);
     let mut ala = server.join_json_live("ala");
@@ -166,7 +166,11 @@ fn the_conversation_its_numbers_and_its_ids_go_on_after_a_restart() {
     ]);
     let mut ola = server.join_json("ola");
     assert_eq!(ola.welcome["room"], room);
-    assert_eq!(ola.welcome["seq"], last + 1, "plain's joining came before");
+    assert_eq!(
+        ola.welcome["seq"],
+        last + 1,
+        "plain's join event came first"
+    );
     assert_eq!(ola.welcome["id"], id + 2);
     ola.expect_json(json!({"type": "message", "id": id, "text": "before", "replay": true}));
     ola.expect_json(json!({"type": "joined", "seq": last + 2, "id": id + 2}));
@@ -180,7 +184,7 @@ fn the_conversation_its_numbers_and_its_ids_go_on_after_a_restart() {
 }
 
 #[test]
-fn rooms_without_a_history_have_ids_of_their_own() {
+fn rooms_without_a_history_file_have_different_ids() {
     let one = Server::start(&[]).join_json("ala").welcome["room"].clone();
     let other = Server::start(&[]).join_json("ala").welcome["room"].clone();
     assert!(one.as_str().is_some_and(|id| !id.is_empty()));
@@ -188,8 +192,8 @@ fn rooms_without_a_history_have_ids_of_their_own() {
 }
 
 #[test]
-fn a_torn_last_line_is_cut_off_with_a_notice() {
-    let history = History::of(&format!(r#"{ONE}{{"type":"message","seq":3,"ti"#));
+fn an_incomplete_last_line_is_removed_with_a_notice() {
+    let history = History::with_content(&format!(r#"{ONE_MESSAGE}{{"type":"message","seq":3,"ti"#));
     let server = history.server(&[]);
     server.expect_log("! the history's last line was torn: its 29 bytes were cut off");
     let mut ala = server.join("ala");
@@ -206,8 +210,8 @@ fn a_torn_last_line_is_cut_off_with_a_notice() {
 }
 
 #[test]
-fn a_first_line_that_was_torn_begins_a_new_room() {
-    let history = History::of(&ROOM[..20]);
+fn an_incomplete_first_line_starts_a_new_room() {
+    let history = History::with_content(&ROOM[..20]);
     let server = history.server(&[]);
     server.expect_log("was torn: its 20 bytes were cut off");
     let room = server.join_json("ala").welcome["room"].clone();
@@ -218,8 +222,8 @@ fn a_first_line_that_was_torn_begins_a_new_room() {
 }
 
 #[test]
-fn an_empty_file_begins_a_room() {
-    let history = History::of("");
+fn an_empty_file_starts_a_new_room() {
+    let history = History::with_content("");
     let server = history.server(&[]);
     server.join("ala");
     server.stop();
@@ -227,36 +231,45 @@ fn an_empty_file_begins_a_room() {
 }
 
 #[test]
-fn a_damaged_line_is_named_and_the_file_is_left_as_it_is() {
+fn the_number_of_a_damaged_line_is_reported_and_the_file_left_alone() {
     for (damaged, line) in [
-        (format!("{ONE}nonsense\n"), 4),
-        (format!("{ONE}\n{{\"torn"), 4),
-        (format!("{ONE}{ONE}"), 4),
-        (ONE.replace("\"seq\":2", "\"seq\":1"), 3),
-        (ONE.replace("\"id\":3,\"name\"", "\"name\""), 2),
-        (ONE.replace("2026-01-31T10:00:01.000Z", "yesterday"), 3),
-        (format!("{ONE}{{\"type\":\"error\",\"text\":\"x\"}}\n"), 4),
-        (format!("{ONE}{{\"type\":\"unheard of\"}}\n"), 4),
-        (format!("{ONE}\u{0}\u{0}\u{0}\n"), 4),
-        // Behind these there is no number for the next event, or the next member.
-        (ONE.replace("\"seq\":2", "\"seq\":18446744073709551615"), 3),
+        (format!("{ONE_MESSAGE}nonsense\n"), 4),
+        (format!("{ONE_MESSAGE}\n{{\"torn"), 4),
+        (format!("{ONE_MESSAGE}{ONE_MESSAGE}"), 4),
+        (ONE_MESSAGE.replace("\"seq\":2", "\"seq\":1"), 3),
+        (ONE_MESSAGE.replace("\"id\":3,\"name\"", "\"name\""), 2),
         (
-            ONE.replace("\"id\":3,\"name\"", "\"id\":18446744073709551615,\"name\""),
+            ONE_MESSAGE.replace("2026-01-31T10:00:01.000Z", "yesterday"),
+            3,
+        ),
+        (
+            format!("{ONE_MESSAGE}{{\"type\":\"error\",\"text\":\"x\"}}\n"),
+            4,
+        ),
+        (format!("{ONE_MESSAGE}{{\"type\":\"unheard of\"}}\n"), 4),
+        (format!("{ONE_MESSAGE}\u{0}\u{0}\u{0}\n"), 4),
+        // After these lines, there would be no number left for the next event or member.
+        (
+            ONE_MESSAGE.replace("\"seq\":2", "\"seq\":18446744073709551615"),
+            3,
+        ),
+        (
+            ONE_MESSAGE.replace("\"id\":3,\"name\"", "\"id\":18446744073709551615,\"name\""),
             2,
         ),
         (
-            format!("{ONE}{{\"type\":\"missing\",\"count\":18446744073709551613}}\n"),
+            format!("{ONE_MESSAGE}{{\"type\":\"missing\",\"count\":18446744073709551613}}\n"),
             4,
         ),
         (
-            ONE.replace("def\"", "def\",\"seq\":18446744073709551615"),
+            ONE_MESSAGE.replace("def\"", "def\",\"seq\":18446744073709551615"),
             1,
         ),
         ("Dear diary,\ntoday".into(), 1),
         ("Dear diary, today".into(), 1),
         ("{}\n".into(), 1),
     ] {
-        let history = History::of(&damaged);
+        let history = History::with_content(&damaged);
         let place = format!("{}:{line}: ", history.arg());
         history.failing_server().expect_stderr(&place);
         assert_eq!(history.read(), damaged, "untouched");
@@ -264,44 +277,44 @@ fn a_damaged_line_is_named_and_the_file_is_left_as_it_is() {
 }
 
 #[test]
-fn a_line_is_as_long_as_an_event_may_be_or_damaged() {
+fn a_line_longer_than_the_longest_event_counts_as_damaged() {
     const LONGEST: usize = 64 * 1024;
-    // Blanks at the end of a line mean nothing.
+    // Spaces at the end of a line are ignored.
     let padded = |length: usize| {
-        let message = ONE.lines().last().expect("it has lines");
+        let message = ONE_MESSAGE.lines().last().expect("it has lines");
         let message = message.replace("\"seq\":2", "\"seq\":3");
-        let blanks = " ".repeat(length - message.len() - 1);
-        format!("{message}{blanks}\n")
+        let spaces = " ".repeat(length - message.len() - 1);
+        format!("{message}{spaces}\n")
     };
-    let history = History::of(&format!("{ONE}{}", padded(LONGEST)));
+    let history = History::with_content(&format!("{ONE_MESSAGE}{}", padded(LONGEST)));
     assert_eq!(history.server(&[]).join_json("ola").welcome["seq"], 3);
 
-    let damaged = format!("{ONE}{}", padded(LONGEST + 1));
-    let history = History::of(&damaged);
+    let damaged = format!("{ONE_MESSAGE}{}", padded(LONGEST + 1));
+    let history = History::with_content(&damaged);
     let place = format!("{}:4: longer than any event", history.arg());
     history.failing_server().expect_stderr(&place);
     assert_eq!(history.read(), damaged, "untouched");
 }
 
 #[test]
-fn a_line_without_an_end_takes_no_memory() {
+fn a_huge_line_without_an_ending_is_not_read_into_memory() {
     const TAIL: u64 = 64 * 1024 * 1024;
-    let history = History::of(ONE);
-    // Nothing of it is on the disk: it is read as zeros.
-    history.change(|file| file.set_len(ONE.len() as u64 + TAIL));
+    let history = History::with_content(ONE_MESSAGE);
+    // A sparse file, read as zeros.
+    history.change(|file| file.set_len(ONE_MESSAGE.len() as u64 + TAIL));
     let server = history.server(&[]);
     server.expect_log(&format!("was torn: its {TAIL} bytes were cut off"));
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid()));
     if let Ok(status) = status {
-        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let most = most.and_then(|most| most.trim().strip_suffix(" kB"));
-        let kib: u64 = most.expect("it is told").parse().expect("a number");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        let kib: u64 = peak.expect("Linux has it").parse().expect("a number");
         assert!(kib < 32 * 1024, "{kib} KiB");
     }
     server.stop();
-    assert_eq!(history.events().len(), 3, "and the shutdown");
+    assert_eq!(history.events().len(), 3, "two events and the shutdown");
 
-    // What is not a history at all is not one that was torn.
+    // A file of zeros is not a history with an incomplete line.
     let file = File::create(history.path()).expect("it can be written");
     file.set_len(TAIL).expect("it can be long");
     history
@@ -310,23 +323,23 @@ fn a_line_without_an_end_takes_no_memory() {
 }
 
 #[test]
-fn what_a_damaged_line_says_does_not_control_the_operators_terminal() {
-    let history = History::of(&format!(
-        "{ONE}{}\n",
+fn the_error_for_a_damaged_line_has_no_control_characters() {
+    let history = History::with_content(&format!(
+        "{ONE_MESSAGE}{}\n",
         r#"{"type":"\u001b]0;title\u0007\u202e"}"#
     ));
     let exit = history.failing_server().expect_stderr(":4: ");
-    let said = exit.stderr.trim_end();
+    let error = exit.stderr.trim_end();
     assert!(
-        !said.contains(|c: char| c.is_control() || c == '\u{202e}'),
-        "{said:?}"
+        !error.contains(|c: char| c.is_control() || c == '\u{202e}'),
+        "{error:?}"
     );
 }
 
 #[test]
-fn a_damaged_line_that_is_not_utf8_is_named() {
+fn a_line_that_is_not_utf8_is_reported_by_its_number() {
     let history = History::new();
-    let mut damaged = ONE.as_bytes().to_vec();
+    let mut damaged = ONE_MESSAGE.as_bytes().to_vec();
     damaged.extend(b"\xff\xfe\n");
     fs::write(history.path(), &damaged).unwrap();
     history.failing_server().expect_stderr(":4: not UTF-8");
@@ -349,13 +362,13 @@ fn a_second_server_on_the_same_file_does_not_start() {
 
 #[test]
 fn a_file_that_cannot_be_opened_says_why_and_what_to_try() {
-    let folder = History::new();
+    let history = History::new();
     for (path, why) in [
         (
-            folder.folder.path().join("missing/room.jsonl"),
+            history.directory.path().join("missing/room.jsonl"),
             "No such file or directory",
         ),
-        (folder.folder.path().into(), "Is a directory"),
+        (history.directory.path().into(), "Is a directory"),
     ] {
         let path = path.to_str().unwrap();
         run(chat_server(&["-p", "0", "--history", path]))
@@ -367,25 +380,25 @@ fn a_file_that_cannot_be_opened_says_why_and_what_to_try() {
 }
 
 #[test]
-fn what_is_no_file_cannot_be_a_history() {
+fn only_a_regular_file_can_be_a_history() {
     let history = History::new();
     let status = Command::new("mkfifo").arg(history.path()).status().unwrap();
     assert!(status.success());
     history
         .failing_server()
         .expect_stderr("is not a file that can hold a history");
-    // It would be read without end.
+    // Reading it would never end.
     run(chat_server(&["-p", "0", "--history", "/dev/zero"]))
         .expect_code(1)
         .expect_stderr("is not a file that can hold a history");
 }
 
 #[test]
-fn what_a_member_is_sent_is_in_the_file_already() {
+fn an_event_is_written_before_it_is_sent_to_members() {
     let history = History::new();
     let server = history.server(&["--rate", "0"]);
     let mut first = server.join_json("first");
-    // It takes some time until all of them are sent something, and the first is sent it first.
+    // Many recipients make delivery slow, and the first member receives each event first.
     let _others: Vec<Client> = (0..100)
         .map(|number| server.join(&format!("m{number}")))
         .collect();
@@ -395,12 +408,12 @@ fn what_a_member_is_sent_is_in_the_file_already() {
         while first.json()["text"] != *text {}
         assert!(
             history.read().contains(&text),
-            "{text} was sent before it was kept"
+            "{text} was sent before it was stored"
         );
     }
 }
 
-/// A server whose file may have so many bytes; its limit can be lifted later.
+/// Starts a server whose files may have at most `bytes` bytes, until [`lift_limit`].
 fn server_with_little_space(history: &History, bytes: u64, args: &[&str]) -> Server {
     let arg = history.arg();
     let command = chat_server(&[&["-p", "0", "--history", &arg], args].concat());
@@ -418,10 +431,11 @@ fn lift_limit(server: &Server) {
     assert!(status.expect("prlimit is there").success());
 }
 
+/// Start of the notice about a failing write.
 const FAILED: &str = "* the server: the history cannot be written: ";
 
 #[test]
-fn a_file_that_cannot_be_written_is_told_once_and_the_chat_goes_on() {
+fn a_failing_write_is_reported_once_and_the_chat_continues() {
     let history = History::new();
     let server = server_with_little_space(&history, 1000, &[]);
     let mut ala = server.join("ala");
@@ -431,14 +445,14 @@ fn a_file_that_cannot_be_written_is_told_once_and_the_chat_goes_on() {
     for _ in 0..10 {
         ala.send(&text);
     }
-    let mut heard: Vec<String> = (0..11).map(|_| ola.line()).collect();
+    let mut received: Vec<String> = (0..11).map(|_| ola.line()).collect();
     ala.send("/quit");
-    heard.extend(ola.skip_to("* ala left"));
-    let (told, said): (Vec<&String>, Vec<&String>) =
-        heard.iter().partition(|line| line.starts_with('*'));
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].starts_with(FAILED), "{told:?}");
-    assert_eq!(said.len(), 10, "all that was said came");
+    received.extend(ola.skip_to("* ala left"));
+    let (notices, messages): (Vec<&String>, Vec<&String>) =
+        received.iter().partition(|line| line.starts_with('*'));
+    assert_eq!(notices.len(), 1, "{notices:?}");
+    assert!(notices[0].starts_with(FAILED), "{notices:?}");
+    assert_eq!(messages.len(), 10, "all messages arrived");
     drop(ola);
     let exit = server.stop();
     assert_eq!(
@@ -448,15 +462,15 @@ fn a_file_that_cannot_be_written_is_told_once_and_the_chat_goes_on() {
         1,
         "{exit:?}"
     );
-    // Whole lines only, in order, as far as there was space.
-    let kept = history.events();
+    // Only whole lines, in order, as far as there was space.
+    let stored = history.events();
     assert!(history.read().len() <= 1000);
-    let seqs = kept.iter().map(|event| event["seq"].as_u64().unwrap());
-    assert!(seqs.eq(1..=kept.len() as u64), "{kept:#?}");
+    let seqs = stored.iter().map(|event| event["seq"].as_u64().unwrap());
+    assert!(seqs.eq(1..=stored.len() as u64), "{stored:#?}");
 }
 
 #[test]
-fn what_was_waiting_is_written_when_that_is_possible_again() {
+fn queued_events_are_written_when_the_file_is_writable_again() {
     let history = History::new();
     let server = server_with_little_space(&history, 500, &[]);
     let mut ala = server.join("ala");
@@ -475,23 +489,23 @@ fn what_was_waiting_is_written_when_that_is_possible_again() {
     let events = history.events();
     let seqs = events.iter().map(|event| event["seq"].as_u64().unwrap());
     assert!(seqs.eq(1..=events.len() as u64), "{events:#?}");
-    let said = events
+    let messages = events
         .iter()
         .filter(|event| event["type"] == "message")
         .count();
-    assert_eq!(said, 21);
+    assert_eq!(messages, 21);
 }
 
 #[test]
-fn what_was_waiting_is_written_at_the_end_where_that_is_possible() {
+fn queued_events_are_written_at_shutdown_if_possible() {
     let history = History::new();
     let server = server_with_little_space(&history, 500, &[]);
     let mut ala = server.join_json_live("ala");
     ala.send(&"x".repeat(500));
     skip_to_type(&mut ala, "server");
     lift_limit(&server);
-    let said = server.stop().stdout;
-    assert!(!said.contains("are not in the history"), "{said}");
+    let log = server.stop().stdout;
+    assert!(!log.contains("are not in the history"), "{log}");
     let last = skip_to_type(&mut ala, "shutdown")["seq"].as_u64().unwrap();
     let events = history.events();
     let seqs = events.iter().map(|event| event["seq"].as_u64().unwrap());
@@ -499,7 +513,7 @@ fn what_was_waiting_is_written_at_the_end_where_that_is_possible() {
 }
 
 #[test]
-fn what_the_disk_did_not_take_is_told_at_the_end() {
+fn events_that_could_not_be_written_are_counted_at_shutdown() {
     let history = History::new();
     let server = server_with_little_space(&history, 500, &[]);
     let mut ala = server.join_json_live("ala");
@@ -509,15 +523,15 @@ fn what_the_disk_did_not_take_is_told_at_the_end() {
     skip_to_type(&mut ala, "server");
     let exit = server.stop();
     let last = skip_to_type(&mut ala, "shutdown")["seq"].as_u64().unwrap();
-    let kept = history.events().last().unwrap()["seq"].as_u64().unwrap();
-    let count = last - kept;
+    let stored = history.events().last().unwrap()["seq"].as_u64().unwrap();
+    let count = last - stored;
     exit.expect_stdout(&format!(
         "! the last {count} events are not in the history: File too large"
     ));
 }
 
 #[test]
-fn beyond_what_may_wait_the_number_of_missing_events_is_kept() {
+fn events_beyond_the_queue_limit_are_recorded_as_a_count() {
     const MESSAGES: usize = 1500;
     let history = History::new();
     let server = server_with_little_space(&history, 500, &["--rate", "0"]);
@@ -526,7 +540,7 @@ fn beyond_what_may_wait_the_number_of_missing_events_is_kept() {
         ala.send(&format!("{number:01000}"));
     }
     ala.expect_start(FAILED);
-    // All was said before the limit is lifted.
+    // All messages are accepted before the limit is lifted.
     ala.send("/online");
     ala.expect("* 1 online: ala");
     lift_limit(&server);
@@ -543,24 +557,24 @@ fn beyond_what_may_wait_the_number_of_missing_events_is_kept() {
         .filter_map(|event| event["count"].as_u64())
         .collect();
     assert_eq!(missing.len(), 1, "{missing:?}");
-    let known = events
+    let stored = events
         .iter()
         .filter(|event| event["seq"].as_u64().is_some_and(|seq| seq <= last))
         .count() as u64;
-    assert_eq!(known + missing[0], last, "each event is there or counted");
+    assert_eq!(stored + missing[0], last, "each event is stored or counted");
 
-    // And the file is a good one.
+    // The file is valid.
     let server = history.server(&[]);
     let json = server.join_json("json");
     assert_eq!(
         json.welcome["seq"],
         last + 2,
-        "json's joining, the shutdown, and nothing else"
+        "only json's join event and the shutdown followed"
     );
 }
 
 #[test]
-fn numbers_that_were_given_while_the_disk_was_full_are_not_given_again() {
+fn event_numbers_used_while_the_disk_was_full_are_not_reused() {
     let ends: [fn(Server) -> Exit; 2] = [Server::kill, Server::stop];
     for end in ends {
         let history = History::new();
@@ -583,18 +597,18 @@ fn numbers_that_were_given_while_the_disk_was_full_are_not_given_again() {
             let event: Value = serde_json::from_str(&line).unwrap();
             seen = event["seq"].as_u64().unwrap();
         }
-        let kept = history.events().last().unwrap()["seq"].as_u64().unwrap();
-        assert!(kept < seen, "{kept}");
+        let stored = history.events().last().unwrap()["seq"].as_u64().unwrap();
+        assert!(stored < seen, "{stored}");
 
         let server = history.server(&[]);
-        let lost = seen - kept;
+        let lost = seen - stored;
         server.expect_log(&format!(
             "! the last {lost} events are not in the history: they could not be written"
         ));
         let ola = server.join_json("ola");
         assert_eq!(ola.welcome["seq"], seen);
         let id = |client: &Client| client.welcome["id"].as_u64().unwrap();
-        assert!(id(&ola) > id(&ala), "nor an id");
+        assert!(id(&ola) > id(&ala), "member IDs are not reused either");
         drop(ola);
         server.stop();
         let events = history.events();
@@ -604,26 +618,29 @@ fn numbers_that_were_given_while_the_disk_was_full_are_not_given_again() {
 
         let server = history.server(&[]);
         server.join("ala");
-        let said = server.stop().stdout;
-        assert!(!said.contains("are not in the history"), "{said}");
+        let log = server.stop().stdout;
+        assert!(!log.contains("are not in the history"), "{log}");
     }
 }
 
 #[test]
-fn a_first_line_that_was_made_by_somebody_else_is_left_as_it_is() {
-    let history = History::of(ONE);
-    let server = server_with_little_space(&history, ONE.len() as u64, &[]);
+fn an_existing_first_line_is_kept_when_a_write_fails() {
+    let history = History::with_content(ONE_MESSAGE);
+    let server = server_with_little_space(&history, ONE_MESSAGE.len() as u64, &[]);
     let mut ala = server.join("ala");
     ala.skip_to("* end of the past messages");
     ala.expect_start(FAILED);
     drop(ala);
     server.stop();
-    assert_eq!(history.read(), ONE);
+    assert_eq!(history.read(), ONE_MESSAGE);
 }
 
 #[test]
-fn numbers_of_missing_events_are_not_given_again() {
-    let history = History::of(&format!("{ONE}{}\n", r#"{"type":"missing","count":7}"#));
+fn event_numbers_of_missing_events_are_not_reused() {
+    let history = History::with_content(&format!(
+        "{ONE_MESSAGE}{}\n",
+        r#"{"type":"missing","count":7}"#
+    ));
     let server = history.server(&[]);
     assert_eq!(server.join_json("ola").welcome["seq"], 9);
 }
@@ -632,18 +649,18 @@ const ALTERED: &str = "another program has changed the history file";
 const MOVED: &str = "the history file was moved, replaced or deleted";
 
 #[test]
-fn what_another_program_does_to_the_file_is_told_once_and_the_chat_goes_on() {
-    type Meddling = fn(&History);
-    let meddlings: [(Meddling, &str); 6] = [
+fn a_change_by_another_program_is_reported_once_and_chat_continues() {
+    type Change = fn(&History);
+    let changes: [(Change, &str); 6] = [
         (
-            |history| fs::rename(history.path(), history.other()).unwrap(),
+            |history| fs::rename(history.path(), history.other_path()).unwrap(),
             MOVED,
         ),
         (|history| fs::remove_file(history.path()).unwrap(), MOVED),
         (
             |history| {
-                fs::copy(history.path(), history.other()).unwrap();
-                fs::rename(history.other(), history.path()).unwrap();
+                fs::copy(history.path(), history.other_path()).unwrap();
+                fs::rename(history.other_path(), history.path()).unwrap();
             },
             MOVED,
         ),
@@ -654,40 +671,40 @@ fn what_another_program_does_to_the_file_is_told_once_and_the_chat_goes_on() {
             ALTERED,
         ),
     ];
-    let rooms = meddlings.map(|(meddle, told)| {
+    let rooms = changes.map(|(change, notice)| {
         let history = History::new();
         let server = history.server(&[]);
         let ala = server.join("ala");
-        meddle(&history);
-        (history, server, ala, meddle, told)
+        change(&history);
+        (history, server, ala, change, notice)
     });
-    for (history, server, mut ala, meddle, told) in rooms {
-        // Without anybody's saying anything.
-        ala.expect_start(&format!("* the server: {told}"));
-        server.expect_log(&format!("! {told}"));
-        if told == ALTERED {
-            meddle(&history);
+    for (history, server, mut ala, change, notice) in rooms {
+        // The notice comes without further activity.
+        ala.expect_start(&format!("* the server: {notice}"));
+        server.expect_log(&format!("! {notice}"));
+        if notice == ALTERED {
+            change(&history);
         }
         ala.send_bytes(b"hi\n/online\n");
         ala.expect("* 1 online: ala");
         drop(ala);
-        let said = server.stop().stdout;
-        assert_eq!(said.matches(&format!("! {told}")).count(), 1, "{said}");
+        let log = server.stop().stdout;
+        assert_eq!(log.matches(&format!("! {notice}")).count(), 1, "{log}");
     }
 }
 
 #[test]
-fn what_is_said_goes_to_the_file_where_it_was_moved() {
+fn a_moved_history_file_keeps_receiving_events() {
     let history = History::new();
     let server = history.server(&[]);
     let mut ala = server.join("ala");
-    fs::rename(history.path(), history.other()).unwrap();
+    fs::rename(history.path(), history.other_path()).unwrap();
     ala.expect_start(&format!("* the server: {MOVED}"));
     ala.send_bytes(b"hi\n/online\n");
     ala.expect("* 1 online: ala");
     drop(ala);
     server.stop();
-    fs::rename(history.other(), history.path()).unwrap();
+    fs::rename(history.other_path(), history.path()).unwrap();
     let events = history.events();
     let kinds = events.iter().map(|event| event["type"].as_str().unwrap());
     assert!(
@@ -697,7 +714,7 @@ fn what_is_said_goes_to_the_file_where_it_was_moved() {
 }
 
 #[test]
-fn in_a_file_that_was_emptied_the_room_goes_on() {
+fn a_room_continues_in_a_history_file_that_was_truncated() {
     let history = History::new();
     let server = history.server(&[]);
     let mut ala = server.join_json_live("ala");
@@ -723,11 +740,11 @@ fn in_a_file_that_was_emptied_the_room_goes_on() {
     assert_eq!(ola.welcome["room"], ala.welcome["room"]);
     assert_eq!(ola.welcome["seq"], last);
     let id = |client: &Client| client.welcome["id"].as_u64().unwrap();
-    assert!(id(&ola) > id(&ala), "no id is given again");
+    assert!(id(&ola) > id(&ala), "no member ID is reused");
 }
 
 #[test]
-fn a_file_that_was_cut_short_is_not_filled_up_where_it_cannot_be_written() {
+fn a_truncated_file_is_not_padded_when_the_next_write_fails() {
     let history = History::new();
     let server = server_with_little_space(&history, 1000, &[]);
     let mut ala = server.join("ala");
@@ -740,6 +757,6 @@ fn a_file_that_was_cut_short_is_not_filled_up_where_it_cannot_be_written() {
     drop(ala);
     server.stop();
     for event in history.events() {
-        assert_ne!(event["type"], "joined", "it was cut off");
+        assert_ne!(event["type"], "joined", "that line was truncated");
     }
 }

@@ -1,12 +1,12 @@
-//! Nobody speaks as another: whoever comes at the same moment, a name has one holder, and everybody sees the same one.
+//! Races for a name: a name has one holder at a time, and all members agree on the holder.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
-use support::{Client, Server, Value, json};
+use support::{Client, GREETING, Server, Value, json};
 
-/// Reads on to the answer to a request for a name. Returns whether `client`, which has this ID if it is a member, now has
-/// the name.
+/// Reads up to the answer to a login or rename, and returns whether `client` got the name. `id` is
+/// the client's ID if it is a member already.
 #[track_caller]
 fn has_won(client: &mut Client, id: &Value) -> bool {
     loop {
@@ -24,7 +24,8 @@ fn has_won(client: &mut Client, id: &Value) -> bool {
     }
 }
 
-/// Has two sides try for the same names at the same moments, and asserts that each time one of them gets it.
+/// Lets two sides try for the same name at the same moment in each round, and checks that exactly
+/// one gets it.
 fn race(
     rounds: usize,
     one: impl FnMut(usize) -> bool + Send,
@@ -39,7 +40,7 @@ fn race(
     });
     let (one, other) = (one.expect("it tries"), other.expect("it tries"));
     for (round, (one, other)) in one.into_iter().zip(other).enumerate() {
-        assert!(one != other, "round {round}: both or none have it: {one}");
+        assert!(one != other, "round {round}: both or neither got it: {one}");
     }
 }
 
@@ -49,7 +50,7 @@ fn try_each(
     from: &Receiver<()>,
     mut side: impl FnMut(usize) -> bool,
 ) -> Vec<bool> {
-    // Where one side has failed, so does the other.
+    // If one side fails, the other one fails too.
     let meet = || {
         to.send(()).expect("the other side tries as well");
         from.recv().expect("the other side tries as well");
@@ -59,33 +60,32 @@ fn try_each(
         side(round)
     });
     let won = each.collect();
-    // What one has won in the end is not free before the other has tried.
+    // The winner of the last round keeps the name until the other side has tried.
     meet();
     won
 }
 
-/// One side that logs in under a name of its own spelling, and stays for the round.
+/// A side that logs in with a new connection in each round, with its own spelling of the name.
 fn newcomer(server: &Server, name: &str) -> impl FnMut(usize) -> bool + Send {
-    let mut here = None;
+    let mut member = None;
     move |round| {
         let mut client = server.connect();
         client.send(&format!("/json {name}{round}"));
-        // The greeting.
-        client.line();
+        client.expect(GREETING);
         let has_won = has_won(&mut client, &Value::Null);
-        drop(here.replace(client));
+        drop(member.replace(client));
         has_won
     }
 }
 
 #[test]
-fn of_two_who_come_at_once_for_one_name_one_gets_it_a_thousand_times() {
+fn one_of_two_simultaneous_logins_gets_the_name() {
     let server = Server::start(&[]);
     race(1000, newcomer(&server, "ala"), newcomer(&server, "AlA"));
     server.stop();
 }
 
-/// One side that is here and takes one name after the other.
+/// A side that is a member and renames itself in each round.
 fn renaming(server: &Server, first: &str, name: &'static str) -> impl FnMut(usize) -> bool + Send {
     let mut client = server.join_json(first);
     let id = client.welcome["id"].clone();
@@ -96,7 +96,7 @@ fn renaming(server: &Server, first: &str, name: &'static str) -> impl FnMut(usiz
 }
 
 #[test]
-fn of_two_who_rename_at_once_to_one_name_one_gets_it_a_thousand_times() {
+fn one_of_two_simultaneous_renames_gets_the_name() {
     let server = Server::start(&["--rate", "0"]);
     race(
         1000,
@@ -107,7 +107,7 @@ fn of_two_who_rename_at_once_to_one_name_one_gets_it_a_thousand_times() {
 }
 
 #[test]
-fn of_a_rename_and_a_newcomer_at_once_one_gets_the_name() {
+fn one_of_a_simultaneous_rename_and_login_gets_the_name() {
     let server = Server::start(&["--rate", "0"]);
     race(
         300,
@@ -118,7 +118,7 @@ fn of_a_rename_and_a_newcomer_at_once_one_gets_the_name() {
 }
 
 #[test]
-fn a_name_that_is_left_and_taken_at_once_never_has_two_holders() {
+fn a_name_released_and_claimed_at_once_never_has_two_holders() {
     const TIMES: usize = 150;
     let server = Server::start(&[]);
     let mut watcher = server.join_json_live("watcher");
@@ -129,8 +129,7 @@ fn a_name_that_is_left_and_taken_at_once_never_has_two_holders() {
                 while held < TIMES {
                     let mut client = server.connect();
                     client.send("/json ala");
-                    // The greeting, and then a place where there is one just now.
-                    client.line();
+                    client.expect(GREETING);
                     if has_won(&mut client, &Value::Null) {
                         held += 1;
                         client.send("/quit");
@@ -140,6 +139,7 @@ fn a_name_that_is_left_and_taken_at_once_never_has_two_holders() {
             });
         }
     });
+    // The refusal of this message marks the end of the events.
     watcher.send("/msg watcher over");
     let mut holder = None;
     let mut held = 0;
@@ -164,7 +164,7 @@ fn a_name_that_is_left_and_taken_at_once_never_has_two_holders() {
 }
 
 #[test]
-fn what_a_member_says_is_always_under_the_name_that_it_has_then() {
+fn each_message_has_the_name_its_author_had_at_that_moment() {
     const ROUNDS: usize = 300;
     let server = Server::start(&["--rate", "0"]);
     let mut watcher = server.join_json_live("watcher");

@@ -1,9 +1,9 @@
-//! How a stranger becomes a member, and all the ways of not becoming one.
+//! Logging in: accepted and refused names, passwords, and connections that never log in.
 
 use support::{GREETING, Server, json};
 
 #[test]
-fn a_name_is_all_it_takes() {
+fn a_client_joins_by_sending_a_name() {
     let server = Server::start(&[]);
     let mut ala = server.connect();
     ala.expect(GREETING);
@@ -12,7 +12,7 @@ fn a_name_is_all_it_takes() {
 }
 
 #[test]
-fn a_client_that_speaks_before_it_is_greeted_gets_the_same_lines() {
+fn a_client_that_sends_before_the_greeting_gets_the_same_lines() {
     let server = Server::start(&[]);
     let mut ala = server.connect();
     ala.send_bytes(b"ala\n/online\n");
@@ -24,7 +24,7 @@ fn a_client_that_speaks_before_it_is_greeted_gets_the_same_lines() {
 }
 
 #[test]
-fn a_group_is_shown_beside_the_name_to_those_who_are_here() {
+fn other_members_see_the_group_beside_the_name() {
     let server = Server::start(&[]);
     let mut ala = server.join("ala");
     let mut ola = server.join("ola 3ID12/b.2");
@@ -34,7 +34,7 @@ fn a_group_is_shown_beside_the_name_to_those_who_are_here() {
 }
 
 #[test]
-fn a_cr_before_the_line_ending_is_no_part_of_the_name() {
+fn a_cr_before_the_lf_is_not_part_of_the_name() {
     let server = Server::start(&[]);
     let mut ala = server.greeted();
     ala.send_bytes(b"ala 3ID12\r\n/online\r\n");
@@ -45,7 +45,7 @@ fn a_cr_before_the_line_ending_is_no_part_of_the_name() {
 }
 
 #[test]
-fn a_json_client_is_welcomed_with_who_is_here_and_then_sees_its_own_joining() {
+fn a_json_welcome_lists_the_members_and_its_own_join_event_follows() {
     let server = Server::start(&[]);
     let ola = server.join_json_live("ola");
     let mut ala = server.join_json("ala 3ID12");
@@ -69,7 +69,7 @@ fn a_json_client_is_welcomed_with_who_is_here_and_then_sees_its_own_joining() {
 }
 
 #[test]
-fn from_json_on_refusals_are_json_as_well() {
+fn after_json_login_refusals_are_json_too() {
     let server = Server::start(&[]);
     let _ala = server.join("ala");
     let mut ola = server.greeted();
@@ -84,7 +84,7 @@ fn from_json_on_refusals_are_json_as_well() {
 }
 
 #[test]
-fn a_taken_name_is_refused_with_one_that_is_free() {
+fn a_taken_name_is_refused_with_a_free_suggestion() {
     let server = Server::start(&[]);
     let _others = [server.join("ala"), server.join("ala2")];
     let mut third = server.greeted();
@@ -95,7 +95,7 @@ fn a_taken_name_is_refused_with_one_that_is_free() {
 }
 
 #[test]
-fn names_that_fold_or_look_the_same_cannot_meet() {
+fn two_names_that_fold_or_look_the_same_cannot_be_present_at_once() {
     let server = Server::start(&[]);
     let _members = [
         server.join("Ala"),
@@ -111,15 +111,15 @@ fn names_that_fold_or_look_the_same_cannot_meet() {
         "Jose\u{301}",
         "STRASSE",
     ] {
-        let mut stranger = server.greeted();
-        stranger.send(same);
-        let refusal = stranger.expect_start("! the name ");
+        let mut client = server.greeted();
+        client.send(same);
+        let refusal = client.expect_start("! the name ");
         assert!(refusal.contains(" is taken: try "), "{refusal}");
     }
 }
 
 #[test]
-fn names_of_people_everywhere_can_meet() {
+fn names_in_many_scripts_can_be_present_at_once() {
     let server = Server::start(&[]);
     let names = [
         "modem",
@@ -139,20 +139,20 @@ fn names_of_people_everywhere_can_meet() {
 }
 
 #[test]
-fn reserved_names_and_their_look_alikes_are_refused() {
+fn reserved_names_and_lookalikes_are_refused() {
     let server = Server::start(&[]);
     for name in [
         "server", "System", "ADMIN", "exit", "EXlT", "аdmin", "ѕystem",
     ] {
-        let mut stranger = server.greeted();
-        stranger.send(name);
-        let refusal = stranger.expect_start("! ");
+        let mut client = server.greeted();
+        client.send(name);
+        let refusal = client.expect_start("! ");
         assert!(refusal.contains("is reserved"), "{refusal}");
     }
 }
 
 #[test]
-fn a_refused_name_says_why_and_what_to_try() {
+fn a_refusal_says_what_is_wrong_with_a_name_and_what_to_try() {
     let server = Server::start(&[]);
     for (name, refusal) in [
         (
@@ -194,14 +194,14 @@ fn a_refused_name_says_why_and_what_to_try() {
             "! /msg is for members: type your name first, or /help",
         ),
     ] {
-        let mut stranger = server.greeted();
-        stranger.send(name);
-        stranger.expect(refusal);
+        let mut client = server.greeted();
+        client.send(name);
+        client.expect(refusal);
     }
 }
 
 #[test]
-fn a_name_and_a_group_of_the_greatest_length_are_taken() {
+fn a_name_and_group_of_maximum_length_are_accepted() {
     let server = Server::start(&[]);
     let mut ala = server.join("abcdefghijklmnopqrstuvwx 3ID12/4567890123");
     ala.send("/who");
@@ -209,35 +209,35 @@ fn a_name_and_a_group_of_the_greatest_length_are_taken() {
 }
 
 #[test]
-fn five_wrong_names_end_the_connection_with_a_reason() {
+fn five_invalid_names_close_the_connection_with_a_reason() {
     let server = Server::start(&[]);
-    let mut stranger = server.greeted();
+    let mut client = server.greeted();
     for _ in 0..5 {
-        stranger.send("*");
-        stranger.expect("! a name begins with a letter or digit");
+        client.send("*");
+        client.expect("! a name begins with a letter or digit");
     }
-    stranger.expect("! that was wrong 5 times: connect again");
-    stranger.expect_end();
+    client.expect("! that was wrong 5 times: connect again");
+    client.expect_end();
 }
 
 #[test]
-fn lines_that_cannot_be_used_count_as_wrong_names() {
+fn unusable_lines_count_as_invalid_names() {
     let server = Server::start(&[]);
-    let mut stranger = server.greeted();
-    stranger.send_bytes(b"\xff\n");
-    stranger.expect("! that line is not UTF-8: set your terminal to UTF-8");
-    stranger.send(&"x".repeat(1025));
-    stranger.expect("! that line is too long: it may have 1024 bytes, send it in parts");
-    stranger.send_bytes(b"\xff\n\xff\n\xff\n");
+    let mut client = server.greeted();
+    client.send_bytes(b"\xff\n");
+    client.expect("! that line is not UTF-8: set your terminal to UTF-8");
+    client.send(&"x".repeat(1025));
+    client.expect("! that line is too long: it may have 1024 bytes, send it in parts");
+    client.send_bytes(b"\xff\n\xff\n\xff\n");
     for _ in 0..3 {
-        stranger.expect_start("! that line is not UTF-8");
+        client.expect_start("! that line is not UTF-8");
     }
-    stranger.expect("! that was wrong 5 times: connect again");
-    stranger.expect_end();
+    client.expect("! that was wrong 5 times: connect again");
+    client.expect_end();
 }
 
 #[test]
-fn commands_of_members_do_not_count_as_wrong_names() {
+fn member_commands_before_login_do_not_count_as_invalid_names() {
     let server = Server::start(&[]);
     let mut ala = server.greeted();
     for _ in 0..10 {
@@ -252,7 +252,7 @@ fn commands_of_members_do_not_count_as_wrong_names() {
 }
 
 #[test]
-fn empty_lines_before_the_name_do_nothing() {
+fn blank_lines_before_the_name_are_ignored() {
     let server = Server::start(&[]);
     let mut ala = server.greeted();
     ala.send_bytes("\n\r\n  \t\n\u{200b}\n\n\n\n  ala  \n".as_bytes());
@@ -260,25 +260,25 @@ fn empty_lines_before_the_name_do_nothing() {
 }
 
 #[test]
-fn a_stranger_can_ask_for_help_and_leave() {
+fn a_client_can_ask_for_help_and_quit_before_login() {
     let server = Server::start(&[]);
-    let mut stranger = server.greeted();
+    let mut client = server.greeted();
     for (help, line) in [
         ("/help", "* NAME or NAME GROUP: "),
         ("/Pomoc", "* NAZWA albo NAZWA GRUPA: "),
     ] {
-        stranger.send(help);
-        stranger.expect_start(line);
+        client.send(help);
+        client.expect_start(line);
         for _ in 1..4 {
-            stranger.expect_start("* /");
+            client.expect_start("* /");
         }
     }
-    stranger.send("/quit");
-    stranger.expect_end();
+    client.send("/quit");
+    client.expect_end();
 }
 
 #[test]
-fn a_room_with_a_password_lets_in_who_knows_it() {
+fn a_room_with_a_password_admits_clients_that_send_it() {
     let server = Server::start(&["--password", "tajne hasło"]);
     let mut ala = server.connect();
     let greeting = ala.line();
@@ -296,7 +296,7 @@ fn a_room_with_a_password_lets_in_who_knows_it() {
 }
 
 #[test]
-fn a_wrong_password_is_told_as_such_also_when_a_name_follows_it() {
+fn a_name_after_a_wrong_password_is_refused_for_the_password() {
     let server = Server::start(&["--password", "right"]);
     let mut ala = server.connect();
     ala.line();
@@ -309,20 +309,20 @@ fn a_wrong_password_is_told_as_such_also_when_a_name_follows_it() {
 }
 
 #[test]
-fn five_wrong_passwords_end_the_connection_with_a_reason() {
+fn five_wrong_passwords_close_the_connection_with_a_reason() {
     let server = Server::start(&["--password", "right"]);
-    let mut stranger = server.connect();
-    stranger.line();
+    let mut client = server.connect();
+    client.line();
     for _ in 0..5 {
-        stranger.send("/pass wrong");
-        stranger.expect("! wrong password: type /pass PASSWORD");
+        client.send("/pass wrong");
+        client.expect("! wrong password: type /pass PASSWORD");
     }
-    stranger.expect("! that was wrong 5 times: connect again");
-    stranger.expect_end();
+    client.expect("! that was wrong 5 times: connect again");
+    client.expect_end();
 }
 
 #[test]
-fn the_password_may_come_by_environment() {
+fn the_password_can_be_set_by_an_environment_variable() {
     let mut command = support::chat_server(&["-p", "0"]);
     command.env("CHAT_PASSWORD", "right");
     let server = Server::start_as(command);
@@ -334,7 +334,7 @@ fn the_password_may_come_by_environment() {
 }
 
 #[test]
-fn where_no_password_is_needed_one_is_no_mistake() {
+fn sending_a_password_to_a_room_without_one_is_not_an_error() {
     let server = Server::start(&[]);
     let mut ala = server.greeted();
     for _ in 0..6 {
@@ -346,14 +346,14 @@ fn where_no_password_is_needed_one_is_no_mistake() {
 }
 
 #[test]
-fn a_name_is_free_before_the_socket_of_who_left_is_closed() {
+fn a_name_is_free_before_the_socket_of_its_last_holder_closes() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut first = server.join("ala");
     first.send("/quit");
     ola.expect("* ala joined");
     ola.expect("* ala left");
-    // The first one's socket is open until this test ends.
+    // The first client's socket stays open until the test ends.
     let mut second = server.join("ala");
     first.expect_end();
     second.send("/online");
@@ -377,7 +377,7 @@ fn an_http_request_gets_an_http_answer() {
 }
 
 #[test]
-fn strangers_are_never_announced() {
+fn connections_without_a_name_are_never_announced() {
     let server = Server::start(&[]);
     let mut ala = server.join("ala");
     let mut refused = server.greeted();
@@ -394,15 +394,15 @@ fn strangers_are_never_announced() {
 }
 
 #[test]
-fn an_end_of_input_before_a_name_is_leaving() {
+fn end_of_input_before_login_closes_the_connection() {
     let server = Server::start(&[]);
-    let mut stranger = server.greeted();
-    stranger.finish_sending();
-    stranger.expect_end();
+    let mut client = server.greeted();
+    client.finish_sending();
+    client.expect_end();
 }
 
 #[test]
-fn a_name_without_its_line_ending_counts_at_the_end_of_input() {
+fn a_name_without_a_line_ending_is_accepted_at_end_of_input() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = server.greeted();

@@ -1,6 +1,6 @@
-//! What was said is not lost: by a kill, by a damaged file, by a disk that fails, or at the end under load.
+//! No accepted event is lost by a kill, a damaged file, a failing disk, or a shutdown under load.
 
-#![cfg(target_os = "linux")] // Calls are made to fail by a library that is preloaded.
+#![cfg(target_os = "linux")] // A preloaded library makes calls fail.
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,12 +14,12 @@ use support::{
 };
 use tempfile::TempDir;
 
-/// A folder with a history file in it.
+/// A temporary directory for a history file.
 struct Room(TempDir);
 
 impl Room {
     fn new() -> Self {
-        Self(tempfile::tempdir().expect("a folder for temporary files"))
+        Self(tempfile::tempdir().expect("a temporary directory"))
     }
 
     fn path(&self) -> PathBuf {
@@ -40,7 +40,7 @@ impl Room {
         fs::read(self.path()).expect("it can be read")
     }
 
-    /// The events after this many bytes, each with its line's whole text.
+    /// The events in the file after byte `start`.
     fn events_after(&self, start: usize) -> Vec<Value> {
         let text = String::from_utf8(self.read().split_off(start)).expect("UTF-8");
         let lines = text
@@ -52,18 +52,18 @@ impl Room {
     }
 }
 
-/// `command` in a world of its own, where the folder of `room` is a file system of so many KiB in memory; none where the system
-/// lets nobody do that.
+/// Runs `command` in a mount namespace where the directory of `room` is a tmpfs of `kib` KiB.
+/// `None` if the system does not allow that.
 fn on_a_small_disk(room: &Room, kib: u32, command: &Command) -> Option<Command> {
     let mut command_with_disk = program("unshare");
     command_with_disk.arg("--mount");
-    // Where only root may do that, one that is root to itself alone does.
+    // Without root privileges, a user namespace gives them to the command.
     if !rustix::process::geteuid().is_root() {
         command_with_disk.arg("--map-root-user");
     }
-    let folder = room.0.path().display();
+    let directory = room.0.path().display();
     let mount = with_setup(
-        &format!("mount -t tmpfs -o size={kib}k tmpfs {folder}"),
+        &format!("mount -t tmpfs -o size={kib}k tmpfs {directory}"),
         command,
     );
     let mut probe = Command::new(command_with_disk.get_program());
@@ -71,10 +71,10 @@ fn on_a_small_disk(room: &Room, kib: u32, command: &Command) -> Option<Command> 
     probe.args(["mount", "-t", "tmpfs", "tmpfs", "/tmp"]);
     let can = run(probe);
     if !can.status.success() {
-        // Past the test harness, which shows nothing of a test that passes.
+        // Written directly, since the test harness hides the output of a passing test.
         let _ = writeln!(
             io::stderr(),
-            "NOT TESTED: a disk that is full, since no file system can be mounted here: {}",
+            "NOT TESTED: a full disk, since no file system can be mounted here: {}",
             can.stderr
         );
         return None;
@@ -85,8 +85,8 @@ fn on_a_small_disk(room: &Room, kib: u32, command: &Command) -> Option<Command> 
     Some(command_with_disk)
 }
 
-/// Says something again and again, as soon as the last of it has come back, and gives all events that it saw until the
-/// connection was over.
+/// Sends messages, each time after the echo of the last ones, and returns all events received until
+/// the connection ended.
 fn chat_to_the_end(mut client: Client) -> Vec<Value> {
     let mut seen = Vec::new();
     while let Some(line) = client.line_or_broken() {
@@ -95,7 +95,7 @@ fn chat_to_the_end(mut client: Client) -> Vec<Value> {
             continue;
         }
         if event["type"] != "message" || event["id"] == client.welcome["id"] {
-            // The server may be gone; the next read tells.
+            // An error means that the server is gone, which the next read detects.
             let _ = client.socket().write_all(b"one\ntwo\n");
         }
         seen.push(event);
@@ -103,7 +103,8 @@ fn chat_to_the_end(mut client: Client) -> Vec<Value> {
     seen
 }
 
-/// Three members chat until the file has grown; then `end` ends the server. Gives what each saw.
+/// Lets three members chat until the file has grown, then calls `end`, which must end the server.
+/// Returns the events that each member received.
 fn chat_until(room: &Room, server: Server, end: impl FnOnce(Server)) -> Vec<Vec<Value>> {
     let begin = room.read().len();
     let speakers: Vec<Client> = (0..3)
@@ -114,7 +115,7 @@ fn chat_until(room: &Room, server: Server, end: impl FnOnce(Server)) -> Vec<Vec<
             .into_iter()
             .map(|client| scope.spawn(|| chat_to_the_end(client)))
             .collect();
-        wait_until("enough was said", || {
+        wait_until("the members have chatted enough", || {
             (room.read().len() > begin + 20_000).then_some(())
         });
         end(server);
@@ -126,7 +127,7 @@ fn chat_until(room: &Room, server: Server, end: impl FnOnce(Server)) -> Vec<Vec<
 }
 
 #[test]
-fn after_each_of_a_hundred_kills_all_that_anybody_saw_is_kept_once_and_in_order() {
+fn every_event_that_a_member_saw_survives_a_kill_once_and_in_order() {
     let room = Room::new();
     let (mut start, mut last) = (0, 0);
     for _ in 0..100 {
@@ -134,17 +135,17 @@ fn after_each_of_a_hundred_kills_all_that_anybody_saw_is_kept_once_and_in_order(
         let seen = chat_until(&room, server, |server| {
             assert_eq!(server.kill().status.code(), None, "killed");
         });
-        // Without the line that the kill may have torn.
+        // Removes the line that the kill may have left incomplete.
         let mut file = room.read();
         let last_line = file.iter().rposition(|byte| *byte == b'\n');
         file.truncate(last_line.expect("lines") + 1);
         fs::write(room.path(), &file).expect("it can be written");
-        let kept = room.events_after(start);
-        let seqs = kept
+        let stored = room.events_after(start);
+        let seqs = stored
             .iter()
             .map(|event| event["seq"].as_u64().expect("a number"));
         assert!(
-            seqs.eq(last + 1..=last + kept.len() as u64),
+            seqs.eq(last + 1..=last + stored.len() as u64),
             "each event once and in order"
         );
         for event in seen
@@ -153,54 +154,51 @@ fn after_each_of_a_hundred_kills_all_that_anybody_saw_is_kept_once_and_in_order(
             .filter(|event| event.get("seq").is_some())
         {
             let seq = event["seq"].as_u64().expect("a number");
-            assert_eq!(kept[(seq - last - 1) as usize], *event);
+            assert_eq!(stored[(seq - last - 1) as usize], *event);
         }
         assert!(
             seen.iter().all(|seen| seen.len() > 20),
-            "they saw what was said"
+            "each member saw messages"
         );
-        (start, last) = (file.len(), last + kept.len() as u64);
-        // Few kills tear a line. The next start finds one in any case, and cuts it off.
+        (start, last) = (file.len(), last + stored.len() as u64);
+        // Few kills leave an incomplete line, so the next start always gets one to remove.
         file.extend_from_slice(b"{\"type\":\"mess");
         fs::write(room.path(), &file).expect("it can be written");
     }
 }
 
-/// A history with three events in it.
-const KEPT: &str = r#"{"type":"room","room":"0123456789abcdef"}
+/// A history with three events.
+const HISTORY: &str = r#"{"type":"room","room":"0123456789abcdef"}
 {"type":"joined","seq":1,"time":"2026-01-31T10:00:00.123Z","id":3,"name":"ala","group":"3ID12"}
 {"type":"message","seq":2,"time":"2026-01-31T10:00:01.000Z","id":3,"from":"ala","text":"zażółć"}
 {"type":"message","seq":3,"time":"2026-01-31T10:00:02.000Z","id":3,"from":"ala","text":"hi"}
 "#;
 
 #[test]
-fn a_file_that_was_torn_at_any_byte_of_its_last_line_begins_with_all_the_others() {
+fn a_last_line_cut_at_any_byte_leaves_the_other_lines_intact() {
     let room = Room::new();
-    let begin = KEPT[..KEPT.len() - 1].rfind('\n').expect("lines") + 1;
-    for torn in begin..KEPT.len() {
-        fs::write(room.path(), &KEPT[..torn]).expect("it can be written");
+    let begin = HISTORY[..HISTORY.len() - 1].rfind('\n').expect("lines") + 1;
+    for cut in begin..HISTORY.len() {
+        fs::write(room.path(), &HISTORY[..cut]).expect("it can be written");
         let server = room.server();
-        if torn > begin {
-            server.expect_log(&format!(
-                "was torn: its {} bytes were cut off",
-                torn - begin
-            ));
+        if cut > begin {
+            server.expect_log(&format!("was torn: its {} bytes were cut off", cut - begin));
         }
-        assert_eq!(server.join_json("ola").welcome["seq"], 2, "torn at {torn}");
+        assert_eq!(server.join_json("ola").welcome["seq"], 2, "cut at {cut}");
         server.stop();
-        let kept = String::from_utf8(room.read()).expect("UTF-8");
-        assert!(kept.starts_with(&KEPT[..begin]), "torn at {torn}");
-        assert_eq!(room.events_after(begin)[0]["seq"], 3, "torn at {torn}");
+        let file = String::from_utf8(room.read()).expect("UTF-8");
+        assert!(file.starts_with(&HISTORY[..begin]), "cut at {cut}");
+        assert_eq!(room.events_after(begin)[0]["seq"], 3, "cut at {cut}");
     }
 }
 
 #[test]
-fn a_byte_that_has_flipped_is_found_and_the_file_left_as_it_is() {
+fn a_flipped_byte_is_reported_and_the_file_left_alone() {
     let room = Room::new();
-    let lines: Vec<usize> = KEPT.match_indices('\n').map(|(at, _)| at).collect();
-    // Each byte of the second line and the third, their endings included.
+    let lines: Vec<usize> = HISTORY.match_indices('\n').map(|(at, _)| at).collect();
+    // Each byte of the second and third lines, including their line endings.
     for at in lines[0] + 1..=lines[2] {
-        let mut damaged = KEPT.as_bytes().to_vec();
+        let mut damaged = HISTORY.as_bytes().to_vec();
         damaged[at] ^= 0x80;
         fs::write(room.path(), &damaged).expect("it can be written");
         let line = if at <= lines[1] { 2 } else { 3 };
@@ -212,7 +210,7 @@ fn a_byte_that_has_flipped_is_found_and_the_file_left_as_it_is() {
 }
 
 #[test]
-fn what_was_said_is_put_on_the_disk_without_anything_more_being_said() {
+fn messages_are_synced_to_disk_without_further_activity() {
     let (room, faults) = (Room::new(), Faults::new());
     let server = faults.server(room.command());
     let mut ala = server.join_json_live("ala");
@@ -220,7 +218,7 @@ fn what_was_said_is_put_on_the_disk_without_anything_more_being_said() {
         let before = faults.calls("fdatasync");
         ala.send("hi");
         ala.expect_json(json!({"type": "message"}));
-        wait_until("it is put on the disk", || {
+        wait_until("the message is synced", || {
             (faults.calls("fdatasync") > before).then_some(())
         });
     }
@@ -228,14 +226,14 @@ fn what_was_said_is_put_on_the_disk_without_anything_more_being_said() {
 }
 
 #[test]
-fn a_disk_that_does_not_take_what_was_written_is_told_once_and_at_the_end() {
+fn a_failing_disk_sync_is_reported_once_and_again_at_shutdown() {
     let (room, faults) = (Room::new(), Faults::new());
     let server = faults.server(room.command());
     let mut ala = server.join("ala");
     faults.fail("fdatasync");
     ala.send("/nick a1");
     ala.expect("* ala is now a1");
-    // Without anything more being said.
+    // The notice comes without further activity.
     ala.expect_start("* the server: the history cannot be written");
     for number in 2..=3 {
         let before = faults.calls("fdatasync");
@@ -246,11 +244,11 @@ fn a_disk_that_does_not_take_what_was_written_is_told_once_and_at_the_end() {
     }
     ala.send("/online");
     let lines = ala.skip_to("* 1 online: a3");
-    let told = lines
+    let notices = lines
         .iter()
         .filter(|line| line.contains("the history cannot be written"))
         .count();
-    assert_eq!(told, 0, "{lines:?}");
+    assert_eq!(notices, 0, "{lines:?}");
     let exit = server.stop();
     assert!(
         exit.stdout
@@ -259,12 +257,12 @@ fn a_disk_that_does_not_take_what_was_written_is_told_once_and_at_the_end() {
     );
     assert!(
         room.events_after(0).iter().any(|event| event["to"] == "a3"),
-        "all is written"
+        "all events are in the file"
     );
 }
 
 #[test]
-fn a_file_system_that_becomes_read_only_and_writable_again_loses_nothing() {
+fn nothing_is_lost_when_the_file_system_is_read_only_for_a_while() {
     let (room, faults) = (Room::new(), Faults::new());
     let server = faults.server(room.command());
     let mut ala = server.join_json_live("ala");
@@ -277,26 +275,26 @@ fn a_file_system_that_becomes_read_only_and_writable_again_loses_nothing() {
     faults.stop_failing("write");
     while ala.json()["text"] != "the history is written again" {}
     server.stop();
-    let kept = room.events_after(0);
-    let seqs = kept
+    let stored = room.events_after(0);
+    let seqs = stored
         .iter()
         .map(|event| event["seq"].as_u64().expect("a number"));
-    assert!(seqs.eq(1..=kept.len() as u64), "{kept:#?}");
-    assert!(kept.iter().any(|event| event["text"] == "while"));
+    assert!(seqs.eq(1..=stored.len() as u64), "{stored:#?}");
+    assert!(stored.iter().any(|event| event["text"] == "while"));
 }
 
 #[test]
-fn a_disk_that_is_full_has_whole_lines_alone_and_all_of_them_when_there_is_room_again() {
+fn a_full_disk_gets_only_whole_lines_and_the_rest_once_there_is_space() {
     const KIB: u32 = 64;
     let room = Room::new();
     let Some(command) = on_a_small_disk(&room, KIB, &room.command()) else {
         return;
     };
     let server = Server::start_as(command);
-    // What is in its world is seen from here by its process.
-    let folder = format!("/proc/{}/root{}", server.pid(), room.0.path().display());
-    let kept = || -> Vec<Value> {
-        let text = fs::read_to_string(format!("{folder}/room.jsonl")).expect("it can be read");
+    // The path of the tmpfs from outside of its mount namespace.
+    let directory = format!("/proc/{}/root{}", server.pid(), room.0.path().display());
+    let stored = || -> Vec<Value> {
+        let text = fs::read_to_string(format!("{directory}/room.jsonl")).expect("it can be read");
         assert!(text.ends_with('\n'), "whole lines: {text:?}");
         let lines = text.lines().skip(1);
         lines
@@ -304,21 +302,21 @@ fn a_disk_that_is_full_has_whole_lines_alone_and_all_of_them_when_there_is_room_
             .collect()
     };
     let mut ala = server.join_json_live("ala");
-    let filler = format!("{folder}/filler");
-    let full = fs::write(&filler, vec![0; KIB as usize * 1024]).expect_err("it is too much");
+    let filler = format!("{directory}/filler");
+    let full = fs::write(&filler, vec![0; KIB as usize * 1024]).expect_err("it does not fit");
     assert_eq!(full.kind(), io::ErrorKind::StorageFull);
     let failed = "the history cannot be written: No space left on device (os error 28); the chat goes on without it";
-    let mut said = 0;
-    // What is left of the file's last block takes some.
+    let mut sent = 0;
+    // The rest of the file's last block still holds some messages.
     loop {
-        ala.send(&format!("{said} {}", "x".repeat(900)));
-        said += 1;
+        ala.send(&format!("{sent} {}", "x".repeat(900)));
+        sent += 1;
         if ala.json()["text"] == failed {
             break;
         }
-        assert!(said < 1000, "it is never full");
+        assert!(sent < 1000, "the disk is never full");
     }
-    let before = kept().len();
+    let before = stored().len();
     ala.send("while");
     let last = loop {
         let event = ala.json();
@@ -326,29 +324,29 @@ fn a_disk_that_is_full_has_whole_lines_alone_and_all_of_them_when_there_is_room_
             break event["seq"].clone();
         }
     };
-    assert_eq!(kept().len(), before, "the disk is full");
-    let text = fs::read_to_string(format!("{folder}/room.jsonl")).expect("it can be read");
+    assert_eq!(stored().len(), before, "the disk is full");
+    let text = fs::read_to_string(format!("{directory}/room.jsonl")).expect("it can be read");
     let first: Value = serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
-    assert_eq!(first["seq"], last, "its number is not given again");
+    assert_eq!(first["seq"], last, "the first line reserves its number");
     fs::remove_file(filler).expect("it was written");
     while ala.json()["text"] != "the history is written again" {}
     ala.send("after");
     while ala.json()["text"] != "after" {}
-    let kept = kept();
-    let seqs = kept
+    let stored = stored();
+    let seqs = stored
         .iter()
         .map(|event| event["seq"].as_u64().expect("a number"));
-    assert!(seqs.eq(1..=kept.len() as u64), "{kept:#?}");
-    let texts = kept
+    assert!(seqs.eq(1..=stored.len() as u64), "{stored:#?}");
+    let texts = stored
         .iter()
         .filter(|event| event["type"] == "message")
         .count();
-    assert_eq!(texts, said + 2, "each message once");
+    assert_eq!(texts, sent + 2, "each message once");
     server.stop();
 }
 
 #[test]
-fn all_that_was_taken_before_the_end_is_delivered_and_kept_under_load() {
+fn events_accepted_before_shutdown_are_delivered_and_stored_under_load() {
     let room = Room::new();
     for _ in 0..10 {
         let start = fs::metadata(room.path()).map_or(0, |file| file.len() as usize);
@@ -356,11 +354,11 @@ fn all_that_was_taken_before_the_end_is_delivered_and_kept_under_load() {
             server.program.signal(Signal::TERM);
             server.program.exit().expect_code(0);
         });
-        let kept = room.events_after(start);
-        assert_eq!(kept.last().expect("events")["type"], "shutdown");
+        let stored = room.events_after(start);
+        assert_eq!(stored.last().expect("events")["type"], "shutdown");
         for seen in seen {
-            let begin = kept.len() - seen.len();
-            assert_eq!(seen, kept[begin..], "to the last event, as it is kept");
+            let begin = stored.len() - seen.len();
+            assert_eq!(seen, stored[begin..], "all events up to the last one");
         }
     }
 }

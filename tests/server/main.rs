@@ -1,6 +1,6 @@
-//! The server: the protocol, the room, its console, and the history file.
+//! Tests of the server: the protocol, the room, the console, and the history file.
 
-#![cfg(test)] // Helpers are test code as well, for Clippy.
+#![cfg(test)] // So that Clippy treats the helpers as test code.
 
 mod console;
 mod history;
@@ -8,14 +8,14 @@ mod identity;
 mod login;
 mod loss;
 mod netcat;
-mod one_order;
 mod operator;
+mod ordering;
 mod protocol;
 mod resume;
 mod room;
 mod text_and_names;
 
 #[test]
-fn the_server_gets_the_same_lines_however_the_stream_is_cut() {
+fn results_are_the_same_when_every_byte_arrives_alone() {
     support::byte_by_byte::run_again(&["login", "netcat", "resume", "room"]);
 }

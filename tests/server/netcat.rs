@@ -1,10 +1,10 @@
-//! The room as netcat shows it: the real `nc` of OpenBSD, which is what people have.
+//! Joining with netcat: the OpenBSD `nc`, the one that most people have.
 
 use std::process::{Command, Stdio};
 
 use support::{GREETING, Program, Server};
 
-/// `nc`, told where the server is.
+/// Starts `nc` for this server.
 fn nc(server: &Server, options: &[&str]) -> Program {
     let mut command = Command::new("nc");
     command
@@ -15,7 +15,7 @@ fn nc(server: &Server, options: &[&str]) -> Program {
 }
 
 #[test]
-fn a_conversation_over_two_netcats_reads_as_it_should() {
+fn a_conversation_over_two_netcats_shows_the_expected_lines() {
     let server = Server::start(&[]);
     let mut ala = nc(&server, &[]);
     ala.expect_stdout("type your name");
@@ -34,7 +34,7 @@ fn a_conversation_over_two_netcats_reads_as_it_should() {
     ala.type_line("exit");
     ola.expect_stdout("* ala left");
     ola.type_line("/quit");
-    // The server has closed, which this netcat notices once it has no more input.
+    // The server has closed both connections; this netcat notices at the end of its own input.
     ala.close_stdin();
     ola.close_stdin();
     let ala = ala.exit().expect_code(0);
@@ -55,7 +55,7 @@ fn a_conversation_over_two_netcats_reads_as_it_should() {
 }
 
 #[test]
-fn what_is_piped_into_netcat_is_said_before_it_leaves() {
+fn lines_piped_into_netcat_are_sent_before_it_leaves() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = nc(&server, &["-N"]);
@@ -75,7 +75,7 @@ fn what_is_piped_into_netcat_is_said_before_it_leaves() {
 }
 
 #[test]
-fn a_netcat_that_half_closes_gets_all_answers() {
+fn a_netcat_that_half_closes_receives_all_answers() {
     let server = Server::start(&[]);
     let mut ala = nc(&server, &["-N"]);
     ala.type_bytes(b"ala\n/online\n/msg ola hi\n/online");
@@ -127,7 +127,7 @@ fn a_long_text_piped_into_netcat_arrives_whole() {
 }
 
 #[test]
-fn a_netcat_that_is_killed_has_left() {
+fn a_killed_netcat_leaves_the_room() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = nc(&server, &[]);
@@ -139,7 +139,7 @@ fn a_netcat_that_is_killed_has_left() {
 }
 
 #[test]
-fn a_netcat_with_windows_line_endings_is_understood() {
+fn netcat_may_send_windows_line_endings() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = nc(&server, &["-C"]);
@@ -149,7 +149,7 @@ fn a_netcat_with_windows_line_endings_is_understood() {
 }
 
 #[test]
-fn a_refused_name_can_be_typed_again() {
+fn another_name_can_be_typed_after_a_refusal() {
     let server = Server::start(&[]);
     let _ala = server.join("ala");
     let mut second = nc(&server, &[]);

@@ -1,4 +1,4 @@
-//! What who runs a server sees, types and gets back: log, console, signals, addresses, exit codes.
+//! The operator's side of the server: log, console, signals, addresses, exit codes.
 
 #![cfg(target_os = "linux")] // Signals, /proc, and a terminal.
 
@@ -7,11 +7,11 @@ use std::net::{Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::{ChildStdout, Command, Stdio};
 
 use support::{
-    Client, GREETING, Program, Server, Signal, Terminal, chat_server, json, program, run,
-    wait_until, with_default_sighup, with_setup,
+    Client, Program, Server, Signal, Terminal, chat_server, json, program, run, wait_until,
+    with_default_sighup, with_setup,
 };
 
-/// The first line of a server's stdout, read by itself.
+/// Reads the first line of a server's stdout, and nothing after it.
 fn first_line(stdout: &mut ChildStdout) -> String {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
@@ -22,7 +22,7 @@ fn first_line(stdout: &mut ChildStdout) -> String {
     String::from_utf8(line).expect("text").trim_end().to_owned()
 }
 
-/// A server whose stdout nobody reads beyond its first line.
+/// Starts a server and reads only the first line of its stdout.
 fn start_unread(args: &[&str]) -> (Program, ChildStdout, SocketAddr) {
     let mut command = chat_server(&["-p", "0"]);
     command.args(args).stdout(Stdio::piped());
@@ -37,20 +37,12 @@ fn start_unread(args: &[&str]) -> (Program, ChildStdout, SocketAddr) {
     (program, stdout, address)
 }
 
-fn join(address: SocketAddr, name: &str) -> Client {
-    let mut client = Client::connect(address).named(name);
-    client.send(name);
-    client.expect(GREETING);
-    client.expect_start("* welcome, ");
-    client
-}
-
 fn has_ipv6() -> bool {
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
-/// The log's lines with a time before them, without it.
-fn timed(log: &str) -> Vec<&str> {
+/// The log lines that begin with a time, without the time.
+fn timed_lines(log: &str) -> Vec<&str> {
     let is_time = |text: &str| {
         let shape: String = text
             .chars()
@@ -66,7 +58,7 @@ fn timed(log: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_first_line_says_where_it_listens_and_no_other_begins_so() {
+fn only_the_first_line_of_stdout_starts_with_listening_on() {
     let server = Server::start(&[]);
     let ala = server.join("listening");
     drop(ala);
@@ -84,13 +76,13 @@ fn the_first_line_says_where_it_listens_and_no_other_begins_so() {
 }
 
 #[test]
-fn it_says_who_can_join() {
+fn the_log_says_who_can_join() {
     let server = Server::start(&[]);
     server.expect_log("only this machine can join; --lan lets this network in");
 }
 
 #[test]
-fn the_log_shows_what_happens_with_its_time() {
+fn the_log_shows_every_event_with_the_time_of_day() {
     let server = Server::start(&[]);
     let mut ala = server.join("ala 3ID12");
     let mut ola = server.join("ola");
@@ -98,15 +90,15 @@ fn the_log_shows_what_happens_with_its_time() {
     ala.send_bytes(b"hi\n/nick ewa\n/quit\n");
     ola.skip_to("* ewa left");
     server.expect_log("* ewa left");
-    let stranger = server.greeted();
-    let (ala, ola, stranger) = (
+    let nameless = server.greeted();
+    let (ala, ola, nameless) = (
         ala.address(),
         ola.address(),
-        (stranger.address(), stranger).0,
+        (nameless.address(), nameless).0,
     );
     server.expect_log("without a name");
     let exit = server.stop();
-    let log = timed(&exit.stdout);
+    let log = timed_lines(&exit.stdout);
     let expected = [
         format!("{ala} connected"),
         "* ala (3ID12) joined".into(),
@@ -115,15 +107,15 @@ fn the_log_shows_what_happens_with_its_time() {
         "ala: hi".into(),
         "* ala is now ewa".into(),
         "* ewa left".into(),
-        format!("{stranger} connected"),
-        format!("{stranger} is gone, without a name"),
+        format!("{nameless} connected"),
+        format!("{nameless} is gone, without a name"),
         "* the server is shutting down".into(),
     ];
     assert_eq!(log, expected);
 }
 
 #[test]
-fn private_messages_are_never_shown() {
+fn the_log_never_shows_private_messages() {
     let server = Server::start(&[]);
     let mut ala = server.join("ala");
     let mut ola = server.join("ola");
@@ -139,8 +131,8 @@ fn private_messages_are_never_shown() {
 }
 
 #[test]
-fn into_a_pipe_there_are_no_colours_unless_they_are_asked_for() {
-    for (args, coloured) in [
+fn output_to_a_pipe_is_colored_only_on_request() {
+    for (args, colored) in [
         (&[][..], false),
         (&["--color", "never"], false),
         (&["--color", "always"], true),
@@ -149,12 +141,12 @@ fn into_a_pipe_there_are_no_colours_unless_they_are_asked_for() {
         drop(server.join("ala"));
         server.expect_log("* ala left");
         let exit = server.stop();
-        assert_eq!(exit.stdout.contains('\u{1b}'), coloured, "{exit:?}");
+        assert_eq!(exit.stdout.contains('\u{1b}'), colored, "{exit:?}");
     }
 }
 
 #[test]
-fn joins_are_green_leaves_red_errors_yellow_and_a_name_has_its_colour() {
+fn joins_are_green_leaves_red_errors_yellow_and_names_have_a_color() {
     let mut server = Server::start_with_console(&["--color", "always"]);
     let mut ala = server.join("ala");
     let mut jan = server.join("jan");
@@ -165,27 +157,27 @@ fn joins_are_green_leaves_red_errors_yellow_and_a_name_has_its_colour() {
     server.type_line("/kick ala");
     server.expect_log("ala is not here");
     let exit = server.stop();
-    let colour_before = |text: &str| {
+    let color_before = |text: &str| {
         let before = exit
             .stdout
             .split(text)
             .next()
-            .expect("there is something before it");
+            .expect("split gives at least one part");
         assert_ne!(before.len(), exit.stdout.len(), "no {text:?} in {exit:?}");
-        let start = before.rfind('\u{1b}').expect("a colour");
+        let start = before.rfind('\u{1b}').expect("a color");
         before[start + 1..].to_owned()
     };
-    assert_eq!(colour_before("* ala joined"), "[32m");
-    assert_eq!(colour_before("* ala left"), "[31m");
-    assert_eq!(colour_before("! ala is not here"), "[33m");
-    // Slots 0 and 1.
-    assert_eq!(colour_before("ala\u{1b}[0m: one"), "[38;5;202m");
-    assert_eq!(colour_before("ala\u{1b}[0m: two"), "[38;5;202m");
-    assert_eq!(colour_before("jan\u{1b}[0m: three"), "[38;5;105m");
+    assert_eq!(color_before("* ala joined"), "[32m");
+    assert_eq!(color_before("* ala left"), "[31m");
+    assert_eq!(color_before("! ala is not here"), "[33m");
+    // Colors of the slots 0 and 1.
+    assert_eq!(color_before("ala\u{1b}[0m: one"), "[38;5;202m");
+    assert_eq!(color_before("ala\u{1b}[0m: two"), "[38;5;202m");
+    assert_eq!(color_before("jan\u{1b}[0m: three"), "[38;5;105m");
 }
 
 #[test]
-fn what_members_send_cannot_control_the_operators_terminal() {
+fn messages_cannot_control_the_operators_terminal() {
     let server = Server::start(&[]);
     let mut ala = server.join("ala");
     ala.send("\u{1b}[2Jx\u{9b}31m\u{202e}y\u{7}");
@@ -194,7 +186,7 @@ fn what_members_send_cannot_control_the_operators_terminal() {
 }
 
 #[test]
-fn the_console_speaks_kicks_and_lists() {
+fn the_console_can_speak_kick_and_list_members() {
     let mut server = Server::start_with_console(&[]);
     let mut ala = server.join("ala 3ID12");
     let mut ola = server.join("ola");
@@ -233,7 +225,7 @@ fn the_console_speaks_kicks_and_lists() {
 }
 
 #[test]
-fn what_the_server_says_reaches_json_clients_and_newcomers() {
+fn a_line_said_on_the_console_reaches_json_clients_and_newcomers() {
     let mut server = Server::start_with_console(&[]);
     let mut json = server.join_json_live("json");
     server.type_line("/say hi");
@@ -248,7 +240,7 @@ fn what_the_server_says_reaches_json_clients_and_newcomers() {
 }
 
 #[test]
-fn a_line_that_is_not_utf8_does_not_end_the_console() {
+fn the_console_continues_after_a_line_that_is_not_utf8() {
     let mut server = Server::start_with_console(&[]);
     let mut ala = server.join("ala");
     server.program.type_bytes(b"\xff\xfe\n/say caf\xe9\n");
@@ -258,7 +250,7 @@ fn a_line_that_is_not_utf8_does_not_end_the_console() {
 }
 
 #[test]
-fn the_end_of_its_launcher_is_the_end_of_the_server() {
+fn the_server_shuts_down_when_its_launcher_exits() {
     let mut server = Server::start_with_console(&[]);
     let mut ala = server.join("ala");
     server.program.close_stdin();
@@ -268,7 +260,7 @@ fn the_end_of_its_launcher_is_the_end_of_the_server() {
 }
 
 #[test]
-fn the_end_of_an_input_that_is_no_terminal_is_not_the_end_of_the_server() {
+fn the_server_continues_when_a_stdin_that_is_not_a_terminal_closes() {
     let mut command = chat_server(&["-p", "0"]);
     command.stdin(Stdio::piped());
     let mut server = Server::start_as(command);
@@ -280,7 +272,7 @@ fn the_end_of_an_input_that_is_no_terminal_is_not_the_end_of_the_server() {
     server.stop();
 }
 
-/// Where a server listens that is on a terminal.
+/// Waits for the address of a server on a terminal.
 #[track_caller]
 fn address_on(terminal: &mut Terminal) -> SocketAddr {
     terminal.expect("listening on ");
@@ -288,18 +280,18 @@ fn address_on(terminal: &mut Terminal) -> SocketAddr {
     let text = terminal.text();
     let mut lines = text.lines();
     let address = lines.find_map(|line| line.strip_prefix("listening on "));
-    let address = address.expect("it was there");
+    let address = address.expect("the line was matched above");
     address.parse().expect("an address")
 }
 
 #[test]
-fn on_a_terminal_it_takes_lines_and_ends_by_ctrl_c() {
+fn on_a_terminal_the_console_accepts_lines_and_ctrl_c_stops_it() {
     let mut terminal = Terminal::run(&chat_server(&["-p", "0"]));
-    let mut ala = join(address_on(&mut terminal), "ala");
+    let mut ala = Client::connect(address_on(&mut terminal)).join("ala");
     terminal.expect("\u{1b}[32m* ala joined");
     terminal.type_line("/say hi");
     ala.expect("* the server: hi");
-    // Half a character isn't a key.
+    // An incomplete character is not a key.
     terminal.press(b"/say caf\xe9\r/online\r");
     ala.expect("* the server: caf");
     terminal.expect("* 1 online: ala");
@@ -310,8 +302,8 @@ fn on_a_terminal_it_takes_lines_and_ends_by_ctrl_c() {
 }
 
 #[test]
-fn on_a_terminal_no_color_means_no_colour() {
-    for (name, value, coloured) in [
+fn no_color_and_a_dumb_terminal_disable_colors() {
+    for (name, value, colored) in [
         ("NO_COLOR", "1", false),
         ("NO_COLOR", "", true),
         ("TERM", "dumb", false),
@@ -319,26 +311,26 @@ fn on_a_terminal_no_color_means_no_colour() {
         let mut command = chat_server(&["-p", "0"]);
         command.env(name, value);
         let mut terminal = Terminal::run(&command);
-        let _ala = join(address_on(&mut terminal), "ala");
+        let _ala = Client::connect(address_on(&mut terminal)).join("ala");
         terminal.expect("* ala joined");
         terminal.type_line("/quit");
         let shown = terminal.exit(0);
-        let has_colours = shown.contains("\u{1b}[32m");
-        assert_eq!(has_colours, coloured, "{name}={value}: {shown:?}");
+        let has_colors = shown.contains("\u{1b}[32m");
+        assert_eq!(has_colors, colored, "{name}={value}: {shown:?}");
     }
 }
 
 #[test]
-fn on_a_terminal_no_part_of_a_message_stands_where_a_line_begins() {
+fn a_wrapped_message_cannot_look_like_a_new_log_line() {
     let mut session = program(env!("CARGO_BIN_EXE_chat-run"));
     session.args(["-t", "none", "-p", "0"]);
     for mut command in [chat_server(&["-p", "0"]), session] {
         command.env("NO_COLOR", "1");
         let mut terminal = Terminal::run(&command);
-        let mut ewa = join(address_on(&mut terminal), "ewa");
-        // The first row of 100 columns is full before it.
-        let blanks = " ".repeat(100 - "00:00:00 ewa: a".len());
-        ewa.send(&format!("a{blanks}18:04:45 ola: I never said this"));
+        let mut ewa = Client::connect(address_on(&mut terminal)).join("ewa");
+        // Spaces fill the first row of 100 columns, so the forged part would begin the second row.
+        let spaces = " ".repeat(100 - "00:00:00 ewa: a".len());
+        ewa.send(&format!("a{spaces}18:04:45 ola: I never said this"));
         terminal.expect("I never said this");
         drop(ewa);
         terminal.press(b"\x03");
@@ -351,10 +343,10 @@ fn on_a_terminal_no_part_of_a_message_stands_where_a_line_begins() {
 }
 
 #[test]
-fn each_signal_ends_it_in_order() {
+fn each_signal_shuts_the_server_down_in_order() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let server = Server::start_as(with_default_sighup(chat_server(&["-p", "0"])));
-        let mut stranger = server.greeted();
+        let mut nameless = server.greeted();
         let mut ala = server.join("ala");
         let mut json = server.join_json_live("json");
         ala.expect("* json joined");
@@ -363,9 +355,9 @@ fn each_signal_ends_it_in_order() {
         ala.expect_end();
         json.expect_json(json!({"type": "shutdown"}));
         json.expect_end();
-        stranger.expect("! the server is shutting down");
-        stranger.expect_end();
-        drop((ala, json, stranger));
+        nameless.expect("! the server is shutting down");
+        nameless.expect_end();
+        drop((ala, json, nameless));
         let exit = server.program.exit().expect_code(0);
         assert_eq!(exit.stderr, "");
         let last = exit.stdout.lines().last().unwrap_or_default();
@@ -375,13 +367,13 @@ fn each_signal_ends_it_in_order() {
 }
 
 #[test]
-fn what_was_said_before_the_end_is_delivered() {
+fn messages_accepted_before_quit_are_delivered() {
     const LINES: usize = 2000;
     let mut server = Server::start_with_console(&["--rate", "0"]);
     let mut ola = server.join("ola");
     let mut ala = server.join("ala");
     let lines: String = (0..LINES).map(|number| format!("{number}\n")).collect();
-    // The last answer says that all of it was taken; ola has read nothing of it yet.
+    // The answer to /online shows that all lines were accepted. ola has not read any of them yet.
     ala.send_bytes(format!("{lines}/online\n").as_bytes());
     ala.expect("* 2 online: ola, ala");
     server.type_line("/quit");
@@ -394,19 +386,19 @@ fn what_was_said_before_the_end_is_delivered() {
 }
 
 #[test]
-fn members_that_do_not_close_do_not_hold_up_the_end() {
+fn shutdown_does_not_wait_for_clients_that_keep_their_connections() {
     let server = Server::start(&[]);
     let _members = [server.join("ala"), server.join("ola")];
-    let _stranger = server.greeted();
+    let _nameless = server.greeted();
     server.stop();
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_exits_at_once() {
     let server = Server::start(&[]);
-    // It would be waited for, as it does not close.
+    // Without a second signal, the server would wait for this client to close.
     let _ala = server.join("ala");
-    // So that both signals are there before the first is obeyed.
+    // The server is stopped so that both signals are pending before it handles the first.
     server.program.signal(Signal::STOP);
     server.program.signal(Signal::TERM);
     server.program.signal(Signal::INT);
@@ -415,7 +407,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn a_hangup_that_was_ignored_at_start_stays_ignored() {
+fn a_sighup_ignored_at_start_stays_ignored() {
     let server = Server::start_as(with_setup("trap '' HUP", &chat_server(&["-p", "0"])));
     let mut ala = server.join("ala");
     server.program.signal(Signal::HUP);
@@ -430,11 +422,11 @@ fn a_hangup_that_was_ignored_at_start_stays_ignored() {
 }
 
 #[test]
-fn a_stdout_that_is_closed_does_not_hold_up_the_room() {
+fn a_closed_stdout_does_not_block_the_room() {
     let (program, stdout, address) = start_unread(&["--rate", "0"]);
-    let mut ala = join(address, "ala");
+    let mut ala = Client::connect(address).join("ala");
     drop(stdout);
-    let mut ola = join(address, "ola");
+    let mut ola = Client::connect(address).join("ola");
     ala.expect("* ola joined");
     for number in 0..100 {
         ala.send(&format!("{number}"));
@@ -447,11 +439,11 @@ fn a_stdout_that_is_closed_does_not_hold_up_the_room() {
 }
 
 #[test]
-fn what_a_stdout_does_not_take_is_counted() {
+fn lines_that_a_blocked_stdout_missed_are_counted() {
     const LINES: usize = 8000;
     let (mut program, stdout, address) = start_unread(&["--rate", "0"]);
-    let mut ola = join(address, "ola");
-    let mut ala = join(address, "ala");
+    let mut ola = Client::connect(address).join("ola");
+    let mut ala = Client::connect(address).join("ala");
     let lines: String = (0..LINES)
         .map(|number| format!("{number:0100}\n"))
         .collect();
@@ -469,7 +461,7 @@ fn what_a_stdout_does_not_take_is_counted() {
     let counts = log
         .lines()
         .filter_map(|line| line.strip_suffix(" lines not shown: this terminal does not keep up"));
-    // With a time before the number.
+    // A time precedes the number.
     let lost: usize = counts
         .map(|count| count.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
         .sum();
@@ -477,9 +469,9 @@ fn what_a_stdout_does_not_take_is_counted() {
 }
 
 #[test]
-fn a_stdout_that_takes_nothing_does_not_hold_up_the_end() {
+fn a_blocked_stdout_does_not_delay_shutdown() {
     let (program, _stdout, address) = start_unread(&["--rate", "0"]);
-    let mut ala = join(address, "ala");
+    let mut ala = Client::connect(address).join("ala");
     ala.send_bytes("x\n".repeat(20_000).as_bytes());
     ala.send("/online");
     ala.expect("* 1 online: ala");
@@ -489,7 +481,7 @@ fn a_stdout_that_takes_nothing_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn version_and_help_are_asked_for() {
+fn version_and_help_are_printed_on_request() {
     let version = run(chat_server(&["--version"])).expect_code(0);
     assert_eq!(
         version.stdout,
@@ -512,7 +504,7 @@ fn version_and_help_are_asked_for() {
 }
 
 #[test]
-fn wrong_usage_names_what_was_wrong() {
+fn a_usage_error_names_the_wrong_argument() {
     for (args, named) in [
         (&["x"][..], "'x'"),
         (&["99999"], "a port is a number from 0 to 65535"),
@@ -538,7 +530,7 @@ fn wrong_usage_names_what_was_wrong() {
 }
 
 #[test]
-fn a_port_in_use_names_its_holder_and_a_way_out() {
+fn the_error_for_a_port_in_use_names_its_process_and_a_fix() {
     let server = Server::start(&[]);
     let port = server.port().to_string();
     let exit = run(chat_server(&[&port])).expect_code(1);
@@ -553,13 +545,13 @@ fn a_port_in_use_names_its_holder_and_a_way_out() {
 }
 
 #[test]
-fn a_host_that_is_not_here_says_what_to_try() {
+fn the_error_for_an_unknown_host_says_what_to_try() {
     for (host, reason) in [
         (
             "no-such-host.invalid",
             "cannot find the address of `no-such-host.invalid`",
         ),
-        // For documentation only (RFC 5737).
+        // An address for documentation (RFC 5737).
         ("192.0.2.1", "this machine has no address 192.0.2.1"),
     ] {
         let exit = run(chat_server(&["-p", "0", "--host", host])).expect_code(1);
@@ -569,7 +561,7 @@ fn a_host_that_is_not_here_says_what_to_try() {
 }
 
 #[test]
-fn the_port_may_be_given_with_or_without_its_option() {
+fn the_port_can_be_an_option_or_a_plain_argument() {
     for args in [&["0"][..], &["-p", "0"], &["--port=0"]] {
         let server = Server::start_as(chat_server(args));
         assert_ne!(server.port(), 0);
@@ -578,12 +570,12 @@ fn the_port_may_be_given_with_or_without_its_option() {
 }
 
 #[test]
-fn a_server_started_right_after_another_gets_the_same_port() {
+fn a_port_can_be_reused_right_after_its_server_exits() {
     let server = Server::start(&[]);
     let mut ala = server.join("ala");
     let port = server.port().to_string();
     server.program.signal(Signal::TERM);
-    // The server closes first, so its side of the connection is the one that lingers in the kernel.
+    // The server closes first, so its side of the connection is in TIME_WAIT.
     ala.expect("* the server is shutting down");
     ala.expect_end();
     drop(ala);
@@ -596,9 +588,9 @@ fn a_server_started_right_after_another_gets_the_same_port() {
 }
 
 #[test]
-fn each_thread_has_a_name_that_follows_login_and_rename() {
+fn thread_names_follow_login_and_rename() {
     let server = Server::start(&[]);
-    let _stranger = server.greeted();
+    let _client = server.greeted();
     let mut ala = server.join("ala");
     let mut long = server.join("Zażółć_gęślą_jaźń");
     for name in ["accept", "deliver", "linger", "log", "c:ala", "c:Zażółć_g"] {
@@ -626,7 +618,7 @@ fn each_thread_has_a_name_that_follows_login_and_rename() {
 }
 
 #[test]
-fn an_ipv6_address_can_be_listened_on() {
+fn the_server_can_listen_on_an_ipv6_address() {
     if !has_ipv6() {
         run(chat_server(&["-p", "0", "--host", "::1"]))
             .expect_code(1)
@@ -644,7 +636,7 @@ fn an_ipv6_address_can_be_listened_on() {
 }
 
 #[test]
-fn all_addresses_of_a_name_are_listened_on() {
+fn the_server_listens_on_all_addresses_of_a_host_name() {
     let server = Server::start(&["--host", "localhost"]);
     let addresses = ("localhost", server.port())
         .to_socket_addrs()
@@ -653,28 +645,28 @@ fn all_addresses_of_a_name_are_listened_on() {
         .filter(|address| address.is_ipv4() || has_ipv6())
         .enumerate()
     {
-        let ala = join(address, &format!("ala{number}"));
+        let ala = Client::connect(address).join(&format!("ala{number}"));
         server.expect_log(&format!("{} connected", ala.address()));
     }
 }
 
 #[test]
-fn with_lan_ipv4_and_ipv6_are_let_in_and_the_operator_is_told() {
+fn lan_accepts_ipv4_and_ipv6_and_tells_the_operator() {
     let server = Server::start(&["--lan"]);
     assert!(server.address.ip().is_unspecified(), "{}", server.address);
     server.expect_log("anyone on this network can join and read");
     let port = server.port();
-    let mut ala = join(([127, 0, 0, 1], port).into(), "ala");
-    // As what it is, although it came to an IPv6 socket.
+    let mut ala = Client::connect(([127, 0, 0, 1], port).into()).join("ala");
+    // An IPv4 address is logged as such, although an IPv6 socket accepted it.
     server.expect_log(&format!(" {} connected", ala.address()));
     if has_ipv6() {
-        let _ola = join((Ipv6Addr::LOCALHOST, port).into(), "ola");
+        let _ola = Client::connect((Ipv6Addr::LOCALHOST, port).into()).join("ola");
         ala.expect("* ola joined");
     }
-    // What others can type, where there is a network.
+    // On a machine with a network, the log lists commands that other users can type.
     let log = server.program.stdout();
     for line in log.lines().filter(|line| line.starts_with("  ")) {
-        let (client, nc) = line.trim().split_once("or:").expect("two ways");
+        let (client, nc) = line.trim().split_once("or:").expect("two commands");
         assert!(
             client.starts_with("chat-client ") && client.trim().ends_with(&port.to_string()),
             "{line}"
@@ -687,7 +679,7 @@ fn with_lan_ipv4_and_ipv6_are_let_in_and_the_operator_is_told() {
 }
 
 #[test]
-fn without_lan_nobody_can_connect_from_elsewhere() {
+fn without_lan_only_this_machine_can_connect() {
     let server = Server::start(&[]);
     let listening = Command::new("cat")
         .arg(format!("/proc/{}/net/tcp", server.pid()))
@@ -703,6 +695,6 @@ fn without_lan_nobody_can_connect_from_elsewhere() {
     assert_eq!(sockets.len(), 1, "{table}");
     assert!(
         sockets[0].contains("0100007F:"),
-        "on 127.0.0.1 alone: {sockets:?}"
+        "only on 127.0.0.1: {sockets:?}"
     );
 }

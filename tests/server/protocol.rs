@@ -1,4 +1,4 @@
-//! What holds for every stream of bytes, every line that is sent, and every event that is shown.
+//! Properties of framing, requests, events and answers, checked with random input.
 
 use chat_run::protocol::color::ColorSlot;
 use chat_run::protocol::commands::{Language, member_help};
@@ -17,7 +17,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// What can go wrong between two lines: endings, halves of characters, bytes that are in no character.
+/// Bytes with line endings, incomplete characters, and bytes that occur in no character.
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<&[u8]> = vec![
         b"\n",
@@ -39,7 +39,7 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     vec(select(pieces), 0..60).prop_map(|pieces| pieces.concat())
 }
 
-/// All lines of a stream that comes in `pieces`, the unended last one included.
+/// Lines of a stream that arrives in `pieces`, including a last line without an ending.
 fn lines_of<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     max_line: usize,
@@ -56,8 +56,8 @@ fn lines_of<'a>(
     found
 }
 
-/// The same, by the words of the specification.
-fn specified(bytes: &[u8], max_line: usize) -> Vec<Result<String, LineError>> {
+/// Reference implementation of [`lines_of`], straight from the specification.
+fn reference_lines(bytes: &[u8], max_line: usize) -> Vec<Result<String, LineError>> {
     let mut parts: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
     if parts.last().is_some_and(|last| last.is_empty()) {
         parts.pop();
@@ -91,7 +91,7 @@ fn any_id() -> impl Strategy<Value = MemberId> {
     any::<u64>().prop_map(MemberId)
 }
 
-/// To the millisecond, as it goes over the wire.
+/// A time in milliseconds, the precision on the wire.
 fn any_time() -> impl Strategy<Value = Timestamp> {
     let range = Timestamp::MIN.as_millisecond()..=Timestamp::MAX.as_millisecond();
     range.prop_map(|millis| Timestamp::from_millisecond(millis).unwrap())
@@ -161,7 +161,7 @@ fn any_welcome() -> impl Strategy<Value = Welcome> {
     )
 }
 
-/// Every answer that has a JSON form.
+/// An answer of each kind that has a JSON form.
 fn any_answer() -> impl Strategy<Value = Answer> {
     let private = || (any_time(), any_id(), any_name_text(), any_text());
     prop_oneof![
@@ -183,12 +183,12 @@ fn any_answer() -> impl Strategy<Value = Answer> {
     ]
 }
 
-/// The one line that was written, without its ending.
+/// The only line in `bytes`, without its ending.
 fn only_line(bytes: &[u8]) -> Result<&str, TestCaseError> {
     let text = str::from_utf8(bytes).unwrap();
     let line = text
         .strip_suffix('\n')
-        .ok_or_else(|| TestCaseError::fail("it does not end"))?;
+        .ok_or_else(|| TestCaseError::fail("no line ending"))?;
     prop_assert!(
         !line.contains(|c: char| c.is_control() || "\u{2028}\u{2029}".contains(c)),
         "{line:?}"
@@ -217,17 +217,17 @@ fn both_formats() -> impl Strategy<Value = Format> {
 
 proptest! {
     #[test]
-    fn lines_are_the_same_however_the_bytes_are_cut(bytes in any_bytes(), cuts in vec(0..100_usize, 0..20), max in 1..12_usize) {
+    fn lines_are_the_same_however_the_bytes_are_split(bytes in any_bytes(), cuts in vec(0..100_usize, 0..20), max in 1..12_usize) {
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
         cuts.sort_unstable();
         let pieces = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]);
-        let expected = specified(&bytes, max);
+        let expected = reference_lines(&bytes, max);
         prop_assert_eq!(lines_of(pieces, max), expected.clone());
         prop_assert_eq!(lines_of(bytes.chunks(1), max), expected);
     }
 
     #[test]
-    fn what_has_no_ending_yet_is_counted(bytes in any_bytes(), max in 1..12_usize) {
+    fn bytes_without_a_line_ending_are_counted(bytes in any_bytes(), max in 1..12_usize) {
         let mut lines = Lines::new(max);
         lines.push(&bytes);
         while lines.next_line().is_some() {}
@@ -236,7 +236,7 @@ proptest! {
     }
 
     #[test]
-    fn an_event_comes_back_from_json_as_it_was(record in any_record(), replay in any::<bool>()) {
+    fn an_event_survives_a_json_round_trip(record in any_record(), replay in any::<bool>()) {
         let line = json_line(|out| record.write_json(replay, out))?;
         match Received::decode(&line) {
             Ok(Received::Record(decoded, again)) => {
@@ -248,7 +248,7 @@ proptest! {
     }
 
     #[test]
-    fn an_answer_comes_back_from_json_as_it_was(answer in any_answer()) {
+    fn an_answer_survives_a_json_round_trip(answer in any_answer()) {
         let line = json_line(|out| answer.write_json(out))?;
         match Received::decode(&line) {
             Ok(Received::Answer(decoded)) => prop_assert_eq!(decoded, answer),
@@ -257,7 +257,7 @@ proptest! {
     }
 
     #[test]
-    fn the_beginning_of_a_plain_line_tells_what_it_is(event in any_event()) {
+    fn the_start_of_a_plain_line_identifies_the_event(event in any_event()) {
         let line = plain_line(&event)?;
         match &event {
             Event::Message { from, .. } => {
@@ -280,7 +280,7 @@ proptest! {
     }
 
     #[test]
-    fn the_beginning_of_a_plain_answer_tells_what_it_is(answer in any_answer()) {
+    fn the_start_of_a_plain_line_identifies_the_answer(answer in any_answer()) {
         if let Answer::Help(lines) = &answer {
             let mut bytes = Vec::new();
             write_plain(&answer, &mut bytes);
@@ -302,7 +302,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_server_sends_is_refused_or_can_be_shown(
+    fn any_object_from_a_server_is_refused_or_can_be_shown(
         kind in "message|joined|left|renamed|server|welcome|private|online|help|error|notice|new",
         count in 0..4_u32,
         text in "\\PC{0,10}",
@@ -323,13 +323,13 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_decoding_panic(line in "\\PC{0,60}") {
+    fn decoding_never_panics(line in "\\PC{0,60}") {
         let _ = Received::decode(&line);
         let _ = Received::decode(&format!("{{\"type\":{line}"));
     }
 
     #[test]
-    fn every_line_of_a_member_is_text_a_command_nothing_or_an_error(line in "[/ ]{0,2}\\PC{0,30}", format in both_formats()) {
+    fn a_member_line_is_text_a_command_nothing_or_an_error(line in "[/ ]{0,2}\\PC{0,30}", format in both_formats()) {
         match Request::parse(&line, format) {
             Ok(Request::Say(text)) => {
                 let said = line.strip_prefix('/').unwrap_or(&line);
@@ -351,14 +351,14 @@ proptest! {
     }
 
     #[test]
-    fn a_line_that_begins_with_a_blank_is_text(rest in "\\PC{0,30}", blank in select(vec![' ', '\t', '\u{a0}', '\u{3000}']), format in both_formats()) {
-        let line = format!("{blank}{rest}");
+    fn a_line_that_starts_with_whitespace_is_text(rest in "\\PC{0,30}", space in select(vec![' ', '\t', '\u{a0}', '\u{3000}']), format in both_formats()) {
+        let line = format!("{space}{rest}");
         prop_assert!(matches!(Request::parse(&line, format), Ok(Request::Say(_) | Request::Nothing)));
     }
 
     #[test]
-    fn any_text_can_be_said(text in "\\PC{0,30}", format in both_formats()) {
-        // A slash is doubled, as the refusal of an unknown command says; what else there is stays.
+    fn any_text_can_be_sent_as_a_message(text in "\\PC{0,30}", format in both_formats()) {
+        // Only a leading slash must be doubled, as the refusal of an unknown command says.
         let line = if text.starts_with('/') { format!("/{text}") } else { text.clone() };
         match Request::parse(&line, format) {
             Ok(Request::Say(said)) => prop_assert_eq!(said, Text::new(&text)),
@@ -369,8 +369,8 @@ proptest! {
     }
 
     #[test]
-    fn a_private_message_keeps_its_text(name in any_name(), text in "[!-~ ]{0,20}[!-~]", blanks in "[ \t]{1,3}", command in "/[Mm][Ss][Gg]") {
-        let line = format!("{command}{blanks}{name}{blanks}{text}");
+    fn a_private_message_keeps_its_inner_spaces(name in any_name(), text in "[!-~ ]{0,20}[!-~]", spaces in "[ \t]{1,3}", command in "/[Mm][Ss][Gg]") {
+        let line = format!("{command}{spaces}{name}{spaces}{text}");
         match Request::parse(&line, Format::Plain) {
             Ok(Request::Msg(to, said)) => {
                 prop_assert_eq!(to, name);
@@ -381,19 +381,19 @@ proptest! {
     }
 
     #[test]
-    fn no_line_of_a_stranger_makes_the_login_panic(line in "[/ ]{0,2}\\PC{0,40}") {
+    fn parsing_a_login_never_panics(line in "[/ ]{0,2}\\PC{0,40}") {
         let login = Login::parse(&line);
-        let is_nothing = !Text::new(&line).is_visible();
-        prop_assert_eq!(matches!(login, Login::Nothing), is_nothing);
+        let is_blank = !Text::new(&line).is_visible();
+        prop_assert_eq!(matches!(login, Login::Nothing), is_blank);
     }
 }
 
 proptest! {
-    // Each case makes hundreds of members.
+    // Few cases, since each has hundreds of members.
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn no_list_makes_a_line_too_long(name_bytes in 1..=MAX_NAME_BYTES, group_bytes in 0..=MAX_NAME_BYTES, count in 0..700_usize) {
+    fn a_member_list_fits_into_the_longest_line(name_bytes in 1..=MAX_NAME_BYTES, group_bytes in 0..=MAX_NAME_BYTES, count in 0..700_usize) {
         let text = |bytes: usize| Text::new(&"x".repeat(bytes));
         let member = |number: usize| Listed {
             id: MemberId(u64::MAX - number as u64),
@@ -425,8 +425,8 @@ proptest! {
 }
 
 #[test]
-fn the_longest_line_of_a_member_fits_into_an_event() {
-    // What grows most in cleaning, and what grows most in JSON.
+fn the_longest_message_fits_into_an_event() {
+    // The characters that grow most when cleaned or escaped in JSON.
     for raw in ["\u{1}", "\"", "\\", "\u{85}"] {
         let text = Text::new(&raw.repeat(MAX_LINE / raw.len()));
         let name = Name::new(&"x".repeat(24)).unwrap();
@@ -447,7 +447,7 @@ fn the_longest_line_of_a_member_fits_into_an_event() {
 }
 
 #[test]
-fn the_past_has_no_lines_of_its_own_in_json() {
+fn the_replay_has_no_marker_lines_in_json() {
     let mut out = Vec::new();
     Answer::PastBegins(7).write_json(&mut out);
     Answer::PastEnds.write_json(&mut out);
@@ -455,7 +455,7 @@ fn the_past_has_no_lines_of_its_own_in_json() {
 }
 
 #[test]
-fn each_event_is_the_json_object_that_is_promised() {
+fn each_event_has_the_documented_json_form() {
     let time = "2026-01-31T10:00:00.123456Z".parse().unwrap();
     let text = |raw: &str| Text::new(raw);
     let id = MemberId(3);
@@ -526,7 +526,7 @@ fn each_event_is_the_json_object_that_is_promised() {
 }
 
 #[test]
-fn a_welcome_is_the_json_object_that_is_promised() {
+fn a_welcome_has_the_documented_json_form() {
     let mut welcome = Welcome {
         room: Text::new("9f2c"),
         token: Some(Text::new("c0de")),
@@ -549,7 +549,7 @@ fn a_welcome_is_the_json_object_that_is_promised() {
 }
 
 #[test]
-fn to_come_back_takes_a_token_and_a_number() {
+fn resume_takes_a_token_and_an_event_number() {
     for (line, login) in [
         ("/resume c0de 40", Some(("c0de", 40))),
         (" /Resume  c0de \t 40 ", Some(("c0de", 40))),
@@ -564,7 +564,7 @@ fn to_come_back_takes_a_token_and_a_number() {
 }
 
 #[test]
-fn what_a_server_may_add_later_is_not_in_the_way() {
+fn unknown_fields_and_event_types_are_accepted() {
     let later = r#"{"type":"message","seq":1,"time":"2026-01-31T10:00:00Z","id":3,"from":"a","text":"b","new":[{}]}"#;
     assert!(matches!(
         Received::decode(later),
@@ -581,7 +581,7 @@ fn what_a_server_may_add_later_is_not_in_the_way() {
 }
 
 #[test]
-fn a_color_that_is_no_slot_is_ignored() {
+fn an_invalid_color_slot_is_ignored() {
     for (color, slot) in [
         ("0", ColorSlot::new(0)),
         ("11", ColorSlot::new(11)),
@@ -628,7 +628,7 @@ fn a_color_that_is_no_slot_is_ignored() {
 }
 
 #[test]
-fn a_server_cannot_send_text_that_controls_a_terminal() {
+fn decoded_text_cannot_control_a_terminal() {
     let line = r#"{"type":"error","text":"a\u001b[2J\u009b\u202e\u2028b"}"#;
     match Received::decode(line) {
         Ok(Received::Answer(Answer::Error(text))) => assert_eq!(text.as_str(), "a␛[2J\u{fffd} b"),
@@ -637,7 +637,7 @@ fn a_server_cannot_send_text_that_controls_a_terminal() {
 }
 
 #[test]
-fn a_line_that_lacks_something_names_it() {
+fn the_error_for_a_missing_field_names_it() {
     let refusal = |line: &str| Received::decode(line).unwrap_err().to_string();
     assert_eq!(
         refusal(r#"{"type":"shutdown","seq":1}"#),
@@ -652,7 +652,7 @@ fn a_line_that_lacks_something_names_it() {
 }
 
 #[test]
-fn every_command_is_known_by_all_its_names() {
+fn every_command_is_accepted_by_all_its_names() {
     let parse = |line: &str| Request::parse(line, Format::Plain);
     for line in ["/changename ola", "/nick ola", "/NICK  ola "] {
         assert!(
@@ -686,7 +686,7 @@ fn every_command_is_known_by_all_its_names() {
 }
 
 #[test]
-fn a_command_that_lacks_something_says_how_it_is_written() {
+fn a_command_without_its_arguments_is_refused_with_its_usage() {
     for line in [
         "/msg",
         "/msg ola",

@@ -1,11 +1,11 @@
-//! How a member whose connection broke comes back as itself, and gets what happened meanwhile.
+//! Resuming: a member whose connection broke returns as itself and receives the missed events.
 
 use support::{Server, Value, json};
 
 const UNKNOWN: &str = "nobody can come back by that token: log in with /json NAME";
 
 #[test]
-fn each_login_of_a_json_client_gets_a_token_of_its_own() {
+fn each_json_login_gets_a_different_token() {
     let server = Server::start(&[]);
     let tokens = [
         server.join_json("ala").token(),
@@ -19,7 +19,7 @@ fn each_login_of_a_json_client_gets_a_token_of_its_own() {
 }
 
 #[test]
-fn who_comes_back_gets_all_that_happened_meanwhile_and_then_its_own_joining() {
+fn a_resumed_member_gets_the_missed_events_then_its_own_join() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = server.join_json("ala 3ID12");
@@ -58,27 +58,27 @@ fn who_comes_back_gets_all_that_happened_meanwhile_and_then_its_own_joining() {
 }
 
 #[test]
-fn who_takes_over_a_connection_that_is_held_still_was_never_gone() {
+fn resuming_replaces_an_open_connection_without_a_leave_notice() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    // For the server it is there, whatever became of its other end.
-    let mut held = server.join_json("ala");
+    // The old connection stays open, as when the server has not noticed a broken network.
+    let mut old = server.join_json("ala");
     ola.expect("* ala joined");
-    held.expect_json(json!({"type": "joined"}));
-    let seq = held.welcome["seq"].as_u64().unwrap() + 1;
+    old.expect_json(json!({"type": "joined"}));
+    let seq = old.welcome["seq"].as_u64().unwrap() + 1;
     ola.send("hi");
-    held.expect_json(json!({"type": "message", "seq": seq + 1}));
+    old.expect_json(json!({"type": "message", "seq": seq + 1}));
 
-    let mut ala = server.resume(&held.token(), seq);
-    assert_eq!(ala.welcome["id"], held.welcome["id"]);
+    let mut ala = server.resume(&old.token(), seq);
+    assert_eq!(ala.welcome["id"], old.welcome["id"]);
     assert_eq!(ala.welcome["seq"], seq + 1);
     assert_eq!(ala.welcome["count"], 2);
     ala.expect_replay(json!({"type": "message", "seq": seq + 1, "text": "hi"}));
-    held.expect_error("you came back on another connection");
-    held.expect_end();
-    // What is sent on the old connection is not said, and its end is nobody's leaving.
-    held.send("from a ghost");
-    drop(held);
+    old.expect_error("you came back on another connection");
+    old.expect_end();
+    // Lines on the old connection are discarded, and its end is not announced.
+    old.send("from the old connection");
+    drop(old);
     ala.send("from ala");
     ala.expect_json(json!({"type": "message", "seq": seq + 2, "text": "from ala"}));
     ola.expect("ala: from ala");
@@ -87,44 +87,44 @@ fn who_takes_over_a_connection_that_is_held_still_was_never_gone() {
 }
 
 #[test]
-fn lines_that_were_not_taken_before_the_coming_back_are_never_taken() {
+fn lines_not_accepted_before_a_resume_are_discarded() {
     let server = Server::start(&["--rate", "1"]);
     let mut ola = server.join("ola");
-    let mut held = server.join_json("ala");
-    // A burst of ten passes; the rest waits on the server's side of the connection.
-    held.send_bytes("flood\n".repeat(1000).as_bytes());
+    let mut old = server.join_json("ala");
+    // A burst of ten lines is accepted; the rest waits in the server's receive buffer.
+    old.send_bytes("flood\n".repeat(1000).as_bytes());
     ola.expect("* ala joined");
     for _ in 0..10 {
         ola.expect("ala: flood");
     }
-    let mut ala = server.resume(&held.token(), 0);
-    let past = ala.welcome["seq"].as_u64().unwrap();
+    let mut ala = server.resume(&old.token(), 0);
+    let last = ala.welcome["seq"].as_u64().unwrap();
     ala.send("goodbye");
     let more = ola.skip_to("ala: goodbye").len() as u64;
     assert_eq!(
-        past,
+        last,
         2 + 10 + more,
-        "what is in the past is all that was said"
+        "the past has all messages that were sent"
     );
 }
 
 #[test]
-fn coming_back_does_not_bring_another_burst() {
+fn resuming_does_not_grant_another_burst() {
     let server = Server::start(&["--rate", "1"]);
     let mut ola = server.join("ola");
     let token = server.join_json("ala").token();
     let mut ala = server.resume(&token, 999);
-    ala.send("one\ntwo\nthree");
+    ala.send("one\ntwo\nthree\nfour\nfive\nsix");
     ola.skip_to("ala: one");
-    // The others come one a second, and this is not held up.
+    // The other lines come at one per second, and a message from ola is not delayed.
     ola.send("hi");
     while ala.json()["text"] != "hi" {}
     let next = ala.expect_json(json!({"type": "message", "from": "ala"}));
-    assert_ne!(next["text"], "one", "it came before");
+    assert_ne!(next["text"], "one", "it was delivered before");
 }
 
 #[test]
-fn a_reply_finds_who_came_back_and_who_came_back_can_reply() {
+fn replies_work_to_and_from_a_resumed_member() {
     let server = Server::start(&[]);
     let mut ola = server.join_json_live("ola");
     let mut ala = server.join_json_live("ala");
@@ -149,22 +149,22 @@ fn a_reply_finds_who_came_back_and_who_came_back_can_reply() {
 }
 
 #[test]
-fn who_comes_back_has_the_name_that_it_had_last() {
+fn a_resumed_member_keeps_its_latest_name() {
     let server = Server::start(&[]);
     let mut ala = server.join_json("ala");
     let token = ala.token();
     ala.send("/nick ola");
     while ala.json()["type"] != "renamed" {}
-    let taken_over = server.resume(&token, 0);
-    assert_eq!(taken_over.welcome["name"], "ola");
+    let resumed = server.resume(&token, 0);
+    assert_eq!(resumed.welcome["name"], "ola");
     let mut other = server.join("ala");
-    taken_over.hang_up();
+    resumed.hang_up();
     other.expect("* ola left");
     assert_eq!(server.resume(&token, 0).welcome["name"], "ola");
 }
 
 #[test]
-fn a_name_that_another_has_taken_meanwhile_is_refused_and_another_one_can_be_given() {
+fn a_resume_whose_name_was_taken_is_refused_and_can_choose_another() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let ala = server.join_json("ala");
@@ -177,33 +177,33 @@ fn a_name_that_another_has_taken_meanwhile_is_refused_and_another_one_can_be_giv
     back.expect_error("the name ala is taken: try ala2");
     back.send("/json ala2");
     back.expect_json(json!({"type": "welcome", "name": "ala2"}));
-    // The name is its own again when the other one has gone.
+    // After the other member has left, the token gives the old name again.
     other.send("/quit");
     ola.skip_to("* Ala left");
     assert_eq!(server.resume(&token, 0).welcome["name"], "ala");
 }
 
 #[test]
-fn a_token_that_takes_nobody_back_is_refused_in_json_and_counts_as_a_wrong_name() {
+fn an_unknown_token_is_refused_in_json_and_counts_as_an_invalid_name() {
     let server = Server::start(&[]);
-    let mut stranger = server.greeted();
-    stranger.send(&format!("/resume {} 0", "0".repeat(32)));
-    stranger.expect_error(UNKNOWN);
-    stranger.send("/resume");
-    stranger.expect_error("type /resume TOKEN SEQ");
-    stranger.send("/resume x -1");
-    stranger.expect_error("type /resume TOKEN SEQ");
+    let mut client = server.greeted();
+    client.send(&format!("/resume {} 0", "0".repeat(32)));
+    client.expect_error(UNKNOWN);
+    client.send("/resume");
+    client.expect_error("type /resume TOKEN SEQ");
+    client.send("/resume x -1");
+    client.expect_error("type /resume TOKEN SEQ");
     for _ in 0..2 {
-        stranger.send("/resume \u{202e} 0");
-        stranger.expect_error(UNKNOWN);
+        client.send("/resume \u{202e} 0");
+        client.expect_error(UNKNOWN);
     }
-    stranger.expect_error("that was wrong 5 times: connect again");
-    stranger.expect_end();
+    client.expect_error("that was wrong 5 times: connect again");
+    client.expect_end();
     server.stop();
 }
 
 #[test]
-fn who_is_refused_may_log_in_anew() {
+fn a_refused_resume_can_be_followed_by_a_new_login() {
     let server = Server::start(&[]);
     let mut client = server.greeted();
     client.send("/resume c0de 7\n/json ala");
@@ -212,7 +212,7 @@ fn who_is_refused_may_log_in_anew() {
 }
 
 #[test]
-fn who_quits_or_was_kicked_cannot_come_back() {
+fn a_member_that_quit_or_was_kicked_cannot_resume() {
     let mut server = Server::start_with_console(&[]);
     let mut ala = server.join_json_live("ala");
     let mut ola = server.join_json_live("ola");
@@ -223,50 +223,50 @@ fn who_quits_or_was_kicked_cannot_come_back() {
     while ala.line_or_end().is_some() {}
     while ola.line_or_end().is_some() {}
     for token in tokens {
-        let mut stranger = server.greeted();
-        stranger.send(&format!("/resume {token} 0"));
-        stranger.expect_error(UNKNOWN);
+        let mut client = server.greeted();
+        client.send(&format!("/resume {token} 0"));
+        client.expect_error(UNKNOWN);
     }
 }
 
 #[test]
-fn a_token_is_worth_nothing_after_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("room.jsonl");
+fn a_token_is_invalid_after_a_server_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("room.jsonl");
     let args = ["--history", file.to_str().unwrap()];
     let server = Server::start(&args);
     let token = server.join_json("ala").token();
     server.stop();
     let server = Server::start(&args);
-    let mut stranger = server.greeted();
-    stranger.send(&format!("/resume {token} 0"));
-    stranger.expect_error(UNKNOWN);
-    let kept = std::fs::read_to_string(&file).unwrap();
+    let mut client = server.greeted();
+    client.send(&format!("/resume {token} 0"));
+    client.expect_error(UNKNOWN);
+    let stored = std::fs::read_to_string(&file).unwrap();
     assert!(
-        !kept.contains(&token),
-        "a token is nobody's business: {kept}"
+        !stored.contains(&token),
+        "the file must not contain a token: {stored}"
     );
 }
 
 #[test]
-fn a_token_stands_for_the_password_that_was_given_for_it() {
+fn a_valid_token_needs_no_password() {
     let server = Server::start(&["--password", "right"]);
     let mut ala = server.connect();
     ala.line();
     ala.send("/pass right\n/json ala");
     ala.welcome = ala.expect_json(json!({"type": "welcome"}));
-    let mut stranger = server.connect();
-    stranger.line();
-    stranger.send("/resume c0de 0");
-    stranger.expect_error(UNKNOWN);
-    stranger.send("/json ola");
-    stranger.expect_json(json!({"type": "error"}));
-    stranger.send(&format!("/resume {} 0", ala.token()));
-    stranger.expect_json(json!({"type": "welcome", "name": "ala"}));
+    let mut client = server.connect();
+    client.line();
+    client.send("/resume c0de 0");
+    client.expect_error(UNKNOWN);
+    client.send("/json ola");
+    client.expect_json(json!({"type": "error"}));
+    client.send(&format!("/resume {} 0", ala.token()));
+    client.expect_json(json!({"type": "welcome", "name": "ala"}));
 }
 
 #[test]
-fn a_full_room_takes_back_who_is_in_it_and_nobody_else() {
+fn a_full_room_lets_only_present_members_resume() {
     let server = Server::start(&["-m", "2"]);
     let mut ola = server.join("ola");
     let member = server.join_json("away");
@@ -274,10 +274,10 @@ fn a_full_room_takes_back_who_is_in_it_and_nobody_else() {
     member.hang_up();
     ola.expect_all(&["* away joined", "* away left"]);
     let here = server.join_json("here");
-    let mut stranger = server.greeted();
-    stranger.send(&format!("/resume {away} 0"));
-    stranger.expect_error("the room is full (2)");
-    stranger.expect_end();
+    let mut client = server.greeted();
+    client.send(&format!("/resume {away} 0"));
+    client.expect_error("the room is full (2)");
+    client.expect_end();
     let back = server.resume(&here.token(), 0);
     assert_eq!(back.welcome["count"], 2);
     back.hang_up();
@@ -286,7 +286,7 @@ fn a_full_room_takes_back_who_is_in_it_and_nobody_else() {
 }
 
 #[test]
-fn what_is_not_known_any_more_is_counted() {
+fn events_too_old_to_replay_are_counted_as_missing() {
     let server = Server::start(&["--rate", "0", "--replay", "0"]);
     let mut ala = server.join_json_live("ala");
     let (token, joined) = (ala.token(), ala.welcome["seq"].as_u64().unwrap() + 1);
@@ -305,7 +305,7 @@ fn what_is_not_known_any_more_is_counted() {
 }
 
 #[test]
-fn a_token_shows_nothing_of_the_time_before_that_a_newcomer_would_not_see() {
+fn a_token_replays_nothing_that_a_newcomer_could_not_see() {
     let server = Server::start(&["--replay", "1"]);
     let mut ola = server.join("ola");
     ola.send("one\ntwo\n/nick ula");
@@ -318,15 +318,15 @@ fn a_token_shows_nothing_of_the_time_before_that_a_newcomer_would_not_see() {
 }
 
 #[test]
-fn a_member_that_was_cut_for_being_too_slow_comes_back_to_where_it_was() {
+fn a_member_disconnected_for_being_too_slow_can_resume_without_loss() {
     let server = Server::start(&["--rate", "0", "--replay", "all"]);
     let slow = server.join_json("slow");
     let mut speaker = server.join_json_live("speaker");
-    let mut said = 0;
-    // All that the kernel takes, and half a MiB behind that.
+    let mut sent = 0;
+    // Fills the kernel's buffers and the 512 KiB that a member may be behind.
     loop {
-        speaker.send(&format!("{said:01000}"));
-        said += 1;
+        speaker.send(&format!("{sent:01000}"));
+        sent += 1;
         if speaker.json()["type"] == "left" {
             break;
         }
@@ -344,6 +344,10 @@ fn a_member_that_was_cut_for_being_too_slow_comes_back_to_where_it_was() {
         check(&serde_json::from_str(&line).unwrap());
     }
     let mut back = server.resume(&token, check(&Value::Null));
-    assert_eq!(back.welcome.get("missing"), None, "all messages are known");
+    assert_eq!(
+        back.welcome.get("missing"),
+        None,
+        "all missed messages are replayed"
+    );
     while check(&back.json()) < back.welcome["seq"].as_u64().unwrap() + 1 {}
 }

@@ -1,9 +1,9 @@
-//! What members say and do, and what the others get of it.
+//! Messages, commands and renames of members, and what the other members receive.
 
 use support::{Client, Server, Value, json};
 
-/// Plain members who have read all joinings.
-fn gather<const N: usize>(server: &Server, names: [&str; N]) -> [Client; N] {
+/// Joins plain members, which read all join notices.
+fn join_all<const N: usize>(server: &Server, names: [&str; N]) -> [Client; N] {
     let mut members: Vec<Client> = Vec::new();
     for name in names {
         let new = server.join(name);
@@ -16,26 +16,26 @@ fn gather<const N: usize>(server: &Server, names: [&str; N]) -> [Client; N] {
 }
 
 #[test]
-fn a_rename_cannot_take_a_name_that_looks_like_another_members() {
+fn a_rename_to_a_lookalike_of_another_name_is_refused() {
     let server = Server::start(&[]);
     let mut iwan = server.join("iwan");
     let mut lwan = server.join("lwan");
     iwan.expect("* lwan joined");
-    // A capital i, which looks like the l of the other.
+    // A capital I looks like the l of the other name.
     iwan.send("/nick Iwan");
     iwan.expect("! the name Iwan is taken: try Iwan2");
     iwan.send("still here");
     lwan.expect("iwan: still here");
-    let mut other = server.greeted();
-    other.send("lwan");
-    other.expect_start("! the name lwan is taken");
+    let mut client = server.greeted();
+    client.send("lwan");
+    client.expect_start("! the name lwan is taken");
     server.stop();
 }
 
 #[test]
-fn a_message_goes_to_every_other_member_and_not_back() {
+fn a_message_goes_to_every_member_except_its_author() {
     let server = Server::start(&[]);
-    let [mut ala, mut ola, mut jan] = gather(&server, ["ala", "ola", "jan"]);
+    let [mut ala, mut ola, mut jan] = join_all(&server, ["ala", "ola", "jan"]);
     ala.send("hi");
     ola.expect("ala: hi");
     jan.expect("ala: hi");
@@ -45,7 +45,7 @@ fn a_message_goes_to_every_other_member_and_not_back() {
 }
 
 #[test]
-fn a_json_client_gets_its_own_messages_in_their_place() {
+fn a_json_client_receives_its_own_messages_in_order() {
     let server = Server::start(&[]);
     let mut ala = server.join_json_live("ala");
     let mut ola = server.join("ola");
@@ -64,7 +64,7 @@ fn a_json_client_gets_its_own_messages_in_their_place() {
 }
 
 #[test]
-fn json_clients_learn_the_colors_of_members_and_only_a_thirteenth_shares_one() {
+fn json_events_have_member_colors_and_only_a_13th_member_shares_one() {
     let server = Server::start(&[]);
     let mut ala = server.join_json_live("ala");
     assert_eq!(ala.welcome["color"], 0);
@@ -92,7 +92,7 @@ fn json_clients_learn_the_colors_of_members_and_only_a_thirteenth_shares_one() {
     let expected = [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 5, 0];
     assert_eq!(colors(&online["members"]), expected);
 
-    // Over a new connection, it is the same member.
+    // A resumed member keeps its color.
     let token = ala.token();
     let back = server.resume(&token, 0);
     assert_eq!(back.welcome["color"], 0);
@@ -114,9 +114,9 @@ fn the_time_of_an_event_is_utc_to_the_millisecond() {
 }
 
 #[test]
-fn a_private_message_goes_to_one_alone_and_comes_back_as_sent() {
+fn a_private_message_goes_to_one_member_and_is_confirmed() {
     let server = Server::start(&[]);
-    let [mut ala, mut ola, mut jan] = gather(&server, ["ala", "ola", "jan"]);
+    let [mut ala, mut ola, mut jan] = join_all(&server, ["ala", "ola", "jan"]);
     ala.send("/msg OLA  just  you");
     ola.expect("[ala] just  you");
     ala.expect("[to ola] just  you");
@@ -126,7 +126,7 @@ fn a_private_message_goes_to_one_alone_and_comes_back_as_sent() {
 }
 
 #[test]
-fn a_private_message_reaches_json_clients_with_names_and_ids() {
+fn a_private_message_in_json_has_names_and_ids() {
     let server = Server::start(&[]);
     let mut ala = server.join_json_live("ala");
     let mut ola = server.join_json_live("ola");
@@ -148,7 +148,7 @@ fn a_private_message_reaches_json_clients_with_names_and_ids() {
 }
 
 #[test]
-fn a_private_message_to_nobody_or_to_oneself_is_refused() {
+fn a_private_message_to_oneself_or_an_absent_name_is_refused() {
     let server = Server::start(&[]);
     let mut ala = server.join("ala");
     for (line, refusal) in [
@@ -174,9 +174,9 @@ fn a_private_message_to_nobody_or_to_oneself_is_refused() {
 }
 
 #[test]
-fn a_name_is_found_with_what_cannot_be_seen_around_it() {
+fn invisible_characters_around_a_name_are_ignored() {
     let mut server = Server::start_with_console(&[]);
-    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    let [mut ala, mut ola] = join_all(&server, ["ala", "ola"]);
     ala.send("/msg \u{202e}o\u{200b}la hi");
     ola.expect("[ala] hi");
     ala.expect("[to ola] hi");
@@ -185,9 +185,9 @@ fn a_name_is_found_with_what_cannot_be_seen_around_it() {
 }
 
 #[test]
-fn a_reply_finds_who_wrote_last_whatever_the_name_is_now() {
+fn a_reply_goes_to_the_last_private_sender_despite_a_rename() {
     let server = Server::start(&[]);
-    let [mut ala, mut ola, mut jan] = gather(&server, ["ala", "ola", "jan"]);
+    let [mut ala, mut ola, mut jan] = join_all(&server, ["ala", "ola", "jan"]);
     jan.send("/msg ala first");
     ala.expect("[jan] first");
     ola.send("/msg ala second");
@@ -196,7 +196,7 @@ fn a_reply_finds_who_wrote_last_whatever_the_name_is_now() {
     ola.send("/nick ula");
     ola.expect("* ola is now ula");
     ala.expect("* ola is now ula");
-    // Who takes the old name does not get what was meant for the one before.
+    // The new holder of the old name does not get the reply.
     let _new = server.join("ola");
     ala.expect("* ola joined");
     ala.send("/reply to you");
@@ -216,9 +216,9 @@ fn ula_gets_it_and_leaves(ula: &mut Client) {
 }
 
 #[test]
-fn a_rename_is_told_to_all_and_frees_the_old_name() {
+fn a_rename_is_announced_and_frees_the_old_name() {
     let server = Server::start(&[]);
-    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    let [mut ala, mut ola] = join_all(&server, ["ala", "ola"]);
     ala.send("/changename ewa");
     ala.expect("* ala is now ewa");
     ola.expect("* ala is now ewa");
@@ -229,7 +229,7 @@ fn a_rename_is_told_to_all_and_frees_the_old_name() {
 }
 
 #[test]
-fn a_rename_may_change_the_case_alone() {
+fn a_rename_may_change_only_the_case() {
     let server = Server::start(&[]);
     let mut ala = server.join("ala");
     ala.send("/changename Ala");
@@ -239,9 +239,9 @@ fn a_rename_may_change_the_case_alone() {
 }
 
 #[test]
-fn a_refused_rename_leaves_the_old_name() {
+fn a_refused_rename_keeps_the_old_name() {
     let server = Server::start(&[]);
-    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    let [mut ala, mut ola] = join_all(&server, ["ala", "ola"]);
     for (line, refusal) in [
         ("/changename OLA", "! the name OLA is taken: try OLA2"),
         (
@@ -266,7 +266,7 @@ fn a_refused_rename_leaves_the_old_name() {
 }
 
 #[test]
-fn a_rename_reaches_json_clients_with_both_names() {
+fn a_rename_in_json_has_both_names() {
     let server = Server::start(&[]);
     let mut ala = server.join_json_live("ala");
     ala.send("/nick ewa");
@@ -298,7 +298,7 @@ fn online_lists_members_with_groups_in_order_of_joining() {
 }
 
 #[test]
-fn online_names_five_hundred_and_counts_the_others() {
+fn online_lists_at_most_500_names_and_counts_the_rest() {
     let server = Server::start(&["-m", "600"]);
     let mut members: Vec<Client> = (0..503)
         .map(|number| server.join(&format!("m{number}")))
@@ -347,9 +347,9 @@ fn help_lists_the_commands_in_two_languages() {
 }
 
 #[test]
-fn a_line_that_is_no_command_arrives_as_it_was_typed() {
+fn a_line_that_is_not_a_command_arrives_as_typed() {
     let server = Server::start(&[]);
-    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    let [mut ala, mut ola] = join_all(&server, ["ala", "ola"]);
     for (line, text) in [
         ("//help", "/help"),
         ("///", "//"),
@@ -366,12 +366,12 @@ fn a_line_that_is_no_command_arrives_as_it_was_typed() {
 }
 
 #[test]
-fn a_line_with_nothing_to_see_does_nothing() {
+fn a_line_without_visible_characters_is_ignored() {
     let server = Server::start(&[]);
-    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    let [mut ala, mut ola] = join_all(&server, ["ala", "ola"]);
     ala.send_bytes("\n\r\n   \n\t\n\u{200b}\n\u{2800}\n\u{301}\nhi\n".as_bytes());
     ola.expect("ala: hi");
-    // Nor does it hold up what comes in a packet of its own.
+    // Blank lines in a packet of their own are ignored, too.
     for number in 0..20 {
         ala.send_bytes(b"\n\n");
         ala.send(&number.to_string());
@@ -380,9 +380,9 @@ fn a_line_with_nothing_to_see_does_nothing() {
 }
 
 #[test]
-fn an_unknown_command_is_named_and_not_delivered() {
+fn an_unknown_command_is_refused_by_name_and_not_delivered() {
     let server = Server::start(&[]);
-    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    let [mut ala, mut ola] = join_all(&server, ["ala", "ola"]);
     ala.send("/hepl me");
     ala.expect("! unknown command /hepl: /help lists the commands; to say it as text, type //hepl");
     ala.send("/\u{1b}[31m");
@@ -393,7 +393,7 @@ fn an_unknown_command_is_named_and_not_delivered() {
 }
 
 #[test]
-fn all_ways_of_leaving_are_told_as_leaving() {
+fn every_quit_command_is_announced_as_leaving() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     for command in [
@@ -416,7 +416,7 @@ fn all_ways_of_leaving_are_told_as_leaving() {
 }
 
 #[test]
-fn the_bare_word_exit_is_a_message_of_a_json_client() {
+fn the_bare_word_exit_is_a_message_from_a_json_client() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = server.join_json_live("ala");
@@ -428,7 +428,7 @@ fn the_bare_word_exit_is_a_message_of_a_json_client() {
 }
 
 #[test]
-fn a_json_client_is_told_why_somebody_left_and_not_of_its_own_leaving() {
+fn others_get_a_leave_event_in_json_with_its_reason_if_any() {
     let server = Server::start(&[]);
     let mut ola = server.join_json_live("ola");
     let mut ala = server.join_json_live("ala");
@@ -444,15 +444,15 @@ fn a_json_client_is_told_why_somebody_left_and_not_of_its_own_leaving() {
 }
 
 #[test]
-fn a_connection_that_breaks_is_told_as_lost() {
+fn a_reset_connection_is_announced_as_lost() {
     let server = Server::start(&[]);
-    let [mut ola, ala] = gather(&server, ["ola", "ala"]);
+    let [mut ola, ala] = join_all(&server, ["ola", "ala"]);
     ala.reset();
     ola.expect("* ala left (connection lost)");
 }
 
 #[test]
-fn what_was_sent_before_the_end_of_input_is_delivered_before_the_leaving() {
+fn lines_sent_before_end_of_input_arrive_before_the_leave_notice() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = server.connect();
@@ -462,9 +462,9 @@ fn what_was_sent_before_the_end_of_input_is_delivered_before_the_leaving() {
 }
 
 #[test]
-fn answers_come_in_the_order_of_what_happened() {
+fn answers_arrive_in_the_order_of_the_requests() {
     let server = Server::start(&[]);
-    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    let [mut ala, mut ola] = join_all(&server, ["ala", "ola"]);
     ola.send("one");
     ala.expect("ola: one");
     ala.send_bytes(b"/msg ola a\n/online\n/nick ewa\n/msg ola b\n/nonsense\n/online\n");
@@ -480,9 +480,9 @@ fn answers_come_in_the_order_of_what_happened() {
 }
 
 #[test]
-fn lines_do_not_depend_on_how_they_are_cut_into_packets() {
+fn lines_do_not_depend_on_how_they_are_split_into_packets() {
     let server = Server::start(&[]);
-    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    let [mut ala, mut ola] = join_all(&server, ["ala", "ola"]);
     for byte in "zażółć\r\ngęślą\njaźń\n".bytes() {
         ala.send_bytes(&[byte]);
     }
@@ -490,9 +490,9 @@ fn lines_do_not_depend_on_how_they_are_cut_into_packets() {
 }
 
 #[test]
-fn no_message_can_look_like_another_line() {
+fn no_message_can_look_like_another_kind_of_line() {
     let server = Server::start(&[]);
-    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    let [mut ala, mut ola] = join_all(&server, ["ala", "ola"]);
     for forged in [
         "* ola left",
         "! you were kicked",
@@ -516,9 +516,9 @@ fn no_message_can_look_like_another_line() {
 }
 
 #[test]
-fn lines_that_cannot_be_used_are_refused_and_the_connection_stays() {
+fn unusable_lines_are_refused_and_the_connection_stays_open() {
     let server = Server::start(&[]);
-    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    let [mut ala, mut ola] = join_all(&server, ["ala", "ola"]);
     let longest = "x".repeat(1024);
     ala.send(&longest);
     ola.expect(&format!("ala: {longest}"));
@@ -535,7 +535,7 @@ fn lines_that_cannot_be_used_are_refused_and_the_connection_stays() {
 }
 
 #[test]
-fn a_json_line_says_what_the_plain_one_does() {
+fn a_json_line_has_the_same_content_as_the_plain_one() {
     let server = Server::start(&[]);
     let mut json = server.join_json_live("json");
     let mut ala = server.join("ala 3ID12");
@@ -554,9 +554,9 @@ fn a_json_line_says_what_the_plain_one_does() {
 }
 
 #[test]
-fn a_newcomer_is_shown_the_last_messages_and_no_private_ones() {
+fn a_newcomer_gets_the_last_messages_but_no_private_ones() {
     let server = Server::start(&["--replay", "2"]);
-    let [mut ala, mut ola] = gather(&server, ["ala", "ola"]);
+    let [mut ala, mut ola] = join_all(&server, ["ala", "ola"]);
     ala.send_bytes(b"one\ntwo\n/msg ola secret\nthree\n/nick ewa\n");
     ala.skip_to("* ala is now ewa");
     let mut jan = server.join("jan");
@@ -576,14 +576,14 @@ fn a_newcomer_is_shown_the_last_messages_and_no_private_ones() {
     let last = json.expect_json(json!({"type": "message", "text": "live", "replay": true}));
     assert_eq!(
         last["seq"], seq,
-        "the message was the last thing that happened"
+        "the message was the last event before the join"
     );
     let joined = json.expect_json(json!({"type": "joined", "name": "json", "seq": seq + 1}));
     assert!(joined.get("replay").is_none(), "{joined}");
 }
 
 #[test]
-fn a_room_that_shows_no_past_shows_none() {
+fn with_replay_0_a_newcomer_gets_no_past_messages() {
     let server = Server::start(&["--replay", "0"]);
     let mut ala = server.join("ala");
     ala.send_bytes(b"one\n/online\n");

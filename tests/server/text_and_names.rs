@@ -1,4 +1,4 @@
-//! What holds for every text and every name, whatever was sent.
+//! Properties of cleaned texts, names and groups, checked with random input.
 
 use std::borrow::Cow;
 
@@ -10,19 +10,20 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
-/// Characters that a rule is about.
+/// Characters that some rule covers.
 const TRICKY: &str = "\0\t\n\r\x1b\x7f\u{80}\u{85}\u{9b}\u{9f} \u{a0}\u{2028}\u{2029}\u{2800}\u{3000}\u{202e}\u{2066}\
                       \u{2069}\u{61c}\u{200e}\u{e0041}\u{e007f}\u{fff9}\u{fffb}\u{fffe}\u{fdd0}\u{1ffff}\u{115f}\u{3164}\
                       \u{ffa0}\u{17b4}\u{180e}\u{2060}\u{2065}\u{180b}\u{600}\u{6dd}\u{13441}aZ0-'_:/.*![ąßςİıǅ字كا٣۳א🔥\
                       🇵👩🏽\u{10ffff}\u{e000}";
 
-/// Those that are counted in a row, and some that must not disturb the count: few, so that long rows come about.
+/// Combining characters, whose runs are limited, and invisible ones, which must not affect the
+/// count. The list is short so that long runs are likely.
 const COUNTED: &str = "\u{301}\u{345}\u{20dd}\u{903}\u{93e}\u{200c}\u{200d}\u{34f}\u{fe0f}\u{e0100}\u{200b}\u{ad}\u{feff}";
 
-/// The format characters that are drawn.
+/// Format characters that are visible.
 const NUMBER_SIGNS: &str = "\u{600}\u{601}\u{602}\u{603}\u{604}\u{605}\u{6dd}\u{70f}\u{890}\u{891}\u{8e2}\u{110bd}\u{110cd}";
 
-/// Letters that have another case, width or spelling, each with its NFD.
+/// Letters with another case, width or spelling, each with its NFD form.
 const LETTERS: &[[&str; 2]] = &[
     ["a", "a"],
     ["B", "B"],
@@ -66,7 +67,7 @@ fn any_text() -> impl Strategy<Value = String> {
     .prop_map(String::from_iter)
 }
 
-/// Mostly what people would be called, now and then what they would not.
+/// Mostly plausible names, sometimes arbitrary text.
 fn any_name() -> impl Strategy<Value = String> {
     let scripts = [
         "abcdeIlm01_-'éŁß",
@@ -86,7 +87,7 @@ fn any_name() -> impl Strategy<Value = String> {
     prop_oneof![4 => script, 4 => mixed, 1 => any_text()]
 }
 
-/// What must not get through, said without a look at how it is kept out.
+/// Whether cleaned text must not contain `c`. Written independently of the implementation.
 fn is_forbidden(c: char) -> bool {
     let code = u32::from(c);
     c.is_control()
@@ -124,8 +125,8 @@ fn stands_alone(c: char) -> bool {
     !is_joiner(c) && !is_stacked_mark(c) && !is_spacing_mark(c)
 }
 
-/// With the letters of the block "Halfwidth and Fullwidth Forms".
-fn widened(text: &str) -> String {
+/// The text in letters of the block "Halfwidth and Fullwidth Forms".
+fn full_width(text: &str) -> String {
     let wide = |c: char| {
         if c.is_ascii_graphic() {
             char::from_u32(u32::from(c) + 0xfee0).unwrap_or(c)
@@ -136,7 +137,8 @@ fn widened(text: &str) -> String {
     text.chars().map(wide).collect()
 }
 
-fn swapped(text: &str) -> String {
+/// The text with upper and lower case swapped.
+fn swap_case(text: &str) -> String {
     let swap = |c: char| {
         if c.is_lowercase() {
             c.to_uppercase().to_string()
@@ -147,8 +149,9 @@ fn swapped(text: &str) -> String {
     text.chars().map(swap).collect()
 }
 
-/// A refusal goes to a screen, and quotes what was refused.
-fn assert_fit_to_say(refusal: &str) -> Result<(), TestCaseError> {
+/// Checks that the text of a refusal, which may quote the input, is safe to show and in house
+/// style.
+fn check_refusal(refusal: &str) -> Result<(), TestCaseError> {
     prop_assert_eq!(clean(refusal), refusal);
     prop_assert!(refusal.len() <= 200, "{} bytes: {}", refusal.len(), refusal);
     prop_assert!(
@@ -164,21 +167,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn cleaning_again_changes_nothing(raw in any_text()) {
+    fn cleaning_twice_changes_nothing_more(raw in any_text()) {
         let once = clean(&raw).into_owned();
         prop_assert!(matches!(clean(&once), Cow::Borrowed(same) if same == once), "{:?}, {:?}", once, clean(&once));
         prop_assert_eq!(Text::new(&raw).to_string(), once);
     }
 
     #[test]
-    fn nothing_that_controls_hides_or_reorders_gets_through(raw in any_text()) {
+    fn cleaned_text_has_no_controls_and_no_hiding_or_reordering(raw in any_text()) {
         let cleaned = clean(&raw);
         let found = cleaned.chars().find(|c| is_forbidden(*c));
         prop_assert_eq!(found, None, "in {:?}", cleaned);
     }
 
     #[test]
-    fn marks_do_not_pile_up(raw in any_text()) {
+    fn at_most_four_combining_marks_stack_on_a_character(raw in any_text()) {
         for on_one in clean(&raw).split(stands_alone) {
             prop_assert!(on_one.chars().filter(|c| is_stacked_mark(*c)).count() <= 4, "{:?}", on_one);
             prop_assert!(on_one.chars().filter(|c| is_spacing_mark(*c)).count() <= 4, "{:?}", on_one);
@@ -186,7 +189,7 @@ proptest! {
     }
 
     #[test]
-    fn joiners_come_after_something_visible_and_in_twos(raw in any_text()) {
+    fn joiners_follow_a_visible_character_and_at_most_two_in_a_row(raw in any_text()) {
         let cleaned: Vec<char> = clean(&raw).chars().collect();
         for (at, _) in cleaned.iter().enumerate().filter(|(_, c)| is_joiner(**c)) {
             let stands_on = cleaned[..at].iter().rev().find(|c| stands_alone(**c));
@@ -196,48 +199,48 @@ proptest! {
     }
 
     #[test]
-    fn a_visible_character_is_a_new_beginning(before in any_text(), after in any_text()) {
+    fn a_visible_character_resets_the_cleaning_state(before in any_text(), after in any_text()) {
         let apart = format!("{}{}", clean(&before), clean(&format!("x{after}")));
         let together = format!("{before}x{after}");
         prop_assert_eq!(clean(&together), apart);
     }
 
     #[test]
-    fn printable_ascii_stays(raw in "[ -~]{0,100}") {
+    fn printable_ascii_is_unchanged(raw in "[ -~]{0,100}") {
         prop_assert!(matches!(clean(&raw), Cow::Borrowed(same) if same == raw));
         prop_assert_eq!(is_visible(&raw), raw.contains(|c| c != ' '));
     }
 
     #[test]
-    fn text_grows_three_times_at_most(raw in any_text()) {
+    fn cleaning_at_most_triples_the_length_of_a_text(raw in any_text()) {
         prop_assert!(clean(&raw).len() <= 3 * raw.len());
     }
 
     #[test]
-    fn cleaning_does_not_change_whether_there_is_something_to_see(raw in any_text()) {
+    fn cleaning_does_not_change_whether_a_text_is_visible(raw in any_text()) {
         prop_assert_eq!(is_visible(&raw), is_visible(&clean(&raw)));
     }
 
     #[test]
-    fn a_name_is_fit_to_be_shown_anywhere(raw in any_name()) {
+    fn an_accepted_name_is_safe_to_show_anywhere(raw in any_name()) {
         match Name::new(&raw) {
             Ok(name) => {
                 let shown = name.as_str();
                 prop_assert_eq!(clean(shown), shown);
                 prop_assert!(name.text().is_visible());
                 prop_assert!(shown.chars().count() <= MAX_NAME_CHARS && shown.len() <= MAX_NAME_BYTES);
-                // Not by the standard library, which may know an older Unicode, with fewer letters.
+                // The standard library may have an older Unicode version with fewer letters.
                 prop_assert!(shown.starts_with(|c: char| matches!(c.general_category_group(), GeneralCategoryGroup::Letter | GeneralCategoryGroup::Number)));
                 let signs = "*!/:;,.@#$%&()[]<>{}\"`|\\?";
                 prop_assert!(!shown.contains(|c: char| c.is_whitespace() || signs.contains(c)));
                 prop_assert_eq!(name.to_string(), shown);
             }
-            Err(error) => assert_fit_to_say(&error.to_string())?,
+            Err(error) => check_refusal(&error.to_string())?,
         }
     }
 
     #[test]
-    fn the_shown_form_is_the_same_name(raw in any_name()) {
+    fn the_displayed_form_of_a_name_parses_to_the_same_name(raw in any_name()) {
         if let Ok(name) = Name::new(&raw) {
             let again = Name::new(name.as_str());
             prop_assert_eq!(again.as_ref(), Ok(&name));
@@ -246,7 +249,7 @@ proptest! {
     }
 
     #[test]
-    fn being_the_same_is_mutual_and_told_by_the_keys(one in any_name(), other in any_name()) {
+    fn name_equality_is_symmetric_and_follows_from_the_keys(one in any_name(), other in any_name()) {
         if let (Ok(one), Ok(other)) = (Name::new(&one), Name::new(&other)) {
             let [[a, b], [c, d]] = [one.keys(), other.keys()];
             prop_assert_eq!(one.is_same(&other), a == c || b == d);
@@ -255,12 +258,12 @@ proptest! {
     }
 
     #[test]
-    fn case_width_and_composition_do_not_make_another_name(letters in vec(select(LETTERS.to_vec()), 1..9)) {
+    fn case_width_and_composition_do_not_make_a_different_name(letters in vec(select(LETTERS.to_vec()), 1..9)) {
         let [composed, decomposed] = [0, 1].map(|form| letters.iter().map(|l| l[form]).collect::<String>());
         let Ok(name) = Name::new(&composed) else { return Ok(()) };
         prop_assert_eq!(Name::new(&decomposed), Ok(name.clone()));
-        prop_assert_eq!(Name::new(&widened(&composed)), Ok(name.clone()));
-        for raw in [swapped(&composed), swapped(&decomposed), widened(&swapped(&composed))] {
+        prop_assert_eq!(Name::new(&full_width(&composed)), Ok(name.clone()));
+        for raw in [swap_case(&composed), swap_case(&decomposed), full_width(&swap_case(&composed))] {
             let other = Name::new(&raw).map_err(|error| TestCaseError::fail(format!("{raw}: {error}")))?;
             prop_assert!(name.is_same(&other), "{} {:?}, {} {:?}", name, name.keys(), other, other.keys());
         }
@@ -276,7 +279,7 @@ proptest! {
     }
 
     #[test]
-    fn a_group_is_fit_to_be_shown_in_brackets(raw in any_name()) {
+    fn an_accepted_group_is_safe_to_show_in_parentheses(raw in any_name()) {
         match Group::new(&raw) {
             Ok(group) => {
                 let shown = group.as_str();
@@ -285,13 +288,13 @@ proptest! {
                 prop_assert!(!shown.contains(|c: char| c.is_whitespace() || "()[]:*!".contains(c)));
                 prop_assert_eq!(Group::new(shown), Ok(group.clone()));
             }
-            Err(error) => assert_fit_to_say(&error.to_string())?,
+            Err(error) => check_refusal(&error.to_string())?,
         }
     }
 }
 
 #[test]
-fn no_character_that_is_forbidden_gets_through() {
+fn no_forbidden_character_survives_cleaning() {
     for c in '\0'..=char::MAX {
         let raw = format!("x{c}{c}");
         let cleaned = clean(&raw);
@@ -304,7 +307,7 @@ fn no_character_that_is_forbidden_gets_through() {
 }
 
 #[test]
-fn every_letter_has_the_same_name_in_both_cases() {
+fn every_letter_gives_the_same_name_in_both_cases() {
     for c in ('\0'..=char::MAX)
         .filter(|c| c.is_uppercase() || c.is_lowercase() || !c.to_uppercase().eq([*c]))
     {

@@ -1,6 +1,7 @@
-//! All see one order, and each event once: members, newcomers, and who comes back again and again, while others talk.
+//! Ordering under load: members, newcomers and resuming members all see each event once and in the
+//! same order.
 //!
-//! It is about threads that meet, and not about how bytes are cut: so it is a file of its own, and not run once more byte by byte.
+//! These tests race threads, so a byte-by-byte run would add nothing, and they are not in `room`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -9,7 +10,7 @@ use std::thread;
 use support::{Client, Server, Value, wait_until};
 
 #[test]
-fn all_see_one_order_and_each_message_once() {
+fn all_members_see_each_message_once_and_in_the_same_order() {
     const EACH: usize = 300;
     let server = Server::start(&["--rate", "0"]);
     let mut json: Vec<Client> = (0..3)
@@ -22,7 +23,7 @@ fn all_see_one_order_and_each_message_once() {
         }
     };
     let all = 6 * EACH;
-    let (seen, heard) = thread::scope(|scope| {
+    let (seen, plain_lines) = thread::scope(|scope| {
         let json: Vec<_> = json
             .iter_mut()
             .map(|client| {
@@ -33,7 +34,7 @@ fn all_see_one_order_and_each_message_once() {
                     while seen.len() < all {
                         let event = client.json();
                         seq += 1;
-                        assert_eq!(event["seq"], seq, "no gap and no double: {event}");
+                        assert_eq!(event["seq"], seq, "no gap and no duplicate: {event}");
                         if event["type"] == "message" {
                             let (from, text) = (
                                 event["from"].as_str().unwrap(),
@@ -51,14 +52,14 @@ fn all_see_one_order_and_each_message_once() {
             .map(|client| {
                 scope.spawn(move || {
                     speak(client);
-                    let mut heard = Vec::new();
-                    while heard.len() < all - EACH {
+                    let mut lines = Vec::new();
+                    while lines.len() < all - EACH {
                         let line = client.line();
                         if !line.starts_with('*') {
-                            heard.push(line);
+                            lines.push(line);
                         }
                     }
-                    heard
+                    lines
                 })
             })
             .collect();
@@ -66,38 +67,43 @@ fn all_see_one_order_and_each_message_once() {
             .into_iter()
             .map(|thread| thread.join().unwrap())
             .collect();
-        let heard: Vec<Vec<String>> = plain
+        let plain_lines: Vec<Vec<String>> = plain
             .into_iter()
             .map(|thread| thread.join().unwrap())
             .collect();
-        (seen, heard)
+        (seen, plain_lines)
     });
     let order = &seen[0];
     for other in &seen[1..] {
-        assert!(other == order, "two JSON clients saw two orders");
+        assert!(other == order, "two JSON clients saw different orders");
     }
     let mut next: HashMap<&str, usize> = HashMap::new();
     for line in order {
         let (from, number) = line.split_once(": ").unwrap();
         let next = next.entry(from).or_default();
-        assert_eq!(number, next.to_string(), "what {from} sent, in its order");
+        assert_eq!(
+            number,
+            next.to_string(),
+            "the messages of {from} are in order"
+        );
         *next += 1;
     }
-    for (number, heard) in heard.iter().enumerate() {
+    for (number, lines) in plain_lines.iter().enumerate() {
         let own = format!("plain{number}: ");
         assert!(
             order
                 .iter()
                 .filter(|line| !line.starts_with(&own))
-                .eq(heard),
-            "{own} heard another order"
+                .eq(lines),
+            "plain{number} saw a different order"
         );
     }
 }
 
-/// They are enough, and it is enough, to be sent without a copy for each. Nobody who reads late is cut for so much.
+/// The members and bytes are enough for sendfile(2), and too few for a late reader to be
+/// disconnected.
 #[test]
-fn many_who_read_late_get_all_of_much_in_its_order() {
+fn many_late_readers_receive_a_large_backlog_in_order() {
     const MEMBERS: usize = 40;
     const LINES: usize = 300;
     let server = Server::start(&["--rate", "0"]);
@@ -131,31 +137,32 @@ fn many_who_read_late_get_all_of_much_in_its_order() {
     }
 }
 
-/// What a newcomer got of the messages, from the past and live, up to the last one of each speaker.
-struct Heard {
-    /// The numbers of each speaker's messages, in order of arrival.
+/// Messages that a newcomer received, replayed and live, up to the last one of each speaker.
+struct Received {
+    /// Numbers of each speaker's messages, in order of arrival.
     numbers: BTreeMap<String, Vec<usize>>,
-    past: usize,
+    /// Number of replayed messages.
+    replayed: usize,
 }
 
-impl Heard {
+impl Received {
     fn new() -> Self {
         Self {
             numbers: BTreeMap::new(),
-            past: 0,
+            replayed: 0,
         }
     }
 
-    /// Takes a message; a speaker's last one counts for `over`.
-    fn take(&mut self, from: &str, text: &str, over: &mut usize) {
+    /// Records a message; a speaker's last one is counted in `finished`.
+    fn record(&mut self, from: &str, text: &str, finished: &mut usize) {
         match text.strip_prefix("last after ") {
             Some(count) => {
                 let last = self.numbers.get(from).and_then(|numbers| numbers.last());
                 assert!(
                     last.is_none_or(|last| last + 1 == count.parse::<usize>().unwrap()),
-                    "{from} ends after {count}, heard {last:?}"
+                    "{from} ends after {count}, received {last:?}"
                 );
-                *over += 1;
+                *finished += 1;
             }
             None => self
                 .numbers
@@ -166,70 +173,71 @@ impl Heard {
     }
 
     fn plain(mut client: Client, speakers: usize) -> Self {
-        let mut heard = Self::new();
-        let mut over = 0;
+        let mut received = Self::new();
+        let mut finished = 0;
         let mut announced = None;
-        while over < speakers {
+        while finished < speakers {
             let line = client.line();
             if let Some(count) = line
                 .strip_prefix("* the last ")
                 .and_then(|rest| rest.strip_suffix(" messages"))
             {
-                assert_eq!(announced, None, "the past comes once, and first");
+                assert_eq!(announced, None, "the replay is announced once");
                 announced = Some(count.parse::<usize>().unwrap());
             } else if line == "* end of the past messages" {
-                let so_far = heard.numbers.values().map(Vec::len).sum::<usize>() + over;
-                assert_eq!(announced, Some(so_far), "as many as were announced");
-                heard.past = so_far;
+                let so_far = received.numbers.values().map(Vec::len).sum::<usize>() + finished;
+                assert_eq!(announced, Some(so_far), "as many messages as announced");
+                received.replayed = so_far;
             } else if let Some((from, text)) =
                 line.split_once(": ").filter(|_| !line.starts_with('*'))
             {
-                heard.take(from, text, &mut over);
+                received.record(from, text, &mut finished);
             }
         }
-        heard
+        received
     }
 
     fn json(mut client: Client, speakers: usize) -> Self {
-        let mut heard = Self::new();
-        let mut over = 0;
+        let mut received = Self::new();
+        let mut finished = 0;
         let welcome = client.welcome["seq"].as_u64().unwrap();
         let id = client.welcome["id"].clone();
         let mut live = 0;
-        let mut past_seq = 0;
-        while over < speakers {
+        let mut replayed_seq = 0;
+        while finished < speakers {
             let event = client.json();
             let seq = event["seq"].as_u64().unwrap();
             if event["replay"] == true {
-                assert_eq!(live, 0, "the past comes first: {event}");
+                assert_eq!(live, 0, "the replay comes first: {event}");
                 assert!(
-                    past_seq < seq && seq <= welcome,
-                    "{event} after {past_seq}, welcomed at {welcome}"
+                    replayed_seq < seq && seq <= welcome,
+                    "{event} after {replayed_seq}, welcomed at {welcome}"
                 );
-                past_seq = seq;
-                heard.past += 1;
+                replayed_seq = seq;
+                received.replayed += 1;
             } else {
                 live += 1;
-                assert_eq!(seq, welcome + live, "no gap and no double: {event}");
+                assert_eq!(seq, welcome + live, "no gap and no duplicate: {event}");
                 assert!(
                     live > 1 || event["id"] == id && event["type"] == "joined",
-                    "its own joining first: {event}"
+                    "its own join event comes first: {event}"
                 );
             }
             if event["type"] == "message" {
-                heard.take(
+                received.record(
                     event["from"].as_str().unwrap(),
                     event["text"].as_str().unwrap(),
-                    &mut over,
+                    &mut finished,
                 );
             }
         }
-        heard
+        received
     }
 }
 
-/// Three speakers go on while two threads join one newcomer after another, in both formats; gives what each heard.
-fn join_a_room_that_talks(replay: &str) -> Vec<Heard> {
+/// Lets two threads join newcomers in both formats while three speakers send messages. Returns what
+/// each newcomer received.
+fn join_a_busy_room(replay: &str) -> Vec<Received> {
     const SPEAKERS: usize = 3;
     const JOINING: usize = 2;
     const NEWCOMERS: usize = 6;
@@ -248,7 +256,7 @@ fn join_a_room_that_talks(replay: &str) -> Vec<Heard> {
                         .collect();
                     client.send_bytes(lines.as_bytes());
                     number += 8;
-                    // Its own last line comes back when all have been sent it.
+                    // The echo of its last line arrives once the line is sent to all members.
                     let last = Value::from((number - 1).to_string());
                     while !line_is_message(&mut client, &id, &last) {}
                 }
@@ -257,7 +265,7 @@ fn join_a_room_that_talks(replay: &str) -> Vec<Heard> {
                 while !line_is_message(&mut client, &id, &last) {}
             });
         }
-        // There is more to be told by then than is told to some.
+        // Waits until there are more past messages than a partial replay has.
         let mut first = server.join("first");
         for _ in 0..60 {
             first.line();
@@ -270,13 +278,13 @@ fn join_a_room_that_talks(replay: &str) -> Vec<Heard> {
                     let mut newcomers = Vec::new();
                     for number in 0..NEWCOMERS {
                         let name = format!("new{thread}-{number}");
-                        // Each reads on at once, in a thread of its own: none is to fall behind.
+                        // Each newcomer reads in its own thread, so that none falls behind.
                         let reading = if (thread + number) % 2 == 0 {
                             let client = server.join(&name);
-                            scope.spawn(move || Heard::plain(client, SPEAKERS))
+                            scope.spawn(move || Received::plain(client, SPEAKERS))
                         } else {
                             let client = server.join_json(&name);
-                            scope.spawn(move || Heard::json(client, SPEAKERS))
+                            scope.spawn(move || Received::json(client, SPEAKERS))
                         };
                         to_join.fetch_sub(1, Ordering::Relaxed);
                         newcomers.push(reading);
@@ -296,16 +304,16 @@ fn join_a_room_that_talks(replay: &str) -> Vec<Heard> {
     })
 }
 
-/// Reads a line, and returns whether it is this message.
+/// Reads an event and returns whether it is this message.
 fn line_is_message(client: &mut Client, id: &Value, text: &Value) -> bool {
     let event = client.json();
     event["type"] == "message" && event["id"] == *id && event["text"] == *text
 }
 
 #[test]
-fn the_whole_past_and_live_meet_without_a_gap_or_a_double() {
-    for heard in join_a_room_that_talks("all") {
-        for (speaker, numbers) in heard.numbers {
+fn a_full_replay_joins_live_events_without_gaps_or_duplicates() {
+    for received in join_a_busy_room("all") {
+        for (speaker, numbers) in received.numbers {
             assert!(
                 numbers.iter().copied().eq(0..numbers.len()),
                 "{speaker}: {numbers:?}"
@@ -315,15 +323,15 @@ fn the_whole_past_and_live_meet_without_a_gap_or_a_double() {
 }
 
 #[test]
-fn a_part_of_the_past_and_live_meet_without_a_gap_or_a_double() {
-    let all = join_a_room_that_talks("40");
+fn a_partial_replay_joins_live_events_without_gaps_or_duplicates() {
+    let all = join_a_busy_room("40");
     assert!(
-        all.iter().any(|heard| heard.past == 40),
-        "somebody came late enough"
+        all.iter().any(|received| received.replayed == 40),
+        "at least one newcomer got a full replay"
     );
-    for heard in all {
-        assert!(heard.past <= 40);
-        for (speaker, numbers) in heard.numbers {
+    for received in all {
+        assert!(received.replayed <= 40);
+        for (speaker, numbers) in received.numbers {
             let first = numbers[0];
             assert!(
                 numbers.iter().copied().eq(first..first + numbers.len()),
@@ -333,17 +341,17 @@ fn a_part_of_the_past_and_live_meet_without_a_gap_or_a_double() {
     }
 }
 
-/// Says that it is over when it goes out of scope.
-struct Over<'a>(&'a AtomicBool);
+/// Sets the flag on drop.
+struct SetOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
 #[test]
-fn a_member_that_comes_back_again_and_again_sees_each_event_once_and_in_order() {
+fn a_member_that_resumes_repeatedly_sees_each_event_once_in_order() {
     const SPEAKERS: usize = 3;
     const TIMES: usize = 300;
     let server = Server::start(&["--rate", "0"]);
@@ -362,26 +370,23 @@ fn a_member_that_comes_back_again_and_again_sees_each_event_once_and_in_order() 
                             break event["seq"].as_u64().unwrap();
                         }
                     };
-                    wait_until("the server will not forget what ala has not seen", || {
+                    // The server remembers 1000 events; ala must not fall further behind.
+                    wait_until("ala is close behind", || {
                         let is_near = echo < seen_by_ala.load(Ordering::Relaxed) + 500;
                         (is_near || over.load(Ordering::Relaxed)).then_some(())
                     });
                 }
             });
         }
-        // Also where this fails.
-        let _over = Over(&over);
+        // Stops the speakers even if an assertion below fails.
+        let _stop = SetOnDrop(&over);
         let mut seen = 0;
         let mut held = Vec::new();
         for time in 0..TIMES {
             let mut ala = server.resume(&token, seen);
-            assert_eq!(
-                ala.welcome.get("missing"),
-                None,
-                "too much happened meanwhile"
-            );
+            assert_eq!(ala.welcome.get("missing"), None, "ala fell too far behind");
             let welcomed = ala.welcome["seq"].as_u64().unwrap();
-            // Some of the past alone, or some of what follows as well.
+            // Reads part of the replay, or all of it and live events.
             let enough = seen + (time as u64 * 7) % 50;
             ala.send(&format!("time {time}"));
             while seen < enough || time % 2 == 0 && seen <= welcomed {
@@ -395,7 +400,7 @@ fn a_member_that_comes_back_again_and_again_sees_each_event_once_and_in_order() 
                 seen_by_ala.store(seen, Ordering::Relaxed);
             }
             match time % 3 {
-                // It is there for the server, and nobody reads it.
+                // The server still sees a connection, which is not read.
                 0 => held.push(ala),
                 1 => ala.reset(),
                 _ => drop(ala),
