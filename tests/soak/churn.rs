@@ -1,7 +1,8 @@
-//! Members that come, say, rename, whisper, break off, come back and leave at random, and one that knows what it must have seen.
+//! Members that join, send, rename, disconnect, resume and leave at random, and a watcher that
+//! checks every event.
 //!
-//! In the tests this takes seconds; `./run.sh soak MINUTES` lets it go on for longer, and shows what became of memory,
-//! threads and descriptors.
+//! In the tests this takes seconds. `./run.sh soak MINUTES` runs it for longer and prints the
+//! memory usage.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -12,24 +13,25 @@ use support::{Client, GREETING, Server, Value, json, memory, wait_until};
 
 const MEMBERS: u64 = 8;
 
-/// Time between two things that a member does.
+/// Pause between two actions of a member.
 const PACE: Duration = Duration::from_millis(2);
 
-/// What the server may use more at the end than when all had been busy for a while, in KiB.
-const GROWTH: u64 = 8 * 1024;
+/// Allowed growth of the server's memory between a quarter of the time and the end, in KiB.
+const MAX_GROWTH: u64 = 8 * 1024;
 
-/// A member, on one connection after another.
+/// A member and its current connection.
 struct Member<'a> {
     server: &'a Server,
     client: Client,
     number: u64,
-    /// The last event that it saw.
+    /// Number of the last event received.
     seen: u64,
-    /// How much it has said, and whispered to the watcher.
-    said: u64,
-    whispered: u64,
-    renamed: u64,
-    breaks: u64,
+    /// Number of messages sent, and of private messages sent to the watcher.
+    sent: u64,
+    sent_privately: u64,
+    renames: u64,
+    resumes: u64,
+    /// State of the random number generator.
     random: u64,
 }
 
@@ -40,17 +42,17 @@ impl<'a> Member<'a> {
             client: server.connect(),
             number,
             seen: 0,
-            said: 0,
-            whispered: 0,
-            renamed: 0,
-            breaks: 0,
+            sent: 0,
+            sent_privately: 0,
+            renames: 0,
+            resumes: 0,
             random: number + 1,
         };
         member.log_in(&format!("/json member{number}"));
         member
     }
 
-    /// On a new connection, by a name or by what it has of an old one.
+    /// Logs in on a new connection with `/json NAME` or `/resume TOKEN SEQ`.
     fn log_in(&mut self, line: &str) {
         self.client = self
             .server
@@ -61,15 +63,15 @@ impl<'a> Member<'a> {
         self.client.welcome = self.client.expect_json(json!({"type": "welcome"}));
         assert_eq!(self.client.welcome.get("missing"), None);
         if line.starts_with("/json") {
-            self.seen = self.welcomed();
+            self.seen = self.welcome_seq();
         }
     }
 
-    fn welcomed(&self) -> u64 {
+    fn welcome_seq(&self) -> u64 {
         self.client.welcome["seq"].as_u64().expect("a number")
     }
 
-    /// The next line; an event of the room is the one after the last.
+    /// Reads the next line. A room event must have the number after the last one.
     fn read(&mut self) -> Value {
         loop {
             let event = self.client.json();
@@ -85,7 +87,7 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Reads on to an answer of this type, or an event of its own doing.
+    /// Reads up to an answer of this type, or an event of this type caused by this member.
     fn read_to(&mut self, kind: &str) {
         let id = self.client.welcome["id"].clone();
         loop {
@@ -97,41 +99,45 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Comes back after its connection broke, and gives whether what it had just said was said.
-    fn come_back(&mut self, just_said: &str) -> bool {
+    /// Resumes after its connection broke, and returns whether the message `last` was delivered.
+    fn resume(&mut self, last: &str) -> bool {
         let token = self.client.token();
         self.log_in(&format!("/resume {token} {}", self.seen));
-        self.breaks += 1;
-        let mut was_said = false;
-        while self.seen < self.welcomed() {
+        self.resumes += 1;
+        let mut was_delivered = false;
+        while self.seen < self.welcome_seq() {
             let event = self.read();
-            was_said |= event["text"] == *just_said && event["id"] == self.client.welcome["id"];
+            was_delivered |= event["text"] == *last && event["id"] == self.client.welcome["id"];
         }
-        was_said
+        was_delivered
     }
 
-    fn chance(&mut self, of: u64) -> u64 {
+    /// A random number below `limit`.
+    fn random_below(&mut self, limit: u64) -> u64 {
         // Marsaglia's xorshift64.
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        self.random % of
+        self.random % limit
     }
 
+    /// Does one random action.
     fn act(&mut self) {
-        let text = format!("member{} {}", self.number, self.said);
-        match self.chance(20) {
+        let text = format!("member{} {}", self.number, self.sent);
+        match self.random_below(20) {
             0 => {
-                self.renamed += 1;
+                self.renames += 1;
                 self.client
-                    .send(&format!("/nick m{}x{}", self.number, self.renamed));
+                    .send(&format!("/nick m{}x{}", self.number, self.renames));
                 self.read_to("renamed");
             }
             1 | 2 => {
-                self.client
-                    .send(&format!("/msg watcher {} {}", self.number, self.whispered));
+                self.client.send(&format!(
+                    "/msg watcher {} {}",
+                    self.number, self.sent_privately
+                ));
                 self.read_to("private");
-                self.whispered += 1;
+                self.sent_privately += 1;
             }
             3 => {
                 self.client.send("/online");
@@ -142,14 +148,15 @@ impl<'a> Member<'a> {
                 while self.client.line_or_end().is_some() {}
                 self.log_in(&format!("/json member{}", self.number));
             }
-            // It breaks off while it says something, whose fate it learns when it is back.
+            // The connection breaks while it sends a message; it learns after the resume whether
+            // the message was delivered.
             5 => {
                 self.client.send(&text);
                 let new = self.server.connect();
                 let welcome = self.client.welcome.clone();
                 let old = std::mem::replace(&mut self.client, new);
                 self.client.welcome = welcome;
-                let held = match self.chance(3) {
+                let held = match self.random_below(3) {
                     0 => Some(old),
                     1 => {
                         old.reset();
@@ -160,22 +167,23 @@ impl<'a> Member<'a> {
                         None
                     }
                 };
-                self.said += u64::from(self.come_back(&text));
+                self.sent += u64::from(self.resume(&text));
                 drop(held);
             }
             _ => {
                 self.client.send(&text);
                 self.read_to("message");
-                self.said += 1;
+                self.sent += 1;
             }
         }
     }
 }
 
-/// What was said and whispered by each member, by number.
+/// Messages and private messages of each member, by the member's number.
 type Counts = BTreeMap<u64, (u64, u64)>;
 
-/// Sees every event and every whisper, to the end; gives the number of the last event, and what it counted.
+/// Checks every event and private message up to the message `over`. Returns the number of the last
+/// event and the counts.
 fn watch(mut watcher: Client) -> (u64, Counts) {
     let mut seen = watcher.welcome["seq"].as_u64().expect("a number");
     let mut counts = Counts::new();
@@ -187,7 +195,7 @@ fn watch(mut watcher: Client) -> (u64, Counts) {
         }
         let text = event["text"].as_str().unwrap_or_default();
         let words = text.split_once(' ');
-        let of = |member: &str| {
+        let number_of = |member: &str| {
             member
                 .trim_start_matches("member")
                 .parse()
@@ -196,25 +204,21 @@ fn watch(mut watcher: Client) -> (u64, Counts) {
         match (event["type"].as_str(), words) {
             (Some("message"), None) => return (seen, counts),
             (Some("message"), Some((member, number))) => {
-                let said = &mut counts.entry(of(member)).or_default().0;
-                assert_eq!(number, said.to_string(), "said once, and in order: {event}");
-                *said += 1;
+                let sent = &mut counts.entry(number_of(member)).or_default().0;
+                assert_eq!(number, sent.to_string(), "once and in order: {event}");
+                *sent += 1;
             }
             (Some("private"), Some((member, number))) => {
-                let whispered = &mut counts.entry(of(member)).or_default().1;
-                assert_eq!(
-                    number,
-                    whispered.to_string(),
-                    "whispered once, and in order: {event}"
-                );
-                *whispered += 1;
+                let sent = &mut counts.entry(number_of(member)).or_default().1;
+                assert_eq!(number, sent.to_string(), "once and in order: {event}");
+                *sent += 1;
             }
             _ => {}
         }
     }
 }
 
-/// What the server uses: memory in KiB, threads, descriptors.
+/// Memory in KiB, threads and descriptors of the server.
 fn usage(server: &Server) -> (u64, usize, usize) {
     let process = server.process();
     let descriptors = process.fd_count().expect("it runs");
@@ -222,7 +226,7 @@ fn usage(server: &Server) -> (u64, usize, usize) {
 }
 
 #[test]
-fn whoever_comes_and_goes_nothing_is_lost_and_nothing_is_left_behind() {
+fn random_joins_breaks_and_leaves_lose_no_event_and_leak_nothing() {
     let _alone = alone();
     let minutes = std::env::var("SOAK_MINUTES").ok();
     let time =
@@ -230,8 +234,8 @@ fn whoever_comes_and_goes_nothing_is_lost_and_nothing_is_left_behind() {
             Some(minutes) => Duration::from_secs_f64(minutes * 60.0),
             None => Duration::from_secs(4),
         };
-    let folder = tempfile::tempdir().expect("a folder for temporary files");
-    let history = folder.path().join("room.jsonl");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let history = directory.path().join("room.jsonl");
     let file = history.to_str().expect("a path in UTF-8");
     let server = Server::start(&["--rate", "0", "--history", file]);
     let watcher = server.join_json("watcher");
@@ -241,7 +245,7 @@ fn whoever_comes_and_goes_nothing_is_lost_and_nothing_is_left_behind() {
     let (_, threads, descriptors) = usage(&server);
     let began = Instant::now();
 
-    let (watched, counts, breaks, early, late) = thread::scope(|scope| {
+    let (watched, counts, resumes, early, late) = thread::scope(|scope| {
         let watching = scope.spawn(|| watch(watcher));
         let members: Vec<_> = (0..MEMBERS)
             .map(|number| {
@@ -250,55 +254,58 @@ fn whoever_comes_and_goes_nothing_is_lost_and_nothing_is_left_behind() {
                     let mut member = Member::new(server, number);
                     while began.elapsed() < time {
                         member.act();
-                        // Or more could happen during a coming back than the server remembers.
+                        // Otherwise more could happen during a resume than the server remembers.
                         thread::sleep(PACE);
                     }
                     member.client.send("/quit");
                     while member.client.line_or_end().is_some() {}
-                    (member.said, member.whispered, member.breaks)
+                    (member.sent, member.sent_privately, member.resumes)
                 })
             })
             .collect();
-        // What buffers and stacks take is taken by then.
+        // Buffers and stacks have reached their usual size by then.
         thread::sleep(time / 4);
         let early = usage(&server).0;
         let mut counts = Counts::new();
-        let mut breaks = 0;
+        let mut resumes = 0;
         for (number, member) in members.into_iter().enumerate() {
-            let (said, whispered, broken) = member.join().expect("a member saw all");
-            counts.insert(number as u64, (said, whispered));
-            breaks += broken;
+            let (sent, sent_privately, resumed) = member.join().expect("no member failed");
+            counts.insert(number as u64, (sent, sent_privately));
+            resumes += resumed;
         }
         let late = usage(&server).0;
         let mut last = server.join_json("last");
         last.send("over");
         (
-            watching.join().expect("the watcher saw all"),
+            watching.join().expect("the watcher did not fail"),
             counts,
-            breaks,
+            resumes,
             early,
             late,
         )
     });
     let (last, seen) = watched;
-    assert_eq!(seen, counts, "what was seen, and what was said");
+    assert_eq!(seen, counts, "messages received and sent");
     assert!(
-        late < early + GROWTH,
+        late < early + MAX_GROWTH,
         "{early} KiB of memory, and later {late} KiB"
     );
-    wait_until("threads and descriptors are as before", || {
+    wait_until("threads and descriptors are released", || {
         let (_, threads_left, descriptors_left) = usage(&server);
         (threads_left < threads && descriptors_left < descriptors).then_some(())
     });
     server.stop();
-    let kept = std::fs::read_to_string(&history).expect("it can be read");
-    assert!(kept.lines().count() as u64 > last, "all is kept");
-    let (said, whispered): (Vec<u64>, Vec<u64>) = counts.into_values().unzip();
+    let stored = std::fs::read_to_string(&history).expect("it can be read");
+    assert!(
+        stored.lines().count() as u64 > last,
+        "all events are stored"
+    );
+    let (sent, sent_privately): (Vec<u64>, Vec<u64>) = counts.into_values().unzip();
     eprintln!(
-        "soak: {} s, {last} events, {} messages and {} private ones, {breaks} connections broken: lost 0; \
+        "soak: {} s, {last} events, {} messages and {} private ones, {resumes} connections broken: lost 0; \
          memory {early} KiB after a quarter of the time, {late} KiB at the end",
         time.as_secs(),
-        said.iter().sum::<u64>(),
-        whispered.iter().sum::<u64>(),
+        sent.iter().sum::<u64>(),
+        sent_privately.iter().sum::<u64>(),
     );
 }

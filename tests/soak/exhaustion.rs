@@ -1,4 +1,4 @@
-//! What the server does where something has run out: descriptors, threads, seats, memory, patience.
+//! Exhausted resources: descriptors, threads, seats, memory, and time to log in.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use support::faults::Faults;
 use support::{Client, GREETING, Server, chat_server, json, memory, run, wait_until, with_setup};
 
 #[test]
-fn without_descriptors_it_waits_without_spinning_says_so_now_and_then_and_recovers() {
+fn without_descriptors_the_server_waits_reports_it_and_recovers() {
     let _alone = alone();
     let server = Server::start(&[]);
     let mut members: Vec<Client> = (0..10)
@@ -19,16 +19,16 @@ fn without_descriptors_it_waits_without_spinning_says_so_now_and_then_and_recove
     server.limit_descriptors_to_open();
     let mut waiting = server.connect();
     waiting.send("late");
-    let complaint = "! nobody can connect: Too many open files";
-    server.expect_log(complaint);
+    let report = "! nobody can connect: Too many open files";
+    server.expect_log(report);
     let (before, began) = (server.cpu_time(), Instant::now());
-    wait_until("it complains once more", || {
-        let said = server.program.stdout().matches(complaint).count();
-        (said > 1).then(|| assert_eq!(said, 2, "it is told twice"))
+    wait_until("the server reports it again", || {
+        let reports = server.program.stdout().matches(report).count();
+        (reports > 1).then(|| assert_eq!(reports, 2, "two reports"))
     });
     let share = (server.cpu_time() - before).as_secs_f64() / began.elapsed().as_secs_f64();
-    assert!(share < 0.05, "{share} of a processor, for nothing");
-    // Those who are here chat on meanwhile.
+    assert!(share < 0.05, "{share} of a processor while waiting");
+    // Members can still chat.
     members[0].send("hi");
     members[1].skip_to("m0: hi");
     members.truncate(2);
@@ -38,51 +38,51 @@ fn without_descriptors_it_waits_without_spinning_says_so_now_and_then_and_recove
 }
 
 #[test]
-fn a_storm_of_those_who_join_and_are_gone_takes_no_more_threads_than_there_are_places() {
-    /// Members, those that end, and the threads of the server itself.
-    const PLACES: usize = 128 + 256 + 8;
+fn a_storm_of_joins_and_leaves_stays_within_the_thread_limit() {
+    /// Threads of members, finishing threads, and the server's own.
+    const MAX_THREADS: usize = 128 + 256 + 8;
     let _alone = alone();
     let server = Server::start(&["--rate", "0"]);
     let mut ala = server.join("ala");
-    // A past that takes the delivery thread longer than a coming takes the others.
+    // A long replay makes each join take longer on the delivery thread than on the others.
     for number in 0..100 {
         ala.send(&format!("{number} {}", "x".repeat(1000)));
     }
     ala.send("/online");
     ala.expect("* 1 online: ala");
-    let most = thread::scope(|scope| {
+    let peak = thread::scope(|scope| {
         let storm: Vec<_> = (0..2)
             .map(|storm| {
                 let server = &server;
                 scope.spawn(move || {
                     for number in 0..2000 {
-                        let mut gone = server.connect();
-                        gone.send(&format!("/json n{storm}_{number}"));
+                        let mut client = server.connect();
+                        client.send(&format!("/json n{storm}_{number}"));
                     }
                 })
             })
             .collect();
-        let mut most = 0;
+        let mut peak = 0;
         while storm.iter().any(|storm| !storm.is_finished()) {
             let tasks = server.process().tasks().expect("it runs");
-            most = most.max(tasks.count());
+            peak = peak.max(tasks.count());
             thread::sleep(Duration::from_millis(5));
         }
-        most
+        peak
     });
-    assert!(most <= PLACES, "it had {most} threads");
+    assert!(peak <= MAX_THREADS, "{peak} threads");
     ala.send("hi");
     server.join_json("late");
     server.stop();
 }
 
 #[test]
-fn a_storm_of_those_who_come_back_keeps_nobody_out() {
+fn hundreds_of_resumes_of_one_member_do_not_keep_others_out() {
     let _alone = alone();
     let server = Server::start(&["-m", "2"]);
     let ala = server.join_json("ala");
     let token = ala.token();
-    // More than there are threads for members, none of which has one yet, and each ends the one before.
+    // More connections than member threads. Each resume ends the connection before it.
     let mut storm: Vec<Client> = (0..400).map(|_| server.greeted()).collect();
     for client in &mut storm {
         client.send(&format!("/resume {token} 0"));
@@ -95,7 +95,7 @@ fn a_storm_of_those_who_come_back_keeps_nobody_out() {
 }
 
 #[test]
-fn without_a_thread_a_client_is_told_and_the_others_go_on() {
+fn if_no_thread_can_start_the_client_is_told_and_others_continue() {
     let _alone = alone();
     let faults = Faults::new();
     let server = faults.server(chat_server(&["-p", "0"]));
@@ -105,14 +105,13 @@ fn without_a_thread_a_client_is_told_and_the_others_go_on() {
     faults.fail("pthread_create");
     for _ in 0..4 {
         let mut refused = server.connect();
-        // What it has sent already does not cost it the answer.
+        // Unread input must not prevent the answer from arriving.
         refused.send_bytes(&b"name\n".repeat(100));
         refused.skip_to("! the server has no thread left: try again later");
         refused.expect_end();
         ola.expect_all(&["* name joined", "* name left (no thread)"]);
     }
-    let complaint = "! name cannot be served: Resource temporarily unavailable";
-    server.expect_log(complaint);
+    server.expect_log("! name cannot be served: Resource temporarily unavailable");
     ala.send("hi");
     ola.expect("ala: hi");
     faults.stop_failing("pthread_create");
@@ -122,15 +121,15 @@ fn without_a_thread_a_client_is_told_and_the_others_go_on() {
 }
 
 #[test]
-fn a_server_that_cannot_have_one_of_its_threads_says_what_to_try_and_does_not_start() {
+fn a_server_that_cannot_start_its_threads_exits_and_says_what_to_try() {
     let _alone = alone();
-    let folder = tempfile::tempdir().expect("a folder for temporary files");
-    let history = folder.path().join("room.jsonl");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let history = directory.path().join("room.jsonl");
     let history = history.to_str().expect("a path in UTF-8");
     let all = {
         let server = Server::start_with_console(&["--history", history]);
-        // The last that it starts.
-        wait_until("it accepts", || {
+        // The accept thread is the last one to start.
+        wait_until("the accept thread runs", || {
             let threads = server.threads();
             threads
                 .contains(&"accept".to_owned())
@@ -157,10 +156,10 @@ fn a_server_that_cannot_have_one_of_its_threads_says_what_to_try_and_does_not_st
 }
 
 #[test]
-fn a_thousand_silent_connections_keep_nobody_out() {
+fn a_thousand_silent_connections_do_not_keep_others_out() {
     let _alone = alone();
     let server = Server::start(&[]);
-    // Some 20 KiB for each of those that have a seat.
+    // Some 20 KiB for each connection that has a seat.
     let silent = server.assert_memory_growth_below(20 * 1024, || {
         let silent: Vec<Client> = (0..1000).map(|_| server.connect()).collect();
         let mut ala = server.join("ala");
@@ -168,34 +167,37 @@ fn a_thousand_silent_connections_keep_nobody_out() {
         ala.expect("* 1 online: ala");
         silent
     });
-    wait_until("who came too early for a seat is gone", || {
+    wait_until("the oldest connections are closed", || {
         (server.descriptors() < 530).then_some(())
     });
-    assert!(server.threads().len() < 10, "a stranger has no thread");
+    assert!(
+        server.threads().len() < 10,
+        "a connection without a name has no thread"
+    );
     drop(silent);
     server.stop();
 }
 
 #[test]
-fn a_name_that_comes_byte_by_byte_has_no_more_time_than_another() {
+fn a_name_sent_byte_by_byte_gets_no_extra_login_time() {
     let _alone = alone();
     let server = Server::start(&["--login-time", "1000"]);
     let mut slow = server.greeted();
     let socket = slow.socket().try_clone().expect("a descriptor");
-    let dripping = thread::spawn(move || {
-        // Until the connection is over, which it is in any case when the test is.
+    let sender = thread::spawn(move || {
+        // Until the connection ends, at the latest with the test.
         while (&socket).write_all(b"a").is_ok() {
             thread::sleep(Duration::from_millis(20));
         }
     });
     slow.expect("! no name within 1 s: connect again when you have one");
     slow.expect_end();
-    // The server reads on for a second, so that its reason arrives.
-    dripping.join().expect("it does not panic");
+    // The server keeps reading for a second, so that the reason arrives.
+    sender.join().expect("it does not panic");
 }
 
 #[test]
-fn ten_thousand_connects_and_closes_leave_nothing_behind() {
+fn ten_thousand_short_connections_leak_nothing() {
     let _alone = alone();
     let server = Server::start(&[]);
     let mut ala = server.join("ala");
@@ -204,14 +206,15 @@ fn ten_thousand_connects_and_closes_leave_nothing_behind() {
     server.assert_memory_growth_below(20 * 1024, || {
         for number in 0..10_000 {
             let client = server.connect();
-            // Most break off, so that no port has to wait.
+            // Most connections are reset, so that few ports are in TIME_WAIT.
             if number % 10 > 0 {
                 client.reset();
             }
         }
-        wait_until("their threads and descriptors are gone", || {
-            let is_left = server.descriptors() > descriptors || server.threads().len() > threads;
-            (!is_left).then_some(())
+        wait_until("threads and descriptors are released", || {
+            let is_any_left =
+                server.descriptors() > descriptors || server.threads().len() > threads;
+            (!is_any_left).then_some(())
         });
     });
     ala.send("/online");
@@ -220,7 +223,7 @@ fn ten_thousand_connects_and_closes_leave_nothing_behind() {
 }
 
 #[test]
-fn lines_that_never_end_are_not_kept() {
+fn lines_that_never_end_are_not_buffered() {
     const MEMBERS: usize = 100;
     let _alone = alone();
     let server = Server::start(&[]);
@@ -228,7 +231,7 @@ fn lines_that_never_end_are_not_kept() {
         .map(|number| server.join(&format!("m{number}")))
         .collect();
     server.wait_for_member_threads(MEMBERS);
-    // Two buffers of the longest read each, and not 60 KiB more.
+    // Two buffers of the longest read for each member, and not the 60 KiB of a line.
     server.assert_memory_growth_below(MEMBERS as u64 * 48, || {
         for client in &mut clients {
             client.send_bytes(&[b'x'; 60 * 1024]);
@@ -241,8 +244,8 @@ fn lines_that_never_end_are_not_kept() {
 }
 
 #[test]
-fn a_member_without_progress_is_cut_and_one_that_reads_slowly_gets_everything() {
-    // More than the kernel takes, and less than a member may be behind.
+fn a_stuck_member_is_disconnected_and_a_slow_reader_gets_everything() {
+    // More than the kernel buffers, and less than a member may be behind.
     const LINES: usize = 300;
     let _alone = alone();
     let server = Server::start_as(with_setup(
@@ -252,9 +255,9 @@ fn a_member_without_progress_is_cut_and_one_that_reads_slowly_gets_everything() 
     let mut stuck = server.join_with_small_buffer("stuck");
     let mut slow = server.join_with_small_buffer("slow");
     let mut speaker = server.join_json_live("speaker");
-    let (began_with, _) = memory(&server.process());
-    let mut said = 0;
-    // Until both have a thread of their own that writes to them.
+    let (memory_before, _) = memory(&server.process());
+    let mut sent = 0;
+    // Until both have their own writer thread.
     while server
         .threads()
         .iter()
@@ -263,32 +266,32 @@ fn a_member_without_progress_is_cut_and_one_that_reads_slowly_gets_everything() 
         < 2
     {
         for _ in 0..LINES {
-            speaker.send(&format!("{said:01000}"));
+            speaker.send(&format!("{sent:01000}"));
             speaker.expect_json(json!({"type": "message"}));
-            said += 1;
+            sent += 1;
         }
     }
     stuck.expect_all(&["* slow joined", "* speaker joined"]);
     slow.expect("* speaker joined");
-    let mut heard = 0;
+    let mut received = 0;
     let began = Instant::now();
     thread::scope(|scope| {
         let left = scope.spawn(|| {
             speaker.expect_json(json!({"type": "left", "name": "stuck", "reason": "too slow"}))
         });
-        // It takes a little now and then, for longer than the other one takes nothing.
+        // The slow member reads a line now and then until the stuck one is disconnected.
         while !left.is_finished() && began.elapsed() < support::DEADLINE {
-            slow.expect(&format!("speaker: {heard:01000}"));
-            heard += 1;
+            slow.expect(&format!("speaker: {received:01000}"));
+            received += 1;
             thread::sleep(Duration::from_millis(50));
         }
-        left.join().expect("the stuck one is cut");
+        left.join().expect("the stuck member is disconnected");
     });
-    assert!(heard < said, "it was slow");
-    for number in heard..said {
+    assert!(received < sent, "the slow member is behind");
+    for number in received..sent {
         slow.expect(&format!("speaker: {number:01000}"));
     }
     slow.expect("* stuck left (too slow)");
-    let took = memory(&server.process()).1 - began_with;
-    assert!(took < 10 * 1024, "it took {took} KiB");
+    let growth = memory(&server.process()).1 - memory_before;
+    assert!(growth < 10 * 1024, "memory grew by {growth} KiB");
 }

@@ -1,7 +1,9 @@
-//! Connections whose network vanishes without a word: each side finds out in the time that is promised, and goes on.
+//! Connections whose network vanishes silently: each side detects it within the documented time and
+//! recovers.
 //!
-//! Three network namespaces in a row: the server's, a router's, and the client's. A router that does not route is what a laptop is for the others
-//! that has been closed. Time passes ten times as fast for what a connection waits for; `./run.sh soak` has it pass as it does.
+//! There are three network namespaces in a row: the server's, a router's and the client's. A router
+//! that stops routing has the same effect as closing a laptop. The connections' timeouts are
+//! divided by ten, except in `./run.sh soak`.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -14,10 +16,10 @@ use support::screen::Screen;
 use support::wait::wait_at_most;
 use support::{DEADLINE, Program, Server, program};
 
-/// The server's address, and that of the client.
+/// Address of the server.
 const SERVER: &str = "10.99.1.1";
 
-/// Sets up the namespaces of the processes `$1`, the server's, `$2`, the router's, and `$3`, the client's.
+/// Sets up the namespaces of the processes `$1` (server), `$2` (router) and `$3` (client).
 const SETUP: &str = r#"
 set -e
 ip link add server netns "$1" type veth peer name server netns "$2"
@@ -36,8 +38,8 @@ at "$1" ip route add default via 10.99.1.2
 at "$3" ip route add default via 10.99.2.2
 "#;
 
-/// How many times as fast as usual a connection gives its peer up.
-fn haste() -> u32 {
+/// Divisor of the connections' timeouts.
+fn speedup() -> u32 {
     if std::env::var_os("SOAK_MINUTES").is_some() {
         1
     } else {
@@ -45,23 +47,25 @@ fn haste() -> u32 {
     }
 }
 
-/// Time in which a peer that has vanished must have been found out, here. A busy machine has some more.
-fn given_up_after() -> Duration {
-    GIVEN_UP_AFTER / haste() + DEADLINE
+/// Deadline for detecting a vanished peer: the shortened timeout, and [`DEADLINE`] more for a busy
+/// machine.
+fn detection_deadline() -> Duration {
+    GIVEN_UP_AFTER / speedup() + DEADLINE
 }
 
-/// The three namespaces. Each is there as long as a process is in it, and these end with their input.
+/// The three namespaces. A process in each keeps it alive until its stdin closes.
 struct Network {
     holders: [Child; 3],
     faults: Faults,
 }
 
 impl Network {
-    /// Makes them, and the way through them; says so where that is not allowed.
+    /// Creates the namespaces and routes. Prints a notice and returns `None` if that is not
+    /// allowed.
     fn new() -> Option<Self> {
         let holders = [(); 3].map(|()| {
             let mut holder = Command::new("unshare");
-            holder.args(["-n", "sh", "-c", "echo in; exec cat"]);
+            holder.args(["-n", "sh", "-c", "echo ready; exec cat"]);
             holder.stdin(Stdio::piped()).stdout(Stdio::piped());
             holder.stderr(Stdio::null()).spawn().unwrap()
         });
@@ -69,11 +73,11 @@ impl Network {
             holders,
             faults: Faults::new(),
         };
-        let mut is_in = true;
+        let mut has_namespaces = true;
         for holder in &mut network.holders {
             let mut line = String::new();
             let mut lines = BufReader::new(holder.stdout.take().unwrap());
-            is_in &= lines.read_line(&mut line).unwrap() > 0;
+            has_namespaces &= lines.read_line(&mut line).unwrap() > 0;
         }
         let mut setup = Command::new("sh");
         setup.args(["-c", SETUP, "sh"]);
@@ -83,28 +87,28 @@ impl Network {
                 .each_ref()
                 .map(|holder| holder.id().to_string()),
         );
-        if is_in && setup.status().unwrap().success() && network.route(true) {
+        if has_namespaces && setup.status().unwrap().success() && network.route(true) {
             return Some(network);
         }
         eprintln!(
-            "NOT TESTED, as there are no network namespaces to be had here: what becomes of a connection whose network vanishes. \
-             That the server asks the kernel to find out is tested all the same, by src/net/listen.rs."
+            "NOT TESTED: connections whose network vanishes, since no network namespaces can be created here. \
+             The socket options that detect it are tested in src/net/listen.rs."
         );
         None
     }
 
-    /// A command in the namespace of holder number `number`.
+    /// A command in namespace `number`.
     fn command(&self, number: usize, path: &str) -> Command {
         let mut command = program("nsenter");
         let holder = self.holders[number].id().to_string();
         command.args(["-n", "-t", &holder, path]);
-        if haste() > 1 {
-            self.faults.speed_up(&mut command, haste());
+        if speedup() > 1 {
+            self.faults.speed_up(&mut command, speedup());
         }
         command
     }
 
-    /// Lets the network work, or not; true where that was done.
+    /// Turns routing on or off, and returns whether that succeeded.
     fn route(&self, routes: bool) -> bool {
         let script = format!("echo {} >/proc/sys/net/ipv4/ip_forward", u8::from(routes));
         let mut command = self.command(1, "sh");
@@ -117,8 +121,8 @@ impl Network {
         Server::start_as(command)
     }
 
-    /// A member on the server's own machine.
-    fn neighbour(&self, server: &Server, name: &str) -> Program {
+    /// Joins a member in the server's namespace.
+    fn join_near(&self, server: &Server, name: &str) -> Program {
         let mut command = self.command(0, env!("CARGO_BIN_EXE_chat-client"));
         command.args([&server.address.to_string(), "-n", name]);
         command.stdin(Stdio::piped());
@@ -127,11 +131,11 @@ impl Network {
         member
     }
 
-    /// A member on the client's machine, on a terminal.
-    fn distant(&self, server: &Server, name: &str) -> Screen {
+    /// Joins a member on a terminal in the client's namespace.
+    fn join_far(&self, server: &Server, name: &str) -> Screen {
         let mut command = self.command(2, env!("CARGO_BIN_EXE_chat-client"));
         command.args([&server.address.to_string(), "-n", name, "--answer-time"]);
-        command.arg((GIVEN_UP_AFTER / haste()).as_millis().to_string());
+        command.arg((GIVEN_UP_AFTER / speedup()).as_millis().to_string());
         let member = Screen::start(&command, 100, 20);
         member.expect(&format!("* welcome, {name}"));
         member
@@ -147,52 +151,60 @@ impl Drop for Network {
     }
 }
 
-/// Waits until `shown` has `part`, which is to come in the time after `began` in which a peer is given up.
+/// Waits until the output `shown` contains `part`, at most [`detection_deadline`] after `began`.
 #[track_caller]
 fn expect_in_time(began: Instant, what: &str, part: &str, shown: impl Fn() -> String) {
-    let left = given_up_after().saturating_sub(began.elapsed());
-    let has_come = || shown().contains(part).then_some(());
-    wait_at_most(left, what, &shown, has_come);
+    let left = detection_deadline().saturating_sub(began.elapsed());
+    let is_shown = || shown().contains(part).then_some(());
+    wait_at_most(left, what, &shown, is_shown);
     eprintln!("{what} after {:?}", began.elapsed());
 }
 
 #[test]
-fn a_member_whose_network_vanishes_is_gone_in_time_and_its_name_is_free() {
+fn a_member_whose_network_vanishes_leaves_in_time_and_frees_its_name() {
     let _alone = alone();
     let Some(network) = Network::new() else {
         return;
     };
     let (silent, talking) = (network.server(), network.server());
-    let ola = network.neighbour(&silent, "ola");
-    let mut jan = network.neighbour(&talking, "jan");
-    let _members = [&silent, &talking].map(|server| network.distant(server, "ala"));
+    let ola = network.join_near(&silent, "ola");
+    let mut jan = network.join_near(&talking, "jan");
+    let _members = [&silent, &talking].map(|server| network.join_far(server, "ala"));
     ola.expect_stdout("* ala joined");
     jan.expect_stdout("* ala joined");
     assert!(network.route(false));
     let began = Instant::now();
-    // Here there is something that is never acknowledged.
+    // On this server, there is unacknowledged data.
     jan.type_line("is anybody there?");
     for (member, server, what) in [
-        (&jan, &talking, "word of one to whom something was said"),
-        (&ola, &silent, "word of one to whom nothing was said"),
+        (
+            &jan,
+            &talking,
+            "leave notice of a member with unacknowledged data",
+        ),
+        (
+            &ola,
+            &silent,
+            "leave notice of a member on an idle connection",
+        ),
     ] {
         let left = "* ala left (connection lost)";
         expect_in_time(began, what, left, || member.stdout());
-        network.neighbour(server, "ala");
+        network.join_near(server, "ala");
     }
 }
 
 #[test]
-fn a_client_whose_network_vanishes_says_so_and_comes_back_with_the_line_that_is_being_typed() {
+fn a_client_without_network_says_so_and_reconnects_with_its_typed_line() {
     let _alone = alone();
     let Some(network) = Network::new() else {
         return;
     };
     let server = network.server();
-    let mut ola = network.neighbour(&server, "ola");
+    let mut ola = network.join_near(&server, "ola");
     let (mut silent, mut talking) = (
-        network.distant(&server, "ala"),
-        network.distant(&server, "jan"),
+        network.join_far(&server, "ala"),
+        network.join_far(&server, "jan"),
     );
     ola.expect_stdout("* ala joined");
     ola.expect_stdout("* jan joined");
@@ -202,8 +214,8 @@ fn a_client_whose_network_vanishes_says_so_and_comes_back_with_the_line_that_is_
     let began = Instant::now();
     talking.type_keys("can you hear me?\r");
     for (client, what) in [
-        (&silent, "word to one who says nothing"),
-        (&talking, "word to one who says something"),
+        (&silent, "notice on an idle client"),
+        (&talking, "notice on a sending client"),
     ] {
         let told = "trying again, Ctrl+C gives up";
         expect_in_time(began, what, told, || client.text());

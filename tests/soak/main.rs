@@ -1,8 +1,10 @@
-//! Load, exhaustion, and networks that vanish. These tests measure memory, processor time or how long something takes, or
-//! take all that there is of something, so they run one after the other; and Cargo runs no other test program beside this one.
+//! Tests of load, exhaustion and vanishing networks.
+//!
+//! They measure memory, processor time or durations, or use up a resource, so they run one after
+//! another. Cargo runs no other test program at the same time.
 
 #![cfg(target_os = "linux")]
-#![cfg(test)] // Helpers are test code as well, for Clippy.
+#![cfg(test)] // So that Clippy treats the helpers as test code.
 
 mod churn;
 mod exhaustion;
@@ -11,9 +13,9 @@ mod limits;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Waits for the turn of the calling test, which lasts until the guard is dropped.
+/// Waits until no other test of this crate runs. The next one starts when the guard is dropped.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
-    // A test that failed has poisoned it.
+    // A failed test poisons the lock.
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
