@@ -1,4 +1,4 @@
-//! A line of the client's screen, with its colours, and the rows that it is cut into.
+//! A colored line, and the rows it's wrapped into.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -10,34 +10,34 @@ use crate::tty::log_wrap;
 use crate::tty::style;
 use crate::tty::wrap;
 
-/// A line of the screen, with its colours.
+/// A line of a [`Screen`](crate::tty::screen::Screen), with its colors.
 #[derive(Clone, Debug, Default)]
 pub struct Line {
     text: String,
-    /// From which byte on which style holds.
+    /// Styles, each with the byte offset it starts at.
     styles: Vec<(usize, ColorSpec)>,
-    /// Columns that the rows after the first stand in.
+    /// Indent of the rows after the first, in columns.
     indent: usize,
     pub is_dim: bool,
-    /// It may still change: another one may come that says it again and more.
+    /// It may be replaced by a longer version.
     pub is_open: bool,
-    /// It says what the open line before it says, and more.
+    /// It replaces the open line before it.
     pub replaces: bool,
 }
 
 impl Line {
-    /// What `write` writes, its rows after the first standing in `indent` columns.
+    /// The line that `write` writes, with this indent.
     pub fn new(indent: usize, write: impl FnOnce(&mut Self) -> io::Result<()>) -> Self {
         let mut line = Self {
             indent,
             ..Self::default()
         };
-        // Writing into memory does not fail.
+        // Writing to memory doesn't fail.
         let _ = write(&mut line);
         line
     }
 
-    /// Text without colours.
+    /// Text without colors.
     pub fn plain(text: &str) -> Self {
         Self::new(2, |line| line.write_all(clean(text).as_bytes()))
     }
@@ -60,8 +60,8 @@ impl Line {
         }
     }
 
-    /// Leaves of its looks what is no colour: bold, and dim in place of grey.
-    pub fn lose_colours(&mut self) {
+    /// Removes the colors, but keeps bold. Gray becomes dim.
+    pub fn remove_colors(&mut self) {
         for (_, style) in &mut self.styles {
             let is_bold = style.bold();
             let is_dim = *style == style::quiet() || self.is_dim && !is_bold;
@@ -71,18 +71,18 @@ impl Line {
         self.is_dim = false;
     }
 
-    /// How long its text is, in bytes.
+    /// Length of the text in bytes.
     pub fn byte_len(&self) -> usize {
         self.text.len()
     }
 
-    /// Its rows on a screen of so many columns, as text.
+    /// The rows without colors.
     #[cfg(test)]
     pub fn rows(&self, columns: usize) -> Vec<String> {
         self.painted(columns, &mut Buffer::no_color())
     }
 
-    /// Its rows, each with its colours where `buffer` takes them.
+    /// The rows at this width, painted with `buffer`.
     pub fn painted(&self, columns: usize, buffer: &mut Buffer) -> Vec<String> {
         let painted = self.cut(columns).map(|(indent, row)| {
             buffer.clear();
@@ -100,7 +100,7 @@ impl Line {
         self.paint(0, self.text.len(), out)
     }
 
-    /// How many rows of the screen it takes: more than it has where a link is longer than one.
+    /// How many rows of the screen it takes, counting those in which the terminal wraps a long link.
     pub fn height(&self, columns: usize) -> usize {
         let heights = self.cut(columns).map(|(indent, row)| {
             let text = self.text[row].trim_end();
@@ -109,7 +109,7 @@ impl Line {
         heights.sum()
     }
 
-    /// How many columns the widest of its rows takes.
+    /// The width of the widest row.
     pub fn widest(&self, columns: usize) -> usize {
         let widths = self
             .cut(columns)
@@ -117,7 +117,7 @@ impl Line {
         widths.max().unwrap_or(0)
     }
 
-    /// Its rows, each with the columns that it stands in.
+    /// The rows as byte ranges, each with its indent.
     fn cut(&self, columns: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
         let indent = self.indent.min(columns / 3);
         let rows = wrap::at_words(&self.text, columns, indent).into_iter();
@@ -148,7 +148,7 @@ impl Line {
     }
 }
 
-/// Takes what is written, with the colours that are set meanwhile.
+/// Appends text in the current style.
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.styles.is_empty() {

@@ -1,12 +1,17 @@
-//! Where things go on the terminal: the conversation into its scrollback, and below it the line that is being typed.
+//! The screen of a program with a line editor: lines go to the terminal's scrollback, and the line
+//! being typed is drawn below them.
 //!
-//! The terminal is asked nothing, and nothing needs to be known of where the cursor is: all is drawn relative to the row that it
-//! was left in. What comes in is put above the line by drawing the line anew below it, in one write for all that came since the last
-//! one, [`FRAME`] ago at least.
+//! The terminal is asked nothing. Everything is drawn relative to the row in which the cursor was
+//! left. New lines are put above the typed line by drawing that again below them, in one write for
+//! all lines since the last drawing, at most one per [`FRAME`].
 //!
-//! Where the terminal has another size, some have broken rows at the new margin and others have cut them; some have brought rows back out of
-//! the scrollback, and others have not. What is to be seen is drawn anew for it, once the size stays, and nothing is erased but what is drawn again. So no line is
-//! lost, though the scrollback may have one twice, where the terminal has brought it there itself.
+//! When the size changes, some terminals wrap rows at the new margin and others cut them; some bring
+//! rows back from the scrollback and others don't. So once the size stays, the visible lines are
+//! drawn again, and nothing is erased but what is drawn again. No line is lost, though the scrollback
+//! may contain a line twice if the terminal itself moved it there.
+//!
+//! Hand-written because ratatui's inline viewport (ratatui/ratatui#2666) duplicates itself into the
+//! scrollback on a resize.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -19,23 +24,23 @@ use crate::tty::line::Line;
 use crate::tty::scrollback::{self, Scrollback};
 use crate::tty::wrap;
 
-/// Time between two drawings, at least: 60 a second.
+/// Shortest time between two drawings: 60 per second.
 const FRAME: Duration = Duration::from_millis(16);
 
-/// Time that a size must stay before all is drawn for it: with each step of a window's corner that is dragged, a terminal that breaks rows
-/// scrolls out some of what was drawn for the step before.
+/// How long a size must stay before the lines are drawn for it: while a window's corner is dragged, a
+/// terminal that wraps rows scrolls some of the last drawing out at each step.
 const STAYS: Duration = Duration::from_millis(100);
 
-/// Time after which it is drawn while the size goes on changing.
+/// Time limit for that, while the size keeps changing.
 const CHANGES: Duration = Duration::from_secs(1);
 
-/// Begin and end of what a terminal is to show at once (DEC private mode 2026); with the cursor hidden meanwhile for those that
-/// do not know it.
+/// Begin and end of a synchronized update (DEC private mode 2026). The cursor is hidden during it, for
+/// terminals that don't support the mode.
 const BEGIN: &str = "\x1b[?2026h\x1b[?25l";
 const END: &str = "\x1b[?25h\x1b[?2026l";
 
-/// Erases the row with the cursor, which is at its beginning, and all rows below. Done in one, it would make tmux keep a screen that is erased
-/// from its first character on in the scrollback.
+/// Erases the row with the cursor, which is in column 0, and all rows below. If a single sequence
+/// erased the whole screen from its first cell, tmux would copy the screen to its scrollback.
 const ERASE: &str = "\x1b[K\x1b[C\x1b[J\r";
 
 /// The screen below the terminal's scrollback.
@@ -44,28 +49,28 @@ pub(crate) struct Screen {
     rows: usize,
     is_coloured: bool,
     paint: Buffer,
-    /// Lines that are to be put above the line; they become rows when they are drawn, for the size that the terminal has then.
+    /// Lines not drawn yet. They're wrapped when they're drawn, for the size at that time.
     pending: Vec<Line>,
     pending_bytes: usize,
-    /// The last line, where it may still change: it is drawn with the line that is being typed.
+    /// The last line, if it may still change: it's drawn with the typed line.
     open: Option<Line>,
     recent: Scrollback,
     drawn: Drawn,
-    /// What has become of the size since then.
+    /// How the size changed since then.
     resized: Option<Resized>,
-    /// All that the screen shows is to go.
+    /// The screen is to be cleared.
     is_cleared: bool,
-    /// The terminal had nothing on it before, and nothing of ours has scrolled out of it.
+    /// The terminal was empty before, and none of our lines has scrolled out.
     is_fresh: bool,
     is_stale: bool,
     drawn_at: Option<Instant>,
-    /// The window's title, where it is another one than was told.
+    /// The window's title, if it isn't set yet.
     new_title: Option<String>,
     title: String,
     rings: bool,
 }
 
-/// What was drawn last below the conversation, on a screen of this size; nothing where that was taken away.
+/// The last drawing of the area below the lines; default if it was removed.
 #[derive(Default)]
 struct Drawn {
     columns: usize,
@@ -73,7 +78,7 @@ struct Drawn {
     area: usize,
     /// Columns of the widest row of the area.
     width: usize,
-    /// The rows of the area down to the one with the cursor.
+    /// Rows of the area up to and including the one with the cursor.
     to_cursor: usize,
 }
 
@@ -85,18 +90,18 @@ struct Resized {
     lowest: usize,
 }
 
-/// How the conversation is drawn anew.
-struct Anew {
-    /// What erases all of it that is written again, and nothing else: there may be other things above. Everywhere the cursor stays at its text.
+/// How the visible lines are drawn again.
+struct Redrawing {
+    /// Erases exactly the rows that are written again: other programs' output may be above.
     erasing: String,
-    /// The screen has room for no more than is known to be there.
+    /// The screen is full, so rows from the scrollback may be written again to fill it.
     fills: bool,
-    /// Rows that the terminal may have brought back above it.
+    /// Rows that the terminal may have brought back from the scrollback.
     back: usize,
 }
 
-impl Anew {
-    /// On a screen that is erased as a whole.
+impl Redrawing {
+    /// Erases the whole screen.
     fn whole() -> Self {
         Self {
             erasing: format!("\x1b[H{ERASE}"),
@@ -107,7 +112,7 @@ impl Anew {
 }
 
 impl Screen {
-    /// A screen that `is_fresh` where nothing was on the terminal before.
+    /// An empty screen. `is_fresh` says that nothing was on the terminal before.
     pub(crate) fn new(is_coloured: bool, is_fresh: bool) -> Self {
         let (columns, rows) = tty::size();
         Self {
@@ -135,10 +140,10 @@ impl Screen {
         self.columns
     }
 
-    /// Shows a line below those before it.
+    /// Adds a line below the others.
     pub(crate) fn print(&mut self, mut line: Line) {
         if !self.is_coloured {
-            line.lose_colours();
+            line.remove_colors();
         }
         self.is_stale = true;
         if let Some(open) = self.open.take()
@@ -158,18 +163,18 @@ impl Screen {
         self.pending.push(line);
     }
 
-    /// Something that shows in the line's rows has changed.
+    /// The typed line or the status changed.
     pub(crate) fn touch(&mut self) {
         self.is_stale = true;
     }
 
-    /// Rings the bell, once with each drawing.
+    /// Rings the bell, once per drawing.
     pub(crate) fn ring(&mut self) {
         self.rings = true;
         self.is_stale = true;
     }
 
-    /// Gives the window this title, which is ASCII.
+    /// Sets the window's title, which is ASCII.
     pub(crate) fn title(&mut self, title: String) {
         if title != self.title {
             self.new_title = Some(title);
@@ -177,7 +182,7 @@ impl Screen {
         }
     }
 
-    /// The terminal has another size, or had for a moment. A burst of changes is drawn once.
+    /// The terminal's size changed, perhaps only for a moment. A burst of changes is drawn once.
     pub(crate) fn resize(&mut self) {
         (self.columns, self.rows) = tty::size();
         self.is_stale = true;
@@ -193,8 +198,8 @@ impl Screen {
         resized.lowest = resized.lowest.min(self.rows);
     }
 
-    /// Learns which size the terminal has, to be called before it is drawn for it; `false` where that has just changed, so that what tells of it
-    /// is still on its way, and another change perhaps, too.
+    /// Reads the terminal's size again. Returns false if it changed and drawing should wait, as
+    /// SIGWINCH, and perhaps more changes, are still to come.
     pub(crate) fn refresh_size(&mut self) -> bool {
         if tty::size() != (self.columns, self.rows) {
             self.resize();
@@ -202,7 +207,7 @@ impl Screen {
         self.wait().is_none_or(|wait| wait.is_zero())
     }
 
-    /// Empties the screen; what has scrolled out of it stays.
+    /// Clears the screen, but not the scrollback.
     pub(crate) fn clear(&mut self) {
         self.open = None;
         self.pending.clear();
@@ -212,20 +217,20 @@ impl Screen {
         self.is_stale = true;
     }
 
-    /// What is drawn next stands below what is there, as another program has had the terminal.
+    /// Draws next below what is there now: another program had the terminal.
     pub(crate) fn begin_below(&mut self) {
         self.recent.leave();
         self.drawn = Drawn::default();
         self.resized = None;
         self.is_fresh = false;
-        // That program may have given it another one.
+        // That program may have set another one.
         self.title.clear();
     }
 
-    /// How long it may still wait with drawing; `None` where there is nothing to draw.
+    /// How long drawing can wait; `None` if there is nothing to draw.
     pub(crate) fn wait(&self) -> Option<Duration> {
         let due = match &self.resized {
-            // No more is put off than is kept afterwards.
+            // Don't hold back more than is kept after drawing.
             _ if self.pending_bytes > scrollback::MAX_BYTES => None,
             Some(resized) => Some((resized.last + STAYS).min(resized.first + CHANGES)),
             None => self.drawn_at.map(|at| at + FRAME),
@@ -236,12 +241,12 @@ impl Screen {
         self.is_stale.then_some(wait)
     }
 
-    /// How many rows the line that is being typed may take.
+    /// How many rows the typed line may take.
     pub(crate) fn most_rows(&self) -> usize {
         self.rows.saturating_sub(3).max(1)
     }
 
-    /// Draws what has come, and below it the line in `rows`; `status` stands above it.
+    /// Draws the new lines, then `status`, then the typed line in `rows`.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -261,16 +266,16 @@ impl Screen {
         let more = counts.iter().sum();
         let room = self.rows.saturating_sub(area.len());
         let mut back = 0;
-        match self.anew(more, room) {
-            Some(anew) => {
-                out += &anew.erasing;
-                let most = if anew.fills {
+        match self.redrawing(more, room) {
+            Some(redrawing) => {
+                out += &redrawing.erasing;
+                let most = if redrawing.fills {
                     room.saturating_sub(more)
                 } else {
                     0
                 };
                 out += &self.recent.rewrite(self.columns, most, &mut self.paint);
-                back = anew.back;
+                back = redrawing.back;
             }
             None => out += &erasing(self.drawn.to_cursor),
         }
@@ -280,7 +285,7 @@ impl Screen {
         self.recent.scroll_back(back);
         self.recent.scroll(room);
         out += &area.join("\r\n");
-        // Where the cursor stands after a text is for the terminal to say, so that is drawn once more.
+        // Only the terminal knows the cursor's column after a text, so the text is written again.
         let below = area.len() - 1 - above;
         out += &up(below);
         if below > 0 || area[above] != rows.before {
@@ -302,7 +307,7 @@ impl Screen {
         tty::write_past_std(out.as_bytes())
     }
 
-    /// Draws what has come and takes the line away, so that the cursor stands below the conversation.
+    /// Draws the new lines and removes the typed line. The cursor is left below the lines.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -327,7 +332,7 @@ impl Screen {
         rows
     }
 
-    /// What the terminal is sent that shows nothing.
+    /// The title and the bell.
     fn signals(&mut self) -> String {
         let mut out = String::new();
         if let Some(title) = self.new_title.take() {
@@ -340,17 +345,18 @@ impl Screen {
         out
     }
 
-    /// How the screen is drawn anew, where that is to be; `more` rows will be written in `room` for them.
-    fn anew(&mut self, more: usize, room: usize) -> Option<Anew> {
+    /// How to draw the visible lines again, if that is needed. `more` new rows follow; the lines have
+    /// `room` rows.
+    fn redrawing(&mut self, more: usize, room: usize) -> Option<Redrawing> {
         let resized = self.resized.take();
         if std::mem::take(&mut self.is_cleared) {
-            return Some(Anew::whole());
+            return Some(Redrawing::whole());
         }
         let (drawn, recent) = (&self.drawn, &mut self.recent);
         let Some(resized) = resized else {
-            // Rather than to bring what the scrollback has there once more, to write the rest without it.
+            // Rather than scroll rows out that the scrollback has already, write the rest again.
             let is_wanted = recent.would_repeat(more, room);
-            return is_wanted.then(|| Anew {
+            return is_wanted.then(|| Redrawing {
                 erasing: erasing(drawn.to_cursor + recent.on_screen()),
                 fills: true,
                 back: 0,
@@ -367,8 +373,9 @@ impl Screen {
                 && recent.is_unwrapped(higher)
                 && recent.widest(higher, usize::MAX) <= narrowest;
         if has_same_rows && resized.lowest >= drawn.rows && !recent.repeats() {
-            // Whether rows have come out of the scrollback or not, they stand as they should. Those below may have been cut for a moment.
-            return Some(Anew {
+            // Rows from the scrollback are where they should be, if there are any. The ones below
+            // may have been cut for a moment.
+            return Some(Redrawing {
                 erasing: erasing(drawn.to_cursor + recent.on_screen()),
                 fills: false,
                 back,
@@ -376,25 +383,27 @@ impl Screen {
         }
         recent.scroll_back(back);
         if is_uncut {
-            // What is too much above the cursor, every terminal scrolls out; but one that got narrower may have cut it before.
+            // All terminals scroll out the rows that don't fit above the cursor; but one that got
+            // narrower may have cut them before.
             recent.scroll(self.rows.saturating_sub(drawn.to_cursor));
         } else if self.is_fresh {
-            return Some(Anew::whole());
+            return Some(Redrawing::whole());
         }
         let mut erasing = erasing(drawn.to_cursor + recent.on_screen());
         if !is_uncut && !is_full {
-            // Where rows were broken, the first of them are still there. They are scrolled out, with what may be above.
+            // If rows were wrapped, their first parts are still there. Scroll them out, with
+            // whatever is above.
             let most = self.rows - 1;
             erasing += &format!("{}{}", "\n".repeat(most), up(most));
         }
-        Some(Anew {
+        Some(Redrawing {
             erasing,
             fills: is_full,
             back: 0,
         })
     }
 
-    /// The rows of the lines that have come since the last drawing, and how many each line has.
+    /// The rows of the new lines, and how many each line has.
     fn new_rows(&mut self) -> (String, Vec<usize>) {
         let (mut new, mut counts) = (String::new(), Vec::new());
         for line in &self.pending {
@@ -405,7 +414,7 @@ impl Screen {
         (new, counts)
     }
 
-    /// Keeps what has been drawn, as far as it may have to be drawn again.
+    /// Moves the drawn lines to those that may have to be drawn again.
     fn keep(&mut self, counts: Vec<usize>) {
         self.pending_bytes = 0;
         for (line, rows) in self.pending.drain(..).zip(counts) {
@@ -413,7 +422,7 @@ impl Screen {
         }
     }
 
-    /// The rows of the line that may still change; where they would fill the screen, its last ones, after a `…`.
+    /// The rows of the open line; if there are too many, the last ones, after a `…`.
     fn open_rows(&mut self) -> Vec<String> {
         let Some(open) = &self.open else {
             return Vec::new();
@@ -422,13 +431,13 @@ impl Screen {
         let above = rows.len().saturating_sub((self.rows / 3).max(1));
         rows.drain(..above);
         if let (1.., Some(first)) = (above, rows.first_mut()) {
-            // In place of its indent's first blank, if it has one.
+            // It replaces the first space of the indent, if there is one.
             *first = format!("…{}", first.strip_prefix(' ').unwrap_or(first));
         }
         rows
     }
 
-    /// As much of a text as one row has room for.
+    /// Cuts a text to one row.
     fn cut(&self, text: &str) -> String {
         let rows = wrap::at_characters(text, self.columns.saturating_sub(1).max(1));
         rows.first()
@@ -436,12 +445,12 @@ impl Screen {
     }
 }
 
-/// What takes the cursor to the first of so many rows, of which it is in the last one, and erases from there on.
+/// Moves the cursor from the last of `rows` rows to the first one, and erases from there on.
 fn erasing(rows: usize) -> String {
     format!("\r{}{ERASE}", up(rows.saturating_sub(1)))
 }
 
-/// What takes the cursor up by so many rows.
+/// Moves the cursor up.
 fn up(rows: usize) -> String {
     match rows {
         0 => String::new(),

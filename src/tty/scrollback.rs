@@ -1,7 +1,8 @@
-//! The last lines of the conversation: which of their rows are on the screen, and which of those the terminal's scrollback has as well.
+//! The last lines drawn: how many of their rows are on the screen, and how many of those are also in
+//! the terminal's scrollback.
 //!
-//! Rows are counted as they were written. A terminal that breaks one at its margin, as it does with a long link, shows more of them; so what
-//! is counted here is never too little of the conversation, and may be a line too much.
+//! Rows are counted as they were written. A terminal that wraps one at its margin, as it does with a
+//! long link, shows more. So the count never misses a line, but may include one too many.
 
 use std::collections::VecDeque;
 
@@ -9,34 +10,34 @@ use termcolor::Buffer;
 
 use crate::tty::line::Line;
 
-/// Lines that are kept to be drawn again, which no screen has more of.
+/// Lines kept to be drawn again; no screen has more.
 const MAX_LINES: usize = 500;
 
-/// Bytes in them, at most, which no screen has more of either. A hostile server makes each line as long as it may be.
+/// Bytes in them, at most: a hostile server can make each line as long as the protocol allows.
 pub(crate) const MAX_BYTES: usize = 1024 * 1024;
 
-/// See the top.
+/// The last lines drawn.
 #[derive(Default)]
 pub(crate) struct Scrollback {
     lines: VecDeque<Written>,
     bytes: usize,
-    /// Rows at the end that are on the screen, and nowhere else.
-    own: usize,
-    /// Rows before them that are on the screen, and in the scrollback as well.
-    again: usize,
+    /// Rows at the end that are only on the screen.
+    on_screen_only: usize,
+    /// Rows before them that are on the screen and also in the scrollback.
+    also_in_scrollback: usize,
 }
 
-/// A line that was written.
+/// A drawn line.
 struct Written {
     line: Line,
-    /// Rows in which it was written last, but for the purpose of [`Scrollback::again`].
+    /// Its rows when it was last written, unless that was only to fill the screen.
     rows: usize,
 }
 
 impl Scrollback {
-    /// Keeps a line that was written in so many rows below the others.
+    /// Adds a line that was written in `rows` rows.
     pub(crate) fn push(&mut self, line: Line, rows: usize) {
-        self.own += rows;
+        self.on_screen_only += rows;
         self.bytes += line.byte_len();
         self.lines.push_back(Written { line, rows });
         while self.lines.len() > MAX_LINES || self.bytes > MAX_BYTES {
@@ -47,34 +48,36 @@ impl Scrollback {
 
     /// How many rows are on the screen.
     pub(crate) fn on_screen(&self) -> usize {
-        self.again + self.own
+        self.also_in_scrollback + self.on_screen_only
     }
 
-    /// Whether some of them are in the scrollback, too.
+    /// Whether some of them are also in the scrollback.
     pub(crate) fn repeats(&self) -> bool {
-        self.again > 0
+        self.also_in_scrollback > 0
     }
 
-    /// Whether it would bring rows into the scrollback a second time to write so many more where the screen has room for `room`.
+    /// Whether writing `more` rows would push rows into the scrollback a second time. The screen has
+    /// room for `room`.
     pub(crate) fn would_repeat(&self, more: usize, room: usize) -> bool {
         self.repeats() && self.on_screen() + more > room
     }
 
-    /// Whether all rows on the screen, and so many before them, are lines of their own.
+    /// Whether all rows on the screen, and `before` rows above, are whole lines.
     pub(crate) fn is_unwrapped(&self, before: usize) -> bool {
         self.last(self.on_screen() + before)
             .all(|written| written.rows == 1)
     }
 
-    /// Columns of the widest row that is on the screen, of so many columns, and nowhere else, or one of so many rows before.
+    /// The width of the widest row that is only on the screen, or one of the `before` rows above it,
+    /// wrapped at `columns`.
     pub(crate) fn widest(&self, before: usize, columns: usize) -> usize {
-        let last = self.last(self.own + before);
+        let last = self.last(self.on_screen_only + before);
         last.map(|written| written.line.widest(columns))
             .max()
             .unwrap_or(0)
     }
 
-    /// The lines that the last rows are of, from the last one on.
+    /// The lines of the last `rows` rows, newest first.
     fn last(&self, mut rows: usize) -> impl Iterator<Item = &Written> {
         self.lines.iter().rev().take_while(move |written| {
             let is_one = rows > 0;
@@ -83,37 +86,38 @@ impl Scrollback {
         })
     }
 
-    /// All but the last `most` rows have left the screen, for the scrollback.
+    /// All but the last `most` rows have scrolled out.
     pub(crate) fn scroll(&mut self, most: usize) {
-        self.own = self.own.min(most);
-        self.again = self.again.min(most - self.own);
+        self.on_screen_only = self.on_screen_only.min(most);
+        let rest = most - self.on_screen_only;
+        self.also_in_scrollback = self.also_in_scrollback.min(rest);
     }
 
-    /// The terminal may have brought so many rows back out of the scrollback.
+    /// The terminal may have brought this many rows back from the scrollback.
     pub(crate) fn scroll_back(&mut self, rows: usize) {
         let all = self.lines.iter().map(|written| written.rows).sum();
-        self.own = (self.own + rows).min(all);
+        self.on_screen_only = (self.on_screen_only + rows).min(all);
     }
 
-    /// None of them is on the screen as far as is known.
+    /// Assumes that none of them is on the screen.
     pub(crate) fn leave(&mut self) {
-        (self.own, self.again) = (0, 0);
+        (self.on_screen_only, self.also_in_scrollback) = (0, 0);
     }
 
-    /// What shows them on an empty screen: all that the scrollback does not have, be it more than `most` rows, and of the others as many rows as
-    /// there is room for.
+    /// Writes the lines on an empty screen: all that aren't in the scrollback, even if that is more
+    /// than `most` rows, and as many of the others as fit.
     pub(crate) fn rewrite(&mut self, columns: usize, most: usize, paint: &mut Buffer) -> String {
         let mut rows = VecDeque::new();
         let (mut own, mut taken) = (0, 0);
         for written in self.lines.iter_mut().rev() {
-            if self.own == 0 && taken >= most {
+            if self.on_screen_only == 0 && taken >= most {
                 break;
             }
             let painted = written.line.painted(columns, paint);
             taken += written.line.height(columns);
-            if self.own > 0 {
-                // Of the first of them, some rows may be in the scrollback: a line is shown whole.
-                self.own = self.own.saturating_sub(written.rows);
+            if self.on_screen_only > 0 {
+                // Some rows of the first line may be in the scrollback: lines are shown whole.
+                self.on_screen_only = self.on_screen_only.saturating_sub(written.rows);
                 written.rows = painted.len();
                 own += painted.len();
             }
@@ -121,14 +125,14 @@ impl Scrollback {
                 rows.push_front(row);
             }
         }
-        self.own = own;
-        self.again = (rows.len() - own).saturating_sub(taken.saturating_sub(most));
+        self.on_screen_only = own;
+        self.also_in_scrollback = (rows.len() - own).saturating_sub(taken.saturating_sub(most));
         rows.drain(..rows.len() - self.on_screen());
         as_written(rows.make_contiguous())
     }
 }
 
-/// Rows as they are written, each with its end.
+/// Rows as they're written, each with its line ending.
 pub(crate) fn as_written(rows: &[String]) -> String {
     rows.iter().map(|row| format!("{row}\r\n")).collect()
 }
@@ -137,14 +141,14 @@ pub(crate) fn as_written(rows: &[String]) -> String {
 mod tests {
     use super::*;
 
-    /// Lines on a screen, as a terminal has them that is written to.
+    /// Lines on the screen of a terminal.
     struct Shown {
         recent: Scrollback,
         columns: usize,
     }
 
     impl Shown {
-        /// So many lines of 20 columns, on a screen of 40 columns that has room for `room` rows.
+        /// This many lines of 20 columns, on a screen of 40 columns with room for `room` rows.
         fn new(lines: usize, room: usize) -> Self {
             let (recent, columns) = (Scrollback::default(), 40);
             let mut shown = Self { recent, columns };
@@ -161,7 +165,7 @@ mod tests {
             self.recent.scroll(room);
         }
 
-        /// The numbers of the lines that are written on a screen of so many columns, with room for so many rows.
+        /// The numbers of the lines that are written again for this size.
         fn rewrite(&mut self, columns: usize, room: usize) -> Vec<usize> {
             self.columns = columns;
             let paint = &mut Buffer::no_color();
@@ -173,9 +177,9 @@ mod tests {
     }
 
     #[test]
-    fn in_a_narrower_window_all_is_written_again_that_was_nowhere_but_on_the_screen() {
+    fn a_narrower_window_shows_all_lines_that_are_not_in_the_scrollback() {
         let mut shown = Shown::new(50, 10);
-        // Each takes two rows now, so that the scrollback gets the first five of them.
+        // Each takes two rows now, so the scrollback gets the first five.
         assert_eq!(shown.rewrite(16, 10), Vec::from_iter(40..50));
         assert_eq!(shown.rewrite(16, 10), Vec::from_iter(45..50));
         shown.say(50, 10);
@@ -183,20 +187,20 @@ mod tests {
     }
 
     #[test]
-    fn in_a_wider_window_there_are_lines_again_that_are_not_brought_into_the_scrollback_twice() {
+    fn a_wider_window_is_filled_with_lines_that_do_not_scroll_out_twice() {
         let mut shown = Shown::new(50, 10);
         shown.rewrite(16, 10);
         assert_eq!(shown.rewrite(40, 10), Vec::from_iter(40..50));
         assert!(!shown.recent.would_repeat(0, 10));
         assert!(shown.recent.would_repeat(1, 10));
         assert_eq!(shown.rewrite(40, 9), Vec::from_iter(41..50));
-        // Where there are more than it has room for, none of them is one that the scrollback has.
+        // If there isn't room for all, none of them is also in the scrollback.
         assert_eq!(shown.rewrite(40, 3), Vec::from_iter(45..50));
         assert!(!shown.recent.would_repeat(1, 3));
     }
 
     #[test]
-    fn in_a_higher_window_lines_may_have_come_back_that_are_nowhere_else_then() {
+    fn a_taller_window_shows_lines_that_came_back_from_the_scrollback() {
         let mut shown = Shown::new(50, 10);
         shown.recent.scroll_back(5);
         assert_eq!(shown.rewrite(16, 15), Vec::from_iter(35..50));
@@ -205,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn a_link_of_several_rows_takes_the_room_of_them() {
+    fn a_link_counts_with_all_the_rows_that_the_terminal_wraps_it_in() {
         let mut shown = Shown::new(50, 10);
         shown.rewrite(16, 10);
         let link = Line::plain("https://example.org/a/link/of/60/columns/so/that/is/is/long.");
         shown.recent.push(link, 1);
         shown.recent.scroll(10);
-        // Of ten rows it takes two.
+        // It takes two of the ten rows.
         assert_eq!(shown.rewrite(40, 10), Vec::from_iter(42..50));
     }
 }

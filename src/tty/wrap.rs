@@ -1,12 +1,12 @@
-//! How many columns text takes, and where it is cut into rows.
+//! The width of text in columns, and wrapping.
 
 use std::ops::Range;
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Columns that `text` takes at most. Terminals do not agree on an emoji of several characters: some draw one picture, others
-/// each part.
+/// The width of `text` in columns, at most. Terminals disagree about an emoji of several code points:
+/// some draw one picture, others each part.
 pub(crate) fn width(text: &str) -> usize {
     if text.is_ascii() {
         return text.len();
@@ -19,8 +19,9 @@ pub(crate) fn width(text: &str) -> usize {
         .sum()
 }
 
-/// Cuts `text` at words into rows of `columns`, all but the first shorter by `indent`. A word that is longer than a row is cut at
-/// its characters, but for a link, which is left to the terminal: only a whole one can be clicked.
+/// Wraps `text` at words into rows of `columns`, all but the first shorter by `indent`. A word longer
+/// than a row is cut, unless it's a link: only a whole one can be clicked, so that is left to the
+/// terminal.
 ///
 /// `indent` must be less than `columns`.
 pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<usize>> {
@@ -54,13 +55,13 @@ pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<u
     rows
 }
 
-/// Only of what a link is made of (RFC 3986, 2): the terminal begins its next row at the left, where a blank of another sort would
-/// make it a line that somebody else said.
+/// Whether a word is a link, which has only printable ASCII (RFC 3986, 2). The terminal wraps it at
+/// column 0, where a no-break space could make the rest look like another member's line.
 fn is_link(word: &str) -> bool {
     (word.contains("://") || word.starts_with("www.")) && word.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// Cuts `text`, one line, at its characters into rows of `columns`.
+/// Wraps one line of text at characters into rows of `columns`.
 pub(crate) fn at_characters(text: &str, columns: usize) -> Vec<Range<usize>> {
     let mut rows = Vec::new();
     let (mut start, mut used) = (0, 0);
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_end_at_words_and_all_but_the_first_leave_room_for_an_indent() {
+    fn rows_end_at_words_and_leave_room_for_the_indent() {
         assert_eq!(words("one two three", 20, 4), ["one two three"]);
         assert_eq!(
             words("one two three four", 8, 3),
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_longer_than_a_row_is_cut_and_a_link_is_not() {
+    fn a_word_longer_than_a_row_is_cut_unless_it_is_a_link() {
         assert_eq!(words("a abcdefghij", 6, 2), ["a abcd", "efgh", "ij"]);
         assert_eq!(words("日本語テキスト", 6, 2), ["日本語", "テキ", "スト"]);
         assert_eq!(
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_could_be_taken_for_a_blank_is_left_whole_as_a_link() {
+    fn a_word_with_another_kind_of_space_is_not_a_link() {
         assert_eq!(
             words("www.x\u{a0}\u{a0}\u{a0}ola:\u{a0}hi", 8, 2),
             ["www.x", "ola:\u{a0}h", "i"]
@@ -118,14 +119,14 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_input_is_full_before_the_next_begins() {
+    fn rows_of_input_are_filled() {
         let text = "ab日本e\u{301}f";
         assert_eq!(cut(text, at_characters(text, 4)), ["ab日", "本e\u{301}f"]);
         assert_eq!(cut("", at_characters("", 4)), [""]);
     }
 
     #[test]
-    fn width_is_what_the_widest_terminal_makes_of_it() {
+    fn width_is_that_of_the_widest_terminal() {
         assert_eq!(width("ab"), 2);
         assert_eq!(width("日本"), 4);
         assert_eq!(width("e\u{301}"), 1);

@@ -1,16 +1,17 @@
-//! What the bytes mean that a terminal sends: keys, pastes, whether it has the focus. Pure: no terminal, no clock.
+//! Parses the bytes a terminal sends into keys, pastes and focus changes. Pure: no terminal, no clock.
 //!
-//! Whatever comes, Ctrl+C is found in it, and what is no key is dropped: a terminal's late answer, or half a sequence. Sources: ECMA-48, 5.4, and
-//! xterm's control sequences.
+//! Ctrl+C is recognized in any input, and other input that isn't a key, such as a late answer or half
+//! a sequence, is dropped. Sources: ECMA-48 5.4, and xterm's control sequences.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
 use crate::tty::background::Background;
 
-/// Longest paste that is kept, in bytes; of a longer one this much and a byte, so that who gets it sees that it is longer.
+/// Longest paste, in bytes. A longer one is cut to one byte more, so that the caller sees it's too
+/// long.
 pub const MAX_PASTE: usize = 1024 * 1024;
 
-/// Longest answer that is waited for, in bytes. No key sends as much.
+/// Longest answer to wait for, in bytes. No key sends as much.
 const MAX_ANSWER: usize = 4096;
 
 const ESCAPE: u8 = 0x1b;
@@ -20,13 +21,13 @@ const PASTE_END: &[u8] = b"\x1b[201~";
 /// The number of the terminal's background among its dynamic colors, in OSC.
 const BACKGROUND: &[u8] = b"11;";
 
-/// Takes bytes as they come, and gives what they mean.
+/// An incremental parser.
 #[derive(Debug, Default)]
 pub struct Parser {
     bytes: Vec<u8>,
-    /// What came of a paste whose end has not come.
+    /// The paste so far, until its end arrives.
     paste: Option<Vec<u8>>,
-    /// Nothing more has come for so long that what is there is all.
+    /// No more bytes arrived in time: an unfinished sequence is complete.
     is_late: bool,
     /// The last answer to `OSC 11 ; ?`.
     background: Option<Background>,
@@ -34,15 +35,15 @@ pub struct Parser {
     has_attributes: bool,
 }
 
-/// What stands at the beginning of the bytes, and how many of them it takes.
+/// The meaning of the first bytes, and how many they are.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// More has to come.
+    /// More bytes are needed.
     Wait,
-    /// Nothing that means something here.
+    /// They have no meaning here.
     Skip(usize),
     Is(Event, usize),
-    /// The beginning of a paste.
+    /// A paste begins.
     Paste(usize),
     /// The answer to a query of [`Parser::background`].
     Background(Background, usize),
@@ -50,18 +51,19 @@ enum Step {
 }
 
 impl Parser {
-    /// Takes what has come.
+    /// Adds bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         self.is_late = false;
     }
 
-    /// Whether it is of use to call [`Parser::give_up`] when nothing comes for a while.
+    /// Whether a sequence is unfinished, so that [`Parser::give_up`] is to be called if no more bytes
+    /// arrive for a while.
     pub fn is_amid(&self) -> bool {
         !self.bytes.is_empty() && self.paste.is_none()
     }
 
-    /// What has come is all of it: a lone Escape is the key.
+    /// Treats an unfinished sequence as complete: a lone Escape is the key.
     pub fn give_up(&mut self) {
         self.is_late = true;
     }
@@ -80,11 +82,12 @@ impl Parser {
         self.bytes.drain(..count);
     }
 
-    /// Takes what there is of a paste; gives the whole when its end is there. Ctrl+C, which terminals do not paste, ends one whose end never comes.
+    /// Takes the bytes of a paste; returns it once its end is there. Ctrl+C, which terminals don't
+    /// paste, aborts a paste whose end never arrives.
     fn pasted(&mut self) -> Option<Event> {
         let paste = self.paste.as_mut()?;
         let end = memchr::memmem::find(&self.bytes, PASTE_END);
-        // The end's beginning may be there.
+        // The last bytes may be the beginning of the end.
         let rest = self.bytes.len().saturating_sub(PASTE_END.len() - 1);
         let until = end.unwrap_or(rest);
         if let Some(stop) = memchr::memchr(CTRL_C, &self.bytes[..end.unwrap_or(self.bytes.len())]) {
@@ -182,7 +185,7 @@ fn step(bytes: &[u8], is_late: bool) -> Step {
     }
 }
 
-/// What `bytes` are after an Escape that belongs to them.
+/// Parses `bytes` after an Escape as a key with Alt.
 fn with_alt(bytes: &[u8], is_late: bool) -> Step {
     match plain(bytes, is_late) {
         Step::Is(Event::Key(mut key), count) => {
@@ -198,7 +201,7 @@ fn with_alt(bytes: &[u8], is_late: bool) -> Step {
     }
 }
 
-/// A character, or a control. There is at least one byte.
+/// Parses a character or a control. `bytes` isn't empty.
 fn plain(bytes: &[u8], is_late: bool) -> Step {
     const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
 
@@ -206,7 +209,7 @@ fn plain(bytes: &[u8], is_late: bool) -> Step {
     let valid = match str::from_utf8(head) {
         Ok(valid) => valid,
         Err(error) if error.valid_up_to() > 0 => {
-            // That much is valid.
+            // `valid_up_to` says so.
             str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
         }
         Err(error) => match error.error_len() {
@@ -244,7 +247,7 @@ fn character(c: char, mut modifiers: KeyModifiers) -> Event {
     key(KeyCode::Char(c), modifiers)
 }
 
-/// What `rest` is after `ESC [` (CSI).
+/// Parses `rest` after `ESC [` (CSI).
 fn sequence(rest: &[u8], is_late: bool) -> Step {
     const BEGIN: usize = 2;
 
@@ -257,7 +260,7 @@ fn sequence(rest: &[u8], is_late: bool) -> Step {
         None if is_late && body == 0 => Step::Is(key(KeyCode::Char('['), KeyModifiers::ALT), BEGIN),
         None if is_late || body > MAX_ANSWER => Step::Skip(BEGIN + body),
         None => Step::Wait,
-        // F1 to F5 of Linux's console.
+        // F1 to F5 of the Linux console.
         Some(b'[') if body == 0 => match rest.get(1) {
             Some(letter @ b'A'..=b'E') => Step::Is(
                 key(KeyCode::F(letter - b'@'), KeyModifiers::NONE),
@@ -273,7 +276,7 @@ fn sequence(rest: &[u8], is_late: bool) -> Step {
                 .and_then(|body| body.split(';').map(number).collect());
             match numbers.as_deref() {
                 None if end == b'c' && rest[0] == b'?' => Step::Attributes(whole),
-                // No key's sequence has anything but numbers.
+                // Keys' sequences have only numbers.
                 None => Step::Skip(whole),
                 Some([200, ..]) if end == b'~' => Step::Paste(whole),
                 Some(numbers) => match meaning(numbers, body == 0, end) {
@@ -282,12 +285,12 @@ fn sequence(rest: &[u8], is_late: bool) -> Step {
                 },
             }
         }
-        // It is broken off, and something else begins.
+        // It was cut off, and something else begins.
         Some(_) => Step::Skip(BEGIN + body),
     }
 }
 
-/// A number, which is 1 where it is left out; what follows a colon adds to it.
+/// Parses a number; 1 if it's missing. Subparameters after a colon are ignored.
 fn number(text: &str) -> Option<u32> {
     match text.split(':').next()? {
         "" => Some(1),
@@ -295,7 +298,7 @@ fn number(text: &str) -> Option<u32> {
     }
 }
 
-/// What a sequence of keys means, by its numbers and its last byte.
+/// The event of a sequence, by its numbers and its last byte.
 fn meaning(numbers: &[u32], is_bare: bool, end: u8) -> Option<Event> {
     let first = *numbers.first()?;
     let mut modifiers = KeyModifiers::NONE;
@@ -335,7 +338,7 @@ fn meaning(numbers: &[u32], is_bare: bool, end: u8) -> Option<Event> {
             '\x7f' => KeyCode::Backspace,
             c => return Some(character(c, modifiers)),
         },
-        // What comes with `R` is where the cursor is, and not F3.
+        // `R` with numbers reports the cursor's position; it isn't F3.
         b'R' => return None,
         letter if first == 1 => lettered(letter)?,
         _ => return None,
@@ -343,7 +346,7 @@ fn meaning(numbers: &[u32], is_bare: bool, end: u8) -> Option<Event> {
     Some(key(code, modifiers))
 }
 
-/// The keys that a letter stands for, after `ESC [` and after `ESC O`.
+/// The key of a letter after `ESC [` or `ESC O`.
 fn lettered(letter: u8) -> Option<KeyCode> {
     Some(match letter {
         b'A' => KeyCode::Up,
@@ -372,7 +375,7 @@ mod tests {
         text.chars().map(|c| key(KeyCode::Char(c), NONE)).collect()
     }
 
-    /// What comes of `bytes` that come at once, and what else when nothing follows.
+    /// The events of `bytes` that arrive at once, and those after the time limit.
     fn events(bytes: &[u8]) -> (Vec<Event>, Vec<Event>) {
         let mut parser = Parser::default();
         parser.push(bytes);
@@ -384,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_keys_as_terminals_send_them() {
+    fn keys_are_parsed_as_terminals_send_them() {
         for (bytes, code, modifiers) in [
             ("a", KeyCode::Char('a'), NONE),
             ("A", KeyCode::Char('A'), KeyModifiers::SHIFT),
@@ -422,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_in_pieces_is_what_it_is_in_one() {
+    fn input_in_pieces_means_the_same() {
         let all = "żó日\x1b[1;5D\x1bOP\x1b[200~one\ntwo\x1b[201~\x1b[?2026;0$yx\x1b[I\x1b]11;rgb:0/0/0\x1b\\y";
         let (expected, _) = events(all.as_bytes());
         let mut parser = Parser::default();
@@ -438,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_nobody_asked_for_are_dropped() {
+    fn unsolicited_answers_are_dropped() {
         for answer in [
             "\x1b[?2026;0$y",
             "\x1b[?1;1R",
@@ -478,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_stands_before_ctrl_c() {
+    fn no_input_blocks_ctrl_c() {
         let ctrl_c = key(KeyCode::Char('c'), CONTROL);
         for before in [
             "\x1b",
@@ -502,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_and_does_not_go_on_is_a_key_or_nothing() {
+    fn an_unfinished_sequence_is_a_key_or_nothing() {
         for (bytes, expected) in [
             ("\x1b", vec![key(KeyCode::Esc, NONE)]),
             ("\x1b[", vec![key(KeyCode::Char('['), ALT)]),
@@ -518,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paste_has_a_limit_that_shows() {
+    fn a_paste_over_the_limit_is_cut_to_one_byte_more() {
         let mut parser = Parser::default();
         parser.push(b"\x1b[200~");
         for _ in 0..3 {
@@ -535,7 +538,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_came_before_ctrl_c_that_is_pressed_again_is_one(
+        fn a_repeated_ctrl_c_is_recognized_after_any_input(
             bytes in proptest::collection::vec(
                 proptest::sample::select(&b"\x1b\x1b[]OP?;20~u\x07\\\r\xe6\x97"[..]),
                 0..20,

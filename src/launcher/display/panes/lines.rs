@@ -1,21 +1,21 @@
-//! The lines of the server's pane: kept as they came, and cut at words into rows of any width.
+//! The lines of the server's pane, kept whole and wrapped at words for any width.
 
 use std::collections::VecDeque;
 
 use crate::launcher::display::panes::emulation::SCROLLBACK;
 use crate::tty::log_wrap;
 
-/// What ends a row for the emulation, which no driver of a terminal stands before.
+/// Ends a row. The emulation has no terminal driver that would add the `\r`.
 const END: &str = "\r\n";
 
-/// The last lines, as many as can be scrolled to.
+/// The last lines, as many as the user can scroll to.
 #[derive(Default)]
 pub(crate) struct Lines {
     kept: VecDeque<String>,
 }
 
 impl Lines {
-    /// Takes whole lines; gives what shows them on a screen of so many columns, of which there must be one at least.
+    /// Adds whole lines; returns their rows at this width, which must not be 0.
     pub(crate) fn add(&mut self, lines: &[u8], columns: usize) -> Vec<u8> {
         let mut shown = String::with_capacity(lines.len() + 64);
         for line in String::from_utf8_lossy(lines).lines() {
@@ -27,7 +27,7 @@ impl Lines {
         shown.into_bytes()
     }
 
-    /// What shows all of them on a screen of so many columns.
+    /// The rows of all lines at this width.
     pub(crate) fn all(&self, columns: usize) -> Vec<u8> {
         let mut shown = String::new();
         for line in &self.kept {
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn as_many_lines_are_kept_as_can_be_scrolled_to() {
+    fn only_as_many_lines_are_kept_as_the_user_can_scroll_to() {
         let mut lines = Lines::default();
         for number in 0..SCROLLBACK + 10 {
             lines.add(format!("{number}\n").as_bytes(), 80);
