@@ -26,8 +26,8 @@ fn run(args: RunArgs) -> Result<()> {
     if args.list_terminals {
         return Ok(launcher::list_terminals()?);
     }
-    if args.keep_terminal {
-        return Ok(launcher::keep_terminal()?);
+    if let Some(leave) = args.keep_terminal {
+        return Ok(launcher::keep_terminal(&leave)?);
     }
     match Config::try_from(args) {
         Ok(config) => launcher::run(&config),

@@ -1,52 +1,102 @@
-//! What is typed in the launcher's terminal, line by line.
+//! The launcher's console: lines for the server, typed on the terminal or read from a pipe.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use crate::launcher::display::panes::TerminalWatchdog;
+use crate::launcher::output::Output;
+use crate::protocol::commands;
 use crate::protocol::console::MAX_CONSOLE_LINE;
+use crate::tty;
+use crate::tty::console::{self, PROMPT};
+use crate::tty::input::Keyboard;
+use crate::tty::raw_mode;
 
-/// How often a launcher in the background looks whether it has come to the foreground.
+/// How often a launcher in the background checks whether it came to the foreground.
 const BACKGROUND_PAUSE: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
 
-/// A thread called `console` that reads stdin. Dropping it stops the thread.
+/// Time limit for a blocked terminal to show its last lines.
+const DETACH_TIME: Duration = Duration::from_millis(200);
+
+/// The thread `console`, which reads stdin. Dropping this ends it and restores the terminal.
 pub(crate) struct Console {
     stop: UnixStream,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Console {
-    /// Calls `on_line` with each line, its ending included, until the end of input; with the next one after [`Console::taken`]. Where stdin is no
-    /// terminal, it also waits until there is room in `pipe`, which the lines go into: nobody is there to type one again.
+    /// Starts the thread. On a capable terminal, lines are typed in an editor below the log, which
+    /// completes `names`. If stdin isn't a terminal, a line is only read once there is room for it
+    /// in `pipe`, where it goes: no one is there to type it again.
+    ///
+    /// `on_line` gets each line, its ending included; the next one after [`Console::line_handled`].
+    /// `on_suspend` is called after Ctrl+Z, and must make the main thread call
+    /// [`console::Console::stop_job`]. Neither may block.
     ///
     /// # Errors
-    /// No socket or no thread is to be had.
+    /// A socket or thread can't be created.
     pub(crate) fn start(
         pipe: Option<OwnedFd>,
+        output: &Output,
+        is_colored: bool,
+        names: Vec<String>,
         on_line: impl Fn(Vec<u8>) + Send + 'static,
+        on_suspend: impl Fn(Arc<console::Console>) + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let pipe = pipe.filter(|_| !io::stdin().is_terminal());
+        let stdin = io::stdin();
+        let pipe = pipe.filter(|_| !stdin.is_terminal());
         let (stop, stopped) = UnixStream::pair()?;
-        let reader = thread::Builder::new()
-            .name("console".into())
-            // What was typed is for the server; an input that fails is like one that ends.
-            .spawn(move || drop(read_lines(&stopped, pipe.as_ref(), on_line)))?;
+        let has_editor = tty::is_capable() && tty::is_foreground(&stdin).is_some();
+        let thread = thread::Builder::new().name("console".into());
+        let reader = if has_editor {
+            raw_mode::restore_on_panic(|| {});
+            let keyboard = Keyboard::open()?.pausing_in_background(Some(stopped.try_clone()?));
+            let (redrawn, output) = (output.clone(), output.clone());
+            let console = console::Console::new(move || redrawn.redraw(), on_suspend);
+            thread.spawn(move || {
+                // It must see the original modes. Without it, the console works all the same.
+                let watchdog = TerminalWatchdog::start(console::LEAVE).ok();
+                output.attach(Arc::clone(&console));
+                let complete =
+                    |before: &str| console::complete(before, commands::of_console(), &names);
+                console.read_keys(keyboard, complete, |line| match line {
+                    Ok(line) => {
+                        output.say(&styled(is_colored, "\x1b[2m", &format!("{PROMPT}{line}")));
+                        // Its end is seen by the keyboard, too.
+                        let _ = hand_over(format!("{line}\n").into(), &stopped, None, &on_line);
+                    }
+                    Err(refusal) => {
+                        output.say(&styled(is_colored, "\x1b[33m", &format!("! {refusal}")));
+                    }
+                });
+                output.detach(DETACH_TIME);
+                // Done already, unless the terminal accepts no output.
+                raw_mode::restore();
+                watchdog.into_iter().for_each(TerminalWatchdog::dismiss);
+            })?
+        } else {
+            // Input that fails is treated like input that ends.
+            thread.spawn(move || drop(read_lines(&stopped, pipe.as_ref(), on_line)))?
+        };
         Ok(Self {
             stop,
             reader: Some(reader),
         })
     }
 
-    /// The last line was handled.
-    pub(crate) fn taken(&self) {
-        // It fails where the thread has ended, which reads no more lines.
+    /// The last line was handled: the next one may come.
+    pub(crate) fn line_handled(&self) {
+        // It fails if the thread has ended, which reads no more lines.
         let _ = (&self.stop).write_all(b"x");
     }
 }
@@ -60,6 +110,13 @@ impl Drop for Console {
     }
 }
 
+fn styled(is_colored: bool, style: &str, text: &str) -> String {
+    match is_colored {
+        true => format!("{style}{text}\x1b[m"),
+        false => text.to_owned(),
+    }
+}
+
 fn read_lines(
     stopped: &UnixStream,
     pipe: Option<&OwnedFd>,
@@ -68,7 +125,7 @@ fn read_lines(
     let mut input = io::stdin().lock();
     let mut line = Vec::new();
     loop {
-        let foreground = is_in_foreground(&io::stdin());
+        let foreground = may_read(&io::stdin());
         let stdin = io::stdin();
         let mut waits = vec![PollFd::new(stopped, PollFlags::IN)];
         if foreground {
@@ -95,7 +152,7 @@ fn read_lines(
             return Ok(());
         }
         for &byte in bytes {
-            // What is beyond the limit is cut off, and what is left is longer than the server takes.
+            // The rest of a line that is too long is dropped. What is left is still refused.
             if byte == b'\n' || line.len() < MAX_CONSOLE_LINE {
                 line.push(byte);
             }
@@ -108,7 +165,7 @@ fn read_lines(
     }
 }
 
-/// Gives a line away, and waits until it was taken; `false` where the thread is to end.
+/// Passes on a line, and waits for [`Console::line_handled`]. Returns false if the thread is to end.
 fn hand_over(
     line: Vec<u8>,
     mut stopped: &UnixStream,
@@ -133,8 +190,7 @@ fn hand_over(
     Ok(stopped.read(&mut [0])? > 0)
 }
 
-/// Whether reading is allowed: a job in the background that reads from its terminal is stopped (SIGTTIN), and the session would hang.
-fn is_in_foreground(stdin: &io::Stdin) -> bool {
-    !stdin.is_terminal()
-        || rustix::termios::tcgetpgrp(stdin).is_ok_and(|group| group == rustix::process::getpgrp())
+/// Whether stdin may be read: reading a terminal in the background would stop the job (SIGTTIN).
+fn may_read(stdin: &io::Stdin) -> bool {
+    !stdin.is_terminal() || tty::is_foreground(stdin) == Some(true)
 }

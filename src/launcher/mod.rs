@@ -81,13 +81,13 @@ fn start(config: &Config) -> Result<()> {
     session::run(config, programs, backends)
 }
 
-/// Runs the hidden helper process of the built-in panes, which restores the terminal on stdout if
+/// Runs the hidden helper process of the built-in panes and the console, which restores the terminal on stdout if
 /// the launcher cannot. The launcher's socket is its stdin.
 ///
 /// # Errors
 /// Stdin is not that socket, or stdout is not a terminal.
-pub fn keep_terminal() -> io::Result<()> {
-    panes::keep_terminal()
+pub fn keep_terminal(leave: &str) -> io::Result<()> {
+    panes::keep_terminal(leave)
 }
 
 /// Lists the terminals: which are found, which one `auto` takes, and why the others do not work

@@ -13,7 +13,7 @@ use crate::server::ServerEvent;
 use crate::server::log::{Entry, Log, Poster};
 use crate::server::room::Room;
 use crate::tty;
-use crate::tty::console::{Console, Input};
+use crate::tty::console::Console;
 use crate::tty::input::Keyboard;
 use crate::tty::raw_mode;
 
@@ -76,13 +76,13 @@ fn read_keys(console: &Console, keyboard: Keyboard, events: &Sender<ServerEvent>
     let keyboard = keyboard.pausing_in_background(None);
     let complete =
         |before: &str| tty::console::complete(before, commands::of_operator(), &log.names());
-    console.read_keys(keyboard, complete, |input| match input {
-        Input::Line(line) => {
+    console.read_keys(keyboard, complete, |line| match line {
+        Ok(line) => {
             log.post(Entry::Typed(line.clone()));
             // The receiver is gone if the server is ending already.
             let _ = events.send(ServerEvent::Line(line));
         }
-        Input::Refused(refusal) => log.post(Entry::Error(refusal.to_string())),
+        Err(refusal) => log.post(Entry::Error(refusal.to_string())),
     });
 }
 

@@ -174,7 +174,7 @@ pub fn run(config: Config) -> Result<()> {
     }
     shared.log.finish();
     // The log has done this, unless its terminal accepts no output.
-    raw_mode::restore();
+    raw_mode::finish();
     served
 }
 

@@ -1,15 +1,15 @@
 //! An operator's console on a terminal: the log, and below it the line being typed.
 //!
 //! ```text
-//!   terminal ──▶ Console::read_keys ──▶ Editor ──▶ on_input: a submitted line
+//!   terminal ──▶ Console::read_keys ──▶ Editor ──▶ on_line: a submitted line
 //!                                         │ rows
 //!                                         ▼
 //!   log lines ───────────────────────▶ LogOutput ──▶ terminal
 //! ```
 //!
-//! Only the thread that owns the [`LogOutput`] writes to the terminal and sets its modes. A terminal
-//! that blocks, as after Ctrl+S, delays that thread alone: keys still edit the line, and Enter still
-//! submits it.
+//! Only the thread that owns the [`LogOutput`] writes to the terminal and sets its modes. A
+//! terminal that blocks, as after Ctrl+S, delays that thread alone: keys still edit the line, and
+//! Enter still submits it.
 //!
 //! In the background, the terminal belongs to the shell: no key is read, no mode is set, and log
 //! lines are written as if there were no console. Ctrl+Z takes three steps, because the thread with
@@ -42,14 +42,13 @@ pub(crate) const PROMPT: &str = "> ";
 const ENTER: &str = "\x1b[?2004h";
 
 /// Turns it off, and clears the row with the cursor and those below.
-const LEAVE: &str = "\x1b[?2004l\x1b[0m\r\x1b[J\x1b[?25h";
+pub(crate) const LEAVE: &str = "\x1b[?2004l\x1b[0m\r\x1b[J\x1b[?25h";
 
-/// Input for the program.
-pub(crate) enum Input {
-    /// A submitted line, without its ending.
+/// What a key leads to, besides a change of the line.
+enum Input {
     Line(String),
-    /// Input that wasn't taken.
     Refused(Refusal),
+    Interrupt,
 }
 
 /// The line being typed, shared by the thread that reads keys and the one that draws.
@@ -104,17 +103,29 @@ impl Console {
     }
 
     /// Reads keys until the terminal is gone or `keyboard` is stopped. Tab calls `complete` with
-    /// the text before the cursor.
+    /// the text before the cursor; `on_line` gets each submitted line without its ending, and why
+    /// other input wasn't taken. Ctrl+C sends SIGINT to the process's group.
     pub(crate) fn read_keys(
         &self,
         mut keyboard: Keyboard,
         complete: impl Fn(&str) -> Option<Completion>,
-        on_input: impl Fn(Input),
+        on_line: impl Fn(Result<String, Refusal>),
     ) {
         os::fail_background_reads();
+        let mut is_interrupted = false;
         while let Ok(event) = keyboard.read() {
-            if let Some(input) = self.handle(event, &complete) {
-                on_input(input);
+            match self.handle(event, &complete) {
+                Some(Input::Interrupt) => is_interrupted = true,
+                Some(Input::Line(line)) => on_line(Ok(line)),
+                Some(Input::Refused(refusal)) => on_line(Err(refusal)),
+                None => {}
+            }
+            // Several Ctrl+C at once are one, as with the driver's signals.
+            if is_interrupted && !keyboard.is_amid() {
+                is_interrupted = false;
+                raw_mode::restart_output();
+                // Like the driver: the whole foreground group. It can't fail for our own.
+                let _ = kill_current_process_group(Signal::INT);
             }
             (self.wake)();
         }
@@ -130,12 +141,7 @@ impl Console {
                 EditorAction::Submit => return Some(Input::Line(state.editor.take())),
                 EditorAction::Refuse(refusal) => return Some(Input::Refused(refusal)),
                 EditorAction::Clear => state.is_cleared = true,
-                EditorAction::Interrupt => {
-                    drop(state);
-                    raw_mode::restart_output();
-                    // Like the driver: the whole foreground group. It can't fail for our own.
-                    let _ = kill_current_process_group(Signal::INT);
-                }
+                EditorAction::Interrupt => return Some(Input::Interrupt),
                 EditorAction::Suspend => {
                     state.phase = Phase::Suspending;
                     drop(state);
@@ -190,7 +196,7 @@ impl LogOutput {
 
     /// Shows a console below the log from the next [`LogOutput::update`] on.
     pub(crate) fn attach(&mut self, console: Arc<Console>) {
-        // So that a change to the background between the check and a write doesn't stop the process.
+        // Moving to the background between the check and a write must not stop the process.
         os::allow_terminal_output();
         self.attached = Some(Attached {
             console,
@@ -243,6 +249,12 @@ impl LogOutput {
             (attached.console.suspend)(Arc::clone(&attached.console));
         }
         released
+    }
+
+    /// Whether a console has the terminal.
+    pub(crate) fn is_raw(&self) -> bool {
+        let attached = self.attached.as_ref();
+        attached.is_some_and(|attached| attached.raw_mode.is_some())
     }
 
     /// Writes whole lines, which [`LogOutput::flush`] shows. Without a console, they're wrapped at

@@ -1,5 +1,5 @@
-//! Wraps log lines at words into a terminal's rows. All rows of a line but the first are indented, so
-//! that no part of a message can pass for a line of the log.
+//! Wraps log lines at words into a terminal's rows. All rows of a line but the first are indented,
+//! so that no part of a message can pass for a line of the log.
 
 use std::borrow::Cow;
 use std::iter;
@@ -46,7 +46,7 @@ pub(crate) fn push(line: &str, columns: usize, end: &str, shown: &mut String) {
     shown.push_str(end);
 }
 
-/// Splits a line into its text and the escape sequences in it (CSI, ECMA-48 5.4), each with its byte
+/// Splits a line into its text and its escape sequences (CSI, ECMA-48 5.4), each with its byte
 /// offset in the text.
 pub(crate) fn split(line: &str) -> (String, Vec<(usize, &str)>) {
     let (mut text, mut sequences) = (String::new(), Vec::new());

@@ -7,10 +7,9 @@
 use std::io;
 use std::panic;
 use std::process;
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use rustix::process::{Signal, kill_current_process_group};
 use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
@@ -19,12 +18,24 @@ use crate::tty::{is_foreground, write_past_std};
 
 /// Time limit for writing [`Sequences::leave`]: a terminal that accepts no output must not delay
 /// the end of the program.
-const LEAVE_TIME: Duration = Duration::from_millis(200);
+const LEAVE_TIME: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 200_000_000,
+};
 
-/// The terminal's original modes, and what to write to leave the current ones. No other lock is
-/// taken while this one is held.
-static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
+/// The state of the terminal. No other lock is taken while this one is held.
+static TERMINAL: Mutex<Terminal> = Mutex::new(Terminal {
+    taken: None,
+    is_final: false,
+});
 
+struct Terminal {
+    taken: Option<Taken>,
+    /// The program ends: the terminal isn't to be taken any more.
+    is_final: bool,
+}
+
+/// The terminal's original modes, and the sequences for the current ones.
 #[derive(Clone)]
 struct Taken {
     before: Termios,
@@ -56,14 +67,12 @@ impl RawMode {
     /// Makes the terminal on stdin raw: each key is read at once, and Ctrl+C and Ctrl+Z are keys.
     ///
     /// # Errors
-    /// Stdin isn't a terminal, or the terminal on stdout is gone.
+    /// Stdin isn't a terminal, the terminal on stdout is gone, or the program ends. In the
+    /// background, the process stops until it's in the foreground, unless no shell can bring it back
+    /// (orphaned group).
     pub(crate) fn enter(sequences: Sequences) -> io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
         let enter = sequences.enter.clone();
-        let raw = raw(&before, &sequences);
-        *TAKEN.lock() = Some(Taken { before, sequences });
-        let guard = Self(());
-        set(&raw)?;
+        let guard = Self::take(sequences, raw)?;
         write_past_std(&enter)?;
         Ok(guard)
     }
@@ -71,24 +80,40 @@ impl RawMode {
     /// Hides what is typed on stdin, except for the end of the line.
     ///
     /// # Errors
-    /// Stdin isn't a terminal.
+    /// Stdin isn't a terminal, or the program ends.
     pub(crate) fn hide_typing() -> io::Result<Self> {
-        let before = tcgetattr(io::stdin())?;
-        let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
-        hidden.local_modes.insert(LocalModes::ECHONL);
-        *TAKEN.lock() = Some(Taken {
-            before,
-            sequences: Sequences::default(),
-        });
-        let guard = Self(());
-        set(&hidden)?;
-        Ok(guard)
+        Self::take(Sequences::default(), |before, _| {
+            let mut hidden = before.clone();
+            hidden.local_modes.remove(LocalModes::ECHO);
+            hidden.local_modes.insert(LocalModes::ECHONL);
+            hidden
+        })
+    }
+
+    /// Records the modes and sets the new ones under one lock, so that a thread that ends the
+    /// program restores either all or nothing.
+    fn take(
+        sequences: Sequences,
+        modes: impl FnOnce(&Termios, &Sequences) -> Termios,
+    ) -> io::Result<Self> {
+        let stdin = io::stdin();
+        if is_foreground(&stdin) == Some(false) {
+            // Stops the process (SIGTTOU) until it's in the foreground; not with the lock.
+            set(&tcgetattr(&stdin)?)?;
+        }
+        let mut terminal = TERMINAL.lock();
+        if terminal.is_final {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let before = tcgetattr(&stdin)?;
+        set(&modes(&before, &sequences))?;
+        terminal.taken = Some(Taken { before, sequences });
+        Ok(Self(()))
     }
 
     /// Restores the terminal like [`restore`], but waits as long as it accepts no output.
     pub(crate) fn restore_and_wait(self) {
-        if let Some(taken) = TAKEN.lock().take() {
+        if let Some(taken) = TERMINAL.lock().taken.take() {
             let _ = write_past_std(&taken.sequences.leave);
             let _ = set(&taken.before);
         }
@@ -98,38 +123,38 @@ impl RawMode {
 /// Restores the original modes, once. Does nothing if there is no [`RawMode`]. Any thread may call
 /// this, also in a panic; it takes at most 200 ms.
 pub(crate) fn restore() {
-    let Some(taken) = TAKEN.lock().take() else {
+    let Some(taken) = TERMINAL.lock().taken.take() else {
         return;
     };
     // In the background, the modes are the shell's, and setting them would stop this process.
     if is_foreground(&io::stdin()) == Some(false) {
         return;
     }
-    let leave = taken.sequences.leave;
-    if !leave.is_empty() {
-        let (done, written) = mpsc::channel();
-        // Without a thread, at least the modes are restored.
-        let _ = thread::Builder::new()
-            .name("restore".into())
-            .spawn(move || {
-                let _ = write_past_std(&leave);
-                let _ = done.send(());
-            });
-        let _ = written.recv_timeout(LEAVE_TIME);
+    let stdout = io::stdout();
+    let mut wait = [PollFd::new(&stdout, PollFlags::OUT)];
+    // A terminal that is stopped, or blocks another thread's write, isn't ready (poll(2)).
+    if let Ok(1..) = retry_on_intr(|| poll(&mut wait, Some(&LEAVE_TIME))) {
+        let _ = write_past_std(&taken.sequences.leave);
     }
     // It fails if the terminal is gone.
     let _ = set(&taken.before);
 }
 
-/// Whether there is a [`RawMode`] whose terminal wasn't restored yet.
-pub(crate) fn is_taken() -> bool {
-    TAKEN.lock().is_some()
+/// Restores the terminal like [`restore`] for the end of the program: no thread can take it again.
+pub(crate) fn finish() {
+    TERMINAL.lock().is_final = true;
+    restore();
 }
 
 /// Restores the terminal and ends the process.
 pub(crate) fn exit(code: i32) -> ! {
-    restore();
+    finish();
     process::exit(code)
+}
+
+/// Whether there is a [`RawMode`] whose terminal wasn't restored yet.
+pub(crate) fn is_taken() -> bool {
+    TERMINAL.lock().taken.is_some()
 }
 
 /// Makes a panic in any thread restore the terminal first, so that its report can be read, and then
@@ -148,15 +173,16 @@ pub(crate) fn restore_on_panic(then: impl Fn() + Send + Sync + 'static) {
 /// # Errors
 /// As [`RawMode::enter`].
 pub(crate) fn suspend() -> io::Result<()> {
-    let taken = TAKEN.lock().clone();
+    let sequences = TERMINAL
+        .lock()
+        .taken
+        .as_ref()
+        .map(|taken| taken.sequences.clone());
     restore();
     stop_job()?;
-    if let Some(taken) = taken {
-        let modes = raw(&taken.before, &taken.sequences);
-        let enter = taken.sequences.enter.clone();
-        *TAKEN.lock() = Some(taken);
-        set(&modes)?;
-        write_past_std(&enter)?;
+    if let Some(sequences) = sequences {
+        // The caller still has its guard, which restores the terminal like this one.
+        std::mem::forget(RawMode::enter(sequences)?);
     }
     Ok(())
 }
@@ -182,7 +208,7 @@ pub(crate) fn stop_job() -> io::Result<()> {
 /// # Errors
 /// The terminal is gone, or no shell could bring the process back (orphaned group).
 pub(crate) fn retake() -> io::Result<bool> {
-    let Some(taken) = TAKEN.lock().clone() else {
+    let Some(taken) = TERMINAL.lock().taken.clone() else {
         return Ok(false);
     };
     let stdin = io::stdin();
@@ -197,9 +223,9 @@ pub(crate) fn retake() -> io::Result<bool> {
 
 /// Continues output that Ctrl+S stopped, as the driver does for the keys that send a signal.
 pub(crate) fn restart_output() {
-    let taken = TAKEN.lock();
+    let terminal = TERMINAL.lock();
     let has_flow_control = |taken: &Taken| taken.sequences.has_flow_control;
-    if !taken.as_ref().is_some_and(has_flow_control) {
+    if !terminal.taken.as_ref().is_some_and(has_flow_control) {
         return;
     }
     if let Ok(modes) = tcgetattr(io::stdin()) {
@@ -223,13 +249,14 @@ fn raw(modes: &Termios, sequences: &Sequences) -> Termios {
 
 fn set(modes: &Termios) -> io::Result<()> {
     let set = || tcsetattr(io::stdin(), OptionalActions::Now, modes);
-    Ok(rustix::io::retry_on_intr(set)?)
+    Ok(retry_on_intr(set)?)
 }
 
 #[cfg(test)]
 mod tests {
     use std::env;
     use std::io::Read;
+    use std::thread;
 
     use portable_pty::{CommandBuilder, PtyPair, PtySize, native_pty_system};
 

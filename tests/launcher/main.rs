@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 #![cfg(test)] // Helpers are test code as well, for Clippy.
 
+mod console;
 mod hostile;
 mod panes;
 mod stages;

@@ -85,8 +85,8 @@ impl Round {
         let code = shell.wait_for("end", || shell.exit_code());
         let is_killed = self.way == Way::Signal(Signal::KILL);
         shell.wait_for("clean end", || shell.leftovers().is_empty().then_some(()));
-        // A killed client has no other process to restore its terminal.
-        if !(is_killed && command[0] == env!("CARGO_BIN_EXE_chat-client")) {
+        // Only a session has another process to restore its terminal.
+        if !is_killed || command[0] == env!("CARGO_BIN_EXE_chat-run") {
             shell.expect_terminal_restored();
         }
 

@@ -6,9 +6,11 @@ mod panes;
 mod stop;
 mod window;
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -26,7 +28,7 @@ use crate::launcher::server::Server;
 use crate::launcher::session::window::{Window, WindowState};
 use crate::protocol::commands::{self, LauncherCommand, OperatorCommand};
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
-use crate::tty::style;
+use crate::tty::{console, style};
 
 /// Time for the server to listen. With a history of a million lines it takes 2 s.
 const SERVER_TIME: Duration = Duration::from_secs(60);
@@ -52,6 +54,8 @@ enum SessionEvent {
     Control(ControlEvent),
     /// A line for the server's console was typed.
     ConsoleLine(Vec<u8>),
+    /// Ctrl+Z was pressed, and the terminal is restored.
+    Suspend(Arc<console::Console>),
     /// This many members are online.
     Online(usize),
     /// The client in the pane of this window has left, and the user wants to start it again.
@@ -185,12 +189,7 @@ impl<'a> Session<'a> {
     fn run(&mut self, backends: Vec<Backend>) -> Result<()> {
         self.wait_until_listening()?;
         if !matches!(backends.first(), Some(Backend::Panes)) {
-            let sender = self.sender.clone();
-            let console = Console::start(self.server.console(), move |line| {
-                drop(sender.send(SessionEvent::ConsoleLine(line)));
-            })
-            .context("cannot read the terminal")?;
-            self.console = Some(console);
+            self.start_console().context("cannot read the terminal")?;
         }
         if self.end.is_none() {
             self.say_how_to_join();
@@ -210,6 +209,24 @@ impl<'a> Session<'a> {
                 "the panes can no longer be shown; try another terminal, or `-t none`"
             )),
         }
+    }
+
+    fn start_console(&mut self) -> io::Result<()> {
+        let (typed, suspended) = (self.sender.clone(), self.sender.clone());
+        // The receiver is gone once the session is over.
+        let on_line = move |line| drop(typed.send(SessionEvent::ConsoleLine(line)));
+        let on_suspend = move |console| drop(suspended.send(SessionEvent::Suspend(console)));
+        let members = self.config.members.iter();
+        let console = Console::start(
+            self.server.console(),
+            &self.output,
+            style::is_coloured(self.config.room.color),
+            members.map(|member| member.name.to_string()).collect(),
+            on_line,
+            on_suspend,
+        )?;
+        self.console = Some(console);
+        Ok(())
     }
 
     /// Whether Ctrl+C caused a failure: it also reaches a process that is just being started, until
@@ -292,7 +309,7 @@ impl<'a> Session<'a> {
             SessionEvent::ConsoleLine(line) => {
                 self.type_in(&line);
                 if let Some(console) = &self.console {
-                    console.taken();
+                    console.line_handled();
                 }
             }
             SessionEvent::Online(count) => {
@@ -302,6 +319,7 @@ impl<'a> Session<'a> {
                     panes.set_server(address, count);
                 }
             }
+            SessionEvent::Suspend(console) => console.stop_job(),
             SessionEvent::Restart(window) => self.restart_client(window),
             SessionEvent::PanesFailed => {
                 self.end.get_or_insert(SessionEnd::PanesFailed);

@@ -1,6 +1,8 @@
-//! What is typed on the terminal on stdin, read byte by byte, so that nothing that a terminal sends can stand before Ctrl+C.
+//! Keys and other input from the terminal on stdin.
 //!
-//! crossterm, whose events these are, waits for the end of each sequence: half of one, or an answer that it does not know, and no key is read any more.
+//! Hand-written because crossterm's reader, whose event types are used here, waits for the end of
+//! each sequence: after half of one, as a paste without its end, it never returns another key
+//! (crossterm-rs/crossterm#1060). Here nothing that a terminal sends can block Ctrl+C.
 
 pub mod parser;
 
@@ -19,7 +21,7 @@ use crate::tty;
 use crate::tty::background::Background;
 use crate::tty::input::parser::Parser;
 
-/// How long what has begun may take to go on. Beyond it an Escape is the key.
+/// How long to wait for the rest of a sequence. After that, an Escape is the key.
 const SEQUENCE_TIME: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 50_000_000,
@@ -48,7 +50,7 @@ const LATE_SEQUENCE_TIME: Timespec = Timespec {
     tv_nsec: 500_000_000,
 };
 
-/// The keyboard. One for the process.
+/// Reads the terminal. One per process.
 #[derive(Debug)]
 pub struct Keyboard {
     parser: Parser,
@@ -56,29 +58,29 @@ pub struct Keyboard {
     typed_ahead: VecDeque<Event>,
     /// When the terminal was asked.
     asked: Option<Instant>,
-    /// Something can be read here when the terminal's size has changed (SIGWINCH).
+    /// Readable after the terminal's size changed (SIGWINCH).
     resized: UnixStream,
-    /// And here when this process goes on after a stop (SIGCONT).
+    /// Readable after the process continued (SIGCONT).
     continued: UnixStream,
-    /// And here when reading is to end.
+    /// Readable when reading is to end.
     stopped: Option<UnixStream>,
-    /// Don't read in the background.
+    /// Wait, rather than read, in the background.
     pauses: bool,
     was_in_background: bool,
 }
 
 impl Keyboard {
-    /// Begins to hear of changes of the size, and of going on.
+    /// Starts to handle SIGWINCH and SIGCONT.
     ///
     /// # Errors
-    /// No socket is to be had.
+    /// A socket can't be created.
     pub fn open() -> io::Result<Self> {
         Ok(Self {
             parser: Parser::default(),
             typed_ahead: VecDeque::new(),
             asked: None,
-            resized: told_of(SIGWINCH)?,
-            continued: told_of(SIGCONT)?,
+            resized: notified_by(SIGWINCH)?,
+            continued: notified_by(SIGCONT)?,
             stopped: None,
             pauses: false,
             was_in_background: false,
@@ -135,7 +137,12 @@ impl Keyboard {
         }
     }
 
-    /// Waits for what is typed next, for a change of the size, or for going on after a stop, which is as when the terminal gets the focus.
+    /// Whether more bytes were read than the last event took.
+    pub(crate) fn is_amid(&self) -> bool {
+        self.parser.is_amid()
+    }
+
+    /// Waits for the next input or change of size. A continued process gets [`Event::FocusGained`].
     ///
     /// # Errors
     /// The terminal is gone.
@@ -183,7 +190,7 @@ impl Keyboard {
                 return Ok(Event::FocusGained);
             }
             if resized {
-                // However often it has changed since.
+                // One event for all changes so far.
                 let _ = self.resized.read(&mut bytes);
                 let (columns, rows) = terminal::size()?;
                 return Ok(Event::Resize(columns, rows));
@@ -193,7 +200,7 @@ impl Keyboard {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Ok(count) => self.parser.push(&bytes[..count]),
                     Err(Errno::INTR | Errno::AGAIN) => {}
-                    // It came to the background just now (see `fail_background_reads`).
+                    // In the background since just now (see `fail_background_reads`).
                     Err(Errno::IO) if self.pauses && tty::is_foreground(&stdin) == Some(false) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -202,10 +209,10 @@ impl Keyboard {
     }
 }
 
-/// A socket from which something can be read when there was this signal.
-fn told_of(signal: i32) -> io::Result<UnixStream> {
-    let (told, tell) = UnixStream::pair()?;
-    told.set_nonblocking(true)?;
-    signal_hook::low_level::pipe::register(signal, tell)?;
-    Ok(told)
+/// A socket that is readable after the signal.
+fn notified_by(signal: i32) -> io::Result<UnixStream> {
+    let (reader, writer) = UnixStream::pair()?;
+    reader.set_nonblocking(true)?;
+    signal_hook::low_level::pipe::register(signal, writer)?;
+    Ok(reader)
 }

@@ -69,7 +69,7 @@ impl HostTerminal {
         )?;
         let raw_mode = RawMode::enter(Sequences {
             enter,
-            leave: leaving(),
+            leave: leaving().into(),
             has_flow_control: false,
         })?;
         Ok(Self {
@@ -101,7 +101,7 @@ impl Drop for HostTerminal {
 }
 
 /// Leaves the alternate screen and restores the cursor.
-pub(crate) fn leaving() -> Vec<u8> {
+pub(crate) fn leaving() -> String {
     let mut bytes = Vec::new();
     // Writing to memory doesn't fail.
     let _ = queue!(
@@ -114,5 +114,5 @@ pub(crate) fn leaving() -> Vec<u8> {
         LeaveAlternateScreen,
         Show
     );
-    bytes
+    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -47,7 +47,6 @@ use crate::launcher::display::panes::host_terminal::HostTerminal;
 use crate::launcher::display::panes::pane::PaneContent;
 use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::panes::state::{Effect, PanesState, SERVER};
-use crate::launcher::display::panes::terminal_watchdog::TerminalWatchdog;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
 use crate::sync::Mutex;
@@ -55,7 +54,9 @@ use crate::tty::input::Keyboard;
 
 pub(crate) use crate::launcher::display::panes::host_terminal::check;
 pub(crate) use crate::launcher::display::panes::state::{PanesEvent, TerminalFeatures};
-pub(crate) use crate::launcher::display::panes::terminal_watchdog::keep_terminal;
+pub(crate) use crate::launcher::display::panes::terminal_watchdog::{
+    TerminalWatchdog, keep_terminal,
+};
 
 pub(crate) const NAME: &str = "panes";
 
@@ -91,7 +92,7 @@ impl Panes {
         clients: usize,
         on_event: impl Fn(PanesEvent) + Clone + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let watchdog = TerminalWatchdog::start()?;
+        let watchdog = TerminalWatchdog::start(&host_terminal::leaving())?;
         let redraw = Arc::new(Redraw::default());
         let (on_panic, to_end) = (on_event.clone(), Arc::clone(&redraw));
         let terminal = HostTerminal::take(move || {

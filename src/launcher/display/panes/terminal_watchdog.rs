@@ -15,7 +15,6 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, OutputModes, tcgetattr, tcsetattr};
 
-use crate::launcher::display::panes::host_terminal;
 use crate::launcher::process::ChildProcess;
 use crate::launcher::programs;
 use crate::os;
@@ -35,15 +34,16 @@ pub(crate) struct TerminalWatchdog {
 }
 
 impl TerminalWatchdog {
-    /// Starts the process, and waits until it is ready.
+    /// Starts the process, and waits until it is ready. It restores the terminal's modes, and
+    /// writes `leave`.
     ///
     /// # Errors
     /// The process cannot be started, or ends before it is ready.
-    pub(crate) fn start() -> io::Result<Self> {
+    pub(crate) fn start(leave: &str) -> io::Result<Self> {
         let (mut socket, other) = UnixStream::pair()?;
         let program = programs::chat_run().ok_or(io::ErrorKind::NotFound)?;
         let process = Command::new(program)
-            .arg("--keep-terminal")
+            .arg(format!("--keep-terminal={leave}"))
             .stdin(OwnedFd::from(other))
             .stdout(Stdio::inherit())
             .stderr(Stdio::null())
@@ -73,7 +73,7 @@ impl TerminalWatchdog {
 ///
 /// # Errors
 /// Stdin is not the launcher's socket, or stdout is not a terminal.
-pub(crate) fn keep_terminal() -> io::Result<()> {
+pub(crate) fn keep_terminal(leave: &str) -> io::Result<()> {
     // A background job that sets modes is stopped by SIGTTOU.
     os::allow_terminal_output();
     let stdout = io::stdout();
@@ -91,7 +91,7 @@ pub(crate) fn keep_terminal() -> io::Result<()> {
     // A terminal that does not read must not block this process, and the shell must not inherit
     // O_NONBLOCK, so the terminal is opened again. Without /proc it has no name.
     let Ok(name) = rustix::termios::ttyname(&stdout, Vec::new()) else {
-        return stdout.lock().write_all(&host_terminal::leaving());
+        return stdout.lock().write_all(leave.as_bytes());
     };
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let terminal = rustix::fs::open(name, flags, Mode::empty())?;
@@ -99,6 +99,6 @@ pub(crate) fn keep_terminal() -> io::Result<()> {
         &mut [PollFd::new(&terminal, PollFlags::OUT)],
         Some(&WRITE_TIMEOUT),
     )?;
-    rustix::io::write(terminal, &host_terminal::leaving())?;
+    rustix::io::write(terminal, leave.as_bytes())?;
     Ok(())
 }

@@ -1,0 +1,148 @@
+//! The launcher's console on a terminal: the line being typed stays whole below the log.
+
+#![cfg(target_os = "linux")] // Signals, and modes of a terminal.
+
+use std::net::SocketAddr;
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::screen::Screen;
+use support::{Client, GREETING, bin, program, wait_until};
+
+/// Starts a session without windows on a terminal of this size.
+#[track_caller]
+fn start(columns: u16, rows: u16) -> (Screen, SocketAddr) {
+    let mut command = program(&bin("chat-run"));
+    command.args(["-t", "none", "-p", "0", "--names", "ola"]);
+    let screen = Screen::start(&command, columns, rows);
+    let address = screen.wait("the address", |text| {
+        let mut lines = text.lines();
+        let line = lines.find_map(|line| line.strip_prefix("listening on "));
+        line?.trim().parse().ok()
+    });
+    screen.expect("only this machine can join");
+    screen.expect("\n>");
+    (screen, address)
+}
+
+#[track_caller]
+fn join(address: SocketAddr, name: &str) -> Client {
+    let mut client = Client::connect(address).named(name);
+    client.send(name);
+    client.expect(GREETING);
+    client.expect_start("* welcome, ");
+    client
+}
+
+fn last_row(text: &str) -> &str {
+    text.trim_end().lines().last().unwrap_or_default()
+}
+
+#[track_caller]
+fn expect_last_row(screen: &Screen, expected: &str) {
+    screen.wait(&format!("the last row {expected:?}"), |text| {
+        (last_row(text) == expected).then_some(())
+    });
+}
+
+#[test]
+fn a_half_typed_line_stays_whole_while_members_join_and_talk() {
+    let (mut screen, address) = start(60, 16);
+    screen.type_keys("/say half of a se");
+    expect_last_row(&screen, "> /say half of a se");
+    let mut ala = join(address, "ala");
+    let mut members = Vec::new();
+    for number in 0..10 {
+        members.push(join(address, &format!("m{number}")));
+        ala.send(&format!("message {number}"));
+        let text = screen.text();
+        assert_eq!(last_row(&text), "> /say half of a se", "{text}");
+    }
+    screen.expect("ala: message 9\n");
+    for number in 0..10 {
+        let line = format!(" ala: message {number}");
+        let is_whole = |row: &String| row.ends_with(&line) && row.len() == 8 + line.len();
+        assert!(screen.all_rows().iter().any(is_whole), "{line:?}");
+    }
+    screen.type_keys("ntence\r");
+    ala.skip_to("* the server: half of a sentence");
+    expect_last_row(&screen, ">");
+}
+
+#[test]
+fn lines_are_edited_recalled_and_completed() {
+    let (mut screen, address) = start(80, 24);
+    let mut ala = join(address, "ala");
+    screen.type_keys("/sy one\x1b[H\x1b[C\x1b[Ca\r");
+    ala.skip_to("* the server: one");
+    screen.type_keys("\x1b[A\x7f\x7f\x7ftwo\r");
+    ala.expect("* the server: two");
+    screen.type_keys("/op\t");
+    expect_last_row(&screen, "> /open");
+    screen.type_keys("\x15/ki\t\t");
+    expect_last_row(&screen, "> /kick ola");
+    screen.type_keys("\x15\x1b[200~/say one\n/quit\n\x1b[201~");
+    screen.expect("! a paste of 2 lines was not taken");
+    ala.send("still here");
+    screen.expect("ala: still here");
+}
+
+#[test]
+fn every_ending_restores_the_terminal() {
+    type End = fn(&mut Screen);
+    let ends: [(&str, End); 3] = [
+        ("SIGTERM", |screen| {
+            let pid = Pid::from_raw(screen.pid().cast_signed()).expect("a process");
+            kill_process(pid, Signal::TERM).expect("it runs");
+        }),
+        ("Ctrl+C", |screen| screen.type_keys("\x03")),
+        ("/quit", |screen| screen.type_keys("\x15/quit\r")),
+    ];
+    for (name, end) in ends {
+        let (mut screen, _) = start(60, 16);
+        let canonical = |screen: &Screen| screen.modes().contains("ICANON");
+        wait_until("raw mode", || (!canonical(&screen)).then_some(()));
+        screen.type_keys("half a line");
+        expect_last_row(&screen, "> half a line");
+        end(&mut screen);
+        assert_eq!(screen.end().exit_code(), 0, "{name}");
+        assert!(canonical(&screen), "{name}");
+        assert!(screen.modes().contains("ECHO"), "{name}");
+        screen.wait("the summary", |text| {
+            last_row(text)
+                .starts_with("the room is closed: ")
+                .then_some(())
+        });
+        assert!(!screen.inspect(vt100::Screen::bracketed_paste), "{name}");
+    }
+}
+
+#[test]
+fn ctrl_z_stops_the_session_like_a_job_and_fg_brings_the_line_back() {
+    let mut shell = program("bash");
+    shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "$ ");
+    shell.env("HISTFILE", "/dev/null");
+    let mut screen = Screen::start(&shell, 100, 24);
+    screen.expect("$");
+    screen.type_keys(&format!("{:?} -t none -p 0\r", bin("chat-run")));
+    screen.expect("only this machine can join");
+    screen.expect("\n>");
+    screen.type_keys("/say begun");
+    expect_last_row(&screen, "> /say begun");
+    screen.type_keys("\x1a");
+    screen.expect("Stopped");
+    // In the background, what is typed is the shell's.
+    screen.type_keys("bg\recho the shell has it\r");
+    screen.expect("\nthe shell has it");
+    screen.type_keys("fg\r");
+    expect_last_row(&screen, "> /say begun");
+    screen.type_keys(" and ended\r");
+    screen.expect("* the server: begun and ended");
+    screen.type_keys("\x03");
+    screen.expect("the room is closed: ");
+    screen.wait("the shell's prompt", |text| {
+        text.trim_end().ends_with('$').then_some(())
+    });
+    screen.type_keys("stty -a; exit\r");
+    screen.expect(" echo ");
+    screen.end();
+}
