@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use support::client::{chat_client_for, mask_times, piped};
-use support::emulation::{Emulation, assert_client_output, control_sequences};
+use support::emulation::{Emulation, assert_client_output};
 use support::hostile::{HOSTILE, NAMES, assert_printable, messages};
 use support::screen::Screen;
-use support::{Client, GREETING, Server, Value, chat_server, json};
+use support::{Client, Server, Value, chat_server, json};
 
 /// Columns that fit each message in one row, and rows that fit all messages four times.
 const SIZE: (u16, u16) = (160, 330);
@@ -288,13 +288,8 @@ fn the_operators_terminal_shows_only_text() {
         let mut lines = text.lines();
         lines.find_map(|line| line.strip_prefix("listening on 127.0.0.1:")?.parse().ok())
     });
-    let join = |who: &str| {
-        let mut client = Client::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        client.send(who);
-        client.expect(GREETING);
-        client.expect_start("* welcome, ");
-        client
-    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let join = |who: &str| Client::connect(address).join(who);
     let mut eve = join("eve");
     send_all(&mut eve, "");
     expect_handled(&mut eve);
@@ -320,12 +315,12 @@ fn the_operators_terminal_shows_only_text() {
     expected.extend(joined);
     expected.push("eve: that is all".into());
     assert_eq!(shown, expected, "in:\n{text}");
-    assert_eq!(log.requests(), BTreeSet::new());
-    let besides = control_sequences(&log.bytes());
+    let requests = log.requests();
     assert!(
-        besides.iter().eq([r"\n", r"\r", r"\u{1b}[m"]),
-        "{besides:?}"
+        requests.iter().eq(["CSI ?2026h", "CSI ?2026l"]),
+        "{requests:?}"
     );
+    assert_client_output(&log.bytes());
     drop(members);
 }
 

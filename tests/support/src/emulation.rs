@@ -197,7 +197,8 @@ impl Callbacks for Requests {
     }
 }
 
-/// Control sequences that the client writes to a terminal, apart from its title.
+/// Control sequences that the client and the server's console write to a terminal, apart from
+/// titles.
 const CLIENT_SEQUENCES: &[&str] = &[
     "\r",
     "\n",
@@ -227,7 +228,8 @@ const CLIENT_SEQUENCES: &[&str] = &[
     "\x1b[23;2t",
 ];
 
-/// Fails if `bytes` contain a control sequence that the client must not write to a terminal.
+/// Fails if `bytes` contain a control sequence that neither the client nor the server's console may
+/// write to a terminal.
 #[track_caller]
 pub fn assert_client_output(bytes: &[u8]) {
     for found in control_sequences(bytes) {
