@@ -5,15 +5,13 @@ use std::io::{Read, Write};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
 
-use portable_pty::{
-    Child, CommandBuilder, ExitStatus, MasterPty, PtyPair, PtySize, native_pty_system,
-};
+use portable_pty::{Child, ExitStatus, MasterPty, PtyPair, PtySize, native_pty_system};
 
 use crate::DEADLINE;
 use crate::emulation::Emulation;
-use crate::wait::POLL_INTERVAL;
+use crate::terminal::command_builder;
+use crate::wait::wait_at_most;
 
 /// Output so far, shared with the thread that reads it.
 struct Seen {
@@ -35,19 +33,12 @@ impl Screen {
     /// Starts `command` on a terminal of `columns` and `rows`.
     #[track_caller]
     pub fn start(command: &Command, columns: u16, rows: u16) -> Self {
-        let mut builder = CommandBuilder::new(command.get_program());
-        builder.args(command.get_args());
+        let mut builder = command_builder(command);
         builder.cwd(
             command
                 .get_current_dir()
                 .map_or_else(|| std::env::current_dir().expect("a directory"), Into::into),
         );
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => builder.env(name, value),
-                None => builder.env_remove(name),
-            }
-        }
         let PtyPair { master, slave } = native_pty_system()
             .openpty(size(columns, rows))
             .expect("a terminal");
@@ -61,14 +52,14 @@ impl Screen {
         thread::spawn(move || {
             let (mut buffer, mut held) = ([0; 8192], Vec::new());
             while let Ok(count @ 1..) = reader.read(&mut buffer) {
-                let mut seen = into.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut seen = lock(&into);
                 seen.bytes.extend_from_slice(&buffer[..count]);
                 held.extend_from_slice(&buffer[..count]);
                 let whole = complete_updates(&held);
                 seen.emulation.write(&held[..whole]);
                 held.drain(..whole);
             }
-            let mut seen = into.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut seen = lock(&into);
             seen.emulation.write(&held);
         });
         Self {
@@ -81,7 +72,7 @@ impl Screen {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 
     pub fn pid(&self) -> u32 {
@@ -139,18 +130,7 @@ impl Screen {
     /// Waits until `found` returns a value for the screen's text.
     #[track_caller]
     pub fn wait<T>(&self, what: &str, mut found: impl FnMut(&str) -> Option<T>) -> T {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let text = self.text();
-            if let Some(found) = found(&text) {
-                return found;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "timed out waiting for {what}; the screen:\n{text}"
-            );
-            thread::sleep(POLL_INTERVAL);
-        }
+        wait_at_most(DEADLINE, what, || self.text(), || found(&self.text()))
     }
 
     /// Waits until the screen contains `part`.
@@ -182,18 +162,11 @@ impl Screen {
     /// Waits until the program has exited.
     #[track_caller]
     pub fn end(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("it can be waited for") {
-                return status;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "the program does not exit; the screen:\n{}",
-                self.text()
-            );
-            thread::sleep(POLL_INTERVAL);
-        }
+        let Self { child, seen, .. } = self;
+        let text = || lock(seen).emulation.text();
+        wait_at_most(DEADLINE, "the program's exit", text, || {
+            child.try_wait().expect("it can be waited for")
+        })
     }
 }
 
@@ -216,6 +189,10 @@ fn complete_updates(bytes: &[u8]) -> usize {
         (Some(begin), Some(end)) if begin > end => begin,
         (Some(_) | None, Some(_) | None) => bytes.len(),
     }
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn size(columns: u16, rows: u16) -> PtySize {

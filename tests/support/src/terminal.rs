@@ -30,30 +30,25 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Starts `template` on a new terminal.
+    /// Starts `command` on a new terminal.
     #[track_caller]
-    pub fn run(template: &Command) -> Self {
+    pub fn run(command: &Command) -> Self {
         let size = PtySize {
             rows: 24,
             cols: 100,
             ..PtySize::default()
         };
         let pair = native_pty_system().openpty(size).expect("a terminal");
-        let mut command = CommandBuilder::new(template.get_program());
-        command.args(template.get_args());
-        for (name, value) in template.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            }
-        }
         let line = OpenOptions::new()
             .read(true)
             .custom_flags(OFlags::NOCTTY.bits().cast_signed())
             .open(pair.master.tty_name().expect("it has one"))
             .expect("it can be opened");
         let modes = format!("{:?}", tcgetattr(&line).expect("it is a terminal"));
-        let child = pair.slave.spawn_command(command).expect("it starts");
+        let child = pair
+            .slave
+            .spawn_command(command_builder(command))
+            .expect("it starts");
         let screen = Capture::default();
         let reader = screen.start(pair.master.try_clone_reader().expect("a reader"));
         Self {
@@ -130,6 +125,19 @@ impl Terminal {
         assert_eq!(status.exit_code(), code, "{}", self.text());
         self.text()
     }
+}
+
+/// `command` with its arguments and environment, for a pseudo-terminal.
+pub(crate) fn command_builder(command: &Command) -> CommandBuilder {
+    let mut builder = CommandBuilder::new(command.get_program());
+    builder.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => builder.env(name, value),
+            None => builder.env_remove(name),
+        }
+    }
+    builder
 }
 
 impl Drop for Terminal {

@@ -6,10 +6,11 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use portable_pty::{CommandBuilder, PtyPair, PtySize, native_pty_system};
+use portable_pty::{PtyPair, PtySize, native_pty_system};
 
 use crate::client::{FakeServer, chat_client};
 use crate::emulation::{Emulation, assert_client_output, control_sequences};
+use crate::terminal::command_builder;
 use crate::{Program, Signal, Terminal, memory, wait_until};
 
 /// A running client in a pipe or on a terminal.
@@ -109,13 +110,9 @@ impl UnreadClient {
             },
             Output::Terminal => {
                 let pair = native_pty_system().openpty(PtySize::default()).unwrap();
-                let mut builder = CommandBuilder::new(command.get_program());
-                builder.args(command.get_args());
-                builder.env("TERM", "xterm");
-                builder.env("XDG_STATE_HOME", "/dev/null/state");
                 let modes = modes(&pair);
                 let child: Box<dyn portable_pty::Child> =
-                    pair.slave.spawn_command(builder).unwrap();
+                    pair.slave.spawn_command(command_builder(&command)).unwrap();
                 Self {
                     child: *child.downcast::<Child>().unwrap(),
                     keyboard: Some(pair.master.take_writer().unwrap()),

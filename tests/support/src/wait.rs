@@ -7,17 +7,12 @@ use std::time::{Duration, Instant};
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Interval between two checks of a condition.
-pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Waits until `fact` returns a value, at most [`DEADLINE`]. `what` describes it in a failure.
 #[track_caller]
 pub fn wait_until<T>(what: &str, fact: impl FnMut() -> Option<T>) -> T {
-    wait_at_most(
-        DEADLINE,
-        &format!("sign that {what}"),
-        || "nothing".into(),
-        fact,
-    )
+    wait_at_most(DEADLINE, what, || "nothing".into(), fact)
 }
 
 /// Calls `answer` until it returns a value.
@@ -38,7 +33,7 @@ pub fn wait_at_most<T>(
         }
         assert!(
             began.elapsed() < deadline,
-            "no {what} after {deadline:?}; captured:\n{}",
+            "timed out after {deadline:?}, waiting for: {what}; captured:\n{}",
             captured()
         );
         thread::sleep(POLL_INTERVAL);
