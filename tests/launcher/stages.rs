@@ -82,9 +82,9 @@ impl Round {
             Way::Signal(signal) => kill_process(job, signal).unwrap(),
             Way::CtrlC(times) => shell.screen.type_keys(&"\x03".repeat(times)),
         }
-        let code = shell.wait_for("end", || shell.exit_code());
+        let code = shell.wait_for("exit of the command", || shell.exit_code());
         let is_killed = self.way == Way::Signal(Signal::KILL);
-        shell.wait_for("clean end", || shell.leftovers().is_empty().then_some(()));
+        shell.wait_for("cleanup", || shell.leftovers().is_empty().then_some(()));
         // Only a session has another process to restore its terminal.
         if !is_killed || command[0] == env!("CARGO_BIN_EXE_chat-run") {
             shell.expect_terminal_restored();

@@ -112,7 +112,7 @@ impl Terminal {
     /// Waits until `chat-run` exits with `code` and nothing is left of it; returns the screen.
     fn end(&self, code: i32) -> String {
         self.wait_for_text(&format!("code={code}"));
-        self.wait_for("clean end", || self.left().is_empty().then_some(()));
+        self.wait_for("cleanup", || self.left().is_empty().then_some(()));
         self.screen()
     }
 
@@ -153,7 +153,7 @@ fn killing_tmux_ends_the_whole_session() {
     terminal.tmux(&["kill-server"]);
     wait_at_most(
         DEADLINE,
-        "clean end",
+        "cleanup",
         || format!("{:#?}", terminal.left()),
         || terminal.left().is_empty().then_some(()),
     );

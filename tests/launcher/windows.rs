@@ -204,7 +204,7 @@ fn the_open_command_starts_more_clients(terminal: &str) {
     session.type_in("/open\n");
     let windows = session.wait_for_windows(2);
     assert!(windows[1].title.starts_with("chat 3"), "{windows:#?}");
-    session.wait_for("place of its own", || {
+    session.wait_for("separate position", || {
         let [_, earlier, _, _] = desktop.geometry(&windows[0]);
         let [_, later, _, _] = desktop.geometry(&windows[1]);
         (later < earlier).then_some(())
@@ -305,7 +305,7 @@ fn closing_the_launchers_terminal_ends_the_whole_session() {
     let terminal = desktop.windows("a terminal");
     desktop.close(&terminal[0]);
     xterm.wait().unwrap();
-    watched.wait_for("clean end", || {
+    watched.wait_for("cleanup", || {
         let left = desktop.running().is_empty() && desktop.windows("chat ").is_empty();
         left.then_some(())
     });

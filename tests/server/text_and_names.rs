@@ -174,7 +174,7 @@ proptest! {
     }
 
     #[test]
-    fn cleaned_text_has_no_controls_and_no_hiding_or_reordering(raw in any_text()) {
+    fn cleaned_text_has_no_control_hiding_or_reordering_characters(raw in any_text()) {
         let cleaned = clean(&raw);
         let found = cleaned.chars().find(|c| is_forbidden(*c));
         prop_assert_eq!(found, None, "in {:?}", cleaned);

@@ -176,7 +176,7 @@ impl<'a> Session<'a> {
     pub fn wait_for_cleanup(&self) {
         wait_at_most(
             DEADLINE,
-            "clean end",
+            "cleanup",
             || format!("{}\nleft: {:#?}", self.captured(), self.leftovers()),
             || self.leftovers().is_empty().then_some(()),
         );

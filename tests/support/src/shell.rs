@@ -80,7 +80,7 @@ impl Shell {
     /// Waits until the command is in the foreground and returns its process ID.
     pub fn foreground_pid(&self) -> Pid {
         let shell = self.screen.pid().cast_signed();
-        self.wait_for("job", || {
+        self.wait_for("foreground job", || {
             let status = procfs::process::Process::new(shell).ok()?.stat().ok()?;
             let foreground = Pid::from_raw(status.tpgid)?;
             (foreground.as_raw_nonzero().get() != shell).then_some(foreground)
@@ -101,14 +101,14 @@ impl Shell {
 
     /// Waits until the command has exited and cleaned up, and returns the exit code.
     pub fn end(&self) -> i32 {
-        let code = self.wait_for("end", || self.exit_code());
-        self.wait_for("clean end", || self.leftovers().is_empty().then_some(()));
+        let code = self.wait_for("exit of the command", || self.exit_code());
+        self.wait_for("cleanup", || self.leftovers().is_empty().then_some(()));
         code
     }
 
     /// Waits until the terminal has its earlier modes and screen, and all output has been read.
     pub fn expect_terminal_restored(&mut self) {
-        self.wait_for("terminal as it was", || {
+        self.wait_for("restored terminal", || {
             let is_plain = self.screen.inspect(|screen| {
                 !screen.alternate_screen() && !screen.bracketed_paste() && !screen.hide_cursor()
             });
@@ -116,7 +116,7 @@ impl Shell {
         });
         // The terminal echoes this after all earlier output.
         self.screen.type_keys(END_MARK);
-        self.wait_for("what is typed", || {
+        self.wait_for("echo of the end mark", || {
             self.written().ends_with(END_MARK).then_some(())
         });
     }
