@@ -6,6 +6,7 @@
 mod console;
 mod hostile;
 mod panes;
+mod pictures;
 mod stages;
 mod tmux;
 mod windowless;

@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
@@ -242,64 +241,19 @@ fn the_big_option_enlarges_the_letters(terminal: &str) {
 #[test]
 fn closing_the_launchers_terminal_ends_the_whole_session() {
     let desktop = Desktop::new();
-    // On PATH, as when installed, so the screenshot shows `chat-client` and no local path.
-    let programs = Path::new(env!("CARGO_BIN_EXE_chat-run")).parent().unwrap();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
     let mut xterm = desktop.command("xterm");
-    xterm.env("PATH", path);
-    xterm.args([
-        "-fa",
-        "Monospace",
-        "-fs",
-        "11",
-        "-geometry",
-        "110x22+220+20",
-    ]);
     xterm.args(["-T", "a terminal", "-e", env!("CARGO_BIN_EXE_chat-run")]);
-    xterm.args([
-        "-p",
-        "0",
-        "-t",
-        "gnome-terminal",
-        "--names",
-        "ala,ola 3ID12,jan",
-    ]);
+    xterm.args(["-p", "0", "-t", "gnome-terminal", "--names", "ala,ola,jan"]);
     let mut xterm = xterm.spawn().unwrap();
     let watched = Watched { desktop: &desktop };
     let windows = watched.wait_for("windows", || {
         let windows = desktop.windows("chat ");
         (windows.len() == 3).then_some(windows)
     });
-    let conversation = [
-        (0, "hi, is anyone here yet?"),
-        (1, "me, ola"),
-        (2, "and jan, in the third window"),
-        (1, "/msg ala this is for you alone"),
-        (0, "anyone with nc can join, too"),
-    ];
-    for (window, line) in conversation {
-        watched.wait_for("a prompt after the welcome", || {
-            desktop
-                .text_in(&windows[window])
-                .contains("welcome")
-                .then_some(())
+    for window in &windows {
+        watched.wait_for("a welcome", || {
+            desktop.text_in(window).contains("welcome").then_some(())
         });
-        desktop.type_in(&windows[window], line);
-        // The next member answers only after the line is visible in their window.
-        let reader = &windows[if line.starts_with("/msg") || window != 0 {
-            0
-        } else {
-            1
-        }];
-        let text = line.trim_start_matches("/msg ala ");
-        watched.wait_for(line, || {
-            desktop.text_in(reader).contains(text).then_some(())
-        });
-    }
-    if let Some(dir) = std::env::var_os("CHAT_SCREENSHOTS") {
-        desktop.clear_selection();
-        desktop.activate(&windows[0]);
-        desktop.screenshot(&picture(Path::new(&dir)));
     }
 
     let terminal = desktop.windows("a terminal");
@@ -311,20 +265,13 @@ fn closing_the_launchers_terminal_ends_the_whole_session() {
     });
 }
 
-/// The path of the README's screenshot; `dir` is relative to the package's root.
-fn picture(dir: &Path) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(dir)
-        .join("session.png")
-}
-
 /// Waits on a desktop without a [`Session`].
-struct Watched<'a> {
-    desktop: &'a Desktop,
+pub(crate) struct Watched<'a> {
+    pub(crate) desktop: &'a Desktop,
 }
 
 impl Watched<'_> {
-    fn wait_for<T>(&self, what: &str, answer: impl FnMut() -> Option<T>) -> T {
+    pub(crate) fn wait_for<T>(&self, what: &str, answer: impl FnMut() -> Option<T>) -> T {
         let captured = || {
             let windows = self.desktop.windows("");
             let texts: Vec<String> = windows

@@ -254,9 +254,10 @@ impl Desktop {
         self.ask("wmctrl", &["-ic", &window.id]);
     }
 
-    /// Saves a picture of the whole screen.
-    pub fn screenshot(&self, path: &Path) {
-        self.ask("import", &["-window", "root", path.to_str().unwrap()]);
+    /// Saves a picture of a window, or of the whole screen.
+    pub fn screenshot(&self, window: Option<&Window>, path: &Path) {
+        let window = window.map_or("root", |window| &window.id);
+        self.ask("import", &["-window", window, path.to_str().unwrap()]);
     }
 
     /// The running processes that were started here.
