@@ -48,8 +48,9 @@
 //! # The locks
 //!
 //! The room, the thread budget, each backlog, the lingering connections and the history's sync
-//! flags have a Mutex each. None is taken while another is held, and no thread waits for a peer, a
-//! file or a terminal while holding one.
+//! flags have a Mutex each; so have the log's queue, the console's line and the terminal's modes.
+//! None is taken while another is held, and no thread waits for a peer, a file or a terminal while
+//! holding one.
 //!
 //! # The invariants
 //!

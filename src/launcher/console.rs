@@ -67,9 +67,8 @@ impl Console {
                 // It must see the original modes. Without it, the console works all the same.
                 let watchdog = TerminalWatchdog::start(console::LEAVE).ok();
                 output.attach(Arc::clone(&console));
-                let complete =
-                    |before: &str| console::complete(before, commands::of_console(), &names);
-                console.read_keys(keyboard, complete, |line| match line {
+                let names = || names.clone();
+                console.read_keys(keyboard, commands::of_console, names, |line| match line {
                     Ok(line) => {
                         output.say(&styled(is_colored, "\x1b[2m", &format!("{PROMPT}{line}")));
                         // Its end is seen by the keyboard, too.
@@ -165,7 +164,8 @@ fn read_lines(
     }
 }
 
-/// Passes on a line, and waits for [`Console::line_handled`]. Returns false if the thread is to end.
+/// Passes on a line, and waits for [`Console::line_handled`]. Returns false if the thread is to
+/// end.
 fn hand_over(
     line: Vec<u8>,
     mut stopped: &UnixStream,

@@ -1,6 +1,7 @@
 //! The launcher's output: on its own terminal, or in the server's pane.
 //!
-//! One thread writes to the terminal, so that a terminal that blocks or is gone delays nothing else.
+//! One thread writes to the terminal, so that a terminal that blocks or is gone delays nothing
+//! else.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -14,8 +15,8 @@ use crate::tty;
 use crate::tty::console::{Console, LogOutput};
 use crate::tty::log_wrap;
 
-/// Messages that may wait for the terminal. A piece is one line of the launcher's, or up to 8 KiB of
-/// the server's log.
+/// Messages that may wait for the terminal. A piece is one line of the launcher's, or up to 8 KiB
+/// of the server's log.
 const MAX_WAITING: usize = 256;
 
 #[derive(Clone)]
@@ -66,9 +67,9 @@ pub(crate) struct Shown {
 }
 
 impl Output {
-    /// Starts the thread `output`. It ends when every [`Output`] is dropped and everything is shown;
-    /// if the terminal blocks, it ends with the process. With `held`, nothing is shown before
-    /// [`Output::move_to_pane`] or [`Output::move_to_terminal`].
+    /// Starts the thread `output`. It ends when every [`Output`] is dropped and everything is
+    /// shown; if the terminal blocks, it ends with the process. With `held`, nothing is shown
+    /// before [`Output::move_to_pane`] or [`Output::move_to_terminal`].
     ///
     /// # Errors
     /// The thread can't be started.

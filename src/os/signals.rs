@@ -46,8 +46,8 @@ pub fn allow_hangup() {
     let _ = SigSet::from(Signal::SIGHUP).thread_unblock();
 }
 
-/// Makes this thread's reads from a terminal in the background fail with `EIO`; otherwise they would
-/// stop the process (`SIGTTIN`, credentials(7)).
+/// Makes this thread's reads from a terminal in the background fail with `EIO`; otherwise they
+/// would stop the process (`SIGTTIN`, credentials(7)).
 pub(crate) fn fail_background_reads() {
     use nix::sys::signal::{SigSet, Signal};
 

@@ -74,9 +74,8 @@ pub(crate) fn start(supervised: bool, events: Sender<ServerEvent>, log: &Log) ->
 
 fn read_keys(console: &Console, keyboard: Keyboard, events: &Sender<ServerEvent>, log: &Poster) {
     let keyboard = keyboard.pausing_in_background(None);
-    let complete =
-        |before: &str| tty::console::complete(before, commands::of_operator(), &log.names());
-    console.read_keys(keyboard, complete, |line| match line {
+    let names = || log.names();
+    console.read_keys(keyboard, commands::of_operator, names, |line| match line {
         Ok(line) => {
             log.post(Entry::Typed(line.clone()));
             // The receiver is gone if the server is ending already.

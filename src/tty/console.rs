@@ -21,7 +21,7 @@ use std::io::{self, BufWriter, Stdout, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossterm::event::Event;
+use crossterm::event::{Event, KeyCode};
 use rustix::process::{Signal, kill_current_process_group};
 
 use crate::os;
@@ -102,19 +102,23 @@ impl Console {
         })
     }
 
-    /// Reads keys until the terminal is gone or `keyboard` is stopped. Tab calls `complete` with
-    /// the text before the cursor; `on_line` gets each submitted line without its ending, and why
-    /// other input wasn't taken. Ctrl+C sends SIGINT to the process's group.
-    pub(crate) fn read_keys(
+    /// Reads keys until the terminal is gone or `keyboard` is stopped. Tab completes `commands` and
+    /// members' `names`. `on_line` gets each submitted line without its ending, and why other input
+    /// wasn't taken. Ctrl+C sends SIGINT to the process's group.
+    pub(crate) fn read_keys<Commands: Iterator<Item = &'static Command>>(
         &self,
         mut keyboard: Keyboard,
-        complete: impl Fn(&str) -> Option<Completion>,
+        commands: impl Fn() -> Commands,
+        names: impl Fn() -> Vec<String>,
         on_line: impl Fn(Result<String, Refusal>),
     ) {
         os::fail_background_reads();
         let mut is_interrupted = false;
         while let Ok(event) = keyboard.read() {
-            match self.handle(event, &complete) {
+            let is_tab = matches!(&event, Event::Key(key) if [KeyCode::Tab, KeyCode::BackTab].contains(&key.code));
+            // Asked for without the lock, since the names have a lock of their own.
+            let names = if is_tab { names() } else { Vec::new() };
+            match self.handle(event, |before| complete(before, commands(), &names)) {
                 Some(Input::Interrupt) => is_interrupted = true,
                 Some(Input::Line(line)) => on_line(Ok(line)),
                 Some(Input::Refused(refusal)) => on_line(Err(refusal)),

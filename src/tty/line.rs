@@ -100,7 +100,8 @@ impl Line {
         self.paint(0, self.text.len(), out)
     }
 
-    /// How many rows of the screen it takes, counting those in which the terminal wraps a long link.
+    /// How many rows of the screen it takes, counting those in which the terminal wraps a long
+    /// link.
     pub fn height(&self, columns: usize) -> usize {
         let heights = self.cut(columns).map(|(indent, row)| {
             let text = self.text[row].trim_end();

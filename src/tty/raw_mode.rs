@@ -68,8 +68,8 @@ impl RawMode {
     ///
     /// # Errors
     /// Stdin isn't a terminal, the terminal on stdout is gone, or the program ends. In the
-    /// background, the process stops until it's in the foreground, unless no shell can bring it back
-    /// (orphaned group).
+    /// background, the process stops until it's in the foreground, unless no shell can bring it
+    /// back (orphaned group).
     pub(crate) fn enter(sequences: Sequences) -> io::Result<Self> {
         let enter = sequences.enter.clone();
         let guard = Self::take(sequences, raw)?;

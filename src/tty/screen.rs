@@ -5,10 +5,10 @@
 //! left. New lines are put above the typed line by drawing that again below them, in one write for
 //! all lines since the last drawing, at most one per [`FRAME`].
 //!
-//! When the size changes, some terminals wrap rows at the new margin and others cut them; some bring
-//! rows back from the scrollback and others don't. So once the size stays, the visible lines are
-//! drawn again, and nothing is erased but what is drawn again. No line is lost, though the scrollback
-//! may contain a line twice if the terminal itself moved it there.
+//! When the size changes, some terminals wrap rows at the new margin and others cut them; some
+//! bring rows back from the scrollback and others don't. So once the size stays, the visible lines
+//! are drawn again, and nothing is erased but what is drawn again. No line is lost, though the
+//! scrollback may contain a line twice if the terminal itself moved it there.
 //!
 //! Hand-written because ratatui's inline viewport (ratatui/ratatui#2666) duplicates itself into the
 //! scrollback on a resize.
@@ -27,15 +27,15 @@ use crate::tty::wrap;
 /// Shortest time between two drawings: 60 per second.
 const FRAME: Duration = Duration::from_millis(16);
 
-/// How long a size must stay before the lines are drawn for it: while a window's corner is dragged, a
-/// terminal that wraps rows scrolls some of the last drawing out at each step.
+/// How long a size must stay before the lines are drawn for it: while a window's corner is dragged,
+/// a terminal that wraps rows scrolls some of the last drawing out at each step.
 const STAYS: Duration = Duration::from_millis(100);
 
 /// Time limit for that, while the size keeps changing.
 const CHANGES: Duration = Duration::from_secs(1);
 
-/// Begin and end of a synchronized update (DEC private mode 2026). The cursor is hidden during it, for
-/// terminals that don't support the mode.
+/// Begin and end of a synchronized update (DEC private mode 2026). The cursor is hidden during it,
+/// for terminals that don't support the mode.
 const BEGIN: &str = "\x1b[?2026h\x1b[?25l";
 const END: &str = "\x1b[?25h\x1b[?2026l";
 
@@ -345,8 +345,8 @@ impl Screen {
         out
     }
 
-    /// How to draw the visible lines again, if that is needed. `more` new rows follow; the lines have
-    /// `room` rows.
+    /// How to draw the visible lines again, if that is needed. `more` new rows follow; the lines
+    /// have `room` rows.
     fn redrawing(&mut self, more: usize, room: usize) -> Option<Redrawing> {
         let resized = self.resized.take();
         if std::mem::take(&mut self.is_cleared) {

@@ -1,8 +1,8 @@
-//! The last lines drawn: how many of their rows are on the screen, and how many of those are also in
-//! the terminal's scrollback.
+//! The last lines drawn: how many of their rows are on the screen, and how many of those are also
+//! in the terminal's scrollback.
 //!
-//! Rows are counted as they were written. A terminal that wraps one at its margin, as it does with a
-//! long link, shows more. So the count never misses a line, but may include one too many.
+//! Rows are counted as they were written. A terminal that wraps one at its margin, as it does with
+//! a long link, shows more. So the count never misses a line, but may include one too many.
 
 use std::collections::VecDeque;
 
@@ -56,8 +56,8 @@ impl Scrollback {
         self.also_in_scrollback > 0
     }
 
-    /// Whether writing `more` rows would push rows into the scrollback a second time. The screen has
-    /// room for `room`.
+    /// Whether writing `more` rows would push rows into the scrollback a second time. The screen
+    /// has room for `room`.
     pub(crate) fn would_repeat(&self, more: usize, room: usize) -> bool {
         self.repeats() && self.on_screen() + more > room
     }
@@ -68,8 +68,8 @@ impl Scrollback {
             .all(|written| written.rows == 1)
     }
 
-    /// The width of the widest row that is only on the screen, or one of the `before` rows above it,
-    /// wrapped at `columns`.
+    /// The width of the widest row that is only on the screen, or one of the `before` rows above
+    /// it, wrapped at `columns`.
     pub(crate) fn widest(&self, before: usize, columns: usize) -> usize {
         let last = self.last(self.on_screen_only + before);
         last.map(|written| written.line.widest(columns))

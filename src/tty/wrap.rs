@@ -5,8 +5,8 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The width of `text` in columns, at most. Terminals disagree about an emoji of several code points:
-/// some draw one picture, others each part.
+/// The width of `text` in columns, at most. Terminals disagree about an emoji of several code
+/// points: some draw one picture, others each part.
 pub(crate) fn width(text: &str) -> usize {
     if text.is_ascii() {
         return text.len();
@@ -19,9 +19,9 @@ pub(crate) fn width(text: &str) -> usize {
         .sum()
 }
 
-/// Wraps `text` at words into rows of `columns`, all but the first shorter by `indent`. A word longer
-/// than a row is cut, unless it's a link: only a whole one can be clicked, so that is left to the
-/// terminal.
+/// Wraps `text` at words into rows of `columns`, all but the first shorter by `indent`. A word
+/// longer than a row is cut, unless it's a link: only a whole one can be clicked, so that is left
+/// to the terminal.
 ///
 /// `indent` must be less than `columns`.
 pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<usize>> {

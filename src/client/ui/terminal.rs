@@ -96,8 +96,8 @@ fn end_unless_taken() -> Sender<()> {
 /// that the terminal is gone, which a blocked read wouldn't notice. The events are what `input` and
 /// `closed` return.
 ///
-/// `keys` waits for nothing else, so that it sees Ctrl+C at once. The threads aren't joined: only the
-/// end of the process ends a read of a terminal.
+/// `keys` waits for nothing else, so that it sees Ctrl+C at once. The threads aren't joined: only
+/// the end of the process ends a read of a terminal.
 ///
 /// # Errors
 /// A thread can't be created.

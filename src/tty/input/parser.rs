@@ -1,7 +1,8 @@
-//! Parses the bytes a terminal sends into keys, pastes and focus changes. Pure: no terminal, no clock.
+//! Parses the bytes a terminal sends into keys, pastes and focus changes. Pure: no terminal, no
+//! clock.
 //!
-//! Ctrl+C is recognized in any input, and other input that isn't a key, such as a late answer or half
-//! a sequence, is dropped. Sources: ECMA-48 5.4, and xterm's control sequences.
+//! Ctrl+C is recognized in any input, and other input that isn't a key, such as a late answer or
+//! half a sequence, is dropped. Sources: ECMA-48 5.4, and xterm's control sequences.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
@@ -57,8 +58,8 @@ impl Parser {
         self.is_late = false;
     }
 
-    /// Whether a sequence is unfinished, so that [`Parser::give_up`] is to be called if no more bytes
-    /// arrive for a while.
+    /// Whether a sequence is unfinished, so that [`Parser::give_up`] is to be called if no more
+    /// bytes arrive for a while.
     pub fn is_amid(&self) -> bool {
         !self.bytes.is_empty() && self.paste.is_none()
     }

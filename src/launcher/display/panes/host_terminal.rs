@@ -19,8 +19,8 @@ use ratatui::crossterm::terminal::{
 
 use crate::tty::raw_mode::{self, RawMode, Sequences};
 
-/// Makes xterm send Escape and the digit for Alt+1, not `±`, and saves the previous setting (XTSAVE;
-/// `metaSendsEscape` and `altSendsEscape`). Other terminals do so by default.
+/// Makes xterm send Escape and the digit for Alt+1, not `±`, and saves the previous setting
+/// (XTSAVE; `metaSendsEscape` and `altSendsEscape`). Other terminals do so by default.
 const ALT_AS_ESCAPE: &str = "\x1b[?1036;1039s\x1b[?1036;1039h";
 
 /// Restores the setting (XTRESTORE).
