@@ -10,7 +10,7 @@ use crate::tty::log_wrap;
 use crate::tty::style;
 use crate::tty::wrap;
 
-/// A line of a [`Screen`](crate::tty::screen::Screen), with its colors.
+/// A line of the screen, with its colors.
 #[derive(Clone, Debug, Default)]
 pub struct Line {
     text: String,
