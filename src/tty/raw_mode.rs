@@ -113,17 +113,23 @@ impl RawMode {
 
     /// Restores the terminal like [`restore`], but waits as long as it accepts no output.
     pub(crate) fn restore_and_wait(self) {
-        if let Some(taken) = TERMINAL.lock().taken.take() {
+        let taken = TERMINAL.lock().taken.clone();
+        if let Some(taken) = taken {
+            // Without the lock, so that another thread can still end the program.
             let _ = write_past_std(&taken.sequences.leave);
-            let _ = set(&taken.before);
+            if let Some(taken) = TERMINAL.lock().taken.take() {
+                let _ = set(&taken.before);
+            }
         }
     }
 }
 
 /// Restores the original modes, once. Does nothing if there is no [`RawMode`]. Any thread may call
-/// this, also in a panic; it takes at most 200 ms.
+/// this, also in a panic; it takes at most 200 ms. The lock is held until the modes are set, so that
+/// no other thread ends the program before.
 pub(crate) fn restore() {
-    let Some(taken) = TERMINAL.lock().taken.take() else {
+    let mut terminal = TERMINAL.lock();
+    let Some(taken) = terminal.taken.take() else {
         return;
     };
     // In the background, the modes are the shell's, and setting them would stop this process.
