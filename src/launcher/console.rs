@@ -110,9 +110,10 @@ impl Drop for Console {
 }
 
 fn styled(is_colored: bool, style: &str, text: &str) -> String {
-    match is_colored {
-        true => format!("{style}{text}\x1b[m"),
-        false => text.to_owned(),
+    if is_colored {
+        format!("{style}{text}\x1b[m")
+    } else {
+        text.to_owned()
     }
 }
 

@@ -76,9 +76,10 @@ impl Output {
     pub(crate) fn start(held: bool) -> io::Result<(Self, Shown)> {
         let (messages, waiting) = mpsc::sync_channel(MAX_WAITING);
         let (finished, done) = mpsc::channel::<()>();
-        let place = Arc::new(Mutex::new(match held {
-            true => Place::Held(Vec::new()),
-            false => Place::Terminal,
+        let place = Arc::new(Mutex::new(if held {
+            Place::Held(Vec::new())
+        } else {
+            Place::Terminal
         }));
         let places = Arc::clone(&place);
         thread::Builder::new()

@@ -27,6 +27,9 @@ pub(crate) struct Server {
     console: Option<ChildStdin>,
 }
 
+/// Error context for a thread that cannot be started.
+const NO_LOG_THREAD: &str = "cannot start a thread for the server's log";
+
 impl Server {
     /// Starts `program` with the options of `room`, and copies its log to `output`. `on_ready` is
     /// called with the address that the server listens on, `on_online` with the number of members
@@ -75,7 +78,6 @@ impl Server {
         }
         // Both threads end with the server, whose pipes close then.
         let log_thread = || thread::Builder::new().name("log".into());
-        const NO_THREAD: &str = "cannot start a thread for the server's log";
         if let Some(stderr) = stderr {
             let output = output.clone();
             log_thread()
@@ -84,12 +86,12 @@ impl Server {
                         output.warn(&String::from_utf8_lossy(&line));
                     }
                 })
-                .context(NO_THREAD)?;
+                .context(NO_LOG_THREAD)?;
         }
         if let Some(log) = log {
             log_thread()
                 .spawn(move || drop(copy_log(log, &output, on_ready, on_online)))
-                .context(NO_THREAD)?;
+                .context(NO_LOG_THREAD)?;
         }
         Ok(server)
     }

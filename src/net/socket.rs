@@ -132,9 +132,10 @@ pub fn wait_any<'s>(
 ) -> io::Result<Vec<bool>> {
     use rustix::event::{PollFd, PollFlags};
 
-    let wanted = match accepts {
-        true => PollFlags::IN,
-        false => PollFlags::empty(),
+    let wanted = if accepts {
+        PollFlags::IN
+    } else {
+        PollFlags::empty()
     };
     let listening = listeners.iter().map(|socket| PollFd::new(socket, wanted));
     let reading = streams.map(|socket| PollFd::new(socket, PollFlags::IN));

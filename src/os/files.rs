@@ -21,9 +21,10 @@ pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> 
         std::os::unix::fs::OpenOptionsExt::custom_flags(options, flag);
     }
     let file = options.open(path)?;
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::ErrorKind::InvalidInput.into()),
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
     }
 }
 

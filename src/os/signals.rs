@@ -1,6 +1,7 @@
 //! Signals: which ones reach this process, and which are blocked.
 
 use std::io;
+use std::sync::Arc;
 
 use super::hangup_is_ignored;
 
@@ -25,7 +26,7 @@ pub fn settle_signals() {
     // The flag is not read: with a handler, the write fails with EFBIG (setrlimit(2),
     // `RLIMIT_FSIZE`). Ignoring or blocking the signal would be inherited by child processes.
     // Without a handler, the signal would end the process.
-    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Default::default());
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
 /// Resets SIGCHLD if the parent ignored it: the disposition is inherited, and then waiting for a
@@ -35,7 +36,7 @@ pub fn settle_signals() {
 /// See sigaction(2).
 pub fn reset_sigchld() -> io::Result<()> {
     // The flag is not read: installing a handler needs no `unsafe`.
-    signal_hook::flag::register(signal_hook::consts::SIGCHLD, Default::default()).map(drop)
+    signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::default()).map(drop)
 }
 
 /// Unblocks SIGHUP if [`settle_signals`] or a parent has blocked it.

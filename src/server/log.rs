@@ -120,9 +120,10 @@ impl Log {
         let poster = Poster(Arc::default());
         let shared = Arc::clone(&poster.0);
         shared.state.lock().colors.fit_terminal(|| None);
-        let line = match coloured {
-            true => Buffer::ansi(),
-            false => Buffer::no_color(),
+        let line = if coloured {
+            Buffer::ansi()
+        } else {
+            Buffer::no_color()
         };
         let thread = thread::Builder::new()
             .name("log".into())

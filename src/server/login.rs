@@ -296,7 +296,7 @@ impl<'a> PendingLogin<'a> {
                     match is_wrong {
                         Some(wrong) => self.refuse(&wrong)?,
                         None => {
-                            self.refuse(&"this room has a password: type /pass PASSWORD first")?
+                            self.refuse(&"this room has a password: type /pass PASSWORD first")?;
                         }
                     }
                     return Ok(None);

@@ -133,9 +133,10 @@ impl Line {
             if from >= until {
                 continue;
             }
-            let style = match self.is_dim && style.is_none() {
-                true => style::quiet(),
-                false => style.clone(),
+            let style = if self.is_dim && style.is_none() {
+                style::quiet()
+            } else {
+                style.clone()
             };
             if style.is_none() {
                 out.write_all(&self.text.as_bytes()[from..until])?;

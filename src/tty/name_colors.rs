@@ -257,9 +257,12 @@ mod tests {
     /// CIE L*a*b* of an sRGB color, for D65.
     fn lab(rgb: Rgb) -> [f64; 3] {
         let [red, green, blue] = rgb.map(linear);
-        let root = |t: f64| match t > 216.0 / 24389.0 {
-            true => t.cbrt(),
-            false => (24389.0 / 27.0 * t + 16.0) / 116.0,
+        let root = |t: f64| {
+            if t > 216.0 / 24389.0 {
+                t.cbrt()
+            } else {
+                (24389.0 / 27.0 * t + 16.0) / 116.0
+            }
         };
         let x = root((0.412_456_4 * red + 0.357_576_1 * green + 0.180_437_5 * blue) / 0.95047);
         let y = root(0.212_672_9 * red + 0.715_152_2 * green + 0.072_175 * blue);

@@ -117,7 +117,7 @@ fn an_event_cut_off_in_transit_is_shown_once_after_reconnecting() {
         // Between two fields, before a number, after a backslash, and before the line ending.
         br#""from":"ola","#,
         br#"{"type":"message","seq":"#,
-        br#"\"#,
+        br"\",
         br#"\""}"#,
     ];
     // In parallel, as each client waits for a second before it reconnects.

@@ -77,7 +77,7 @@ fn a_failed_login_is_reported_with_its_cause() {
         (Client::reset, "is it a `chat-server`?"),
         (
             |mut server| {
-                server.send_bytes(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+                server.send_bytes(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
             },
             "before the login was complete: is it a `chat-server`?",
         ),
@@ -85,7 +85,7 @@ fn a_failed_login_is_reported_with_its_cause() {
             |mut server| {
                 server.send_bytes(
                     b"SSH-2.0-OpenSSH_9.2\r\n\x00\x00\x01\x0c\x0a\x14\xff\xfe\x9b2J\x1b[2J",
-                )
+                );
             },
             "before the login was complete: is it a `chat-server`?",
         ),
@@ -95,7 +95,7 @@ fn a_failed_login_is_reported_with_its_cause() {
         ),
         (
             |mut server| {
-                server.send(r#"{"type":"message","seq":1,"time":"2026-01-31T10:00:00Z","id":3,"from":"ola","text":"too early"}"#)
+                server.send(r#"{"type":"message","seq":1,"time":"2026-01-31T10:00:00Z","id":3,"from":"ola","text":"too early"}"#);
             },
             "before the login was complete: is it a `chat-server`?",
         ),

@@ -293,8 +293,9 @@ fn a_join_notice_too_tall_for_the_screen_begins_with_an_ellipsis() {
 
 #[test]
 fn the_terminal_is_restored_however_the_client_exits() {
-    let server = Server::start(&[]);
     type End = fn(&mut Screen);
+
+    let server = Server::start(&[]);
     let signal = |screen: &Screen, signal| {
         let pid = rustix::process::Pid::from_raw(screen.pid().cast_signed()).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();

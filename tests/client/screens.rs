@@ -210,7 +210,9 @@ fn replies_quote_hostile_input_only_as_text() {
     eve.send("/nonsense");
     let answers = eve.skip_to(UNKNOWN);
     assert!(answers.len() > 4 * HOSTILE.len(), "{answers:#?}");
-    answers.iter().for_each(|line| assert_printable(line));
+    for line in &answers {
+        assert_printable(line);
+    }
     let screen = netcat(&answers);
     assert_eq!(*screen.requests(), BTreeSet::new());
     jan.send("/nonsense");

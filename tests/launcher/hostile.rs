@@ -266,7 +266,7 @@ fn sessions_with_scarce_resources_work_or_say_what_is_missing() {
         hostile.is_scarce = true;
     }
     run_all(&all, |hostile, outcome| {
-        eprintln!("{hostile:?}: {outcome:?}")
+        eprintln!("{hostile:?}: {outcome:?}");
     });
 }
 

@@ -85,7 +85,7 @@ fn a_picture_shows_a_session_in_windows() {
         desktop.type_in(&clients[client], line);
         // The next member answers only after the line is visible.
         let text = line.trim_start_matches("/msg ala ");
-        let reader = if client == 0 { 1 } else { 0 };
+        let reader = usize::from(client == 0);
         expect(&watched, &clients[reader], text, 1);
     }
     let log = window(&watched, "a terminal");

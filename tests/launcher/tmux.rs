@@ -295,6 +295,6 @@ fn a_client_leaves_no_copy_of_its_prompt_in_the_scrollback() {
     assert_eq!(all.matches("name, and group").count(), 1, "{all}");
     terminal.press(&["C-c"]);
     terminal.wait_for("the shell", || {
-        terminal.screen().contains("$").then_some(())
+        terminal.screen().contains('$').then_some(())
     });
 }

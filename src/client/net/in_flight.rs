@@ -66,7 +66,7 @@ impl InFlight {
     /// Adds a line that is sent, if it is a message.
     pub(crate) fn push(&self, line: &str) {
         let request = Request::parse(line, Format::Json);
-        let Some((text, is_private)) = request.ok().and_then(|request| request.echo()) else {
+        let Some((text, is_private)) = request.ok().and_then(Request::echo) else {
             return;
         };
         let mut state = self.0.0.lock();

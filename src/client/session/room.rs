@@ -40,7 +40,7 @@ impl RoomState {
         let is_other = has_changed || went_back;
         self.expects_gap = is_back && !is_other && !has_resumed;
         self.id = Some(welcome.room.clone());
-        self.token = welcome.token.clone();
+        self.token.clone_from(&welcome.token);
         if is_other {
             self.last_shown = 0;
         }

@@ -127,9 +127,10 @@ impl Backlog {
     pub(crate) fn cut(&self, reason: &[u8]) -> Cutting {
         let mut state = self.state.lock();
         if state.over {
-            return match state.queue.is_empty() {
-                true => Cutting::CaughtUp,
-                false => Cutting::GivenUp,
+            return if state.queue.is_empty() {
+                Cutting::CaughtUp
+            } else {
+                Cutting::GivenUp
             };
         }
         let line = state

@@ -331,12 +331,12 @@ impl Editor {
             (KeyCode::Char('l'), true, false) => return Some(EditorAction::Clear),
             (KeyCode::Char('z'), true, false) => return Some(EditorAction::Suspend),
 
-            (KeyCode::Left, true, _) | (KeyCode::Left, _, true) | (KeyCode::Char('b'), _, true) => {
+            (KeyCode::Left, true, _) | (KeyCode::Left | KeyCode::Char('b'), _, true) => {
                 self.buffer.go(To::WordLeft);
             }
-            (KeyCode::Right, true, _)
-            | (KeyCode::Right, _, true)
-            | (KeyCode::Char('f'), _, true) => self.buffer.go(To::WordRight),
+            (KeyCode::Right, true, _) | (KeyCode::Right | KeyCode::Char('f'), _, true) => {
+                self.buffer.go(To::WordRight);
+            }
             (KeyCode::Left, _, _) | (KeyCode::Char('b'), true, _) => self.buffer.go(To::Left),
             (KeyCode::Right, _, _) | (KeyCode::Char('f'), true, _) => self.buffer.go(To::Right),
             (KeyCode::Home, _, _) | (KeyCode::Char('a'), true, _) => self.buffer.go(To::Start),

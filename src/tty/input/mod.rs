@@ -157,13 +157,13 @@ impl Keyboard {
             if std::mem::replace(&mut self.was_in_background, in_background) && !in_background {
                 return Ok(Event::FocusGained);
             }
-            let (typed, time) = match in_background {
-                // Without requested events, poll(2) still reports a hang-up.
-                true => (PollFlags::empty(), Some(&BACKGROUND_TIME)),
-                false => (
+            let (typed, time) = if in_background {
+                (PollFlags::empty(), Some(&BACKGROUND_TIME))
+            } else {
+                (
                     PollFlags::IN,
                     self.parser.is_amid().then(|| self.sequence_time()),
-                ),
+                )
             };
             let mut waits = [
                 PollFd::new(&stdin, typed),

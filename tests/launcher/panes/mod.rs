@@ -90,12 +90,12 @@ struct Scripted {
 }
 
 impl Scripted {
-    const SERVER: &str = r#"
+    const SERVER: &str = r"
         printf 'listening on 127.0.0.1:9999\n'
         read -r line
         printf '\033]2;online 3\007\n10:00:00 \033[32m* ala joined\033[m\n10:00:05 ala: cześć\n'
         while read -r line; do :; done
-        printf 'the room is closed: 5 s, 3 joined, 1 message\n'"#;
+        printf 'the room is closed: 5 s, 3 joined, 1 message\n'";
 
     const CLIENT: &str = r#"
         shift 6
@@ -114,8 +114,7 @@ impl Scripted {
         screen.expect("* ola joined");
         // The server's script waits for a line, so its output follows the launcher's.
         screen.type_keys("\x1b0/go\r\x1b1");
-        let _dir = dir;
-        Self { screen, _dir }
+        Self { screen, _dir: dir }
     }
 }
 

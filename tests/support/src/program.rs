@@ -346,7 +346,7 @@ impl Capture {
 
 fn line_with(text: &str, part: &str) -> Option<String> {
     // The last line may be incomplete.
-    let whole = &text[..text.rfind('\n')? + 1];
+    let whole = &text[..=text.rfind('\n')?];
     whole
         .lines()
         .find(|line| line.contains(part))

@@ -522,7 +522,11 @@ mod tests {
         let area = Rect::new(0, 0, 12, 1);
         let mut buffer = Buffer::empty(area);
         emulation.draw(area, &mut buffer);
-        let row: Vec<&str> = buffer.content.iter().map(|cell| cell.symbol()).collect();
+        let row: Vec<&str> = buffer
+            .content
+            .iter()
+            .map(ratatui::buffer::Cell::symbol)
+            .collect();
         let cells = [
             "👩",
             " ",
