@@ -162,8 +162,11 @@ fn a_message_cut_off_in_transit_is_reported_as_not_sent() {
     ala.expect("connected again as ala");
     ala.expect(&format!("! this was not sent: {WHOLE}"));
     ala.type_keys("second\r");
-    let heard = ola.skip_to("ala: second");
-    let messages: Vec<&String> = heard.iter().filter(|line| !line.starts_with('*')).collect();
+    let received = ola.skip_to("ala: second");
+    let messages: Vec<&String> = received
+        .iter()
+        .filter(|line| !line.starts_with('*'))
+        .collect();
     assert_eq!(messages, ["ala: first"]);
 }
 

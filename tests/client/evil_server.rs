@@ -64,7 +64,7 @@ fn notice(text: &str) -> Value {
 
 // Servers that close the connection.
 
-/// What a server does, and a part of the client's error.
+/// A server's behavior, and part of the error that the client reports for it.
 type Attack = (fn(Client), &'static str);
 
 #[test]

@@ -211,10 +211,10 @@ fn reply_goes_only_to_the_sender_of_the_last_private_message_shown() {
     ala.expect("! the last person who messaged you is not here: use /msg NAME TEXT");
     ala.expect("> /reply once more");
     jan.send("/online");
-    let heard = jan.skip_to("* 3 online: jan, ala, ula");
+    let received = jan.skip_to("* 3 online: jan, ala, ula");
     assert!(
-        !heard.iter().any(|line| line.contains("[ala]")),
-        "{heard:?}"
+        !received.iter().any(|line| line.contains("[ala]")),
+        "{received:?}"
     );
 }
 
