@@ -117,7 +117,7 @@ mod tests {
             (&["--names", "ala,,ola"], "as ``: a name is missing"),
             (
                 &["--names", "a b c"],
-                "as `a b c`: a name is one word, and a group one more: try a_b_c",
+                "as `a b c`: a name is one word, and so is a group: try a_b_c",
             ),
         ] {
             let error = config(arguments).unwrap_err();

@@ -1,18 +1,18 @@
-//! The color slot of a member: a number that the server assigns, and each client shows in its own
-//! way.
+//! The color slot of a member: a number that the server assigns, and that each client shows as a
+//! color of its choice.
 
 use serde::de::{Deserializer, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-/// One of twelve slots. A number and not a color, because only the client knows what can be told
-/// apart on its background.
+/// One of twelve slots. A number and not a color, because only the client knows which colors can be
+/// told apart on its background.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct ColorSlot(u8);
 
 impl ColorSlot {
-    /// As many colors as can be told apart while each can be read on its background:
-    /// `tty::name_colors` has the figures.
+    /// The most colors that can be told apart while each is readable on its background. See the
+    /// figures in `tty::name_colors`.
     pub const COUNT: usize = 12;
 
     /// `None` if there is no such slot.
@@ -36,13 +36,13 @@ impl ColorSlot {
         Self((hash % Self::COUNT as u64) as u8)
     }
 
-    /// Less than [`ColorSlot::COUNT`].
+    /// The slot's number, less than [`ColorSlot::COUNT`].
     pub fn index(self) -> usize {
         self.0.into()
     }
 }
 
-/// Reads a slot. Anything else counts as none: the line is valid without it.
+/// Reads a slot. An invalid value counts as no slot, because the line is still usable without it.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<ColorSlot>, D::Error> {

@@ -1,8 +1,8 @@
 //! The table of all commands: their names, their help, what Tab completes after them, and which
 //! may be written to a history file.
 //!
-//! The programs look a typed word up here and match on the ID in full, so a new row doesn't
-//! compile until its program handles it.
+//! The programs look up a typed word here and match on the command's ID exhaustively, so a new
+//! command doesn't compile until its program handles it.
 
 use crate::protocol::text::Text;
 
@@ -16,7 +16,7 @@ pub enum Language {
 /// The kind of word that Tab completes after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
-    /// Nothing in particular. A word that has been begun may still be a member's name.
+    /// Nothing in particular. Tab still completes the beginning of a member's name.
     Other,
     /// A member's name.
     Member,
@@ -24,23 +24,23 @@ pub enum Argument {
     Switch,
 }
 
-/// A row of the table, beside its ID.
+/// A command in a table, without its ID.
 #[derive(Debug)]
 pub struct Command {
-    /// The names, with the slash and in lower case. Tab and suggestions use the first.
+    /// The names, with the slash and in lower case. Tab and suggestions offer the first one.
     pub names: &'static [&'static str],
-    /// How to type it.
+    /// How to type the command.
     pub usage: &'static str,
-    /// Its effect, for the help. Empty if neither the help nor Tab offers the command.
+    /// The command's effect, for the help. Empty if neither the help nor Tab offers the command.
     pub english: &'static str,
-    /// The help's whole line in Polish. Empty if there is none.
+    /// The whole help line in Polish. Empty if the command has none.
     pub polish: &'static str,
     pub argument: Argument,
     /// Whether a line with the command must not be written to a file.
     pub is_private: bool,
 }
 
-/// The values that most rows have.
+/// The default values for a row.
 const ROW: Command = Command {
     names: &[],
     usage: "",
@@ -212,7 +212,7 @@ pub enum ClientCommand {
     Bell,
 }
 
-/// Commands that the client carries out on a terminal. The server doesn't know them.
+/// Commands that the client itself carries out in the terminal UI. The server doesn't know them.
 pub static CLIENT: [(ClientCommand, Command); 4] = [
     (
         ClientCommand::Clear,
@@ -238,7 +238,7 @@ pub static CLIENT: [(ClientCommand, Command); 4] = [
         Command {
             names: &["/ignore"],
             usage: "/ignore NAME",
-            english: "hide what NAME says; again: show it",
+            english: "hide what NAME says; repeat to show it",
             argument: Argument::Member,
             ..ROW
         },
@@ -264,7 +264,7 @@ pub enum OperatorCommand {
     Quit,
 }
 
-/// Commands on the server's console. Each line of help fits in a pane of 40 columns.
+/// Commands on the server's console. Each of their help lines fits in a pane of 40 columns.
 pub static OPERATOR: [(OperatorCommand, Command); 5] = [
     (
         OperatorCommand::Say,
@@ -330,7 +330,8 @@ pub static LAUNCHER: [(LauncherCommand, Command); 1] = [(
     },
 )];
 
-/// Changes of letters after which a word is another word, and not a typo.
+/// Most edits (letters changed, added, dropped or swapped) that make a word a typo of a command and
+/// not a different word.
 const MAX_TYPOS: usize = 2;
 
 /// A line that begins with one slash.
@@ -343,7 +344,8 @@ pub struct CommandLine<'a> {
 }
 
 impl<'a> CommandLine<'a> {
-    /// Splits a line; `None` if it's text. A second slash makes a line text that begins with one.
+    /// Splits a command from its arguments; `None` if the line is text. A line that begins with two
+    /// slashes is text that begins with one.
     pub fn parse(line: &'a str) -> Option<Self> {
         if !line.starts_with('/') || line.starts_with("//") {
             return None;
@@ -356,7 +358,7 @@ impl<'a> CommandLine<'a> {
     }
 }
 
-/// Looks up `word`, which has its slash and is in lower case.
+/// Looks up `word`, which must include the slash and be in lower case.
 pub fn find<Id: Copy>(
     table: &'static [(Id, Command)],
     word: &str,
@@ -394,9 +396,9 @@ pub fn offered(commands: impl Iterator<Item = &'static Command>) -> Vec<&'static
     names
 }
 
-/// Whether a client may write a line that was typed to a file: neither a private message nor a
-/// password, nor an unknown command, which may be one of those mistyped.
-pub fn may_be_kept(line: &str) -> bool {
+/// Whether a client may save a typed line to a file. Private messages, passwords and tokens are
+/// never saved, nor are unknown commands, which may be a mistyped `/msg` or `/pass`.
+pub fn may_be_saved(line: &str) -> bool {
     let Some(typed) = CommandLine::parse(line) else {
         return true;
     };
@@ -405,7 +407,7 @@ pub fn may_be_kept(line: &str) -> bool {
         .is_some_and(|command| !command.is_private)
 }
 
-/// Suggests a client's command for the unknown `word`, which has no slash.
+/// Suggests a command of the client for the unknown command `word`, given without its slash.
 pub fn suggest(word: &str) -> Option<&'static str> {
     let typed = format!("/{}", word.to_lowercase());
     let offered = offered(of_client());
@@ -425,7 +427,7 @@ pub fn suggest(word: &str) -> Option<&'static str> {
 }
 
 impl Command {
-    /// The line of the help, if `language` has one.
+    /// The command's line in the help, if it has one in `language`.
     pub fn help(&self, language: Language) -> Option<String> {
         let line = match language {
             Language::English if self.english.is_empty() => String::new(),
@@ -470,12 +472,12 @@ pub fn operator_help() -> Vec<Text> {
     lines(&OPERATOR, Language::English).collect()
 }
 
-/// The launcher's lines for that answer.
+/// The lines that the launcher adds to [`operator_help`].
 pub fn launcher_help() -> Vec<Text> {
     lines(&LAUNCHER, Language::English).collect()
 }
 
-/// The lines that a client on a terminal adds to the answer to a member's `/help`.
+/// The lines that the terminal UI adds to [`member_help`].
 pub fn client_help() -> Vec<Text> {
     lines(&CLIENT, Language::English).collect()
 }
@@ -515,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn each_word_is_one_command_in_each_program() {
+    fn no_two_commands_of_a_program_share_a_name() {
         for commands in [
             rows(&LOGIN).collect::<Vec<_>>(),
             of_client().collect(),
@@ -530,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_that_were_begun_or_mistyped_are_suggested() {
+    fn unfinished_and_mistyped_commands_get_a_suggestion() {
         for (word, command) in [
             ("onlin", Some("/online")),
             ("hlep", Some("/help")),
@@ -553,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn private_lines_are_not_kept_even_if_mistyped() {
+    fn private_lines_are_not_saved_even_if_mistyped() {
         for line in [
             "/msg ola psst",
             "/reply psst",
@@ -563,7 +565,7 @@ mod tests {
             "/pass secret",
             "/resume 00ff 7",
         ] {
-            assert!(!may_be_kept(line), "{line}");
+            assert!(!may_be_saved(line), "{line}");
         }
         for line in [
             "hi",
@@ -573,7 +575,7 @@ mod tests {
             "//msg is a command",
             " /msg",
         ] {
-            assert!(may_be_kept(line), "{line}");
+            assert!(may_be_saved(line), "{line}");
         }
     }
 }

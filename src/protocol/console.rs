@@ -4,8 +4,8 @@
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 
-/// Longest line on the server's stdin, in bytes, ending included. A pipe takes that many bytes
-/// whole or not at all (`PIPE_BUF`, pipe(7)).
+/// Longest line on the server's stdin, in bytes, ending included. Up to this length, a write to a
+/// pipe is atomic (`PIPE_BUF`, pipe(7)).
 pub const MAX_CONSOLE_LINE: usize = 4096;
 
 const LISTENING: &str = "listening on ";
@@ -21,16 +21,16 @@ const ONLINE: &str = "\x1b]2;online ";
 pub enum ServerLine<'a> {
     /// The first line: the server accepts connections at this address.
     Listening(SocketAddr),
-    /// The number of members, whenever it changes. Not shown to the user.
+    /// The number of members. Sent whenever it changes, and not shown to the user.
     Online(usize),
     /// The last line, with a summary.
     Closed(&'a str),
 }
 
 impl<'a> ServerLine<'a> {
-    /// Reads a line, with or without its ending; `None` if it's only to be shown.
+    /// Parses a line, with or without its ending; `None` if the launcher only shows it.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
-        // Nearly all lines are of another kind, and need no check for UTF-8.
+        // Check for UTF-8 only after a matching prefix: nearly all lines have none.
         let rest = |start: &str| std::str::from_utf8(line.strip_prefix(start.as_bytes())?).ok();
         if let Some(address) = rest(LISTENING) {
             return address.trim_end().parse().ok().map(Self::Listening);
@@ -43,7 +43,7 @@ impl<'a> ServerLine<'a> {
     }
 }
 
-/// The line without its ending.
+/// Formats the line without its ending.
 impl Display for ServerLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn all_other_lines_are_shown() {
+    fn no_other_line_is_for_the_launcher() {
         for line in [
             "10:00:05 ala: listening on [::1]:9999",
             "and on [::1]:9999",

@@ -11,20 +11,20 @@ use crate::protocol::limits::{MAX_EVENT_LINE, MAX_LISTED};
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
 
-/// Identifies a member, whatever its name. A room never uses an ID twice; a member that reconnects
-/// with `/resume` keeps its ID.
+/// Identifies a member, whatever its name. A room never reuses an ID; a member that reconnects with
+/// `/resume` keeps its ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MemberId(pub u64);
 
-/// A member as lists show it.
+/// A member as shown in lists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     pub id: MemberId,
     pub name: Text,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Text>,
-    /// `None` only if it comes from another version: an older server or history.
+    /// `None` only if the member comes from an older server or an older history file.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -46,7 +46,7 @@ pub enum Event {
     Left {
         id: MemberId,
         name: Text,
-        /// `None` if the member left of its own accord.
+        /// `None` if the member left voluntarily.
         reason: Option<Text>,
     },
     /// A member has changed its name.
@@ -75,7 +75,7 @@ impl Event {
         }
     }
 
-    /// The member that said something, and its name at that time. The server's lines have none.
+    /// The author of a message, and its name at that time. Lines from the server have no author.
     pub fn author(&self) -> Option<(MemberId, &Text)> {
         match self {
             Self::Message { id, from, .. } => Some((*id, from)),
@@ -95,7 +95,7 @@ impl Event {
         }
     }
 
-    /// Whether a member or the server said something. Newcomers are sent such events only.
+    /// Whether a member or the server said something. Only such events are replayed to newcomers.
     pub fn is_said(&self) -> bool {
         self.text().is_some()
     }
@@ -104,21 +104,22 @@ impl Event {
 /// An event with its number and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// One more than that of the event before.
+    /// The event's sequence number: one more than the previous event's.
     pub seq: u64,
-    /// Sent with milliseconds.
+    /// Sent with millisecond precision.
     pub time: Timestamp,
     pub event: Event,
 }
 
-/// Something that only one client gets.
+/// A line that the server sends to one client only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The client is a member now. Comes once per connection.
+    /// The client has joined. Sent once per connection.
     Welcome(Welcome),
-    /// The number of past messages that follow. In JSON each of them has `replay` instead.
+    /// The start of the past messages, with their number. In JSON, each past message has `replay`
+    /// instead.
     PastBegins(usize),
-    /// The end of the past messages. In JSON the first event without `replay` marks it.
+    /// The end of the past messages. In JSON, the first event without `replay` marks it.
     PastEnds,
     /// A private message to this client. `id` is the sender.
     PrivateFrom {
@@ -146,17 +147,18 @@ pub enum Answer {
     Notice(Text),
 }
 
-/// The first thing a new member gets.
+/// The first line that a new member gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
-    /// The room's random ID, which is kept in its history.
+    /// The room's random ID, which is stored in its history.
     pub room: Text,
     /// The token for `/resume` after the connection breaks. JSON clients only.
     pub token: Option<Text>,
     pub id: MemberId,
     pub name: Text,
     pub group: Option<Text>,
-    /// As in [`Listed`]. The list may be too short to have the new member in it.
+    /// As in [`Listed`]. Sent separately, because `online` may be too short to include the new
+    /// member.
     pub color: Option<ColorSlot>,
     /// All members, listed or not, the new one included.
     pub count: usize,
@@ -168,12 +170,12 @@ pub struct Welcome {
     pub missing: u64,
 }
 
-/// The first of `members`, as many as fit in a line: at most [`MAX_LISTED`], and few enough for
-/// [`MAX_EVENT_LINE`].
+/// Returns the first of `members`, as many as fit in one line: at most [`MAX_LISTED`] members and
+/// [`MAX_EVENT_LINE`] bytes.
 pub fn listed(members: impl Iterator<Item = Listed>) -> Vec<Listed> {
-    /// `{"id":18446744073709551615,"name":"","group":"","color":11},`, rounded up.
+    /// The length of `{"id":18446744073709551615,"name":"","group":"","color":11},`, rounded up.
     const FRAME: usize = 64;
-    /// The rest of the longest line with a list.
+    /// Space for everything but the list in the longest line with a list.
     const REST: usize = 1024;
     let mut left = MAX_EVENT_LINE - REST;
     members
@@ -204,8 +206,8 @@ impl Display for WithGroup<'_> {
     }
 }
 
-/// The line for plain clients, without its ending. Its first character tells its kind; no name
-/// begins with `*`, `!` or `[`, so no member can forge another kind.
+/// Formats the line for plain clients, without its ending. Its first character tells its kind; no
+/// name begins with `*`, `!` or `[`, so no member can forge another kind.
 impl Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -228,7 +230,7 @@ impl Display for Event {
     }
 }
 
-/// The lines for plain clients, without the last ending.
+/// Formats the lines for plain clients, without the last ending.
 impl Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -249,7 +251,7 @@ impl Display for Answer {
                 {
                     write!(f, "{before}{}", WithGroup(member))?;
                 }
-                // The client decodes this too, and a server may send anything.
+                // The client also formats this answer, and a server may send any count.
                 match count.saturating_sub(members.len()) {
                     0 => Ok(()),
                     more => write!(f, ", and {more} more"),
@@ -270,7 +272,7 @@ impl Display for Answer {
     }
 }
 
-/// Appends the plain form and a line ending.
+/// Appends the plain form of `line` and a line ending to `out`.
 pub fn write_plain(line: &impl Display, out: &mut Vec<u8>) {
     // Writing into memory does not fail.
     let _ = writeln!(out, "{line}");

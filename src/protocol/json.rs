@@ -15,11 +15,11 @@ use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
 use crate::protocol::limits::MAX_LISTED;
 use crate::protocol::text::Text;
 
-/// Writes a flat JSON object straight into a buffer, with its fields in the order of the calls.
-/// Nothing is copied first.
-struct Line<'a>(&'a mut Vec<u8>);
+/// Writes a flat JSON object directly into a buffer, without a temporary copy. The fields are in
+/// the order of the calls.
+struct ObjectWriter<'a>(&'a mut Vec<u8>);
 
-impl Line<'_> {
+impl ObjectWriter<'_> {
     fn begin(self, kind: &'static str) -> Self {
         self.0.extend_from_slice(b"{\"type\":\"");
         self.0.extend_from_slice(kind.as_bytes());
@@ -33,7 +33,7 @@ impl Line<'_> {
             .field("time", &Millis(record.time))
     }
 
-    /// `name` needs no escapes.
+    /// Adds a field. `name` must not need escaping.
     fn field(self, name: &'static str, value: &impl Serialize) -> Self {
         self.0.extend_from_slice(b",\"");
         self.0.extend_from_slice(name.as_bytes());
@@ -58,7 +58,7 @@ impl Line<'_> {
 impl Record {
     /// Appends the JSON form and a line ending. `replay` marks the event as past.
     pub fn write_json(&self, replay: bool, out: &mut Vec<u8>) {
-        let line = Line(out);
+        let line = ObjectWriter(out);
         let line = match &self.event {
             Event::Message { id, from, text } => line
                 .begin_event("message", self)
@@ -96,7 +96,7 @@ impl Record {
 impl Answer {
     /// Appends the JSON form and a line ending, or nothing if the answer has no JSON form.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        let line = Line(out);
+        let line = ObjectWriter(out);
         let line = match self {
             Self::Welcome(welcome) => line
                 .begin("welcome")
@@ -146,18 +146,18 @@ impl Answer {
 /// A decoded JSON line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// An event of the room; `true` if it's a replayed one.
+    /// An event of the room; the flag says whether it's replayed.
     Record(Record, bool),
     /// An answer to this client only.
     Answer(Answer),
-    /// A type that this version doesn't know.
+    /// A line of a type that this version doesn't know.
     Unknown,
 }
 
 /// Why a line can't be decoded.
 #[derive(Debug, Error)]
 pub enum DecodeError {
-    /// It isn't a JSON object with fields of the right types.
+    /// The line isn't a JSON object with fields of the right types.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
     /// The field with this name is missing.
@@ -166,36 +166,36 @@ pub enum DecodeError {
 }
 
 impl Received {
-    /// Decodes a line. All text in the result is clean.
+    /// Decodes a line. All text in the result is cleaned.
     pub fn decode(line: &str) -> Result<Self, DecodeError> {
         let fields: Fields = serde_json::from_str(line)?;
         let event = match fields.kind {
-            Kind::Message => Event::Message {
+            LineKind::Message => Event::Message {
                 id: need(fields.id, "id")?,
                 from: need(fields.from, "from")?,
                 text: need(fields.text, "text")?,
             },
-            Kind::Joined => Event::Joined(Listed {
+            LineKind::Joined => Event::Joined(Listed {
                 id: need(fields.id, "id")?,
                 name: need(fields.name, "name")?,
                 group: fields.group,
                 color: fields.color,
             }),
-            Kind::Left => Event::Left {
+            LineKind::Left => Event::Left {
                 id: need(fields.id, "id")?,
                 name: need(fields.name, "name")?,
                 reason: fields.reason,
             },
-            Kind::Renamed => Event::Renamed {
+            LineKind::Renamed => Event::Renamed {
                 id: need(fields.id, "id")?,
                 from: need(fields.from, "from")?,
                 to: need(fields.to, "to")?,
             },
-            Kind::Server => Event::Server {
+            LineKind::Server => Event::Server {
                 text: need(fields.text, "text")?,
             },
-            Kind::Shutdown => Event::Shutdown,
-            Kind::Welcome => {
+            LineKind::Shutdown => Event::Shutdown,
+            LineKind::Welcome => {
                 return Ok(Self::Answer(Answer::Welcome(Welcome {
                     room: need(fields.room, "room")?,
                     token: fields.token,
@@ -209,7 +209,7 @@ impl Received {
                     missing: fields.missing,
                 })));
             }
-            Kind::Private => {
+            LineKind::Private => {
                 let time = need(fields.time, "time")?.0;
                 let id = need(fields.id, "id")?;
                 let text = need(fields.text, "text")?;
@@ -228,16 +228,18 @@ impl Received {
                     },
                 }));
             }
-            Kind::Online => {
+            LineKind::Online => {
                 return Ok(Self::Answer(Answer::Online {
                     count: need(fields.count, "count")?,
                     members: need(fields.members, "members")?,
                 }));
             }
-            Kind::Help => return Ok(Self::Answer(Answer::Help(need(fields.lines, "lines")?))),
-            Kind::Error => return Ok(Self::Answer(Answer::Error(need(fields.text, "text")?))),
-            Kind::Notice => return Ok(Self::Answer(Answer::Notice(need(fields.text, "text")?))),
-            Kind::Unknown => return Ok(Self::Unknown),
+            LineKind::Help => return Ok(Self::Answer(Answer::Help(need(fields.lines, "lines")?))),
+            LineKind::Error => return Ok(Self::Answer(Answer::Error(need(fields.text, "text")?))),
+            LineKind::Notice => {
+                return Ok(Self::Answer(Answer::Notice(need(fields.text, "text")?)));
+            }
+            LineKind::Unknown => return Ok(Self::Unknown),
         };
         let record = Record {
             seq: need(fields.seq, "seq")?,
@@ -252,11 +254,11 @@ fn need<T>(field: Option<T>, name: &'static str) -> Result<T, DecodeError> {
     field.ok_or(DecodeError::Missing(name))
 }
 
-/// All fields of all types. Which of them are needed depends on `kind`.
+/// All fields of all types of lines. `kind` determines which are required.
 #[derive(Deserialize)]
 struct Fields {
     #[serde(rename = "type")]
-    kind: Kind,
+    kind: LineKind,
     room: Option<Text>,
     token: Option<Text>,
     seq: Option<u64>,
@@ -315,7 +317,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+enum LineKind {
     Message,
     Joined,
     Left,
@@ -332,14 +334,14 @@ enum Kind {
     Unknown,
 }
 
-/// RFC 3339 in UTC with milliseconds.
+/// A time in the format of RFC 3339, in UTC with milliseconds.
 struct Millis(Timestamp);
 
 impl Serialize for Millis {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         thread_local! {
             /// The last time and its text: a busy room has hundreds of events per millisecond, and
-            /// formatting a time takes as long as everything else.
+            /// formatting the time takes as long as encoding everything else.
             static LAST: RefCell<(Timestamp, String)> =
                 const { RefCell::new((Timestamp::UNIX_EPOCH, String::new())) };
         }
@@ -365,14 +367,14 @@ impl Serialize for Text {
     }
 }
 
-/// Cleans the text: a file or a server may contain anything.
+/// Cleans the text, because a history file or a server may contain anything.
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Parse(|raw: &str| Ok::<_, Infallible>(Text::new(raw))))
     }
 }
 
-/// Reads a borrowed string, without a copy.
+/// Parses a borrowed string without copying it.
 struct Parse<F>(F);
 
 impl<T, E: Display, F: FnOnce(&str) -> Result<T, E>> Visitor<'_> for Parse<F> {

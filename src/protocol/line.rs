@@ -4,10 +4,10 @@ use thiserror::Error;
 
 use crate::protocol::limits::MAX_LINE;
 
-/// Why a line can't be used. The lines after it can.
+/// Why a line can't be used. Later lines are not affected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum LineError {
-    #[error("that line is too long: it may have {MAX_LINE} bytes, send it in parts")]
+    #[error("that line is too long: the limit is {MAX_LINE} bytes, so send it in parts")]
     TooLong,
     #[error("that line is not UTF-8: set your terminal to UTF-8")]
     NotUtf8,
@@ -16,13 +16,14 @@ pub enum LineError {
 /// Collects bytes and hands out whole lines.
 ///
 /// A line ends in LF; a CR before it is dropped. The buffer holds only bytes that haven't been
-/// handed out yet. Of a line that is too long, it keeps the length only.
+/// handed out yet. If a line is too long, only its length is kept.
 #[derive(Debug)]
 pub struct Lines {
     buffer: Vec<u8>,
     /// Start of the next line in `buffer`.
     start: usize,
-    /// Bytes from `start` that hold no LF, so that a line that comes slowly is searched once.
+    /// Number of bytes from `start` that are known to hold no LF, so that a line that arrives in
+    /// pieces is searched only once.
     scanned: usize,
     /// Bytes of the current line that were dropped because the line is too long.
     dropped: usize,
@@ -53,7 +54,7 @@ impl Lines {
         let rest = self.buffer.len() - self.start;
         let Some(at) = memchr::memchr(b'\n', &self.buffer[self.start + self.scanned..]) else {
             self.scanned = rest;
-            // The last byte may be the CR of the ending.
+            // One more byte is allowed, because the last byte may be the CR of the ending.
             if rest > self.max_line + 1 {
                 self.dropped += rest;
                 self.buffer.clear();
@@ -74,7 +75,7 @@ impl Lines {
         Some(std::str::from_utf8(line).map_err(|_| LineError::NotUtf8))
     }
 
-    /// At the end of the input: the last line, if it has no ending.
+    /// Returns the last line if it has no ending. Called at the end of the input.
     pub fn last_line(&mut self) -> Option<Result<&str, LineError>> {
         if self.unended() == 0 {
             return None;

@@ -19,12 +19,13 @@ pub enum Format {
     Json,
 }
 
-/// A line of a client that hasn't joined.
+/// A line from a client that hasn't joined.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Login<'a> {
     /// A line with nothing visible. Does nothing.
     Nothing,
-    /// The words of an [`Identity`], alone or after `/json`.
+    /// A request to join: the words of an [`Identity`]. There is a format only if they follow
+    /// `/json`.
     Enter(Option<Format>, &'a str),
     /// `/resume TOKEN SEQ`: the token, and the number of the last event that the client has. `None`
     /// if the arguments are wrong.
@@ -32,7 +33,7 @@ pub enum Login<'a> {
     Pass(&'a str),
     Help(Language),
     Quit,
-    /// Another command.
+    /// An unknown command.
     Unknown(Text),
     /// The first line of an HTTP request (RFC 9112, section 3).
     Http,
@@ -97,8 +98,8 @@ impl fmt::Display for Identity {
 pub enum IdentityError {
     #[error("a name is missing: type your name")]
     NoName,
-    /// More than two words, with a name that could be meant.
-    #[error("a name is one word, and a group one more: try {0}")]
+    /// More than two words. Has a name to suggest.
+    #[error("a name is one word, and so is a group: try {0}")]
     TooManyWords(Text),
     #[error(transparent)]
     Name(#[from] NameError),
@@ -138,7 +139,7 @@ fn joined(words: &str) -> Text {
     Text::new(&joined)
 }
 
-/// A line of a member.
+/// A line from a member.
 #[derive(Clone, Debug)]
 pub enum Request {
     /// A line with nothing visible. Does nothing.
@@ -160,10 +161,10 @@ pub enum RequestError {
     Line(#[from] LineError),
     #[error("unknown command {0}: /help lists the commands; to say it as text, type /{0}")]
     Unknown(Text),
-    /// Arguments are missing; the command's usage.
+    /// Arguments are missing. Has the command's usage.
     #[error("type {0}")]
     Usage(&'static str),
-    /// Several words for one name; the command's usage.
+    /// The name has several words. Has the command's usage.
     #[error("a name is one word: type {0}")]
     OneWord(&'static str),
     /// The new name isn't valid.
@@ -224,7 +225,7 @@ fn visible(raw: &str) -> Option<Text> {
 }
 
 /// Parses the name of another member. Ignores invisible characters, which may have been copied
-/// along with a name. Returns `usage` if nothing is left.
+/// along with a name. Fails with `usage` if nothing is left.
 pub(crate) fn parse_recipient(raw: &str, usage: RequestError) -> Result<Name, RequestError> {
     let seen = visible(raw).ok_or(usage)?;
     Name::new(seen.as_str()).map_err(|_| RequestError::NotHere(excerpt(seen.as_str())))

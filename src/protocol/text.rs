@@ -1,7 +1,8 @@
 //! Text that is safe to show: without controls, and without characters that hide or reorder text.
 //!
-//! Characters are checked one by one, and escape sequences aren't parsed: once its ESC is a visible
-//! `␛`, the rest of a sequence is harmless text, and an unfinished one can't swallow what follows.
+//! Characters are checked one by one, and escape sequences aren't parsed: once a sequence's ESC is
+//! replaced by a visible `␛`, the rest is harmless text, and an unfinished sequence can't swallow
+//! what follows.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,13 +10,13 @@ use std::sync::Arc;
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// Combining marks of one kind, stacked or spacing, that may follow a character. Living scripts
-/// need up to four of each (Burmese `လျှော့` has three spacing and two stacked marks). More of them
-/// would be drawn over the lines above and below.
+/// Most combining marks of one kind, stacked or spacing, that may follow a character. Living
+/// scripts need up to four of each (Burmese `လျှော့` has three spacing and two stacked marks). More
+/// of them would be drawn over the lines above and below.
 const MAX_MARKS: u8 = 4;
 
-/// Joiners and variation selectors in a row. An emoji needs a selector and a joiner (`❤️‍🔥`);
-/// nothing needs a third.
+/// Most joiners and variation selectors in a row. An emoji may need a selector and a joiner
+/// (`❤️‍🔥`); no text needs a third.
 const MAX_JOINERS: u8 = 2;
 
 /// Text that a terminal can show, cleaned when it's created. Clones share one allocation.
@@ -46,15 +47,16 @@ impl fmt::Display for Text {
 
 /// Removes from `raw` what could control a terminal, or hide or reorder text on it.
 ///
-/// - C0 controls and DEL become their pictures (U+2400, "Control Pictures"), C1 controls become
-///   U+FFFD: terminals obey them in UTF-8 too. Tabs and line and paragraph separators become
+/// - C0 controls and DEL become their pictures (U+2400, "Control Pictures"). C1 controls, which
+///   terminals obey even in UTF-8, become U+FFFD. Tabs and line and paragraph separators become
 ///   spaces.
-/// - Removed are bidirectional controls (UAX 9, section 2), other format characters (category Cf)
-///   except the prepended concatenation marks, default-ignorable characters (UAX 44) and
-///   noncharacters.
-/// - Joiners (ZWJ, ZWNJ, CGJ) and variation selectors stay after a visible character, two in a row.
-/// - Combining marks stay, up to four that stack (Mn, Me) and four that take space of their own
-///   (Mc) per character.
+/// - These characters are removed: bidirectional controls (UAX 9, section 2), other format
+///   characters (category Cf) except the prepended concatenation marks, default-ignorable
+///   characters (UAX 44) and noncharacters.
+/// - Joiners (ZWJ, ZWNJ, CGJ) and variation selectors stay after a visible character, at most two
+///   in a row.
+/// - Combining marks stay: up to four stacked marks (Mn, Me) and four spacing marks (Mc) per
+///   character.
 ///
 /// Allocates only if something changes. The result is at most three times as long as `raw`, and
 /// cleaning it again changes nothing.
@@ -62,15 +64,15 @@ pub fn clean(raw: &str) -> Cow<'_, str> {
     if is_printable_ascii(raw) {
         return Cow::Borrowed(raw);
     }
-    let mut place = Place::default();
+    let mut preceding = Preceding::default();
     let mut rest = raw.char_indices();
     while let Some((at, c)) = rest.next() {
-        let kept = place.admit(c);
+        let kept = preceding.admit(c);
         if kept != Some(c) {
             let mut cleaned = String::with_capacity(raw.len());
             cleaned.push_str(&raw[..at]);
             cleaned.extend(kept);
-            cleaned.extend(rest.filter_map(|(_, c)| place.admit(c)));
+            cleaned.extend(rest.filter_map(|(_, c)| preceding.admit(c)));
             return Cow::Owned(cleaned);
         }
     }
@@ -87,7 +89,7 @@ pub fn is_visible(text: &str) -> bool {
     })
 }
 
-/// The common case. There is no early exit, so that the compiler can vectorize the loop.
+/// Detects the common case. There is no early exit, so that the compiler can vectorize the loop.
 fn is_printable_ascii(text: &str) -> bool {
     text.bytes()
         .fold(true, |all, byte| all & matches!(byte, b' '..=b'~'))
@@ -107,7 +109,7 @@ pub(crate) enum Kind {
     Joiner,
     /// Not drawn, or changes the order of other characters.
     Hidden,
-    /// Must not be shown; the character to show instead.
+    /// Must not be shown. Has the character to show instead.
     Replaced(char),
 }
 
@@ -121,7 +123,8 @@ pub(crate) fn kind(c: char) -> Kind {
         ),
         '\x7f' => Kind::Replaced('\u{2421}'),
         '\u{80}'..='\u{9f}' => Kind::Replaced(char::REPLACEMENT_CHARACTER),
-        // Latin, Greek, Cyrillic, Chinese and Korean, without a search in the tables.
+        // A fast path for Latin, Greek, Cyrillic, Chinese and Korean, without a search in the
+        // Unicode tables.
         '\u{a1}'..='\u{ac}'
         | '\u{ae}'..='\u{2ff}'
         | '\u{370}'..='\u{482}'
@@ -136,7 +139,7 @@ pub(crate) fn kind(c: char) -> Kind {
         | '\u{fe00}'..='\u{fe0f}'
         | '\u{e0100}'..='\u{e01ef}' => Kind::Joiner,
         // Default-ignorable, but not format characters: Hangul fillers, two Khmer vowels, and code
-        // points reserved for more of them, including the tags.
+        // points reserved for more default-ignorable characters, including the tags.
         '\u{115f}'
         | '\u{1160}'
         | '\u{3164}'
@@ -171,10 +174,10 @@ pub(crate) fn kind(c: char) -> Kind {
     }
 }
 
-/// The characters before the current one. Only those that are kept count; otherwise cleaning twice
-/// would give another result than cleaning once.
+/// The state that depends on the characters before the current one. Only characters that are kept
+/// count: otherwise, cleaning twice could give a different result than cleaning once.
 #[derive(Default)]
-struct Place {
+struct Preceding {
     /// Whether the last character other than marks and joiners is visible.
     after_visible: bool,
     joiners: u8,
@@ -182,8 +185,8 @@ struct Place {
     spacing: u8,
 }
 
-impl Place {
-    /// The character to keep instead of `c`, if any.
+impl Preceding {
+    /// Returns `c` or its replacement, or `None` if `c` is removed.
     fn admit(&mut self, c: char) -> Option<char> {
         let (kept, after_visible) = match kind(c) {
             Kind::Visible => (c, true),
@@ -195,8 +198,8 @@ impl Place {
                 self.joiners += u8::from(room);
                 return room.then_some(c);
             }
-            Kind::StackedMark => return self.admit_mark(c, |place| &mut place.stacked),
-            Kind::SpacingMark => return self.admit_mark(c, |place| &mut place.spacing),
+            Kind::StackedMark => return self.admit_mark(c, |preceding| &mut preceding.stacked),
+            Kind::SpacingMark => return self.admit_mark(c, |preceding| &mut preceding.spacing),
         };
         *self = Self {
             after_visible,
@@ -222,7 +225,7 @@ mod tests {
 
     use super::*;
 
-    /// Asserts that `text` isn't changed, nor copied.
+    /// Asserts that `text` is neither changed nor copied.
     #[track_caller]
     fn stays(text: &str) {
         assert!(

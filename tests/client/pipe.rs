@@ -147,7 +147,7 @@ fn an_invalid_name_is_refused_without_connecting() {
         ("!ala", "a name begins with a letter or digit: try ala"),
         (
             "ala ola ela",
-            "a name is one word, and a group one more: try ala_ola_ela",
+            "a name is one word, and so is a group: try ala_ola_ela",
         ),
         ("admin", "\"admin\" is reserved: try another name"),
         ("exit", "\"exit\" is reserved: try another name"),
@@ -184,7 +184,7 @@ fn unsendable_lines_are_reported_and_the_others_are_sent() {
         1,
         "* welcome, ala: 2 online; /help lists the commands\n",
         "\
-error: line 2 is not sent: that line is too long: it may have 1024 bytes, send it in parts
+error: line 2 is not sent: that line is too long: the limit is 1024 bytes, so send it in parts
 error: line 3 is not sent: that line is not UTF-8: set your terminal to UTF-8
 ",
     );

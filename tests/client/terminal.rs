@@ -268,7 +268,7 @@ fn a_line_over_1024_bytes_is_refused_and_stays_editable() {
     let mut ala = Terminal::start(&[&server.address.to_string(), "-n", "ala"]);
     ala.expect("welcome");
     ala.type_line(&"x".repeat(1025));
-    ala.expect("! that line is too long: it may have 1024 bytes, send it in parts");
+    ala.expect("! that line is too long: the limit is 1024 bytes, so send it in parts");
     ala.press("\x7f");
     ala.press("\r");
     ola.expect("* ala joined");

@@ -157,7 +157,7 @@ fn a_refusal_says_what_is_wrong_with_a_name_and_what_to_try() {
     for (name, refusal) in [
         (
             "Jan Kowalski 3ID12",
-            "! a name is one word, and a group one more: try Jan_Kowalski_3ID12",
+            "! a name is one word, and so is a group: try Jan_Kowalski_3ID12",
         ),
         ("*ala", "! a name begins with a letter or digit: try ala"),
         ("-", "! a name begins with a letter or digit"),
@@ -175,11 +175,11 @@ fn a_refusal_says_what_is_wrong_with_a_name_and_what_to_try() {
         ),
         (
             "abcdefghijklmnopqrstuvwxy",
-            "! a name has 24 characters at most",
+            "! a name can have at most 24 characters",
         ),
         (
             "ala grupa_siedemnasta",
-            "! a group has 16 characters at most",
+            "! a group can have at most 16 characters",
         ),
         (
             "ala a*b",
@@ -227,7 +227,7 @@ fn unusable_lines_count_as_invalid_names() {
     client.send_bytes(b"\xff\n");
     client.expect("! that line is not UTF-8: set your terminal to UTF-8");
     client.send(&"x".repeat(1025));
-    client.expect("! that line is too long: it may have 1024 bytes, send it in parts");
+    client.expect("! that line is too long: the limit is 1024 bytes, so send it in parts");
     client.send_bytes(b"\xff\n\xff\n\xff\n");
     for _ in 0..3 {
         client.expect_start("! that line is not UTF-8");

@@ -525,9 +525,9 @@ fn unusable_lines_are_refused_and_the_connection_stays_open() {
     ala.send_bytes(format!("{longest}\r\n").as_bytes());
     ola.expect(&format!("ala: {longest}"));
     ala.send(&format!("{longest}y"));
-    ala.expect("! that line is too long: it may have 1024 bytes, send it in parts");
+    ala.expect("! that line is too long: the limit is 1024 bytes, so send it in parts");
     ala.send(&"x".repeat(60_000));
-    ala.expect("! that line is too long: it may have 1024 bytes, send it in parts");
+    ala.expect("! that line is too long: the limit is 1024 bytes, so send it in parts");
     ala.send_bytes(b"a\xff\xfeb\n");
     ala.expect("! that line is not UTF-8: set your terminal to UTF-8");
     ala.send("hi");

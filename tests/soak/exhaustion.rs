@@ -242,7 +242,7 @@ fn lines_that_never_end_are_not_buffered() {
         }
         for client in &mut clients {
             client.send("");
-            client.skip_to("! that line is too long: it may have 1024 bytes, send it in parts");
+            client.skip_to("! that line is too long: the limit is 1024 bytes, so send it in parts");
         }
     });
 }

@@ -61,7 +61,7 @@ pub(crate) fn load() -> History {
     History::new(lines, move |line| {
         if let Some(file) = &mut file
             && !line.contains('\n')
-            && commands::may_be_kept(line)
+            && commands::may_be_saved(line)
         {
             // As in `keep_name`.
             let _ = file.write_all(format!("{line}\n").as_bytes());

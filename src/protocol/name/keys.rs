@@ -1,23 +1,26 @@
-//! Comparison keys: two names with an equal key can't be in a room at once.
+//! Comparison keys: each name has two, and two names that share either can't be in a room at once.
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use unicode_security::confusable_detection::skeleton;
 
-/// The skeleton of the folded name, and that of the name as it is. Each finds pairs that the other
-/// misses: an `I` looks like an `l`, so `ALICE` matches `alice` only if it's folded first, and
-/// `ALlCE` only if it isn't. Skeletons are folded again, because they may have capitals (that of
-/// `0` is `O`).
+/// Returns two keys: the skeleton of the name without case, and the skeleton of the name as typed.
+/// Each finds pairs that the other misses. An `I` looks like an `l`, so `ALICE` matches `alice`
+/// only in the first key, and `ALlCE` only in the second. Both skeletons are folded at the end,
+/// because they may have capitals (the skeleton of `0` is `O`).
 pub(crate) fn keys(name: &str) -> [String; 2] {
-    [fold(&look(&fold(name))), fold(&look(name))]
+    [
+        fold(&name_skeleton(&fold(name))),
+        fold(&name_skeleton(name)),
+    ]
 }
 
 pub(crate) fn same(one: &[String; 2], other: &[String; 2]) -> bool {
     one.iter().zip(other).any(|(one, other)| one == other)
 }
 
-/// Removes case, much like "Default Caseless Matching" of the Unicode Standard (section 3.13): to
-/// upper case and back, so that `ß` matches `SS` and `ς` matches `Σ`. The lower-casing of RFC 8265
-/// doesn't.
+/// Folds case, much like "Default Caseless Matching" of the Unicode Standard (section 3.13):
+/// converts to upper case and then to lower case, so that `ß` matches `SS` and `ς` matches `Σ`.
+/// They don't match with the lower-casing of RFC 8265.
 fn fold(text: &str) -> String {
     text.chars()
         .flat_map(char::to_uppercase)
@@ -25,7 +28,8 @@ fn fold(text: &str) -> String {
         .collect()
 }
 
-/// Removes case and the marks on letters, which not every keyboard has: `Łukasz` becomes `lukasz`.
+/// Folds case and removes the marks on letters, which not every keyboard can type: `Łukasz` becomes
+/// `lukasz`.
 pub(crate) fn without_marks(text: &str) -> String {
     let is_mark = |c: char| c.general_category() == GeneralCategory::NonspacingMark;
     let bare = |c: char| {
@@ -38,15 +42,15 @@ pub(crate) fn without_marks(text: &str) -> String {
     fold(text).chars().map(bare).collect()
 }
 
-/// The skeleton of UTS 39, section 4, except that `m` doesn't look like `rn`: otherwise `modem` and
-/// `modern` would be the same name. No other letter of the alphabet has a skeleton of several
+/// Returns the skeleton of UTS 39, section 4, except that an `m` doesn't look like `rn`: otherwise,
+/// `modem` and `modern` would be the same name. No other ASCII letter has a skeleton of several
 /// letters.
-fn look(text: &str) -> String {
-    // A private-use character, which no name contains, stands for each m, with or without marks.
+fn name_skeleton(text: &str) -> String {
+    // Stands for each `m`, with or without marks. No name contains this private-use character.
     const M: char = '\u{e000}';
     let mut without_m = String::with_capacity(text.len());
     for c in text.chars() {
-        // The common case first.
+        // Check the common case first.
         if c.is_ascii() && c != 'm' {
             without_m.push(c);
             continue;
@@ -121,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn m_is_the_only_ascii_letter_that_looks_like_several() {
+    fn m_is_the_only_ascii_letter_that_looks_like_several_letters() {
         let several: String = ('!'..='~')
             .filter(|c| {
                 (c.is_ascii_alphanumeric() || NAME_SIGNS.contains(c))
@@ -141,7 +145,8 @@ mod tests {
         assert_different("jan-k", "jan_k");
     }
 
-    /// First names as they are given today, by language. No two are the same, and some are near.
+    /// Common first names, by language. Some look similar, but only `Ian` and `Lan` count as the
+    /// same.
     const COMMON: &[&str] = &[
         // Polish.
         "Ada Adam Adrian Agata Agnieszka Ala Alan Aleksander Aleksandra Alicja Aneta Ania Anna Antoni Artur Asia \
@@ -163,7 +168,7 @@ mod tests {
          Lisa Lola Louis Lucy Luke Lynn Mark Mary Max Megan Mia Mike Molly Neil Nell Niamh Noah Nora Oisín Oliver Olivia \
          Oscar Owen Paddy Pam Paul Peter Phil Rachel Rhys Rita Rob Ron Rory Rose Ruth Ryan Sally Sam Sarah Sean Seán Sharon \
          Sinéad Siobhán Sophie Stella Steve Sue Tara Ted Tim Tina Tom Tony Vera Will Zoe",
-        // German, Dutch and the north.
+        // German, Dutch and Nordic.
         "Anke Annika Anton Antje Björn Britta Bärbel Claus Detlef Dieter Dirk Elke Erik Ernst Franz Frauke Fritz Gerd Götz \
          Günter Günther Hans Heidi Heike Heinz Helga Ingrid Jens Jonas Jörg Jürgen Kai Karl Karin Katja Klaus Kurt Lars \
          Lasse Lotte Lutz Manfred Matthias Maren Moritz Niels Nils Otto Petra Ralf Rolf Rüdiger Sabine Silke Sören Sven \
@@ -226,8 +231,8 @@ mod tests {
          정예은 강하늘 윤아 윤서 은지 은서 지은 지원 지현 하나 하은 민지 민수 수민 수진 영희 철수 현우",
     ];
 
-    /// Real names that the letters themselves bring together: a capital I looks like an l.
-    const TOO_NEAR: &[[&str; 2]] = &[
+    /// Real names that count as the same, because a capital I looks like an l.
+    const CONFUSABLE: &[[&str; 2]] = &[
         ["Ian", "Lan"],
         ["Iola", "Lola"],
         ["Iida", "Lida"],
@@ -235,7 +240,7 @@ mod tests {
     ];
 
     #[test]
-    fn common_names_are_all_different() {
+    fn common_names_other_than_ian_and_lan_are_all_different() {
         let mut taken: HashMap<(usize, String), &str> = HashMap::new();
         let mut collisions = Vec::new();
         for raw in COMMON.iter().flat_map(|list| list.split_whitespace()) {
@@ -251,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_capital_i_makes_a_few_names_the_same() {
-        for [one, other] in TOO_NEAR {
+        for [one, other] in CONFUSABLE {
             assert_same(one, other);
         }
     }

@@ -1,7 +1,8 @@
-//! Names that can be typed and told apart, and groups.
+//! Names that can be typed and told apart, and names of groups.
 //!
-//! Names have an alphabet of their own, because PRECIS (RFC 8265) allows `*` and `:` in usernames.
-//! PRECIS gives the form that is shown; the skeletons of UTS 39 find names that look alike.
+//! The characters allowed in a name are defined here, because PRECIS (RFC 8265) allows `*` and `:`
+//! in usernames. PRECIS defines the form in which a name is shown; the skeletons of UTS 39 find
+//! names that look alike.
 
 pub(crate) mod keys;
 mod script_rules;
@@ -16,25 +17,26 @@ use thiserror::Error;
 use crate::protocol::limits::{MAX_GROUP_CHARS, MAX_NAME_BYTES, MAX_NAME_CHARS};
 use crate::protocol::name::keys::{keys, same};
 use crate::protocol::name::script_rules::{
-    GROUP_SIGNS, NAME_SIGNS, foreign, is_mark, keeps_its_order, line_sign, mark_of_another_script,
-    may_begin,
+    GROUP_SIGNS, NAME_SIGNS, first_disallowed, first_line_sign_look_alike, is_mark,
+    mark_of_another_script, may_begin, obeys_bidi_rule,
 };
 use crate::protocol::text::{Kind, Text, clean, kind};
 
-// A character has four bytes at most, so a group within its limit of characters is within that of
-// bytes.
+// A character has at most four bytes, so a group that is within its limit of characters is also
+// within its limit of bytes.
 const _: () = assert!(MAX_GROUP_CHARS * 4 <= MAX_NAME_BYTES);
 
-/// Names that would seem to speak for the room, or that a plain client could mistake for a command.
-/// Capitals are listed if one of them has a look-alike of its own: `EXlT` with an `l` looks like
-/// `EXIT`, but not like `exit`.
+/// Names that would seem to speak for the room, or that a user of a plain client could mistake for
+/// a command. The form in capitals is listed too if one of the capitals has its own look-alike:
+/// `EXlT` with an `l` looks like `EXIT`, but not like `exit`.
 const RESERVED: &[&str] = &["server", "system", "admin", "ADMIN", "exit", "EXIT"];
 
 /// A member's name: 1 to 24 letters, marks and digits of any script, `_`, `-` and `'`, at most 64
 /// bytes, beginning with a letter or digit. Nothing in it hides, reorders or ends the text around
 /// it. Clones share one allocation.
 ///
-/// `==` compares the spelling. [`Name::is_same`] tells whether a room accepts two names at once.
+/// `==` compares the spelling. If [`Name::is_same`] is true for two names, they can't be in a room
+/// at once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Name(Arc<Spelled>);
 
@@ -62,20 +64,22 @@ impl Name {
                 instead: Self::new(rest).ok(),
             });
         }
-        if let Some(c) = foreign(&spelling, NAME_SIGNS).or_else(|| line_sign(&spelling)) {
+        if let Some(c) = first_disallowed(&spelling, NAME_SIGNS)
+            .or_else(|| first_line_sign_look_alike(&spelling))
+        {
             return Err(NameError::Character(c));
         }
-        // ASCII has neither marks nor a writing direction, and these checks are slow: a whole class
-        // may join at once.
+        // Skip these checks for ASCII, which has neither marks nor right-to-left letters. They are
+        // slow, and a whole class may join at once.
         if !spelling.is_ascii() {
             if let Some(mark) = mark_of_another_script(&spelling) {
                 return Err(NameError::Mark(mark));
             }
-            if !keeps_its_order(&spelling) {
+            if !obeys_bidi_rule(&spelling) {
                 return Err(NameError::Order);
             }
             if clean(&spelling) != spelling {
-                return Err(NameError::Marks);
+                return Err(NameError::TooManyMarks);
             }
         }
         let keys = keys(&spelling);
@@ -96,22 +100,22 @@ impl Name {
         &self.0.text
     }
 
-    /// Whether the two are easily confused: they differ in case only, or look the same. This is not
-    /// transitive: `alice` is the same as `ALICE`, and `ALICE` as `ALlCE`, but not `alice` as
-    /// `ALlCE`.
+    /// Whether the two names are easily confused: they differ only in case, or look the same. This
+    /// is not transitive: `alice` is the same as `ALICE`, and `ALICE` as `ALlCE`, but not `alice`
+    /// as `ALlCE`.
     pub fn is_same(&self, other: &Self) -> bool {
         same(&self.0.keys, &other.0.keys)
     }
 
-    /// Two names are the same if their first keys are equal or their second keys are. With a map
-    /// for each, a lookup needs no loop over all members.
+    /// The comparison keys. Two names are the same if their first keys are equal or their second
+    /// keys are equal. With one map for each of the two, a lookup needs no loop over all members.
     pub fn keys(&self) -> [&str; 2] {
         let [folded, seen] = &self.0.keys;
         [folded, seen]
     }
 
     /// Another name to try: this one with `n` appended, shortened if necessary. `None` if that
-    /// isn't a name, as after Arabic digits, which can't be mixed with others (RFC 5893).
+    /// isn't a valid name: for example, Arabic digits can't be mixed with others (RFC 5893).
     pub fn with_number(&self, n: u32) -> Option<Self> {
         let number = n.to_string();
         let name = self.as_str();
@@ -137,8 +141,8 @@ impl fmt::Debug for Name {
     }
 }
 
-/// A member's group, such as a class: 1 to 16 of the characters of a name, `/` and `.`, at most
-/// 64 bytes. It identifies no one, so it may look like another.
+/// A member's group, such as a class: 1 to 16 characters, at most 64 bytes. The characters are
+/// those of a name, `/` and `.`. A group identifies no one, so it may look like another group.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Group(Text);
 
@@ -150,14 +154,14 @@ impl Group {
         if spelling.chars().count() > MAX_GROUP_CHARS {
             return Err(GroupError::TooLong);
         }
-        if let Some(c) = foreign(&spelling, GROUP_SIGNS) {
+        if let Some(c) = first_disallowed(&spelling, GROUP_SIGNS) {
             return Err(GroupError::Character(c));
         }
         if is_mark(first) {
             return Err(GroupError::Start);
         }
         if clean(&spelling) != spelling {
-            return Err(GroupError::Marks);
+            return Err(GroupError::TooManyMarks);
         }
         Ok(Self(Text::new(&spelling)))
     }
@@ -186,33 +190,34 @@ impl fmt::Debug for Group {
 /// Why a name is rejected. The message is clean text, in one short line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NameError {
-    #[error("a name has at least one character")]
+    #[error("a name needs at least one character")]
     Empty,
-    #[error("a name has {MAX_NAME_CHARS} characters at most")]
+    #[error("a name can have at most {MAX_NAME_CHARS} characters")]
     TooLong,
-    #[error("a name has {MAX_NAME_BYTES} bytes at most: try a shorter one")]
+    #[error("a name can have at most {MAX_NAME_BYTES} bytes: try a shorter one")]
     TooManyBytes,
-    /// It doesn't begin with a letter or digit. Has the rest, if that is a name.
+    /// The name doesn't begin with a letter or digit. `instead` is the rest, if that is a valid
+    /// name.
     #[error("a name begins with a letter or digit{}", suggestion(.instead))]
     Start { instead: Option<Name> },
-    /// The alphabet doesn't have this character.
+    /// This character isn't allowed in a name.
     #[error("{} cannot be in a name: letters, digits, _ - ' can", Quoted(*.0))]
     Character(char),
     /// A screen would show right-to-left letters in another order than they were typed.
     #[error(
-        "a right-to-left name begins with its letters, and has no others and one sort of digits"
+        "a right-to-left name cannot have left-to-right letters, two kinds of digits, or a digit first"
     )]
     Order,
-    /// A mark that no script writes on the letter before it.
+    /// A mark whose script differs from that of the letter before it.
     #[error(
         "the mark {} cannot be in this name: it does not belong to the letter before it",
         Quoted(*.0)
     )]
     Mark(char),
-    /// More marks on a letter than are shown.
-    #[error("a name has four marks on a letter at most")]
-    Marks,
-    /// It would speak for the room, or looks like a name that does.
+    /// A letter has more marks than can be shown.
+    #[error("a letter in a name can have at most four marks")]
+    TooManyMarks,
+    /// The name is reserved, or looks like a reserved name.
     #[error("\"{0}\" is reserved: try another name")]
     Reserved(Text),
 }
@@ -225,19 +230,19 @@ fn suggestion(name: &Option<Name>) -> String {
 /// Why a group is rejected. The message is clean text, in one short line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum GroupError {
-    #[error("a group has at least one character")]
+    #[error("a group needs at least one character")]
     Empty,
-    #[error("a group has {MAX_GROUP_CHARS} characters at most")]
+    #[error("a group can have at most {MAX_GROUP_CHARS} characters")]
     TooLong,
-    /// It begins with a mark, which would be drawn on the character before the group.
-    #[error("a group begins with a letter, a digit or a sign, not with a mark")]
+    /// The group begins with a mark, which would be drawn on the character before the group.
+    #[error("a group cannot begin with a combining mark")]
     Start,
-    /// The alphabet doesn't have this character.
+    /// This character isn't allowed in a group.
     #[error("{} cannot be in a group: letters, digits, _ - ' / . can", Quoted(*.0))]
     Character(char),
-    /// More marks on a letter than are shown.
-    #[error("a group has four marks on a letter at most")]
-    Marks,
+    /// A letter has more marks than can be shown.
+    #[error("a letter in a group can have at most four marks")]
+    TooManyMarks,
 }
 
 /// Shows a character in a message: as its code point if it's invisible or would change the text
@@ -248,7 +253,7 @@ impl fmt::Display for Quoted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match kind(self.0) {
             Kind::Visible => write!(f, "\"{}\"", self.0),
-            Kind::Blank if self.0 == ' ' => f.write_str("a blank"),
+            Kind::Blank if self.0 == ' ' => f.write_str("a space"),
             Kind::Blank
             | Kind::StackedMark
             | Kind::SpacingMark
@@ -265,8 +270,8 @@ fn normal(raw: &str) -> String {
         return raw.into();
     }
     let profile = UsernameCasePreserved::new();
-    // Neither rule can fail: every character has a narrow form and an NFC, if only itself. The
-    // callers reject an empty string.
+    // Neither rule can fail: every character has a narrow form and an NFC, which may be the
+    // character itself. The callers reject an empty string.
     profile
         .width_mapping_rule(raw)
         .and_then(|narrow| profile.normalization_rule(narrow))
@@ -335,7 +340,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_shown_form_is_composed_and_narrow() {
+    fn a_name_is_shown_in_composed_and_narrow_characters() {
         assert_eq!(name("Jose\u{301}").as_str(), "José");
         assert_eq!(name("Ａｌａ＿２").as_str(), "Ala_2");
         assert_eq!(name("ﾉｱ").as_str(), "ノア");
@@ -377,24 +382,27 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_name_has_limits_in_characters_and_bytes() {
+    fn the_length_of_a_name_is_limited_in_characters_and_bytes() {
         name(&"a".repeat(24));
-        assert_eq!(refusal(&"a".repeat(25)), "a name has 24 characters at most");
+        assert_eq!(
+            refusal(&"a".repeat(25)),
+            "a name can have at most 24 characters"
+        );
         name(&"e\u{301}".repeat(24));
         name(&"張".repeat(21));
         assert_eq!(
             refusal(&"張".repeat(22)),
-            "a name has 64 bytes at most: try a shorter one"
+            "a name can have at most 64 bytes: try a shorter one"
         );
-        assert_eq!(refusal(""), "a name has at least one character");
+        assert_eq!(refusal(""), "a name needs at least one character");
     }
 
     #[test]
-    fn a_name_has_no_more_marks_on_a_letter_than_are_shown() {
+    fn a_letter_of_a_name_has_at_most_four_marks() {
         name("x\u{301}\u{302}\u{303}\u{304}");
         assert_eq!(
             refusal("x\u{301}\u{302}\u{303}\u{304}\u{305}"),
-            "a name has four marks on a letter at most"
+            "a letter in a name can have at most four marks"
         );
     }
 
@@ -413,7 +421,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_group_may_be_a_path_and_begin_with_a_sign() {
+    fn a_group_may_be_a_path_and_begin_with_punctuation() {
         for raw in [
             "3ID12",
             "3/ID.12",
@@ -439,12 +447,12 @@ pub(crate) mod tests {
     #[test]
     fn a_group_is_refused_with_a_reason() {
         for (raw, said) in [
-            ("", "a group has at least one character"),
-            ("aaaaaaaaaaaaaaaaa", "a group has 16 characters at most"),
+            ("", "a group needs at least one character"),
             (
-                "\u{301}a",
-                "a group begins with a letter, a digit or a sign, not with a mark",
+                "aaaaaaaaaaaaaaaaa",
+                "a group can have at most 16 characters",
             ),
+            ("\u{301}a", "a group cannot begin with a combining mark"),
             (
                 "a(b",
                 "\"(\" cannot be in a group: letters, digits, _ - ' / . can",
@@ -455,7 +463,7 @@ pub(crate) mod tests {
             ),
             (
                 "x\u{301}\u{302}\u{303}\u{304}\u{305}",
-                "a group has four marks on a letter at most",
+                "a letter in a group can have at most four marks",
             ),
         ] {
             let answer = Group::new(raw).map_or_else(|error| error.to_string(), |_| String::new());

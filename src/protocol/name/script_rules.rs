@@ -1,4 +1,4 @@
-//! The characters that names may have, by script and position.
+//! Rules for the characters of a name: which are allowed, and in which position.
 
 use std::ops::RangeInclusive;
 
@@ -21,51 +21,52 @@ pub(crate) const GROUP_SIGNS: &[char] = &['_', '-', '\'', '/', '.'];
 /// Armenian `և` (`Սևակ`), Thai and Lao `ำ` and `ຳ` (`น้ำ`), Lao `ໜ` and `ໝ`.
 const EXTRA_LETTERS: &[char] = &['\u{587}', '\u{e33}', '\u{eb3}', '\u{edc}', '\u{edd}'];
 
-/// Punctuation that begins the server's lines, or that follows a name. A letter that looks like one
-/// of them (`ǃ`, U+01C3; `ː`, U+02D0) can't be in a name.
+/// Punctuation that begins a line from the server, or that follows a name in one. A letter that
+/// looks like one of them (`ǃ`, U+01C3; `ː`, U+02D0) can't be in a name.
 const LINE_SIGNS: &[char] = &['*', '!', '[', ']', ':'];
 
 /// The block "Combining Diacritical Marks".
 const ACCENTS: RangeInclusive<char> = '\u{300}'..='\u{36f}';
 
-/// The first character of `text` that is neither in the alphabet nor in `signs`.
-pub(crate) fn foreign(text: &str, signs: &[char]) -> Option<char> {
-    let stranger = text
-        .chars()
-        .find(|c| !signs.contains(c) && !is_of_the_alphabet(*c));
+/// The first character of `text` that is neither allowed by [`is_allowed`] nor in `signs`. If there
+/// is none, the first extended Arabic digit, provided that `text` also has an Arabic digit.
+pub(crate) fn first_disallowed(text: &str, signs: &[char]) -> Option<char> {
+    let disallowed = text.chars().find(|c| !signs.contains(c) && !is_allowed(*c));
     // Some Arabic and extended Arabic digits look the same, so they can't be mixed (RFC 5892,
     // appendix A.8).
     let arabic = || text.contains(|c| matches!(c, '\u{660}'..='\u{669}'));
-    stranger.or_else(|| {
+    disallowed.or_else(|| {
         text.chars()
             .find(|c| matches!(c, '\u{6f0}'..='\u{6f9}') && arabic())
     })
 }
 
-/// Whether RFC 8264 allows a letter, mark or decimal digit in identifiers.
-fn is_of_the_alphabet(c: char) -> bool {
+/// Whether `c` is a letter, mark or decimal digit that RFC 8264 allows in identifiers, or one of
+/// [`EXTRA_LETTERS`].
+fn is_allowed(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_alphanumeric();
     }
-    let of_a_word = is_letter_or_digit(c) || is_mark(c);
-    let seen = matches!(
+    let is_of_a_word = is_letter_or_digit(c) || is_mark(c);
+    let is_drawn = matches!(
         kind(c),
         Kind::Visible | Kind::StackedMark | Kind::SpacingMark
     );
-    of_a_word && seen && (is_valid_in_precis(c) || EXTRA_LETTERS.contains(&c))
+    is_of_a_word && is_drawn && (is_valid_in_precis(c) || EXTRA_LETTERS.contains(&c))
 }
 
 fn is_valid_in_precis(c: char) -> bool {
     match IdentifierClass::default().get_value_from_char(c) {
         DerivedPropertyValue::PValid | DerivedPropertyValue::SpecClassPval => true,
-        // In the alphabet, these are the Arabic digits only. `foreign` checks them.
+        // Among letters, marks and digits, only the Arabic digits are in this class.
+        // [`first_disallowed`] checks them.
         DerivedPropertyValue::ContextO => true,
         DerivedPropertyValue::ContextJ
         | DerivedPropertyValue::Disallowed
         | DerivedPropertyValue::SpecClassDis => false,
-        // The registry ends with Unicode 6.3. For later letters (Adlam, Georgian capitals, rare
-        // Chinese characters), the part of its algorithm that matters here is whether the letter
-        // has a compatibility decomposition.
+        // The registry of PRECIS ends with Unicode 6.3. For later letters (Adlam, Georgian
+        // capitals, rare Chinese characters), the only part of its algorithm that matters here is
+        // whether the letter has a compatibility decomposition.
         DerivedPropertyValue::Unassigned => {
             let letter = c.to_string();
             Nickname::new()
@@ -101,22 +102,22 @@ pub(crate) fn may_begin(c: char) -> bool {
 }
 
 fn looks_like_line_sign(c: char) -> bool {
-    // The common case first.
+    // Check the common case first.
     !c.is_ascii_alphanumeric()
         && skeleton(c.encode_utf8(&mut [0; 4])).any(|part| LINE_SIGNS.contains(&part))
 }
 
-/// The first letter that looks like one of [`LINE_SIGNS`]. Marks may look like one in their own
-/// scripts: Sanskrit names end with one (`रामः`).
-pub(crate) fn line_sign(name: &str) -> Option<char> {
+/// The first letter that looks like one of [`LINE_SIGNS`]. Marks that look like one are allowed,
+/// because some scripts need them: many Sanskrit names end with such a mark (`रामः`).
+pub(crate) fn first_line_sign_look_alike(name: &str) -> Option<char> {
     name.chars()
         .find(|c| is_letter_or_digit(*c) && looks_like_line_sign(*c))
 }
 
 /// The first mark whose script differs from that of the letter before it (script extensions, UAX
-/// 24). Many fonts draw nothing for such a mark, so the name would look like one without it. Of the
-/// marks without a script, the [`ACCENTS`] may follow any letter; the others are for phonetics,
-/// symbols and music.
+/// 24). Many fonts draw nothing for such a mark, so the name would look the same without it. Among
+/// the marks without a script, only the [`ACCENTS`] may follow any letter; the others, for
+/// phonetics, symbols and music, may follow none.
 pub(crate) fn mark_of_another_script(name: &str) -> Option<char> {
     let mut base = None;
     name.chars().find(|c| {
@@ -136,11 +137,11 @@ pub(crate) fn mark_of_another_script(name: &str) -> Option<char> {
 
 /// Checks the bidi rule of RFC 5893, so that names that differ don't look the same.
 ///
-/// The rule also requires a letter or digit at the end. Punctuation is allowed there too, as in
-/// Hebrew `ג'ורג'`, because it can't be at the beginning. Vowel points and other marks are allowed
-/// after any letter (section 2, rules 2 and 3); the crate allows them only at the end, so they are
-/// removed first.
-pub(crate) fn keeps_its_order(name: &str) -> bool {
+/// The rule also requires a letter or digit at the end. Here, a name may also end with punctuation,
+/// as in Hebrew `ג'ורג'`, because it can't begin with it. The RFC allows vowel points and other
+/// marks after any letter (section 2, rules 2 and 3), but the `precis_profiles` crate allows them
+/// only at the end, so they are removed before the check.
+pub(crate) fn obeys_bidi_rule(name: &str) -> bool {
     let is_mark = |c: &char| c.general_category() == GeneralCategory::NonspacingMark;
     let unmarked: String = name.chars().filter(|c| !is_mark(c)).collect();
     UsernameCasePreserved::new()
@@ -184,11 +185,11 @@ mod tests {
     }
 
     #[test]
-    fn other_characters_are_named_in_the_error() {
+    fn a_character_that_is_not_allowed_is_named_in_the_error() {
         for (raw, what) in [
             ("a@b", "\"@\""),
             ("a:b", "\":\""),
-            ("a b", "a blank"),
+            ("a b", "a space"),
             ("a/b", "\"/\""),
             ("a.b", "\".\""),
             ("a\u{202e}b", "U+202E"),
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_follows_a_letter_of_its_own_script() {
+    fn a_mark_must_follow_a_letter_of_its_own_script() {
         for raw in [
             "x\u{301}",
             "X\u{32d}",
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_to_left_name_has_only_one_order_on_a_screen() {
+    fn a_right_to_left_name_is_shown_in_only_one_order() {
         name("אב1");
         for raw in ["1אב", "abאב", "אבab", "א1٣"] {
             assert!(
