@@ -1,4 +1,4 @@
-//! The configuration of a client, checked.
+//! The client's validated configuration.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -13,9 +13,9 @@ pub struct Config {
     pub server: Address,
     /// `NAME` or `NAME GROUP`. If there is none, the client asks.
     pub name: Option<String>,
-    /// The group to use if the name comes without one.
+    /// The group to use if none is given with the name.
     pub group: Option<Group>,
-    /// The room's password. It has no control characters, which could end its line.
+    /// The room's password, without control characters: one could end the line that sends it.
     pub password: Option<String>,
     pub color: Color,
     /// Whether to reconnect after the connection is lost.
@@ -26,7 +26,7 @@ pub struct Config {
     pub window: Option<usize>,
     /// Whether the client runs in a launcher's pane, which outlives it.
     pub in_pane: bool,
-    /// How long the server may take to answer a message.
+    /// How long the server may take to echo a message.
     pub answer_time: Duration,
 }
 
@@ -41,7 +41,7 @@ impl TryFrom<ClientArgs> for Config {
             .iter()
             .any(|password| password.contains(char::is_control))
         {
-            return Err("a password is one line, without control characters".into());
+            return Err("a password cannot contain line breaks or other control characters".into());
         }
         Ok(Self {
             server,

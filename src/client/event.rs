@@ -20,27 +20,27 @@ use crate::tty::raw_mode;
 /// An event for the main thread. All but [`ClientEvent::Entered`] are posted by other threads.
 pub(crate) enum ClientEvent {
     Stdin(StdinEvent),
-    /// A key, paste, resize or change of focus, in the full-screen UI.
+    /// A key, paste, resize or change of focus in the terminal UI.
     Terminal(TerminalInput),
-    /// The user pressed Enter in the full-screen UI.
+    /// The user pressed Enter in the terminal UI.
     Entered,
-    /// The terminal sends nothing more.
+    /// The terminal is gone: no more input follows.
     TerminalGone,
     /// A login attempt is over.
     Login(LoginReply),
     Received(Received),
     Disconnected(Disconnect),
-    /// Wakes the main thread, which then finds a [`LeaveRequest`].
+    /// Wakes the main thread, which then checks its [`LeaveRequest`].
     Leave,
 }
 
 /// The result of reading stdin.
 pub(crate) enum StdinEvent {
-    /// The line that was asked for.
+    /// The line that the main thread requested.
     Line(String),
     /// The line with this number cannot be sent.
     Unsendable(u64, LineError),
-    /// Stdin ended, or a line asked to leave. In a chat, everything before has been sent.
+    /// Stdin ended, or a line asked to leave. While chatting, all earlier lines have been sent.
     Over,
     Failed(io::Error),
 }
@@ -48,19 +48,19 @@ pub(crate) enum StdinEvent {
 /// The result of one login attempt.
 pub(crate) enum LoginReply {
     Joined(Box<Welcome>, Connection),
-    /// The server rejects the login, and would accept another one.
+    /// The server rejected this login, but would accept another attempt.
     Rejected(Rejection),
     /// There is no server, or it rejects every login.
     Failed(Error),
 }
 
-/// The part of a login that has to change.
+/// The part of a rejected login that must change for the next attempt.
 pub(crate) enum Rejection {
     /// The name, with the server's reason.
     Name(Text),
     PasswordMissing,
     PasswordWrong,
-    /// The place to resume no longer exists.
+    /// The resume point: the server cannot resume the session.
     Resume,
 }
 
@@ -77,17 +77,17 @@ pub(crate) enum Disconnect {
 pub(crate) enum Stop {
     /// The user asked to leave, or the terminal or the reader of stdout is gone.
     Leave,
-    /// The connection is lost, and a new one may succeed.
+    /// The connection is lost. Reconnecting may succeed.
     Lost(Lost),
-    /// The operator kicked the user. Only the user decides whether to come back.
+    /// The operator kicked the user. The client does not reconnect on its own.
     Kicked(Lost),
-    /// The server announced that it shuts down, and did.
+    /// The server announced that it was shutting down, and then closed the connection.
     ShutDown,
     /// An error that another connection would not fix.
     Failed(Error),
 }
 
-/// How a connection was lost.
+/// A description of a lost connection, for the user.
 pub(crate) struct Lost {
     pub(crate) reason: String,
     /// A suggestion for the user.
@@ -105,7 +105,7 @@ impl Stop {
 
     pub(crate) fn cannot_write_stdout(error: io::Error) -> Self {
         match error.kind() {
-            // As in `chat-client | head`: the reader has seen enough.
+            // The reader of the pipe has seen enough, as in `chat-client | head`.
             io::ErrorKind::BrokenPipe => Self::Leave,
             _ => Self::Failed(Error::new(error).context("cannot write to stdout")),
         }
@@ -127,15 +127,16 @@ impl LeaveRequest {
         }
     }
 
-    /// Asks the main thread to leave, without blocking. The process exits after [`EXIT_TIMEOUT`] in
-    /// any case, and at once on a second request.
+    /// Asks the main thread to leave, without blocking. If the process is still running after
+    /// [`EXIT_TIMEOUT`], it exits anyway. A second request exits at once.
     pub(crate) fn make(&self) {
         if self.is_made.swap(true, Ordering::SeqCst) {
             raw_mode::exit(0);
         }
         // If the queue is full, the main thread is awake and sees the flag.
         let _ = self.post.try_send(ClientEvent::Leave);
-        // Never joined: it ends with the process. If it cannot start, a second signal still works.
+        // Never joined: the thread ends with the process. If it cannot be started, a second request
+        // still ends the process.
         let _ = Builder::new().name("exit-timeout".into()).spawn(|| {
             thread::sleep(EXIT_TIMEOUT);
             raw_mode::exit(0)

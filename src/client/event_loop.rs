@@ -16,7 +16,7 @@ use crate::protocol::json::Received;
 use crate::tty::editor::Purpose;
 use crate::tty::raw_mode::RawMode;
 
-/// How long a server may take to close the connection of a user who leaves.
+/// How long to wait for the server to close the connection after the user leaves.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) struct EventLoop {
@@ -24,10 +24,11 @@ pub(crate) struct EventLoop {
     /// Whether stdin is a terminal, so that the user can answer questions.
     pub(crate) is_interactive: bool,
     pub(crate) leave_request: LeaveRequest,
-    /// For the threads that post events.
+    /// Cloned for each thread that posts events.
     pub(crate) post: SyncSender<ClientEvent>,
     events: Receiver<ClientEvent>,
-    /// Whether [`ClientEvent::Disconnected`] has come for the current connection. It comes once.
+    /// Whether [`ClientEvent::Disconnected`] was received for the current connection. It is posted
+    /// once per connection.
     pub(crate) is_disconnected: bool,
 }
 
@@ -48,7 +49,7 @@ impl EventLoop {
         }
     }
 
-    /// The next event. Everything to show is on the screen before this blocks.
+    /// Returns the next event. Before this blocks, all pending output is on the screen.
     pub(crate) fn next(&mut self) -> Result<ClientEvent, Stop> {
         loop {
             if let Some(event) = self.next_until(None)? {
@@ -57,7 +58,7 @@ impl EventLoop {
         }
     }
 
-    /// The next event, or `None` if there is none until `deadline`.
+    /// Returns the next event, or `None` if there is none by `deadline`.
     pub(crate) fn next_until(
         &mut self,
         deadline: Option<Instant>,
@@ -90,8 +91,8 @@ impl EventLoop {
         }
     }
 
-    /// Takes an event, or shows what is pending and waits: until `deadline`, or until there is
-    /// something to draw.
+    /// Returns a waiting event at once. If there is none, shows all pending output, and waits until
+    /// an event arrives, `deadline` has passed, or it is time to draw.
     fn poll(&mut self, deadline: Option<Instant>) -> Result<Option<ClientEvent>, Stop> {
         if let Ok(event) = self.events.try_recv() {
             return Ok(Some(event));
@@ -105,8 +106,8 @@ impl EventLoop {
         })
     }
 
-    /// Waits until the connection is over, for [`CLOSE_TIMEOUT`] at most. Events that still
-    /// arrive are not shown.
+    /// Waits up to [`CLOSE_TIMEOUT`] for the connection to end. Events that arrive meanwhile are
+    /// not shown.
     pub(crate) fn wait_for_disconnect(&mut self, mut on_received: impl FnMut(&Received)) {
         let deadline = Instant::now() + CLOSE_TIMEOUT;
         while !self.is_disconnected {
@@ -134,7 +135,7 @@ impl EventLoop {
         }
     }
 
-    /// Waits while there is no connection.
+    /// Waits for `time` while there is no connection, and handles the lines that the user enters.
     pub(crate) fn pause(&mut self, time: Duration) -> Result<(), Stop> {
         let deadline = Instant::now() + time;
         while let Some(event) = self.next_until(Some(deadline))? {
@@ -143,7 +144,8 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Handles an entered line. Other events belong to a connection that is lost.
+    /// Handles a line that is entered while there is no connection. Other events are left over from
+    /// the lost connection, and are ignored.
     fn handle_offline(&mut self, event: &ClientEvent) -> Result<(), Stop> {
         if let (ClientEvent::Entered, Ui::Tui(tui)) = (event, &mut self.ui)
             && tui.submit_offline()
@@ -153,7 +155,8 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Asks on a terminal, and takes the next line in any case; `None` at the end of the input.
+    /// Asks the user a question and returns the answer, or `None` at the end of the input. If stdin
+    /// is not a terminal, only reads the next line.
     pub(crate) fn ask(&mut self, question: &str, purpose: Purpose) -> Result<Option<String>, Stop> {
         self.ui.set_status(None);
         if let Ui::Tui(tui) = &mut self.ui {
@@ -193,7 +196,7 @@ impl EventLoop {
 
     fn read_line(&mut self) -> Result<StdinEvent, Stop> {
         if let Ui::Plain(_, stdin) = &self.ui {
-            // The thread that reads stdin outlives this one.
+            // Cannot fail: the thread that reads stdin outlives this one.
             let _ = stdin.send(StdinRequest::ReadLine);
         }
         loop {
@@ -203,15 +206,16 @@ impl EventLoop {
         }
     }
 
-    /// Moves to a new line, as the terminal has echoed something without a line ending, such as
-    /// `^C`.
+    /// Moves to a new line, because the terminal may have echoed `^C` or the like without a line
+    /// ending.
     fn end_prompt(&mut self) {
         if let (Ui::Plain(plain, _), true) = (&mut self.ui, self.is_interactive) {
             plain.end_prompt();
         }
     }
 
-    /// Shows why an answer is rejected. Only a user on a terminal can give another one.
+    /// Shows why an answer is rejected. Fails if stdin is not a terminal, so that there cannot be
+    /// another answer.
     pub(crate) fn reject(&mut self, reason: &impl Display) -> Result<(), Stop> {
         if self.is_interactive {
             self.ui.show_error(reason);
@@ -221,7 +225,7 @@ impl EventLoop {
         }
     }
 
-    /// Keeps a window that closes with its client open until the user has read why the client ends.
+    /// Waits until the user has read why the client is exiting: its window closes when it exits.
     pub(crate) fn keep_window_open(&mut self) {
         let question = "press Enter to close this window ";
         match &mut self.ui {

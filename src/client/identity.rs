@@ -3,7 +3,7 @@
 use crate::protocol::event::{Event, MemberId, Welcome};
 use crate::protocol::text::Text;
 
-/// The member that this client is. The formatter holds the only copy.
+/// This client's member ID and name. The formatter holds the only copy.
 pub struct OwnIdentity {
     pub id: MemberId,
     pub name: Text,
@@ -17,7 +17,7 @@ impl OwnIdentity {
         }
     }
 
-    /// Takes a new name over from a rename of this member.
+    /// Updates the name if `event` renames this member.
     pub fn follow(&mut self, event: &Event) {
         if let Event::Renamed { id, to, .. } = event
             && *id == self.id
@@ -26,7 +26,7 @@ impl OwnIdentity {
         }
     }
 
-    /// Whether `text` has the name in it, as a word, in upper or lower case.
+    /// Whether `text` contains the name as a whole word, ignoring case.
     pub fn is_mentioned_in(&self, text: &Text) -> bool {
         let name = self.name.as_str().to_lowercase();
         let text = text.as_str().to_lowercase();
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_is_a_mention_as_a_word_in_any_case() {
+    fn a_mention_is_the_name_as_a_whole_word_in_any_case() {
         for text in ["ala", "ALA!", "hi ala, you", "@ala", "ala's"] {
             assert!(ala().is_mentioned_in(&Text::new(text)), "{text}");
         }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_rename_the_new_name_is_a_mention() {
+    fn after_a_rename_only_the_new_name_is_a_mention() {
         let mut own = ala();
         own.follow(&Event::Renamed {
             id: MemberId(7),

@@ -1,34 +1,35 @@
 //! The terminal client: joins a room, sends what the user types, and shows what others say.
 //!
 //! ```text
-//!   keys ─── ahead ───► main ───► send ────────────► socket   full-screen UI
+//!   keys ─── ahead ───► main ───► send ────────────► socket   terminal UI
 //!                        │ ▲
 //!   stdout ◄─────────────┘ └───── receive ◄───────── socket
 //!
-//!   stdin ─── input ────────────────────────────────► socket   plain lines, as in a pipe
+//!   stdin ─── input ────────────────────────────────► socket   plain UI, as for a pipe
 //!               │ events
 //!               ▼
 //!   stdout ◄── main ◄── receive ◄──────────────────── socket
 //! ```
 //!
-//! The main thread decides, and it alone writes to the screen. `receive` connects, logs in, and
-//! posts what the server sends. A server that reads slowly blocks only `send` or `input`. All
-//! events for the main thread, including those of signals and of the launcher, wait in one bounded
-//! queue, so a terminal that takes no output slows the server down.
+//! The main thread makes all decisions, and only it writes to the screen. `receive` connects, logs
+//! in, and posts what the server sends. A server that reads slowly blocks only `send` or `input`.
+//! All events for the main thread, including those of signals and of the launcher, wait in one
+//! bounded queue, so a terminal that takes no output slows the server down.
 //!
-//! Imports point down this list, and from a `mod.rs` to its folder:
+//! Each file imports only from its own row and the rows below it; a `mod.rs` also imports from its
+//! folder:
 //!
 //! | files | task |
 //! |---|---|
-//! | `mod.rs` | start, exit, one connection after the other |
+//! | `mod.rs` | start, exit, the loop over connections |
 //! | `session/` | login, chat, draining, reconnecting |
 //! | `event_loop.rs` | waiting for events, asking questions |
-//! | `ui/` | `plain.rs` and `tui.rs` show the lines that `format.rs` makes of events |
+//! | `ui/` | `format.rs` turns events into lines, `plain.rs` and `tui.rs` show them |
 //! | `net/stdin.rs`, `net/send_queue.rs`, `net/receive.rs` | the threads that read and write |
-//! | `event.rs`, `config.rs` | what they tell the main thread; the options |
-//! | `identity.rs` | who this client is |
+//! | `event.rs`, `config.rs` | events for the main thread; the options |
+//! | `identity.rs` | this client's member ID and name |
 //! | `net/in_flight.rs` | messages in flight |
-//! | `net/connection.rs`, `net/address.rs` | the socket, addresses |
+//! | `net/connection.rs`, `net/address.rs`, `ui/terminal.rs` | the socket, addresses, keys |
 
 mod config;
 mod event;
@@ -58,13 +59,14 @@ use crate::control_socket::ControlConnection;
 use crate::os;
 use crate::tty::raw_mode;
 
-/// Events that may wait for the main thread. Few, as each may hold a line of the largest size.
+/// Most events that may wait for the main thread. The limit is small because each event may hold a
+/// line of maximum length.
 const MAX_WAITING: usize = 16;
 
 /// Runs a client until its user leaves or its room is gone. Reports failures to the user.
 ///
-/// Called from the main thread before others are started, and once per process, since it handles
-/// the process's signals.
+/// Called once per process, from the main thread and before other threads start, because it sets
+/// the process's signal handlers.
 pub fn run(config: Config) -> ExitCode {
     let color = config.color;
     match Client::start(config) {
@@ -85,15 +87,18 @@ struct Client {
 
 impl Client {
     fn start(config: Config) -> Result<Self, Error> {
-        // Without the thread that panics, the others would wait forever.
+        // If a thread panicked and the process went on, the other threads would wait for it
+        // forever.
         raw_mode::restore_on_panic(|| process::exit(101));
         let (post, events) = mpsc::sync_channel(MAX_WAITING);
         let leave_request = LeaveRequest::new(post.clone());
-        // First of all, as the launcher waits for it, and before another thread exists.
+        // The launcher is waiting for this connection, so open it first, before another thread
+        // exists.
         let control = match &config.control_socket {
             None => None,
             Some(name) => {
-                // `nohup` is not meant for this window: closing it must end the client.
+                // A `nohup` of the launcher must not affect its windows: closing one ends its
+                // client.
                 os::allow_hangup();
                 let request = leave_request.clone();
                 let control = ControlConnection::open(name, move || request.make());
@@ -115,7 +120,7 @@ impl Client {
         match self.join_and_chat() {
             Ok(()) | Err(Stop::Leave | Stop::ShutDown) if self.room.has_unsent => ExitCode::FAILURE,
             Ok(()) | Err(Stop::Leave | Stop::ShutDown) => ExitCode::SUCCESS,
-            // The pane shows how to restart the client.
+            // Leave out the advice: the pane itself shows how to restart the client.
             Err(Stop::Lost(lost) | Stop::Kicked(lost)) if self.config.in_pane => {
                 self.fail(&lost.reason)
             }

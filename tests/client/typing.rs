@@ -336,7 +336,7 @@ fn the_name_a_refusal_suggests_is_offered_and_enter_accepts_it() {
     other.expect("name, and group if you like:");
     // This refusal suggests no name.
     other.type_keys("/help\r");
-    other.expect("! that is for members: type your name first");
+    other.expect("! that command is for members: type your name first");
     other.type_keys("jan 3ID12\r");
     other.expect("! the name jan is taken: try jan2");
     other.expect("name, and group if you like [jan2 3ID12]:");

@@ -1,4 +1,4 @@
-//! The address of a server, in all the forms that a user may type.
+//! Parses the address of a server, in every form that a user may type.
 
 use std::net::Ipv6Addr;
 
@@ -15,35 +15,35 @@ pub struct Address {
 
 impl Address {
     /// Parses `HOST`, `HOST:PORT`, `[::1]`, `[::1]:PORT`, `::1` or a port alone from `place`.
-    /// `apart` is a port given as the next argument, `option` one given with `-p`.
+    /// `argument` is a port given as a separate argument, and `option` is a port given with `-p`.
     ///
     /// # Errors
     /// A message for the user: two ports, an invalid port, or no host.
     pub fn parse(
         place: Option<&str>,
-        apart: Option<u16>,
+        argument: Option<u16>,
         option: Option<u16>,
     ) -> Result<Self, String> {
         let (host, inner) = match place {
             None => ("localhost", None),
             Some(place) => split(place)?,
         };
-        let port = match (option, inner, apart) {
-            // The order on the command line is unknown, so the message names the option.
+        let port = match (option, inner, argument) {
+            // The message names the option, because the order on the command line is unknown here.
             (Some(option), Some(other), _) | (Some(option), None, Some(other)) => {
                 return Err(format!(
                     "two ports, -p {option} and {other}: leave one of them out"
                 ));
             }
-            (None, Some(inner), Some(apart)) => {
+            (None, Some(inner), Some(argument)) => {
                 return Err(format!(
-                    "two ports, {inner} and {apart}: leave one of them out"
+                    "two ports, {inner} and {argument}: leave one of them out"
                 ));
             }
-            (option, inner, apart) => option.or(inner).or(apart).unwrap_or(DEFAULT_PORT),
+            (option, inner, argument) => option.or(inner).or(argument).unwrap_or(DEFAULT_PORT),
         };
         if port == 0 {
-            return Err("port 0 cannot be connected to: give the server's port".into());
+            return Err("cannot connect to port 0: give the server's port".into());
         }
         Ok(Self {
             host: host.into(),
@@ -61,7 +61,11 @@ fn split(place: &str) -> Result<(&str, Option<u16>), String> {
         match rest.split_once(']') {
             Some((host, "")) => (host, None),
             Some((host, after)) if after.starts_with(':') => (host, Some(&after[1..])),
-            Some(_) | None => return Err(format!("`{place}` is not like [::1]:9999")),
+            Some(_) | None => {
+                return Err(format!(
+                    "`{place}` is not an address: IPv6 with a port looks like [::1]:9999"
+                ));
+            }
         }
     } else if is_ipv6(place) {
         (place, None)
@@ -79,7 +83,8 @@ fn split(place: &str) -> Result<(&str, Option<u16>), String> {
     Ok((host, port.map(parse_port).transpose()?))
 }
 
-/// Accepts a link-local address with its interface, as in `fe80::1%eth0` (RFC 4007, section 11).
+/// Also accepts a link-local address with its interface, as in `fe80::1%eth0` (RFC 4007, section
+/// 11).
 fn is_ipv6(place: &str) -> bool {
     let address = place.split_once('%').map_or(place, |(address, _)| address);
     address.parse::<Ipv6Addr>().is_ok()
@@ -142,8 +147,8 @@ mod tests {
             (Some("host:"), None, "`` is not a port"),
             (Some("host:x"), None, "`x` is not a port"),
             (Some("host:1:2"), None, "`1:2` is not a port"),
-            (Some("[::1"), None, "not like"),
-            (Some("[::1]80"), None, "not like"),
+            (Some("[::1"), None, "looks like"),
+            (Some("[::1]80"), None, "looks like"),
             (Some(""), None, "no host"),
             (Some(":80"), None, "no host"),
             (Some("[]:80"), None, "no host"),

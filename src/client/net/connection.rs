@@ -9,10 +9,10 @@ use anyhow::{Error, Result, anyhow};
 
 use crate::client::net::address::Address;
 
-/// How long each address has to answer.
+/// How long to wait for each address to accept.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The sending side of a connection, after the login. A clone is the same connection.
+/// The sending side of a connection, after the login. Clones share the connection.
 #[derive(Clone)]
 pub(crate) struct Connection(Arc<TcpStream>);
 
@@ -21,7 +21,7 @@ impl Connection {
         Self(socket)
     }
 
-    /// Sends a line. Blocks while the server does not read, until [`Connection::close`].
+    /// Sends a line. Blocks while the server does not read; [`Connection::close`] ends this.
     ///
     /// # Errors
     /// The connection is over.
@@ -29,13 +29,14 @@ impl Connection {
         (&*self.0).write_all(format!("{line}\n").as_bytes())
     }
 
-    /// Closes the sending side. The server handles all that was sent, and closes the connection.
+    /// Closes the sending side. The server handles all lines sent so far, and then closes the
+    /// connection.
     pub(crate) fn finish(&self) {
-        // It fails if the connection is over.
+        // Fails only if the connection is over already.
         let _ = self.0.shutdown(Shutdown::Write);
     }
 
-    /// Closes the connection, and so ends the threads that it blocks.
+    /// Closes the connection. This ends the threads that are blocked on it.
     pub(crate) fn close(&self) {
         let _ = self.0.shutdown(Shutdown::Both);
     }
@@ -49,7 +50,7 @@ pub(crate) fn connect(server: &Address) -> Result<(TcpStream, SocketAddr)> {
     let Address { host, port } = server;
     let addresses: Vec<SocketAddr> = match (host.as_str(), *port).to_socket_addrs() {
         Ok(addresses) => addresses.collect(),
-        // It is this machine, even if no hosts file says so (RFC 6761, section 6.3).
+        // `localhost` is this machine, even if no hosts file says so (RFC 6761, section 6.3).
         Err(_) if host == "localhost" => vec![
             (Ipv6Addr::LOCALHOST, *port).into(),
             (Ipv4Addr::LOCALHOST, *port).into(),
@@ -65,7 +66,7 @@ pub(crate) fn connect(server: &Address) -> Result<(TcpStream, SocketAddr)> {
 fn connect_to_any(addresses: impl Iterator<Item = SocketAddr>) -> Result<(TcpStream, SocketAddr)> {
     let mut tried: Vec<(SocketAddr, String)> = Vec::new();
     for address in addresses {
-        // A resolver may return an address twice.
+        // A resolver may return the same address twice.
         if tried.iter().any(|(before, _)| *before == address) {
             continue;
         }

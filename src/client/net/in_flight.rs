@@ -1,4 +1,4 @@
-//! Messages in flight: sent, or about to be, and not yet echoed by the server.
+//! Messages in flight: sent or about to be sent, and not yet echoed by the server.
 //!
 //! The server echoes messages in the order in which they were sent. It drops a client that reads
 //! these echoes more slowly than it sends, so piped input waits while too much is in flight.
@@ -13,28 +13,29 @@ use crate::protocol::request::{Format, Request};
 use crate::protocol::text::Text;
 use crate::sync::{Condvar, Mutex};
 
-/// Bytes of echoes in flight at most, for piped input: half of the backlog that `chat-server`
-/// grants a client, since other members send too. A smaller limit would limit throughput, as one
-/// round trip carries at most this much.
+/// Most bytes of echoes in flight for piped input: half of the backlog that `chat-server` allows a
+/// client, because other members' messages need space too. A smaller limit would lower throughput,
+/// because one round trip carries at most this many bytes.
 const MAX_BYTES: usize = 256 * 1024;
 
 /// Most bytes of an echo besides its text: names of at most 64 bytes, numbers, the time.
 const MAX_OVERHEAD: usize = 200;
 
-/// The messages in flight on one connection. A clone shares them.
+/// The messages in flight on one connection. Clones share them.
 #[derive(Clone)]
 pub(crate) struct InFlight(Arc<(Mutex<State>, Condvar)>);
 
 struct State {
-    /// This client, which the server names as the author of the echoes.
+    /// This client's member ID. The echoes have it as their author.
     author: MemberId,
     /// In the order in which they were sent.
     messages: VecDeque<Unacked>,
-    /// How many of them, from the front, were sent over an earlier connection.
+    /// How many messages at the front were sent over an earlier connection.
     old: usize,
-    /// Upper limit for the bytes of their echoes.
+    /// Upper bound for the total size of all echoes in flight.
     bytes: usize,
-    /// When the server last sent something, or the first of the messages was sent.
+    /// When the server last sent something, or when `messages` last stopped being empty, whichever
+    /// is later.
     active_at: Instant,
     is_closed: bool,
 }
@@ -43,14 +44,15 @@ struct State {
 pub(crate) struct Unacked {
     pub(crate) text: Text,
     pub(crate) is_private: bool,
-    /// The member that this client was when it sent the message.
+    /// This client's member ID when it sent the message.
     author: MemberId,
     sent_at: Instant,
     echo_bytes: usize,
 }
 
 impl InFlight {
-    /// `old` are the messages left from an earlier connection, which a replay may still echo.
+    /// `old` has the messages that were still in flight when an earlier connection ended. A replay
+    /// may still echo them.
     pub(crate) fn new(author: MemberId, old: VecDeque<Unacked>) -> Self {
         let state = State {
             author,
@@ -63,7 +65,7 @@ impl InFlight {
         Self(Arc::new((Mutex::new(state), Condvar::new())))
     }
 
-    /// Adds a line that is sent, if it is a message.
+    /// Adds a line that is sent, unless it is a command without an echo.
     pub(crate) fn push(&self, line: &str) {
         let request = Request::parse(line, Format::Json);
         let Some((text, is_private)) = request.ok().and_then(Request::echo) else {
@@ -74,7 +76,7 @@ impl InFlight {
         if state.messages.is_empty() {
             state.active_at = sent_at;
         }
-        // JSON escapes a quotation mark or a backslash with a second byte.
+        // At most twice the line: JSON escapes a quotation mark or a backslash with a second byte.
         let echo_bytes = 2 * line.len() + MAX_OVERHEAD;
         state.bytes += echo_bytes;
         let author = state.author;
@@ -88,7 +90,7 @@ impl InFlight {
     }
 
     /// Adds a line before it is sent, and blocks while too much is in flight. Returns whether the
-    /// connection is still up; a line that is not sent stays counted.
+    /// connection is still up. If it is not, the line is still counted as in flight.
     pub(crate) fn push_and_wait(&self, line: &str) -> bool {
         self.push(line);
         let (_, changed) = &*self.0;
@@ -98,8 +100,8 @@ impl InFlight {
         !state.is_closed
     }
 
-    /// Removes the messages that `received` acknowledges: the one that it echoes, and those before
-    /// it.
+    /// Removes the messages that `received` acknowledges: the message that it echoes, and all
+    /// before that one.
     pub(crate) fn acknowledge(&self, received: &Received) {
         let mut state = self.0.0.lock();
         state.active_at = Instant::now();
@@ -115,22 +117,23 @@ impl InFlight {
         }
     }
 
-    /// How many messages of this connection are in flight, and when the first of them was sent.
+    /// Returns how many messages of this connection are in flight and when the first was sent, or
+    /// `None` if there are none.
     pub(crate) fn pending(&self) -> Option<(u64, Instant)> {
         let state = self.0.0.lock();
         let first = state.messages.get(state.old)?;
         Some(((state.messages.len() - state.old) as u64, first.sent_at))
     }
 
-    /// Since when the server has been silent although it owes an echo. A server that reads slowly
-    /// is not silent: it echoes line by line.
+    /// Returns when the server's silence began, or `None` if no echo is due. A slow server is not
+    /// silent: it echoes line by line.
     pub(crate) fn silent_since(&self) -> Option<Instant> {
         let state = self.0.0.lock();
         (!state.messages.is_empty()).then_some(state.active_at)
     }
 
-    /// Removes the messages of an earlier connection. Called after the replay, which echoes all of
-    /// them that arrived: the rest is lost.
+    /// Removes and returns the lost messages of an earlier connection. Called after the replay,
+    /// which has echoed all messages that reached the server: the others are lost.
     pub(crate) fn take_lost(&self) -> VecDeque<Unacked> {
         let mut state = self.0.0.lock();
         let old = std::mem::take(&mut state.old);
@@ -139,14 +142,14 @@ impl InFlight {
         lost
     }
 
-    /// Removes all messages, after the end of the connection.
+    /// Removes and returns all messages. Called after the connection has ended.
     pub(crate) fn take_all(&self) -> VecDeque<Unacked> {
         let mut state = self.0.0.lock();
         (state.old, state.bytes) = (0, 0);
         std::mem::take(&mut state.messages)
     }
 
-    /// Wakes [`InFlight::push_and_wait`], as the connection is over. The messages stay counted.
+    /// Wakes [`InFlight::push_and_wait`], because the connection is over. The messages are kept.
     pub(crate) fn close(&self) {
         self.0.0.lock().is_closed = true;
         self.0.1.notify_one();
@@ -154,7 +157,7 @@ impl InFlight {
 }
 
 impl State {
-    /// The index of the last message that `received` acknowledges.
+    /// Returns the index of the last message that `received` acknowledges.
     fn acknowledged_by(&self, received: &Received) -> Option<usize> {
         match received {
             Received::Record(record, replay) => {
@@ -162,7 +165,7 @@ impl State {
                 let is_own = |message: &Unacked| !message.is_private && message.author == author;
                 let echoed = self.echoed(record.event.text()?, is_own);
                 if *replay {
-                    // The replay ends before this connection's first message.
+                    // A replay contains no messages of this connection.
                     echoed.filter(|index| *index < self.old)
                 } else {
                     echoed.or_else(|| self.first(is_own))
@@ -173,8 +176,8 @@ impl State {
                 let echoed = self.echoed(text, is_private);
                 echoed.or_else(|| self.first(is_private))
             }
-            // A private message that cannot be delivered is answered by an error. Public ones never
-            // are.
+            // The server answers a private message with an error if it cannot deliver it. It never
+            // answers a public message with an error.
             Received::Answer(Answer::Error(_)) => {
                 let first = self.messages.front().filter(|_| self.old == 0);
                 first.is_some_and(|first| first.is_private).then_some(0)
@@ -188,8 +191,8 @@ impl State {
         messages.position(|message| matches(message) && message.text == *text)
     }
 
-    /// The first message of this connection that matches: a server of another version may clean
-    /// texts differently, but still echoes in order.
+    /// Returns the first message of this connection that matches, whatever its text. A server of
+    /// another version may clean text differently, but still echoes in order.
     fn first(&self, matches: impl Fn(&Unacked) -> bool) -> Option<usize> {
         let mut new = self.messages.iter().skip(self.old);
         new.position(matches).map(|index| index + self.old)
@@ -206,7 +209,7 @@ mod tests {
 
     const OWN: MemberId = MemberId(7);
 
-    /// Most messages of `hello` in flight.
+    /// Most messages in flight if all are `hello`.
     const MAX_HELLOS: u64 = (MAX_BYTES / (2 * "hello".len() + MAX_OVERHEAD) + 1) as u64;
 
     fn empty() -> InFlight {
@@ -290,7 +293,7 @@ mod tests {
         assert_eq!(count(&in_flight), 1);
         receive_hello(&in_flight);
         assert_eq!(count(&in_flight), 0);
-        // Another server may leave something unanswered.
+        // A different server may leave a message unanswered.
         assert!(in_flight.push_and_wait("/msg ola hi") && in_flight.push_and_wait("hello"));
         receive_hello(&in_flight);
         assert_eq!(count(&in_flight), 0);

@@ -1,4 +1,4 @@
-//! The thread that connects, logs in, and then posts all that the server sends.
+//! The thread that connects, logs in, and then posts everything that the server sends.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -23,23 +23,23 @@ use crate::protocol::text::Text;
 /// How long a login may take, from the first byte sent to the welcome.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a server may take to answer or close after it rejected a login. If it does neither, the
-/// user may try again.
+/// How long to wait for the server to answer or close the connection after it rejected a login. If
+/// it does neither, the user may try again.
 const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Most characters shown of the reason why a line is not an event.
+/// Most characters to show of a decoding error, which may quote a long line.
 const MAX_REASON_CHARS: usize = 200;
 
-/// Bytes to read at once.
+/// Most bytes to read at once.
 const READ_BYTES: usize = 16 * 1024;
 
-/// The data of a login.
+/// The data to log in with.
 #[derive(Clone)]
 pub(crate) struct LoginRequest {
     pub(crate) server: Address,
     pub(crate) identity: Identity,
     pub(crate) password: Option<String>,
-    /// The place in the room to resume. If there is one, name and password are not sent.
+    /// Where to resume an earlier session. If set, name and password are not sent.
     pub(crate) resume: Option<ResumePoint>,
 }
 
@@ -60,20 +60,20 @@ impl LoginRequest {
     }
 }
 
-/// A place in the room that is kept for a client whose connection broke.
+/// The point in an earlier session at which a client resumes after its connection broke.
 #[derive(Clone)]
 pub(crate) struct ResumePoint {
-    /// The token of the welcome.
+    /// The token from the welcome.
     pub(crate) token: Text,
     /// The number of the last event that the client has.
     pub(crate) seq: u64,
 }
 
-/// Starts the thread `receive`. It posts a [`ClientEvent::Login`] first, and if the login
-/// succeeded, a [`ClientEvent::Disconnected`] last.
+/// Starts the thread `receive`. It posts [`ClientEvent::Login`] first. If the login succeeds, it
+/// posts [`ClientEvent::Disconnected`] last.
 ///
-/// It ends after [`Connection::close`], or when the receiver of its events is dropped. While it is
-/// connecting, nothing ends it but the end of the process.
+/// The thread ends after [`Connection::close`], or when the receiver of its events is dropped.
+/// While it is connecting, it can only be ended by the end of the process.
 ///
 /// # Errors
 /// The thread cannot be started.
@@ -119,23 +119,24 @@ struct ServerReader {
     buffer: Vec<u8>,
 }
 
-/// A line from the server, sorted by its first characters.
+/// A line from the server, classified by its first characters.
 enum ReceivedLine {
-    /// Presumably an event.
+    /// Probably an event or answer. Not decoded yet.
     Json(String),
     /// A plain error, as sent to a client that has not asked for JSON yet.
     PlainError(Text),
-    /// Another plain line.
+    /// Any other plain line.
     Plain(String),
     NotUtf8,
 }
 
 impl ServerReader {
     fn new(socket: TcpStream, address: SocketAddr) -> Self {
-        // Unlike the server, no TCP_USER_TIMEOUT: a server that throttles this client reads nothing
-        // for minutes, but is alive. Once a message was sent, the session waits for its echo.
+        // Unlike the server, the client sets no TCP_USER_TIMEOUT: a server that throttles this
+        // client may read nothing for minutes although it is alive. The session detects a dead
+        // server by a missing echo.
         net::keep_alive(&socket);
-        // A typed line is sent at once. If this fails, it is sent a little later.
+        // Send each typed line at once. If this fails, lines are sent a little later.
         let _ = socket.set_nodelay(true);
         Self {
             socket: Arc::new(socket),
@@ -148,7 +149,7 @@ impl ServerReader {
     /// Sends the login, and waits for the answer.
     fn log_in(&mut self, request: &LoginRequest) -> Result<Result<Welcome, Rejection>> {
         let deadline = Instant::now() + LOGIN_TIMEOUT;
-        // If this fails, the server's last words tell why.
+        // If this fails, the loop below reads the server's last lines, which may say why.
         let _ = (&*self.socket).write_all(request.encode().as_bytes());
 
         let address = self.address;
@@ -195,13 +196,14 @@ impl ServerReader {
                             return Ok(Err(Rejection::Resume));
                         }
                         return Ok(Err(match (&request.password, plain_error) {
-                            // Only the password comes before the request for JSON.
+                            // The plain error must be about the password, the only line sent before
+                            // the request for JSON.
                             (Some(_), Some(_)) => Rejection::PasswordWrong,
                             (None, _) if wants_password => Rejection::PasswordMissing,
                             (_, _) => Rejection::Name(text),
                         }));
                     }
-                    // Nothing else decides the login.
+                    // No other line accepts or rejects the login.
                     Ok(Received::Answer(_) | Received::Record(..) | Received::Unknown) | Err(_) => {
                     }
                 },
@@ -210,9 +212,9 @@ impl ServerReader {
     }
 
     /// Whether another login may succeed after this one was rejected. If none can, as in a full
-    /// room, the server closes the connection; otherwise it waits. The error does not tell which,
-    /// and silence only after a timeout, so this asks for `/help`, which a server that waits
-    /// answers.
+    /// room, the server closes the connection; otherwise it waits for another attempt. The error
+    /// does not say which. To find out without waiting for a timeout, this sends `/help`, which
+    /// only a waiting server answers.
     fn may_try_again(&mut self) -> bool {
         // If this fails, the read below finds the connection closed.
         let _ = (&*self.socket).write_all(b"/help\n");
@@ -230,7 +232,7 @@ impl ServerReader {
                 Ok(
                     ReceivedLine::PlainError(_) | ReceivedLine::Plain(_) | ReceivedLine::NotUtf8,
                 ) => {}
-                // EAGAIN is a read timeout (SO_RCVTIMEO, socket(7)).
+                // EAGAIN means that the read timed out (SO_RCVTIMEO, socket(7)).
                 Err(Disconnect::Lost(error)) => {
                     return error.kind() == io::ErrorKind::WouldBlock;
                 }
@@ -239,8 +241,8 @@ impl ServerReader {
         }
     }
 
-    /// Posts what the server sends, until the connection ends; `None` if the receiver of the events
-    /// is dropped.
+    /// Posts what the server sends, until the connection ends. Returns how it ended, or `None` if
+    /// the receiver of the events was dropped.
     fn receive(&mut self, post: &SyncSender<ClientEvent>) -> Option<Disconnect> {
         loop {
             let received = match self.next(None) {
@@ -303,7 +305,7 @@ fn asks_for_password(greeting: &str) -> bool {
 
 /// The error to show for a line that is not an event.
 fn not_an_event(error: &impl std::fmt::Display) -> Received {
-    // The reason quotes the line.
+    // The error may quote the whole line.
     let reason: String = error.to_string().chars().take(MAX_REASON_CHARS).collect();
     let text = format!("the server sent a line that is not an event: {reason}");
     Received::Answer(Answer::Error(Text::new(&text)))

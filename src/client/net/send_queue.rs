@@ -1,4 +1,4 @@
-//! The queue of lines that the full-screen UI sends, and the thread that writes them to the socket.
+//! The queue of lines to send from the terminal UI, and the thread that writes them to the socket.
 
 use std::io;
 use std::sync::mpsc::{self, SyncSender};
@@ -6,17 +6,18 @@ use std::thread::{self, JoinHandle};
 
 use crate::client::net::connection::Connection;
 
-/// Lines that may wait for a server that reads slowly. It takes such a paste a quarter of an hour.
+/// Most lines that may wait for a server that reads slowly. `chat-server` takes a quarter of an
+/// hour to read a paste of this size.
 const MAX_WAITING: usize = 10_000;
 
 pub(crate) struct SendQueue {
-    /// None once it is closed.
+    /// `None` once the queue is closed.
     lines: Option<SyncSender<String>>,
     thread: JoinHandle<()>,
 }
 
 impl SendQueue {
-    /// Starts the thread `send`: a server that does not read blocks this thread and no other.
+    /// Starts the thread `send`, the only thread that a server that does not read blocks.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -43,15 +44,15 @@ impl SendQueue {
         lines.is_some_and(|lines| lines.try_send(line).is_ok())
     }
 
-    /// Takes no more lines. The thread finishes the connection after the last one.
+    /// Closes the queue. After the last line, the thread closes the connection's sending side.
     pub(crate) fn close(&mut self) {
         self.lines = None;
     }
 
-    /// Waits for the thread. Called after the connection is closed, which ends it.
+    /// Waits for the thread to end. Called after the connection is closed, which makes it end.
     pub(crate) fn join(mut self) {
         self.close();
-        // A thread that panics ends the process.
+        // Cannot fail: a panic in any thread ends the process.
         let _ = self.thread.join();
     }
 }

@@ -1,4 +1,4 @@
-//! The thread that reads stdin, and in a chat sends what it reads.
+//! The thread that reads stdin. While the client chats, it also sends what it reads.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -13,16 +13,16 @@ use crate::protocol::request::{Format, Request};
 
 /// A request to the thread that reads stdin.
 pub(crate) enum StdinRequest {
-    /// Read one line, the answer to a question. Until then, typed input stays in the terminal's
-    /// buffer.
+    /// Read one line, the answer to a question. Lines are not read ahead: typed input stays in the
+    /// terminal's buffer until requested.
     ReadLine,
-    /// Send all lines to the room, until one of them leaves it or stdin ends.
+    /// Send all lines to the room, until a line asks to leave or stdin ends.
     SendAll(Connection, InFlight),
 }
 
 /// Starts the thread `input`.
 ///
-/// It is not joined: nothing ends a read from a terminal but the end of the process.
+/// The thread is not joined: only the end of the process ends a read from a terminal.
 ///
 /// # Errors
 /// The thread cannot be started.
@@ -34,8 +34,8 @@ pub(crate) fn start(post: SyncSender<ClientEvent>) -> io::Result<Sender<StdinReq
     Ok(sender)
 }
 
-/// Whether a line leaves the room: a command such as `/quit`, or `exit` alone, which a server takes
-/// as text from a JSON client.
+/// Whether a line asks to leave: a command such as `/quit`, or `exit` alone. Sent by a JSON client,
+/// `exit` would be an ordinary message to the server.
 pub(crate) fn is_quit(line: &str) -> bool {
     matches!(Request::parse(line, Format::Plain), Ok(Request::Quit))
 }
@@ -66,8 +66,8 @@ struct LineReader {
     lines: Lines,
     /// Lines read so far.
     number: u64,
-    /// A line that the connection did not take. It becomes the next answer, or the first line of
-    /// the next connection.
+    /// A line that could not be sent. It is used as the answer to the next question, or as the
+    /// first line of the next connection.
     unsent: Option<String>,
     at_end: bool,
 }
@@ -102,8 +102,8 @@ impl LineReader {
         }
     }
 
-    /// Sends lines as fast as the server reads and echoes them. A slow server blocks this thread
-    /// and no other.
+    /// Sends lines as fast as the server reads and echoes them. A slow server blocks only this
+    /// thread.
     fn send_all(
         &mut self,
         connection: &Connection,
@@ -119,7 +119,8 @@ impl LineReader {
                         return;
                     }
                 }
-                // Posted before the server learns of it, and so before it closes the connection.
+                // Post this before telling the server, and so before the server closes the
+                // connection.
                 end @ (StdinEvent::Line(_) | StdinEvent::Over) => {
                     let _ = post.send(ClientEvent::Stdin(StdinEvent::Over));
                     if matches!(end, StdinEvent::Line(_)) {

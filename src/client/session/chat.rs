@@ -1,4 +1,4 @@
-//! Chatting over one connection: what the server sends is shown, what the user enters is sent.
+//! Chatting over one connection: shows what the server sends, and sends what the user enters.
 
 use std::io;
 use std::thread::JoinHandle;
@@ -19,10 +19,10 @@ use crate::client::ui::tui::Submission;
 use crate::protocol::event::{Answer, Event};
 use crate::protocol::json::Received;
 
-/// How often a pipe reports how much of its input is still in flight.
+/// How often to report, for piped input, how many lines are still in flight.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a message may be in flight before the full-screen UI shows it in the status line.
+/// How long a message may be in flight before the terminal UI's status line counts it.
 const STATUS_DELAY: Duration = Duration::from_secs(1);
 
 pub(crate) struct ChatSession<'a> {
@@ -31,7 +31,8 @@ pub(crate) struct ChatSession<'a> {
     connection: Connection,
     receiver: JoinHandle<()>,
     in_flight: InFlight,
-    /// The lines from the full-screen UI. Piped input is sent by the thread that reads it.
+    /// The queue of lines from the terminal UI. `None` in the plain UI, where the thread that reads
+    /// stdin also sends.
     send_queue: Option<SendQueue>,
     /// How long the server may take to echo a message.
     pub(crate) answer_time: Duration,
@@ -39,12 +40,12 @@ pub(crate) struct ChatSession<'a> {
     close_reason: Option<CloseReason>,
 }
 
-/// Why the server is about to close the connection, as it has announced.
+/// The reason that the server announced for closing the connection.
 #[derive(Clone, Copy)]
 enum CloseReason {
     ShutDown,
     Kicked,
-    /// The client reads too slowly.
+    /// The client read too slowly.
     Cut,
 }
 
@@ -102,7 +103,7 @@ impl<'a> ChatSession<'a> {
             input_over: false,
             close_reason: None,
         };
-        // Perhaps no event was missed.
+        // If no event was missed, no replay follows, and the lost messages are known now.
         session.report_lost();
         Ok(session)
     }
@@ -159,13 +160,14 @@ impl<'a> ChatSession<'a> {
                     let error = format!("line {number} is not sent: {error}");
                     self.events.ui.show_failure(&error);
                 }
-                // A pipe waits for everything that the server has to say, a user does not.
+                // Piped input waits until the server closes the connection, a user leaves at once.
                 ClientEvent::Stdin(StdinEvent::Over) if self.events.is_interactive => return Ok(()),
                 ClientEvent::Stdin(StdinEvent::Over) => self.input_over = true,
                 ClientEvent::Stdin(StdinEvent::Failed(error)) => {
                     return Err(Stop::cannot_read_stdin(error));
                 }
-                // No line and no login is asked for, and the event loop handles the terminal.
+                // No line or login was requested, and the event loop has already handled the
+                // terminal's events.
                 ClientEvent::Stdin(StdinEvent::Line(_))
                 | ClientEvent::Terminal(_)
                 | ClientEvent::TerminalGone
@@ -175,8 +177,8 @@ impl<'a> ChatSession<'a> {
         }
     }
 
-    /// Shows how many messages are in flight, if the first of them is late. Returns when it will
-    /// be.
+    /// Shows how many messages are in flight, if the first of them is late. If it is not late yet,
+    /// returns when it will be.
     fn update_status(&mut self) -> Option<Instant> {
         let pending = self
             .in_flight
@@ -222,7 +224,7 @@ impl<'a> ChatSession<'a> {
             Received::Record(..) | Received::Answer(_) | Received::Unknown => {}
         }
         match self.close_reason {
-            // This error does not answer a message.
+            // This error answers no message: it announces the close.
             Some(CloseReason::Kicked | CloseReason::Cut) => {}
             Some(CloseReason::ShutDown) | None => self.in_flight.acknowledge(received),
         }
@@ -247,7 +249,7 @@ impl<'a> ChatSession<'a> {
         }
     }
 
-    /// Sends what was entered in the full-screen UI. Returns whether the user leaves.
+    /// Sends what was entered in the terminal UI. Returns whether the user leaves.
     fn submit(&mut self) -> bool {
         let (Ui::Tui(tui), Some(queue)) = (&mut self.events.ui, &self.send_queue) else {
             return false;
@@ -274,20 +276,20 @@ impl<'a> ChatSession<'a> {
         false
     }
 
-    /// The number of lines from the full-screen UI that are in flight, if any.
+    /// The number of lines from the terminal UI that are in flight, if any.
     pub(crate) fn unechoed(&self) -> Option<u64> {
         self.send_queue.as_ref()?;
         self.in_flight.pending().map(|(count, _)| count)
     }
 
-    /// The number of piped lines in flight, and a prefix for it. While the server throttles the
-    /// pipe, more lines may wait in it.
+    /// The number of lines from stdin in flight, and a prefix for that number: before stdin has
+    /// ended, more lines may be waiting in the pipe.
     fn pipe_left(&self) -> (u64, &'static str) {
         let left = self.in_flight.pending().map_or(0, |(count, _)| count);
         (left, if self.input_over { "" } else { "at least " })
     }
 
-    /// Reports on a pipe's stderr how much of its input is in flight.
+    /// Reports on stderr how many lines of piped input are in flight.
     fn report_left(&mut self) {
         let (left, at_least) = self.pipe_left();
         if left > 0 {
@@ -296,7 +298,7 @@ impl<'a> ChatSession<'a> {
         }
     }
 
-    /// Reports on a pipe's stderr, at the end of the connection, how much of its input is lost.
+    /// Reports on stderr, at the end of the connection, how many lines of piped input were lost.
     fn report_unsent(&mut self) {
         let (left, at_least) = self.pipe_left();
         if left == 0 || self.events.is_interactive {
@@ -307,14 +309,14 @@ impl<'a> ChatSession<'a> {
         let unsent = match self.close_reason {
             Some(CloseReason::ShutDown | CloseReason::Kicked) if left == 1 => "is not sent",
             Some(CloseReason::ShutDown | CloseReason::Kicked) => "are not sent",
-            // Their echoes may be lost with the connection.
+            // The lines may have arrived: perhaps only their echoes were lost with the connection.
             Some(CloseReason::Cut) | None => "may not have been sent",
         };
         let error = format!("{at_least}{left} {lines} {unsent}");
         self.events.ui.show_failure(&error);
     }
 
-    /// Ends the sending side, after the lines that still wait.
+    /// Closes the connection's sending side after all waiting lines are sent.
     pub(crate) fn finish_sending(&mut self) {
         match &mut self.send_queue {
             Some(queue) => queue.close(),
@@ -328,7 +330,8 @@ impl<'a> ChatSession<'a> {
         events.wait_for_disconnect(|received| in_flight.acknowledge(received));
     }
 
-    /// Closes the connection, ends its threads, and keeps the messages in flight for the next one.
+    /// Closes the connection, ends its threads, and keeps the messages in flight for the next
+    /// connection.
     pub(crate) fn close(mut self) {
         self.connection.close();
         self.in_flight.close();
@@ -342,7 +345,7 @@ impl<'a> ChatSession<'a> {
         }
     }
 
-    /// The result of a session whose connection ended this way.
+    /// Returns the result of a session whose connection ended with `disconnect`.
     fn disconnected(&self, disconnect: Disconnect) -> Result<(), Stop> {
         let closed = Lost {
             reason: "the server closed the connection".into(),
@@ -368,7 +371,7 @@ impl<'a> ChatSession<'a> {
     }
 }
 
-/// Describes the number of lines that are not sent yet.
+/// Describes how many lines are still to be sent.
 pub(crate) fn lines_left(count: u64) -> String {
     match count {
         1 => "1 line is left to be sent".into(),

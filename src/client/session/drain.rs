@@ -1,4 +1,5 @@
-//! Leaving with messages in flight: they are sent first, unless the user does not wait.
+//! Leaving with messages in flight: the client sends them first, unless the user chooses not to
+//! wait.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -12,15 +13,15 @@ use crate::client::session::chat::{ChatSession, lines_left};
 use crate::client::ui::Ui;
 use crate::client::ui::tui::Submission;
 
-/// How long the last messages usually take. Until then, the user is not told that the client waits.
+/// How long to wait before telling the user about the wait. The last messages rarely take longer.
 const QUIET_TIME: Duration = Duration::from_millis(250);
 
-/// Waits until all messages are echoed, or until the server makes no progress. Breaks if the user
-/// does not want to wait for the server any longer.
+/// Waits until all messages are echoed, or until the server stops making progress. Returns `Break`
+/// if the user chooses not to wait any longer.
 pub(crate) fn drain(session: &mut ChatSession<'_>) -> ControlFlow<()> {
     match wait_for_echoes(session) {
         Err(Stop::Leave) if !session.events.leave_request.is_made() => ControlFlow::Break(()),
-        // After a signal, the server still gets its time to close the connection.
+        // After a signal, still give the server time to close the connection.
         Ok(()) | Err(_) => ControlFlow::Continue(()),
     }
 }
@@ -69,7 +70,7 @@ fn submit_late(session: &mut ChatSession<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Fails if messages were not echoed before the user left.
+/// Fails if some messages were not echoed before the user left.
 pub(crate) fn check_echoed(unacked: &VecDeque<Unacked>) -> Result<(), Stop> {
     match unacked.len() {
         0 => Ok(()),

@@ -1,4 +1,4 @@
-//! Logging in: the questions to the user, and the attempts.
+//! Logging in: asking the user for the name and password, and the login attempts.
 
 use std::thread::JoinHandle;
 
@@ -16,11 +16,11 @@ use crate::protocol::name::{Group, Name};
 use crate::protocol::request::Identity;
 use crate::tty::editor::Purpose;
 
-/// A connection after its login.
+/// A connection that has logged in.
 pub(crate) struct Joined {
     pub(crate) welcome: Welcome,
-    /// Whether the client resumed its place, so that the server sends all missed events or says how
-    /// many are lost.
+    /// Whether the client resumed an earlier session, so that the server sends all missed events or
+    /// says how many it no longer has.
     pub(crate) has_resumed: bool,
     pub(crate) connection: Connection,
     pub(crate) receiver: JoinHandle<()>,
@@ -39,10 +39,11 @@ impl LoginDialog {
             has_asked: false,
         };
         let name = config.name.take();
-        // In a session of several windows, only one can use the last name.
+        // Only one client can use the saved name, so in a session of several windows only the first
+        // offers it.
         let may_be_free = config.window.is_none_or(|number| number == 1);
         let offered = (name.is_none() && events.is_interactive && may_be_free)
-            .then(history::last_name)
+            .then(history::saved_name)
             .flatten();
         let request = LoginRequest {
             server: config.server.clone(),
@@ -56,15 +57,16 @@ impl LoginDialog {
         })
     }
 
-    /// Remembers the name for the next start, if the user typed it.
+    /// Saves the name for the next start, if the user typed it.
     pub(crate) fn remember_name(&self, events: &EventLoop) {
         if events.is_interactive && self.name_prompt.has_asked {
-            history::keep_name(&self.request.identity.to_string());
+            history::save_name(&self.request.identity.to_string());
         }
     }
 
-    /// Logs in, asking for what is needed. Each attempt opens a new connection, as the user may
-    /// take longer to answer than a server waits for a name. `status` is shown during the attempts.
+    /// Logs in, asking the user for what is missing. Each attempt opens a new connection, because
+    /// the user may take longer to answer than the server waits for a login. `status` is shown
+    /// during the attempts.
     ///
     /// The inner error means that there is no server, or that it rejects every login.
     pub(crate) fn log_in(
@@ -88,16 +90,16 @@ impl LoginDialog {
                 LoginReply::Failed(error) => return Ok(Err(error)),
                 LoginReply::Rejected(rejection) => rejection,
             };
-            // The thread ends with its attempt.
+            // The thread ends after a rejected attempt.
             let _ = receiver.join();
             self.update_request(rejection, events)?;
         }
     }
 
-    /// Changes the request for another attempt.
+    /// Changes the request for the next attempt, and asks the user if necessary.
     fn update_request(&mut self, rejection: Rejection, events: &mut EventLoop) -> Result<(), Stop> {
         match rejection {
-            // The place is gone: join as a newcomer.
+            // The server cannot resume the session: join as a newcomer.
             Rejection::Resume => self.request.resume = None,
             Rejection::Name(reason) => {
                 events.reject(&reason)?;
@@ -122,7 +124,7 @@ impl LoginDialog {
     }
 }
 
-/// The question for a name.
+/// Asks the user for a name.
 struct NamePrompt {
     /// The group to use if the answer has none.
     default_group: Option<Group>,
@@ -130,7 +132,7 @@ struct NamePrompt {
 }
 
 impl NamePrompt {
-    /// Parses `given`, or asks until an answer is a name. An empty answer accepts `offered`.
+    /// Parses `given`, or asks until an answer is a valid name. An empty answer accepts `offered`.
     fn identity(
         &mut self,
         events: &mut EventLoop,
@@ -148,8 +150,9 @@ impl NamePrompt {
                     return Ok(Identity { name, group });
                 }
                 Err(_) if events.is_interactive && words.trim_start().starts_with('/') => {
-                    events
-                        .reject(&"that is for members: type your name first, or /quit to leave")?;
+                    events.reject(
+                        &"that command is for members: type your name first, or /quit to leave",
+                    )?;
                 }
                 Err(error) => {
                     events.reject(&error)?;
@@ -188,7 +191,7 @@ fn ask_password(events: &mut EventLoop) -> Result<String, Stop> {
     }
 }
 
-/// The name that the reason of a rejection suggests, if any.
+/// The name that the reason for a rejection suggests, if any.
 fn suggested_name(reason: &str) -> Option<Name> {
     let (_, name) = reason.rsplit_once(": try ")?;
     Name::new(name).ok()

@@ -1,4 +1,5 @@
-//! The parts of a session in a room: login, chat, draining what is still to be sent, reconnecting.
+//! The parts of a session in a room: logging in, chatting, sending the remaining messages before
+//! leaving, reconnecting.
 
 pub(crate) mod chat;
 pub(crate) mod drain;

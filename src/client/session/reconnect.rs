@@ -6,7 +6,7 @@ use crate::client::event::Stop;
 use crate::client::event_loop::EventLoop;
 use crate::client::session::login::{Joined, LoginDialog};
 
-/// Pause before the first attempt. It doubles with each one that fails.
+/// Pause before the first attempt. The pause doubles with each failed attempt.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Longest pause between attempts. A connection that lasts this long resets the pause.
@@ -16,7 +16,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub(crate) struct Backoff {
     connected_at: Option<Instant>,
-    /// Attempts since a connection lasted.
+    /// Attempts since the last connection that stayed up for [`MAX_PAUSE`].
     attempts: u32,
 }
 
@@ -36,7 +36,7 @@ impl Backoff {
     }
 }
 
-/// Tries to connect until that succeeds or the user gives up.
+/// Tries to reconnect until an attempt succeeds or the user gives up.
 pub(crate) fn reconnect(
     events: &mut EventLoop,
     login: &mut LoginDialog,

@@ -9,25 +9,26 @@ use crate::protocol::text::Text;
 
 #[derive(Default)]
 pub(crate) struct RoomState {
-    /// The room's ID. None before the first welcome.
+    /// The room's ID. `None` before the first welcome.
     id: Option<Text>,
     token: Option<Text>,
     /// The number of the last event shown.
     last_shown: u64,
-    /// As `last_shown`, at the time of the last welcome. Replayed events up to this one are known.
+    /// The value of `last_shown` at the last welcome. Replayed events up to this number were shown
+    /// over an earlier connection.
     known: u64,
-    /// Whether the client came back as a newcomer, and the next event is the first one of the
-    /// replay.
+    /// Whether the client has rejoined as a newcomer, so that events before the next one may be
+    /// missing.
     expects_gap: bool,
-    /// Messages sent over an earlier connection whose echo has not come.
+    /// Messages sent over an earlier connection and not echoed yet.
     pub(crate) unacked: VecDeque<Unacked>,
     /// Whether a part of the piped input may not have been sent.
     pub(crate) has_unsent: bool,
 }
 
 impl RoomState {
-    /// Records a welcome. For a client that is back, returns the number of the last event shown,
-    /// and a notice for the user if it is another room or events are missing.
+    /// Records a welcome. For a client that rejoins, returns the number of the last event shown.
+    /// Also returns a notice for the user if this is a different room or events are missing.
     pub(crate) fn enter(
         &mut self,
         welcome: &Welcome,
@@ -55,11 +56,11 @@ impl RoomState {
         (is_back.then_some(self.known), notice)
     }
 
-    /// Returns a notice to show before this event if events are missing between the last one shown
-    /// and the first one that a newcomer gets.
+    /// Returns a notice to show before `record` if it begins a newcomer's replay and events between
+    /// it and the last event shown are missing.
     ///
-    /// If the replay begins before the last event shown, it has all messages since. A newcomer
-    /// never learns who joined and left.
+    /// If the replay begins before the last event shown, no messages are missing. Joins and leaves
+    /// are never replayed to a newcomer.
     pub(crate) fn gap_before(&mut self, record: &Record) -> Option<String> {
         if !std::mem::take(&mut self.expects_gap) {
             return None;
@@ -67,7 +68,7 @@ impl RoomState {
         missing_notice(record.seq.saturating_sub(self.known).saturating_sub(1))
     }
 
-    /// Records an event. Returns whether it was not shown over an earlier connection.
+    /// Records an event. Returns whether it is new: not shown over an earlier connection.
     pub(crate) fn is_new(&mut self, record: &Record) -> bool {
         self.last_shown = self.last_shown.max(record.seq);
         record.seq > self.known

@@ -3,9 +3,9 @@
 use crate::protocol::commands::{self, ClientCommand, CommandLine};
 use crate::protocol::request::RequestError;
 
-/// A command for this client alone.
+/// A command that the client carries out itself.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Local<'a> {
+pub(crate) enum LocalCommand<'a> {
     Clear,
     Time(bool),
     Bell(bool),
@@ -13,16 +13,16 @@ pub(crate) enum Local<'a> {
     Ignore(Option<&'a str>),
 }
 
-impl<'a> Local<'a> {
-    /// Reads a line; `None` if it's for the server.
+impl<'a> LocalCommand<'a> {
+    /// Parses a line; `None` if it's for the server.
     pub(crate) fn parse(line: &'a str) -> Option<Result<Self, RequestError>> {
         let typed = CommandLine::parse(line)?;
         let (command, row) = commands::find(&commands::CLIENT, &typed.word)?;
         let rest = typed.rest;
         let local = match command {
             ClientCommand::Clear => Some(Self::Clear),
-            ClientCommand::Time => switch(rest).map(Self::Time),
-            ClientCommand::Bell => switch(rest).map(Self::Bell),
+            ClientCommand::Time => parse_switch(rest).map(Self::Time),
+            ClientCommand::Bell => parse_switch(rest).map(Self::Bell),
             ClientCommand::Ignore if rest.contains(char::is_whitespace) => None,
             ClientCommand::Ignore => Some(Self::Ignore((!rest.is_empty()).then_some(rest))),
         };
@@ -30,7 +30,7 @@ impl<'a> Local<'a> {
     }
 }
 
-fn switch(word: &str) -> Option<bool> {
+fn parse_switch(word: &str) -> Option<bool> {
     match word.to_lowercase().as_str() {
         "on" => Some(true),
         "off" => Some(false),
@@ -43,22 +43,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_windows_own_commands_are_read_and_all_others_are_not() {
+    fn only_the_clients_own_commands_are_parsed() {
         let usage = |usage| Some(Err(RequestError::Usage(usage)));
         for (line, command) in [
-            ("/clear", Some(Ok(Local::Clear))),
-            ("/TIME Off", Some(Ok(Local::Time(false)))),
+            ("/clear", Some(Ok(LocalCommand::Clear))),
+            ("/TIME Off", Some(Ok(LocalCommand::Time(false)))),
             ("/time", usage("/time on|off")),
-            ("/bell on", Some(Ok(Local::Bell(true)))),
-            ("/ignore  ola ", Some(Ok(Local::Ignore(Some("ola"))))),
-            ("/ignore", Some(Ok(Local::Ignore(None)))),
+            ("/bell on", Some(Ok(LocalCommand::Bell(true)))),
+            ("/ignore  ola ", Some(Ok(LocalCommand::Ignore(Some("ola"))))),
+            ("/ignore", Some(Ok(LocalCommand::Ignore(None)))),
             ("/ignore ola ela", usage("/ignore NAME")),
             ("/msg ola hi", None),
             ("//clear", None),
             (" /clear", None),
             ("clear", None),
         ] {
-            assert_eq!(Local::parse(line), command, "{line:?}");
+            assert_eq!(LocalCommand::parse(line), command, "{line:?}");
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::protocol::name::keys::without_marks;
 use crate::tty::editor::Completion;
 
 /// Completes the word at the end of `before`, the text up to the cursor. `names` are the members
-/// online, the likeliest first.
+/// online, most likely first.
 pub(crate) fn complete(before: &str, names: &[&str]) -> Option<Completion> {
     let start = before.rfind(char::is_whitespace).map_or(0, |at| {
         at + before[at..].chars().next().map_or(0, char::len_utf8)
@@ -20,7 +20,7 @@ pub(crate) fn complete(before: &str, names: &[&str]) -> Option<Completion> {
     }
     let ending = if start == 0 && !is_command { ": " } else { " " };
     let typed = without_marks(word);
-    let fitting = |known: &&str| without_marks(known).starts_with(&typed);
+    let matches = |known: &&str| without_marks(known).starts_with(&typed);
     let known = match argument {
         Argument::Switch => vec!["on", "off"],
         Argument::Member | Argument::Other if is_command => {
@@ -30,7 +30,7 @@ pub(crate) fn complete(before: &str, names: &[&str]) -> Option<Completion> {
     };
     let words: Vec<String> = known
         .into_iter()
-        .filter(fitting)
+        .filter(matches)
         .map(|known| format!("{known}{ending}"))
         .collect();
     (!words.is_empty()).then_some(Completion { start, words })
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_completed_in_the_order_of_who_spoke_last() {
+    fn names_are_completed_in_the_given_order() {
         assert_eq!(completed("ol"), ["ola: ", "Olek: "]);
         assert_eq!(completed("OLE"), ["Olek: "]);
         assert_eq!(completed("hi j"), ["hi jan "]);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_completed_without_their_marks_and_switches_by_their_words() {
+    fn names_match_without_their_marks_and_switches_are_on_or_off() {
         assert_eq!(completed("lu"), ["Łukasz: "]);
         assert_eq!(completed("hi zol"), ["hi Żółć "]);
         assert_eq!(completed("żół"), ["Żółć: "]);
@@ -80,14 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_completed_at_the_beginning_of_a_line_alone() {
+    fn commands_are_completed_only_at_the_beginning_of_a_line() {
         assert_eq!(completed("/ms"), ["/msg "]);
         assert_eq!(completed("/C"), ["/changename ", "/clear "]);
         assert_eq!(completed("say /m"), [""; 0]);
     }
 
     #[test]
-    fn what_fits_nothing_is_left_alone() {
+    fn a_word_without_a_match_is_not_completed() {
         for before in ["", "hi ", "x", "//m"] {
             assert_eq!(completed(before), [""; 0], "{before:?}");
         }

@@ -1,4 +1,4 @@
-//! Turns events and answers into lines, for a stream and for the full-screen UI.
+//! Turns events and answers into lines, for a stream or for the terminal UI.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use termcolor::{Color, WriteColor};
 
 use crate::client::identity::OwnIdentity;
-use crate::client::ui::presence::{Presence, PresenceLine};
+use crate::client::ui::presence::{PresenceChange, PresenceLine};
 use crate::protocol::commands;
 use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
 use crate::protocol::text::{Text, clean};
@@ -24,34 +24,35 @@ const KEYS_HELP: &str = "  Tab completes names and commands; Ctrl+R searches wha
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// A pipe, a file, or a terminal that cannot move its cursor. The user's own messages are left
-    /// out: such a terminal shows them as they were typed.
+    /// out: a terminal has already echoed them as they were typed.
     Stream,
-    /// A screen that is redrawn: rows wrap with an indent, and a line may replace the one before.
+    /// The terminal UI: lines wrap with an indent, and a line may replace the previous one.
     Screen,
 }
 
 pub struct Formatter {
     layout: Layout,
     zone: TimeZone,
-    /// The day that a time without a date belongs to.
+    /// The day of the previous line. Lines have only the time of day.
     day: Date,
     own: Option<OwnIdentity>,
     pub(crate) names: NameColors,
     replay: ReplayState,
     /// Whether lines begin with the time.
     pub has_times: bool,
-    /// The line of joins and leaves, while nothing else follows.
+    /// The last line, if it consists of joins and leaves, so that the next one can be added to it.
     presence: Option<PresenceLine>,
 }
 
 /// Progress of the replay of past events, which follows a welcome.
 #[derive(Default)]
 struct ReplayState {
-    /// The number of its last event, until that has come.
+    /// The number of the replay's last event. `None` once that event was received.
     end: Option<u64>,
-    /// Whether the line above it is shown, but not the line below.
+    /// Whether the line above the replay has been shown, but not the line below it.
     is_open: bool,
-    /// Whether it has missed events, and no mention in it has rung the bell.
+    /// Whether a mention in the replay may ring the bell: if the user missed these events, the
+    /// first mention does.
     may_ring: bool,
 }
 
@@ -69,13 +70,13 @@ impl Formatter {
         }
     }
 
-    /// The client's identity. None before the first welcome.
+    /// The client's identity. `None` before the first welcome.
     pub fn own(&self) -> Option<&OwnIdentity> {
         self.own.as_ref()
     }
 
-    /// The client has joined. If it is back, `last_shown` is the number of the last event shown
-    /// before, and the replay has the events that the user missed.
+    /// Formats the welcome. If the client has rejoined, `last_shown` is the number of the last
+    /// event shown before, and the replay has the events that the user missed.
     pub fn welcome(&mut self, welcome: &Welcome, last_shown: Option<u64>) -> Line {
         self.own = Some(OwnIdentity::new(welcome));
         self.names.enter(welcome);
@@ -93,25 +94,26 @@ impl Formatter {
         self.replay.end.is_none()
     }
 
-    /// A remark of the client, or of the server.
+    /// Formats a notice from the client or the server.
     pub fn notice(&mut self, text: &str) -> Line {
         self.presence = None;
         Line::new(2, |line| write!(line, "* {}", clean(text)))
     }
 
-    /// Why something is not done.
+    /// Formats the reason why a request failed.
     pub fn error(&mut self, reason: &impl Display) -> Line {
         self.presence = None;
         let error = Answer::Error(Text::new(&reason.to_string()));
         Line::new(2, |line| style::paint_answer(line, &error, None))
     }
 
-    /// Why the client ends, or fails to do its job.
+    /// Formats an error that ends the client or loses input.
     pub fn failure(error: &impl Display) -> Line {
         Line::plain(&format!("error: {error}"))
     }
 
-    /// An event, with the lines above and below it. No line if the welcome has told it already.
+    /// Formats an event, with the separator lines above and below it. There is no line for an event
+    /// that the welcome has already covered.
     pub fn record(&mut self, record: &Record, replay: bool) -> Vec<Line> {
         let frame = if replay {
             self.begin_replay()
@@ -131,8 +133,8 @@ impl Formatter {
         lines
     }
 
-    /// Records that the event with this number has come. Returns the line below the replay if it
-    /// was the last one.
+    /// Records that the event with this number was received. If it was the last of the replay,
+    /// returns the line below the replay.
     pub fn advance(&mut self, seq: u64) -> Option<Line> {
         self.replay.end.take_if(|end| *end <= seq)?;
         self.end_replay()
@@ -140,8 +142,8 @@ impl Formatter {
 
     fn begin_replay(&mut self) -> Option<Line> {
         let is_first = !std::mem::replace(&mut self.replay.is_open, true);
-        // The number of messages is known only after the last one, and they may be too many to
-        // keep.
+        // The line has no count: it is known only after the last message, and there may be too many
+        // messages to hold back until then.
         (is_first && self.layout == Layout::Stream).then(|| self.notice("the past messages"))
     }
 
@@ -150,8 +152,9 @@ impl Formatter {
         was_open.then(|| self.rule("end of the past messages"))
     }
 
-    /// Whether an event is news to the user. The welcome tells of their own joining, and to a user
-    /// who is back, a lost connection is no leaving. A stream leaves out what the user said.
+    /// Whether to show an event. The welcome already announces the user's own join. On a screen,
+    /// the user's own leave is left out: after a reconnect, it only means that the old connection
+    /// ended. A stream leaves out the user's own messages.
     fn is_shown(&self, event: &Event) -> bool {
         match (event, self.layout) {
             (Event::Message { id, .. }, Layout::Stream)
@@ -179,10 +182,10 @@ impl Formatter {
             (Event::Joined(Listed { name, group, .. }), Layout::Screen) => {
                 let group = group.as_ref().map(|group| format!(" ({group})"));
                 let who = format!("{name}{}", group.unwrap_or_default());
-                self.presence(*time, Presence::Joined, &who)
+                self.presence(*time, PresenceChange::Joined, &who)
             }
             (Event::Left { name, reason, .. }, Layout::Screen) => {
-                self.presence(*time, Presence::Left(reason.clone()), name.as_str())
+                self.presence(*time, PresenceChange::Left(reason.clone()), name.as_str())
             }
             (Event::Server { text }, Layout::Screen) => {
                 self.timed(*time, 4, |line| style::paint_said(line, text))
@@ -196,12 +199,12 @@ impl Formatter {
         line
     }
 
-    /// An answer to this client alone, on a screen of `columns`.
+    /// Formats an answer to this client, for a screen with `columns` columns.
     pub fn answer(&mut self, answer: &Answer, columns: usize) -> Vec<Line> {
         let name = self.names.answer(answer);
         match (answer, self.layout) {
-            // [`Formatter::welcome`] shows the first one, there is no second. The events tell the
-            // past.
+            // The only welcome goes to [`Formatter::welcome`]. The events themselves say whether
+            // they are past.
             (Answer::Welcome(_) | Answer::PastBegins(_) | Answer::PastEnds, _) => Vec::new(),
             (Answer::PrivateFrom { time, from, .. }, _) => {
                 let indent = wrap::width(from.as_str()) + 3;
@@ -235,7 +238,7 @@ impl Formatter {
             }
             (Answer::Error(text), layout) => {
                 let mut lines = vec![self.error(text)];
-                // The server knows only its own commands.
+                // Suggest a command here, because the server does not know the client's commands.
                 if layout == Layout::Screen
                     && let Some(word) = text.as_str().strip_prefix("unknown command /")
                     && let Some(command) = word.split(':').next().and_then(commands::suggest)
@@ -248,7 +251,7 @@ impl Formatter {
         }
     }
 
-    /// Whether a message of another member has the user's name in it.
+    /// Whether `event` is another member's message that contains the user's name.
     fn is_mention(&self, event: &Event) -> bool {
         self.own.as_ref().is_some_and(|own| {
             event.author().is_some_and(|(id, _)| id != own.id)
@@ -256,9 +259,10 @@ impl Formatter {
         })
     }
 
-    /// Whether the bell rings for an event: for a mention, but only once for all that the user
-    /// missed, and never for what was before they joined. Called before [`Formatter::record`].
-    pub fn rings(&mut self, event: &Event, replay: bool) -> bool {
+    /// Whether to ring the bell for an event: for every live mention, once for all mentions that
+    /// the user missed, and never for messages from before they joined. Called before
+    /// [`Formatter::record`].
+    pub fn should_ring(&mut self, event: &Event, replay: bool) -> bool {
         self.is_mention(event) && (!replay || std::mem::take(&mut self.replay.may_ring))
     }
 
@@ -266,7 +270,7 @@ impl Formatter {
         self.own.as_ref().is_some_and(|own| own.id == id)
     }
 
-    /// A line that divides the conversation.
+    /// A separator line in the conversation.
     fn rule(&mut self, text: &str) -> Line {
         if self.layout == Layout::Stream {
             return self.notice(text);
@@ -277,7 +281,7 @@ impl Formatter {
         line
     }
 
-    /// The day of `time`, if it is not that of the line before.
+    /// A separator line with the day of `time`, if it differs from the previous line's.
     fn day_change(&mut self, time: Timestamp) -> Option<Line> {
         let day = time.to_zoned(self.zone.clone()).date();
         if day == std::mem::replace(&mut self.day, day) {
@@ -289,7 +293,7 @@ impl Formatter {
         })
     }
 
-    /// A line that begins with its time, and ends the line of joins and leaves.
+    /// Formats a line that begins with its time. Later joins and leaves begin a new line.
     fn timed(
         &mut self,
         time: Timestamp,
@@ -335,8 +339,9 @@ impl Formatter {
         lines
     }
 
-    /// A join or leave, with those before it if nothing else was shown since.
-    fn presence(&mut self, time: Timestamp, change: Presence, who: &str) -> Line {
+    /// Formats a join or leave. If the previous line has joins and leaves too, the new line repeats
+    /// and replaces it.
+    fn presence(&mut self, time: Timestamp, change: PresenceChange, who: &str) -> Line {
         let before = self.presence.take();
         let continued = before.filter(|presence| presence.has_room(time, who));
         let replaces = continued.is_some();
@@ -348,7 +353,7 @@ impl Formatter {
         line
     }
 
-    /// The members online, in columns.
+    /// Formats the members online, in columns.
     fn table(&mut self, count: usize, members: &[Listed], columns: usize) -> Vec<Line> {
         let mut lines = vec![self.notice(&format!("{count} online"))];
         let group = |member: &Listed| match &member.group {
@@ -371,7 +376,7 @@ impl Formatter {
                 Ok(())
             }));
         }
-        // The count of a hostile server may be smaller than its list.
+        // A hostile server may send a count that is smaller than its list.
         match count.saturating_sub(members.len()) {
             0 => {}
             more => lines.push(self.notice(&format!("and {more} more"))),
@@ -389,7 +394,7 @@ mod tests {
 
     const TEN: &str = "2026-01-31T10:00:00Z";
 
-    /// The lines of what is received, after a welcome as `ala`, member 7, at ten on January 31.
+    /// Formats `received`, after a welcome as `ala`, member 7, at ten on January 31.
     fn lines(layout: Layout, received: &[&str]) -> Vec<Line> {
         let mut formatter = Formatter::new(layout, TimeZone::UTC, TEN.parse().unwrap());
         let welcome =
@@ -423,7 +428,7 @@ mod tests {
         )
     }
 
-    /// The bytes that a coloured stream gets.
+    /// The bytes written to a colored stream.
     fn stream(received: &[&str]) -> String {
         let mut out = Buffer::ansi();
         for line in lines(Layout::Stream, received) {
@@ -486,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_on_a_stream_has_a_line_above_and_below_and_each_day_once() {
+    fn a_replay_on_a_stream_has_a_line_above_one_below_and_one_for_each_day() {
         let past =
             |time, text| message(time, 3, text).replace("\"seq\"", "\"replay\":true,\"seq\"");
         let shown = lines(
@@ -532,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn joins_and_leaves_share_a_line_until_something_else_is_shown_or_time_goes_by() {
+    fn joins_and_leaves_share_a_line_until_something_else_is_shown_or_five_minutes_pass() {
         let joined = |name: &str| format!(r#""type":"joined","id":3,"name":"{name}","group":"x""#);
         let left =
             |name: &str| format!(r#""type":"left","id":3,"name":"{name}","reason":"too slow""#);

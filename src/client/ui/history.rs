@@ -10,7 +10,7 @@ use crate::protocol::commands;
 use crate::protocol::text::clean;
 use crate::tty::editor::{History, MAX_LINES};
 
-/// Bytes read from the end of the file: [`MAX_LINES`] of maximum-length lines.
+/// Most bytes to read from the end of the file: [`MAX_LINES`] lines of maximum length.
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// The directory for state that may be lost (XDG Base Directory Specification, `XDG_STATE_HOME`).
@@ -23,15 +23,16 @@ fn directory() -> Option<PathBuf> {
     Some(state.join("chat-run"))
 }
 
-/// Opens a file in it that only its owner can read. Anything but a regular file is left alone.
+/// Opens a file in [`directory`] that only its owner can read. Fails for anything but a regular
+/// file.
 fn open(name: &str, options: &mut OpenOptions) -> Option<File> {
     let directory = directory()?;
     os::create_private_folder(&directory).ok()?;
     os::open_regular(os::private(options), &directory.join(name)).ok()
 }
 
-/// The name, with its group, of the last login.
-pub(crate) fn last_name() -> Option<String> {
+/// Loads the name, with its group, of the last login.
+pub(crate) fn saved_name() -> Option<String> {
     let mut words = String::new();
     let file = open("name", OpenOptions::new().read(true))?;
     file.take(1024).read_to_string(&mut words).ok()?;
@@ -39,8 +40,8 @@ pub(crate) fn last_name() -> Option<String> {
     (!words.is_empty()).then_some(words)
 }
 
-/// Saves the name. Errors are ignored: a full disk must not disturb the chat.
-pub(crate) fn keep_name(words: &str) {
+/// Saves the name and group. Errors are ignored: a full disk must not disturb the chat.
+pub(crate) fn save_name(words: &str) {
     let mut options = OpenOptions::new();
     if let Some(mut file) = open("name", options.write(true).create(true).truncate(true)) {
         let _ = writeln!(file, "{words}");
@@ -63,7 +64,7 @@ pub(crate) fn load() -> History {
             && !line.contains('\n')
             && commands::may_be_saved(line)
         {
-            // As in `keep_name`.
+            // Errors are ignored, as in `save_name`.
             let _ = file.write_all(format!("{line}\n").as_bytes());
         }
     })
@@ -80,7 +81,7 @@ fn read() -> Option<Vec<String>> {
     Some(text.lines().map(|line| clean(line).into_owned()).collect())
 }
 
-/// Replaces the history file with one of these lines.
+/// Replaces the contents of the history file with `lines`.
 fn shorten(lines: &[String]) {
     let Some(directory) = directory() else {
         return;

@@ -1,4 +1,5 @@
-//! The user interface: plain lines on the standard streams, or a full-screen UI on a terminal.
+//! The user interface: plain lines on the standard streams, or the terminal UI, which prints lines
+//! above an input line at the bottom.
 
 pub(crate) mod commands;
 pub(crate) mod completion;
@@ -26,21 +27,21 @@ use crate::tty::input::Keyboard;
 use crate::tty::{self, style};
 
 pub(crate) enum Ui {
-    /// For pipes, files, and terminals that cannot move their cursor; with the thread that reads
-    /// stdin.
+    /// For pipes, files, and terminals that cannot move their cursor. Includes the queue of
+    /// requests to the thread that reads stdin.
     Plain(Box<Plain>, Sender<StdinRequest>),
     Tui(Box<Tui>),
 }
 
 impl Ui {
-    /// Opens the full-screen UI, or plain lines if the terminal cannot be switched to raw mode.
-    /// Starts the threads that read the user's input.
+    /// Opens the terminal UI, or the plain UI if there is no terminal that can be switched to raw
+    /// mode. Starts the threads that read the user's input.
     ///
     /// # Errors
     /// A thread cannot be started.
     pub(crate) fn open(config: &Config, post: SyncSender<ClientEvent>) -> io::Result<Self> {
         let is_colored = style::is_coloured(config.color);
-        // The session opened this window for this client. A pane may have shown another client
+        // A launcher opens each window for one client, but a pane may have shown another client
         // before.
         let is_fresh = config.window.is_some() && !config.in_pane;
         if tty::is_capable()
@@ -60,7 +61,8 @@ impl Ui {
         Ok(Self::Plain(Box::new(Plain::new(config.color)), stdin))
     }
 
-    /// Shows that the client has joined, or is back after the event numbered `last_shown`.
+    /// Shows that the client has joined, or has rejoined after showing the event numbered
+    /// `last_shown`.
     ///
     /// # Errors
     /// As [`Ui::flush`].
@@ -96,7 +98,7 @@ impl Ui {
         }
     }
 
-    /// Shows a remark of the client.
+    /// Shows a notice from the client.
     pub(crate) fn show_notice(&mut self, text: &str) {
         match self {
             Self::Plain(plain, _) => plain.show_notice(text),
@@ -104,7 +106,7 @@ impl Ui {
         }
     }
 
-    /// Shows why something is not done.
+    /// Shows why a request failed.
     pub(crate) fn show_error(&mut self, reason: &impl Display) {
         match self {
             Self::Plain(plain, _) => plain.show_error(reason),
@@ -112,7 +114,7 @@ impl Ui {
         }
     }
 
-    /// Shows why the client ends, or fails to do its job.
+    /// Shows an error that ends the client or loses input.
     pub(crate) fn show_failure(&mut self, error: &impl Display) {
         match self {
             Self::Plain(plain, _) => plain.show_failure(error),
@@ -120,7 +122,7 @@ impl Ui {
         }
     }
 
-    /// Sets the status line of the full-screen UI. Plain lines have none.
+    /// Sets the status line of the terminal UI. The plain UI has none.
     pub(crate) fn set_status(&mut self, status: Option<String>) {
         match self {
             Self::Plain(..) => {}
@@ -128,7 +130,7 @@ impl Ui {
         }
     }
 
-    /// Draws the full-screen UI, if that is due.
+    /// Draws the terminal UI, if that is due.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -139,8 +141,8 @@ impl Ui {
         }
     }
 
-    /// Shows everything that is due, before the main thread blocks. Returns how long it may block
-    /// until more is due.
+    /// Shows all output that is due. Called before the main thread blocks. Returns how long it may
+    /// block until the next drawing is due; `None` if none is.
     ///
     /// # Errors
     /// Stdout cannot be written to: a pipe is closed, a disk is full, the terminal is gone.

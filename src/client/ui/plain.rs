@@ -14,7 +14,7 @@ use crate::protocol::json::Received;
 use crate::tty::line::Line;
 use crate::tty::style;
 
-/// Both streams. Output is buffered until [`Plain::flush`].
+/// Stdout and stderr. Stdout is buffered until [`Plain::flush`].
 pub(crate) struct Plain {
     out: BufferedStandardStream,
     err: BufferedStandardStream,
@@ -43,7 +43,8 @@ impl Plain {
         }
     }
 
-    /// Shows that the client has joined, or is back after `last_shown`.
+    /// Shows that the client has joined, or has rejoined after showing the event numbered
+    /// `last_shown`.
     ///
     /// # Errors
     /// As [`Plain::flush`].
@@ -78,24 +79,24 @@ impl Plain {
         Ok(())
     }
 
-    /// Shows why something is not done.
+    /// Shows why a request failed.
     pub(crate) fn show_error(&mut self, reason: &impl Display) {
         let line = self.formatter.error(reason);
         self.write_err(&line, "\n");
     }
 
-    /// Shows a remark that is not part of the conversation.
+    /// Shows a notice that is not part of the conversation.
     pub(crate) fn show_notice(&mut self, text: &str) {
         let line = self.formatter.notice(text);
         self.write_err(&line, "\n");
     }
 
-    /// Shows why the client ends, or fails to do its job.
+    /// Shows an error that ends the client or loses input.
     pub(crate) fn show_failure(&mut self, error: &impl Display) {
         self.write_err(&Formatter::failure(error), "\n");
     }
 
-    /// Asks a question, and leaves the cursor behind it.
+    /// Asks a question, and leaves the cursor on the same line.
     pub(crate) fn prompt(&mut self, question: &str) {
         self.write_err(&Line::plain(question), "");
     }
@@ -113,8 +114,8 @@ impl Plain {
         self.out.flush()
     }
 
-    /// Flushes stdout first, as both streams may be the same terminal. If stderr is gone, there is
-    /// no one to tell.
+    /// Writes to stderr. Flushes stdout first, because both may be the same terminal. Ignores
+    /// errors: without stderr, there is no way to report them.
     fn write_err(&mut self, line: &Line, ending: &str) {
         let _ = self.out.flush();
         let _ = line

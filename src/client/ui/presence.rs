@@ -17,13 +17,13 @@ const MAX_SECONDS: i64 = 300;
 
 /// A change in who is online.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Presence {
+pub enum PresenceChange {
     Joined,
     /// With the reason, if the member did not leave voluntarily.
     Left(Option<Text>),
 }
 
-impl Presence {
+impl PresenceChange {
     fn color(&self) -> Color {
         match self {
             Self::Joined => Color::Green,
@@ -32,7 +32,7 @@ impl Presence {
     }
 }
 
-impl Display for Presence {
+impl Display for PresenceChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Joined => f.write_str("joined"),
@@ -46,8 +46,9 @@ impl Display for Presence {
 pub struct PresenceLine {
     /// The time of the first change.
     pub first: Timestamp,
-    /// Names, joined by commas if the same change is repeated.
-    parts: Vec<(Presence, String)>,
+    /// The changes in order. Consecutive changes of the same kind are one entry, with the names
+    /// separated by commas.
+    parts: Vec<(PresenceChange, String)>,
     length: usize,
 }
 
@@ -66,7 +67,7 @@ impl PresenceLine {
             && time.as_second() - self.first.as_second() < MAX_SECONDS
     }
 
-    pub fn add(&mut self, change: Presence, who: &str) {
+    pub fn add(&mut self, change: PresenceChange, who: &str) {
         self.length += who.len();
         match self.parts.last_mut() {
             Some((last, names)) if *last == change => {

@@ -7,7 +7,7 @@ use crate::protocol::event::{Event, Listed, MemberId, Welcome};
 use crate::protocol::limits::MAX_NAME_BYTES;
 use crate::protocol::text::Text;
 
-/// Most members to keep: no room has more, but a hostile server may name any number.
+/// Most members to keep: no room has more, but a hostile server may announce any number.
 const MAX_MEMBERS: usize = 20_000;
 
 /// Most ignored names to keep. Each rename of an ignored member adds one.
@@ -15,17 +15,18 @@ const MAX_IGNORED: usize = 1000;
 
 #[derive(Default)]
 pub(crate) struct Roster {
-    /// Names, each with the number of the member's last message, or 0.
+    /// The name of each member, and the number of its last message, or 0 if it has sent none.
     members: HashMap<MemberId, (String, u64)>,
-    /// Whether this has all members online. In a large room, the welcome lists only the first of
-    /// them.
+    /// Whether `members` has all members online. In a large room, the welcome lists only the first
+    /// of them.
     is_complete: bool,
-    /// Messages so far.
+    /// Number of messages so far.
     messages: u64,
     /// The sender of the last private message that was not ignored.
     correspondent: Option<MemberId>,
-    /// Names in lower case, not IDs, as a member may leave and join again. Each has with it the
-    /// name that the user ignored, of which it is a rename.
+    /// Ignored names in lower case, not IDs, because a member may leave and rejoin. With each name
+    /// is the name that the user originally ignored: the two differ if the member was renamed
+    /// since.
     ignored: Vec<(String, String)>,
 }
 
@@ -38,7 +39,7 @@ impl Roster {
             let spoke = before.get(id).map_or(0, |(_, spoke)| *spoke);
             self.insert(*id, name, spoke);
         }
-        // In another room, the ID belongs to another member.
+        // In a different room, the same ID may belong to a different member.
         self.correspondent = self.correspondent.filter(|id| {
             let name_before = before.get(id).map(|(name, _)| name);
             name_before.is_some() && name_before == self.members.get(id).map(|(name, _)| name)
@@ -53,7 +54,7 @@ impl Roster {
         }
     }
 
-    /// Follows a live event, not a replayed one.
+    /// Updates the roster after a live event. Not called for replayed events.
     pub(crate) fn follow(&mut self, event: &Event) {
         match event {
             Event::Message { id, from, .. } => self.spoke(*id, from),
@@ -84,7 +85,7 @@ impl Roster {
         self.insert(id, name, self.messages);
     }
 
-    /// Records that a member who is not ignored sent a private message.
+    /// Records that a member sent a private message. Not called for ignored members.
     pub(crate) fn spoke_privately(&mut self, id: MemberId, name: &Text) {
         self.spoke(id, name);
         self.correspondent = Some(id);
@@ -105,8 +106,8 @@ impl Roster {
         Ok(name)
     }
 
-    /// The names of all members but `own`: the latest speakers first, the silent ones in
-    /// alphabetical order.
+    /// The names of all members but `own`: first those who spoke, the latest speaker first, then
+    /// the others in alphabetical order.
     pub(crate) fn names(&self, own: Option<&OwnIdentity>) -> Vec<&str> {
         let mut members: Vec<(u64, &str)> = self
             .members
@@ -118,7 +119,7 @@ impl Roster {
         members.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Whether a member of this name is online; `None` if that is not known.
+    /// Whether a member with this name is online; `None` if that is not known.
     pub(crate) fn has(&self, name: &str) -> Option<bool> {
         let name = name.to_lowercase();
         let mut names = self.members.values();
@@ -130,7 +131,8 @@ impl Roster {
         self.ignored_by(name).is_some()
     }
 
-    /// The name that the user ignored, if `name` is that or a rename of it.
+    /// The name that the user originally ignored, if `name` is that name or a later name of its
+    /// member.
     fn ignored_by(&self, name: &str) -> Option<&str> {
         let name = name.to_lowercase();
         let mut ignored = self.ignored.iter();
@@ -139,8 +141,8 @@ impl Roster {
             .map(|(_, first)| first.as_str())
     }
 
-    /// Ignores a name, or if it is ignored, stops ignoring it and its renames. Returns whether it
-    /// is ignored now.
+    /// Ignores a name. If it is already ignored, stops ignoring it and the other names of its
+    /// member. Returns whether the name is ignored now.
     pub(crate) fn toggle_ignored(&mut self, name: &str) -> bool {
         match self.ignored_by(name).map(str::to_owned) {
             Some(first) => self.ignored.retain(|(_, other)| *other != first),

@@ -1,4 +1,4 @@
-//! The client's terminal: the control sequences it needs, and the thread that reads its keys.
+//! The client's terminal: the control sequences it needs, and the threads that read its keys.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,21 +16,21 @@ use crate::tty::raw_mode::{self, RawMode, Sequences};
 /// `CSI 22 ; 2 t`).
 const ENTER: &str = "\x1b[?2004h\x1b[?1004h\x1b[22;2t";
 
-/// Turns them off, restores the title, and clears the screen below the cursor.
+/// Turns off the modes of [`ENTER`], restores the title, and clears the screen below the cursor.
 const LEAVE: &str = "\x1b[?1004l\x1b[?2004l\x1b[23;2t\x1b[0m\x1b[J\x1b[?25h";
 
 /// Time limit for the main thread to leave after a signal or Ctrl+C, before the process exits
-/// anyway: a terminal that accepts no output blocks it.
+/// anyway: a terminal that accepts no output blocks the main thread.
 pub(crate) const EXIT_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Input that may be read ahead of the main thread, which a blocked terminal delays: keys, or
-/// pastes of up to 64 KiB.
+/// Most events that may be read ahead while a blocked terminal delays the main thread. Each is a
+/// key, or a paste of up to 64 KiB.
 const MAX_AHEAD: usize = 1024;
 
-/// Events handled by the main thread, to see whether it makes progress.
+/// Number of events that the main thread has handled. Shows whether it makes progress.
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 
-/// Makes the terminal on stdin and stdout raw.
+/// Switches the terminal on stdin and stdout to raw mode.
 ///
 /// # Errors
 /// As [`RawMode::enter`].
@@ -42,7 +42,7 @@ pub(crate) fn enter() -> io::Result<RawMode> {
     })
 }
 
-/// Counts an event. Called by the main thread for each.
+/// Counts a handled event. The main thread calls this for each.
 pub(crate) fn count_handled() {
     HANDLED.fetch_add(1, Ordering::Relaxed);
 }
@@ -50,13 +50,13 @@ pub(crate) fn count_handled() {
 /// Input from the terminal.
 pub(crate) struct TerminalInput {
     pub(crate) event: Event,
-    /// For Ctrl+C: its timer, which stops when the main thread drops this.
+    /// For Ctrl+C: keeps its timer running until the main thread drops this.
     _untaken: Option<Sender<()>>,
 }
 
 impl TerminalInput {
-    /// Starts the timer for Ctrl+C: a main thread that is blocked in a write to the terminal can't
-    /// handle it, so after [`EXIT_TIMEOUT`] the client exits as for a signal.
+    /// Starts a timer if the event is Ctrl+C. A main thread that is blocked writing to the terminal
+    /// can't handle the key, so after [`EXIT_TIMEOUT`] the client exits, as after a signal.
     fn new(event: Event) -> Self {
         let leaves = matches!(
             event,
@@ -68,16 +68,16 @@ impl TerminalInput {
         );
         Self {
             event,
-            _untaken: leaves.then(end_unless_taken),
+            _untaken: leaves.then(exit_unless_taken),
         }
     }
 }
 
-/// Exits the process after [`EXIT_TIMEOUT`], unless the returned sender is dropped. While the main
-/// thread makes progress, as in a flood, the time starts again.
-fn end_unless_taken() -> Sender<()> {
+/// Exits the process after [`EXIT_TIMEOUT`], unless the returned sender is dropped. The time starts
+/// over as long as the main thread makes progress, as in a flood of messages.
+fn exit_unless_taken() -> Sender<()> {
     let (untaken, taken) = mpsc::channel();
-    // Without the thread, a signal still ends the client.
+    // If the thread cannot be started, a signal still ends the client.
     let _ = thread::Builder::new()
         .name("exit-timeout".into())
         .spawn(move || {
@@ -93,11 +93,11 @@ fn end_unless_taken() -> Sender<()> {
 }
 
 /// Starts three threads: `keys` reads the terminal, `ahead` posts what it read, and `hang-up` posts
-/// that the terminal is gone, which a blocked read wouldn't notice. The events are what `input` and
-/// `closed` return.
+/// that the terminal is gone, which a blocked read wouldn't notice. The functions `input` and
+/// `closed` create the events to post.
 ///
-/// `keys` waits for nothing else, so that it sees Ctrl+C at once. The threads aren't joined: only
-/// the end of the process ends a read of a terminal.
+/// `keys` waits only for the terminal, so that it sees Ctrl+C at once. The threads aren't joined:
+/// only the end of the process ends a read of a terminal.
 ///
 /// # Errors
 /// A thread can't be created.

@@ -1,4 +1,5 @@
-//! The full-screen UI: shows lines above an editor, and handles what the user does there.
+//! The terminal UI: prints lines above an editor on the last line, and handles what the user types.
+//! It uses the normal screen, so that the terminal keeps its scrollback.
 
 use std::io;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::client::net::stdin;
-use crate::client::ui::commands::Local;
+use crate::client::ui::commands::LocalCommand;
 use crate::client::ui::format::{Formatter, Layout};
 use crate::client::ui::roster::Roster;
 use crate::client::ui::terminal;
@@ -32,15 +33,15 @@ pub(crate) struct Tui {
     screen: Screen,
     pub(crate) formatter: Formatter,
     editor: Editor,
-    /// The editor for the answer to a question. The chat line waits in `editor`.
+    /// The editor for the answer to a question. Meanwhile, the chat line waits in `editor`.
     question: Option<Editor>,
     roster: Roster,
     /// The number of this client's window in the launcher's session.
     number: Option<usize>,
     /// The status line above the editor, if there is something to show.
     status: Option<String>,
-    rings: bool,
-    /// Lines since the terminal lost the focus. None while it has it, or if it does not report
+    is_bell_on: bool,
+    /// Messages since the terminal lost focus. `None` while it has focus, or if it does not report
     /// focus.
     unread: Option<u64>,
     /// Dropped last, after the screen's last output.
@@ -50,7 +51,7 @@ pub(crate) struct Tui {
 /// The client's next step after terminal input.
 pub(crate) enum InputAction {
     None,
-    /// The user pressed Enter: [`Tui::submit`] or [`Tui::take_answer`] has the line.
+    /// The user pressed Enter: [`Tui::submit`] or [`Tui::take_answer`] returns the line.
     Enter,
     Leave,
 }
@@ -58,13 +59,14 @@ pub(crate) enum InputAction {
 /// The client's next step after a line was entered.
 pub(crate) enum Submission {
     None,
-    /// Lines to send, and then to remove from the editor by [`Tui::take_line`].
+    /// Lines to send. Once they are sent, [`Tui::take_line`] removes them from the editor.
     Lines(Vec<String>),
     Leave,
 }
 
 impl Tui {
-    /// Switches the terminal to raw mode. `is_fresh`: it has shown nothing else before.
+    /// Switches the terminal to raw mode. `is_fresh` says that the terminal has shown nothing
+    /// before.
     ///
     /// # Errors
     /// The terminal's modes cannot be changed.
@@ -82,12 +84,13 @@ impl Tui {
             roster: Roster::default(),
             number,
             status: None,
-            rings: true,
+            is_bell_on: true,
             unread: None,
         })
     }
 
-    /// Asks a question. The answer replaces the chat line until [`Tui::take_answer`].
+    /// Asks a question. Until [`Tui::take_answer`], the editor for the answer replaces the chat
+    /// line.
     pub(crate) fn ask(&mut self, question: &str, purpose: Purpose) {
         self.question = Some(Editor::new(question, purpose, History::default()));
         self.screen.touch();
@@ -144,8 +147,9 @@ impl Tui {
         raw_mode::suspend()
     }
 
-    /// Parses the chat line after Enter, and executes a command of the client itself. A line that
-    /// cannot be sent stays in the editor, except for a command with wrong arguments.
+    /// Parses the chat line after Enter, and executes it if it is one of the client's own commands.
+    /// A line that cannot be sent stays in the editor, except for a client's command with wrong
+    /// arguments.
     pub(crate) fn submit(&mut self) -> Submission {
         self.parse_submission().unwrap_or_else(|error| {
             self.show_error(&error);
@@ -164,7 +168,7 @@ impl Tui {
                 self.editor.empty();
                 return Ok(Submission::Leave);
             }
-            if let Some(command) = Local::parse(line) {
+            if let Some(command) = LocalCommand::parse(line) {
                 self.editor.take();
                 let command = command.map_err(|error| error.to_string())?;
                 self.do_command(&command);
@@ -189,7 +193,7 @@ impl Tui {
     }
 
     /// Addresses a reply to the sender of the last private message that was shown. The server would
-    /// also consider those of ignored members.
+    /// address it to the last sender even if the user ignores that member.
     fn reply(&mut self, text: &Text) -> Result<Submission, String> {
         let name = self.roster.correspondent()?;
         let lines = vec![format!("/msg {name} {text}")];
@@ -202,7 +206,8 @@ impl Tui {
         self.editor.take();
     }
 
-    /// Handles a line that is entered while there is no connection. Returns whether it leaves.
+    /// Handles a line that is entered while there is no connection. Returns whether the user
+    /// leaves.
     pub(crate) fn submit_offline(&mut self) -> bool {
         match self.submit() {
             Submission::None => {}
@@ -228,10 +233,10 @@ impl Tui {
         false
     }
 
-    fn do_command(&mut self, command: &Local<'_>) {
+    fn do_command(&mut self, command: &LocalCommand<'_>) {
         let notice = match *command {
-            Local::Clear => return self.screen.clear(),
-            Local::Time(on) => {
+            LocalCommand::Clear => return self.screen.clear(),
+            LocalCommand::Time(on) => {
                 self.formatter.has_times = on;
                 if on {
                     "lines begin with the time".into()
@@ -239,18 +244,18 @@ impl Tui {
                     "lines begin without the time; /time on shows it again".into()
                 }
             }
-            Local::Bell(on) => {
-                self.rings = on;
+            LocalCommand::Bell(on) => {
+                self.is_bell_on = on;
                 if on {
                     "the bell rings for your name and for private messages".into()
                 } else {
                     "the bell is off; /bell on turns it on again".into()
                 }
             }
-            Local::Ignore(Some(name)) if self.is_own_name(name) => {
+            LocalCommand::Ignore(Some(name)) if self.is_own_name(name) => {
                 return self.show_error(&format!("{name} is you: your own lines are always shown"));
             }
-            Local::Ignore(Some(name)) => {
+            LocalCommand::Ignore(Some(name)) => {
                 match (self.roster.toggle_ignored(name), self.roster.has(name)) {
                     (true, Some(true)) => {
                         format!("{name}'s messages are hidden; /ignore {name} shows them again")
@@ -264,7 +269,7 @@ impl Tui {
                     (false, _) => format!("{name}'s messages are shown again"),
                 }
             }
-            Local::Ignore(None) => match self.roster.ignored()[..] {
+            LocalCommand::Ignore(None) => match self.roster.ignored()[..] {
                 [] => "no one is ignored; /ignore NAME hides the messages of NAME".into(),
                 ref names => format!("ignored: {}", names.join(", ")),
             },
@@ -277,7 +282,7 @@ impl Tui {
         own.is_some_and(|own| own.name.as_str().to_lowercase() == name.to_lowercase())
     }
 
-    /// Shows that the client has joined, or is back.
+    /// Shows that the client has joined or rejoined.
     pub(crate) fn welcome(&mut self, welcome: &Welcome, last_shown: Option<u64>) {
         self.question = None;
         self.roster.enter(welcome);
@@ -296,7 +301,7 @@ impl Tui {
                 if is_ignored {
                     self.formatter.advance(record.seq).into_iter().collect()
                 } else {
-                    let rings = self.formatter.rings(&record.event, *replay);
+                    let rings = self.formatter.should_ring(&record.event, *replay);
                     if record.event.is_said() {
                         self.count_unread(rings);
                     }
@@ -326,29 +331,29 @@ impl Tui {
         author.is_some_and(|(_, from)| self.roster.is_ignored(from.as_str()))
     }
 
-    /// Counts an unread line, and rings the bell if `rings`.
+    /// Counts an unread message, and rings the bell if `rings` is set and the bell is on.
     fn count_unread(&mut self, rings: bool) {
         if let Some(unread) = &mut self.unread {
             *unread += 1;
         }
-        if rings && self.rings {
+        if rings && self.is_bell_on {
             self.screen.ring();
         }
     }
 
-    /// Shows a remark of the client.
+    /// Shows a notice from the client.
     pub(crate) fn show_notice(&mut self, text: &str) {
         let line = self.formatter.notice(text);
         self.screen.print(line);
     }
 
-    /// Shows why something is not done.
+    /// Shows why a request failed.
     pub(crate) fn show_error(&mut self, reason: &impl std::fmt::Display) {
         let line = self.formatter.error(reason);
         self.screen.print(line);
     }
 
-    /// Shows why the client ends, or fails to do its job.
+    /// Shows an error that ends the client or loses input.
     pub(crate) fn show_failure(&mut self, error: &impl std::fmt::Display) {
         self.screen.print(Formatter::failure(error));
     }
@@ -361,7 +366,7 @@ impl Tui {
         }
     }
 
-    /// How long to wait until the next drawing; `None` if nothing has changed.
+    /// How long to wait before the next drawing; `None` if nothing has changed.
     pub(crate) fn draw_in(&self) -> Option<Duration> {
         self.screen.wait()
     }
@@ -385,7 +390,8 @@ impl Tui {
         self.screen.draw(&rows, self.status.as_deref())
     }
 
-    /// The window title, such as `chat 1 - ala (3)`, or `chat 1` while the name is asked for.
+    /// The window title, such as `chat 1 - ala (3)`, or `chat 1` while the user is asked for a
+    /// name.
     fn title(&self) -> Option<String> {
         // Some terminals show only ASCII in a title.
         let ascii = |c: char| if c.is_ascii_graphic() { c } else { '?' };
@@ -397,7 +403,7 @@ impl Tui {
             None => "chat".into(),
         };
         match (name, self.unread) {
-            // Without a question, the name was given and its welcome is about to come.
+            // If no question is open, the login is in progress: the title waits for the welcome.
             (None, _) => self.question.as_ref().map(|_| chat),
             (Some(name), None | Some(0)) => Some(format!("{chat} - {name}")),
             (Some(name), Some(unread)) => Some(format!("{chat} - {name} ({unread})")),
@@ -414,13 +420,13 @@ fn check_length(lines: &[impl AsRef<str>]) -> Result<(), String> {
 
 impl Drop for Tui {
     fn drop(&mut self) {
-        // An unfinished line stays on the screen.
+        // Leave an unfinished line visible on the screen.
         if !self.editor.text().is_empty() {
             for row in self.editor.rows(usize::MAX, usize::MAX).rows {
                 self.screen.print(Line::plain(&row));
             }
         }
-        // It fails if the terminal is gone.
+        // Fails only if the terminal is gone.
         let _ = self.screen.leave();
     }
 }
