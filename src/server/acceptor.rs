@@ -1,11 +1,12 @@
-//! The thread `accept`: accepts connections, handles their logins, and starts a reader thread per
-//! member.
+//! The thread `accept`: accepts connections, handles their logins, and starts a reader thread for
+//! each member.
 //!
-//! One thread polls all pending logins: handling a name takes a few microseconds, while a thread
-//! costs ten times that, and memory for as long as a client stays silent. Starting reader threads
-//! is deferred, so that a class that joins at once does not wait for them: a member is in the room
-//! right after its login, and gets its thread with its first input, or when no one else has joined
-//! for a moment.
+//! One thread polls all pending logins. Handling a name takes a few microseconds; starting a thread
+//! for it would take ten times as long, and hold memory for as long as the client stays silent.
+//!
+//! Reader threads are started later, so that a whole class that joins at once does not wait for
+//! them. A member is in the room right after its login. Its thread starts when its first input
+//! arrives, or when no other client has joined for a moment.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -20,45 +21,47 @@ use crate::os;
 use crate::server::Shared;
 use crate::server::linger::LINGER;
 use crate::server::log::Entry;
-use crate::server::login::{PendingLogin, Step};
+use crate::server::login::{LoginStep, PendingLogin};
 use crate::server::session::Session;
 use crate::sync::Instant;
 use crate::sync::thread::{self, Builder, Scope};
 
-/// Stack of a reader thread, in bytes. Untouched pages take no memory. Unoptimized builds need most
-/// of it.
+/// Stack size of a reader thread, in bytes. Unoptimized builds need most of it; in others, the
+/// untouched pages take no memory.
 const STACK: usize = 256 * 1024;
 
-/// Pending logins at once, unless descriptors are scarce. Counted apart from the members, so that
-/// even in a full room every newcomer is answered.
+/// Maximum number of pending logins; lower if descriptors are scarce. They do not count as members,
+/// so that even a client that finds the room full gets an answer.
 pub(crate) const MAX_PENDING_LOGINS: usize = 512;
 
-/// Lingering connections at once, before their members had a thread. Beyond this, the oldest is
-/// closed.
+/// Maximum number of connections that linger without a reader thread, such as rejected logins.
+/// Beyond it, the oldest is closed.
 const MAX_LINGERING: usize = 256;
 
 /// Bytes per read from a pending login.
 const READ: usize = 512;
 
-/// Connections accepted, and threads started, per iteration.
+/// Maximum number of connections accepted from each listener, and of threads started, per
+/// iteration.
 const MAX_PER_ITERATION: usize = 64;
 
-/// Time without another join after which the deferred reader threads are started.
+/// Time without another join after which the deferred reader threads start.
 const THREAD_DELAY: Duration = Duration::from_millis(50);
 
 /// Maximum time that a reader thread is deferred while others join.
 const MAX_THREAD_DELAY: Duration = Duration::from_millis(250);
 
-/// Coalescing window: connections this close together are handled in one iteration and welcomed in
-/// one batch. Otherwise each of a class would wake this thread, the delivery thread and the log.
+/// Coalescing window: connections that arrive within it are handled in one iteration and welcomed
+/// in one batch. Otherwise each client of a class would wake this thread, the delivery thread and
+/// the log.
 const COALESCE: Duration = Duration::from_micros(200);
 
-/// Members without a thread that are polled for input. Polling all of a class would take longer
-/// than its logins.
+/// Maximum number of members without a thread that are polled for input. Polling a whole class
+/// would take longer than its logins.
 const MAX_POLLED: usize = 32;
 
-/// First backoff after a failed accept, such as one without a free descriptor. Without it, the loop
-/// would take a whole processor.
+/// First backoff after a failed accept, for example when no descriptor is free. Without a backoff,
+/// the loop would take a whole processor.
 const MIN_BACKOFF: Duration = Duration::from_millis(5);
 
 /// Longest backoff after failed accepts.
@@ -92,11 +95,11 @@ pub(crate) struct Acceptor<'scope, 'env> {
     listeners: &'env [TcpListener],
     stop: &'env Stop,
     max_logins: usize,
-    /// In order of arrival.
+    /// Pending logins, in order of arrival.
     logins: Vec<PendingLogin<'env>>,
-    /// Connections that were sent their last line, with the deadline for reading it.
+    /// Connections that were sent their last line, each with the peer's deadline for reading it.
     lingering: VecDeque<(Instant, Arc<TcpStream>)>,
-    /// Members without a thread, in order of joining, with the time of their join.
+    /// Members without a thread, in order of joining, each with the time at which it joined.
     threadless: VecDeque<(Instant, Session<'env>)>,
     backoff: Duration,
     paused_until: Option<Instant>,
@@ -126,8 +129,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    /// Runs the thread `accept`. Returns after [`Stop::stop`], once every connection of its own is
-    /// closed.
+    /// Runs the thread `accept`. After [`Stop::stop`], starts the deferred reader threads, rejects
+    /// the pending logins, and returns once the rejected connections are closed.
     pub(crate) fn run(mut self) {
         while !self.stop.is_stopped() {
             if self.poll(self.listeners) {
@@ -147,12 +150,12 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             self.linger(Arc::clone(login.socket()));
         }
         while !self.lingering.is_empty() {
-            // Without the listeners: one that is shut down would end every wait at once.
+            // Without the listeners: a listener that is shut down would end every wait at once.
             self.poll(&[]);
         }
     }
 
-    /// When the next deferred thread is due.
+    /// Returns the time at which the next deferred thread has to start.
     fn thread_due(&self) -> Option<Instant> {
         let ((first, _), (last, _)) = (self.threadless.front()?, self.threadless.back()?);
         Some((*last + THREAD_DELAY).min(*first + MAX_THREAD_DELAY))
@@ -169,8 +172,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             .map_or(Duration::MAX, |due| due.saturating_duration_since(now))
     }
 
-    /// Waits for input or a deadline, and handles both. Returns whether one of `listeners` may have
-    /// a connection to accept.
+    /// Waits for input or the next deadline, and handles all input and deadlines. Returns whether
+    /// one of `listeners` may have a connection to accept.
     fn poll(&mut self, listeners: &[TcpListener]) -> bool {
         let now = Instant::now();
         self.paused_until = self.paused_until.filter(|until| *until > now);
@@ -186,7 +189,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             self.patience(now),
         );
         let ready = ready.unwrap_or_else(|_| {
-            // If poll(2) itself fails, every socket is tried, after a pause.
+            // If poll(2) itself fails, pause, then try every socket.
             thread::sleep(MIN_BACKOFF);
             Vec::new()
         });
@@ -198,7 +201,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         self.lingering
             .retain(|(until, socket)| !(is_ready() && is_closed(socket)) && *until > now);
         if self.lingering.len() < count {
-            // `Linger` may be waiting for one of them.
+            // `Linger` may be waiting for one of these connections.
             self.shared.linger.closed();
         }
         let speaks: Vec<bool> = (0..polled).map(|_| is_ready()).collect();
@@ -210,7 +213,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             }
         }
         for at in (0..polled).rev().filter(|at| speaks[*at]) {
-            // Logins above may have appended members behind these.
+            // The logins above may have appended members behind these positions.
             if let Some((_, session)) = self.threadless.remove(at) {
                 self.start(session);
             }
@@ -245,17 +248,17 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             oldest.evict();
             self.linger(Arc::clone(oldest.socket()));
         }
-        // Most clients have sent their name by now.
+        // Most clients have sent their name already.
         self.step(login);
     }
 
-    /// Backs off after a failed accept.
+    /// Pauses accepting after a failed accept.
     fn back_off(&mut self, error: &io::Error) {
         if self.stop.is_stopped() {
             return;
         }
         self.report(format!(
-            "nobody can connect: {error}; end other programs, or raise `ulimit -n`"
+            "cannot accept connections: {error}; end other programs, or raise `ulimit -n`"
         ));
         self.paused_until = Some(Instant::now() + self.backoff);
         self.backoff = (self.backoff * 2).min(MAX_BACKOFF);
@@ -277,9 +280,9 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         // A panic ends this client, not the server.
         let step = catch_unwind(AssertUnwindSafe(|| login.step(&mut input)));
         match step {
-            Ok(Step::Pending) => self.logins.push(login),
-            Ok(Step::Rejected) => self.linger(Arc::clone(login.socket())),
-            Ok(Step::LoggedIn(admitted)) => {
+            Ok(LoginStep::Pending) => self.logins.push(login),
+            Ok(LoginStep::Rejected) => self.linger(Arc::clone(login.socket())),
+            Ok(LoginStep::LoggedIn(admitted)) => {
                 let session = Session::new(self.shared, admitted);
                 if session.member().has_input() {
                     self.start(session);
@@ -294,9 +297,9 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    /// Lets a connection linger after its last line. Beyond the limit, closes the oldest.
+    /// Lets a connection linger after its last line. If too many linger, closes the oldest.
     fn linger(&mut self, socket: Arc<TcpStream>) {
-        // During shutdown no more connections come, so the limit does not matter.
+        // No more connections are accepted during shutdown, so the limit does not matter.
         let max = MAX_LINGERING.min(self.max_logins);
         if self.lingering.len() >= max && !self.stop.is_stopped() {
             self.lingering.pop_front();
@@ -305,8 +308,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         self.lingering.push_back((Instant::now() + LINGER, socket));
     }
 
-    /// Bounds the members without a thread: clients that resume again and again take no additional
-    /// seat, so the number of seats does not bound them.
+    /// Starts threads until the number of members without one is within bounds. The number of seats
+    /// is no bound, because a client that resumes again and again takes no additional seat.
     fn start_surplus(&mut self) {
         while self.threadless.len() > self.shared.thread_budget.max_readers()
             && let Some((_, session)) = self.threadless.pop_front()
@@ -315,7 +318,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    /// Starts the deferred threads that are due.
+    /// Starts the deferred threads whose time has come.
     fn start_due(&mut self) {
         let now = Instant::now();
         for _ in 0..MAX_PER_ITERATION {
@@ -328,14 +331,14 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    /// Starts a member's reader thread. Blocks while the thread budget is exhausted. If no thread
-    /// can be started, the member gets an error and leaves.
+    /// Starts a member's reader thread. Blocks while the thread budget is exhausted. If the thread
+    /// cannot be started, the member gets an error and is removed.
     fn start(&mut self, session: Session<'env>) {
         let shared = self.shared;
         let member = session.member();
         let (connection, name) = (member.connection, member.name.clone());
         let socket = Arc::clone(&member.socket);
-        // A lingering connection does not keep its thread while another member needs one.
+        // Lingering connections give up their threads when another member needs one.
         let Some(permit) = shared.thread_budget.reader(|| shared.linger.close_oldest()) else {
             // The room is closed.
             return self.linger(socket);
@@ -353,7 +356,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     }
 }
 
-/// Discards input of a lingering connection. Returns whether the peer has closed it.
+/// Discards input from a lingering connection. Returns whether the peer has closed it.
 fn is_closed(socket: &TcpStream) -> bool {
     match net::receive_now(socket, &mut [0; READ]) {
         Ok(read) => read == 0,

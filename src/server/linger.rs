@@ -1,10 +1,10 @@
-//! Lingering close: connections are closed so that their last line arrives.
+//! Lingering close: closes connections in a way that lets the peer read the last line.
 //!
-//! Closing a socket that holds unread input makes the kernel send RST, and RST discards what the
+//! If a socket is closed while it holds unread input, the kernel sends RST, which discards what the
 //! peer has not read yet, such as the reason why it was disconnected (RFC 1122, 4.2.2.13). So
-//! writing is shut down first, the client's reader thread reads on (before login, the thread
-//! `accept` does), and a peer that does not close within [`LINGER`] is shut down. nginx calls this
-//! a lingering close.
+//! only writing is shut down at first, and the client's reader thread (before login, the thread
+//! `accept`) keeps reading and discards the input. If the peer does not close the connection within
+//! [`LINGER`], reading is shut down too. nginx calls this a lingering close.
 
 use std::collections::VecDeque;
 use std::net::{Shutdown, TcpStream};
@@ -13,19 +13,19 @@ use std::time::Duration;
 
 use crate::sync::{Condvar, Instant, Mutex};
 
-/// Time for a peer to read its last line and close.
+/// Time limit for a peer to read its last line and close the connection.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// Shuts the socket down, which wakes a reader thread that is blocked in a read.
 fn shut_down(socket: &TcpStream) {
-    // An error means that the peer has closed.
+    // An error means that the peer has closed the connection.
     let _ = socket.shutdown(Shutdown::Both);
 }
 
-/// The connections that are being closed.
+/// The connections that linger.
 #[derive(Default)]
 pub(crate) struct Linger {
-    /// Guards the queue, in order of deadline. No other lock is taken while it is held.
+    /// Guards the queue, which is in order of deadline. No other lock is taken while it is held.
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -37,8 +37,8 @@ struct State {
 }
 
 impl Linger {
-    /// Starts the linger time of `socket`, whose last line was sent. Called by the threads that
-    /// send.
+    /// Starts the linger time of `socket`, whose last line has been sent. Called by the threads
+    /// that send.
     pub(crate) fn add(&self, socket: Arc<TcpStream>) {
         let mut state = self.state.lock();
         let lingering = Arc::downgrade(&socket);
@@ -62,14 +62,14 @@ impl Linger {
     }
 
     /// Called by a reader thread after it has dropped its socket, so that [`Linger::run`] does not
-    /// wait for its deadline.
+    /// wait for that socket's deadline.
     pub(crate) fn closed(&self) {
-        // Taken so that the notification cannot fall between `run`'s check and its wait.
+        // Lock, so that the notification cannot fall between `run`'s check and its wait.
         let _state = self.state.lock();
         self.changed.notify_one();
     }
 
-    /// Makes [`Linger::run`] return once its sockets are closed.
+    /// Makes [`Linger::run`] return once no connection lingers.
     pub(crate) fn stop(&self) {
         self.state.lock().stopping = true;
         self.changed.notify_one();

@@ -1,4 +1,4 @@
-//! A connection before it has a name: greeting, password, name, resume, and rejections.
+//! Pending logins: greeting, password, name, resume, and rejections.
 
 use std::io::{ErrorKind, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -14,11 +14,12 @@ use crate::protocol::request::{Format, Identity, Login};
 use crate::protocol::text::Text;
 use crate::server::Shared;
 use crate::server::log::Entry;
-use crate::server::members::{ConnectionId, Refusal};
+use crate::server::members::{ConnectionId, JoinError};
 use crate::server::room::{Endpoint, Room};
 use crate::sync::Instant;
 
-/// Time to wait for input before the greeting. An HTTP client sends first and must not be greeted.
+/// Time to wait for input before sending the greeting. An HTTP client sends its request first, and
+/// must not be greeted.
 const GREETING_DELAY: Duration = Duration::from_millis(20);
 
 /// Lines of one pending login that are handled per step.
@@ -30,7 +31,8 @@ const WRONG_PASSWORD: &str = "wrong password: type /pass PASSWORD";
 const HTTP: &str =
     "This is a chat, not a web page. Join it with chat-client, or with nc and your name.\n";
 
-/// A connection that has not logged in. It has no thread of its own, so nothing here waits for it.
+/// A connection that has not logged in. It has no thread of its own, so no method here blocks on
+/// its socket.
 pub(crate) struct PendingLogin<'a> {
     shared: &'a Shared,
     socket: Arc<TcpStream>,
@@ -40,16 +42,16 @@ pub(crate) struct PendingLogin<'a> {
     greeted: bool,
     /// `lines` contains complete lines that have not been handled.
     has_more: bool,
-    /// The socket did not take an answer.
+    /// An answer did not fit into the socket's buffer.
     unwritable: bool,
-    /// The peer has closed its side; earlier lines may still be unhandled.
+    /// The input has ended; earlier lines may still be unhandled.
     input_over: bool,
     format: Format,
     /// The password was given, or there is none.
     authenticated: bool,
     tries: u32,
     lines_left: u32,
-    /// The last error it was sent.
+    /// The last error sent to the client.
     last_error: Option<Text>,
 }
 
@@ -72,15 +74,15 @@ impl Admitted {
 }
 
 /// State of a login after a step.
-pub(crate) enum Step {
+pub(crate) enum LoginStep {
     Pending,
     LoggedIn(Admitted),
     /// The reason was sent; the connection lingers so that the peer can read it.
     Rejected,
 }
 
-/// Why a login ends without a member.
-enum End {
+/// Why a login failed.
+enum LoginEnd {
     /// The client left, or the connection broke.
     Silent,
     /// Rejected with this error.
@@ -89,8 +91,8 @@ enum End {
     Http,
 }
 
-/// The new member, if the login is complete.
-type Outcome = Result<Option<Admitted>, End>;
+/// The new member, or `None` while the login is pending.
+type LoginResult = Result<Option<Admitted>, LoginEnd>;
 
 impl<'a> PendingLogin<'a> {
     pub(crate) fn new(shared: &'a Shared, socket: TcpStream, peer: SocketAddr) -> Self {
@@ -117,7 +119,7 @@ impl<'a> PendingLogin<'a> {
         &self.socket
     }
 
-    /// When [`PendingLogin::step`] is due even without input.
+    /// Returns the time at which [`PendingLogin::step`] has to be called even without input.
     pub(crate) fn due(&self) -> Instant {
         if self.has_more {
             self.connected
@@ -128,37 +130,37 @@ impl<'a> PendingLogin<'a> {
         }
     }
 
-    /// Whether it has neither been greeted nor sent anything.
+    /// Whether the client has neither been greeted nor sent anything.
     fn is_mute(&self) -> bool {
         !self.greeted && self.lines.unended() == 0
     }
 
     /// Reads once into `buffer` and handles complete lines. Input after the name stays in `lines`.
     /// May block until the delivery thread catches up.
-    pub(crate) fn step(&mut self, buffer: &mut [u8]) -> Step {
+    pub(crate) fn step(&mut self, buffer: &mut [u8]) -> LoginStep {
         match self.talk(buffer) {
-            Ok(None) => Step::Pending,
-            Ok(Some(admitted)) => Step::LoggedIn(admitted),
+            Ok(None) => LoginStep::Pending,
+            Ok(Some(admitted)) => LoginStep::LoggedIn(admitted),
             Err(end) => {
                 self.end(end);
-                Step::Rejected
+                LoginStep::Rejected
             }
         }
     }
 
     /// Rejects the login to make room for others.
     pub(crate) fn evict(&mut self) {
-        self.end(End::Rejected(
-            "too many are waiting without a name: connect again".into(),
+        self.end(LoginEnd::Rejected(
+            "too many clients are logging in: connect again".into(),
         ));
     }
 
     /// Rejects the login because the server is shutting down.
     pub(crate) fn close(&mut self) {
-        self.end(End::Rejected(Refusal::Closed.to_string()));
+        self.end(LoginEnd::Rejected(JoinError::Closed.to_string()));
     }
 
-    fn talk(&mut self, buffer: &mut [u8]) -> Outcome {
+    fn talk(&mut self, buffer: &mut [u8]) -> LoginResult {
         let received = if std::mem::take(&mut self.has_more) {
             Err(ErrorKind::WouldBlock.into())
         } else {
@@ -169,7 +171,7 @@ impl<'a> PendingLogin<'a> {
             Ok(read) => self.lines.push(&buffer[..read]),
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(_) => return Err(End::Silent),
+            Err(_) => return Err(LoginEnd::Silent),
         }
         for _ in 0..MAX_PER_STEP {
             let Some(line) = self.next_line() else {
@@ -181,11 +183,11 @@ impl<'a> PendingLogin<'a> {
             }
             self.greet();
             if self.unwritable {
-                return Err(End::Silent);
+                return Err(LoginEnd::Silent);
             }
             self.lines_left -= 1;
             if self.lines_left == 0 {
-                return Err(End::Rejected(format!(
+                return Err(LoginEnd::Rejected(format!(
                     "{LOGIN_LINES} lines without a name: connect again"
                 )));
             }
@@ -194,20 +196,20 @@ impl<'a> PendingLogin<'a> {
         Ok(None)
     }
 
-    /// Checks limits and deadlines once all complete lines are handled.
-    fn check_limits(&mut self) -> Outcome {
+    /// Checks limits and deadlines. Called when all complete lines are handled.
+    fn check_limits(&mut self) -> LoginResult {
         if self.input_over {
-            return Err(End::Silent);
+            return Err(LoginEnd::Silent);
         }
         if self.lines.unended() >= MAX_UNTERMINATED {
-            return Err(End::Rejected(
+            return Err(LoginEnd::Rejected(
                 "64 KiB without a line ending: end each line with LF".into(),
             ));
         }
         let elapsed = self.connected.elapsed();
         if elapsed >= self.shared.login_time {
             let time = self.shared.login_time.as_secs_f32();
-            return Err(End::Rejected(format!(
+            return Err(LoginEnd::Rejected(format!(
                 "no name within {time} s: connect again when you have one"
             )));
         }
@@ -259,22 +261,22 @@ impl<'a> PendingLogin<'a> {
         self.answer(&Answer::Error(text));
     }
 
-    /// Sends without blocking. Answers are far smaller than a socket's buffer, so a client whose
-    /// socket is full does not read, and is rejected.
+    /// Sends without blocking. Answers are far smaller than a socket's buffer, so if one does not
+    /// fit, the client is not reading, and is disconnected.
     fn write(&mut self, bytes: &[u8]) {
         let sent = net::send_now(&self.socket, &[IoSlice::new(bytes)]);
         self.unwritable |= !sent.is_ok_and(|sent| sent == bytes.len());
     }
 
-    fn handle(&mut self, login: Result<Login<'_>, &LineError>) -> Outcome {
+    fn handle(&mut self, login: Result<Login<'_>, &LineError>) -> LoginResult {
         let login = match login {
             Ok(login) => login,
             Err(error) => return self.refuse(error).map(|()| None),
         };
         match login {
             Login::Nothing => {}
-            Login::Quit => return Err(End::Silent),
-            Login::Http => return Err(End::Http),
+            Login::Quit => return Err(LoginEnd::Silent),
+            Login::Http => return Err(LoginEnd::Http),
             Login::Help(language) => {
                 self.answer(&Answer::Help(commands::login_help(language)));
             }
@@ -287,8 +289,8 @@ impl<'a> PendingLogin<'a> {
             Login::Enter(format, words) => {
                 self.format = format.unwrap_or(self.format);
                 if !self.authenticated {
-                    // After a wrong password, the reason stays "wrong password", for client and
-                    // operator.
+                    // After a wrong password, keep reporting "wrong password", to the client and
+                    // to the operator.
                     let is_wrong = self
                         .last_error
                         .take()
@@ -327,7 +329,7 @@ impl<'a> PendingLogin<'a> {
         Ok(None)
     }
 
-    fn password(&mut self, given: &str) -> Result<(), End> {
+    fn password(&mut self, given: &str) -> Result<(), LoginEnd> {
         match &self.shared.password {
             None => self.answer(&Answer::Notice(Text::new(
                 "no password is needed: type your name",
@@ -338,11 +340,11 @@ impl<'a> PendingLogin<'a> {
         Ok(())
     }
 
-    /// Joins or resumes by calling `enter`. May block until the delivery thread catches up.
+    /// Calls `enter`, which joins or resumes. May block until the delivery thread catches up.
     fn enter(
         &mut self,
-        enter: impl FnOnce(&Room, Endpoint) -> Result<(ConnectionId, Text), Refusal>,
-    ) -> Outcome {
+        enter: impl FnOnce(&Room, Endpoint) -> Result<(ConnectionId, Text), JoinError>,
+    ) -> LoginResult {
         let shared = self.shared;
         let endpoint = Endpoint {
             socket: Arc::clone(&self.socket),
@@ -364,33 +366,33 @@ impl<'a> PendingLogin<'a> {
                     input_over: self.input_over,
                 }))
             }
-            Err(refusal @ (Refusal::Full(_) | Refusal::Closed)) => {
-                Err(End::Rejected(refusal.to_string()))
+            Err(error @ (JoinError::Full(_) | JoinError::Closed)) => {
+                Err(LoginEnd::Rejected(error.to_string()))
             }
-            Err(refusal @ (Refusal::Taken(..) | Refusal::UnknownToken)) => {
-                self.refuse(&refusal)?;
+            Err(error @ (JoinError::Taken(..) | JoinError::UnknownToken)) => {
+                self.refuse(&error)?;
                 Ok(None)
             }
         }
     }
 
     /// Sends an error after a wrong name or password, and rejects the client after too many.
-    fn refuse(&mut self, error: &impl std::fmt::Display) -> Result<(), End> {
+    fn refuse(&mut self, error: &impl std::fmt::Display) -> Result<(), LoginEnd> {
         self.send_error(error);
         self.tries += 1;
         if self.tries < LOGIN_TRIES {
             return Ok(());
         }
-        Err(End::Rejected(format!(
+        Err(LoginEnd::Rejected(format!(
             "that was wrong {LOGIN_TRIES} times: connect again"
         )))
     }
 
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: LoginEnd) {
         match end {
-            End::Silent => {}
-            End::Rejected(reason) => self.send_error(&reason),
-            End::Http => self.write(
+            LoginEnd::Silent => {}
+            LoginEnd::Rejected(reason) => self.send_error(&reason),
+            LoginEnd::Http => self.write(
                 format!(
                     "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
                      Content-Length: {}\r\nConnection: close\r\n\r\n{HTTP}",
@@ -399,7 +401,7 @@ impl<'a> PendingLogin<'a> {
                 .as_bytes(),
             ),
         }
-        // The thread `accept` lets it linger. An error means that the peer has closed.
+        // The thread `accept` lets the connection linger. An error means that the peer closed it.
         let _ = self.socket.shutdown(Shutdown::Write);
         let last_error = self.last_error.take();
         self.shared

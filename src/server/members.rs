@@ -1,21 +1,22 @@
 //! The members, their names, and the absent members that can resume.
 //!
-//! A JSON client is welcomed with a token. After its connection breaks, `/resume TOKEN SEQ` on a
-//! new connection makes it the same member again, with its ID (so that it recognizes its own
-//! messages and replies reach it), group, last name and `/reply` target.
+//! The welcome of a JSON client contains a token. After its connection breaks, the client sends
+//! `/resume TOKEN SEQ` on a new connection and becomes the same member again, with the same ID (so
+//! that it recognizes its own messages, and replies reach it), group, last name and `/reply`
+//! target.
 //!
-//! - If the server still holds the old connection, it is closed and the others see nothing: the
-//!   member never left. Otherwise they have seen the member leave, and see it join.
-//! - Lines read from the old connection but not yet handled are dropped. So a line that a client
-//!   sent and does not find in the replay was not delivered, and sending it again does not
-//!   duplicate it.
-//! - A token is valid until its member leaves by `/quit` or is removed, until [`MIN_ABSENT`] later
-//!   departures push it out, or until the server ends. It works more than once, because the answer
-//!   to the first attempt may get lost.
-//! - A token replaces the password that was given before it was issued.
-//! - A color slot that another member has taken in the meantime is replaced, if another one is
-//!   free.
-//! - A name that another member has taken in the meantime is not given back. In a full room, only a
+//! - If the server still has the old connection, it closes it, and the other members see nothing:
+//!   the member never left. Otherwise they have seen the member leave, and now see it join.
+//! - Lines that were read from the old connection but not yet handled are dropped. So if a client
+//!   does not find a line that it sent in the replay, the line was not delivered, and sending it
+//!   again does not duplicate it.
+//! - A token is valid until its member leaves with `/quit` or is removed, until at least
+//!   [`MIN_ABSENT`] other members have left since, or until the server ends. It works more than
+//!   once, because the answer to the first attempt may get lost.
+//! - Resuming needs no password: the client gave it before it got the token.
+//! - If another member has taken the color slot in the meantime, the member gets another slot, if
+//!   one is free.
+//! - If another member has taken the name in the meantime, resuming fails. In a full room, only a
 //!   member that is still present can resume.
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,8 +27,8 @@ use crate::protocol::name::{Group, Name};
 use crate::protocol::request::Identity;
 use crate::protocol::text::Text;
 
-/// Absent members that can resume: this many, or as many as the room has seats if that is more.
-/// Beyond the limit, the one that left first is forgotten. Each takes a few hundred bytes.
+/// Number of absent members that can resume; or the number of seats, if that is higher. Beyond the
+/// limit, the member that left first is forgotten. Each takes a few hundred bytes.
 const MIN_ABSENT: usize = 1000;
 
 /// The members, present and absent. Guarded by the room's lock.
@@ -67,7 +68,7 @@ pub(crate) struct Member {
 }
 
 /// One connection of a member. A member that resumes keeps its ID and gets a new generation, so
-/// that the room ignores whatever its earlier connection still does.
+/// that the room ignores requests from its earlier connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionId {
     pub(crate) member: MemberId,
@@ -87,7 +88,7 @@ impl ConnectionId {
 pub(crate) enum Departure {
     /// The connection was lost or dropped: the member is remembered with its token.
     MayResume,
-    /// The member left by itself or was removed: its token is forgotten.
+    /// The member left with `/quit` or was removed: its token is forgotten.
     Final,
 }
 
@@ -99,14 +100,14 @@ pub(crate) struct Arrival {
     pub(crate) token: Option<Text>,
     /// Sequence number of the last event before the member first joined.
     pub(crate) since: u64,
-    /// The member was present all the time, on another connection.
+    /// The member never left: it was present on another connection.
     pub(crate) was_present: bool,
 }
 
 /// Why a client cannot join or resume.
 #[derive(Debug)]
-pub(crate) enum Refusal {
-    /// The name is taken; with a similar one that is free.
+pub(crate) enum JoinError {
+    /// The name is taken; the second name is similar and free.
     Taken(Name, Option<Name>),
     /// No member has this token.
     UnknownToken,
@@ -116,13 +117,13 @@ pub(crate) enum Refusal {
     Closed,
 }
 
-impl std::fmt::Display for Refusal {
+impl std::fmt::Display for JoinError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Taken(name, Some(free)) => write!(f, "the name {name} is taken: try {free}"),
             Self::Taken(name, None) => write!(f, "the name {name} is taken: try another"),
             Self::UnknownToken => {
-                f.write_str("nobody can come back by that token: log in with /json NAME")
+                f.write_str("that token is unknown or has expired: log in with /json NAME")
             }
             Self::Full(max) => write!(f, "the room is full ({max})"),
             Self::Closed => f.write_str("the server is shutting down"),
@@ -131,7 +132,7 @@ impl std::fmt::Display for Refusal {
 }
 
 impl Members {
-    /// Creates room for `max` members, with IDs after `last_id`.
+    /// Creates an empty room with `max` seats. IDs start after `last_id`.
     pub(crate) fn new(max: usize, last_id: u64) -> Self {
         Self {
             max,
@@ -170,7 +171,7 @@ impl Members {
         identity: &Identity,
         token: Option<Text>,
         since: u64,
-    ) -> Result<Arrival, Refusal> {
+    ) -> Result<Arrival, JoinError> {
         self.check_seat(&identity.name)?;
         let id = MemberId(self.next_id);
         self.next_id += 1;
@@ -196,39 +197,40 @@ impl Members {
 
     /// Moves the member with this token to a new connection. An absent member needs a free seat,
     /// and its name must still be free.
-    pub(crate) fn resume(&mut self, token: &str) -> Result<Arrival, Refusal> {
+    pub(crate) fn resume(&mut self, token: &str) -> Result<Arrival, JoinError> {
         let id = *self
             .tokens
             .get(&Text::new(token))
-            .ok_or(Refusal::UnknownToken)?;
+            .ok_or(JoinError::UnknownToken)?;
         if let Some(member) = self.present.get_mut(&id) {
             member.connection.generation += 1;
             return Ok(member.arrival(true));
         }
-        let member = self.absent.get(&id).ok_or(Refusal::UnknownToken)?;
+        let member = self.absent.get(&id).ok_or(JoinError::UnknownToken)?;
         self.check_seat(&member.name)?;
-        let mut member = self.absent.remove(&id).ok_or(Refusal::UnknownToken)?;
+        let mut member = self.absent.remove(&id).ok_or(JoinError::UnknownToken)?;
         self.departures.remove(&member.departed);
         member.connection.generation += 1;
         member.color = self.least_used_color(Some(member.color));
         Ok(self.insert(member))
     }
 
-    /// The slot that the fewest present members have: `last` if that is one of them, otherwise the
-    /// lowest. So two members share one only if all were taken when the second one joined.
+    /// Returns the color slot with the fewest present members. Among several, `last` is preferred,
+    /// then the lowest. So two members share a slot only if all slots were taken when the second
+    /// one joined.
     fn least_used_color(&self, last: Option<ColorSlot>) -> ColorSlot {
         let slots = last.into_iter().chain(ColorSlot::all());
-        // The first minimum; there are twelve slots.
+        // `min_by_key` returns the first minimum.
         let least = slots.min_by_key(|slot| self.colors[slot.index()]);
         least.unwrap_or_default()
     }
 
-    fn check_seat(&self, name: &Name) -> Result<(), Refusal> {
+    fn check_seat(&self, name: &Name) -> Result<(), JoinError> {
         if self.present.len() >= self.max {
-            return Err(Refusal::Full(self.max));
+            return Err(JoinError::Full(self.max));
         }
         match self.holder(name) {
-            Some(_) => Err(Refusal::Taken(name.clone(), self.free_name(name))),
+            Some(_) => Err(JoinError::Taken(name.clone(), self.free_name(name))),
             None => Ok(()),
         }
     }
@@ -268,9 +270,9 @@ impl Members {
     }
 
     /// Renames a member. The new name must be free, or another spelling of the member's own.
-    pub(crate) fn rename(&mut self, id: MemberId, new: &Name) -> Result<(), Refusal> {
+    pub(crate) fn rename(&mut self, id: MemberId, new: &Name) -> Result<(), JoinError> {
         if self.holders(new).any(|holder| holder != id) {
-            return Err(Refusal::Taken(new.clone(), self.free_name(new)));
+            return Err(JoinError::Taken(new.clone(), self.free_name(new)));
         }
         let member = self.present.get_mut(&id);
         let old = member.map(|member| std::mem::replace(&mut member.name, new.clone()));
@@ -281,13 +283,13 @@ impl Members {
         Ok(())
     }
 
-    /// The member with this name, or with one that looks the same.
+    /// The member whose name is this one or looks the same.
     pub(crate) fn holder(&self, name: &Name) -> Option<MemberId> {
         self.holders(name).next()
     }
 
-    /// All members whose name looks the same: a name may look like one member's in upper case and
-    /// like another's in lower case.
+    /// All members whose name looks the same; there may be two, because the name may look like
+    /// one member's name in upper case and like another's in lower case.
     fn holders(&self, name: &Name) -> impl Iterator<Item = MemberId> {
         let keys = name.keys();
         let each = self.names.iter().zip(keys);
@@ -352,7 +354,7 @@ mod tests {
         Members::new(100, 0)
     }
 
-    /// Lets `name` join, with its name as the token. Returns its ID and its slot's number.
+    /// Adds a member whose token is its name. Returns its ID and the number of its color slot.
     fn join(members: &mut Members, name: &str) -> (MemberId, usize) {
         let identity = Identity {
             name: Name::new(name).unwrap(),
@@ -376,14 +378,14 @@ mod tests {
         }
         let in_order: Vec<usize> = (0..12).chain(0..12).chain(0..2).collect();
         assert_eq!(slots, in_order);
-        // Slots 0 and 1 have three members, and slot 5 now has one.
+        // Slots 0 and 1 have three members each. Removing this member leaves one in slot 5.
         members.remove(ids[5], Departure::Final);
         assert_eq!(join(&mut members, "late").1, 5);
         assert_eq!(join(&mut members, "later").1, 2);
     }
 
     #[test]
-    fn a_member_keeps_its_color_over_renames_and_reconnects() {
+    fn a_member_keeps_its_color_across_renames_and_reconnects() {
         let mut members = members();
         join(&mut members, "ala");
         let (ola, color) = join(&mut members, "ola");
@@ -403,7 +405,7 @@ mod tests {
         members.remove(ala, Departure::MayResume);
         assert_eq!(join(&mut members, "ola").1, color);
         assert_eq!(slot(members.resume("ala").unwrap()), (ala, 1));
-        // Its slot is the one counted when it leaves.
+        // When the member leaves, its new slot becomes free.
         members.remove(ala, Departure::Final);
         assert_eq!(join(&mut members, "jan").1, 1);
     }

@@ -87,7 +87,7 @@ struct Shared {
 enum ServerEvent {
     /// A line that the operator entered.
     Line(String),
-    /// Ctrl+Z on the console, which has restored the terminal.
+    /// The operator pressed Ctrl+Z, and the console has restored the terminal.
     Suspend(Arc<Console>),
     /// A signal, or the end of the console.
     Stop,
@@ -98,8 +98,8 @@ enum ServerEvent {
 /// Call it once per process, from the main thread: it installs signal handlers.
 ///
 /// # Errors
-/// It cannot start: the address is not available, the history file cannot be used, or there are too
-/// few threads or descriptors.
+/// The server cannot start: the address is not available, the history file cannot be used, or there
+/// are too few threads or descriptors.
 pub fn run(config: Config) -> Result<()> {
     let begin = Instant::now();
     let threads = os::max_threads().unwrap_or(usize::MAX);
@@ -178,8 +178,8 @@ pub fn run(config: Config) -> Result<()> {
     served
 }
 
-/// Serves clients until the server ends. When this returns, every thread that serves a client has
-/// ended.
+/// Serves clients until the server is told to shut down. Returns once every thread that serves a
+/// client has ended.
 fn serve(
     shared: &Shared,
     (listeners, max_logins): (&[TcpListener], usize),
@@ -188,20 +188,20 @@ fn serve(
     history: Option<History>,
 ) -> Result<()> {
     let stop = Stop::default();
-    // Outside of the scope, because its threads borrow it.
+    // Declared outside of the scope, because the scope's threads borrow it.
     let stop = &stop;
     thread::scope(|scope| {
         let deliver = Delivery::new(shared, scope, replay, history);
         let deliver = move || {
             if catch_unwind(AssertUnwindSafe(|| deliver.run())).is_err() {
-                // No other thread sends, so the members could not even be told.
+                // No other thread sends to members, so they cannot even be told about the panic.
                 raw_mode::exit(1);
             }
             shared.linger.stop();
         };
         let spawn = |name: &str| Builder::new().name(name.into());
         let started = (|| {
-            // In this order, so that if one cannot start, those before it still end.
+            // In this order, so that if one thread cannot start, the threads before it still end.
             spawn("deliver").spawn_scoped(scope, deliver)?;
             spawn("linger").spawn_scoped(scope, || shared.linger.run())?;
             let acceptor = Acceptor::new(shared, scope, listeners, stop, max_logins);
@@ -218,7 +218,7 @@ fn serve(
     })
 }
 
-/// Handles the operator's commands until the server is told to end.
+/// Handles the operator's commands until `/quit`, a signal or the end of the console.
 fn operate(room: &Room, events: &Receiver<ServerEvent>, log: &Log) {
     for event in events {
         match event {
@@ -233,14 +233,15 @@ fn operate(room: &Room, events: &Receiver<ServerEvent>, log: &Log) {
     }
 }
 
-/// Makes SIGINT, SIGTERM and SIGHUP end the server in an orderly way, and a second signal at once.
+/// Makes SIGINT, SIGTERM and SIGHUP shut the server down in an orderly way. A second signal ends it
+/// at once.
 fn handle_signals(events: Sender<ServerEvent>) -> Result<()> {
     let mut asked = false;
     ctrlc::set_handler(move || {
         if std::mem::replace(&mut asked, true) {
             raw_mode::exit(1);
         }
-        // The receiver is gone if the server is ending already.
+        // An error means that the server is shutting down already.
         let _ = events.send(ServerEvent::Stop);
     })
     .context(
@@ -248,7 +249,8 @@ fn handle_signals(events: Sender<ServerEvent>) -> Result<()> {
     )
 }
 
-/// Prints the addresses, and who can reach them. Programs parse the first line.
+/// Prints the addresses that the server listens on, and who can reach them. Programs parse the
+/// first line.
 fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()> {
     let addresses: Vec<SocketAddr> = listeners
         .iter()
@@ -258,14 +260,14 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
         return Ok(());
     };
     let mut out = io::stdout();
-    // Without a reader, the server runs all the same.
+    // If nothing reads stdout, the server runs without it.
     let _ = writeln!(out, "{}", ServerLine::Listening(*first)).and_then(|()| out.flush());
     for address in others {
         log.post(Entry::Plain(format!("and on {address}")));
     }
     let port = first.port();
     match &config.target {
-        // A launcher prints how to join by itself.
+        // The launcher itself prints how to join.
         ListenAddress::Everyone if config.supervised => {
             log.post(Entry::Plain(
                 "anyone on this network can join and read".into(),
@@ -295,16 +297,17 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     Ok(())
 }
 
-/// Splits the descriptors and threads: the maximum of members and of pending logins, and a warning
-/// if there are too few for `max_clients`.
+/// Divides the available descriptors and threads. Returns the maximum number of members, the
+/// maximum number of pending logins, and a warning if there are too few for `max_clients`.
 fn allocate_seats(max_clients: usize, threads: usize) -> (usize, usize, Option<String>) {
     let descriptors = os::raise_descriptor_limit().map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     });
     let by_descriptors = descriptors.saturating_sub(OTHER_DESCRIPTORS);
-    // An eighth is for writer threads.
+    // An eighth of the threads is reserved for writers.
     let by_threads = (threads - threads / 8).saturating_sub(LEAVING);
-    // A quarter is for pending logins, or no client could even be told that the room is full.
+    // At least a quarter of the descriptors is reserved for pending logins. Otherwise the server
+    // could not even tell a client that the room is full.
     let logins = by_descriptors
         .saturating_sub(max_clients)
         .max(by_descriptors / 4)
@@ -326,6 +329,6 @@ fn allocate_seats(max_clients: usize, threads: usize) -> (usize, usize, Option<S
 
 /// A random ID in hexadecimal.
 fn random_id() -> Result<String> {
-    let id = getrandom::u64().context("the system has no random numbers")?;
+    let id = getrandom::u64().context("cannot get a random number from the system")?;
     Ok(format!("{id:016x}"))
 }

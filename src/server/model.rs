@@ -1,4 +1,4 @@
-//! The server without listeners, for `tests/model`.
+//! The server without listeners, for the model checker in `tests/model`.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use crate::server::delivery::backlog;
 use crate::server::delivery::pacer::Pacer;
 use crate::server::linger::Linger;
 use crate::server::log::{Entry, Log};
-use crate::server::login::{Admitted, PendingLogin, Step};
+use crate::server::login::{Admitted, LoginStep, PendingLogin};
 use crate::server::replay::ReplayBuffer;
 use crate::server::room::Room;
 use crate::server::session::Session;
 use crate::server::thread_budget::{self, LEAVING};
 use crate::sync::{shuttle, thread};
 
-/// Unsent bytes for which a recipient is cut; see [`backlog`].
+/// Unsent bytes beyond which a slow recipient is disconnected; see [`backlog`].
 pub const MAX_BACKLOG: usize = backlog::MAX_BACKLOG;
 
-/// The room, the delivery, and the threads that serve members. They run under shuttle only.
+/// The room, the delivery thread, and the threads that serve members. Runs under shuttle only.
 pub struct Server(Shared);
 
 impl Server {
-    /// Creates a server for so many members and writer threads. Starts the clock, which stops at
-    /// `end`.
+    /// Creates a server with `seats` for members and a limit of `writers` writer threads. Starts
+    /// the clock, which stops at `end`.
     pub fn new(seats: usize, writers: usize, end: Duration) -> Self {
         shuttle::start_clock(end);
         Self(Shared {
@@ -46,8 +46,8 @@ impl Server {
         })
     }
 
-    /// Serves `connections` until all of their senders are dropped and [`Server::close`] was
-    /// called. Logs in one after the other, as the thread `accept` does.
+    /// Serves `connections` until the channel's senders are dropped and [`Server::close`] has been
+    /// called. Logs the clients in one after the other.
     pub fn run(&self, connections: Receiver<TcpStream>) {
         let shared = &self.0;
         thread::scope(|scope| {
@@ -57,8 +57,8 @@ impl Server {
                 shared.linger.stop();
             });
             scope.spawn(|| shared.linger.run());
-            // Not on this thread: when the last of its threads ends, shuttle wakes the owner of a
-            // scope from any wait.
+            // Not on this thread: when the last thread of a scope ends, shuttle wakes the scope's
+            // owner from whatever it waits for.
             scope.spawn(move || {
                 for socket in connections {
                     if let Some(admitted) = self.log_in(socket)
@@ -77,14 +77,14 @@ impl Server {
         let mut login = PendingLogin::new(&self.0, socket, peer);
         loop {
             match login.step(&mut [0; 512]) {
-                Step::Pending => net::wait_readable(login.socket(), Duration::MAX).ok()?,
-                Step::LoggedIn(admitted) => return Some(admitted),
-                Step::Rejected => return None,
+                LoginStep::Pending => net::wait_readable(login.socket(), Duration::MAX).ok()?,
+                LoginStep::LoggedIn(admitted) => return Some(admitted),
+                LoginStep::Rejected => return None,
             };
         }
     }
 
-    /// Removes a member, as the operator's `/kick` does; false if there is none of this name.
+    /// Removes a member, as the operator's `/kick` does. Returns false if no member has this name.
     pub fn kick(&self, name: &str) -> bool {
         Name::new(name).is_ok_and(|name| self.0.room.kick(&name, "").is_ok())
     }
@@ -95,10 +95,13 @@ impl Server {
         self.0.room.close();
     }
 
-    /// The events in the order of the operator's log. Panics if that has an error, or if a permit
-    /// was not returned.
+    /// Returns the events in the order of the operator's log. Panics if the log contains an error,
+    /// or if a thread permit was not returned.
     pub fn into_records(self) -> Vec<Arc<Record>> {
-        assert!(self.0.thread_budget.is_unused(), "a permit is lost");
+        assert!(
+            self.0.thread_budget.is_unused(),
+            "a permit was not returned"
+        );
         let entries = self.0.log.into_entries().into_iter();
         entries
             .filter_map(|entry| match entry {
@@ -119,7 +122,7 @@ impl Server {
 pub struct ThreadBudget(thread_budget::ThreadBudget);
 
 impl ThreadBudget {
-    /// Creates a budget for so many writers, and [`ThreadBudget::max_readers`].
+    /// Creates a budget for `writers` writers and [`ThreadBudget::max_readers`] readers.
     pub fn new(writers: usize) -> Self {
         Self(thread_budget::ThreadBudget::new(0, LEAVING + writers))
     }
@@ -129,24 +132,24 @@ impl ThreadBudget {
         self.0.max_readers()
     }
 
-    /// Waits for a reader permit and calls `serve` with it; false if the budget was closed.
+    /// Waits for a reader permit and calls `serve` with it. Returns false if the budget was closed.
     pub fn read(&self, serve: impl FnOnce()) -> bool {
         let permit = self.0.reader(|| {});
         permit.map(|_permit| serve()).is_some()
     }
 
-    /// Calls `write` with a writer permit; false if none is free.
+    /// Calls `write` with a writer permit. Returns false if no permit is free.
     pub fn write(&self, write: impl FnOnce()) -> bool {
         let permit = self.0.writer();
         permit.map(|_permit| write()).is_some()
     }
 
-    /// Grants no more reader permits.
+    /// Stops granting reader permits.
     pub fn close(&self) {
         self.0.close();
     }
 
-    /// Whether each permit was returned.
+    /// Whether all permits were returned.
     pub fn is_unused(&self) -> bool {
         self.0.is_unused()
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::sync::Instant;
 
-/// Burst allowance, as time at the sustained rate: ten seconds' worth of lines, so that a paste
-/// passes.
+/// Burst allowance, expressed as time at the sustained rate: ten seconds' worth of lines, enough
+/// for pasted text.
 const BURST: Duration = Duration::from_secs(10);
 
-/// A leaky bucket measured in time: each line adds its share of a second, and the bucket drains as
-/// time passes.
+/// A leaky bucket measured in time. At a limit of n lines per second, each line adds 1/n s, and the
+/// bucket drains as time passes.
 #[derive(Debug)]
 pub(crate) struct Rate {
     /// Time that one line adds; zero for no limit.
@@ -28,15 +28,15 @@ impl Rate {
         }
     }
 
-    /// Allows `lines` per second without a burst, for a connection that may be one of many in a
-    /// row.
+    /// Allows `lines` per second without a burst, for a connection that a client may open again and
+    /// again.
     pub(crate) fn without_burst(lines: u32, now: Instant) -> Self {
         let mut rate = Self::new(lines, now);
         rate.empty_at += BURST;
         rate
     }
 
-    /// Time to wait before the next line is accepted; `None` for none.
+    /// Time to wait before the next line is accepted; `None` if it is accepted now.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         let full = self.empty_at.saturating_duration_since(now) + self.line;
         full.checked_sub(BURST).filter(|over| !over.is_zero())
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ten_seconds_of_lines_pass_at_once_and_then_one_at_a_time() {
+    fn a_burst_of_ten_seconds_of_lines_passes_at_once_and_later_lines_pass_at_the_rate() {
         let mut now = Instant::now();
         let mut rate = Rate::new(10, now);
         for _ in 0..100 {
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_burst_one_passes_at_a_time_from_the_beginning() {
+    fn without_a_burst_even_the_first_line_waits() {
         let now = Instant::now();
         let rate = Rate::without_burst(10, now);
         assert_eq!(rate.wait(now), Some(Duration::from_millis(100)));
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_never_waits() {
+    fn without_a_limit_no_line_waits() {
         let now = Instant::now();
         let mut rate = Rate::new(0, now);
         for _ in 0..100_000 {

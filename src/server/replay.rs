@@ -1,4 +1,4 @@
-//! Replay buffer: past messages for newcomers, and recent events for members that resume.
+//! The replay buffer: past messages for newcomers, and recent events for members that resume.
 
 use std::collections::VecDeque;
 use std::collections::vec_deque::Iter;
@@ -8,7 +8,7 @@ use crate::protocol::event::{Answer, Event, Record, write_plain};
 use crate::protocol::limits::MAX_RECENT;
 use crate::protocol::request::Format;
 
-/// Approximate encoded size of an event without its text, in bytes: name, number, time.
+/// Approximate encoded size of an event without its text, in bytes: name, sequence number, time.
 pub const ENTRY: usize = 128;
 
 /// Approximate encoded size of an event, in bytes.
@@ -16,7 +16,8 @@ pub fn size(event: &Event) -> usize {
     ENTRY + event.text().map_or(0, |text| text.as_str().len())
 }
 
-/// The last messages of members and server, and the last events of any kind, each in order.
+/// The last messages of the members and the server, and the last events of any kind. Both are in
+/// order of sequence number.
 pub struct ReplayBuffer {
     messages: VecDeque<Arc<Record>>,
     limit: usize,
@@ -27,9 +28,9 @@ pub struct ReplayBuffer {
 /// Approximate size of the largest replay, in bytes.
 #[derive(Clone, Copy, Default)]
 pub struct ReplaySize {
-    /// For a newcomer: messages only.
+    /// Size of a newcomer's replay, which contains only messages.
     pub messages: usize,
-    /// In addition for a member that resumes: recent events.
+    /// Additional size for a member that resumes, which also gets recent events.
     pub events: usize,
 }
 
@@ -38,8 +39,8 @@ pub struct ReplaySize {
 pub struct ReplayRange {
     /// Starts after this sequence number; 0 for a newcomer.
     pub after: u64,
-    /// Messages only up to this sequence number, the last one before the member first joined: a
-    /// resume reveals no more of that time than a newcomer sees.
+    /// Up to this sequence number, the last one before the member first joined, only messages
+    /// are replayed: resuming must not reveal more about that time than joining does.
     pub since: u64,
 }
 
@@ -71,8 +72,8 @@ impl ReplayBuffer {
         self.size
     }
 
-    /// The buffered part of `range`: messages only as far back as events are no longer buffered,
-    /// then all events.
+    /// The buffered part of `range`: first only messages, up to `range.since` or the last event
+    /// that is no longer buffered; then all events.
     fn known(&self, range: ReplayRange) -> [Iter<'_, Arc<Record>>; 2] {
         let forgotten = self.recent.front().map_or(0, |first| first.seq - 1);
         let only_messages = range.after.max(range.since).max(forgotten);
@@ -82,7 +83,8 @@ impl ReplayBuffer {
         ]
     }
 
-    /// Number of events in `range`, since the member first joined, that are no longer buffered.
+    /// Number of events in `range` that are no longer buffered, counted from when the member first
+    /// joined.
     pub fn missing(&self, range: ReplayRange) -> u64 {
         let after = range.after.max(range.since);
         let last = self.recent.back().map_or(0, |last| last.seq);
@@ -91,7 +93,7 @@ impl ReplayBuffer {
         last.saturating_sub(after).saturating_sub(known as u64)
     }
 
-    /// Encodes the buffered part of `range`; nothing if it is empty.
+    /// Encodes the buffered part of `range`. Writes nothing if it is empty.
     pub fn write(&self, range: ReplayRange, format: Format, out: &mut Vec<u8>) {
         let known = self.known(range);
         let count = known.iter().map(Iter::len).sum();
@@ -171,18 +173,18 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_gets_every_event_of_its_time_and_a_newcomer_only_messages() {
+    fn a_member_that_resumes_gets_all_events_since_it_joined_and_a_newcomer_only_messages() {
         let past = past(3, 20);
         assert_eq!(shown(&past, 0, 20), (vec![12, 15, 18], 0));
         assert_eq!(shown(&past, 16, 5), (vec![17, 18, 19, 20], 0));
-        // It broke in the middle of the past that it was shown when it joined.
+        // The connection broke in the middle of the replay that the member got when it joined.
         assert_eq!(shown(&past, 14, 17), (vec![15, 18, 19, 20], 0));
         assert_eq!(shown(&past, 20, 5), (vec![], 0));
         assert_eq!(shown(&past, 999, 5), (vec![], 0));
     }
 
     #[test]
-    fn what_is_forgotten_is_counted_and_messages_are_known_longer_where_more_of_them_are_kept() {
+    fn events_no_longer_buffered_are_counted_and_messages_are_buffered_for_longer() {
         let recent = MAX_RECENT as u64;
         let (known, missing) = shown(&past(0, recent + 10), 3, 1);
         assert!(known.into_iter().eq(11..=recent + 10));

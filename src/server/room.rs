@@ -11,24 +11,24 @@ use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::name::Name;
 use crate::protocol::request::{Format, Identity, Request, RequestError};
 use crate::protocol::text::Text;
-use crate::server::members::{self, Arrival, ConnectionId, Departure, Members, Refusal};
+use crate::server::members::{self, Arrival, ConnectionId, Departure, JoinError, Members};
 use crate::server::replay::{ENTRY, ReplayRange, ReplaySize, size};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-/// Bytes of text in the pending queue beyond which senders block. Well under `MAX_BACKLOG`, so that
-/// one batch never disconnects a member that has kept up.
+/// Bytes of text in the pending queue beyond which senders block. This is well under `MAX_BACKLOG`,
+/// so that a single batch never disconnects a member that has kept up.
 const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
 
-/// Bytes of replay owed to pending newcomers beyond which further joins block. Joins wait on a
-/// condition of their own, so that a long replay does not slow senders. A batch contains at most
-/// this plus one newcomer's replay.
+/// Bytes of replay for the newcomers in the pending queue beyond which further joins block. Joins
+/// wait on their own condition variable, so that a long replay does not slow senders. A batch
+/// contains at most this many bytes plus one newcomer's replay.
 const MAX_REPLAY_PENDING: usize = if cfg!(shuttle) { 2048 } else { 4 * 1024 * 1024 };
 
 /// The room. Any thread may call any method. Methods that post on behalf of a client may block
 /// until the delivery thread catches up; their docs say so.
 ///
-/// One lock guards everything here. It is held for a few map operations, never during a send, a
-/// write or a wait for a peer, and no other lock is taken while it is held.
+/// One lock guards the state. It is held for a few map operations, never while sending, writing or
+/// waiting for a peer. No other lock is taken while it is held.
 pub(crate) struct Room {
     /// The room's random ID.
     id: Text,
@@ -48,7 +48,7 @@ struct State {
     next_seq: u64,
     pending: Vec<Posted>,
     pending_bytes: usize,
-    /// Replay bytes owed to newcomers in `pending`.
+    /// Bytes of replay for the newcomers in `pending`.
     replay_pending: usize,
     /// Size of the replay buffer, reported by the delivery thread at each [`Room::take`].
     replay: ReplaySize,
@@ -79,16 +79,16 @@ pub(crate) enum Posted {
 pub(crate) struct Endpoint {
     pub(crate) socket: Arc<TcpStream>,
     pub(crate) format: Format,
-    /// Greeting that has not been sent yet, so that it shares one send with the welcome.
+    /// The greeting, if it has not been sent yet. It is sent together with the welcome.
     pub(crate) greeting: Option<Text>,
 }
 
-/// State of a client after its requests were handled, for its reader thread.
+/// Whether a client is still a member after its requests were handled.
 #[derive(Debug)]
 pub(crate) enum Standing {
-    /// Still a member; with the new name if it was renamed.
+    /// The client is still a member; with its new name if it was renamed.
     Member(Option<Name>),
-    /// No longer a member: it left, or was disconnected.
+    /// The client has left or was removed.
     Gone,
 }
 
@@ -120,7 +120,8 @@ impl Room {
         }
     }
 
-    /// Locks once the pending queue has space. Blocks senders, never the threads that deliver.
+    /// Waits until the pending queue has space, and locks the state. Called by senders, never by
+    /// the threads that deliver.
     fn lock_with_space(&self) -> MutexGuard<'_, State> {
         let state = self.state.lock();
         self.taken.wait_while(state, |state| {
@@ -128,7 +129,8 @@ impl Room {
         })
     }
 
-    /// Locks once the pending queue has space for another join and its replay.
+    /// Waits until the pending queue has space for another join and its replay, and locks the
+    /// state.
     fn lock_for_join(&self) -> MutexGuard<'_, State> {
         let is_full = |state: &mut State| {
             (state.pending_bytes > MAX_PENDING || state.replay_pending > MAX_REPLAY_PENDING)
@@ -146,37 +148,38 @@ impl Room {
         &self,
         identity: &Identity,
         endpoint: Endpoint,
-    ) -> Result<ConnectionId, Refusal> {
+    ) -> Result<ConnectionId, JoinError> {
         let token = match endpoint.format {
             Format::Plain => None,
             Format::Json => members::token(),
         };
         let mut state = self.lock_for_join();
         if state.closed {
-            return Err(Refusal::Closed);
+            return Err(JoinError::Closed);
         }
         let since = state.next_seq - 1;
         let arrival = state.members.join(identity, token, since)?;
         Ok(self.post_join(&mut state, arrival, 0, endpoint))
     }
 
-    /// Moves the member of `token`, whose client has the events up to `after`, to a new connection
-    /// and returns the member's last name. An earlier connection is closed and nothing more is read
-    /// from it. May block until the delivery thread catches up.
+    /// Moves the member with this token to a new connection, and returns the member's last name.
+    /// The client already has the events up to sequence number `after`. An earlier connection is
+    /// closed, and nothing more is read from it. May block until the delivery thread catches up.
     ///
-    /// No password is needed: a token is issued only after the password was given.
+    /// No password is needed, because the client gave it before it got the token.
     ///
     /// # Errors
-    /// The token is unknown, its name is taken, the room is full, or the server is shutting down.
+    /// The token is unknown, the member's name is taken, the room is full, or the server is
+    /// shutting down.
     pub(crate) fn resume(
         &self,
         token: &str,
         after: u64,
         endpoint: Endpoint,
-    ) -> Result<(ConnectionId, Text), Refusal> {
+    ) -> Result<(ConnectionId, Text), JoinError> {
         let mut state = self.lock_for_join();
         if state.closed {
-            return Err(Refusal::Closed);
+            return Err(JoinError::Closed);
         }
         let arrival = state.members.resume(token)?;
         let name = arrival.who.name.clone();
@@ -184,7 +187,7 @@ impl Room {
         Ok((connection, name))
     }
 
-    /// Posts an arrival. A member that was never absent gets no `Joined` event.
+    /// Posts an arrival. There is no `Joined` event for a member that was never absent.
     fn post_join(
         &self,
         state: &mut State,
@@ -268,7 +271,7 @@ impl Room {
         request: Request,
         renamed: &mut Option<Name>,
     ) {
-        // The caller has checked this under the same lock.
+        // Always present: the caller has checked this under the same lock.
         let Some(member) = state.members.get(id) else {
             return;
         };
@@ -314,7 +317,7 @@ impl Room {
                 self.answer(state, id, Answer::Notice(notice));
             }
             Request::Rename(new) => match state.members.rename(id, &new) {
-                Err(refusal) => self.answer(state, id, error_answer(&refusal)),
+                Err(error) => self.answer(state, id, error_answer(&error)),
                 Ok(()) => {
                     let (from, to) = (name.text().clone(), new.text().clone());
                     self.post_event(state, Event::Renamed { id, from, to });
@@ -363,7 +366,7 @@ impl Room {
         );
     }
 
-    /// Removes the member on `connection`, for a reason that the others are told. It can resume.
+    /// Removes the member on `connection`, which can resume. The other members see the `reason`.
     /// Does nothing if the member has left or has resumed on another connection. Never blocks.
     pub(crate) fn leave(&self, connection: ConnectionId, reason: Option<&str>) {
         let mut state = self.state.lock();
@@ -373,7 +376,8 @@ impl Room {
         }
     }
 
-    /// Tells the member on `connection` about a fatal error and removes it. It cannot resume.
+    /// Sends `error` to the member on `connection` and removes the member, which cannot resume. The
+    /// other members see the `reason`.
     pub(crate) fn cut(&self, connection: ConnectionId, error: &str, reason: &str) {
         let mut state = self.state.lock();
         if state.members.on(connection).is_some() {
@@ -413,7 +417,7 @@ impl Room {
         Ok(())
     }
 
-    /// Posts a message in the server's name. Never blocks.
+    /// Posts a message from the server. Never blocks.
     pub(crate) fn say(&self, text: Text) {
         let mut state = self.state.lock();
         if !state.closed {
@@ -441,7 +445,7 @@ impl Room {
         self.join_allowed.notify_all();
     }
 
-    /// Whether the member has resumed on a later connection, so that `connection` has no reader.
+    /// Whether the member has resumed on a later connection than `connection`.
     pub(crate) fn is_superseded(&self, connection: ConnectionId) -> bool {
         let state = self.state.lock();
         state.members.get(connection.member).is_some() && state.members.on(connection).is_none()
@@ -455,9 +459,9 @@ impl Room {
         }
     }
 
-    /// Moves the pending queue into `taken`, which must be empty. Waits up to `patience` for an
-    /// entry. `replay` is the current size of the replay buffer. Called by the delivery thread
-    /// only.
+    /// Waits up to `patience` for an entry in the pending queue, then moves the whole queue into
+    /// `taken`, which must be empty. `replay` is the current size of the replay buffer. Called by
+    /// the delivery thread only.
     pub(crate) fn take(&self, taken: &mut Vec<Posted>, patience: Duration, replay: ReplaySize) {
         let mut state = self.state.lock();
         state.replay = replay;
@@ -466,8 +470,7 @@ impl Room {
             .wait_timeout_while(state, patience, |state| state.pending.is_empty());
         std::mem::swap(&mut state.pending, taken);
         let was_full = std::mem::take(&mut state.pending_bytes) > MAX_PENDING;
-        // Joins first: one blocked join holds up the thread `accept`, and all pending logins with
-        // it.
+        // Joins come first: a blocked join blocks the thread `accept`, and so all pending logins.
         if std::mem::take(&mut state.replay_pending) > MAX_REPLAY_PENDING || was_full {
             self.join_allowed.notify_one();
         }
@@ -477,7 +480,8 @@ impl Room {
     }
 
     fn post(&self, state: &mut State, bytes: usize, posted: Posted) {
-        // The delivery thread takes the whole queue, so only its first entry has to wake it.
+        // The delivery thread takes the whole queue, so only the queue's first entry has to wake
+        // it.
         if state.pending.is_empty() {
             self.posted.notify_one();
         }
@@ -524,7 +528,7 @@ fn error_answer(error: &impl std::fmt::Display) -> Answer {
     Answer::Error(Text::new(&error.to_string()))
 }
 
-/// The current time, truncated to milliseconds as on the wire.
+/// The current time, truncated to milliseconds, the precision of the protocol.
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)

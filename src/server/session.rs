@@ -22,7 +22,7 @@ use crate::sync::Instant;
 /// thousands.
 const FIRST_READ: usize = 512;
 
-/// Maximum size of a read buffer, in bytes: the most that one client adds to a batch.
+/// Maximum size of a read buffer, in bytes. It limits what one client adds to a batch.
 const LONGEST_READ: usize = 16 * 1024;
 
 /// Maximum number of requests handed to the room at once, so that a flood of tiny lines does not
@@ -37,12 +37,13 @@ pub(crate) struct Session<'a> {
 }
 
 /// Why reading from a member ended.
-enum End {
-    /// End of input: what it sent is delivered, and it leaves.
+enum ReadEnd {
+    /// The input ended. The member's lines are delivered, and the member leaves.
     InputOver,
     /// The connection broke.
     Lost,
-    /// No longer a member; the connection closes when the peer has read the last line.
+    /// The client is no longer a member. The connection lingers so that the peer can read its last
+    /// line.
     Gone,
 }
 
@@ -61,7 +62,7 @@ impl<'a> Session<'a> {
         let rate = if member.connection.is_first() {
             Rate::new(shared.rate, now)
         } else {
-            // A burst per resume would remove the limit for a client that resumes again and again.
+            // If each resume allowed a burst, a client could evade the limit by resuming often.
             Rate::without_burst(shared.rate, now)
         };
         Self {
@@ -91,11 +92,10 @@ impl<'a> Session<'a> {
         let connection = self.member.connection;
         let _leave = LeaveOnDrop(self.shared, connection);
         match self.read() {
-            End::InputOver => {}
-            End::Lost => self.shared.room.leave(connection, Some("connection lost")),
-            End::Gone => {
-                // Discards input until the peer closes. `Linger` shuts the socket down if it does
-                // not.
+            ReadEnd::InputOver => {}
+            ReadEnd::Lost => self.shared.room.leave(connection, Some("connection lost")),
+            ReadEnd::Gone => {
+                // Discards input until the peer closes the connection, or `Linger` shuts it down.
                 let mut input = vec![0; FIRST_READ];
                 while !matches!(
                     net::receive(&self.member.socket, &mut input),
@@ -105,7 +105,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn read(&mut self) -> End {
+    fn read(&mut self) -> ReadEnd {
         let mut input = vec![0; FIRST_READ];
         let mut input_over = self.member.input_over;
         let pacer = &self.shared.pacer;
@@ -118,16 +118,16 @@ impl<'a> Session<'a> {
             };
             drop(turn.take());
             if input_over {
-                return End::InputOver;
+                return ReadEnd::InputOver;
             }
             if self.member.lines.unended() >= MAX_UNTERMINATED {
                 let error = "64 KiB without a line ending: end each line with LF";
-                let reason = "a line without end";
+                let reason = "unterminated line";
                 self.shared.room.cut(self.member.connection, error, reason);
-                return End::Gone;
+                return ReadEnd::Gone;
             }
-            // A client that sends several lines at a time waits for the batch to end, so that its
-            // next lines go out together.
+            // After several lines at once, wait for the end of the round, so that the client's next
+            // lines go out together too.
             if requested > 1 {
                 turn = pacer.wait(round);
                 if !net::wait_readable(&self.member.socket, Duration::ZERO).unwrap_or(true) {
@@ -143,14 +143,14 @@ impl<'a> Session<'a> {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return End::Lost,
+                Err(_) => return ReadEnd::Lost,
             }
         }
     }
 
-    /// Hands all complete lines to the room, at the rate this client may send. Returns the number
-    /// of requests.
-    fn handle_lines(&mut self, input_over: bool) -> ControlFlow<End, usize> {
+    /// Hands all complete lines to the room, within the client's rate limit. Returns the number of
+    /// requests.
+    fn handle_lines(&mut self, input_over: bool) -> ControlFlow<ReadEnd, usize> {
         let mut requests = Vec::new();
         let (mut requested, mut lost) = (0, false);
         loop {
@@ -160,9 +160,9 @@ impl<'a> Session<'a> {
                 self.submit(&mut requests)?;
             }
             if let Some(wait) = wait {
-                // The socket is not read during the wait, so TCP slows the client down. A hang-up
-                // ends the wait: lines that were read still count, input left in the kernel is
-                // lost.
+                // The socket is not read during the wait, so TCP slows the client down. If the
+                // connection closes, the wait ends: the lines already read are handled, and input
+                // left in the kernel is lost.
                 lost = net::wait_hangup(&self.member.socket, wait).unwrap_or_default();
                 continue;
             }
@@ -176,7 +176,7 @@ impl<'a> Session<'a> {
                 Err(error) => Err(RequestError::Line(error)),
             };
             self.rate.count(now);
-            // An empty line posts nothing, so there would be no batch to wait for.
+            // An empty line posts nothing, so it starts no round to wait for.
             if !matches!(request, Ok(Request::Nothing)) {
                 requests.push(request);
                 requested += 1;
@@ -184,13 +184,16 @@ impl<'a> Session<'a> {
         }
         self.submit(&mut requests)?;
         if lost {
-            ControlFlow::Break(End::Lost)
+            ControlFlow::Break(ReadEnd::Lost)
         } else {
             ControlFlow::Continue(requested)
         }
     }
 
-    fn submit(&mut self, requests: &mut Vec<Result<Request, RequestError>>) -> ControlFlow<End> {
+    fn submit(
+        &mut self,
+        requests: &mut Vec<Result<Request, RequestError>>,
+    ) -> ControlFlow<ReadEnd> {
         if requests.is_empty() {
             return ControlFlow::Continue(());
         }
@@ -199,7 +202,7 @@ impl<'a> Session<'a> {
             .room
             .handle(self.member.connection, requests.drain(..))
         {
-            Standing::Gone => return ControlFlow::Break(End::Gone),
+            Standing::Gone => return ControlFlow::Break(ReadEnd::Gone),
             Standing::Member(None) => {}
             Standing::Member(Some(name)) => os::set_thread_name("c:", name.as_str()),
         }

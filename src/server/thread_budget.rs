@@ -1,8 +1,8 @@
 //! The limits on reader and writer threads.
 //!
-//! A member that leaves frees its seat at once, but its reader thread runs until its connection
-//! ends. Without a limit on such threads, the process could run out of memory maps, and std aborts
-//! when it cannot map a new thread's alternate signal stack (sigaltstack(2)).
+//! A member that leaves frees its seat at once, but its reader thread runs until the connection
+//! ends. Without a limit on such threads, the process could run out of memory mappings, and std
+//! aborts if it cannot map a new thread's alternate signal stack (sigaltstack(2)).
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(crate) const LEAVING: usize = if cfg!(shuttle) { 4 } else { 256 };
 /// How long to wait for a thread to exit before closing the next lingering connection.
 const HURRY: Duration = Duration::from_millis(5);
 
-/// Counts reader threads, which serve a member each, and writer threads, which send to slow
+/// Counts reader threads, each of which serves one member, and writer threads, which send to slow
 /// members.
 pub(crate) struct ThreadBudget {
     max_readers: usize,
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn writers_have_the_permits_that_readers_leave() {
+    fn writers_get_the_permits_that_are_not_for_readers() {
         let thread_budget = ThreadBudget::new(10, 10 + LEAVING + 1);
         let writer = thread_budget.writer();
         assert!(writer.is_some() && thread_budget.writer().is_none());

@@ -185,7 +185,7 @@ fn missing_lines_and_unsent_messages_are_reported_after_reconnecting() {
 fn refuse_resume(fake: &FakeServer, resume: &str) -> Client {
     let mut server = fake.accept();
     server.expect(resume);
-    server.send(r#"{"type":"error","text":"nobody can come back by that token"}"#);
+    server.send(r#"{"type":"error","text":"that token is unknown or has expired"}"#);
     // The client asks for help to learn whether the server keeps the connection open. It does, so
     // logging in again is worth trying.
     server.expect("/help");
@@ -252,7 +252,7 @@ fn rejoining_with_a_taken_name_asks_for_another() {
     let mut ala = ala(&fake.address());
     drop(accept_login(&fake, &ala));
     for (hello, error) in [
-        ("/resume t0 3", "nobody can come back by that token"),
+        ("/resume t0 3", "that token is unknown or has expired"),
         ("/json ala", "the name ala is taken: try ala2"),
     ] {
         let mut server = fake.accept();

@@ -481,7 +481,7 @@ fn queued_events_are_written_when_the_file_is_writable_again() {
     }
     ala.expect_start(FAILED);
     lift_limit(&server);
-    ala.expect("* the server: the history is written again");
+    ala.expect("* the server: the history can be written again");
     ala.send("after");
     while json.json()["text"] != "after" {}
     drop((ala, json));
@@ -544,7 +544,7 @@ fn events_beyond_the_queue_limit_are_recorded_as_a_count() {
     ala.send("/online");
     ala.expect("* 1 online: ala");
     lift_limit(&server);
-    ala.expect("* the server: the history is written again");
+    ala.expect("* the server: the history can be written again");
     ala.send("/nick ola");
     ala.expect("* ala is now ola");
     let mut json = server.join_json("json");

@@ -2,7 +2,7 @@
 
 use support::{Server, Value, json};
 
-const UNKNOWN: &str = "nobody can come back by that token: log in with /json NAME";
+const UNKNOWN: &str = "that token is unknown or has expired: log in with /json NAME";
 
 #[test]
 fn each_json_login_gets_a_different_token() {

@@ -19,7 +19,7 @@ fn without_descriptors_the_server_waits_reports_it_and_recovers() {
     server.limit_descriptors_to_open();
     let mut waiting = server.connect();
     waiting.send("late");
-    let report = "! nobody can connect: Too many open files";
+    let report = "! cannot accept connections: Too many open files";
     server.expect_log(report);
     let (before, began) = (server.cpu_time(), Instant::now());
     wait_until("the server reports it again", || {

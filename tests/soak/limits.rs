@@ -79,7 +79,7 @@ fn the_last_thousand_members_that_left_can_resume() {
     let mut client = server.greeted();
     for token in &tokens[..2] {
         client.send(&format!("/resume {token} 0"));
-        let unknown = "nobody can come back by that token: log in with /json NAME";
+        let unknown = "that token is unknown or has expired: log in with /json NAME";
         client.expect_json(json!({"type": "error", "text": unknown}));
     }
     assert_eq!(server.resume(&first_token, 0).welcome["name"], "first");
@@ -208,7 +208,7 @@ fn the_oldest_connection_without_a_name_makes_room_for_a_new_one() {
         client.expect(GREETING);
     }
     let mut last = server.greeted();
-    first.expect("! too many are waiting without a name: connect again");
+    first.expect("! too many clients are logging in: connect again");
     first.expect_end();
     // A login frees a seat, so one more connection fits.
     second.send("ala");
@@ -238,7 +238,7 @@ fn with_few_descriptors_the_server_says_so_and_admits_fewer_members() {
     }
     let mut nameless: Vec<Client> = (0..8).map(|_| server.greeted()).collect();
     let mut last = server.greeted();
-    nameless[0].expect("! too many are waiting without a name: connect again");
+    nameless[0].expect("! too many clients are logging in: connect again");
     nameless[0].expect_end();
     members.pop();
     members[0].skip_to("* m23 left");
@@ -309,7 +309,7 @@ fn a_member_that_sends_64_kib_without_a_line_ending_is_disconnected() {
     ala.send_bytes(&vec![b'x'; 64 * 1024]);
     ala.expect("! 64 KiB without a line ending: end each line with LF");
     ala.expect_end();
-    ola.expect_all(&["ala: before", "* ala left (a line without end)"]);
+    ola.expect_all(&["ala: before", "* ala left (unterminated line)"]);
 }
 
 #[test]

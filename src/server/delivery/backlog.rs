@@ -8,23 +8,24 @@ use std::time::Duration;
 use crate::net;
 use crate::sync::{Instant, Mutex};
 
-/// Most unsent bytes of a member, not counting its welcome, the replay and lists, which have their
-/// own limits.
+/// Maximum number of unsent bytes per member, not counting its welcome, the replay and lists of
+/// members, which have their own limits.
 pub(crate) const MAX_BACKLOG: usize = if cfg!(shuttle) { 3000 } else { 512 * 1024 };
 
-/// Time without progress after which a member is given up.
+/// Time without progress after which a slow member is disconnected.
 const MAX_STALL: Duration = Duration::from_secs(10);
 
-/// Time for a member that has left to receive the rest of its backlog.
+/// Time limit for a member that has left to receive the rest of its backlog.
 const FAREWELL: Duration = Duration::from_secs(30);
 
-/// How often to try a socket that is not reported as writable. The kernel reports it once half of
-/// its buffer is free (tcp(7)), which may take a slow peer longer than [`MAX_STALL`].
+/// How often to try a socket even if it is not reported as writable. The kernel reports it only
+/// once half of its buffer is free (tcp(7)), which may take longer than [`MAX_STALL`] if the peer
+/// is slow.
 const TRY: Duration = Duration::from_secs(1);
 
 /// A queue of bytes. The delivery thread appends, and a writer thread sends.
 pub(crate) struct Backlog {
-    /// Held during sends, which do not block. No other lock is taken while this one is held.
+    /// The lock is held during sends, which do not block. No other lock is taken while it is held.
     state: Mutex<State>,
 }
 
@@ -32,8 +33,8 @@ struct State {
     queue: VecDeque<u8>,
     /// Appended bytes that do not count towards the limit.
     exempt: usize,
-    /// Nothing more will be appended. Writing ends when the queue is empty, and at this time at the
-    /// latest.
+    /// Set when nothing more will be appended. Writing ends when the queue is empty, and at this
+    /// time at the latest.
     closing: Option<Instant>,
     /// The writer thread has ended.
     over: bool,
@@ -41,7 +42,7 @@ struct State {
 
 /// The result of [`Backlog::append`].
 pub(crate) enum Append {
-    /// The writer thread will send the bytes, or it has given up and no more bytes are sent.
+    /// The writer thread will send the bytes, unless it has given up; then no more bytes are sent.
     Taken,
     /// The writer thread has sent everything and ended. Nothing was appended.
     CaughtUp,
@@ -75,7 +76,8 @@ impl Backlog {
     /// Creates a backlog of the `parts` that did not fit into a socket. `exempt` of their bytes do
     /// not count towards the limit.
     ///
-    /// Has no limit itself: the room's pending queue is bounded, so a single batch cuts no member.
+    /// The initial size is not limited here: the room's pending queue is bounded, so that a single
+    /// batch does not disconnect a member.
     pub(crate) fn new(parts: &[IoSlice<'_>], exempt: usize) -> Self {
         let queue = parts.iter().flat_map(|part| part.iter().copied()).collect();
         Self {
@@ -93,16 +95,16 @@ impl Backlog {
     pub(crate) fn append(&self, parts: &[IoSlice<'_>], exempt: usize) -> Append {
         let mut state = self.state.lock();
         if state.over {
-            // The writer thread has given up the bytes that are left, and is about to remove the
-            // member from the room. Until then, whatever else was sent would follow a gap.
+            // If bytes are left, the writer thread has given up and is about to remove the member
+            // from the room. Until then, nothing may be sent, as it would follow a gap.
             return if state.queue.is_empty() {
                 Append::CaughtUp
             } else {
                 Append::Taken
             };
         }
-        // Of the exempt bytes, at most as many are left as the queue has. More are exempt only when
-        // none is left; otherwise, a member could ask for lists without limit.
+        // At most as many exempt bytes are left as the queue has bytes. New bytes are exempt only
+        // if none are left; otherwise, a member could request lists without limit.
         state.exempt = state.exempt.min(state.queue.len());
         let exempt = if state.exempt == 0 { exempt } else { 0 };
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
@@ -116,14 +118,15 @@ impl Backlog {
         Append::Taken
     }
 
-    /// Ends writing once everything is sent. False if the writer thread has ended already.
+    /// Ends writing once everything is sent. Returns false if the writer thread has ended already.
     pub(crate) fn close(&self) -> bool {
         let mut state = self.state.lock();
         state.closing = Some(Instant::now() + FAREWELL);
         !state.over
     }
 
-    /// Discards the queue, except for a line that may be half sent, and ends it with `reason`.
+    /// Discards the queue, except for its first line, which may be half sent, and appends
+    /// `reason`.
     pub(crate) fn cut(&self, reason: &[u8]) -> Cutting {
         let mut state = self.state.lock();
         if state.over {
@@ -144,7 +147,8 @@ impl Backlog {
         Cutting::Later
     }
 
-    /// Runs a writer thread. Returns when the queue is empty, or the member is given up or lost.
+    /// Runs a writer thread. Returns when the queue is empty, the peer has stalled, or the
+    /// connection breaks.
     pub(crate) fn write(&self, socket: &TcpStream) -> Written {
         let mut progress = Instant::now();
         loop {
@@ -177,7 +181,8 @@ impl Backlog {
 }
 
 impl State {
-    /// Sends what fits into the socket, without blocking. 0 if nothing fits.
+    /// Sends as many bytes as fit into the socket's buffer, without blocking. Returns their number,
+    /// which may be 0.
     fn send(&mut self, socket: &TcpStream) -> io::Result<usize> {
         let (front, back) = self.queue.as_slices();
         let sent = match net::send_now(socket, &[IoSlice::new(front), IoSlice::new(back)]) {
@@ -201,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_requested_again_and_again_count_towards_the_limit() {
+    fn lists_that_a_member_requests_repeatedly_count_towards_the_limit() {
         let list = [b'x'; 64 * 1024];
         let backlog = Backlog::new(&[IoSlice::new(&list)], list.len());
         let taken = (0..100)
@@ -213,7 +218,7 @@ mod tests {
         assert_eq!(taken, MAX_BACKLOG / list.len());
     }
 
-    /// A socket, and a peer that does not read.
+    /// A socket whose peer does not read, and the peer.
     fn unread() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -221,19 +226,19 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_has_left_and_does_not_receive_the_rest_in_time_is_given_up() {
+    fn a_member_that_has_left_is_disconnected_if_it_does_not_read_its_backlog_in_time() {
         let (socket, _peer) = unread();
         let backlog = Backlog::new(&[IoSlice::new(&vec![b'x'; 64 * 1024 * 1024])], 0);
         assert!(backlog.close());
         assert!(backlog.state.lock().closing.unwrap() <= Instant::now() + FAREWELL);
-        // Its time is over, although the socket takes some bytes now.
+        // The time is over, although the socket still takes some bytes.
         backlog.state.lock().closing = Some(Instant::now());
         assert!(matches!(backlog.write(&socket), Written::Stalled));
         assert!(!backlog.state.lock().queue.is_empty());
     }
 
     #[test]
-    fn a_reason_is_left_to_the_writer_thread_only_if_that_will_send_it() {
+    fn a_reason_is_queued_only_if_the_writer_thread_will_send_it() {
         let (socket, _peer) = unread();
         let backlog = Backlog::new(&[IoSlice::new(b"one\ntwo\n")], 0);
         assert!(matches!(backlog.cut(b"why\n"), Cutting::Later));
@@ -243,13 +248,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_sent_after_lines_that_were_given_up() {
+    fn nothing_is_sent_after_lines_that_were_not_sent() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let backlog = Backlog::new(&[IoSlice::new(b"one\n")], 0);
         socket.shutdown(Shutdown::Write).unwrap();
         assert!(matches!(backlog.write(&socket), Written::Lost));
-        // After `CaughtUp`, the delivery thread would send to the socket itself.
+        // After `CaughtUp`, the delivery thread would send the line to the socket itself.
         let next = backlog.append(&[IoSlice::new(b"two\n")], 0);
         assert!(!matches!(next, Append::CaughtUp));
     }

@@ -1,4 +1,4 @@
-//! One batch of delivery: events encoded once per format, and the part of them that each member
+//! A batch, which contains events encoded once per format, and the part of it that each member
 //! gets.
 
 use std::io::IoSlice;
@@ -13,27 +13,28 @@ use crate::protocol::request::Format;
 pub(crate) struct Batch {
     pub(crate) plain: Vec<u8>,
     pub(crate) json: Vec<u8>,
-    /// Bytes for single members: welcomes, replays, answers.
+    /// Bytes that are each for one member: welcomes, replays, answers.
     pub(crate) addressed: Vec<u8>,
-    /// Bytes of `json` that are already in the history.
+    /// Length of the part of `json` that is already in the history.
     pub(crate) written: usize,
     /// The events in order, for the log.
     pub(crate) records: Vec<Arc<Record>>,
-    /// The batch contains an event that is not debounced.
+    /// Whether the batch contains an event that is not debounced.
     pub(crate) urgent: bool,
-    /// The room was closed: every connection ends after this batch.
+    /// Whether the room was closed, so that every connection ends after this batch.
     pub(crate) closes: bool,
 }
 
-/// One member's part of a batch: the segments in order, then all common bytes from the cursor on.
+/// The part of a batch that one member gets: the segments in order, then all common bytes from the
+/// cursor on.
 #[derive(Default)]
 pub(crate) struct SendPlan {
     segments: Vec<Segment>,
-    /// Offset into the common bytes. Everything before it is sent, in a segment, or skipped.
+    /// Offset into the common bytes. Every byte before it was sent, is in a segment, or is skipped.
     pub(crate) cursor: usize,
-    /// Bytes that do not count towards the backlog limit: welcome, replay, long answers.
+    /// Number of bytes that do not count towards the backlog limit: welcome, replay, lists.
     pub(crate) exempt: usize,
-    /// The member has left, and gets nothing after the segments.
+    /// Whether the member has left, so that it gets nothing after the segments.
     pub(crate) ends: bool,
 }
 
@@ -45,7 +46,8 @@ enum Segment {
 }
 
 impl SendPlan {
-    /// The plan of a newcomer: welcome and replay, then common bytes from `cursor` on.
+    /// The plan of a newcomer: the `addressed` bytes (its welcome and replay), then common bytes
+    /// from `cursor` on.
     pub(crate) fn messages(addressed: Range<usize>, cursor: usize) -> Self {
         Self {
             exempt: addressed.len(),
@@ -55,7 +57,7 @@ impl SendPlan {
         }
     }
 
-    /// Whether there are bytes for this member alone, or its connection ends.
+    /// Whether there are bytes for this member alone, or the member has left.
     pub(crate) fn has_addressed(&self) -> bool {
         !self.segments.is_empty() || self.ends
     }
@@ -98,14 +100,14 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         for buffer in [&mut self.plain, &mut self.json, &mut self.addressed] {
             buffer.clear();
-            // A long replay, or many newcomers at once, may have made it large.
+            // A long replay, or many newcomers at once, may have made the buffer large.
             buffer.shrink_to(256 * 1024);
         }
         self.written = 0;
         self.urgent = false;
     }
 
-    /// The bytes that all members of a format get.
+    /// The bytes for all members that use `format`.
     pub(crate) fn common(&self, format: Format) -> &[u8] {
         match format {
             Format::Plain => &self.plain,
@@ -113,7 +115,7 @@ impl Batch {
         }
     }
 
-    /// Encodes an event for all members and returns its plain and JSON ranges.
+    /// Encodes an event for all members, and returns its ranges in `plain` and `json`.
     pub(crate) fn write_common(
         &mut self,
         record: &Record,
@@ -127,7 +129,7 @@ impl Batch {
         (starts.0..self.plain.len(), starts.1..self.json.len())
     }
 
-    /// The bytes of `plan`, up to the current end of the batch.
+    /// Appends the bytes of `plan` to `parts`, up to the current end of the batch.
     pub(crate) fn parts<'a>(
         &'a self,
         plan: &SendPlan,

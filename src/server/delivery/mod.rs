@@ -2,10 +2,10 @@
 //!
 //! A batch goes to each member in one non-blocking vectored send, however many messages it
 //! contains, because a send costs about the same for one line as for a thousand. A member whose
-//! socket is full gets a backlog and a writer thread of its own until it has caught up, so no other
-//! member waits.
+//! socket is full gets a backlog and its own writer thread until it has caught up, so the other
+//! members never wait for it.
 //!
-//! Joins and leaves are debounced: when a class joins at once, each of n members would otherwise be
+//! Joins and leaves are debounced: otherwise, when a class of n joins at once, each member would be
 //! sent n lines one by one. Any other event flushes them, in order.
 
 pub(crate) mod backlog;
@@ -35,31 +35,31 @@ use crate::server::thread_budget::LEAVING;
 use crate::sync::Instant;
 use crate::sync::thread::Scope;
 
-/// Longest time to debounce joins and leaves. A class of thousands has joined by then, and each
-/// member is sent to once.
+/// Longest time to debounce joins and leaves. A class of thousands joins within this time, so each
+/// member gets a single send.
 const MAX_DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// Quiet time that ends the debounce early. Longer than a login takes on a busy machine.
+/// Time without events that ends the debounce early. Longer than a login takes on a busy machine.
 const DEBOUNCE: Duration = Duration::from_millis(3);
 
-/// Members that have left while their backlog is still being written. Beyond this, the one that
-/// left first is disconnected. Half of the reader threads that [`LEAVING`] allows beside the
-/// members'.
+/// Maximum number of members that have left while their backlog is still being sent. Beyond it, the
+/// one that left first is disconnected. Their reader threads take at most half of [`LEAVING`].
 const MAX_RETIRED: usize = LEAVING / 2;
 
-/// Addressed bytes (welcomes, replays, answers) in a batch beyond which they are sent early.
+/// Size of the addressed bytes (welcomes, replays, answers) in a batch beyond which they are sent
+/// early.
 const MAX_ADDRESSED: usize = 1024 * 1024;
 
-/// Recipients of one format from which a [`SharedPayload`] pays off. Creating one takes about 20 µs
-/// and saves a copy per recipient.
+/// Number of recipients of one format from which a [`SharedPayload`] pays off. Creating one takes
+/// about 20 µs and saves a copy per recipient.
 const SHARED_MIN_RECIPIENTS: usize = 32;
 
-/// Bytes per recipient from which a [`SharedPayload`] pays off.
+/// Number of bytes per recipient from which a [`SharedPayload`] pays off.
 const SHARED_MIN_BYTES: usize = 8 * 1024;
 
-/// The recipients of a send.
+/// The members that a batch is sent to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum To {
+enum Audience {
     All,
     /// Only members with addressed bytes.
     Addressed,
@@ -70,13 +70,13 @@ pub(crate) struct Delivery<'scope, 'env> {
     shared: &'env Shared,
     scope: &'scope Scope<'scope, 'env>,
     recipients: BTreeMap<MemberId, Recipient>,
-    /// Members that have left, and whose backlog a writer thread still sends.
+    /// Sockets of members that have left, but whose backlog a writer thread is still sending.
     retired: Vec<Weak<TcpStream>>,
     json_recipients: usize,
     replay: ReplayBuffer,
     history: Option<History>,
     batch: Batch,
-    /// Earliest time to send joins and leaves if nothing else flushes them.
+    /// Time at which debounced joins and leaves are sent if nothing flushes them earlier.
     notices_at: Instant,
 }
 
@@ -100,7 +100,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// Runs the thread `deliver`. Returns after the last batch of a closed room was sent.
+    /// Runs the thread `deliver`. Returns after the room was closed and its last batch was sent.
     pub(crate) fn run(mut self) {
         let mut taken = Vec::new();
         while !self.batch.closes {
@@ -109,17 +109,18 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             let is_quiet = taken.is_empty();
             self.encode(taken.drain(..));
             self.write_history();
-            // Queued before a recipient can react, so that the log keeps the order of events.
+            // Queue the events for the log before a recipient can react to them, so that the log
+            // keeps their order.
             self.shared.log.queue(&mut self.batch.records);
             let now = Instant::now();
             let notices_are_due =
                 !self.batch.plain.is_empty() && (is_quiet || self.notices_at <= now);
             if self.batch.urgent || notices_are_due {
-                self.send(To::All);
+                self.send(Audience::All);
                 self.notices_at = now + MAX_DEBOUNCE;
                 self.batch.clear();
             } else {
-                self.send(To::Addressed);
+                self.send(Audience::Addressed);
                 if self.batch.plain.is_empty() {
                     self.batch.clear();
                 }
@@ -128,7 +129,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.shared.pacer.end_round();
         }
         self.shared.pacer.close();
-        // Members that are still behind get the linger time, and no more.
+        // Members that are still behind are disconnected after the linger time.
         for socket in self.retired.iter().filter_map(Weak::upgrade) {
             self.shared.linger.add(socket);
         }
@@ -137,7 +138,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// How long to wait for the next entry: until debounced notices or the history need attention.
+    /// How long to wait for the next entry: until debounced joins and leaves or the history need
+    /// attention.
     fn patience(&self) -> Duration {
         if !self.batch.plain.is_empty() {
             self.notices_at
@@ -202,11 +204,12 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
     fn send_addressed(&mut self) {
         self.write_history();
         self.shared.log.queue(&mut self.batch.records);
-        self.send(To::Addressed);
+        self.send(Audience::Addressed);
     }
 
-    /// Closes the previous connection of a member that resumes, after the events it was due. The
-    /// new one continues from the sequence number that the client gave.
+    /// Closes the previous connection of a member that resumes, after sending what is still
+    /// addressed to it. The new connection continues after the sequence number that the client
+    /// gave.
     fn close_superseded(&mut self, connection: ConnectionId) {
         if self.recipients.contains_key(&connection.member) {
             self.send_addressed();
@@ -278,8 +281,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.replay.write(range, format, &mut self.batch.addressed);
         }
         addressed.end = self.batch.addressed.len();
-        // Live events start after the replay. A plain client does not get its own join; a JSON
-        // client does.
+        // The cursor from which the member gets live events. A JSON client gets its own join, and a
+        // plain client does not.
         let live = match &record {
             None => self.batch.common(format).len(),
             Some(record) => {
@@ -298,7 +301,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// Encodes an event for all members; in JSON only if a JSON client or the history needs it.
+    /// Encodes an event for all members. JSON is included only if a JSON client or the history
+    /// needs it.
     fn write_common(&mut self, record: &Record) -> (Range<usize>, Range<usize>) {
         let with_json = self.history.is_some() || self.json_recipients > 0;
         self.batch.write_common(record, with_json)
@@ -309,7 +313,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         self.batch.records.push(record);
     }
 
-    /// Appends new events to the history. Called before they are sent, so that an event that any
+    /// Appends new events to the history. Called before they are sent, so that every event that a
     /// member has seen is in the file.
     fn write_history(&mut self) {
         let Some(history) = &mut self.history else {
@@ -327,10 +331,10 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
     }
 
     /// Sends the batch to the given recipients.
-    fn send(&mut self, to: To) {
+    fn send(&mut self, audience: Audience) {
         let mut parts = Vec::new();
         let mut ended = Vec::new();
-        let to_all = to == To::All;
+        let to_all = audience == Audience::All;
         let payloads = if to_all {
             [self.payload(Format::Plain), self.payload(Format::Json)]
         } else {
@@ -371,7 +375,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                         self.retired.push(Arc::downgrade(&socket));
                         if self.retired.len() > MAX_RETIRED {
                             let oldest = self.retired.remove(0).upgrade();
-                            // Ends its threads; an error means that they have ended.
+                            // Ends the member's threads. An error means that they have ended.
                             drop(oldest.map(|socket| socket.shutdown(Shutdown::Both)));
                         }
                     }
@@ -394,7 +398,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                     self.shared
                         .room
                         .leave(recipient.connection, Some("connection lost"));
-                    // Wakes its reader thread; an error means that it has ended.
+                    // Wakes the member's reader thread. An error means that it has ended already.
                     let _ = recipient.socket.shutdown(Shutdown::Both);
                 }
             }
@@ -409,7 +413,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             Format::Json => self.json_recipients,
         };
         let is_worth_it = members >= SHARED_MIN_RECIPIENTS && common.len() >= SHARED_MIN_BYTES;
-        // On failure the bytes are copied per recipient.
+        // On failure, the bytes are copied for each recipient.
         is_worth_it
             .then(|| SharedPayload::new(common).ok())
             .flatten()

@@ -1,16 +1,17 @@
-//! Keeps busy readers in step with the delivery, so that their messages go out in few large rounds.
+//! Keeps busy reader threads in step with the delivery thread, so that their messages go out in few
+//! large rounds.
 //!
-//! A round costs one send per member, whatever its size. Without pacing, the first of several busy
-//! readers starts a round with its own messages alone, and wakes for each line that arrives while
-//! they are delivered. The same load then makes many small rounds or few large ones, depending on
-//! how the kernel schedules the threads.
+//! A round takes one send per member, whatever its size. Without pacing, the first of several busy
+//! readers starts a round with its own messages alone, and wakes for each line that arrives during
+//! that round. The same load then takes many small rounds or few large ones, depending on how the
+//! kernel schedules the threads.
 
 use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex};
 
-/// How long the delivery thread waits after a round for the paced readers to post again. A reader
-/// that is later, because the processors are busy, joins the next round.
+/// How long the delivery thread waits after a round for the paced readers to post again. If the
+/// processors are busy and a reader takes longer, its messages go out with a later round.
 const GATHER: Duration = Duration::from_micros(200);
 
 /// Synchronizes readers with the delivery thread between two rounds.
@@ -18,25 +19,26 @@ const GATHER: Duration = Duration::from_micros(200);
 pub(crate) struct Pacer {
     /// No other lock is taken while this one is held.
     state: Mutex<State>,
-    /// A round has ended.
+    /// Signals the waiting readers: a round has ended.
     ended: Condvar,
-    /// No turn is left in this round.
+    /// Signals the delivery thread: every turn of this round was dropped.
     gathered: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// The number of rounds that have ended.
+    /// Number of rounds that have ended.
     round: u64,
-    /// Readers that wait for the end of this round.
+    /// Number of readers that wait for the end of this round.
     waiting: usize,
-    /// Turns left: readers that waited for the end of the last round, and have not posted since.
+    /// Number of turns left: of readers that waited for the end of the last round, and have not
+    /// posted since.
     gathering: usize,
-    /// There are no more rounds.
+    /// Whether the last round has ended.
     closed: bool,
 }
 
-/// A reader's turn to post before the next round. Dropped when the reader has posted, or has
+/// A reader's turn to post before the next round. The reader drops it when it has posted, or has
 /// nothing to post.
 pub(crate) struct Turn<'a> {
     pacer: &'a Pacer,
@@ -50,8 +52,8 @@ impl Pacer {
         self.state.lock().round
     }
 
-    /// Waits for the round after `round` to end. Called by a reader that has posted since
-    /// [`Pacer::round`] returned `round`. Returns no turn if that round has ended already.
+    /// Waits until one more round than `round` has ended. Called by a reader that has posted since
+    /// [`Pacer::round`] returned `round`. Returns no turn if such a round has ended already.
     pub(crate) fn wait(&self, round: u64) -> Option<Turn<'_>> {
         let mut state = self.state.lock();
         if state.round != round || state.closed {
@@ -69,13 +71,13 @@ impl Pacer {
     }
 
     /// Ends a round, then waits up to [`GATHER`] for the paced readers to post again. Called by the
-    /// delivery thread.
+    /// delivery thread only.
     pub(crate) fn end_round(&self) {
         let mut state = self.state.lock();
         state.round += 1;
         state.gathering = std::mem::take(&mut state.waiting);
         if state.gathering > 0 {
-            // The readers that wake need the lock.
+            // Unlock first, because the readers that wake need the lock.
             drop(state);
             self.ended.notify_all();
             let are_missing = |state: &mut State| state.gathering > 0;
@@ -86,7 +88,8 @@ impl Pacer {
         }
     }
 
-    /// Lets all readers go, now and later. Called by the delivery thread.
+    /// Wakes all waiting readers, and makes later waits return at once. Called by the delivery
+    /// thread.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.ended.notify_all();
@@ -96,7 +99,7 @@ impl Pacer {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.pacer.state.lock();
-        // A late turn is from an earlier round, and is not counted any more.
+        // A late turn belongs to an earlier round, and no longer counts.
         if state.round == self.round {
             state.gathering = state.gathering.saturating_sub(1);
             if state.gathering == 0 {
@@ -114,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_waits_for_the_end_of_a_round_unless_it_has_ended() {
+    fn a_reader_waits_until_a_round_ends_unless_it_has_ended_already() {
         let pacer = Pacer::default();
         let round = pacer.round();
         thread::scope(|scope| {
@@ -146,7 +149,7 @@ mod tests {
                 thread::yield_now();
             }
             pacer.end_round();
-            // On a busy machine a reader may be late; then its turn is left.
+            // On a busy machine, a reader may be late; then its turn still counts.
             let left = pacer.state.lock().gathering;
             assert!(left + rounds.try_iter().count() >= 3);
         });

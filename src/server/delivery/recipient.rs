@@ -1,4 +1,4 @@
-//! One member as a recipient: its socket, and its backlog when the socket is full.
+//! A member as a recipient: its socket, and its backlog if the socket is full.
 
 use std::io::{ErrorKind, IoSlice};
 use std::net::{Shutdown, TcpStream};
@@ -15,30 +15,30 @@ use crate::server::delivery::batch::SendPlan;
 use crate::server::members::ConnectionId;
 use crate::sync::thread::{Builder, Scope};
 
-/// Stack of a writer thread, in bytes. Its call chain is shallow.
+/// Stack size of a writer thread, in bytes. Its call chain is shallow.
 const WRITER_STACK: usize = 64 * 1024;
 
-/// One member, as the delivery thread sees it.
+/// A member, as the delivery thread sees it.
 pub(crate) struct Recipient {
     pub(crate) connection: ConnectionId,
     pub(crate) socket: Arc<TcpStream>,
     pub(crate) format: Format,
     pub(crate) name: Text,
     pub(crate) plan: SendPlan,
-    /// Unsent bytes, if the socket was full. A writer thread sends them.
+    /// Unsent bytes, if the socket was full. The member's writer thread sends them.
     pub(crate) backlog: Option<Arc<Backlog>>,
 }
 
 /// Why a member is dropped while a batch is sent.
 pub(crate) enum DropReason {
     TooSlow,
-    /// Too slow, and the last line may be half sent.
+    /// Too slow, but there is no writer thread. The last line may be half sent.
     Torn,
     Lost,
 }
 
 impl Recipient {
-    /// Sends `parts`. If `payload` is given, `parts` equals its tail from that offset on.
+    /// Sends `parts`. If `payload` is given, `parts` are its bytes from the given offset on.
     pub(crate) fn send<'scope, 'env>(
         &mut self,
         parts: &mut Vec<IoSlice<'_>>,
@@ -74,7 +74,7 @@ impl Recipient {
         Ok(())
     }
 
-    /// Starts a writer thread for `rest`, which the socket did not take.
+    /// Starts a writer thread for `rest`, which did not fit into the socket.
     pub(crate) fn fall_behind<'scope, 'env>(
         &mut self,
         rest: &[IoSlice<'_>],
@@ -126,8 +126,8 @@ impl Recipient {
         }
     }
 
-    /// Closes the connection with an error line, after the line that is half sent. Discards the
-    /// backlog.
+    /// Closes the connection after an error line. Discards the backlog, except for a line that is
+    /// half sent.
     pub(crate) fn cut(self, reason: &str, shared: &Shared) {
         let mut line = Vec::new();
         Answer::Error(Text::new(reason)).write(self.format, &mut line);
@@ -135,7 +135,7 @@ impl Recipient {
             Some(Cutting::Later) => shared.linger.add(self.socket),
             Some(Cutting::GivenUp) => finish(self.socket, shared),
             None | Some(Cutting::CaughtUp) => {
-                // Everything before it was sent. If the socket is full, the peer is not reading.
+                // All earlier lines were sent. If the socket is full, the peer is not reading.
                 let _ = net::send_now(&self.socket, &[IoSlice::new(&line)]);
                 finish(self.socket, shared);
             }
@@ -143,7 +143,8 @@ impl Recipient {
     }
 }
 
-/// Shuts down writing after everything was sent. The peer closes, and its reader thread ends.
+/// Shuts down writing after everything was sent, and lets the connection linger until the peer
+/// closes it.
 fn finish(socket: Arc<TcpStream>, shared: &Shared) {
     // An error means that the peer has closed.
     let _ = socket.shutdown(Shutdown::Write);

@@ -13,33 +13,33 @@ use crate::protocol::limits::MAX_EVENT_LINE;
 use crate::protocol::text::clean;
 use crate::server::replay::ReplayBuffer;
 
-/// Highest sequence number and member ID accepted from a file. No room reaches it, and it leaves as
-/// many numbers again.
+/// Highest sequence number and member ID accepted from a file. No room reaches it, and as many
+/// numbers are left above it.
 const MAX_NUMBER: u64 = u64::MAX / 2;
 
-/// Bytes of the first line, including its ending. It is padded with spaces, so that it can be
-/// rewritten in place.
+/// Length of the first line in bytes, including its ending. The line is padded with spaces to this
+/// length, so that it can be rewritten in place.
 pub const FIRST_LINE: usize = 80;
 
 /// A line that is not an event.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ControlLine {
-    /// The first line: the room's ID, and its last sequence number if events may be missing at the
-    /// end.
+    /// The first line of the file: the room's ID, and the room's last sequence number if events may
+    /// be missing at the end of the file.
     Room {
         room: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
     },
-    /// This many events could not be written here.
+    /// At this point, `count` events could not be written.
     Missing { count: u64 },
 }
 
 impl ControlLine {
     pub fn line(&self) -> Vec<u8> {
         let mut line = Vec::new();
-        // Writing text and numbers into memory does not fail.
+        // Serializing strings and numbers into a `Vec` does not fail.
         let _ = serde_json::to_writer(&mut line, self);
         if let Self::Room { .. } = self {
             line.resize(line.len().max(FIRST_LINE - 1), b' ');
@@ -58,31 +58,31 @@ pub struct Loaded {
     pub last_seq: u64,
     /// The highest member ID.
     pub last_id: u64,
-    /// Number of events at the end that were never written.
+    /// Number of events that are missing at the end, because they could not be written.
     pub lost: u64,
-    /// Bytes of a torn last line that were cut off.
+    /// Length of the torn last line that was cut off, in bytes.
     pub torn: u64,
 }
 
 impl Loaded {
     fn advance(&mut self, last_seq: u64, last_id: u64) -> Result<()> {
         if last_seq.max(last_id) > MAX_NUMBER {
-            bail!("a number that no room comes to");
+            bail!("a sequence number or member ID is too high");
         }
         (self.last_seq, self.last_id) = (last_seq, last_id);
         Ok(())
     }
 
-    /// Skips the numbers of missing events: members have seen them, and each may have been a join,
-    /// so IDs are skipped as well.
+    /// Skips the sequence numbers of `count` missing events, because members have seen them. Also
+    /// skips as many member IDs, because each missing event may have been a join.
     fn skip(&mut self, count: u64) -> Result<()> {
         let last_seq = self.last_seq.saturating_add(count);
         self.advance(last_seq, self.last_id.saturating_add(count))
     }
 }
 
-/// Reads the file and returns the length of its complete lines, in bytes. An empty file yields an
-/// empty room ID.
+/// Reads the file's events into `replay`. Returns a summary, whose room ID is empty if the file is
+/// empty, and the length of the complete lines, in bytes.
 pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Loaded, u64)> {
     let mut loaded = Loaded::default();
     let mut reader = BufReader::with_capacity(256 * 1024, file);
@@ -95,10 +95,11 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
         let is_whole = line.pop_if(|byte| *byte == b'\n').is_some();
         let read = match (is_whole, number) {
             (_, 1) if is_too_long => Err(not_a_history()),
-            // Another program's file without a line ending must not be taken for a torn first line.
+            // A file of another program may have no line ending at all. It must not be mistaken for
+            // a torn first line, and cut.
             (false, 1) if !line.is_empty() && !may_become_header(&line) => Err(not_a_history()),
             (false, _) => {
-                // An error here is due to the number in the first line.
+                // An error of `skip` is caused by the sequence number in the first line.
                 number = 1;
                 loaded.lost = last_seq.saturating_sub(loaded.last_seq);
                 loaded.skip(loaded.lost)
@@ -123,8 +124,8 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
     }
 }
 
-/// Reads a line including its ending, and returns whether it is too long. Of such a line, only the
-/// end is kept: a damaged file may be one line of any size.
+/// Reads a line, including its ending, into `line`. Returns whether the line is too long; then
+/// `line` gets only its end, because a damaged file may consist of one line of any size.
 fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     let mut is_too_long = false;
     loop {
@@ -147,17 +148,17 @@ pub fn header(line: &[u8]) -> Result<(String, u64)> {
 }
 
 fn not_a_history() -> anyhow::Error {
-    anyhow!("this is not a history file: its first line names no room")
+    anyhow!("this is not a history file: its first line has no room ID")
 }
 
-/// Whether a torn first line is the beginning of a valid one.
+/// Whether a torn first line could be the beginning of a valid one.
 fn may_become_header(torn: &[u8]) -> bool {
     let header = ControlLine::Room {
         room: String::new(),
         seq: None,
     }
     .line();
-    // Everything before the room's ID is known.
+    // Compare up to the start of the room's ID; the ID itself is unknown.
     let known = header.trim_ascii_end().len() - "\"}".len();
     let compared = known.min(torn.len());
     torn[..compared] == header[..compared]
@@ -170,10 +171,10 @@ fn record(line: &[u8], loaded: &mut Loaded, replay: &mut ReplayBuffer) -> Result
         Received::Unknown => {
             return match serde_json::from_str(line)? {
                 ControlLine::Missing { count } => loaded.skip(count),
-                ControlLine::Room { .. } => Err(anyhow!("a second room begins")),
+                ControlLine::Room { .. } => Err(anyhow!("a second room ID")),
             };
         }
-        Received::Answer(_) => bail!("not an event of a room"),
+        Received::Answer(_) => bail!("not an event"),
     };
     if record.seq <= loaded.last_seq {
         bail!("event {} after event {}", record.seq, loaded.last_seq);

@@ -16,13 +16,13 @@ use crate::server::history::load::{ControlLine, FIRST_LINE, Loaded, header, load
 use crate::server::history::sync::Sync;
 use crate::server::replay::ReplayBuffer;
 
-/// Interval between checks of the file, and between retries while it cannot be written.
+/// Interval between checks of the file, and between retries after a failed write.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Bytes buffered while the file cannot be written. Beyond this, events are only counted.
 const MAX_BUFFERED: usize = 1024 * 1024;
 
-/// A change in the state of the file, announced to members and operator once.
+/// A change in the state of the file. Announced once to the members and the operator.
 #[derive(Debug)]
 pub enum Change {
     /// The file cannot be written or synced.
@@ -46,18 +46,18 @@ impl Display for Change {
                 f,
                 "the history cannot be written: {error}; the chat goes on without it"
             ),
-            Self::Recovered => f.write_str("the history is written again"),
+            Self::Recovered => f.write_str("the history can be written again"),
             Self::Altered => f.write_str(
-                "another program has changed the history file: what happens now is written at its end",
+                "another program has changed the history file: new events are appended at its end",
             ),
             Self::Moved => f.write_str(
-                "the history file was moved, replaced or deleted: what happens now is written to the old one; \
+                "the history file was moved, replaced or deleted: new events still go to the old file; \
                  move it back, or start the server again",
             ),
             Self::Lost(count, error) => {
                 write!(f, "the last {count} events are not in the history: {error}")
             }
-            Self::Unsafe(error) => write!(f, "the history is not safe on the disk: {error}"),
+            Self::Unsafe(error) => write!(f, "the history may not have reached the disk: {error}"),
         }
     }
 }
@@ -65,17 +65,18 @@ impl Display for Change {
 /// An open history file. Only the delivery thread writes it.
 pub struct History {
     file: File,
-    /// The same file, opened to rewrite its first line in place; `None` if that is not allowed.
+    /// The same file, opened to rewrite its first line in place; `None` if it could not be opened
+    /// that way.
     first_line: Option<File>,
     path: PathBuf,
     room: String,
     /// Length of the file up to the last complete line, in bytes.
     length: u64,
-    /// A partial line may follow.
+    /// Whether a partial line may follow the complete lines.
     is_torn: bool,
     /// Sequence number of the room's last event.
     last_seq: u64,
-    /// Events up to this one are in the file, or counted there as missing.
+    /// Events up to this sequence number are in the file, or counted there as missing.
     written_seq: u64,
     /// Lines to write once the file can be written again.
     buffered: Vec<u8>,
@@ -95,7 +96,7 @@ impl History {
     ///
     /// # Errors
     /// The file is damaged before its last line, another server has it open, or it cannot be read
-    /// or written. It is left unchanged.
+    /// or written. The file is left unchanged.
     pub fn open(path: &Path, room: String, replay: &mut ReplayBuffer) -> Result<(Self, Loaded)> {
         let shown = path.display();
         let mut options = OpenOptions::new();
@@ -126,7 +127,7 @@ impl History {
                 .with_context(|| format!("cannot cut the torn last line off {shown}"))?;
         }
         if loaded.room.is_empty() {
-            // An empty file that existed before may be readable by everyone.
+            // An empty file that existed already may be readable by everyone.
             file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
                 .with_context(|| format!("cannot keep others from reading {shown}"))?;
             loaded.room = room;
@@ -159,8 +160,9 @@ impl History {
         Ok((history, loaded))
     }
 
-    /// Appends the room's next `events`, as complete lines. When this returns, they are in the
-    /// kernel, where `kill -9` cannot lose them, or buffered.
+    /// Appends `lines`, the complete lines of the room's next events, of which there are `events`.
+    /// When this returns, the lines are in the kernel, where they survive `kill -9`, or buffered if
+    /// the file cannot be written.
     pub fn append(&mut self, lines: &[u8], events: u64) {
         self.last_seq += events;
         if !self.failed {
@@ -177,13 +179,13 @@ impl History {
         } else {
             self.missing += events;
         }
-        // If this fails as well, the number cannot be saved.
+        // If this fails as well, the sequence number is not saved.
         let _ = self.save_last_seq();
     }
 
-    /// Saves the last sequence number in the first line, so that it is not used again after `kill
-    /// -9`. Rewriting in place takes no disk space, so it works on a full disk except on a few file
-    /// systems.
+    /// Saves the last sequence number in the file's first line, so that the number is not reused
+    /// after `kill -9`. Rewriting in place takes no disk space, so it works on a full disk, except
+    /// on a few file systems.
     fn save_last_seq(&self) -> io::Result<()> {
         let Some(mut file) = self.first_line.as_ref() else {
             return Ok(());
@@ -193,7 +195,7 @@ impl History {
         file.read_exact(&mut old)?;
         let (room, seq) = (self.room.clone(), Some(self.last_seq));
         let new = ControlLine::Room { room, seq }.line();
-        // An old file may have a shorter first line, or another program may have changed it.
+        // An old file may have a shorter first line, or another program may have changed the line.
         if header(&old).is_ok_and(|(room, _)| room == self.room) && new.len() == old.len() {
             file.rewind()?;
             file.write_all(&new)?;
@@ -202,12 +204,12 @@ impl History {
         Ok(())
     }
 
-    /// Returns the changes to announce. Once per [`CHECK_INTERVAL`], also retries buffered lines
-    /// and checks whether the file was moved.
+    /// Returns the changes to announce. Once per [`CHECK_INTERVAL`], also retries to write the
+    /// buffered lines and checks whether the file was moved.
     pub fn check(&mut self) -> Vec<Change> {
         if self.last_check.elapsed() >= CHECK_INTERVAL {
             self.last_check = Instant::now();
-            // The error was announced, or will be with the next event.
+            // The error has been announced, or will be with the next event.
             let _ = self.retry();
             let moved = !os::leads_to(&self.path, &self.file);
             if moved && !self.moved {
@@ -239,13 +241,13 @@ impl History {
         written
     }
 
-    /// Writes complete lines, up to the room's last event.
+    /// Writes complete lines. The last one is the room's last event.
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         self.repair()?;
         if self.length == 0 {
             let room = self.room.clone();
             let mut begin = ControlLine::Room { room, seq: None }.line();
-            // Another program has emptied the file: count the earlier events as missing.
+            // If another program has emptied the file, count the earlier events as missing.
             if self.written_seq > 0 {
                 begin.extend(
                     ControlLine::Missing {
@@ -261,11 +263,11 @@ impl History {
         Ok(())
     }
 
-    /// Truncates a partial line, and detects changes by another program.
+    /// Cuts off a partial line, and detects changes by another program.
     fn repair(&mut self) -> io::Result<()> {
         let mut found = self.file.metadata()?.len();
-        // A partial line followed by another line would count as damage. Truncating it may have
-        // failed.
+        // A partial line followed by another line would count as damage. An earlier attempt to cut
+        // it off may have failed.
         if self.is_torn && found > self.length {
             self.file.set_len(self.length)?;
             found = self.length;
@@ -274,7 +276,8 @@ impl History {
         if found != self.length && !std::mem::replace(&mut self.altered, true) {
             self.changes.push(Change::Altered);
         }
-        // Bytes that another program appended stay, and a gap that it cut is not filled with zeros.
+        // Continue at the actual end: bytes that another program has appended stay, and if it has
+        // truncated the file, no gap is left.
         self.length = found;
         Ok(())
     }
@@ -292,7 +295,7 @@ impl History {
         Ok(())
     }
 
-    /// Writes and syncs everything and ends the thread `sync`. Returns the changes to announce.
+    /// Writes and syncs everything, and ends the thread `sync`. Returns the changes to announce.
     pub fn close(mut self) -> Vec<Change> {
         if let Err(error) = self.retry()
             && self.written_seq < self.last_seq

@@ -1,6 +1,6 @@
 //! The thread `sync`: syncs the history file to disk.
 //!
-//! An fsync takes milliseconds to seconds, so it must not hold up delivery. A failed one is not
+//! An fsync takes milliseconds to seconds, so it must not hold up delivery. A failed fsync is not
 //! retried for the same data, because the kernel may have dropped the pages
 //! (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
 
@@ -15,18 +15,18 @@ use crate::os;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Instant, Mutex};
 
-/// Minimum time between two syncs: events are on disk within a second, and a busy room does not
-/// keep the disk busy.
+/// Pause after a sync. Events reach the disk within a second, and a busy room does not keep the
+/// disk busy.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Handle of the thread.
+/// Handle to the thread `sync`.
 pub(crate) struct Sync {
-    shared: Arc<Shared>,
+    inner: Arc<Inner>,
     thread: JoinHandle<()>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct Inner {
     /// Guards the flags. Held only while they are read or set.
     state: Mutex<State>,
     changed: Condvar,
@@ -42,37 +42,37 @@ struct State {
 impl Sync {
     /// Starts the thread for `file`.
     pub(crate) fn start(file: File) -> Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let syncing = Arc::clone(&shared);
+        let inner = Arc::new(Inner::default());
+        let syncing = Arc::clone(&inner);
         let thread = thread::Builder::new()
             .name("sync".into())
             .spawn(move || syncing.run(&file))
             .context(os::NO_THREAD)?;
-        Ok(Self { shared, thread })
+        Ok(Self { inner, thread })
     }
 
-    /// Requests a sync within a second. Never blocks.
+    /// Requests a sync, which starts within a second. Does not wait for it.
     pub(crate) fn request(&self) {
-        if !std::mem::replace(&mut self.shared.state.lock().wanted, true) {
-            self.shared.changed.notify_one();
+        if !std::mem::replace(&mut self.inner.state.lock().wanted, true) {
+            self.inner.changed.notify_one();
         }
     }
 
-    /// The first error since the last success, once.
+    /// Returns the first error since the last success, unless it was returned already.
     pub(crate) fn error(&self) -> Option<io::Error> {
-        self.shared.state.lock().error.take()
+        self.inner.state.lock().error.take()
     }
 
-    /// Ends the thread after the sync that is in progress. Later writes are not synced.
+    /// Ends the thread after the current sync. Later writes are not synced.
     pub(crate) fn stop(self) {
-        self.shared.state.lock().stopping = true;
-        self.shared.changed.notify_one();
-        // The thread does not panic; if it did, there is nothing left to clean up.
+        self.inner.state.lock().stopping = true;
+        self.inner.changed.notify_one();
+        // An error means that the thread has panicked; then there is nothing to clean up.
         let _ = self.thread.join();
     }
 }
 
-impl Shared {
+impl Inner {
     fn run(&self, file: &File) {
         let mut state = self.state.lock();
         let mut failing = false;
