@@ -17,7 +17,7 @@ pub enum Color {
     /// On a terminal, unless `NO_COLOR` is set.
     #[default]
     Auto,
-    /// Also into a pipe or file.
+    /// Also in a pipe or file.
     Always,
     Never,
 }
@@ -51,13 +51,13 @@ impl std::fmt::Display for Replay {
     }
 }
 
-/// Parses a port. The error says what a port is, while std's only says `invalid digit`.
+/// Parses a port. The error states the valid range, while std's only says `invalid digit`.
 fn port(text: &str) -> Result<u16, &'static str> {
     text.parse()
         .map_err(|_| "a port is a number from 0 to 65535")
 }
 
-/// Parses a port that can be connected to, like [`port`].
+/// Like [`port`], but for a port to connect to, which cannot be 0.
 fn port_to_join(text: &str) -> Result<u16, &'static str> {
     text.parse()
         .map(NonZero::<u16>::get)
@@ -155,7 +155,8 @@ impl RoomArgs {
     }
 }
 
-/// The variable's name, unless its value is empty: shell scripts pass an empty value for none.
+/// Returns the variable's name, or `None` if its value is empty: shell scripts often set a variable
+/// to an empty value to mean that it is unset.
 fn unless_empty(variable: &'static str) -> Option<&'static str> {
     let empty = env::var_os(variable).is_some_and(|value| value.is_empty());
     (!empty).then_some(variable)
@@ -170,7 +171,7 @@ fn unless_empty(variable: &'static str) -> Option<&'static str> {
 Examples:
   chat-server                        this machine only, port 9999
   chat-server 8080 --lan             everyone on this network may join
-  chat-server --history room.jsonl   keep the conversation over restarts
+  chat-server --history room.jsonl   keep the conversation across restarts
 
 Join with `chat-client`, or with `nc localhost 9999` and a name."
 )]
@@ -336,11 +337,11 @@ pub struct RunArgs {
 impl RunArgs {
     /// The emulator from the option or from `CHAT_TERMINAL`.
     ///
-    /// clap doesn't read the variable: it would name the option in its error, and reject a wrong
-    /// value even if no emulator is needed.
+    /// The variable is read here and not by clap, which would name the option in its error, and
+    /// reject a wrong value even if no emulator is needed.
     ///
     /// # Errors
-    /// The variable's value isn't an emulator; the message lists those there are.
+    /// The variable's value isn't a known emulator; the message lists all known ones.
     pub fn terminal(&self) -> Result<Terminal, String> {
         const VARIABLE: &str = "CHAT_TERMINAL";
         let variable = || env::var_os(VARIABLE).filter(|value| !value.is_empty());
@@ -367,7 +368,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_to_join_is_never_zero_and_one_to_listen_on_may_be() {
+    fn a_port_to_listen_on_may_be_0_and_a_port_to_join_may_not() {
         assert!(RunArgs::try_parse_from(["chat-run", "-p", "0"]).is_ok());
         for arguments in [&["-p", "0"][..], &["localhost", "0"], &["-p", "65536"]] {
             let arguments = ["chat-client"].iter().chain(arguments);

@@ -1,10 +1,11 @@
-//! Control socket between launcher and clients; when it closes, the client exits.
+//! Control socket between the launcher and its clients. When the connection closes, the client
+//! exits.
 //!
-//! The launcher listens on a local socket. Each client that it starts is told the socket's name,
-//! connects, and sends `WINDOW PID\n`: the ID of its window and its process ID. Each side then
-//! knows when the other one ends:
+//! The launcher listens on a local socket, and passes the socket's name to each client that it
+//! starts. The client connects and sends `WINDOW PID\n`: the ID of its window and its process ID.
+//! Then each side notices when the other one exits:
 //!
-//! - The client reads end of file when the launcher is gone, even after SIGKILL.
+//! - The client reads end of file when the launcher has exited, even after SIGKILL.
 //! - The launcher waits for the client's process itself, because a client can close its socket and
 //!   keep running.
 //!
@@ -25,17 +26,17 @@ use rustix::process::Signal;
 
 use crate::os::{self, Process};
 
-/// Environment variable that tells a client the name of its control socket. Some emulators do not
-/// pass on the environment, so the option `--control-socket` does so too.
+/// Environment variable that passes the name of the control socket to a client. Because some
+/// terminal emulators do not pass on the environment, the option `--control-socket` passes it too.
 pub const NAME_VARIABLE: &str = "CHAT_CONTROL_SOCKET";
 
-/// Longest hello, in bytes: two numbers, a space and a newline.
+/// Maximum length of the hello, a client's first line, in bytes: two numbers, a space and LF.
 const MAX_HELLO: usize = 24;
 
-/// Pause after a connection could not be accepted.
+/// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A client's connection to the launcher. Dropping it closes the connection without a call of
+/// A client's connection to the launcher. Dropping it closes the connection without calling
 /// `on_close`.
 #[derive(Debug)]
 pub struct ControlConnection {
@@ -45,14 +46,15 @@ pub struct ControlConnection {
 }
 
 impl ControlConnection {
-    /// Connects to the control socket called `name`, from `--control-socket` or [`NAME_VARIABLE`].
-    /// The main thread calls this before it starts any other.
+    /// Connects to the control socket called `name`, which comes from `--control-socket` or
+    /// [`NAME_VARIABLE`]. Called by the main thread before it starts any other thread.
     ///
     /// `on_close` is called at most once, when the client has to exit, in a thread called
-    /// `control`. It must not wait for the connection to be dropped, since dropping waits for it.
+    /// `control`. It must not wait for the connection to be dropped, because dropping the
+    /// connection waits for `on_close` to return.
     ///
     /// # Errors
-    /// The launcher is gone, or `name` is not the name of a control socket. The session that the
+    /// The launcher has exited, or `name` is not the name of a control socket. The session that the
     /// client was started for is over, so the client should exit.
     pub fn open(name: &OsStr, on_close: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let (socket_name, window) = split_name(name).ok_or(io::ErrorKind::InvalidInput)?;
@@ -64,15 +66,15 @@ impl ControlConnection {
             thread::Builder::new()
                 .name("control".into())
                 .spawn(move || {
-                    // Returns at `quit` and at the launcher's end, and the client exits in either
-                    // case.
+                    // Returns when the launcher sends `quit` or exits. The client exits in both
+                    // cases.
                     let _ = socket.read_exact(&mut [0]);
                     if !is_dropped.load(Ordering::SeqCst) {
                         on_close();
                     }
                 })?
         };
-        // The hello comes last, when nothing else can fail.
+        // Send the hello last, when nothing else can fail.
         let hello = format!("{window} {}\n", std::process::id());
         socket.write_all(hello.as_bytes())?;
         Ok(Self {
@@ -86,8 +88,8 @@ impl ControlConnection {
 impl Drop for ControlConnection {
     fn drop(&mut self) {
         self.is_dropped.store(true, Ordering::SeqCst);
-        // Wakes the reader. It fails if the launcher has closed the socket, which wakes the reader
-        // too.
+        // Wakes the reader. If the launcher has closed the socket, this fails, but then the reader
+        // is awake already.
         let _ = self.socket.shutdown(Shutdown::Both);
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
@@ -95,7 +97,7 @@ impl Drop for ControlConnection {
     }
 }
 
-/// Splits a name that a client is told into the socket's name and the window's ID.
+/// Splits the name passed to a client into the socket's name and the window's ID.
 fn split_name(name: &OsStr) -> Option<(&str, usize)> {
     let (socket, window) = name.to_str()?.rsplit_once(',')?;
     Some((socket, window.parse().ok()?))
@@ -108,19 +110,19 @@ pub enum ControlEvent {
     Hello {
         /// The window's ID, as in [`ControlListener::name_for`].
         window: usize,
-        /// A handle of the client.
+        /// The launcher's handle to the client.
         client: ClientHandle,
     },
-    /// A client that had said hello has exited.
+    /// A client that had sent its hello has exited.
     Exited {
         /// The window's ID.
         window: usize,
-        /// The process ID that the client had.
+        /// The process ID of the client.
         pid: i32,
     },
 }
 
-/// The launcher's handle of a client.
+/// The launcher's handle to a client.
 #[derive(Debug)]
 pub struct ClientHandle {
     process: Arc<Process>,
@@ -130,8 +132,8 @@ pub struct ClientHandle {
 impl ClientHandle {
     /// Asks the client to exit.
     pub fn quit(&self) {
-        // Fails if the client has closed its socket. The process tells whether the client has
-        // exited.
+        // An error means that the client has closed its socket. Whether the client has exited is
+        // seen from its process.
         let _ = (&self.socket).write_all(b"quit\n");
     }
 
@@ -146,7 +148,7 @@ impl ClientHandle {
     }
 }
 
-/// The launcher's control socket, and a thread called `control` that waits for all clients. Once
+/// The launcher's control socket, and a thread called `control` that waits for all clients. When
 /// the listener and every [`ClientHandle`] are dropped, the clients exit.
 #[derive(Debug)]
 pub struct ControlListener {
@@ -156,10 +158,11 @@ pub struct ControlListener {
 }
 
 impl ControlListener {
-    /// Listens under a new name. `on_event` is called in the thread `control`, and should be quick.
+    /// Listens under a new random name. `on_event` is called in the thread `control`, and should
+    /// return quickly.
     ///
     /// # Errors
-    /// There is no random number, socket or thread.
+    /// A random number, a socket or a thread is not available.
     pub fn start(on_event: impl Fn(ControlEvent) + Send + 'static) -> io::Result<Self> {
         let random = getrandom::u64().map_err(io::Error::other)?;
         let name = format!("chat-run-{}-{random:016x}", std::process::id());
@@ -176,7 +179,7 @@ impl ControlListener {
         })
     }
 
-    /// The name of the control socket for the client of this window.
+    /// The name to pass to the client of this window.
     pub fn name_for(&self, window: usize) -> OsString {
         format!("{},{window}", self.name).into()
     }
@@ -197,7 +200,7 @@ struct Peer {
     socket: UnixStream,
     /// The hello received so far.
     hello: Vec<u8>,
-    /// The window and the process, after the hello.
+    /// The client's window and process, once the hello is complete.
     client: Option<(usize, Arc<Process>)>,
 }
 
@@ -211,7 +214,8 @@ impl Peer {
         })
     }
 
-    /// The descriptor to poll: the process, if the system can poll that, else the socket.
+    /// The descriptor to poll: the process's if the system has such descriptors, otherwise the
+    /// socket's.
     fn poll_fd(&self) -> PollFd<'_> {
         let process_end = self.client.as_ref().and_then(|(_, process)| process.end());
         PollFd::from_borrowed_fd(
@@ -220,7 +224,7 @@ impl Peer {
         )
     }
 
-    /// Reads what has arrived of the hello, and returns its event once it is complete.
+    /// Reads the part of the hello that has arrived. Returns the event once the hello is complete.
     fn read_hello(&mut self) -> io::Result<Option<ControlEvent>> {
         let mut bytes = [0; MAX_HELLO];
         let count = match self.socket.read(&mut bytes) {
@@ -244,8 +248,8 @@ impl Peer {
         Ok(Some(ControlEvent::Hello { window, client }))
     }
 
-    /// Whether the client has exited, after [`Peer::poll_fd`] became readable. If the process
-    /// cannot be polled, the end of its socket counts.
+    /// Whether the client has exited. Called when [`Peer::poll_fd`] has become readable. If the
+    /// process cannot be polled, the end of its socket counts as its exit.
     fn has_exited(&mut self, process: &Process) -> bool {
         process.end().is_some()
             || match self.socket.read(&mut [0; MAX_HELLO]) {
@@ -281,7 +285,8 @@ fn serve(listener: &UnixListener, stopped: &UnixStream, on_event: impl Fn(Contro
             match rustix::event::poll(&mut fds, None) {
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => continue,
-                // The kernel has no memory to poll so many, and would have none for another call.
+                // The kernel has too little memory to poll all descriptors. Trying again would
+                // not help.
                 Err(_) => return,
             }
             fds.iter()
@@ -300,15 +305,15 @@ fn serve(listener: &UnixListener, stopped: &UnixStream, on_event: impl Fn(Contro
             match listener.accept() {
                 Ok((socket, _)) => peers.extend(Peer::new(socket)),
                 Err(error) if is_temporary(&error) => {}
-                // No file descriptor is left. The connection stays in the queue, and the listener
-                // readable, so this thread has to sleep or it would spin.
+                // No file descriptor is left. The connection stays in the backlog and the listener
+                // stays readable, so this thread would spin if it did not sleep.
                 Err(_) => thread::sleep(ACCEPT_PAUSE),
             }
         }
     }
 }
 
-/// Handles what a peer sent, or its exit. Returns false if the peer is no longer needed.
+/// Handles a peer's input or exit. Returns false if the peer is no longer needed.
 fn handle_readable(peer: &mut Peer, on_event: &impl Fn(ControlEvent)) -> bool {
     if let Some((window, process)) = peer.client.clone() {
         let has_exited = peer.has_exited(&process);
@@ -325,7 +330,7 @@ fn handle_readable(peer: &mut Peer, on_event: &impl Fn(ControlEvent)) -> bool {
             event.into_iter().for_each(on_event);
             true
         }
-        // The peer is another user's process, has exited already, or is not a client.
+        // The peer belongs to another user, has exited already, or is not a client.
         Err(_) => false,
     }
 }
@@ -352,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_names_the_window_and_the_process() {
+    fn a_hello_contains_the_window_and_the_process() {
         let (listener, events) = listener();
         let _connection = ControlConnection::open(&listener.name_for(3), || {}).unwrap();
         let (window, client) = hello(&events);
@@ -372,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_told_when_its_launcher_is_gone() {
+    fn a_client_is_told_when_its_launcher_has_exited() {
         let (listener, events) = listener();
         let (sender, closed) = mpsc::channel();
         let _connection =
@@ -411,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn connecting_to_a_launcher_that_is_gone_fails() {
+    fn connecting_to_a_launcher_that_has_exited_fails() {
         let (listener, _events) = listener();
         let name = listener.name_for(1);
         drop(listener);
@@ -420,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_sends_nonsense_is_dropped_and_others_are_not() {
+    fn a_peer_that_sends_an_invalid_hello_is_dropped_and_others_are_not() {
         let (listener, events) = listener();
         let name = listener.name_for(1);
         let (socket, _) = split_name(&name).unwrap();

@@ -10,18 +10,18 @@ use crate::cli::RoomArgs;
 use crate::net;
 use crate::os;
 
-/// Backlog of a listener. A class that connects at once fits; with std's 128, the 130th connection
-/// waits for a retransmission.
+/// Backlog of a listener, enough for a class that connects at once. With std's 128, the 130th
+/// connection would wait for a retransmission.
 const BACKLOG: i32 = 4096;
 
-/// Receive buffer of a connection, in bytes (Linux doubles it). It is small so that TCP soon slows
-/// down a client that sends too fast and is not read: input left in the kernel is lost when the
-/// client disconnects. Accepted sockets inherit it from the listener, because the window is
-/// negotiated during the handshake (tcp(7)).
+/// Receive buffer of a connection, in bytes (Linux doubles it). It is small because input left in
+/// the kernel is lost when the client disconnects: TCP soon slows down a client that sends faster
+/// than the server reads. Accepted sockets inherit it from the listener, because the window
+/// is negotiated during the handshake (tcp(7)).
 const RECEIVE_BUFFER: usize = 32 * 1024;
 
-/// Number of free ports to try for port 0, if a name has several addresses that must all get the
-/// same port.
+/// Number of ports to try for port 0 if a host name has several addresses, because all of them must
+/// get the same port.
 const FREE_PORT_TRIES: u32 = 16;
 
 /// The addresses to listen on.
@@ -43,15 +43,15 @@ impl From<&RoomArgs> for ListenAddress {
     }
 }
 
-/// Listens on `port` of every address of `target` with non-blocking sockets; port 0 takes a free
-/// one, the same for all.
+/// Listens on `port` of every address of `target` with non-blocking sockets. Port 0 selects a free
+/// port, the same for all addresses.
 ///
-/// Addresses that this machine does not have (such as IPv6 if it is disabled) are skipped if any
-/// other is left.
+/// Addresses that this machine does not have (such as IPv6 addresses if IPv6 is disabled) are
+/// skipped, unless it has none of the addresses.
 ///
 /// # Errors
-/// The name cannot be resolved; the port is in use (with the process that holds it, if known) or
-/// not permitted; no address belongs to this machine.
+/// The name cannot be resolved; the port is in use (the error names the process that holds it, if
+/// known) or not permitted; no address belongs to this machine.
 pub fn listen(target: &ListenAddress, port: u16) -> Result<Vec<TcpListener>> {
     let sockets = bind(target, port)?;
     sockets
@@ -67,21 +67,21 @@ pub fn listen(target: &ListenAddress, port: u16) -> Result<Vec<TcpListener>> {
         .collect()
 }
 
-/// Sets the options of every connection on its listener. Accepted sockets inherit them, which saves
-/// six system calls per connection.
+/// Sets the options of all connections on their listener. Accepted sockets inherit them, which
+/// saves six system calls per connection.
 fn set_options(listener: &Socket) {
     net::keep_alive(listener);
-    // Without these options, connections work all the same.
+    // Connections also work without these options.
     let _ = listener.set_tcp_nodelay(true);
     // Keepalive sends no probes while data is unacknowledged (tcp(7), `TCP_USER_TIMEOUT`).
     #[cfg(target_os = "linux")]
     let _ = listener.set_tcp_user_timeout(Some(net::GIVEN_UP_AFTER));
 }
 
-/// Fails if [`listen`] would fail now, without accepting connections even for a moment.
+/// Checks whether [`listen`] would succeed now, without accepting connections even for a moment.
 ///
 /// # Errors
-/// As [`listen`].
+/// Same as [`listen`].
 pub fn check(target: &ListenAddress, port: u16) -> Result<()> {
     bind(target, port).map(drop)
 }
@@ -93,7 +93,8 @@ fn bind(target: &ListenAddress, port: u16) -> Result<Vec<(Socket, SocketAddr)>> 
     }
 }
 
-/// The IPv6 wildcard accepts IPv4 as well. Without IPv6, the IPv4 wildcard is used.
+/// Binds the IPv6 wildcard address, which also accepts IPv4, or without IPv6 the IPv4 wildcard
+/// address.
 fn bind_every_interface(port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
     let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     let bound = match bind_one(v6, Stack::Dual) {
@@ -110,7 +111,7 @@ fn bind_all(ips: &[IpAddr], port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
     let mut tries = 1;
     loop {
         match bind_each(ips, port) {
-            // This port was free on the first address, but not on another one.
+            // The kernel chose a port that is free on the first address, but not on another one.
             Err(Refused { error, .. })
                 if port == 0
                     && error.kind() == io::ErrorKind::AddrInUse
@@ -150,13 +151,13 @@ fn bind_each(ips: &[IpAddr], mut port: u16) -> Result<Vec<(Socket, SocketAddr)>,
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stack {
-    /// Only the address's own IP version.
+    /// Only the IP version of the address.
     Single,
     /// IPv6 and IPv4.
     Dual,
 }
 
-/// Returns the socket and its address with the actual port.
+/// Binds a socket. Returns it, and its address with the actual port.
 fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<(Socket, SocketAddr)> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -166,8 +167,8 @@ fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<(Socket, SocketAddr
     if address.is_ipv6() {
         socket.set_only_v6(stack == Stack::Single)?;
     }
-    // A server that starts right after another one gets the same port, although connections of the
-    // old one linger in TIME_WAIT.
+    // Lets a server restart on the same port while connections of the previous one are still in
+    // TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.bind(&address.into())?;
@@ -177,7 +178,7 @@ fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<(Socket, SocketAddr
 
 /// All addresses of `host`, without duplicates, in the resolver's order.
 fn resolve(host: &str, port: u16) -> Result<Vec<IpAddr>> {
-    // `[::1]` is the usual notation of an IPv6 address next to a port.
+    // Brackets, as in `[::1]`, are the usual notation for an IPv6 address before a port.
     let bare = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
@@ -206,7 +207,7 @@ fn is_not_ours(error: &io::Error) -> bool {
     error.raw_os_error() == no_such_family || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-/// The error for an address that cannot be listened on, with a hint.
+/// The error for an address that the server cannot listen on, with a hint.
 fn refusal(address: SocketAddr, error: io::Error) -> Error {
     let port = address.port();
     let reason = match error.kind() {
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn port_0_takes_a_free_one_that_can_be_connected_to() {
+    fn port_0_selects_a_free_port_that_accepts_connections() {
         let listeners = listen(&host("127.0.0.1"), 0).unwrap();
         assert_eq!(listeners.len(), 1);
         TcpStream::connect(("127.0.0.1", port_of(&listeners))).unwrap();
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_may_stand_in_brackets() {
+    fn an_ipv6_address_may_be_in_brackets() {
         match listen(&host("[::1]"), 0) {
             Ok(listeners) => assert!(listeners[0].local_addr().unwrap().is_ipv6()),
             Err(error) => assert!(error.to_string().contains("no address ::1"), "{error}"),
@@ -274,14 +275,14 @@ mod tests {
     }
 
     #[test]
-    fn every_interface_means_ipv4_as_well() {
+    fn every_interface_includes_ipv4() {
         let listeners = listen(&ListenAddress::Everyone, 0).unwrap();
         TcpStream::connect((Ipv4Addr::LOCALHOST, port_of(&listeners))).unwrap();
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_peer_that_vanishes_is_asked_after_a_minute_and_given_up_after_a_minute_and_a_half() {
+    fn a_dead_peer_is_probed_after_60_s_and_disconnected_after_90_s() {
         let listeners = listen(&host("127.0.0.1"), 0).unwrap();
         let _peer = TcpStream::connect(("127.0.0.1", port_of(&listeners))).unwrap();
         let connection = Socket::from(listeners[0].accept().unwrap().0);
@@ -295,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_in_use_is_refused_with_its_holder_and_a_way_out() {
+    fn the_error_for_a_port_in_use_names_its_process_and_a_remedy() {
         let holder = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = holder.local_addr().unwrap().port();
         for target in [host("127.0.0.1"), ListenAddress::Everyone] {
@@ -312,12 +313,12 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_free_again_at_once_although_a_connection_lingers() {
+    fn a_port_can_be_reused_at_once_despite_a_connection_in_time_wait() {
         let listeners = listen(&host("127.0.0.1"), 0).unwrap();
         let port = port_of(&listeners);
         let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let (accepted, _) = listeners[0].accept().unwrap();
-        // The side that closes first is left with TIME_WAIT.
+        // The side that closes first, here the server, is left in TIME_WAIT.
         drop((accepted, listeners));
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
         drop(client);
@@ -326,14 +327,14 @@ mod tests {
     }
 
     #[test]
-    fn checking_a_port_does_not_make_it_reachable() {
+    fn checking_a_port_does_not_accept_connections() {
         let bound = bind(&host("127.0.0.1"), 0).unwrap();
         let port = bound[0].1.port();
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
     }
 
     #[test]
-    fn an_unknown_name_is_named() {
+    fn the_error_for_an_unknown_host_contains_its_name() {
         let error = listen(&host("no-such-host.invalid"), 0).unwrap_err();
         let text = format!("{error:#}");
         assert!(
@@ -344,7 +345,7 @@ mod tests {
 
     #[test]
     fn an_address_of_another_machine_is_refused() {
-        // An address for documentation (RFC 5737), which no machine has.
+        // An address reserved for documentation (RFC 5737), which no machine has.
         let error = listen(&host("192.0.2.1"), 0).unwrap_err().to_string();
         assert!(
             error.contains("this machine has no address 192.0.2.1"),

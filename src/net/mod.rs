@@ -9,9 +9,9 @@ pub use socket::*;
 
 use std::net::IpAddr;
 
-/// The addresses under which other machines may reach this one: those of all interfaces that are
-/// up, without loopback and link-local IPv6 addresses (which need a scope to be typed). Empty if
-/// they cannot be determined.
+/// The addresses at which other machines may reach this one: those of all interfaces that are up,
+/// except loopback addresses and link-local IPv6 addresses (which would have to be typed with a
+/// scope). Empty if they cannot be determined.
 pub fn addresses() -> Vec<IpAddr> {
     use nix::net::if_::InterfaceFlags;
 
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_this_machine_are_ones_that_others_can_type() {
+    fn addresses_for_other_machines_are_neither_loopback_nor_unspecified() {
         for ip in addresses() {
             assert!(!ip.is_loopback(), "{ip}");
             assert!(!ip.is_unspecified(), "{ip}");

@@ -1,13 +1,13 @@
 //! A payload in a memfd, sent with sendfile(2) so that it is not copied for each socket.
 //!
-//! An ordinary send copies the bytes into new pages that are in no processor's cache; with a
-//! thousand members that is most of the cost. Here the bytes are written once, and every socket
-//! refers to the same pages.
+//! An ordinary send copies the bytes into new pages that are in no processor's cache. With a
+//! thousand members, that copy is most of the cost. Here the bytes are written once, and every
+//! socket refers to the same pages.
 
 use std::io;
 use std::net::TcpStream;
 
-/// An immutable payload. Sockets keep the pages they still need after it is dropped.
+/// An immutable payload. After it is dropped, sockets keep the pages that they still have to send.
 #[cfg(target_os = "linux")]
 pub struct SharedPayload {
     file: std::fs::File,
@@ -19,22 +19,22 @@ impl SharedPayload {
     /// Creates a payload with these bytes.
     ///
     /// # Errors
-    /// As memfd_create(2) and write(2), such as when no descriptor is left.
+    /// Those of memfd_create(2) and write(2), for example if no descriptor is left.
     pub fn new(bytes: &[u8]) -> io::Result<Self> {
         use rustix::fs::{MemfdFlags, memfd_create};
 
         let flags = MemfdFlags::CLOEXEC;
-        // Linux warns about a memfd that may be executable. Before 6.3 it did not know this flag.
-        let memory = memfd_create("sheet", flags | MemfdFlags::NOEXEC_SEAL)
-            .or_else(|_| memfd_create("sheet", flags))?;
+        // Linux logs a warning if this flag is missing. Versions before 6.3 reject it.
+        let memory = memfd_create("payload", flags | MemfdFlags::NOEXEC_SEAL)
+            .or_else(|_| memfd_create("payload", flags))?;
         let mut file = std::fs::File::from(memory);
         io::Write::write_all(&mut file, bytes)?;
         let length = bytes.len();
         Ok(Self { file, length })
     }
 
-    /// Sends as much as the kernel takes at once, from offset `start` on. The socket must be
-    /// non-blocking and SIGPIPE ignored, as std does, because sendfile(2) has no flags.
+    /// Sends as much as the kernel accepts at once, from offset `start` on. Because sendfile(2) has
+    /// no flags, the socket must be non-blocking, and SIGPIPE must be ignored, which std does.
     ///
     /// # Errors
     /// `WouldBlock` if the socket is full.
@@ -46,7 +46,7 @@ impl SharedPayload {
     }
 }
 
-/// Not available here: every send copies.
+/// Not available on this system, so that every send copies the bytes.
 #[cfg(not(target_os = "linux"))]
 pub struct SharedPayload(std::convert::Infallible);
 
@@ -75,13 +75,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_sent_stays_as_it_was_when_the_sheet_is_gone_and_another_one_comes() {
+    fn bytes_in_flight_stay_unchanged_when_their_payload_is_dropped_and_another_is_created() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let mut peer = listener.accept().unwrap().0;
         let send = |byte, start| {
-            let sheet = SharedPayload::new(&[byte; 5000]).unwrap();
-            assert_eq!(sheet.send_now(&socket, start).unwrap(), 5000 - start);
+            let payload = SharedPayload::new(&[byte; 5000]).unwrap();
+            assert_eq!(payload.send_now(&socket, start).unwrap(), 5000 - start);
         };
         send(b'a', 0);
         send(b'b', 4999);
@@ -93,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_is_full_takes_a_part_and_then_nothing() {
+    fn a_full_socket_accepts_a_part_and_then_nothing() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();
-        let sheet = SharedPayload::new(&vec![0; 64 * 1024 * 1024]).unwrap();
-        assert!(sheet.send_now(&socket, 0).unwrap() < 64 * 1024 * 1024);
-        let error = sheet.send_now(&socket, 0).unwrap_err();
+        let payload = SharedPayload::new(&vec![0; 64 * 1024 * 1024]).unwrap();
+        assert!(payload.send_now(&socket, 0).unwrap() < 64 * 1024 * 1024);
+        let error = payload.send_now(&socket, 0).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -1,4 +1,5 @@
-//! Non-blocking sends and receives, waiting with poll(2), keepalive, and waking an accept.
+//! Non-blocking sends and receives, waiting with poll(2), keepalive, and waking a thread that waits
+//! for connections.
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,24 +18,26 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// Time after which a dead peer is given up: without any answer, or with unacknowledged data.
+/// Time after which the connection to a dead peer breaks: without any answer, or with
+/// unacknowledged data.
 pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(
     KEEPALIVE.as_secs() + KEEPALIVE_RETRIES as u64 * KEEPALIVE_INTERVAL.as_secs(),
 );
 
 /// Enables keepalive, so that a connection to a dead peer eventually breaks. Accepted sockets
-/// inherit it from the listener.
+/// inherit the setting from their listener.
 pub fn keep_alive<'s>(socket: impl Into<SockRef<'s>>) {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE_INTERVAL);
     #[cfg(not(any(target_os = "openbsd", target_os = "redox", target_os = "solaris")))]
     let keepalive = keepalive.with_retries(KEEPALIVE_RETRIES);
-    // Without keepalive, the connection works all the same.
+    // The connection also works without keepalive.
     let _ = socket.into().set_tcp_keepalive(&keepalive);
 }
 
-/// Sends as much as the kernel takes at once, at most [`MAX_SLICES`] slices of `parts`.
+/// Sends as much as the kernel accepts at once, at most [`MAX_SLICES`] slices of `parts`. Returns
+/// the number of bytes sent.
 ///
 /// # Errors
 /// `WouldBlock` if the socket is full.
@@ -44,29 +47,29 @@ pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> 
     // On Apple systems, std sets SO_NOSIGPIPE on each socket instead.
     #[cfg(not(target_vendor = "apple"))]
     let flags = flags | rustix::net::SendFlags::NOSIGNAL;
-    // DONTWAIT is set per call, because the socket itself is not non-blocking on every system.
+    // DONTWAIT is passed to each call, because the socket itself is non-blocking only on Linux.
     let flags = flags.bits() as _;
     match parts {
-        // The common case, which has a shorter path in the kernel.
+        // A single slice is the common case, and has a shorter path in the kernel.
         [part] => SockRef::from(socket).send_with_flags(part, flags),
         parts => SockRef::from(socket).send_vectored_with_flags(parts, flags),
     }
 }
 
-/// Receives the bytes that are available; 0 at the end of input.
+/// Receives the bytes that are available. Returns their number, which is 0 at the end of input.
 ///
 /// # Errors
-/// `WouldBlock` if there are none.
+/// `WouldBlock` if no bytes are available.
 pub fn receive_now(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let (received, _) = rustix::net::recv(socket, buffer, rustix::net::RecvFlags::DONTWAIT)?;
     Ok(received)
 }
 
-/// Receives the bytes that are available, and waits for some if there are none; 0 at the end of
-/// input.
+/// Receives the bytes that are available, and waits for some if there are none. Returns their
+/// number, which is 0 at the end of input.
 ///
 /// # Errors
-/// As recv(2) and poll(2).
+/// Those of recv(2) and poll(2).
 pub fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match receive_now(socket, buffer) {
@@ -81,16 +84,16 @@ pub fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
 /// Accepts a connection from a non-blocking listener.
 ///
 /// # Errors
-/// `WouldBlock` if there is none.
+/// `WouldBlock` if no connection is waiting.
 pub fn accept_now(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (socket, peer) = listener.accept()?;
-    // sendfile(2) has no flag for not blocking, so on Linux the whole socket is non-blocking.
-    // Elsewhere, an accepted socket inherits the mode of its listener and must be reset.
+    // sendfile(2) has no flag for a non-blocking call, so on Linux the socket itself is
+    // non-blocking. Elsewhere it must be made blocking, because it inherits the listener's mode.
     socket.set_nonblocking(cfg!(target_os = "linux"))?;
     Ok((socket, peer))
 }
 
-/// Waits up to `patience` until the socket can take bytes or the connection is broken.
+/// Waits up to `patience` until the socket is writable or the connection has broken.
 ///
 /// # Errors
 /// As poll(2).
@@ -98,7 +101,7 @@ pub fn wait_writable(socket: &TcpStream, patience: Duration) -> io::Result<()> {
     poll(socket, rustix::event::PollFlags::OUT, patience).map(drop)
 }
 
-/// Waits up to `patience` until the socket can be read. Returns whether it can.
+/// Waits up to `patience` until the socket is readable. Returns whether it is.
 ///
 /// # Errors
 /// As poll(2).
@@ -109,7 +112,7 @@ pub fn wait_readable(socket: &TcpStream, patience: Duration) -> io::Result<bool>
 /// Waits up to `patience` until both directions of the connection are closed. Returns whether they
 /// are.
 ///
-/// End of input alone does not count: a client that has sent everything may still be reading.
+/// The end of input alone does not count: a client that has sent everything may still be reading.
 ///
 /// # Errors
 /// As poll(2).
@@ -118,9 +121,9 @@ pub fn wait_hangup(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
     poll(socket, rustix::event::PollFlags::empty(), patience)
 }
 
-/// Waits up to `patience` until any of `streams` can be read, or, if `accepts`, any of `listeners`
-/// has a connection. Returns a flag per socket, listeners first. A closed connection or listener
-/// counts as readable.
+/// Waits up to `patience` until one of `streams` is readable or, if `accepts` is true, one of
+/// `listeners` has a connection. Returns a flag for each socket, the listeners first. A closed
+/// connection or listener counts as readable.
 ///
 /// # Errors
 /// As poll(2).
@@ -161,14 +164,14 @@ fn wait(fds: &mut [rustix::event::PollFd<'_>], patience: Duration) -> io::Result
     }
 }
 
-/// Wakes a wait for `listener` and makes every later `accept` on it fail.
+/// Wakes a thread that waits for connections on `listener`, and makes every later accept fail.
 #[cfg(target_os = "linux")]
 pub fn stop_accepting(listener: &TcpListener) {
-    // Only Linux can shut a listening socket down. An error means that it is not listening.
+    // Only Linux can shut down a listening socket. An error means that it is not listening.
     let _ = SockRef::from(listener).shutdown(std::net::Shutdown::Both);
 }
 
-/// Wakes a wait for `listener` by connecting to it.
+/// Wakes a thread that waits for connections on `listener`, by connecting to it.
 #[cfg(not(target_os = "linux"))]
 pub fn stop_accepting(listener: &TcpListener) {
     if let Ok(mut address) = listener.local_addr() {

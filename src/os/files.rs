@@ -1,10 +1,10 @@
-//! Private files and directories, and opening without blocking.
+//! Private files and directories, and opening files without blocking.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Makes a new file accessible by its owner only (mode 0600).
+/// Makes files that are created with `options` accessible by their owner only (mode 0600).
 pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
@@ -14,7 +14,7 @@ pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 ///
 /// # Errors
 /// `InvalidInput` if it is not a regular file: opening a pipe without a writer would block forever.
-/// Otherwise as [`OpenOptions::open`].
+/// Otherwise same as [`OpenOptions::open`].
 pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     {
         let flag = rustix::fs::OFlags::NONBLOCK.bits() as i32;
@@ -43,7 +43,7 @@ pub fn leads_to(path: &Path, file: &File) -> bool {
 /// Creates a directory and its missing parents, accessible by their owner only (mode 0700).
 ///
 /// # Errors
-/// As [`DirBuilder::create`].
+/// Same as [`DirBuilder::create`].
 pub fn create_private_folder(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);

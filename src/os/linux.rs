@@ -11,8 +11,8 @@ use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::FDTarget;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-/// A process that need not be a child, held by a pidfd so that its PID cannot be reused
-/// (pidfd_open(2)).
+/// A process, not necessarily a child. It is held by a pidfd (pidfd_open(2)), so a signal never
+/// reaches another process with a reused PID.
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
@@ -20,11 +20,11 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process at the other end of `socket`, as the kernel knows it (SO_PEERCRED, unix(7)); the
-    /// PID that it claims is not needed.
+    /// The process at the other end of `socket`, according to the kernel (SO_PEERCRED, unix(7)).
+    /// The PID that the process claims is not used.
     ///
     /// # Errors
-    /// `PermissionDenied` if it belongs to another user; see pidfd_open(2) if it has ended.
+    /// `PermissionDenied` if the process belongs to another user; `ESRCH` if it has exited.
     pub fn peer(socket: &UnixStream, _said: i32) -> io::Result<Self> {
         let peer = rustix::net::sockopt::socket_peercred(socket)?;
         if peer.uid != rustix::process::geteuid() {
@@ -34,7 +34,7 @@ impl Process {
         Ok(Self { pid: peer.pid, fd })
     }
 
-    /// The PID, for display.
+    /// The process ID, for display.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
@@ -42,13 +42,13 @@ impl Process {
     /// Sends a signal.
     ///
     /// # Errors
-    /// `ESRCH` if the process has ended.
+    /// `ESRCH` if the process has exited.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok(rustix::process::pidfd_send_signal(&self.fd, signal)?)
     }
 
-    /// A descriptor that becomes readable when the process ends. `None` where pidfds do not exist:
-    /// the end of the process's socket has to do.
+    /// A descriptor that becomes readable when the process exits. Never `None` on Linux; on systems
+    /// without pidfds, always `None`.
     pub fn end(&self) -> Option<BorrowedFd<'_>> {
         Some(self.fd.as_fd())
     }
@@ -71,13 +71,13 @@ pub fn connect_locally(name: &OsStr) -> io::Result<UnixStream> {
     UnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)
 }
 
-/// Removes what [`listen_locally`] left behind: nothing on Linux.
+/// Removes what [`listen_locally`] left behind, which is nothing on Linux.
 pub fn forget_locally(_name: &OsStr) {}
 
 /// Names the calling thread for `ps -L` and `top -H`; [`super::thread_name`] truncates the name.
 pub fn set_thread_name(prefix: &str, name: &str) {
     if let Ok(name) = std::ffi::CString::new(super::thread_name(prefix, name)) {
-        // A thread without its name works as well.
+        // An error is ignored, because the name is not needed for correctness.
         let _ = rustix::thread::set_name(&name);
     }
 }
@@ -91,7 +91,7 @@ pub(crate) fn hangup_is_ignored() -> bool {
 }
 
 /// The process that listens on a TCP port, such as `python3 (pid 123)`. `None` if there is none, or
-/// if `/proc` does not tell, as for another user's process.
+/// if `/proc` does not show it, such as another user's process.
 pub fn port_holder(port: u16) -> Option<String> {
     let listens =
         |entry: &TcpNetEntry| entry.state == TcpState::Listen && entry.local_address.port() == port;

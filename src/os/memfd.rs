@@ -1,18 +1,18 @@
-//! Temporary files for other programs of this user.
+//! Temporary files that other programs of this user can open.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Prefix of our names in the temporary directory, followed by our PID and `-`.
+/// Prefix of the names that we create in the temporary directory. Our PID and `-` follow.
 pub(crate) const PREFIX: &str = "chat-run-";
 
 /// A temporary file that is removed on drop.
 ///
-/// On Linux it is a memfd (memfd_create(2)): it has no name in any directory, and ends with this
-/// process however that ends. If other processes cannot open it, for lack of `/proc`, it is a file
-/// in the temporary directory.
+/// On Linux it is a memfd (memfd_create(2)): it has no name in any directory, and disappears with
+/// this process even after SIGKILL. If other processes could not open the memfd because there is no
+/// `/proc`, it is a file in the temporary directory.
 #[derive(Debug)]
 pub struct Scratch {
     file: File,
@@ -21,7 +21,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Creates a file with these contents, and with a random name if it needs one.
+    /// Creates a file with these contents. If it needs a name, the name is random.
     ///
     /// # Errors
     /// No memory or file descriptor is left, or the temporary directory cannot be written.
@@ -43,7 +43,7 @@ impl Scratch {
 
         let file = File::from(memfd_create("chat-run", MemfdFlags::CLOEXEC).ok()?);
         let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-        // In a `/proc` of another PID namespace, our PID may be another process's.
+        // If `/proc` belongs to another PID namespace, our PID may be another process's there.
         let (ours, theirs) = (file.metadata().ok()?, fs::metadata(&path).ok()?);
         let is_it = (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino());
         is_it.then(|| Self {

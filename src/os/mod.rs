@@ -1,4 +1,4 @@
-//! What differs between systems, with a plain fallback outside of Linux.
+//! Functions that differ between operating systems, with plain fallbacks outside of Linux.
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -20,21 +20,21 @@ pub use signals::*;
 
 use std::io;
 
-/// Bytes of a thread name that Linux keeps (prctl(2), `PR_SET_NAME`).
+/// Maximum length of a thread name on Linux, in bytes (prctl(2), `PR_SET_NAME`).
 const THREAD_NAME: usize = 15;
 
 /// Error context for a thread that cannot be started.
 pub const NO_THREAD: &str = "cannot start a thread: end other programs, or raise `ulimit -u`";
 
-/// A thread name such as `c:ala`, truncated between characters to the kernel's limit.
+/// Returns a thread name such as `c:ala`, truncated at a character boundary to the kernel's limit.
 pub fn thread_name(prefix: &str, name: &str) -> String {
     let mut all = format!("{prefix}{name}");
     all.truncate(all.floor_char_boundary(THREAD_NAME));
     all
 }
 
-/// Raises this process's descriptor limit to its maximum and returns it; `None` if there is no
-/// limit.
+/// Raises this process's descriptor limit to the hard limit. Returns the new limit, or `None` if
+/// there is none.
 pub fn raise_descriptor_limit() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -48,22 +48,22 @@ pub fn raise_descriptor_limit() -> Option<u64> {
     }
 }
 
-/// Grows the descriptor table to `count` entries. In a process with threads, growing it waits until
-/// no processor uses the old table (`expand_fdtable` in Linux's fs/file.c), which takes 5 to 20 ms.
-/// So call it before starting threads.
+/// Grows the descriptor table to `count` entries. Call it before starting threads: in a process
+/// with threads, growing the table waits until no processor uses the old one (`expand_fdtable` in
+/// Linux's fs/file.c), which takes 5 to 20 ms.
 pub fn reserve_descriptors(count: usize) {
     let last = i32::try_from(count).unwrap_or(i32::MAX) - 1;
-    // The table does not shrink when the descriptor is closed. If the limit does not allow `count`,
-    // the table grows later.
+    // The table does not shrink when the descriptor is closed. If the descriptor limit is below
+    // `count`, this fails, and the table grows later.
     drop(rustix::io::fcntl_dupfd_cloexec(io::stderr(), last));
 }
 
-/// Maximum number of threads. Beyond it, std aborts the process because no mapping is left for a
-/// thread's alternative stack. A thread takes four mappings: two stacks and their guards
-/// (`vm.max_map_count`, proc_sys_vm(5)). `None` if there is no such limit.
+/// Maximum number of threads. Beyond it, std aborts the process because no memory mapping is left
+/// for a thread's alternate signal stack. A thread takes four mappings: two stacks and their guard
+/// pages (`vm.max_map_count`, proc_sys_vm(5)). `None` if there is no such limit.
 #[cfg(target_os = "linux")]
 pub fn max_threads() -> Option<usize> {
-    /// Mappings for everything else.
+    /// Number of mappings reserved for everything else.
     const OTHER_MAPPINGS: usize = 1024;
 
     let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
@@ -71,7 +71,7 @@ pub fn max_threads() -> Option<usize> {
     Some(maps.saturating_sub(OTHER_MAPPINGS) / 4)
 }
 
-/// No such limit is known here.
+/// Always `None`: no such limit is known here.
 #[cfg(not(target_os = "linux"))]
 pub fn max_threads() -> Option<usize> {
     None

@@ -1,4 +1,4 @@
-//! Unix systems other than Linux: what is possible without its system calls and `/proc`.
+//! Unix systems other than Linux: what is possible without Linux's system calls and `/proc`.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,23 +12,23 @@ use rustix::process::{Pid, Signal};
 
 use crate::os::memfd::PREFIX;
 
-/// Does nothing: a thread keeps the name that it was started with.
+/// Does nothing: a running thread cannot be renamed here, and keeps its first name.
 pub fn set_thread_name(_prefix: &str, _name: &str) {}
 
-/// The process that listens on a TCP port: unknown here.
+/// Returns `None`: the process that listens on a port cannot be determined here.
 pub fn port_holder(_port: u16) -> Option<String> {
     None
 }
 
-/// A process that need not be a child. Its PID may be reused once it has ended.
+/// A process, not necessarily a child. Its PID may be reused after it has exited.
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
 }
 
 impl Process {
-    /// The process at the other end of `_socket`, which claims the PID `said`. It belongs to this
-    /// user, as no other user can enter the socket's directory.
+    /// The process at the other end of a socket, which claims to have the PID `said`. It belongs to
+    /// this user, because no other user can enter the socket's directory.
     ///
     /// # Errors
     /// `InvalidInput` if `said` is not a PID.
@@ -37,7 +37,7 @@ impl Process {
         Ok(Self { pid })
     }
 
-    /// The PID, for display.
+    /// The process ID, for display.
     pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
@@ -45,12 +45,13 @@ impl Process {
     /// Sends a signal.
     ///
     /// # Errors
-    /// `ESRCH` if the process has ended.
+    /// `ESRCH` if the process has exited.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
         Ok(rustix::process::kill_process(self.pid, signal)?)
     }
 
-    /// Always `None`: there are no pidfds, so the end of the process's socket has to do.
+    /// Always `None`, because there are no pidfds. The caller has to wait for the end of the
+    /// process's socket instead.
     pub fn end(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -67,8 +68,8 @@ pub fn listen_locally(name: &OsStr) -> io::Result<UnixListener> {
     UnixListener::bind(folder.join("socket")).inspect_err(|_| forget_locally(name))
 }
 
-/// Removes files of ended processes from the temporary directory. Files of other users cannot be
-/// removed and stay.
+/// Removes leftovers of processes that have exited from the temporary directory. Those of other
+/// users stay, because removing them fails.
 fn sweep() {
     for entry in fs::read_dir(std::env::temp_dir())
         .into_iter()
@@ -106,7 +107,8 @@ fn folder(name: &OsStr) -> PathBuf {
     std::env::temp_dir().join(name)
 }
 
-/// Whether SIGHUP is ignored. This cannot be determined without `unsafe`, so `nohup` has no effect.
+/// Always false: whether SIGHUP is ignored cannot be determined here without `unsafe`, so `nohup`
+/// has no effect.
 pub(crate) fn hangup_is_ignored() -> bool {
     false
 }

@@ -1,8 +1,8 @@
 //! Everything that a thread can wait for: locks, condition variables, other threads, sockets and
 //! the clock.
 //!
-//! It comes from std and the kernel or, under `--cfg shuttle`, from the crate shuttle, with which
-//! `tests/model` runs the server's threads in thousands of orders.
+//! Normally these are std's and the kernel's. Under `--cfg shuttle` they are based on the crate
+//! shuttle, with which `tests/model` runs the server's threads in thousands of interleavings.
 
 #[cfg(not(shuttle))]
 mod native;

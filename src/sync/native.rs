@@ -1,5 +1,5 @@
-//! std's locks without poisoning. No critical section leaves data half changed, so other threads go
-//! on after a panic.
+//! std's locks without poisoning. No critical section leaves data half changed, so other threads
+//! can continue after a panic.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -9,7 +9,7 @@ pub(crate) use std::sync::MutexGuard;
 pub(crate) use std::thread;
 pub(crate) use std::time::Instant;
 
-/// As [`std::sync::Mutex`], without poisoning.
+/// Like [`std::sync::Mutex`], without poisoning.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
@@ -24,7 +24,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// As [`std::sync::Condvar`], without poisoning. Waits with a timeout return the guard alone.
+/// Like [`std::sync::Condvar`], without poisoning. Waits with a timeout return only the guard.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(std::sync::Condvar);
 

@@ -1,7 +1,7 @@
-//! The crate shuttle's locks and threads, with a random clock.
+//! The crate shuttle's locks and threads, and a simulated clock that advances at random.
 //!
-//! Sockets are real. Waits for a socket and waits with a timeout poll and yield: shuttle knows
-//! nothing of sockets, and its own waits never time out.
+//! Sockets are real. Waits for a socket and waits with a timeout poll and yield in a loop, because
+//! shuttle does not support sockets, and its own waits never time out.
 
 use std::cell::Cell;
 use std::ops::{Add, AddAssign, Deref, DerefMut};
@@ -13,11 +13,11 @@ use ::shuttle::rand::{Rng, thread_rng};
 use ::shuttle::sync as model;
 use rustix::event::{PollFd, Timespec};
 
-/// As shuttle's, without poisoning.
+/// Like shuttle's mutex, without poisoning.
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(model::Mutex<T>);
 
-/// A guard that knows its mutex, so that a wait can unlock and lock it.
+/// A guard that also holds its mutex, so that a wait can unlock it and lock it again.
 pub(crate) struct MutexGuard<'a, T> {
     guard: model::MutexGuard<'a, T>,
     mutex: &'a Mutex<T>,
@@ -50,11 +50,11 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     }
 }
 
-/// As shuttle's, without poisoning, and with timeouts.
+/// Like shuttle's condition variable, without poisoning, and with timeouts.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar {
     inner: model::Condvar,
-    /// Notifications so far. A change ends a wait with a timeout.
+    /// Number of notifications. A wait with a timeout ends when it changes.
     notified: AtomicU64,
 }
 
@@ -138,7 +138,7 @@ impl Condvar {
     }
 }
 
-/// As [`rustix::event::poll`]: lets other threads run until a descriptor is ready.
+/// Like [`rustix::event::poll`], but lets other threads run until a descriptor is ready.
 pub(crate) fn poll(
     fds: &mut [PollFd<'_>],
     timeout: Option<&Timespec>,
@@ -161,7 +161,7 @@ pub(crate) mod thread {
     use ::shuttle::thread::ScopedJoinHandle;
     pub(crate) use ::shuttle::thread::{JoinHandle, Scope, scope, sleep, spawn, yield_now};
 
-    /// Adds `spawn_scoped`, which shuttle's builder lacks. Ignores names and stack sizes.
+    /// A thread builder with `spawn_scoped`, which shuttle's lacks. Ignores names and stack sizes.
     pub(crate) struct Builder;
 
     impl Builder {
@@ -195,11 +195,11 @@ pub(crate) mod thread {
 }
 
 thread_local! {
-    /// The time, and the time at which the clock stops.
+    /// The current time, and the time at which the clock stops.
     static CLOCK: Cell<(Duration, Duration)> = const { Cell::new((Duration::ZERO, Duration::MAX)) };
 }
 
-/// Starts the clock of a schedule. It stops at `end`.
+/// Resets the clock to zero at the start of a schedule. It stops at `end`.
 pub(crate) fn start_clock(end: Duration) {
     CLOCK.set((Duration::ZERO, end));
 }
@@ -209,7 +209,7 @@ fn advance(by: Duration) {
     CLOCK.set((now.saturating_add(by).min(end), end));
 }
 
-/// Decides at random whether a wait times out now; if so, `timeout` has passed.
+/// Decides at random whether a wait times out now. If so, advances the clock by `timeout`.
 fn runs_out(timeout: Duration) -> bool {
     if timeout == Duration::MAX || !(timeout.is_zero() || thread_rng().gen_ratio(1, 4)) {
         return false;
@@ -218,7 +218,7 @@ fn runs_out(timeout: Duration) -> bool {
     true
 }
 
-/// As [`std::time::Instant`]. Up to 16 s pass between two calls of [`Instant::now`].
+/// Like [`std::time::Instant`]. Each call of [`Instant::now`] may advance the clock, by up to 16 s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Instant(Duration);
 
