@@ -1,5 +1,5 @@
-//! Whatever a server sends, the client's screen shows text and nothing else, and every decoded
-//! event survives encoding and decoding again.
+//! Whatever a server sends, the client shows only text on the screen, and every decoded event stays
+//! the same when it is encoded and decoded again.
 
 #![no_main]
 
@@ -43,7 +43,8 @@ fn show_all(input: &[u8], mut formatter: Formatter) {
     }
 }
 
-/// Encodes the event and decodes it again. Its plain form must be text.
+/// Asserts that an event stays the same when it is encoded and decoded again, and that its plain
+/// form is text.
 fn assert_read(received: &Received) {
     let mut out = Vec::new();
     let plain = match received {
@@ -59,12 +60,12 @@ fn assert_read(received: &Received) {
     };
     plain.split('\n').for_each(assert_shown);
     let written = String::from_utf8(out).expect("UTF-8");
-    let again = Received::decode(&written).expect("what it wrote");
+    let again = Received::decode(&written).expect("an encoded event can be decoded");
     let mut out = Vec::new();
     match &again {
         Received::Record(record, replay) => record.write_json(*replay, &mut out),
         Received::Answer(answer) => answer.write_json(&mut out),
-        Received::Unknown => panic!("it was known before: {written:?}"),
+        Received::Unknown => panic!("no longer known after encoding: {written:?}"),
     }
     assert_eq!(String::from_utf8(out).expect("UTF-8"), written);
 }
@@ -82,19 +83,19 @@ fn show(formatter: &mut Formatter, received: &Received) {
 fn assert_painted(line: &Line) {
     for columns in SCREENS {
         for row in line.painted(columns, &mut Buffer::ansi()) {
-            assert_shown(&without_colours(&row));
+            assert_shown(&without_colors(&row));
         }
     }
 }
 
-/// `row` without color sequences, ESC `[` … `m`.
-fn without_colours(row: &str) -> String {
+/// Returns `row` without color sequences (ESC `[` … `m`).
+fn without_colors(row: &str) -> String {
     let mut parts = row.split("\x1b[");
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let (colour, rest) = part.split_once('m').expect("it ends so");
+        let (color, rest) = part.split_once('m').expect("a color sequence ends with m");
         assert!(
-            colour
+            color
                 .bytes()
                 .all(|byte| byte.is_ascii_digit() || byte == b';')
         );

@@ -1,6 +1,7 @@
-//! Lines are split as specified, however the bytes are cut into pieces.
+//! Input is split into lines as specified, whatever pieces it arrives in.
 //!
-//! Input: the maximum line length, the length of a piece, the bytes.
+//! Format of the fuzzer's input: the maximum line length (one byte), the length of the pieces (one
+//! byte), then the bytes to split.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Whatever a history file contains, the server either rejects it, names the line and leaves it
-//! alone, or continues after its complete lines.
+//! Whatever a history file contains, the server either continues after its complete lines, or
+//! rejects it with an error that names the line, and leaves the file unchanged.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ use chat_run_fuzz::assert_shown;
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
-/// ID for a room whose file has none.
+/// The room's ID if the file has none.
 const NEW: &str = "0123456789abcdef";
 
 fuzz_target!(|input: &[u8]| {
@@ -30,7 +30,7 @@ fuzz_target!(|input: &[u8]| {
             let error = format!("{error:#}");
             assert!(error.starts_with(&place), "{error}");
             assert_shown(&error);
-            assert_eq!(content(), input, "it is left as it is");
+            assert_eq!(content(), input, "a rejected file is changed");
             return;
         }
     };
@@ -40,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
 
     let mut said = Vec::new();
     let Some(seq) = loaded.last_seq.checked_add(1) else {
-        panic!("there is no number for the next event");
+        panic!("no sequence number is left for the next event");
     };
     let record = Record {
         seq,
@@ -57,7 +57,7 @@ fuzz_target!(|input: &[u8]| {
 
     let mut past = ReplayBuffer::new(usize::MAX);
     let (history, again) = History::open(file.path(), "another".into(), &mut past)
-        .unwrap_or_else(|error| panic!("its own file: {error:#}"));
+        .unwrap_or_else(|error| panic!("the server rejects its own file: {error:#}"));
     assert_eq!((again.room, again.torn), (loaded.room, 0));
     assert_eq!((again.last_seq, again.last_id), (seq, loaded.last_id));
     assert_past(&past);
@@ -65,7 +65,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(content(), written);
 });
 
-/// The replay is text.
+/// Asserts that the replay is text.
 fn assert_past(past: &ReplayBuffer) {
     let span = ReplayRange { after: 0, since: 0 };
     for format in [Format::Plain, Format::Json] {

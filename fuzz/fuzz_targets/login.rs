@@ -1,4 +1,4 @@
-//! Whatever a client sends before its login leads to a valid name, a command, nothing, or a
+//! Whatever a client sends before its login is parsed as a valid name, a command, nothing, or a
 //! printable error.
 
 #![no_main]
@@ -26,7 +26,8 @@ fuzz_target!(|input: &[u8]| {
 
 fn log_in(line: &str) {
     match Login::parse(line) {
-        // Surrounding whitespace is not part of a name, even if text would show a stand-in for it.
+        // Whitespace around a name is ignored, even if it would be shown as a replacement character
+        // in other text.
         Login::Nothing => assert!(!Text::new(line.trim()).is_visible()),
         Login::Enter(_, words) => match Identity::parse(words) {
             Ok(identity) => enter(&identity),
@@ -54,7 +55,7 @@ fn assert_is_command(line: &str) {
     assert!(line.trim().starts_with('/'), "{line:?}");
 }
 
-/// The line that a client sends to log in under this name is parsed as this name.
+/// Asserts that the line with which a client logs in under this name is parsed as the same name.
 fn enter(identity: &Identity) {
     assert_name(&identity.name);
     let mut words = identity.name.to_string();

@@ -1,4 +1,5 @@
-//! Whatever a member sends is parsed as one request, and the others get one line of the right kind.
+//! Whatever line a member sends is parsed as one request, and the recipients get one line of the
+//! right kind.
 
 #![no_main]
 
@@ -78,21 +79,22 @@ fn handle(line: &str, format: Format) {
     }
 }
 
-/// Encodes an event for all members in both formats.
+/// Asserts that an event for all members is encoded as one line in both formats. `start` is the
+/// start of its plain form.
 fn happens(start: &str, event: Event) {
     assert_plain(start, &event);
     let (seq, time) = (u64::MAX, Timestamp::UNIX_EPOCH);
     let record = Record { seq, time, event };
     let line = json(|out| record.write_json(true, out));
-    let decoded = Received::decode(&line).expect("what it wrote");
+    let decoded = Received::decode(&line).expect("an encoded line can be decoded");
     assert_eq!(decoded, Received::Record(record, true));
 }
 
-/// Encodes an answer in both formats.
+/// Asserts the same for an answer.
 fn answers(start: &str, answer: &Answer) {
     assert_plain(start, answer);
     let line = json(|out| answer.write_json(out));
-    let decoded = Received::decode(&line).expect("what it wrote");
+    let decoded = Received::decode(&line).expect("an encoded line can be decoded");
     assert_eq!(decoded, Received::Answer(answer.clone()));
 }
 

@@ -1,10 +1,11 @@
-//! Invariants of everything that may reach a screen, stated independently of the implementation.
+//! Assertions about text that is shown on a screen, independent of the implementation.
 
 use chat_run::protocol::limits::{MAX_GROUP_CHARS, MAX_NAME_BYTES, MAX_NAME_CHARS};
 use chat_run::protocol::name::{Group, Name};
 use chat_run::protocol::text::clean;
 
-/// One line of text: nothing in it controls a terminal, or hides or reorders its surroundings.
+/// Asserts that `line` is one line of text in which no character controls the terminal, is
+/// invisible, or reorders other text.
 #[track_caller]
 pub fn assert_shown(line: &str) {
     let is_hostile = |c: char| {
@@ -23,14 +24,14 @@ pub fn assert_shown(line: &str) {
             )
     };
     assert!(!line.contains(is_hostile), "{line:?}");
-    assert_eq!(clean(line), line, "cleaned again it is another");
+    assert_eq!(clean(line), line, "cleaning it again changes it");
 }
 
-/// Maximum length of an error, in bytes: it quotes the input twice, 96 bytes each, and each byte
-/// may become a stand-in of three.
+/// Maximum length of an error, in bytes. An error may quote 96 bytes of the input twice, and each
+/// byte may be replaced by a character of three bytes.
 const MAX_REFUSAL: usize = 700;
 
-/// An error: short and printable.
+/// Asserts that an error is short and printable.
 #[track_caller]
 pub fn assert_refusal(error: &impl std::fmt::Display) {
     let shown = error.to_string();
@@ -38,7 +39,8 @@ pub fn assert_refusal(error: &impl std::fmt::Display) {
     assert!(!shown.is_empty() && shown.len() < MAX_REFUSAL, "{shown:?}");
 }
 
-/// A word of at most this many characters, none of which has a meaning in its context.
+/// Asserts that `shown` is a word of at most `most` characters, none of which has a `meaning` in
+/// the protocol.
 #[track_caller]
 fn assert_word(shown: &str, most: usize, meaning: &str) {
     assert_shown(shown);
@@ -52,7 +54,8 @@ fn assert_word(shown: &str, most: usize, meaning: &str) {
     );
 }
 
-/// A name as it may precede a message: no line of another kind begins so, and it parses as itself.
+/// Asserts that a name can precede a message: no line of another kind starts like it, and parsing
+/// the name yields the same name.
 #[track_caller]
 pub fn assert_name(name: &Name) {
     let shown = name.as_str();
@@ -61,12 +64,12 @@ pub fn assert_name(name: &Name) {
         !shown.starts_with(|c: char| c.is_ascii_punctuation()),
         "{shown:?}"
     );
-    let again = Name::new(shown).expect("a name is a name");
+    let again = Name::new(shown).expect("a valid name parses again");
     assert_eq!(again, *name);
     assert!(again.is_same(name));
 }
 
-/// A group as it may be shown in parentheses.
+/// Asserts that a group can be shown in parentheses, and that parsing it yields the same group.
 #[track_caller]
 pub fn assert_group(group: &Group) {
     let shown = group.as_str();
