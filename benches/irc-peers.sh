@@ -1,6 +1,6 @@
 #!/bin/sh
-# Extracts InspIRCd and ngircd from Debian packages into directory $1, with the libraries they need
-# that this system lacks. Installs nothing, starts no service, and needs no root.
+# Extracts InspIRCd and ngircd from Debian packages into directory $1, with those of their libraries
+# that this system lacks. Installs nothing, starts no service, and does not need root.
 set -eu
 mkdir -p "$1/archives/partial" "$1/lists/partial"
 cd "$1"

@@ -1,6 +1,6 @@
-"""A chat as courses write it: a thread a client, and sendall to everyone under one lock.
+"""A chat server as written in courses: one thread per client, and sendall to everyone under one lock.
 
-It sets TCP_NODELAY, which most forget: without it a message may wait 40 ms for the one before it to be acknowledged.
+Unlike most of them, it sets TCP_NODELAY. Otherwise a message may wait 40 ms until the previous one is acknowledged.
 """
 
 import socket

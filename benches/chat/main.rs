@@ -1,6 +1,6 @@
-//! Measures chat-server next to other servers, in one run: each in turn gets the same messages from
-//! the same clients, several times, and the median counts. So whatever slows the machine for a
-//! while slows all of them.
+//! Compares chat-server with other servers in one run. The servers take turns: in each round, each
+//! of them gets the same messages from the same clients. The result is the median of all rounds. So
+//! anything that slows the machine down for a while affects all servers.
 //!
 //! `cargo bench` runs everything; `cargo bench -- --help` shows how to run a part. Requires Linux:
 //! epoll and `/proc`.

@@ -1,16 +1,16 @@
 //! The line protocols of the servers: login, messages, notices.
 
-/// Occurs once in each message and nowhere else, so that deliveries are counted without parsing
-/// lines. `~` would not do: it occurs in the prefixes of IRC.
+/// A byte that occurs once in each message and nowhere else, so that deliveries can be counted
+/// without parsing lines. `~` would not do, because it occurs in IRC prefixes.
 pub(super) const MARK: u8 = b'|';
 
-/// Bytes of a message's text.
+/// Length of a message's text, in bytes.
 pub(super) const TEXT: usize = 64;
 
-/// The welcome of a peer without a protocol of its own.
+/// The welcome of the limit, tokio and Python servers.
 pub(super) const WELCOME: &str = "* welcome";
 
-/// Hexadecimal digits of the number after the mark.
+/// Number of hexadecimal digits after the mark.
 const DIGITS: usize = 16;
 
 /// The line with which an IRC client enters the room.
@@ -21,18 +21,18 @@ pub(super) const IRC_JOIN: &[u8] = b"JOIN #room\r\n";
 pub(super) enum Dialect {
     /// A name, then messages, as with netcat.
     Plain,
-    /// The same, but the server answers with JSON lines.
+    /// The same input, but the server answers with JSON lines.
     Json,
     /// RFC 1459, one channel.
     Irc,
-    /// Every line goes to everyone unchanged.
+    /// No login. The server sends every line to every client unchanged.
     Bare,
 }
 
 /// Meaning of a received line during login.
 pub(super) enum Meaning {
     Other,
-    /// Has to be answered with these bytes.
+    /// The client has to answer with these bytes.
     Answer(Vec<u8>),
     /// The name is accepted; the client has to join the room.
     Named,
@@ -94,12 +94,12 @@ impl Dialect {
         }
     }
 
-    /// Appends the line that sends a text as a member.
+    /// Appends the line with which member `name` sends a text.
     pub(super) fn write_message(self, name: &str, text: &[u8], out: &mut Vec<u8>) {
         let (before, between, after): (&str, &str, &str) = match self {
             Self::Plain | Self::Json => ("", "", "\n"),
             Self::Irc => ("PRIVMSG #room :", "", "\r\n"),
-            // There is no prefix from the server, so the client sends its own.
+            // The server adds no name, so the client sends it.
             Self::Bare => (name, ": ", "\n"),
         };
         for part in [
@@ -112,7 +112,7 @@ impl Dialect {
         }
     }
 
-    /// Whether senders get their own messages.
+    /// Whether a sender gets its own messages.
     pub(super) fn echoes(self) -> bool {
         match self {
             Self::Plain | Self::Irc => false,
@@ -120,7 +120,7 @@ impl Dialect {
         }
     }
 
-    /// Whether clients have to answer lines other than joins while others join.
+    /// Whether a member has to answer the server, such as a PING, while others join.
     pub(super) fn asks(self) -> bool {
         match self {
             Self::Plain | Self::Json | Self::Bare => false,
@@ -128,7 +128,7 @@ impl Dialect {
         }
     }
 
-    /// Number of join notices that this many members receive in total.
+    /// Number of join notices that `members` members receive in total.
     pub(super) fn notices(self, members: usize) -> usize {
         match self {
             Self::Plain | Self::Bare => members * (members - 1) / 2,
@@ -138,7 +138,7 @@ impl Dialect {
     }
 }
 
-/// The text of a message, with a number that [`number`] extracts.
+/// Returns the text of a message that contains `number`. [`number`] extracts it.
 pub(super) fn text(number: u64) -> [u8; TEXT] {
     let mut text = [b'.'; TEXT];
     text[0] = MARK;
@@ -151,7 +151,7 @@ pub(super) fn text(number: u64) -> [u8; TEXT] {
     text
 }
 
-/// The number in a line, if it is a message.
+/// Returns the number in a line, or `None` if the line is not a message.
 pub(super) fn number(line: &[u8]) -> Option<u64> {
     let mark = memchr::memchr(MARK, line)?;
     let digits = line.get(mark + 1..)?.get(..DIGITS)?;

@@ -1,5 +1,5 @@
-//! The built-in panes in a busy room: frames per second, and the time from a key to the screen,
-//! next to tmux with the same session.
+//! The built-in panes in a busy room: frames per second, and the time from a key press to the
+//! screen, compared with tmux.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -22,15 +22,15 @@ pub(super) const FRAMES: &str = "frames";
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_chat-run");
 const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
 
-/// Messages per burst, and pause between bursts: 5,000 messages a second.
+/// Messages per burst, and the interval between bursts: 5,000 messages per second.
 const BATCH: usize = 50;
 const BATCH_TIME: Duration = Duration::from_millis(10);
 
-/// Keys typed per value, and the time between two keys.
+/// Number of keys typed per measurement, and the time before each key.
 const KEYS: usize = 20;
 const KEY_TIME: Duration = Duration::from_millis(60);
 
-/// Time for which frames are counted.
+/// Duration of counting frames.
 const COUNTED: Duration = Duration::from_secs(3);
 
 /// Deadline of each step.
@@ -39,8 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Start of every frame of the panes (a synchronized update).
 const FRAME: &[u8] = b"\x1b[?2026h";
 
-/// Three clients in a terminal of 120 columns and 40 rows. With tmux, a fourth client takes the
-/// place of the server's log.
+/// Measures three clients in a terminal of 120 columns and 40 rows. With tmux, a fourth client
+/// stands in for the pane with the server's log.
 pub(super) fn measure() -> Result<Vec<Extra>> {
     let address = free_address()?;
     let mut panes = CommandBuilder::new(LAUNCHER);
@@ -72,7 +72,7 @@ pub(super) fn measure() -> Result<Vec<Extra>> {
     ])
 }
 
-/// Time from a key to the screen with tmux.
+/// Time from a key press to the screen with tmux, in seconds.
 fn tmux() -> Result<f64> {
     let server = Server::start(Peer::Plain)?;
     let port = server.address.port().to_string();
@@ -98,7 +98,7 @@ fn tmux() -> Result<f64> {
     measured
 }
 
-/// A member that talks without a pause, until dropped.
+/// A member that sends messages at a constant rate until dropped.
 struct Flood {
     socket: TcpStream,
 }
@@ -135,7 +135,7 @@ impl Drop for Flood {
     }
 }
 
-/// A terminal, and everything that was written to it.
+/// A program in a terminal, and all of its output.
 struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     keyboard: Box<dyn Write + Send>,
@@ -177,19 +177,20 @@ impl Terminal {
         look(&self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Waits until `text` appears after offset `from`.
+    /// Waits until `text` appears in the output after offset `from`.
     fn wait(&self, text: &str, from: usize) -> Result<()> {
         let begin = Instant::now();
         while self.look(|seen| memmem::find(&seen[from..], text.as_bytes()).is_none()) {
             if begin.elapsed() > PATIENCE {
-                bail!("`{text}` did not come");
+                bail!("timed out waiting for `{text}`");
             }
             thread::sleep(Duration::from_micros(200));
         }
         Ok(())
     }
 
-    /// The median time from a key to its letter. The letters occur nowhere else in the output.
+    /// The median time from a key press to the letter in the output, in seconds. The letters occur
+    /// nowhere else in the output.
     fn key_to_screen(&mut self) -> Result<f64> {
         let mut times = Vec::new();
         for key in ["Q", "Z"].into_iter().cycle().take(KEYS) {
@@ -216,8 +217,8 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // An error means that it has ended already. The server and the clients end with the
-        // launcher.
+        // An error means that the program has ended already. The server and the clients end with
+        // the launcher.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,5 @@
-//! `InspIRCd` and ngircd: Debian's builds, with all throttling of clients switched off.
+//! The IRC servers `InspIRCd` and ngircd, as built by Debian, with all throttling of clients
+//! disabled.
 
 use std::fs;
 use std::path::Path;
@@ -6,10 +7,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-/// The directory that `irc-peers.sh` installs into.
+/// The directory into which `irc-peers.sh` extracts the servers.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/irc-peers");
 
-/// Installs both, unless they are installed already.
+/// Extracts both servers, unless they have been extracted already.
 pub(super) fn prepare() -> Result<()> {
     if Path::new(FOLDER).join("root").exists() {
         return Ok(());
@@ -21,7 +22,10 @@ pub(super) fn prepare() -> Result<()> {
         .stdout(Stdio::null())
         .status()
         .with_context(|| format!("cannot run {script}"))?;
-    ensure!(got.success(), "cannot be had: it takes Debian's apt-get");
+    ensure!(
+        got.success(),
+        "cannot be downloaded: this requires Debian's apt-get"
+    );
     Ok(())
 }
 

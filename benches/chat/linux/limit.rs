@@ -1,6 +1,6 @@
-//! The limit: what any server must do for a delivery, and nothing else. No names, rules, answers or
-//! backlog: all lines from one wait on epoll go out with one write per client, to everyone, in one
-//! thread.
+//! The limit: a server that does only what any server must do to deliver messages. It has no names,
+//! rules, answers or backlog. In one thread, it waits on epoll, reads, and sends all lines to each
+//! client with one write.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -68,7 +68,7 @@ pub(super) fn serve(port: u16) -> Result<()> {
         }
         if !lines.is_empty() {
             for client in clients.iter_mut().flatten() {
-                // What does not fit is lost: nothing is kept for a slow client.
+                // Bytes that do not fit are lost: nothing is buffered for a slow client.
                 let _ = client.socket.write(&lines);
             }
             lines.clear();

@@ -1,4 +1,4 @@
-//! The load: all clients of a server in one thread, over epoll, in any dialect.
+//! The load: all clients of a server, in one thread with epoll.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -23,7 +23,7 @@ use super::peers::Server;
 /// Maximum bytes per read.
 const READ: usize = 256 * 1024;
 
-/// Receive buffer of a client that reads nothing, in bytes.
+/// Receive buffer of a client that does not read, in bytes.
 const SMALL_BUFFER: usize = 4096;
 
 /// Maximum events per wait.
@@ -32,10 +32,10 @@ const EVENTS: usize = 1024;
 /// Event data of the timer; clients use their index.
 const TIMER: u64 = u64::MAX;
 
-/// Silence after which a server has failed, while deliveries are outstanding.
+/// Time without input after which a server has failed if deliveries are outstanding.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Deadline for all clients of a run to join.
+/// Time limit for all clients of a run to join.
 const JOIN_TIME: Duration = Duration::from_secs(120);
 
 /// The clients of one server.
@@ -44,7 +44,7 @@ pub(super) struct Load {
     epoll: OwnedFd,
     timer: OwnedFd,
     clients: Vec<TcpStream>,
-    /// The client that reads nothing.
+    /// Index of the client that does not read.
     deaf: Option<usize>,
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,
@@ -52,10 +52,10 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Connects this many clients and logs them in. Returns when each is in, and has been told of
-    /// each that joined after it.
+    /// Connects the clients and logs them in. Returns when each client has its welcome and the join
+    /// notices of those that joined after it.
     ///
-    /// With `deaf`, there is one more client, which reads nothing from then on.
+    /// If `deaf` is true, there is one more client, which does not read after it has joined.
     pub(super) fn connect(server: &Server, clients: usize, deaf: bool) -> Result<Self> {
         let all = clients + usize::from(deaf);
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -103,7 +103,8 @@ impl Load {
             }
             let turn = self.turn(|client, bytes| {
                 if members[client] && !dialect.asks() {
-                    // The time is to be the server's: millions of notices are counted, not parsed.
+                    // Count the millions of notices without parsing them, so that the server, not the
+                    // load, determines the time.
                     told += memchr::memchr_iter(b'\n', bytes).count();
                     return;
                 }
@@ -123,7 +124,7 @@ impl Load {
             })?;
             ensure!(
                 turn != Turn::Silence && begin.elapsed() < JOIN_TIME,
-                "after {} s {} have a place, {told} of {notices} notices came",
+                "after {} s, {} clients have joined, and {told} of {notices} notices have arrived",
                 begin.elapsed().as_secs(),
                 named.max(welcome),
             );
@@ -131,7 +132,7 @@ impl Load {
                 self.clients[client].write_all(&answer)?;
             }
             if named == clients && !entered {
-                // All at once: a server that combines notices can do so.
+                // All clients at once, so that a server can combine their notices.
                 for client in &mut self.clients {
                     client.write_all(IRC_JOIN)?;
                 }
@@ -171,12 +172,12 @@ impl Load {
         receivers as u64
     }
 
-    /// Number of members that read.
+    /// Number of members that read messages.
     pub(super) fn len(&self) -> usize {
         self.clients.len() - usize::from(self.deaf.is_some())
     }
 
-    /// Sends messages with these numbers from one client, in one write.
+    /// Sends messages with these `numbers` from one client, in one write.
     pub(super) fn say(&mut self, client: usize, numbers: impl Iterator<Item = u64>) -> Result<()> {
         self.outgoing.clear();
         let name = name(client);
@@ -184,14 +185,14 @@ impl Load {
             self.dialect
                 .write_message(&name, &text(number), &mut self.outgoing);
         }
-        // The messages in flight fit into a socket many times over, unless the server does not
-        // read.
+        // A socket's buffer holds the messages in flight many times over, so a write fails only if
+        // the server does not read.
         self.clients[client]
             .write_all(&self.outgoing)
-            .context("the server does not read what is sent")
+            .context("the server does not read its input")
     }
 
-    /// Starts a timer: from here on, [`Load::turn`] reports this many ticks a second.
+    /// Starts a timer. Until it is stopped, [`Load::turn`] reports `rate` ticks per second.
     pub(super) fn set_timer(&self, rate: u32) -> Result<()> {
         self.arm(Duration::from_secs(1) / rate)
     }
@@ -210,7 +211,8 @@ impl Load {
         Ok(())
     }
 
-    /// Waits, and reads once from each client with input; `got` gets the client and its bytes.
+    /// Waits for events, and reads once from each client with input. Calls `got` with the client's
+    /// index and the bytes.
     pub(super) fn turn(&mut self, mut got: impl FnMut(usize, &[u8])) -> Result<Turn> {
         self.events.clear();
         let patience = Timespec::try_from(PATIENCE)?;
@@ -233,7 +235,7 @@ impl Load {
             }
             let client = usize::try_from(event.data.u64())?;
             match self.clients[client].read(&mut self.buffer) {
-                Ok(0) => bail!("client {client} was cut"),
+                Ok(0) => bail!("the server disconnected client {client}"),
                 Ok(count) => got(client, &self.buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(anyhow!(error).context(format!("client {client}"))),
@@ -243,21 +245,21 @@ impl Load {
     }
 }
 
-/// Result of a turn, apart from the bytes.
+/// The result of [`Load::turn`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Ticks of the timer since the last turn.
+    /// The number of timer ticks since the last turn, which may be 0.
     Fired(u64),
-    /// Nothing came within the time limit.
+    /// Nothing arrived within the time limit.
     Silence,
 }
 
-/// The name of a client. All have one length, so that all messages do.
+/// The name of a client. All names have the same length, so that all messages have too.
 fn name(client: usize) -> String {
     format!("b{client:05}")
 }
 
-/// Number of messages that the kernel buffers for a client that reads nothing.
+/// Number of messages that the kernel buffers for a client that does not read.
 pub(super) fn messages_kept() -> Result<u64> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let reader = Socket::new(Domain::IPV4, Type::STREAM, None)?;

@@ -1,5 +1,5 @@
-//! The measures. Every peer gets the same messages from the same load, on the same machine, in
-//! turns.
+//! The measures. The servers take turns, and get the same messages from the same load on the same
+//! machine.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,16 +10,18 @@ use super::dialect::{self, Lines, MARK};
 use super::load::{self, Load, Turn};
 use super::peers::{Peer, Server};
 
-/// Number of senders unless stated otherwise: enough that no single connection is the limit.
+/// Number of senders unless stated otherwise. With this many, no single connection is the
+/// bottleneck.
 const SENDERS: usize = 8;
 
-/// Messages in flight: enough that no server waits for the load.
+/// Maximum number of messages in flight, enough that no server has to wait for the load.
 const MAX_IN_FLIGHT: u64 = 256;
 
-/// Share of a run's time for warming up.
+/// Warm-up time, as a fraction of a run's time.
 const WARM_UP: f64 = 0.25;
 
-/// A run that has not delivered its messages in flight is extended to this multiple of its time.
+/// Maximum duration of a run, as a multiple of its time. A run is extended until the server has
+/// delivered all messages in flight once.
 const PATIENCE: f64 = 10.0;
 
 /// A number in the table.
@@ -81,36 +83,36 @@ const DISORDERED: Quantity = Quantity {
     unit: Unit::Count,
 };
 
-/// Error when nothing more arrives.
+/// The error if messages stop arriving.
 const STILL: &str = "the room stalled";
 
-/// A run against one server, repeated in turns with the others.
+/// A measure. Each server is measured with it several times, in turns.
 pub(super) struct Measure {
-    /// Name on the command line.
+    /// The measure's name on the command line.
     pub(super) key: &'static str,
-    /// Name in the table.
+    /// The measure's name in the table.
     pub(super) title: &'static str,
     pub(super) quantities: &'static [Quantity],
     kind: Kind,
 }
 
 enum Kind {
-    /// Maximum throughput, with a bound on the messages in flight.
+    /// Maximum throughput, with a limit on the messages in flight.
     Flow {
         clients: usize,
         senders: usize,
         in_flight: u64,
     },
-    /// A fixed number of messages a second, whatever the server does; optionally with one more
-    /// client that does not read.
+    /// A constant rate, in messages per second, even if the server falls behind. If `deaf`, there
+    /// is one more client, which does not read.
     Steady {
         clients: usize,
         rate: u32,
         deaf: bool,
     },
-    /// This many clients connect at once.
+    /// All clients join at once.
     Join { clients: usize },
-    /// Every message is checked.
+    /// Each client's messages are checked for duplicates and for their order.
     Order { clients: usize },
 }
 
@@ -231,9 +233,9 @@ pub(super) const MEASURES: [Measure; 12] = [
 
 /// The result of a run.
 pub(super) struct Outcome {
-    /// One value per quantity of the measure, in order.
+    /// One value per quantity of the measure, in the same order.
     pub(super) values: Vec<f64>,
-    /// Deliveries that never came.
+    /// Number of deliveries that never arrived.
     pub(super) lost: u64,
 }
 
@@ -248,7 +250,8 @@ impl Measure {
         }
     }
 
-    /// Starts a server and measures it, for this many seconds if the duration is variable.
+    /// Starts a server and measures it. `seconds` is the duration if the measure has no fixed
+    /// number of messages.
     pub(super) fn run(&self, peer: Peer, seconds: f64) -> Result<Outcome> {
         let server = Server::start(peer)?;
         let connect = |deaf| Load::connect(&server, self.clients(), deaf);
@@ -263,7 +266,7 @@ impl Measure {
     }
 }
 
-/// Members that send in turns, with a bound on the messages in flight.
+/// Members that send in turns, with a limit on the messages in flight.
 struct Talk {
     senders: usize,
     in_flight: u64,
@@ -288,8 +291,9 @@ impl Talk {
         }
     }
 
-    /// Sends as many messages as the bound allows, up to `total` overall. Each sender sends its
-    /// share in one write, numbered by `number` from the count of messages so far and the sender.
+    /// Sends as many messages as the limit allows, up to `total` in all calls together. Each sender
+    /// sends its share in one write. `number` computes a message's number from the count of earlier
+    /// messages and the sender's index.
     fn send(
         &mut self,
         load: &mut Load,
@@ -310,19 +314,20 @@ impl Talk {
         Ok(())
     }
 
-    /// Counts deliveries.
+    /// Receives once from each client with input, and counts the deliveries.
     fn receive(&mut self, load: &mut Load) -> Result<Turn> {
         load.turn(|_, bytes| {
             self.received += memchr::memchr_iter(MARK, bytes).count() as u64;
         })
     }
 
-    /// Deliveries that are outstanding.
+    /// Number of outstanding deliveries.
     fn missing(&self) -> u64 {
         (self.sent * self.receivers).saturating_sub(self.received)
     }
 
-    /// Sends this many messages and waits until all are delivered.
+    /// Sends messages until there are `total`, and waits until all are delivered or nothing more
+    /// arrives.
     fn finish(&mut self, load: &mut Load, total: u64) -> Result<()> {
         while self.sent < total || self.missing() > 0 {
             self.send(load, total, |number, _| number)?;
@@ -334,7 +339,8 @@ impl Talk {
     }
 }
 
-/// Deliveries per second, and the server's cost of one, with at most this many messages in flight.
+/// Measures deliveries per second, and the server's CPU time per delivery, with at most `in_flight`
+/// messages in flight.
 fn flow(
     server: &Server,
     mut load: Load,
@@ -354,7 +360,8 @@ fn flow(
         if window.is_none() && now >= warm {
             window = Some((now, talk.received, server.processor_time()?));
         }
-        // A server that sends everything in flight at once must do so at least once.
+        // Some servers deliver all messages in flight at once. The run must contain at least one
+        // such delivery.
         let full = |before| talk.received - before >= in_flight * talk.receivers;
         if let Some((start, before, processor)) = window
             && (now >= end && full(before) || now >= last)
@@ -376,11 +383,11 @@ fn flow(
     })
 }
 
-/// Latency of each delivery, from just before the message is written until it is read. The load
-/// does not wait for its messages, so a server that stalls does not get fewer.
+/// Measures the latency of each delivery, from just before the message is written until it is read.
+/// The load does not wait for deliveries, so a server that stalls gets as many messages as others.
 fn steady(mut load: Load, rate: u32, seconds: f64, deaf: bool) -> Result<Outcome> {
     if deaf {
-        // Until the kernel takes no more for the client that does not read.
+        // Fill the kernel's buffers for the client that does not read.
         let total = load::messages_kept()?;
         let mut talk = Talk::new(&load, SENDERS, MAX_IN_FLIGHT);
         talk.finish(&mut load, total)?;
@@ -395,7 +402,7 @@ fn steady(mut load: Load, rate: u32, seconds: f64, deaf: bool) -> Result<Outcome
     let nanos = || u64::try_from(begin.elapsed().as_nanos());
     let total = messages(rate, seconds * (1.0 + WARM_UP));
     let warm = messages(rate, seconds * WARM_UP);
-    // Time of the first message that counts.
+    // The time stamp of the first message after the warm-up.
     let mut warm_at = u64::MAX;
     load.set_timer(rate)?;
     while received < total * receivers {
@@ -442,7 +449,7 @@ fn messages(rate: u32, seconds: f64) -> u64 {
     (f64::from(rate) * seconds) as u64
 }
 
-/// In seconds, from sorted nanoseconds.
+/// Returns a percentile in seconds, from sorted values in nanoseconds.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -454,9 +461,9 @@ fn percentile(sorted: &[u64], part: f64) -> f64 {
     sorted.get(at).map_or(f64::NAN, |nanos| *nanos as f64 / 1e9)
 }
 
-/// Time for this many clients to join, each being told of each that joins after it; and the
-/// server's memory per client when all are idle: resident memory according to `/proc`, without the
-/// kernel's part of the sockets.
+/// Measures the time until all clients have joined and each has received the notices of those that
+/// joined after it; then, once the server is idle, its threads and its resident memory per client
+/// according to `/proc`, which excludes the kernel's buffers.
 fn join(server: &Server, clients: usize) -> Result<Outcome> {
     const KIB: u64 = 1024;
     /// Time without a change after which a server counts as idle.
@@ -465,8 +472,8 @@ fn join(server: &Server, clients: usize) -> Result<Outcome> {
     let begin = Instant::now();
     let load = Load::connect(server, clients, false)?;
     let took = begin.elapsed().as_secs_f64();
-    // chat-server starts its members' threads when no one has joined for a moment. They must not be
-    // missed.
+    // chat-server starts its members' threads only when no client has joined for a moment. Wait, so
+    // that they are counted.
     let mut idle = (server.resident()?, server.threads()?);
     loop {
         thread::sleep(SETTLED);
@@ -488,10 +495,10 @@ fn join(server: &Server, clients: usize) -> Result<Outcome> {
     })
 }
 
-/// Checks that each member gets each message once, and all in the same order.
+/// Counts duplicate messages, and members that got the messages in another order.
 fn order(mut load: Load, echoes: bool) -> Result<Outcome> {
     const MESSAGES: u64 = 10_000;
-    /// The lowest bits of a number identify the sender.
+    /// Number of low bits of a message's number that identify the sender.
     const SENDER_BITS: u32 = 8;
 
     let sender = |number: u64| number & ((1 << SENDER_BITS) - 1);
@@ -517,7 +524,7 @@ fn order(mut load: Load, echoes: bool) -> Result<Outcome> {
             break;
         }
     }
-    // The last client only listens, so it gets every message; the others may not get their own.
+    // The last client does not send, so it gets every message. The others may not get their own.
     let all = seen.last().cloned().unwrap_or_default();
     let (mut doubled, mut disordered) = (0, 0);
     for (client, mut got) in seen.into_iter().enumerate() {

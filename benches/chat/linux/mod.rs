@@ -1,4 +1,4 @@
-//! The benchmark itself: its options, and the order of the measurements.
+//! The benchmark: its options, and the order of the measurements.
 
 mod dialect;
 mod frames;
@@ -26,13 +26,13 @@ use self::peers::Peer;
 use self::report::{Extra, Report, median};
 use self::small::{BUILD, SMALL, Small};
 
-/// Descriptors that the load, or a server, needs besides those of the clients.
+/// Number of descriptors that the load or a server needs in addition to one per client.
 const OTHER_DESCRIPTORS: u64 = 1024;
 
-/// Descriptors for the largest measure.
+/// Number of descriptors that the largest measure needs.
 const DESCRIPTORS: u64 = 10_000 + OTHER_DESCRIPTORS;
 
-/// Measures chat-server next to other servers
+/// Compares chat-server with other servers
 #[derive(Parser)]
 #[command(name = "cargo bench --")]
 struct Options {
@@ -40,19 +40,19 @@ struct Options {
     #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = PossibleValuesParser::new(keys()))]
     only: Vec<String>,
 
-    /// Measure only these servers, besides chat-server with plain lines
+    /// Measure only these servers, and chat-server with plain lines
     #[arg(long, value_name = "SERVER", value_delimiter = ',', value_enum)]
     peers: Vec<Peer>,
 
-    /// Number of rounds; the median counts
+    /// Number of rounds; the result is their median
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
 
-    /// Seconds that each run measures
+    /// Duration of each run's measurement, in seconds
     #[arg(long, value_name = "S", default_value_t = 1.0)]
     seconds: f64,
 
-    /// Write docs/bench.md and docs/bench.svg; they are always written without --only and --peers
+    /// Write docs/bench.md and docs/bench.svg; the default if neither --only nor --peers is given
     #[arg(long)]
     write: bool,
 
@@ -60,7 +60,7 @@ struct Options {
     #[arg(long, hide = true)]
     bench: bool,
 
-    /// Run the limit server
+    /// Serve as the limit, on this port
     #[arg(long, hide = true, value_name = "PORT")]
     serve_limit: Option<u16>,
 }
@@ -77,7 +77,7 @@ impl Options {
         self.only.is_empty() || self.only.iter().any(|only| only == key)
     }
 
-    /// In the order of the table; chat-server is always included.
+    /// The servers to measure, in the order of the table. chat-server is always included.
     fn peers(&self) -> Vec<Peer> {
         let wanted = |peer: &Peer| {
             self.peers.is_empty() || self.peers.contains(peer) || *peer == Peer::Plain
@@ -116,14 +116,14 @@ pub(super) fn main() -> Result<()> {
                 .partition(|peer| measure.clients() <= peer.crowd());
             for peer in crowded {
                 report.note(format!(
-                    "{}, {peer}: accepting so many clients takes minutes",
+                    "{}, {peer}: this many joins would take minutes",
                     measure.title
                 ));
             }
             compare(&options, measure, peers, &mut report)?;
         } else {
             report.note(format!(
-                "{}: takes {needed} descriptors, and `ulimit -Hn` is {descriptors}",
+                "{}: needs {needed} descriptors, but `ulimit -Hn` is {descriptors}",
                 measure.title
             ));
         }
@@ -162,7 +162,7 @@ pub(super) fn main() -> Result<()> {
     Ok(())
 }
 
-/// The servers that can be started.
+/// Prepares the servers, and returns those that can be started.
 fn prepare(peers: &[Peer], report: &mut Report) -> Vec<Peer> {
     let mut ready = Vec::new();
     for peer in peers {
@@ -175,7 +175,7 @@ fn prepare(peers: &[Peer], report: &mut Report) -> Vec<Peer> {
     ready
 }
 
-/// Measures all peers in turns. A peer that fails is left out from then on.
+/// Measures all servers in turns. A server that fails is not measured again.
 fn compare(
     options: &Options,
     measure: &'static Measure,
@@ -197,7 +197,7 @@ fn compare(
                 }
             }
         });
-        // The order rotates, so that no peer always follows the same one.
+        // The order changes, so that no server always follows the same one.
         peers.reverse();
         let next = usize::from(peers.len() > 1);
         peers.rotate_left(next);
@@ -206,7 +206,7 @@ fn compare(
     report.finish(measure)
 }
 
-/// Measures a small time and its bare equivalent in turns.
+/// Measures a small time and its baseline in turns.
 fn time(small: &Small, rounds: usize) -> Result<Extra> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
@@ -223,7 +223,7 @@ fn time(small: &Small, rounds: usize) -> Result<Extra> {
     })
 }
 
-/// Writes the report and its picture.
+/// Writes the report and its diagram.
 fn write(options: &Options, report: &Report) -> Result<()> {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs"));
     fs::create_dir_all(folder)?;
@@ -233,12 +233,12 @@ fn write(options: &Options, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// The `cargo bench` command, to run it again.
+/// The command `cargo`.
 fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// The machine, the day and the command.
+/// The paragraph about the setting: the command, the day and the machine.
 fn setting(options: &Options) -> Result<String> {
     use procfs::{CpuInfo, Current, Meminfo};
 
@@ -249,7 +249,7 @@ fn setting(options: &Options) -> Result<String> {
     let memory = Meminfo::current()?.mem_total.div_ceil(GIB);
     let system = rustix::system::uname();
     let release = system.release().to_string_lossy();
-    // Without the suffix of the distributor.
+    // Without the distribution's suffix.
     let kernel = release.split('-').next().unwrap_or_default();
     let day = jiff::Zoned::now().date();
     let arguments: Vec<String> = std::env::args()
@@ -268,8 +268,8 @@ fn setting(options: &Options) -> Result<String> {
     ))
 }
 
-/// Progress, on a line that is rewritten.
+/// Shows the progress, on a line that is overwritten.
 fn progress(what: &str) {
-    // Without a terminal, the benchmark runs all the same.
+    // If stderr is gone, the benchmark continues without it.
     let _ = write!(std::io::stderr(), "\r\x1b[K{what}");
 }

@@ -1,4 +1,4 @@
-//! The servers that are measured: how each is started, and its dialect.
+//! The servers to measure: how to start each, and the dialect that it speaks.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ use super::irc;
 const START_TIME: Duration = Duration::from_secs(10);
 const START_POLL: Duration = Duration::from_millis(5);
 
-/// A server, and how clients talk to it.
+/// A server to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(super) enum Peer {
     /// chat-server, plain lines
@@ -66,14 +66,15 @@ impl Peer {
         }
     }
 
-    /// Whether every member is told about a newcomer.
+    /// Whether the server sends join notices.
     pub(super) fn announces(self) -> bool {
         !matches!(self, Self::Limit | Self::Tokio | Self::Python)
     }
 
-    /// Number of connections that may be pending: the backlog of the listening sockets, and in
-    /// chat-server the pending logins. `InspIRCd` accepts all that wait once a second; ngircd's
-    /// backlog holds ten, and the kernel makes one more wait for a second.
+    /// Maximum number of clients that may log in at the same time, which depends on the backlog of
+    /// the listening socket, and in chat-server on the pending logins. `InspIRCd` accepts all
+    /// waiting connections once per second. ngircd's backlog holds ten; the kernel delays any more
+    /// by a second.
     pub(super) fn herd(self) -> usize {
         match self {
             Self::Inspircd => usize::MAX,
@@ -82,8 +83,8 @@ impl Peer {
         }
     }
 
-    /// Maximum number of clients to measure with. IRC tells each member of each join, one by one:
-    /// 10,000 would take minutes to join, in each round.
+    /// Maximum number of clients to measure with. An IRC server sends each member a line per join:
+    /// with 10,000 clients, that would take minutes in each round.
     pub(super) fn crowd(self) -> usize {
         match self {
             Self::Inspircd | Self::Ngircd => 5_000,
@@ -93,7 +94,7 @@ impl Peer {
         }
     }
 
-    /// What has to be installed before the server can be started.
+    /// Builds or downloads the server, if that is necessary.
     pub(super) fn prepare(self) -> Result<()> {
         match self {
             Self::Tokio => {
@@ -116,7 +117,7 @@ impl Peer {
         Ok(match self {
             Self::Plain | Self::Json | Self::History => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
-                // Everything else has its default, including the replay for newcomers.
+                // All other options have their defaults, including the replay for newcomers.
                 command.args(["-p", &number, "-m", "20000", "--rate", "0"]);
                 if self == Self::History {
                     command.arg("--history").arg(folder.join("history"));
@@ -147,12 +148,12 @@ impl Peer {
 
 const TOKIO_TARGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tokio-peer");
 
-/// A server on loopback that runs until dropped.
+/// A server process that listens on the loopback interface, and is killed on drop.
 pub(super) struct Server {
     pub(super) peer: Peer,
     pub(super) address: SocketAddr,
     child: Child,
-    /// Its history, configuration and error messages.
+    /// Contains the server's history, configuration and error messages.
     _folder: TempDir,
 }
 
@@ -187,7 +188,7 @@ impl Server {
         Ok(server)
     }
 
-    /// CPU time used, in seconds. `/proc` counts it in steps of 10 ms.
+    /// CPU time used by the server, in seconds. `/proc` counts it in steps of 10 ms.
     pub(super) fn processor_time(&self) -> Result<f64> {
         let stat = self.process()?.stat()?;
         #[expect(
@@ -198,7 +199,7 @@ impl Server {
         Ok(seconds)
     }
 
-    /// Resident memory, in KB.
+    /// Resident memory of the server, in KB.
     pub(super) fn resident(&self) -> Result<u64> {
         self.process()?
             .status()?
@@ -217,14 +218,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // An error means that it has ended already.
+        // An error means that the server has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// An address that nothing listens on. Another program could take it first; then the server does
-/// not start, and says so.
+/// An address that no process listens on. Another program could take it before the server does;
+/// then the server fails to start, which is reported.
 pub(super) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

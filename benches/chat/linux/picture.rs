@@ -1,4 +1,5 @@
-//! The picture: throughput of each server, and cost of a delivery by number of clients.
+//! The diagram: the throughput of each server, and the CPU time per delivery for various numbers of
+//! clients.
 
 use std::fmt::Write;
 
@@ -14,7 +15,7 @@ const BARS: [&str; 2] = ["100", "1000"];
 /// The measures shown as lines.
 const POINTS: [&str; 4] = ["10", "100", "1000", "5000"];
 
-// In pixels.
+// Sizes in pixels.
 const WIDTH: f64 = 860.0;
 const MARGIN: f64 = 20.0;
 const LABEL: f64 = 100.0;
@@ -24,7 +25,7 @@ const TITLE: f64 = 34.0;
 const PANEL: f64 = 400.0;
 const PLOT: f64 = 260.0;
 
-/// Distance of a text's baseline below the middle of its letters.
+/// Distance from the middle of a text's letters down to its baseline.
 const BASELINE: f64 = 4.0;
 
 /// Space for the number after the longest bar.
@@ -78,7 +79,7 @@ fn draw_bars(out: &mut String, report: &Report, measure: &Measure, left: f64) ->
     Ok(())
 }
 
-/// Both axes are logarithmic.
+/// Draws the CPU time per delivery by number of clients. Both axes are logarithmic.
 fn draw_lines(out: &mut String, report: &Report, top: f64) -> Result<()> {
     let title = format!(
         "{} of the server, by the number of clients (both axes logarithmic)",
@@ -130,7 +131,7 @@ fn draw_lines(out: &mut String, report: &Report, top: f64) -> Result<()> {
             r#"<text x="{at:.1}" y="{below:.0}" text-anchor="middle">{title}</text>"#
         )?;
     }
-    // The labels at the right end must not overlap.
+    // The labels at the right must not overlap.
     let mut labels: Vec<(f64, Peer)> = Vec::new();
     for (peer, points) in &lines {
         let Some(last) = points.last() else { continue };
@@ -161,7 +162,7 @@ fn draw_lines(out: &mut String, report: &Report, top: f64) -> Result<()> {
     Ok(())
 }
 
-/// The values of the picture's measures that exist.
+/// Positions of the quantities in the drawn measures.
 const DELIVERIES_AT: usize = 0;
 const COST_AT: usize = 1;
 

@@ -37,15 +37,15 @@ pub(super) struct Report {
     runs: BTreeMap<(&'static str, Peer), Vec<Vec<f64>>>,
     lost: BTreeMap<Peer, u64>,
     extras: Vec<Extra>,
-    /// What could not be measured, and why.
+    /// Names of measures that could not be run, with the reason.
     notes: Vec<String>,
 }
 
-/// A measure of chat-server alone, or with a single equivalent.
+/// A value of our programs alone, or with one baseline.
 pub(super) struct Extra {
     pub(super) what: &'static str,
     pub(super) ours: f64,
-    /// The bare equivalent and its value.
+    /// The name of the baseline, and its value.
     pub(super) bare: Option<(&'static str, f64)>,
     pub(super) unit: Unit,
 }
@@ -68,7 +68,7 @@ impl Report {
         *self.lost.entry(peer).or_default() += outcome.lost;
     }
 
-    /// Shows a measure on the terminal after all its rounds.
+    /// Adds a measure after all its rounds, and prints its results.
     pub(super) fn finish(&mut self, measure: &'static Measure) -> Result<()> {
         self.measures.push(measure);
         let mut out = std::io::stdout();
@@ -98,7 +98,7 @@ impl Report {
         self.notes.push(note);
     }
 
-    /// Shows losses, and what could not be measured.
+    /// Prints the number of lost messages, and what could not be measured.
     pub(super) fn print_end(&self) -> Result<()> {
         let mut out = std::io::stdout();
         write!(out, "\n{:LABEL$}", "messages lost")?;
@@ -112,7 +112,7 @@ impl Report {
         Ok(out.flush()?)
     }
 
-    /// The whole report as Markdown; `setting` describes where and how it was made.
+    /// The whole report as Markdown. `setting` describes where and how it was made.
     pub(super) fn markdown(&self, setting: &str) -> Result<String> {
         let mut out = String::new();
         writeln!(out, "# Comparison with other servers\n\n{setting}\n")?;
@@ -198,7 +198,7 @@ pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// Empty if there is none.
+/// Returns the ratio in parentheses, or an empty string if `theirs` is 0.
 fn ratio(ours: f64, theirs: f64) -> String {
     let ratio = ours / theirs;
     if !ratio.is_finite() {

@@ -1,4 +1,5 @@
-//! Small times that users notice, the sizes of the programs, and their build time.
+//! Times that users notice, such as the time to start; the sizes of the programs; and their build
+//! time.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -22,16 +23,16 @@ const SERVER: &str = env!("CARGO_BIN_EXE_chat-server");
 const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
 const LAUNCHER: &str = env!("CARGO_BIN_EXE_chat-run");
 
-/// Windows of a session, as by default.
+/// Number of windows per session, the default.
 const WINDOWS: usize = 3;
 
-/// The emulator of the sessions that are measured: the smallest.
+/// The terminal emulator of the measured sessions. It is the smallest.
 const EMULATOR: &str = "xterm";
 
 /// Deadline of each step.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A time that users notice, next to a bare equivalent. Both are in seconds.
+/// A time that users notice, and a baseline, such as that of netcat. Both are in seconds.
 pub(super) struct Small {
     /// Name on the command line.
     pub(super) key: &'static str,
@@ -166,7 +167,8 @@ fn netcat_is_greeted() -> Result<f64> {
     Ok(begin.elapsed().as_secs_f64())
 }
 
-/// Time from start to three logged-in clients, and from Ctrl+C until none of its processes is left.
+/// Time from the launcher's start until three clients have logged in, and from Ctrl+C until all of
+/// the session's processes have ended.
 fn session() -> Result<(f64, f64)> {
     let screen = Screen::start()?;
     let mut command = screen.command(LAUNCHER);
@@ -185,7 +187,7 @@ fn session() -> Result<(f64, f64)> {
     Ok((start, begin.elapsed().as_secs_f64()))
 }
 
-/// Descendants of a process.
+/// A process and its descendants.
 fn family(ancestor: i32) -> Result<Vec<Process>> {
     let parents: Vec<(i32, i32)> = all_processes()?
         .flatten()
@@ -198,7 +200,7 @@ fn family(ancestor: i32) -> Result<Vec<Process>> {
         family.extend(children.map(|(pid, _)| *pid));
         next += 1;
     }
-    // A process that has just ended is skipped.
+    // Skip processes that have just ended.
     Ok(family
         .into_iter()
         .filter_map(|pid| Process::new(pid).ok())
@@ -220,7 +222,7 @@ fn emulators_end() -> Result<f64> {
     let mut all = screen.emulators(&["cat"])?;
     let mut families = Vec::new();
     for child in &all {
-        // The emulator and its children.
+        // Wait until the emulator has started its child.
         families.push(loop {
             let family = family(child.0.id().try_into()?)?;
             if family.len() > 1 {
@@ -259,7 +261,7 @@ impl Screen {
         let mut command = Command::new("Xvfb");
         command.args(["-displayfd", "1", "-noreset", "-nolisten", "tcp"]);
         command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut server = Ending(command.spawn().context("Xvfb is not here")?);
+        let mut server = Ending(command.spawn().context("cannot start Xvfb")?);
         let out = server.0.stdout.take().context("no stdout")?;
         let mut number = String::new();
         BufReader::new(out).read_line(&mut number)?;
@@ -283,7 +285,7 @@ impl Screen {
             .map(|_| {
                 let mut command = self.command(EMULATOR);
                 command.arg("-e").args(run).stdin(Stdio::null());
-                Ok(Ending(command.spawn().context("xterm is not here")?))
+                Ok(Ending(command.spawn().context("cannot start xterm")?))
             })
             .collect()
     }
@@ -294,24 +296,24 @@ struct Ending(Child);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        // An error means that it has ended already.
+        // An error means that the process has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Reads until `wanted` has occurred this many times.
+/// Reads until `wanted` has occurred `times` times. Fails after [`PATIENCE`].
 fn until(from: impl Read + Send + 'static, wanted: &'static str, times: usize) -> Result<()> {
     let (done, wait) = mpsc::channel();
-    // In a thread, because a read from a pipe or a terminal has no deadline.
+    // In a thread, because a read from a pipe or terminal cannot time out.
     thread::spawn(move || {
         let found = find(from, wanted, times);
-        // An error means that the receiver has given up.
+        // An error means that the receiver has timed out.
         let _ = done.send(found);
     });
     match wait.recv_timeout(PATIENCE) {
         Ok(found) => found,
-        Err(_) => bail!("`{wanted}` did not come"),
+        Err(_) => bail!("timed out waiting for `{wanted}`"),
     }
 }
 
@@ -321,7 +323,7 @@ fn find(mut from: impl Read, wanted: &str, times: usize) -> Result<()> {
     while memchr::memmem::find_iter(&seen, wanted).count() < times {
         match from.read(&mut buffer) {
             Ok(0) | Err(_) => bail!(
-                "`{wanted}` did not come: {}",
+                "the output ended without `{wanted}`: {}",
                 String::from_utf8_lossy(&seen)
             ),
             Ok(count) => seen.extend_from_slice(&buffer[..count]),

@@ -1,4 +1,5 @@
-//! A chat as most would write it today: a tokio task and an unbounded channel for each client.
+//! A chat server as most would write it today: a tokio task and an unbounded channel for each
+//! client.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,7 +12,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 
 type Members = HashMap<usize, UnboundedSender<Arc<str>>>;
 
-/// Who is here. A message is shared, not copied, by those who get it.
+/// The members. Recipients share a message; it is not copied for each of them.
 #[derive(Clone, Default)]
 struct Room(Arc<Mutex<Members>>);
 
@@ -23,7 +24,7 @@ impl Room {
     fn say(&self, from: usize, message: &Arc<str>) {
         self.with(|members| {
             for (_, member) in members.iter().filter(|(id, _)| **id != from) {
-                // Its task is ending.
+                // An error means that the member's task is ending.
                 let _ = member.send(Arc::clone(message));
             }
         });
@@ -42,7 +43,7 @@ async fn main() -> io::Result<()> {
         let (socket, _) = listener.accept().await?;
         let room = room.clone();
         tokio::spawn(async move {
-            // A connection that fails ends one client.
+            // An error ends only this client.
             let _ = serve(socket, id, &room).await;
             room.with(|members| members.remove(&id));
         });
