@@ -60,7 +60,7 @@ install_hint() {
 
 # Exits with advice unless cargo, a recent enough rustc and a C linker are installed.
 check_tools() {
-    # rustup installs cargo there, but shells that were already open have the old PATH.
+    # rustup installs cargo in this directory, but shells that were already open have the old PATH.
     if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
         PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
     fi
@@ -80,7 +80,8 @@ check_tools() {
 or without root, for example from conda: conda install -c conda-forge gcc"
 }
 
-# Commands that the window tests and the README's examples call, each with its Debian package.
+# Prints the commands that the window tests and the README's examples need, each with its Debian
+# package.
 test_needs() {
     cat <<'END'
 Xvfb xvfb
@@ -122,8 +123,8 @@ prepare_tests() {
         fi
     done < <(test_needs)
     if command -v dpkg-query >/dev/null; then
-        # Packages without a command: the font for letters of European languages, and the software
-        # renderer for machines without a graphics card.
+        # Packages without a command: a font with the letters of European languages, and the
+        # software renderer for machines without a graphics card.
         for package in fonts-dejavu-core libgl1-mesa-dri; do
             is_there "$package" || missing+=("$package")
         done
@@ -197,7 +198,7 @@ make_dist() {
 }
 
 # Runs each target in fuzz/ for $1 seconds, on its corpus and on inputs that libFuzzer derives from
-# it. New inputs of interest go to directory $2. Stops at the first failing input.
+# it. Saves new inputs that increase coverage in directory $2. Stops at the first failing input.
 fuzz() {
     command -v c++ >/dev/null || fail "no C++ compiler (c++) found, which libFuzzer needs; install one with
   $(install_hint g++ gcc-c++ gcc g++)"
@@ -210,14 +211,15 @@ fuzz() {
         target=$(basename "$file" .rs)
         say "fuzzing $target for $1 s"
         mkdir -p "$2/$target" artifacts
-        # An input that takes more than 10 s or 512 MB counts as failing.
+        # An input that takes more than 10 s or 512 MB counts as a failure.
         cargo run --release --locked --quiet --bin "$target" -- -max_total_time="$1" -timeout=10 -rss_limit_mb=512 \
             -dict=words.dict -verbosity=0 -print_final_stats=1 -artifact_prefix="artifacts/$target-" \
             "$2/$target" "corpus/$target" || fail "$target failed; add the input named above to fuzz/corpus/$target"
     done
 }
 
-# Runs the tests of the crate `model`. `--cfg shuttle` replaces the server's locks and threads, and needs its own build.
+# Runs the tests in tests/model. They need their own build, because `--cfg shuttle` replaces the
+# server's locks and threads.
 model() {
     RUSTFLAGS="${RUSTFLAGS-} --cfg shuttle" \
         cargo test --locked --target-dir "$(target_dir)/model" --test model
@@ -243,7 +245,7 @@ test)
     status=0
     # Run all test crates even if one fails.
     cargo test --locked --no-fail-fast "$@" || status=$?
-    # The model and the fuzz targets run only if no particular tests were asked for.
+    # The model and the fuzz targets run only if the command has no options.
     if [ $# -eq 0 ]; then
         model || status=1
         found=$(mktemp -d)
