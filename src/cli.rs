@@ -64,7 +64,7 @@ fn port_to_join(text: &str) -> Result<u16, &'static str> {
         .map_err(|_| "a port is a number from 1 to 65535")
 }
 
-/// The options that `chat-server` and `chat-run` share.
+/// The options common to `chat-server` and `chat-run`.
 #[derive(Args, Clone, Debug)]
 pub struct RoomArgs {
     /// Port to listen on, like --port
@@ -75,7 +75,7 @@ pub struct RoomArgs {
     #[arg(short, long, value_name = "PORT", default_value_t = DEFAULT_PORT, value_parser = port, allow_negative_numbers = true)]
     port: u16,
 
-    /// Address to listen on, or host name, for all of its addresses
+    /// Address to listen on, or a host name to listen on all of its addresses
     #[arg(
         long,
         value_name = "ADDR",
@@ -109,7 +109,7 @@ pub struct RoomArgs {
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
 
-    /// Lines per second from one client, with bursts of ten times as many; 0 for no limit
+    /// Maximum lines per second per client, with bursts of ten times as many; 0 for no limit
     #[arg(
         long,
         value_name = "N",
@@ -133,8 +133,8 @@ impl RoomArgs {
         self.lone_port.unwrap_or(self.port)
     }
 
-    /// These options as arguments for `chat-server`, except the password, which is passed in the
-    /// environment, and the color.
+    /// Returns these options as arguments for `chat-server`, without the color, and without the
+    /// password, which is passed in the environment.
     pub fn to_server_args(&self) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec!["--port".into(), self.port().to_string().into()];
         if self.lan {
@@ -230,7 +230,7 @@ pub struct ClientArgs {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     pub color: Color,
 
-    /// Name of the launcher's socket; the client exits when it closes; for chat-run
+    /// Name of the launcher's socket, and exit when the connection to it closes; for chat-run
     #[arg(long, value_name = "NAME", env = "CHAT_CONTROL_SOCKET", hide = true)]
     pub control_socket: Option<OsString>,
 
@@ -238,7 +238,7 @@ pub struct ClientArgs {
     #[arg(long, value_name = "N", hide = true)]
     pub window: Option<usize>,
 
-    /// The client runs in a launcher's pane, which stays when it exits; for chat-run
+    /// Run in a launcher's pane, which stays open when the client exits; for chat-run
     #[arg(long, hide = true)]
     pub in_pane: bool,
 
@@ -250,8 +250,7 @@ pub struct ClientArgs {
 /// The terminal emulator that opens the windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Terminal {
-    /// The first one below, up to x-terminal-emulator, that is installed and works; otherwise
-    /// panes.
+    /// The first emulator in this list that is installed and works; otherwise panes.
     #[default]
     Auto,
     /// GNOME Terminal.
@@ -276,7 +275,7 @@ pub enum Terminal {
     Foot,
     /// The emulator selected in Debian's alternatives system.
     XTerminalEmulator,
-    /// Panes in a new window of the tmux it is started in.
+    /// Panes in a new window of the current tmux session.
     Tmux,
     /// Built-in panes, in this terminal.
     Panes,

@@ -132,8 +132,8 @@ pub struct ClientHandle {
 impl ClientHandle {
     /// Asks the client to exit.
     pub fn quit(&self) {
-        // An error means that the client has closed its socket. Whether the client has exited is
-        // seen from its process.
+        // An error means that the client has closed its socket. The thread `control` notices when
+        // the client exits.
         let _ = (&self.socket).write_all(b"quit\n");
     }
 

@@ -93,8 +93,8 @@ fn bind(target: &ListenAddress, port: u16) -> Result<Vec<(Socket, SocketAddr)>> 
     }
 }
 
-/// Binds the IPv6 wildcard address, which also accepts IPv4, or without IPv6 the IPv4 wildcard
-/// address.
+/// Binds the IPv6 wildcard address, which also accepts IPv4. If this machine has no IPv6, binds the
+/// IPv4 wildcard address.
 fn bind_every_interface(port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
     let v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     let bound = match bind_one(v6, Stack::Dual) {

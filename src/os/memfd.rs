@@ -72,7 +72,7 @@ impl Scratch {
         })
     }
 
-    /// A path by which other processes of this user can open the file while this object lives.
+    /// A path at which other processes of this user can open the file until this object is dropped.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -46,7 +46,7 @@ pub fn reset_sigchld() -> io::Result<()> {
 pub fn allow_hangup() {
     use nix::sys::signal::{SigSet, Signal};
 
-    // Cannot fail, as above.
+    // Cannot fail for a signal that exists.
     let _ = SigSet::from(Signal::SIGHUP).thread_unblock();
 }
 
@@ -55,7 +55,7 @@ pub fn allow_hangup() {
 pub(crate) fn fail_background_reads() {
     use nix::sys::signal::{SigSet, Signal};
 
-    // Cannot fail, as above.
+    // Cannot fail for a signal that exists.
     let _ = SigSet::from(Signal::SIGTTIN).thread_block();
 }
 
@@ -64,6 +64,6 @@ pub(crate) fn fail_background_reads() {
 pub fn allow_terminal_output() {
     use nix::sys::signal::{SigSet, Signal};
 
-    // Cannot fail, as above.
+    // Cannot fail for a signal that exists.
     let _ = SigSet::from(Signal::SIGTTOU).thread_block();
 }

@@ -22,7 +22,7 @@ use crate::sync::Instant;
 /// must not be greeted.
 const GREETING_DELAY: Duration = Duration::from_millis(20);
 
-/// Lines of one pending login that are handled per step.
+/// Maximum number of lines of a pending login that are handled per step.
 const MAX_PER_STEP: usize = 16;
 
 const WRONG_PASSWORD: &str = "wrong password: type /pass PASSWORD";

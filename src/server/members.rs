@@ -34,7 +34,7 @@ const MIN_ABSENT: usize = 1000;
 /// The members, present and absent. Guarded by the room's lock.
 pub(crate) struct Members {
     max: usize,
-    /// IDs rise, so this is also the order of joining.
+    /// The present members, in order of joining, because IDs increase.
     present: BTreeMap<MemberId, Member>,
     /// Members by the two comparison keys of their names.
     names: [HashMap<Box<str>, MemberId>; 2],

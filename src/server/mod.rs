@@ -53,7 +53,7 @@ const OTHER_DESCRIPTORS: usize = 32;
 #[derive(Debug)]
 pub struct Config {
     pub target: ListenAddress,
-    /// 0 for any free port.
+    /// Port to listen on; 0 for any free port.
     pub port: u16,
     /// Maximum number of members.
     pub max_clients: usize,
@@ -173,7 +173,7 @@ pub fn run(config: Config) -> Result<()> {
         shared.log.post(Entry::Plain(closed));
     }
     shared.log.finish();
-    // The log has done this, unless its terminal accepts no output.
+    // The log has restored the terminal already, unless the terminal accepts no output.
     raw_mode::finish();
     served
 }

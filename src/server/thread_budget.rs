@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex};
 
-/// Reader threads beyond the seats, for members that have left.
+/// Number of reader threads in addition to the seats, for members that have left.
 pub(crate) const LEAVING: usize = if cfg!(shuttle) { 4 } else { 256 };
 
 /// How long to wait for a thread to exit before closing the next lingering connection.

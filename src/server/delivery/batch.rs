@@ -1,5 +1,4 @@
-//! A batch, which contains events encoded once per format, and the part of it that each member
-//! gets.
+//! Batches of events, encoded once per format, and the part of a batch that each member gets.
 
 use std::io::IoSlice;
 use std::ops::Range;

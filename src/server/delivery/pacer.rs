@@ -31,8 +31,8 @@ struct State {
     round: u64,
     /// Number of readers that wait for the end of this round.
     waiting: usize,
-    /// Number of turns left: of readers that waited for the end of the last round, and have not
-    /// posted since.
+    /// Number of turns left. Each belongs to a reader that waited for the end of the last round and
+    /// has not posted since.
     gathering: usize,
     /// Whether the last round has ended.
     closed: bool,

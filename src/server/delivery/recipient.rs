@@ -146,7 +146,7 @@ impl Recipient {
 /// Shuts down writing after everything was sent, and lets the connection linger until the peer
 /// closes it.
 fn finish(socket: Arc<TcpStream>, shared: &Shared) {
-    // An error means that the peer has closed.
+    // An error means that the peer has closed the connection.
     let _ = socket.shutdown(Shutdown::Write);
     shared.linger.add(socket);
 }

@@ -19,7 +19,8 @@ use crate::server::replay::ReplayBuffer;
 /// Interval between checks of the file, and between retries after a failed write.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Bytes buffered while the file cannot be written. Beyond this, events are only counted.
+/// Maximum number of bytes to buffer while the file cannot be written. Beyond it, events are
+/// dropped and counted as missing.
 const MAX_BUFFERED: usize = 1024 * 1024;
 
 /// A change in the state of the file. Announced once to the members and the operator.
@@ -80,7 +81,7 @@ pub struct History {
     written_seq: u64,
     /// Lines to write once the file can be written again.
     buffered: Vec<u8>,
-    /// Events dropped because the buffer was full.
+    /// Number of events dropped because the buffer was full.
     missing: u64,
     failed: bool,
     altered: bool,
