@@ -26,8 +26,8 @@ fn run(args: RunArgs) -> Result<()> {
     if args.list_terminals {
         return Ok(launcher::list_terminals()?);
     }
-    if let Some(leave) = args.keep_terminal {
-        return Ok(launcher::keep_terminal(&leave)?);
+    if let Some(leave) = args.terminal_watchdog {
+        return Ok(launcher::run_terminal_watchdog(&leave)?);
     }
     match Config::try_from(args) {
         Ok(config) => launcher::run(&config),

@@ -313,9 +313,9 @@ pub struct RunArgs {
     #[arg(long)]
     pub big: bool,
 
-    /// Wait for the launcher to exit, and restore its terminal with these bytes; for chat-run
+    /// Wait for the launcher to exit, and restore its terminal with these sequences; for chat-run
     #[arg(long, hide = true)]
-    pub keep_terminal: Option<String>,
+    pub terminal_watchdog: Option<String>,
 
     /// List the installed terminal emulators and the one that `auto` selects, and exit
     #[arg(long)]

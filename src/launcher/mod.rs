@@ -7,15 +7,15 @@
 //!     └───── starts ── emulator ── opens a window with ──┘
 //! ```
 //!
-//! The built-in panes, or the tmux that chat-run runs in, can show the clients instead of an
-//! emulator (`display`).
+//! Instead of an emulator, the built-in panes or the tmux that chat-run runs in can show the
+//! clients (`display`).
 //!
-//! One thread makes the decisions, the one that called [`run`]. The others send it events:
-//! `server`, `chat 1`, … and `watchdog` wait for the end of a child, `log` copies the server's log,
-//! `control` waits for the clients, `console` reads the terminal, and `ctrl-c` waits for signals.
-//! `output` writes to the terminal, so that a terminal that blocks or is gone holds up nothing
-//! else. The built-in panes have threads of their own and take over the terminal; `output` then
-//! writes into the server's pane.
+//! The thread that called [`run`] makes all decisions. The other threads send it events: `server`,
+//! `chat 1`, … and `watchdog` each wait for a child process to end, `log` copies the server's log,
+//! `control` listens for clients on the control socket, `console` reads the terminal, and `ctrl-c`
+//! waits for signals. `output` writes to the terminal, so that no other thread waits for a terminal
+//! that is blocked or gone. The built-in panes have threads of their own and take over the
+//! terminal; `output` then writes to the server's pane.
 
 mod config;
 mod console;
@@ -41,21 +41,22 @@ use crate::os;
 
 pub use crate::launcher::config::Config;
 
-/// Runs a session until SIGINT, SIGTERM, SIGHUP, `/quit` on the console, or the server's end.
+/// Runs a session until SIGINT, SIGTERM, SIGHUP or `/quit` on the console, or until the server
+/// ends.
 ///
-/// The main thread calls this before it starts any other. Writes to stdout and stderr, and reads
-/// stdin.
+/// Call this from the main thread before any other thread is started. Reads stdin, and writes to
+/// stdout and stderr.
 ///
 /// # Errors
 /// Something that a session needs is missing, no window opened, or the server ended by itself. No
-/// process is left running in any case.
+/// process is left running, even if this fails.
 pub fn run(config: &Config) -> Result<()> {
     os::settle_signals();
     os::reset_sigchld().context("cannot handle signals")?;
     start(config).map_err(add_advice)
 }
 
-/// Adds what to try if the system ran out of something.
+/// Adds advice to an error that reports a lack of some resource, such as file descriptors.
 fn add_advice(error: anyhow::Error) -> anyhow::Error {
     let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
     let advice = match causes.find_map(|cause: &io::Error| Errno::from_io_error(cause)) {
@@ -67,13 +68,13 @@ fn add_advice(error: anyhow::Error) -> anyhow::Error {
     anyhow!("{error:#}; {advice}")
 }
 
-/// Checks everything that can be checked before the first process starts, and runs the session.
+/// Checks all that can be checked before the first process starts, and then runs the session.
 fn start(config: &Config) -> Result<()> {
     let programs = Programs::find()?;
     listen::check(&ListenAddress::from(&config.room), config.room.port())?;
-    // A session without clients takes over no terminal, unless panes are asked for by name.
-    let by_name = matches!(config.terminal, Terminal::Tmux | Terminal::Panes);
-    let backends = if config.clients == 0 && !by_name {
+    // A session without clients needs a display only if the user chose tmux or panes by name.
+    let is_chosen_by_name = matches!(config.terminal, Terminal::Tmux | Terminal::Panes);
+    let backends = if config.clients == 0 && !is_chosen_by_name {
         Vec::new()
     } else {
         display::backends(config.terminal)?
@@ -81,17 +82,18 @@ fn start(config: &Config) -> Result<()> {
     session::run(config, programs, backends)
 }
 
-/// Runs the hidden helper process of the built-in panes and the console, which restores the terminal on stdout if
-/// the launcher cannot. The launcher's socket is its stdin.
+/// Runs the terminal watchdog of the built-in panes and the console, a hidden mode of `chat-run`: a
+/// process that restores the terminal on stdout, with the escape sequences `leave`, if the launcher
+/// dies. Its stdin is a socket from the launcher.
 ///
 /// # Errors
-/// Stdin is not that socket, or stdout is not a terminal.
-pub fn keep_terminal(leave: &str) -> io::Result<()> {
-    panes::keep_terminal(leave)
+/// Stdin is not such a socket, or stdout is not a terminal.
+pub fn run_terminal_watchdog(leave: &str) -> io::Result<()> {
+    panes::run_terminal_watchdog(leave)
 }
 
-/// Lists the terminals: which are found, which one `auto` takes, and why the others do not work
-/// here.
+/// Lists all terminals on stdout: where each one was found, or why it does not work here, and which
+/// one `auto` takes.
 ///
 /// # Errors
 /// Writing to stdout failed.

@@ -23,7 +23,7 @@ use crate::launcher::display::tmux::TmuxPanes;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
 
-/// A display that was found, and can be tried.
+/// A kind of display that was found to be available, and can be tried.
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {
     Emulator(FoundEmulator),
@@ -41,7 +41,7 @@ impl Backend {
         }
     }
 
-    /// Whether the display can have larger text than the terminal.
+    /// Whether the launcher can set the font size of the display.
     pub(crate) fn sets_font_size(&self) -> bool {
         match self {
             Self::Emulator(found) => found.emulator.sets_font_size(),
@@ -53,7 +53,7 @@ impl Backend {
 /// The backends for `terminal`, best first; none for [`Terminal::None`].
 ///
 /// # Errors
-/// No backend works here: the reasons, and what to try.
+/// No backend works here. The error says why, and what to try.
 pub(crate) fn backends(terminal: Terminal) -> Result<Vec<Backend>> {
     match terminal {
         Terminal::Auto => automatic_backends(),
@@ -78,8 +78,8 @@ pub(crate) fn backends(terminal: Terminal) -> Result<Vec<Backend>> {
     }
 }
 
-/// Every emulator that works, then the built-in panes. Not tmux, which changes what all keys do, so
-/// that it has to be asked for.
+/// Every emulator that works here, then the built-in panes. tmux is used only if the user asks for
+/// it, since it has key bindings of its own.
 fn automatic_backends() -> Result<Vec<Backend>> {
     match (find::find_all(), panes::check()) {
         (Err(no_windows), Err(no_panes)) => {
@@ -99,8 +99,8 @@ fn automatic_backends() -> Result<Vec<Backend>> {
     }
 }
 
-/// Lists all displays for the user: the program that was found, or why the display does not work
-/// here.
+/// Lists all displays for the user. Each has a row with the program that was found, or the reason
+/// why the display does not work here.
 pub(crate) fn list() -> String {
     const AUTO: &str = "  (auto takes this one)";
     let mut auto = AUTO;
@@ -125,7 +125,7 @@ pub(crate) fn list() -> String {
     list
 }
 
-/// A row of the list, with what was found or why not.
+/// A row of the list: the program that was found, or the reason why the display does not work.
 fn row(name: &str, found: Result<String>, is_installed: bool) -> String {
     match found {
         Ok(found) => format!("{name:<20}{found}\n"),
@@ -141,14 +141,15 @@ pub(crate) enum Display {
     Panes(Panes),
 }
 
-/// The way in which a client was started.
+/// The result of starting a client.
 pub(crate) enum Opened {
-    /// By a process that opens its window. The client's hello tells when the window is there.
+    /// A process that opens a window for the client. The window is open once the client has said
+    /// hello.
     Window(ChildProcess),
-    /// In a pane of tmux, which no process of ours shows; with a note for the user if the pane is
-    /// in another tmux window than the last one.
+    /// The client is in a pane of tmux, which is not one of the session's processes. Contains a
+    /// note for the user if the pane is in another tmux window than the previous client's.
     TmuxPane(Option<String>),
-    /// In a built-in pane, which shows the client as soon as it runs.
+    /// The client itself, in a built-in pane, which is visible at once.
     Pane(ChildProcess),
 }
 
@@ -161,7 +162,7 @@ impl Display {
         }
     }
 
-    /// Starts a client. `on_end` is called when the process that shows it ends.
+    /// Starts a client. `on_end` is called when the process that shows the client ends.
     ///
     /// # Errors
     /// A program cannot be started, or there is no memory, terminal or thread for it.
@@ -177,18 +178,20 @@ impl Display {
         }
     }
 
-    /// The place on the screen of a window, by its number from 1. Only emulators have one.
+    /// The place on the screen of the window with this number, counted from 1. Only windows of
+    /// emulators have places.
     pub(crate) fn place(&self, number: usize) -> Option<Place> {
         self.emulator()?.place(number)
     }
 
-    /// Whether to try again after a process ended with this status and without a window.
+    /// Whether to try again after a process ended with this status and did not open a window.
     pub(crate) fn is_worth_retrying(&self, status: ExitStatus) -> bool {
         self.emulator()
             .is_some_and(|windows| windows.is_worth_retrying(status))
     }
 
-    /// Whether another process may still open the window after one ended with this status.
+    /// Whether another process may still open the window after the emulator's process ended with
+    /// this status.
     pub(crate) fn may_open_elsewhere(&self, status: ExitStatus) -> bool {
         self.emulator()
             .is_some_and(|windows| windows.may_open_elsewhere(status))

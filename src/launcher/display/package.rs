@@ -1,18 +1,18 @@
-//! How to install a program that is missing.
+//! Advice on installing a missing program.
 
-/// The package that a program is in.
+/// The package that contains a program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Package {
-    /// A package of this name in every distribution so far.
+    /// The package has this name in all distributions that have been checked.
     Common(&'static str),
-    /// The same, but only in newer distributions; Debian 12 does not have it.
+    /// Like [`Package::Common`], but only newer distributions have the package; Debian 12 does not.
     Newer(&'static str),
-    /// A package that this project provides, and few distributions have.
+    /// The project of this name provides the package, and few distributions do.
     Project(&'static str),
 }
 
 impl Package {
-    /// How to install the package, with the package manager that is found.
+    /// Tells the user how to install the package with the package manager of this system.
     pub(crate) fn advice(self) -> String {
         const MANAGERS: [(&str, &str); 5] = [
             ("apt-get", "apt-get install"),
@@ -24,7 +24,7 @@ impl Package {
         let package = match self {
             Self::Common(package) => package,
             Self::Newer(package) => return format!("newer distributions have a package {package}"),
-            Self::Project(project) => return format!("the {project} project has packages"),
+            Self::Project(project) => return format!("the {project} project provides packages"),
         };
         MANAGERS
             .iter()

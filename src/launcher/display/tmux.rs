@@ -1,6 +1,6 @@
-//! Panes of the tmux that the launcher runs in.
+//! Panes in the tmux session that the launcher runs in.
 //!
-//! The `tmux` program is called directly: a wrapper crate would send the same strings.
+//! The program `tmux` is run directly: a wrapper crate would pass it the same arguments.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -20,15 +20,15 @@ use crate::protocol::text;
 
 pub(crate) const NAME: &str = "tmux";
 
-/// Columns and rows that a pane needs to be usable. If a new pane would be smaller, it gets a new
-/// window.
+/// Minimum columns and rows of a pane. If a tmux window has too little space for one more pane, the
+/// pane gets a new tmux window.
 const MIN_SIZE: (u32, u32) = (30, 6);
 
-/// Reads environment variables from a file, and executes the client. In a tmux option they would
-/// show in `ps`.
+/// A shell script that reads environment variables from the file `$0`, and then executes the client
+/// `$@`. If the variables were arguments of tmux, `ps` would show them.
 const SCRIPT: &str = r#". "$0"; exec "$@""#;
 
-/// Whether this process runs in a tmux.
+/// Whether this process runs inside tmux.
 pub(crate) fn is_inside() -> bool {
     env::var_os("TMUX").is_some_and(|value| !value.is_empty())
 }
@@ -40,7 +40,7 @@ pub(crate) fn is_installed() -> bool {
 /// Finds the program `tmux`, if panes can be opened here.
 ///
 /// # Errors
-/// It is not installed, or this process does not run in a tmux: with what to try.
+/// tmux is not installed, or this process does not run inside it. The error says what to try.
 pub(crate) fn find() -> Result<PathBuf> {
     let Ok(program) = which::which(NAME) else {
         bail!(
@@ -50,19 +50,20 @@ pub(crate) fn find() -> Result<PathBuf> {
     };
     if !is_inside() {
         bail!(
-            "{NAME} needs a tmux around this terminal, and there is none; type `tmux new-session` \
-             before the command, as in `tmux new-session chat-run -t tmux`"
+            "{NAME} works only if this terminal is inside tmux; type `tmux new-session` before the \
+             command, as in `tmux new-session chat-run -t tmux`"
         );
     }
     Ok(program)
 }
 
-/// Panes of the user's tmux, in windows of their own.
+/// Panes of the user's tmux, in tmux windows that have nothing but clients.
 pub(crate) struct TmuxPanes {
     program: PathBuf,
-    /// The tmux window with the last pane.
+    /// The tmux window with the most recent pane.
     window: Option<String>,
-    /// The environments of the clients, which they read when they start.
+    /// Files with the environment variables of the clients, which [`SCRIPT`] reads when a client
+    /// starts.
     environments: Vec<Scratch>,
 }
 
@@ -76,9 +77,9 @@ impl TmuxPanes {
         }
     }
 
-    /// Opens a pane with the client: in the tmux window of the last pane, or in a new window if
-    /// that one has no space left. Returns a note for the user about a new window. The pane closes
-    /// when the client ends.
+    /// Opens a pane for the client: in the tmux window of the most recent pane, or in a new one if
+    /// that has no space left. Returns a note for the user if the tmux window is new. The pane
+    /// closes when the client ends.
     ///
     /// # Errors
     /// `tmux` cannot be started, or reports an error.
@@ -90,7 +91,7 @@ impl TmuxPanes {
         let last_window = self.window.as_deref();
         let mut command = match last_window.filter(|window| self.has_space(window)) {
             Some(window) => {
-                // The new pane comes after the last one.
+                // The last pane is split, so that the new one comes after it.
                 target = format!("{window}.{{bottom-right}}");
                 vec!["split-window", "-t", &target]
             }
@@ -120,8 +121,8 @@ impl TmuxPanes {
         Ok(note)
     }
 
-    /// Tells the user how to get to the tmux window with this index, if its keys are the default
-    /// ones.
+    /// Tells the user how to get to the tmux window with this index, assuming tmux's default key
+    /// bindings.
     fn directions(&self, index: &str) -> String {
         let prefix = self.run(["show-options", "-gv", "prefix"]);
         let prefix = prefix.unwrap_or_default();
@@ -129,9 +130,9 @@ impl TmuxPanes {
             Some(key) => format!("Ctrl+{}", key.to_uppercase()),
             None => prefix,
         };
-        // Windows above 9 have no key, but are in the list of windows.
+        // A window above 9 has no key of its own, but `w` lists all windows.
         let key = if index.len() == 1 { index } else { "w" };
-        format!("the clients are in tmux's window {index}, \"chat\": {prefix} {key}")
+        format!("the clients are in tmux window {index}, \"chat\": press {prefix} {key}")
     }
 
     /// Whether the tmux window still exists and has space for one more pane.
@@ -144,11 +145,12 @@ impl TmuxPanes {
             return false;
         };
         let (columns, rows) = tiles(panes + 1);
-        // A column separates panes, and each pane has a title row.
+        // A column separates panes side by side, and each pane has a title row.
         (width + 1) / columns > MIN_SIZE.0 && height / rows > MIN_SIZE.1
     }
 
-    /// Runs a tmux command and returns its output. Ctrl+C in the terminal does not reach it.
+    /// Runs a tmux command and returns its output. The command is in a process group of its own, so
+    /// that Ctrl+C in the terminal does not reach it.
     fn run(&self, arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> io::Result<String> {
         let output = Command::new(&self.program)
             .args(arguments)
@@ -163,7 +165,8 @@ impl TmuxPanes {
     }
 }
 
-/// Columns and rows of tmux's layout `tiled`, which adds a row before a column.
+/// The number of columns and rows in tmux's layout `tiled`, which adds a row before it adds a
+/// column.
 fn tiles(panes: u32) -> (u32, u32) {
     let (mut columns, mut rows) = (1, 1);
     while columns * rows < panes {
@@ -175,7 +178,7 @@ fn tiles(panes: u32) -> (u32, u32) {
     (columns, rows)
 }
 
-/// Escapes an argument of the client for tmux, to which a semicolon at the end starts another tmux
+/// Escapes an argument of the client for tmux. A semicolon at the end would start another tmux
 /// command.
 fn escape(argument: &OsStr) -> OsString {
     let bytes = argument.as_bytes();
@@ -183,7 +186,7 @@ fn escape(argument: &OsStr) -> OsString {
     OsString::from_vec(escaped.unwrap_or_else(|| bytes.to_vec()))
 }
 
-/// A shell script that sets these variables.
+/// A shell script that exports these variables.
 fn exports(environment: &[(&str, OsString)]) -> Vec<u8> {
     let mut script = Vec::new();
     for (name, value) in environment {
@@ -199,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tiles_are_as_many_as_tmux_makes() {
+    fn tiles_match_the_tiled_layout_of_tmux() {
         let expected = [(1, 1), (1, 2), (2, 2), (2, 2), (2, 3), (2, 3), (3, 3)];
         for (panes, tiling) in (1..).zip(expected) {
             assert_eq!(tiles(panes), tiling, "{panes}");
@@ -207,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_semicolon_reaches_the_program_and_not_tmux() {
+    fn a_semicolon_at_the_end_reaches_the_program() {
         for (argument, escaped) in [
             ("a;", r"a\;"),
             (";", r"\;"),

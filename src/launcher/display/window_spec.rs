@@ -1,19 +1,19 @@
-//! A client's window, as the session asks for it.
+//! The session's description of a client's window, which a display opens.
 
 use std::ffi::OsString;
 
 use crate::launcher::display::emulator::geometry::Place;
 use crate::protocol::name::Name;
 
-/// A client's window.
+/// The description of a client's window.
 #[derive(Debug)]
 pub(crate) struct WindowSpec {
-    /// The window's ID. A session never uses one twice, so a window that replaces one that failed
-    /// to open has another ID with the same number.
+    /// The window's ID, which the session never reuses: if a window fails to open, the window that
+    /// replaces it has the same number but another ID.
     pub(crate) id: usize,
     /// The number in the title, from 1.
     pub(crate) number: usize,
-    /// The name that the client logs in with, unless it asks.
+    /// The name that the client logs in with; none if the client asks the user.
     pub(crate) name: Option<Name>,
     /// The place on the screen, if it is known.
     pub(crate) place: Option<Place>,
@@ -26,8 +26,8 @@ pub(crate) struct WindowSpec {
 }
 
 impl WindowSpec {
-    /// `chat 1 - ala`. Not every emulator can show more than ASCII in a title, so any other name is
-    /// left out.
+    /// The title, such as `chat 1 - ala`. A name that is not ASCII is left out, since not every
+    /// emulator can show it.
     pub(crate) fn title(&self) -> String {
         match &self.name {
             Some(name) if name.as_str().is_ascii() => format!("chat {} - {name}", self.number),
@@ -35,7 +35,7 @@ impl WindowSpec {
         }
     }
 
-    /// `chat 1 · ala`: the title of a built-in pane, which can show any name.
+    /// The title of a built-in pane, such as `chat 1 · ala`. A pane can show any name.
     pub(crate) fn pane_title(&self) -> String {
         match &self.name {
             Some(name) => format!("chat {} · {name}", self.number),

@@ -112,7 +112,7 @@ fn a_killed_watchdog_is_reaped_and_the_session_goes_on() {
     let children = fs::read_to_string(children).unwrap();
     let watchdog = children.split_whitespace().find(|pid| {
         fs::read_to_string(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|arguments| arguments.contains("--keep-terminal"))
+            .is_ok_and(|arguments| arguments.contains("--terminal-watchdog"))
     });
     let watchdog: i32 = watchdog.unwrap().parse().unwrap();
     rustix::process::kill_process(Pid::from_raw(watchdog).unwrap(), Signal::KILL).unwrap();

@@ -474,7 +474,7 @@ fn a_terminal_that_cannot_show_panes_is_told_what_they_need() {
     assert_eq!(screen.end().exit_code(), 1);
     for reason in [
         "neither DISPLAY nor WAYLAND_DISPLAY is set; panes need",
-        "and TERM is `dumb`; set TERM to what it is; `-t none` starts",
+        "and TERM is `dumb`; set TERM to the type of this terminal; `-t none` starts",
     ] {
         screen.expect(reason);
     }

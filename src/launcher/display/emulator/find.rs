@@ -1,4 +1,4 @@
-//! The emulators that work here.
+//! Finds the emulators that work here.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::launcher::display::emulator::{EMULATORS, Emulator, Needs, Opens};
 
-/// The advice that works everywhere.
+/// Advice that applies whether or not windows can be opened.
 pub(crate) const NO_WINDOWS_ADVICE: &str =
     "`-t none` starts only the server, which you can join from other terminals";
 
@@ -23,7 +23,7 @@ pub(crate) struct FoundEmulator {
 /// All emulators that work here, best first.
 ///
 /// # Errors
-/// There is none: the reasons.
+/// No emulator works here. The error says why.
 pub(crate) fn find_all() -> Result<Vec<FoundEmulator>> {
     let mut found = Vec::new();
     let mut reasons = String::new();
@@ -51,7 +51,7 @@ impl Emulator {
     /// Checks whether the emulator can open windows here.
     ///
     /// # Errors
-    /// The program, or something that it needs, is missing: with what to try.
+    /// The program, or something that it needs, is missing. The error says what to try.
     pub(crate) fn find(&'static self) -> Result<FoundEmulator> {
         let name = self.program;
         let Ok(program) = which::which(name) else {
@@ -82,8 +82,8 @@ impl Emulator {
     /// Like [`Emulator::find`], for an emulator that was asked for by name.
     ///
     /// # Errors
-    /// As [`Emulator::find`]. Without a display no other emulator will do, so the advice is to do
-    /// without windows.
+    /// As [`Emulator::find`]. If there is no display, no other emulator would work either, so the
+    /// error suggests `-t none`.
     pub(crate) fn find_by_name(&'static self) -> Result<FoundEmulator> {
         self.find().map_err(|error| {
             if self.needs.has_display() {
@@ -96,7 +96,7 @@ impl Emulator {
 }
 
 impl Needs {
-    /// Whether there is a display of the kind that is needed.
+    /// Whether there is a display of the required kind.
     fn has_display(self) -> bool {
         let (x11, wayland) = (is_set("DISPLAY"), is_set("WAYLAND_DISPLAY"));
         match self {
@@ -106,7 +106,7 @@ impl Needs {
         }
     }
 
-    /// Describes what is missing.
+    /// Describes the missing requirement, if there is one.
     fn missing(self) -> Option<&'static str> {
         match (self.has_display(), self) {
             (true, Self::DisplayAndBus) => (!has_bus()).then_some(

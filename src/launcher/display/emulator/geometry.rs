@@ -1,5 +1,5 @@
-//! Places for windows on an X screen, side by side. Wayland lets no program choose a window's
-//! place.
+//! Places for windows side by side on an X11 screen. Wayland lets no program choose the position of
+//! its windows.
 
 use std::process::{Command, Stdio};
 
@@ -7,18 +7,17 @@ use std::process::{Command, Stdio};
 const MIN_COLUMNS: u32 = 50;
 /// Rows of text that a window needs to be usable.
 const MIN_ROWS: u32 = 6;
-/// A window's usual size, in columns and rows; a small screen has smaller windows.
-const USUAL: (u32, u32) = (80, 24);
+/// Preferred size of a window in columns and rows. On a small screen, windows are smaller.
+const PREFERRED: (u32, u32) = (80, 24);
 
-/// Approximate size in pixels of a window's decoration: both borders and a scrollbar, and the title
-/// bar with the lower border.
+/// Approximate width and height in pixels that the decoration adds to a window. The width covers
+/// both borders and a scrollbar, the height the title bar and the lower border.
 const DECORATION: (u32, u32) = (26, 44);
 
-/// Offset in pixels of a window from the previous one in the same place: slightly more than a title
-/// bar.
+/// Offset in pixels between successive windows that share a place: slightly more than a title bar.
 const STEP: u32 = 28;
-/// Number of windows at different offsets in one place. The offsets together are less than the
-/// height of the lowest window, so that no window covers one of the row above.
+/// Number of windows that share a place before the offsets repeat. The largest offset is less than
+/// the minimum height of a window, so no window completely covers one in the row above.
 const ROUNDS: u32 = 5;
 
 /// A size in pixels.
@@ -31,16 +30,16 @@ pub(crate) struct Size {
 /// A window's position and size on the screen, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// From the left edge of the screen to the decoration.
+    /// Distance from the left edge of the screen to the decoration.
     pub(crate) x: u32,
-    /// From the top edge of the screen to the decoration.
+    /// Distance from the top edge of the screen to the decoration.
     pub(crate) y: u32,
-    /// Without the decoration.
+    /// Size without the decoration.
     pub(crate) size: Size,
 }
 
 impl Place {
-    /// The size in columns and rows, of at least one each.
+    /// The size in columns and rows, at least one of each.
     pub(crate) fn cells(&self, cell: Size) -> (u32, u32) {
         (
             (self.size.width / cell.width).max(1),
@@ -49,14 +48,14 @@ impl Place {
     }
 }
 
-/// The place of the window at `index`: one of `places`, with an offset if they are all taken; none
-/// if `places` is empty.
+/// The place of the window at `index`: one of `places`. If there are more windows than places,
+/// windows share places at different offsets. Returns none if `places` is empty.
 pub(crate) fn place(places: &[Place], index: usize) -> Option<Place> {
     let first = places.get(index.checked_rem(places.len())?)?;
     let round = u32::try_from(index / places.len()).unwrap_or(u32::MAX);
     let shift = round % ROUNDS * STEP;
-    // Upwards, so that the prompts in the bottom lines all show. At the top of the screen, to the
-    // right instead, and narrower.
+    // Windows are shifted up, so that the prompt in the bottom line of each stays visible. At the
+    // top of the screen, they are shifted to the right instead, and made narrower.
     let up = shift.min(first.y);
     let aside = shift - up;
     Some(Place {
@@ -69,7 +68,7 @@ pub(crate) fn place(places: &[Place], index: usize) -> Option<Place> {
     })
 }
 
-/// The cell size of the usual monospace fonts (DejaVu, Noto), at 96 pixels per inch.
+/// The size of a character cell in common monospace fonts (DejaVu, Noto) at 96 pixels per inch.
 pub(crate) fn cell(points: f32) -> Size {
     let pixels = points * 96.0 / 72.0;
     Size {
@@ -79,26 +78,26 @@ pub(crate) fn cell(points: f32) -> Size {
 }
 
 /// Places for `count` windows. They fill the screen from the bottom up, since the terminal with the
-/// log is usually near the top.
+/// server's log is usually near the top.
 pub(crate) fn tile(screen: Size, cell: Size, count: usize) -> Vec<Place> {
     let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
     let readable = screen.width / (MIN_COLUMNS * cell.width + DECORATION.0);
     let mut columns = readable.clamp(1, count);
-    // A narrow window is better than one too low for a prompt.
-    let lowest = MIN_ROWS * cell.height + DECORATION.1;
-    while columns < count && screen.height / count.div_ceil(columns) < lowest {
+    // A window that is too narrow is better than one that is too low for a prompt.
+    let min_height = MIN_ROWS * cell.height + DECORATION.1;
+    while columns < count && screen.height / count.div_ceil(columns) < min_height {
         columns += 1;
     }
     let rows = count.div_ceil(columns);
-    let usual = Size {
-        width: USUAL.0 * cell.width + DECORATION.0,
-        height: USUAL.1 * cell.height + DECORATION.1,
+    let preferred = Size {
+        width: PREFERRED.0 * cell.width + DECORATION.0,
+        height: PREFERRED.1 * cell.height + DECORATION.1,
     };
-    // The upper third is left to the log, unless the windows would be too low.
-    let lower = (screen.height * 2 / 3 / rows).max(lowest);
+    // The upper third of the screen is left to the log, unless the windows would be too low.
+    let lower = (screen.height * 2 / 3 / rows).max(min_height);
     let slot = Size {
-        width: (screen.width / columns).min(usual.width),
-        height: (screen.height / rows).min(lower).min(usual.height),
+        width: (screen.width / columns).min(preferred.width),
+        height: (screen.height / rows).min(lower).min(preferred.height),
     };
     (0..count)
         .map(|index| Place {
@@ -114,7 +113,8 @@ pub(crate) fn tile(screen: Size, cell: Size, count: usize) -> Vec<Place> {
         .collect()
 }
 
-/// The size of the X screen, or the primary monitor of several, if xrandr or xdpyinfo is installed.
+/// The size of the X11 screen, or of the primary monitor if there are several. None if neither
+/// xrandr nor xdpyinfo is installed.
 pub(crate) fn screen() -> Option<Size> {
     std::env::var_os("DISPLAY")?;
     output_of("xrandr", &["--current"])
@@ -132,7 +132,7 @@ fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
     String::from_utf8(output.stdout).ok()
 }
 
-/// `eDP-1 connected primary 1920x1080+0+0 (normal …`
+/// Parses a line such as `eDP-1 connected primary 1920x1080+0+0 (normal …`.
 fn parse_xrandr(text: &str) -> Option<Size> {
     let connected = || text.lines().filter(|line| line.contains(" connected "));
     connected()
@@ -144,7 +144,7 @@ fn parse_xrandr(text: &str) -> Option<Size> {
         })
 }
 
-/// `  dimensions:    1600x1000 pixels (…`
+/// Parses a line such as `  dimensions:    1600x1000 pixels (…`.
 fn parse_xdpyinfo(text: &str) -> Option<Size> {
     let line = text.lines().find(|line| line.contains("dimensions:"))?;
     line.split_whitespace().find_map(parse_size)

@@ -1,8 +1,8 @@
-//! Terminal emulators: a table with a row for each.
+//! Terminal emulators: a table with a row for each of them.
 //!
-//! No crate knows the emulators' options, and each emulator has its own for a title, a size, a
-//! place and a font. Most also have to be told not to hand the window to an emulator that is
-//! running already: its windows would outlive the session, and have the wrong environment.
+//! No crate knows the options of the emulators, which differ in how to set a title, size, position
+//! and font. Most emulators must also be told not to pass the window to an instance that is already
+//! running: the window would outlive the session, and have the wrong environment.
 
 pub(crate) mod find;
 pub(crate) mod geometry;
@@ -17,7 +17,7 @@ use crate::launcher::display::package::Package;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::os::Scratch;
 
-/// The font size in points: usual, and for a projector.
+/// Font sizes in points: normal, and large for a projector.
 const FONT_POINTS: (f32, f32) = (11.0, 18.0);
 
 /// A row of the table.
@@ -30,7 +30,7 @@ pub(crate) struct Emulator {
     opens: Opens,
 }
 
-/// What an emulator needs besides its program.
+/// Requirements of an emulator besides its program.
 #[derive(Clone, Copy, Debug)]
 enum Needs {
     /// X11 or Wayland.
@@ -41,29 +41,29 @@ enum Needs {
     Wayland,
 }
 
-/// Makes the emulator's arguments, up to where the client's command begins.
+/// Makes the emulator's arguments, which precede the client's command.
 type Arguments = fn(&WindowSpec, &Isolation) -> Vec<OsString>;
 
 /// The process that opens the window.
 #[derive(Debug)]
 enum Opens {
-    /// The program itself, which ends with its window.
+    /// The program itself, which exits when the window closes.
     Itself(Arguments),
-    /// A helper that owns all windows; the program only sends it a message, and ends with its
-    /// window.
+    /// A helper that owns all windows. The program only sends it a message, and exits when the
+    /// window closes.
     ThroughHelper(Helper, Arguments),
-    /// Possibly another process: the program may end before its window opens.
+    /// Possibly another process: the program may exit before the window opens.
     MaybeElsewhere(Arguments),
 }
 
-/// A process that owns the session's windows and no others, so that they all end with it.
+/// A process that owns the session's windows and no others, so that they all close when it ends.
 ///
-/// The program gnome-terminal is only a stub: windows belong to gnome-terminal-server, which is no
-/// descendant of the launcher, and outlive a stub that is killed. A server with an app ID of its
-/// own closes all its windows on SIGTERM (tried with 3.46).
+/// The program gnome-terminal is only a stub: its window belongs to gnome-terminal-server, which is
+/// not a descendant of the launcher, and stays open if the stub is killed. A gnome-terminal-server
+/// that is started with an app ID of its own closes all its windows on SIGTERM (tested with 3.46).
 #[derive(Debug)]
 struct Helper {
-    /// The paths that distributions have it at.
+    /// The paths at which distributions install the helper.
     paths: &'static [&'static str],
     arguments: fn(app_id: &str) -> Vec<OsString>,
     /// A shell script that waits until the helper with app ID `$0` is ready, and then executes
@@ -75,7 +75,7 @@ struct Helper {
 struct Isolation {
     /// The name of the helper on the session bus.
     app_id: String,
-    /// terminator's settings.
+    /// terminator's configuration file.
     terminator_config: Scratch,
 }
 
@@ -89,8 +89,8 @@ impl Isolation {
 }
 
 impl Emulator {
-    /// Whether the table has an option for the font size. Debian's x-terminal-emulator, which can
-    /// be any emulator, has none.
+    /// Whether the launcher can set the font size. It cannot for Debian's x-terminal-emulator,
+    /// which may be any emulator.
     pub(crate) fn sets_font_size(&self) -> bool {
         match self.opens {
             Opens::Itself(_) | Opens::ThroughHelper(..) => true,
@@ -101,7 +101,7 @@ impl Emulator {
 
 /// Arguments that describe a window.
 impl WindowSpec {
-    /// The arguments if text is to be large, with the font size in place of `{}`.
+    /// `arguments` with `{}` replaced by the large font size; empty if the text is not to be large.
     fn if_big(&self, arguments: &[&str]) -> Vec<OsString> {
         let points = FONT_POINTS.1.to_string();
         let arguments = arguments
@@ -110,25 +110,25 @@ impl WindowSpec {
         arguments.filter(|_| self.big).collect()
     }
 
-    /// Columns and rows.
+    /// The size in columns and rows, if the place is known.
     fn cells(&self) -> Option<(u32, u32)> {
         let cell = geometry::cell(font_points(self.big));
         Some(self.place?.cells(cell))
     }
 
-    /// `80x24`: columns and rows.
+    /// Columns and rows, such as `80x24`.
     fn cell_size(&self) -> Option<String> {
         let (columns, rows) = self.cells()?;
         Some(format!("{columns}x{rows}"))
     }
 
-    /// `80x24+0+100`: columns, rows, and the position in pixels.
+    /// Columns, rows, and the position in pixels, such as `80x24+0+100`.
     fn cell_geometry(&self) -> Option<String> {
         let Place { x, y, .. } = self.place?;
         Some(format!("{}+{x}+{y}", self.cell_size()?))
     }
 
-    /// `800x600+0+100`: size and position in pixels.
+    /// Size and position in pixels, such as `800x600+0+100`.
     fn pixel_geometry(&self) -> Option<String> {
         let Place { x, y, size } = self.place?;
         Some(format!("{}x{}+{x}+{y}", size.width, size.height))
@@ -154,9 +154,10 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
                     "/usr/lib/gnome-terminal-server",
                 ],
                 arguments: |app| vec!["--app-id".into(), app.into()],
-                // A gnome-terminal that starts before its helper is ready ends with an error and
-                // exit code 0, or may leave an empty window. gdbus comes with GLib; if a
-                // distribution packages it separately, retries do.
+                // A gnome-terminal that starts before its helper is ready reports an error but
+                // exits with 0, or leaves an empty window. gdbus comes with GLib. If a distribution
+                // packages it separately and it is not installed, the launcher's retries are
+                // enough.
                 when_ready: r#"
                 if command -v gdbus >/dev/null; then
                     gdbus wait --session --timeout 10 "$0" || exit
@@ -180,7 +181,7 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
         program: "terminator",
         package: Package::Common("terminator"),
         needs: Needs::Display,
-        // Without -u the first terminator would open all windows, in its own process and
+        // Without -u, the first terminator would open all windows in its own process, with its own
         // environment.
         opens: Opens::Itself(|window, isolation| {
             [
@@ -197,7 +198,7 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
         program: "xterm",
         package: Package::Common("xterm"),
         needs: Needs::X11,
-        // Without -fa xterm's font lacks the letters of many European languages.
+        // Without -fa, xterm uses a font that lacks letters of many European languages.
         opens: Opens::Itself(|window, _| {
             let points = font_points(window.big).to_string();
             [
@@ -214,11 +215,11 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
         program: "konsole",
         package: Package::Common("konsole"),
         needs: Needs::Display,
-        // Without --separate a running konsole would open the window. The menu stays: hiding it
-        // here would hide it in all later windows of the user.
+        // Without --separate, a running konsole would open the window. The menu bar stays: hiding
+        // it would also hide it in all windows that the user opens later.
         opens: Opens::Itself(|window, _| {
             [
-                // The client sets the title.
+                // `%w` is the title that the client sets.
                 words(&["--separate", "-p", "tabtitle=%w"]),
                 window.if_big(&["-p", "Font=Monospace,{}"]),
                 option("--geometry", window.pixel_geometry()),
@@ -232,7 +233,7 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
         program: "xfce4-terminal",
         package: Package::Common("xfce4-terminal"),
         needs: Needs::Display,
-        // Without --disable-server a running xfce4-terminal would open the window.
+        // Without --disable-server, a running xfce4-terminal would open the window.
         opens: Opens::Itself(|window, _| {
             [
                 words(&["--disable-server", "--hide-menubar", "--hide-toolbar"]),
@@ -249,8 +250,9 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
         program: "kitty",
         package: Package::Common("kitty"),
         needs: Needs::Display,
-        // Not every version has an option for the position. A --title would override the client's.
-        // Without the first option, closing the window asks for confirmation.
+        // Not every version has an option for the position. A --title would override the title that
+        // the client sets. Without confirm_os_window_close=0, kitty asks for confirmation before it
+        // closes a window.
         opens: Opens::Itself(|window, _| {
             let size = window.cells().map_or_else(Vec::new, |(columns, rows)| {
                 let width = format!("initial_window_width={columns}c");
@@ -292,13 +294,13 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
             .concat()
         }),
     },
-    // The next three rows follow the documentation; they have not been tried.
+    // The rows of ptyxis, wezterm and foot follow their documentation; they have not been tried.
     Emulator {
         choice: Terminal::Ptyxis,
         program: "ptyxis",
         package: Package::Newer("ptyxis"),
         needs: Needs::DisplayAndBus,
-        // Without --standalone a running ptyxis would open the window. There is no option for the
+        // Without --standalone, a running ptyxis would open the window. There is no option for the
         // size or position.
         opens: Opens::Itself(|window, _| {
             words(&[
@@ -315,7 +317,7 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
         program: "wezterm",
         package: Package::Project("WezTerm"),
         needs: Needs::Display,
-        // Without --always-new-process a running wezterm would open the window. There is no option
+        // Without --always-new-process, a running wezterm would open the window. There is no option
         // for the title.
         opens: Opens::Itself(|window, _| {
             let (cells, place) = (window.cells(), window.place);
@@ -356,16 +358,17 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
     Emulator {
         choice: Terminal::XTerminalEmulator,
         program: "x-terminal-emulator",
-        // Any emulator's package provides this name.
+        // The package of any emulator provides this name.
         package: Package::Common("xterm"),
         needs: Needs::Display,
-        // Debian Policy, 11.8.3, requires these options and no others.
+        // Debian Policy, section 11.8.3, requires emulators to have these options, and no others.
         opens: Opens::MaybeElsewhere(|window, _| words(&["-T", &window.title(), "-e"])),
     },
 ];
 
-/// terminator's settings. The user's own might keep a window after its program has ended, and show
-/// a red bar. By default terminator dims unfocused windows, which would be all but one.
+/// terminator's configuration. The user's own configuration might keep a window open after its
+/// program has ended, with a red bar. inactive_color_offset turns off the dimming of unfocused
+/// windows, which would otherwise affect all windows but one.
 fn terminator_config(big: bool) -> String {
     let font = if big {
         let points = FONT_POINTS.1;
@@ -383,7 +386,7 @@ fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
-/// An option with its value; nothing without a value.
+/// An option and its value as two arguments; empty if there is no value.
 fn option(name: &str, value: Option<String>) -> Vec<OsString> {
     value.map_or_else(Vec::new, |value| words(&[name, &value]))
 }
@@ -393,7 +396,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_ends_where_the_client_command_begins() {
+    fn every_row_ends_with_the_option_that_introduces_a_command() {
         let window = WindowSpec {
             id: 1,
             number: 1,

@@ -1,4 +1,4 @@
-//! Windows of a terminal emulator.
+//! Opens windows of a terminal emulator.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,7 +12,7 @@ use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::locale;
 use crate::launcher::process::ChildProcess;
 
-/// Windows of one emulator.
+/// The windows of one emulator.
 pub(crate) struct EmulatorWindows {
     found: FoundEmulator,
     isolation: Isolation,
@@ -42,13 +42,14 @@ impl EmulatorWindows {
         self.found.emulator.program
     }
 
-    /// The place of a window, by its number from 1; none if the size of the screen is not known.
+    /// The place of the window with this number, counted from 1; none if the size of the screen is
+    /// not known.
     pub(crate) fn place(&self, number: usize) -> Option<Place> {
         geometry::place(&self.places, number - 1)
     }
 
     /// Starts a process that opens a window with the client in it. `on_end` is called when that
-    /// process ends, and when the helper does.
+    /// process ends, and also when the helper ends.
     ///
     /// # Errors
     /// The program or a thread cannot be started, or no temporary file can be made.
@@ -74,8 +75,8 @@ impl EmulatorWindows {
         start(program, &arguments, window, &window.title(), on_end)
     }
 
-    /// Starts the helper of an emulator that has one, unless it is running. It may end when its
-    /// last window closes.
+    /// Starts the emulator's helper, unless it has none or the helper is already running. A helper
+    /// may end when its last window closes, so a later window may need a new one.
     fn start_helper(
         &mut self,
         window: &WindowSpec,
@@ -98,13 +99,15 @@ impl EmulatorWindows {
         Ok(())
     }
 
-    /// Whether to try again after a process ended with this status and without a window: its helper
-    /// was not ready yet, or just ending, which it only reports on stderr.
+    /// Whether to try again after a process ended with this status and did not open a window. If
+    /// the helper was not ready yet or was just ending, the process reports that only on stderr and
+    /// exits with 0.
     pub(crate) fn is_worth_retrying(&self, status: ExitStatus) -> bool {
         self.helper.is_some() && status.success()
     }
 
-    /// Whether another process may still open the window after one ended with this status.
+    /// Whether another process may still open the window after the emulator's process ended with
+    /// this status.
     pub(crate) fn may_open_elsewhere(&self, status: ExitStatus) -> bool {
         match &self.found.emulator.opens {
             Opens::Itself(_) | Opens::ThroughHelper(..) => false,
@@ -130,8 +133,8 @@ impl EmulatorWindows {
     }
 }
 
-/// Starts a program with the environment that the client of `window` needs. Emulators print
-/// warnings that matter only if no window opens, so stderr is captured.
+/// Starts a program with the environment that the client of `window` needs. stderr is captured,
+/// since emulators print warnings that matter only if no window opens.
 fn start(
     program: &Path,
     arguments: &[OsString],

@@ -1,4 +1,4 @@
-//! Drawing of a frame: panes with their titles, the status line, and the list of keys.
+//! Draws a frame: panes with their titles, the status line, and the list of keys.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -13,14 +13,15 @@ use crate::launcher::display::panes::pane::Pane;
 use crate::launcher::display::panes::state::{PanesState, SERVER, TerminalFeatures};
 use crate::tty::wrap;
 
-/// Columns from which on a scrolled pane tells in words how to get back to its last line.
+/// Minimum columns of a pane for the long form of the note that says how to get back to the last
+/// line.
 const WIDE: u16 = 60;
 
-/// Color of the focused pane, readable on dark and light backgrounds.
+/// Color of the focused pane's border, readable on dark and light backgrounds.
 const ACCENT: Color = Color::Indexed(33);
 
-/// Frame for a locale that has only ASCII.
-const ASCII: border::Set = border::Set {
+/// Border for a locale that has only ASCII.
+const ASCII_BORDER: border::Set = border::Set {
     top_left: "+",
     top_right: "+",
     bottom_left: "+",
@@ -31,8 +32,8 @@ const ASCII: border::Set = border::Set {
     horizontal_bottom: "-",
 };
 
-/// Frame of the focused pane for a locale that has only ASCII.
-const ASCII_FOCUSED: border::Set = border::Set {
+/// Border of the focused pane for a locale that has only ASCII.
+const ASCII_FOCUSED_BORDER: border::Set = border::Set {
     top_left: "#",
     top_right: "#",
     bottom_left: "#",
@@ -44,7 +45,7 @@ const ASCII_FOCUSED: border::Set = border::Set {
 };
 
 impl TerminalFeatures {
-    /// Replaces the symbols of the panes if the terminal can only show ASCII.
+    /// Replaces the symbols that the panes use if the terminal can show only ASCII.
     fn text(self, text: &str) -> String {
         if self.has_unicode {
             return text.to_owned();
@@ -57,18 +58,18 @@ impl TerminalFeatures {
         plain
     }
 
-    fn frame(self, is_focused: bool) -> border::Set<'static> {
+    fn border(self, is_focused: bool) -> border::Set<'static> {
         match (self.has_unicode, is_focused) {
             (true, true) => border::THICK,
             (true, false) => border::ROUNDED,
-            (false, true) => ASCII_FOCUSED,
-            (false, false) => ASCII,
+            (false, true) => ASCII_FOCUSED_BORDER,
+            (false, false) => ASCII_BORDER,
         }
     }
 }
 
-/// Draws a frame, and returns the position of the cursor if it is visible. Every pane must have the
-/// size of its tile.
+/// Draws a frame, and returns the position of the cursor if it is visible. Every visible pane must
+/// already have the size of its tile.
 pub(crate) fn draw(state: &mut PanesState, buffer: &mut Buffer) -> Option<Position> {
     let (area, status) = layout::split(*buffer.area());
     let tiles = state.tiles(area);
@@ -96,7 +97,7 @@ fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Posi
     let features = state.features;
     let is_focused = tile.pane == state.focus;
     let pane = state.panes.get(tile.pane)?;
-    let inside = layout::inside_frame(tile.area);
+    let inside = layout::inside_border(tile.area);
     let mut content = pane.lock();
     if inside != tile.area {
         let style = if is_focused {
@@ -104,7 +105,7 @@ fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Posi
         } else {
             Style::new().add_modifier(Modifier::DIM)
         };
-        let mark = match (is_focused, content.is_calling) {
+        let mark = match (is_focused, content.has_bell_mark) {
             (true, _) => "▶ ",
             (false, true) => "! ",
             (false, false) => "",
@@ -115,18 +116,18 @@ fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Posi
             (_, WIDE..) => format!(" ↑ {scrolled} · End: last line "),
             (_, _) => format!(" ↑ {scrolled} · End "),
         };
-        // The corners, and a space at each end of the title.
+        // The two corners, and a space at each end of the title.
         let taken = 4 + wrap::width(mark) + wrap::width(&note);
         let space = usize::from(tile.area.width).saturating_sub(taken);
         let title = shortened(pane.titles(&content), space);
         let title = features.text(&format!(" {mark}{title} "));
-        // Only the frame is dimmed, so that the title stays readable.
+        // Only the border is dimmed, so that the title stays readable.
         let mut title_style = style.remove_modifier(Modifier::DIM);
-        if content.is_calling {
+        if content.has_bell_mark {
             title_style = title_style.fg(Color::Yellow).add_modifier(Modifier::BOLD);
         }
         let mut block = Block::bordered()
-            .border_set(features.frame(is_focused))
+            .border_set(features.border(is_focused))
             .border_style(style)
             .title(Span::styled(title, title_style));
         if !note.is_empty() {
@@ -134,7 +135,7 @@ fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Posi
             block = block.title(Line::styled(note, title_style).right_aligned());
         }
         if pane.rejects_input() {
-            let note = " does not read: keys are ignored ";
+            let note = " not reading: keys are ignored ";
             block = block.title_bottom(Span::styled(note, title_style));
         }
         block.render(tile.area, buffer);
@@ -148,8 +149,8 @@ fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Posi
     }
 }
 
-/// The first of `titles`, which get shorter, that fits in `columns`; or the beginning of the last
-/// one.
+/// The first of `titles`, sorted from the longest to the shortest, that fits in `columns`. If none
+/// fits, the beginning of the last one.
 fn shortened(titles: Vec<String>, columns: usize) -> String {
     let fitting = titles.iter().find(|title| wrap::width(title) <= columns);
     if let Some(title) = fitting {
@@ -161,7 +162,7 @@ fn shortened(titles: Vec<String>, columns: usize) -> String {
     format!("{}…", &shortest[..start])
 }
 
-/// Draws the line that is typed in the server's pane, and returns the position of the cursor.
+/// Draws the input line of the server's pane, and returns the position of the cursor.
 fn draw_line(state: &PanesState, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     if area.is_empty() {
         return None;
@@ -182,13 +183,14 @@ fn draw_line(state: &PanesState, area: Rect, buffer: &mut Buffer) -> Option<Posi
     })
 }
 
-/// Draws the status line: as many keys as there is space for, and the panes that are hidden. The
-/// keys depend only on the width and on which panes are hidden, so that they do not change all the
-/// time.
+/// Draws the status line: as many keys as there is space for, and the hidden panes. The choice of
+/// keys depends on the width and on which panes are hidden, but not on the marks of the panes, so
+/// that it does not change with every message.
 fn draw_status(state: &PanesState, tiles: &[Tile], area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width);
     let (hidden, widest) = hidden(state, tiles, width / 3);
-    // From left to right. If there is no space, the key with the highest rank is left out first.
+    // Rank, key and effect, from left to right. If space is short, the key with the highest rank is
+    // left out first.
     let mut items = vec![
         (3, "Alt+1…9", "chat"),
         (5, "Alt+0", "server"),
@@ -221,19 +223,19 @@ fn draw_status(state: &PanesState, tiles: &[Tile], area: Rect, buffer: &mut Buff
     Line::raw(hidden).right_aligned().render(area, buffer);
 }
 
-/// The mark of a hidden pane: its bell rang, it has new lines, or neither.
+/// The mark of a hidden pane: `!` if its bell rang, `•` if it has new lines.
 fn mark(pane: &Pane) -> &'static str {
     let content = pane.lock();
-    match (content.is_calling, content.emulation.is_unseen()) {
+    match (content.has_bell_mark, content.emulation.has_unseen_lines()) {
         (true, _) => "!",
         (false, true) => "•",
         (false, false) => "",
     }
 }
 
-/// Describes the hidden panes: their numbers and marks, or how many they are if the numbers may
-/// need more than `space` columns. Returns the columns that the text needs at most with any marks
-/// as well.
+/// Describes the hidden panes: their numbers and marks, or only how many there are, if the numbers
+/// and marks could need more than `space` columns. Also returns the columns that the description
+/// needs if all panes have marks.
 fn hidden(state: &PanesState, tiles: &[Tile], space: usize) -> (String, usize) {
     let is_hidden = |pane: &usize| tiles.iter().all(|tile| tile.pane != *pane);
     let hidden: Vec<(usize, &str)> = (0..state.panes.len())
@@ -248,7 +250,7 @@ fn hidden(state: &PanesState, tiles: &[Tile], space: usize) -> (String, usize) {
         pane => pane.to_string(),
     };
     let names: Vec<String> = hidden.iter().map(|(pane, _)| name(*pane)).collect();
-    // Each has a space before it, and may have a mark after it.
+    // Each name has a space before it, and may have a mark after it.
     let widest = "more: ".len() + names.iter().map(|name| name.len() + 2).sum::<usize>();
     if widest <= space {
         let marked = names.iter().zip(&hidden);
@@ -294,7 +296,7 @@ fn draw_help(features: TerminalFeatures, area: Rect, buffer: &mut Buffer) {
     );
     Clear.render(area, buffer);
     let block = Block::bordered()
-        .border_set(features.frame(true))
+        .border_set(features.border(true))
         .border_style(Style::new().fg(ACCENT))
         .title(Line::styled(" keys ", Style::new().add_modifier(Modifier::BOLD)).centered())
         .title_bottom(

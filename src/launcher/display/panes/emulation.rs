@@ -1,28 +1,30 @@
-//! Emulation of a terminal: processes a client's output, and answers its queries.
+//! Emulates a terminal: processes a client's output, and answers its queries.
 //!
 //! # Why not `alacritty_terminal`?
 //!
-//! The backend is vt100, which neither rewraps lines after a resize nor answers queries, so this
-//! does both. `alacritty_terminal` 0.26 does both. A trial replaced vt100 and tui-term by it, and
-//! found (release build, x86-64 Linux, a screen of 80x24 unless stated):
+//! This module uses the crate vt100, which neither rewraps lines after a resize nor answers
+//! queries, and adds both. `alacritty_terminal` 0.26 has both. A trial that replaced vt100 and
+//! tui-term with it had these results (release build, x86-64 Linux, a screen of 80x24 unless
+//! stated):
 //!
-//! - When the screen grows, lines come back from the scrollback, and no option prevents that.
-//!   The client redraws the conversation after a resize, so lines were on the screen twice: of
-//!   20 messages, three, after growing from 60x20 to 60x40. When the screen gets narrower, the
-//!   top lines scroll out even if there is room below.
-//! - It replaces 306 lines of code by 211, but two crates by ten, among them a pseudo-terminal, an
-//!   event loop and a second version of signal-hook, and adds 134 KB (3.6 %) to `chat-run`.
+//! - When the screen grows, lines come back from the scrollback, and no option prevents that. The
+//!   client redraws the conversation after a resize, so these lines were on the screen twice: 3 of
+//!   20 messages, when the screen grew from 60x20 to 60x40. When the screen gets narrower, the top
+//!   lines scroll out even if there is space below.
+//! - It replaces 306 lines of this project's code with 211, but two crates with ten, including a
+//!   pseudo-terminal, an event loop and a second version of signal-hook. It adds 134 KB (3.6 %) to
+//!   `chat-run`.
 //! - Parsing 50 MB of colored chat lines takes 0.48 s of CPU time (vt100: 0.36 s).
-//! - Its memory has fewer bounds. A title of 1 MB that a program pushes 1,000 times (`CSI 22 t`)
-//!   takes 1 GB. The combining marks of a cell and the URIs of hyperlinks have no limit; vt100
-//!   keeps 22 bytes per cell and no hyperlinks.
-//! - It drops a title that is not UTF-8, ignores the extended cursor position query (`CSI ? 6 n`),
+//! - Its memory use has fewer limits. If a program pushes a title of 1 MB 1,000 times (`CSI 22 t`),
+//!   that takes 1 GB. The number of combining marks in a cell and the length of hyperlink URIs have
+//!   no limit; vt100 keeps 22 bytes per cell and no hyperlinks.
+//! - It drops titles that are not UTF-8, ignores the extended cursor position query (`CSI ? 6 n`),
 //!   and reports a VT102 without colors.
 //!
-//! In its favor: a resize with a full scrollback takes 0.1 ms (here: 18 ms), drawing takes 0.06 ms
-//! (0.1 ms), answers to DECRQM are true, a single row works, and `CSI 65535 @` takes less than
-//! 0.01 ms (vt100: 2.8 s). Only the program in a pane can send such sequences: the client escapes
-//! what members send.
+//! In its favor: `CSI 65535 @` takes less than 0.01 ms (vt100: 2.8 s), a resize with a full
+//! scrollback takes 0.1 ms (this module: 18 ms), drawing takes 0.06 ms (0.1 ms), answers to DECRQM
+//! are correct, and a screen may have a single row. Only the program in a pane can send such
+//! sequences: the client escapes what members send.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -30,22 +32,22 @@ use ratatui::widgets::Widget;
 use tui_term::vt100::{Callbacks, Cell, Color, Parser, Screen};
 use tui_term::widget::{Cursor, PseudoTerminal};
 
-/// Lines of scrollback. A line takes 32 bytes for each of its cells.
+/// Lines of scrollback in each pane. A line takes 32 bytes per cell.
 pub(crate) const SCROLLBACK: usize = 5000;
 
-/// The minimum columns and rows: a wide character needs two columns, and with a single row a
-/// wrapped line makes vt100 0.16 panic.
+/// Minimum columns and rows of a screen. A wide character needs two columns. With a single row,
+/// vt100 0.16 panics when a line wraps.
 const MIN_SIZE: (u16, u16) = (2, 2);
 
 pub(crate) struct Emulation {
-    parser: Parser<Requests>,
-    /// Whether lines were added since the last frame with this pane.
-    is_unseen: bool,
+    parser: Parser<TerminalRequests>,
+    /// Whether lines were added since the pane was last drawn.
+    has_unseen_lines: bool,
 }
 
-/// What a client requests of its terminal, besides output on the screen.
+/// A client's requests to its terminal, besides output on the screen.
 #[derive(Default)]
-struct Requests {
+struct TerminalRequests {
     /// Answers to queries, to be sent to the client.
     answers: Vec<u8>,
     title: Option<String>,
@@ -60,7 +62,7 @@ fn focus_report(has_focus: bool) -> &'static str {
     if has_focus { "\x1b[I" } else { "\x1b[O" }
 }
 
-impl Callbacks for Requests {
+impl Callbacks for TerminalRequests {
     fn audible_bell(&mut self, _: &mut Screen) {
         self.has_rung = true;
     }
@@ -81,7 +83,8 @@ impl Callbacks for Requests {
         let param = params.first().and_then(|param| param.first()).copied();
         let (rows, columns) = screen.size();
         let (row, column) = screen.cursor_position();
-        // Before it wraps, the cursor is still in the last column.
+        // After a character in the last column, vt100 reports the column after it until the line
+        // wraps.
         let (row, column) = (row + 1, (column + 1).min(columns));
         let answer = match (first, second, param.unwrap_or(0), end) {
             (None, None, 5, 'n') => "\x1b[0n".into(),
@@ -90,7 +93,7 @@ impl Callbacks for Requests {
             // A VT220 with colors.
             (None, None, 0, 'c') => "\x1b[?62;22c".into(),
             (Some(b'>'), None, 0, 'c') => "\x1b[>1;0;0c".into(),
-            // The mode is unknown.
+            // Every mode is reported as unknown.
             (Some(b'?'), Some(b'$'), mode, 'p') => format!("\x1b[?{mode};0$y"),
             (None, None, 18, 't') => format!("\x1b[8;{rows};{columns}t"),
             (Some(b'?'), None, _, 'h' | 'l') => {
@@ -101,7 +104,7 @@ impl Callbacks for Requests {
                 if !self.wants_focus_reports {
                     return;
                 }
-                // Otherwise the client would assume that it has the focus.
+                // Without a report, the client would assume that it has the focus.
                 focus_report(self.has_focus).into()
             }
             _ => return,
@@ -113,15 +116,15 @@ impl Callbacks for Requests {
 impl Emulation {
     pub(crate) fn new(columns: u16, rows: u16) -> Self {
         Self {
-            parser: parser(columns, rows, Requests::default()),
-            is_unseen: false,
+            parser: parser(columns, rows, TerminalRequests::default()),
+            has_unseen_lines: false,
         }
     }
 
     /// Processes output of the client, and returns answers to its queries.
     pub(crate) fn process(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.parser.process(bytes);
-        self.is_unseen |= memchr::memchr(b'\n', bytes).is_some();
+        self.has_unseen_lines |= memchr::memchr(b'\n', bytes).is_some();
         std::mem::take(&mut self.parser.callbacks_mut().answers)
     }
 
@@ -136,7 +139,7 @@ impl Emulation {
         self.parser.callbacks_mut().title = None;
     }
 
-    /// Changes the size, and wraps lines at the new width. A line that begins above the screen is
+    /// Changes the size, and rewraps lines at the new width. A line that begins above the screen is
     /// cut at the top of the screen: its first part stays in the scrollback, because the client
     /// only redraws what was on the screen.
     pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
@@ -144,7 +147,7 @@ impl Emulation {
             return;
         }
         let (above, shown) = rewrite(self.parser.screen_mut());
-        let mut fresh = parser(columns, rows, Requests::default());
+        let mut fresh = parser(columns, rows, TerminalRequests::default());
         fresh.process(&above);
         if !above.is_empty() {
             let visible = usize::from(fresh.screen().cursor_position().0) + 1;
@@ -156,15 +159,15 @@ impl Emulation {
         self.show(fresh);
     }
 
-    /// Changes the size, and shows `output` and nothing else.
-    pub(crate) fn show_alone(&mut self, columns: u16, rows: u16, output: &[u8]) {
-        let mut fresh = parser(columns, rows, Requests::default());
+    /// Changes the size, and replaces the screen and scrollback by `output`.
+    pub(crate) fn resize_and_show(&mut self, columns: u16, rows: u16, output: &[u8]) {
+        let mut fresh = parser(columns, rows, TerminalRequests::default());
         fresh.process(output);
         self.show(fresh);
     }
 
-    fn show(&mut self, mut fresh: Parser<Requests>) {
-        // The parser itself stays, since it may be in the middle of an escape sequence.
+    fn show(&mut self, mut fresh: Parser<TerminalRequests>) {
+        // Only the screen is replaced: the parser may be in the middle of an escape sequence.
         std::mem::swap(self.parser.screen_mut(), fresh.screen_mut());
     }
 
@@ -182,8 +185,8 @@ impl Emulation {
         std::mem::take(&mut self.parser.callbacks_mut().has_rung)
     }
 
-    /// Gives the focus or takes it away. Returns the report for the client, if the client wants
-    /// one.
+    /// Sets whether the pane has the focus. Returns the report to send to the client, if the client
+    /// has asked for reports.
     pub(crate) fn focus(&mut self, has_focus: bool) -> Option<&'static str> {
         let requests = self.parser.callbacks_mut();
         requests.has_focus = has_focus;
@@ -197,11 +200,11 @@ impl Emulation {
     }
 
     /// Whether lines were added since [`Emulation::draw`].
-    pub(crate) fn is_unseen(&self) -> bool {
-        self.is_unseen
+    pub(crate) fn has_unseen_lines(&self) -> bool {
+        self.has_unseen_lines
     }
 
-    /// The number of lines that the screen is scrolled back.
+    /// The number of lines by which the screen is scrolled back.
     pub(crate) fn scrolled(&self) -> usize {
         self.screen().scrollback()
     }
@@ -209,7 +212,7 @@ impl Emulation {
     /// Scrolls back by screenfuls, or forward if `screenfuls` is negative.
     pub(crate) fn scroll(&mut self, screenfuls: isize) {
         let screen = self.parser.screen_mut();
-        // One line of the last screenful stays visible, for orientation.
+        // One line of the previous screenful stays visible, for orientation.
         let rows = isize::try_from(screen.size().0).unwrap_or(isize::MAX);
         let lines = (rows - 1).max(1).saturating_mul(screenfuls);
         screen.set_scrollback(screen.scrollback().saturating_add_signed(lines));
@@ -222,9 +225,9 @@ impl Emulation {
 
     /// Draws the screen, and returns the position of the cursor if it is visible.
     pub(crate) fn draw(&mut self, area: Rect, buffer: &mut Buffer) -> Option<Position> {
-        self.is_unseen = false;
+        self.has_unseen_lines = false;
         let screen = self.screen();
-        // The terminal's own cursor is shown instead.
+        // The cursor of the host terminal is shown instead of a drawn one.
         PseudoTerminal::new(screen)
             .cursor(Cursor::default().visibility(false))
             .render(area, buffer);
@@ -243,9 +246,9 @@ impl Emulation {
     }
 }
 
-/// Removes characters that make some terminals draw a cell wider, or together with the next one:
+/// Removes characters that make some terminals draw a cell wider, or merge it with the next one:
 /// zero-width joiners and emoji variation selectors. In vt100, each character of a composed emoji
-/// has cells of its own, so each has to be drawn separately.
+/// has cells of its own, so each must be drawn separately.
 fn separate_emoji(cell: &mut ratatui::buffer::Cell) {
     const JOINER: char = '\u{200d}';
     const EMOJI_STYLE: char = '\u{fe0f}';
@@ -259,18 +262,18 @@ fn separate_emoji(cell: &mut ratatui::buffer::Cell) {
     }
 }
 
-fn parser(columns: u16, rows: u16, requests: Requests) -> Parser<Requests> {
+fn parser(columns: u16, rows: u16, requests: TerminalRequests) -> Parser<TerminalRequests> {
     let (columns, rows) = (columns.max(MIN_SIZE.0), rows.max(MIN_SIZE.1));
     Parser::new_with_callbacks(rows, columns, SCROLLBACK, requests)
 }
 
-/// Output that shows the scrollback, and output that shows the screen, on a terminal of any width:
-/// with the lines unwrapped, and the cursor at the same character.
+/// Converts the scrollback and the screen to output that shows them again on a terminal of any
+/// width: lines are not wrapped, and the cursor is at the same character.
 fn rewrite(screen: &mut Screen) -> (Vec<u8>, Vec<u8>) {
     let (rows, columns) = screen.size();
     let mut output = Rewriter::default();
     screen.set_scrollback(usize::MAX);
-    // The scrollback in screenfuls, of which the last may be smaller.
+    // The scrollback is read in screenfuls, of which the last may be smaller.
     let mut above = screen.scrollback();
     while above > 0 {
         screen.set_scrollback(above);
@@ -305,13 +308,13 @@ fn has_contents(screen: &Screen, row: u16, column: u16) -> bool {
     cell.is_some_and(|cell| cell.has_contents() || cell.is_wide_continuation())
 }
 
-/// Writes rows as output of a client.
+/// Converts rows to output that shows them.
 #[derive(Default)]
 struct Rewriter {
     bytes: Vec<u8>,
-    /// The style of the last cell.
+    /// The style of the previous cell.
     style: Option<CellStyle>,
-    /// The end of the last row.
+    /// The end of the previous row.
     end: Option<RowEnd>,
 }
 
@@ -319,15 +322,16 @@ struct Rewriter {
 enum RowEnd {
     /// The line continues in the next row.
     Wrapped,
-    /// The last column is empty: the line may continue with a wide character, which needed two
-    /// columns.
+    /// The last column is empty. The line may continue with a wide character in the next row, for
+    /// which one column was not enough.
     Short,
     /// The line ends.
     Line,
 }
 
 impl Rewriter {
-    /// Writes a row with this text. If the cursor is in it, its position is saved there (DECSC).
+    /// Writes a row, whose text is `text`. `cursor` is the cursor's column if the cursor is in this
+    /// row. Its position is then saved (DECSC).
     fn row(&mut self, screen: &Screen, row: u16, text: &str, cursor: Option<u16>) {
         let starts_wide = screen.cell(row, 0).is_some_and(Cell::is_wide);
         match self.end {
@@ -337,10 +341,10 @@ impl Rewriter {
         }
         let columns = screen.size().1;
         let used = |column: &u16| has_contents(screen, row, *column);
-        // A character has at most two columns. Most rows of a wide screen are short, and it takes
-        // time to look at every cell.
-        let most = u16::try_from(2 * text.chars().count()).unwrap_or(u16::MAX);
-        let columns_used = 0..columns.min(most);
+        // A character takes at most two columns, so all cells after that are empty. Most rows of a
+        // wide screen are short, and examining every cell takes time.
+        let max_columns = u16::try_from(2 * text.chars().count()).unwrap_or(u16::MAX);
+        let columns_used = 0..columns.min(max_columns);
         let end = columns_used.rev().find(used).map_or(0, |column| column + 1);
         for column in 0..end.max(cursor.unwrap_or(0)) {
             if cursor == Some(column) {
@@ -401,7 +405,7 @@ impl CellStyle {
         }
     }
 
-    /// The sequence that sets this style and no other (SGR).
+    /// The SGR sequence that sets this style and no other.
     fn sequence(self) -> String {
         let mut sequence = String::from("\x1b[0");
         for (is_set, code) in self.is_set.into_iter().zip([1, 2, 3, 4, 7]) {

@@ -19,39 +19,42 @@ use ratatui::crossterm::terminal::{
 
 use crate::tty::raw_mode::{self, RawMode, Sequences};
 
-/// Makes xterm send Escape and the digit for Alt+1, not `±`, and saves the previous setting
-/// (XTSAVE; `metaSendsEscape` and `altSendsEscape`). Other terminals do so by default.
+/// Makes xterm send Escape and `1` for Alt+1, instead of `±`, and saves the previous setting
+/// (XTSAVE; `metaSendsEscape` and `altSendsEscape`). Other terminals send Escape by default.
 const ALT_AS_ESCAPE: &str = "\x1b[?1036;1039s\x1b[?1036;1039h";
 
-/// Restores the setting (XTRESTORE).
-const ALT_AS_BEFORE: &str = "\x1b[?1036;1039r";
+/// Restores the saved setting (XTRESTORE).
+const RESTORE_ALT: &str = "\x1b[?1036;1039r";
 
 /// Checks that panes can be drawn on this program's terminal.
 ///
 /// # Errors
-/// What is missing.
+/// Panes cannot be drawn here. The error says why, and what to try.
 pub(crate) fn check() -> Result<()> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-        bail!("panes need a terminal as stdin and as stdout; start it in one, without a pipe");
+        bail!(
+            "panes need a terminal as stdin and as stdout; start chat-run in one, without a pipe"
+        );
     }
     if env::var_os("TERM").is_some_and(|term| term == "dumb") {
         bail!(
-            "panes need a terminal that can place its cursor, and TERM is `dumb`; set TERM to what it is"
+            "panes need a terminal that can move its cursor, and TERM is `dumb`; \
+             set TERM to the type of this terminal"
         );
     }
     Ok(())
 }
 
-/// The terminal, on the alternate screen and raw until this is dropped.
+/// The terminal. It is in raw mode and shows the alternate screen until this is dropped.
 pub(crate) struct HostTerminal {
-    /// Not std's stdout, whose lock may be held by a blocked writer.
+    /// A duplicate of stdout, since a blocked writer may hold the lock of std's stdout.
     out: File,
     raw_mode: Option<RawMode>,
 }
 
 impl HostTerminal {
-    /// Takes the terminal. A panic in any thread restores it, so that the report can be read, and
-    /// calls `on_panic`.
+    /// Takes over the terminal. A panic in any thread restores the terminal, so that the panic
+    /// message can be read, and calls `on_panic`.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -69,7 +72,7 @@ impl HostTerminal {
         )?;
         let raw_mode = RawMode::enter(Sequences {
             enter,
-            leave: leaving().into(),
+            leave: leave_sequences().into(),
             has_flow_control: false,
         })?;
         Ok(Self {
@@ -78,7 +81,7 @@ impl HostTerminal {
         })
     }
 
-    /// Draws a frame, at once if the terminal supports that.
+    /// Draws a frame. A terminal that supports synchronized updates shows it all at once.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -93,21 +96,21 @@ impl HostTerminal {
 
 impl Drop for HostTerminal {
     fn drop(&mut self) {
-        // If the terminal accepts no output, the watchdog takes over.
+        // If the terminal accepts no output, this gives up, and the watchdog takes over.
         if let Some(raw_mode) = self.raw_mode.take() {
             raw_mode.restore_and_wait();
         }
     }
 }
 
-/// Leaves the alternate screen and restores the cursor.
-pub(crate) fn leaving() -> String {
+/// The sequences that leave the alternate screen and restore the cursor.
+pub(crate) fn leave_sequences() -> String {
     let mut bytes = Vec::new();
-    // Writing to memory doesn't fail.
+    // Writing to a Vec does not fail.
     let _ = queue!(
         bytes,
         EndSynchronizedUpdate,
-        Print(ALT_AS_BEFORE),
+        Print(RESTORE_ALT),
         DisableFocusChange,
         DisableBracketedPaste,
         ResetColor,

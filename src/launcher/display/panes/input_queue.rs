@@ -2,7 +2,7 @@
 
 use crate::sync::{Condvar, Mutex};
 
-/// Most bytes in the queue, if the client does not read.
+/// Maximum bytes in the queue while the client does not read.
 pub(crate) const MAX_QUEUED: usize = 1024 * 1024;
 
 /// Input between the thread that reads keys and the one that writes to the client.
@@ -22,9 +22,9 @@ struct QueueState {
 }
 
 impl InputQueue {
-    /// Queues all of `bytes`, or rejects them if the queue is full. All further input is rejected
-    /// then until the queue is empty: the client would see it as a continuation of the input before
-    /// the gap. Never blocks.
+    /// Queues all of `bytes`, or rejects them if they do not fit. After that, all input is rejected
+    /// until the queue is empty, so that the client does not take later input for the continuation
+    /// of input before the gap. Never blocks.
     pub(crate) fn push(&self, bytes: &[u8]) {
         let mut state = self.state.lock();
         if state.has_ended {

@@ -1,10 +1,11 @@
-//! Keys of the panes, and the bytes that a terminal sends to a client for all other keys.
+//! The panes' own keys, and the bytes that a terminal sends to a client for all other keys.
 //!
-//! The crate `terminput` encodes keys as well, but not for application cursor keys (DECCKM).
+//! The crate `terminput` also encodes keys, but not in the mode for application cursor keys
+//! (DECCKM).
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// The action of a key.
+/// The effect of a key on the panes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     EndSession,
@@ -20,7 +21,7 @@ pub(crate) enum Action {
     /// Scrolls to the end of the focused pane, if it is scrolled back.
     ScrollToEnd,
     Help,
-    /// None: the key is for the client.
+    /// No effect on the panes: the key goes to the focused pane's client or input line.
     Pass,
 }
 
@@ -31,13 +32,12 @@ pub(crate) const HELP: [(&str, &str); 9] = [
     ("F6, Shift+F6", "next, previous pane"),
     ("F2", "zoom the pane in or out"),
     ("PageUp, PageDown", "scroll the pane"),
-    ("End", "back to its last line"),
+    ("End", "return to the last line"),
     ("Enter", "restart a client that has left"),
     ("F1", "this list"),
     ("Ctrl+C", "end the session"),
 ];
 
-/// The action of `key`.
 pub(crate) fn action(key: KeyEvent) -> Action {
     const ALT: KeyModifiers = KeyModifiers::ALT;
     const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
@@ -45,7 +45,7 @@ pub(crate) fn action(key: KeyEvent) -> Action {
         (KeyCode::Char('c'), CONTROL) => Action::EndSession,
         (KeyCode::Char(digit @ '0'..='9'), ALT) => Action::Focus(digit as usize - '0' as usize),
         (KeyCode::F(6), KeyModifiers::NONE) => Action::Next,
-        // Some terminals number the shifted keys on from F12, and send F18 for Shift+F6.
+        // Some terminals count shifted function keys from F13, and send F18 for Shift+F6.
         (KeyCode::F(6), KeyModifiers::SHIFT) | (KeyCode::F(18), KeyModifiers::NONE) => {
             Action::Previous
         }
@@ -59,7 +59,7 @@ pub(crate) fn action(key: KeyEvent) -> Action {
 }
 
 /// The bytes that a terminal sends for `key` (xterm's control sequences, "PC-style function keys");
-/// empty if it has none. `application` tells whether the program has set application cursor keys
+/// empty if it sends none. `application` tells whether the program has set application cursor keys
 /// (DECCKM).
 pub(crate) fn encode(key: KeyEvent, application: bool) -> Vec<u8> {
     let KeyEvent {
@@ -102,8 +102,8 @@ pub(crate) fn encode(key: KeyEvent, application: bool) -> Vec<u8> {
     bytes
 }
 
-/// The bytes that a terminal sends for a paste: in brackets if the program has asked for them, else
-/// as if the text were typed.
+/// The bytes that a terminal sends for pasted text: in brackets if the program has asked for
+/// bracketed paste, else as if the text were typed.
 pub(crate) fn encode_paste(text: &str, bracketed: bool) -> Vec<u8> {
     // Pasted text must not contain the closing bracket.
     let text = text
@@ -135,7 +135,8 @@ fn character(c: char, modifiers: KeyModifiers) -> Vec<u8> {
     c.to_string().into_bytes()
 }
 
-/// xterm's parameter for the modifiers that are held: 1 and a bit for each. None without modifiers.
+/// xterm's parameter for the modifiers that are held: 1, plus one bit for each of them. None if
+/// there are none.
 fn modifier_parameter(modifiers: KeyModifiers) -> Option<u8> {
     let mut bits = 0;
     for (modifier, bit) in [

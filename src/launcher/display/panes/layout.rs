@@ -2,13 +2,13 @@
 
 use ratatui::layout::Rect;
 
-/// The smallest size of a pane, with its frame, if more than one is visible.
+/// Minimum columns and rows of a pane with its border, if more than one pane is visible.
 const MIN_SIZE: (u16, u16) = (30, 6);
 
-/// The size above which a pane gets no easier to read.
+/// Columns and rows above which a larger pane is no easier to read.
 const USEFUL_SIZE: (u16, u16) = (60, 16);
 
-/// A visible pane, and its area on the screen with its frame.
+/// A visible pane, and its area on the screen, including its border.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tile {
     /// The index of the pane.
@@ -28,10 +28,10 @@ pub(crate) fn split(screen: Rect) -> (Rect, Rect) {
     (panes, status)
 }
 
-/// Arranges `count` panes in `area`: all of them if they fit, else the screenful with the pane
-/// `focus`. If `zoomed`, only that pane.
+/// Arranges `count` panes in `area`: all of them if they fit, else as many as fit, including the
+/// pane `focus`. If `zoomed`, shows only the pane `focus`.
 ///
-/// The tiles cover `area`. Unless there is only one, they have at least 30 by 6 cells.
+/// The tiles cover `area`. If there is more than one, each has at least 30 columns and 6 rows.
 pub(crate) fn arrange(count: usize, area: Rect, focus: usize, zoomed: bool) -> Vec<Tile> {
     if count == 0 {
         return Vec::new();
@@ -41,8 +41,8 @@ pub(crate) fn arrange(count: usize, area: Rect, focus: usize, zoomed: bool) -> V
     let first = (focus / shown * shown).min(count - shown);
     let mut tiles = Vec::with_capacity(shown);
     for row in 0..rows {
-        // If the panes do not divide evenly, the lower rows have more of them, so that the server's
-        // log, which comes first, is wider.
+        // If the rows cannot have the same number of panes, the lower rows have more, so that the
+        // server's log, which comes first, is wider.
         let (begin, end) = (row * shown / rows, (row + 1) * shown / rows);
         let (y, height) = share(area.y, area.height, row, rows);
         for pane in begin..end {
@@ -62,8 +62,8 @@ pub(crate) fn arrange(count: usize, area: Rect, focus: usize, zoomed: bool) -> V
     tiles
 }
 
-/// The area inside a pane's frame. A pane that is too small for a frame has none.
-pub(crate) fn inside_frame(area: Rect) -> Rect {
+/// The area inside a pane's border; the whole area if it is too small for a border.
+pub(crate) fn inside_border(area: Rect) -> Rect {
     if area.width < 4 || area.height < 3 {
         return area;
     }
@@ -75,8 +75,8 @@ pub(crate) fn inside_frame(area: Rect) -> Rect {
     }
 }
 
-/// Splits the inside of the server's pane into its log and, if there is space for both, the line
-/// that is typed below it.
+/// Splits the inside of the server's pane into the log and the input line below it. If there is no
+/// space for both, the input line has no height.
 pub(crate) fn log_and_line(inside: Rect) -> (Rect, Rect) {
     if inside.height < 2 {
         return (
@@ -90,7 +90,8 @@ pub(crate) fn log_and_line(inside: Rect) -> (Rect, Rect) {
     split(inside)
 }
 
-/// How many of `count` panes are visible at a time, and in how many rows.
+/// The number of panes, at most `count`, that are visible at a time, and the number of rows that
+/// they are in.
 fn grid(count: usize, area: Rect) -> (usize, usize) {
     (2..=count)
         .rev()
@@ -120,7 +121,8 @@ fn best_rows(shown: usize, area: Rect) -> Option<usize> {
     best
 }
 
-/// The start and length of part `index` of `parts` of a length that begins at `start`.
+/// Divides a range into `parts` of nearly equal length, and returns the start and length of the
+/// part at `index`.
 fn share(start: u16, length: u16, index: usize, parts: usize) -> (u16, u16) {
     let at = |index: usize| (usize::from(length) * index / parts) as u16;
     (start + at(index), at(index + 1) - at(index))

@@ -1,25 +1,27 @@
-//! The lines of the server's pane, kept whole and wrapped at words for any width.
+//! The lines of the server's log, kept unwrapped, so that they can be wrapped at words for any
+//! width.
 
 use std::collections::VecDeque;
 
 use crate::launcher::display::panes::emulation::SCROLLBACK;
 use crate::tty::log_wrap;
 
-/// Ends a row. The emulation has no terminal driver that would add the `\r`.
-const END: &str = "\r\n";
+/// Ends a row. The carriage return is needed, since no terminal driver adds one here.
+const ROW_END: &str = "\r\n";
 
-/// The last lines, as many as the user can scroll to.
+/// The last [`SCROLLBACK`] lines of the log.
 #[derive(Default)]
-pub(crate) struct Lines {
+pub(crate) struct LogLines {
     kept: VecDeque<String>,
 }
 
-impl Lines {
-    /// Adds whole lines; returns their rows at this width, which must not be 0.
+impl LogLines {
+    /// Adds whole lines. Returns output that shows them on a screen of `columns` columns, which
+    /// must be at least one.
     pub(crate) fn add(&mut self, lines: &[u8], columns: usize) -> Vec<u8> {
         let mut shown = String::with_capacity(lines.len() + 64);
         for line in String::from_utf8_lossy(lines).lines() {
-            log_wrap::push(line, columns, END, &mut shown);
+            log_wrap::push(line, columns, ROW_END, &mut shown);
             self.kept.push_back(line.to_owned());
         }
         let too_many = self.kept.len().saturating_sub(SCROLLBACK);
@@ -27,11 +29,11 @@ impl Lines {
         shown.into_bytes()
     }
 
-    /// The rows of all lines at this width.
+    /// Output that shows all lines on a screen of `columns` columns, which must be at least one.
     pub(crate) fn all(&self, columns: usize) -> Vec<u8> {
         let mut shown = String::new();
         for line in &self.kept {
-            log_wrap::push(line, columns, END, &mut shown);
+            log_wrap::push(line, columns, ROW_END, &mut shown);
         }
         shown.into_bytes()
     }
@@ -42,8 +44,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_as_many_lines_are_kept_as_the_user_can_scroll_to() {
-        let mut lines = Lines::default();
+    fn only_lines_within_the_scrollback_limit_are_kept() {
+        let mut lines = LogLines::default();
         for number in 0..SCROLLBACK + 10 {
             lines.add(format!("{number}\n").as_bytes(), 80);
         }

@@ -8,13 +8,13 @@
 //! ```
 //!
 //! Only the thread `draw` writes to the terminal, at most 60 times a second, and it sleeps while
-//! nothing changes. The thread `keys` reads the terminal. Each client has two threads, both called
-//! `pane` and its window's ID: one feeds the client's output to an emulation of a terminal, the
-//! other one writes what is typed for the client. So a terminal that does not read blocks only
+//! nothing changes. The thread `keys` reads the terminal. Each client has two threads, both named
+//! `pane` and the ID of its window: one passes the client's output to an emulated terminal, the
+//! other writes the user's input to the client. So a terminal that does not read blocks only
 //! `draw`, and a client that does not read blocks only its own writer.
 //!
 //! Lock order: the state, then a pane's content. [`Redraw`] and [`input_queue`] take no other lock
-//! while theirs is held.
+//! while they hold their own.
 
 mod draw;
 mod emulation;
@@ -35,7 +35,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ratatui::backend::{Backend, CrosstermBackend};
+use ratatui::backend::{Backend as _, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::cursor::{Hide, MoveTo, Show};
 use ratatui::crossterm::event::{Event as Input, KeyEventKind};
@@ -55,12 +55,12 @@ use crate::tty::input::Keyboard;
 pub(crate) use crate::launcher::display::panes::host_terminal::check;
 pub(crate) use crate::launcher::display::panes::state::{PanesEvent, TerminalFeatures};
 pub(crate) use crate::launcher::display::panes::terminal_watchdog::{
-    TerminalWatchdog, keep_terminal,
+    TerminalWatchdog, run as run_terminal_watchdog,
 };
 
 pub(crate) const NAME: &str = "panes";
 
-/// Time for the terminal to take its last frame before it is restored.
+/// Time limit for the terminal to take its last frame before it is restored.
 const LAST_FRAME: Duration = Duration::from_millis(300);
 
 /// Rings the terminal's bell.
@@ -69,21 +69,21 @@ const BELL: u8 = 0x07;
 /// Panes on a terminal. Dropping them restores the terminal.
 pub(crate) struct Panes {
     shared: Arc<SharedPanes>,
-    /// Closed when the thread `draw` has ended.
+    /// Disconnected when the thread `draw` has ended.
     drawn: Receiver<()>,
     /// Runs until the terminal is restored.
     watchdog: Option<TerminalWatchdog>,
 }
 
-/// What the threads share.
+/// State that the threads of the panes share.
 struct SharedPanes {
     state: Mutex<PanesState>,
     redraw: Arc<Redraw>,
 }
 
 impl Panes {
-    /// Takes over the terminal, with space for panes of `clients`. `on_event` is called in the
-    /// threads of the panes, and must not wait for them.
+    /// Takes over the terminal, and reserves space for the panes of `clients` clients. `on_event`
+    /// is called in the threads of the panes, and must not wait for them.
     ///
     /// # Errors
     /// The terminal is gone, or a process or thread cannot be started.
@@ -92,14 +92,14 @@ impl Panes {
         clients: usize,
         on_event: impl Fn(PanesEvent) + Clone + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let watchdog = TerminalWatchdog::start(&host_terminal::leaving())?;
+        let watchdog = TerminalWatchdog::start(&host_terminal::leave_sequences())?;
         let redraw = Arc::new(Redraw::default());
         let (on_panic, to_end) = (on_event.clone(), Arc::clone(&redraw));
         let terminal = HostTerminal::take(move || {
             to_end.end();
             on_panic(PanesEvent::Failed);
         })?;
-        // Opened before the size is read, so that no change of it is missed.
+        // The keyboard is opened before the size is read, so that no resize is missed.
         let keyboard = Keyboard::open()?;
         let size = terminal::size()?;
         let shared = Arc::new(SharedPanes {
@@ -120,7 +120,7 @@ impl Panes {
             drawn,
             watchdog: Some(watchdog),
         };
-        // Never joined: only the end of the process ends a read of a terminal.
+        // This thread is never joined: a blocked read of the terminal ends only with the process.
         thread::Builder::new()
             .name("keys".into())
             .spawn(move || read_keys(keyboard, &shared, on_event))?;
@@ -151,7 +151,8 @@ impl Panes {
         }
     }
 
-    /// Shows the server's address and the number of members online in the title of its pane.
+    /// Shows the server's address and the number of members online in the title of the server's
+    /// pane.
     pub(crate) fn set_server(&self, address: SocketAddr, online: usize) {
         let titles = vec![
             format!("server {address} · {online} online"),
@@ -168,14 +169,14 @@ impl Drop for Panes {
     fn drop(&mut self) {
         self.shared.redraw.end();
         match self.drawn.recv_timeout(LAST_FRAME) {
-            // The thread has restored the terminal, and dropped its end.
+            // The thread `draw` has restored the terminal and ended.
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {
                 if let Some(watchdog) = self.watchdog.take() {
                     watchdog.dismiss();
                 }
             }
-            // The terminal does not read. The thread ends with the process, and the watchdog does
-            // what it can.
+            // The terminal accepts no output. The thread `draw` ends with the process, and the
+            // watchdog tries to restore the terminal.
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
@@ -196,8 +197,8 @@ impl Log {
     }
 }
 
-/// Handles the terminal's input. If reading fails, the panes fail: without keys, the user could not
-/// end the session.
+/// Handles the terminal's input. If reading fails, the panes fail too: without keys, the user could
+/// not end the session.
 fn read_keys(mut keyboard: Keyboard, shared: &SharedPanes, on_event: impl Fn(PanesEvent)) {
     while let Ok(event) = keyboard.read() {
         match event {
@@ -258,8 +259,8 @@ fn draw(shared: &SharedPanes, mut terminal: HostTerminal) -> io::Result<()> {
     Ok(())
 }
 
-/// The bytes that make a terminal that shows `shown` show `next`; empty if it does already. `shown`
-/// becomes `next`.
+/// The bytes that change a terminal from showing `shown` to showing `next`; empty if nothing has
+/// changed. `shown` becomes `next`.
 fn changes(
     shown: &mut Buffer,
     next: Buffer,

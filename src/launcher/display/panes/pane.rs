@@ -9,7 +9,7 @@ use portable_pty::{CommandBuilder, MasterPty, PtyPair, PtySize, native_pty_syste
 
 use crate::launcher::display::panes::emulation::Emulation;
 use crate::launcher::display::panes::input_queue::InputQueue;
-use crate::launcher::display::panes::lines::Lines;
+use crate::launcher::display::panes::lines::LogLines;
 use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
@@ -17,18 +17,18 @@ use crate::protocol::text;
 use crate::sync::{Mutex, MutexGuard};
 
 /// The note that a pane shows when its client has ended.
-const LEFT: &[u8] = b"\x1b[1mleft; Enter restarts it\x1b[m\x1b[?25l";
+const LEFT: &[u8] = b"\x1b[1mclient left; Enter restarts it\x1b[m\x1b[?25l";
 
-/// A pane's content, which its reader and the thread that draws share. No thread blocks while it
+/// A pane's content, which the pane's reader and the thread `draw` share. No thread blocks while it
 /// holds the lock.
 pub(crate) struct PaneContent {
     pub(crate) emulation: Emulation,
     /// Whether a client is running in the pane.
     pub(crate) is_running: bool,
     /// Whether the bell rang since the pane last had the focus.
-    pub(crate) is_calling: bool,
-    /// The lines that were shown in the server's pane.
-    lines: Lines,
+    pub(crate) has_bell_mark: bool,
+    /// The server's log, in the server's pane; empty in a client's pane.
+    lines: LogLines,
 }
 
 impl PaneContent {
@@ -41,7 +41,7 @@ impl PaneContent {
 }
 
 pub(crate) struct Pane {
-    /// The title until the client sets one, in forms from the longest to the shortest.
+    /// The title until the client sets one, in variants from the longest to the shortest.
     titles: Vec<String>,
     content: Arc<Mutex<PaneContent>>,
     client: Option<PaneClient>,
@@ -63,8 +63,8 @@ impl Pane {
         let content = PaneContent {
             emulation: Emulation::new(size.0, size.1),
             is_running: false,
-            is_calling: false,
-            lines: Lines::default(),
+            has_bell_mark: false,
+            lines: LogLines::default(),
         };
         Self {
             titles: vec![title],
@@ -74,7 +74,8 @@ impl Pane {
         }
     }
 
-    /// Starts the client of `window` in this pane, for the first time or after one has ended in it.
+    /// Starts the client of `window` in this pane, for the first time or after the previous client
+    /// has ended.
     ///
     /// # Errors
     /// The client, its pseudo-terminal or a thread cannot be started.
@@ -92,7 +93,7 @@ impl Pane {
         // the current directory was removed.
         command.cwd(".");
         command.env("TERM", "xterm-256color");
-        // These variables describe the terminal around the panes.
+        // These variables describe the host terminal.
         for variable in ["COLORTERM", "COLUMNS", "LINES", "TERM_PROGRAM", "TMUX"] {
             command.env_remove(variable);
         }
@@ -109,14 +110,15 @@ impl Pane {
             content.emulation.reset();
         }
         let queue = Arc::clone(&input);
-        // Neither thread is joined: both end with the client, which closes its side of the
-        // terminal.
+        // Neither thread is joined: both end when the client ends, which closes its side of the
+        // pseudo-terminal.
         let (content, redraw, answers) = (self.content(), Arc::clone(redraw), Arc::clone(&input));
         let (end, ended) = mpsc::channel::<()>();
         thread::Builder::new().name(name.clone()).spawn(move || {
             read(reader, &content, &answers, &redraw);
             answers.end();
-            // The session must know of the end before the note lets the user restart the client.
+            // The session must learn that the client has ended before the note invites the user to
+            // restart it.
             let _ = ended.recv();
             show_left(&content);
             redraw.request();
@@ -128,7 +130,7 @@ impl Pane {
             slave.spawn_command(command).map_err(io::Error::other)?;
         let process = process
             .downcast::<std::process::Child>()
-            .map_err(|_| io::Error::other("not a process of this system"))?;
+            .map_err(|_| io::Error::other("the client is not a process of this system"))?;
         let child = ChildProcess::watch(*process, &name, move || {
             on_end();
             drop(end);
@@ -150,13 +152,13 @@ impl Pane {
         self.client.as_ref().map(|client| client.window)
     }
 
-    /// Sets the title, in forms from the longest to the shortest.
+    /// Sets the title, in variants from the longest to the shortest.
     pub(crate) fn set_titles(&mut self, titles: Vec<String>) {
         self.titles = titles;
     }
 
-    /// The title that the client has set, like that of a window, or else the pane's own, in forms
-    /// from the longest to the shortest.
+    /// The title that the client has set, or else the pane's own, in variants from the longest to
+    /// the shortest.
     pub(crate) fn titles(&self, content: &PaneContent) -> Vec<String> {
         let Some(title) = content.emulation.title() else {
             return self.titles.clone();
@@ -167,8 +169,8 @@ impl Pane {
         std::iter::once(title).chain(without_count).collect()
     }
 
-    /// The name of the member in the pane. The client's title is ASCII, so some names are not
-    /// known.
+    /// The name of the member in the pane, as found in the title. None if the name is not ASCII:
+    /// the client's title has `?` for other characters.
     pub(crate) fn name(&self) -> Option<String> {
         let titles = self.titles(&self.lock());
         let (_, name) = titles.last()?.split_once(" · ")?;
@@ -196,7 +198,7 @@ impl Pane {
             }
         } else {
             let lines = content.lines.all(columns.max(1).into());
-            content.emulation.show_alone(columns, rows, &lines);
+            content.emulation.resize_and_show(columns, rows, &lines);
         }
     }
 
@@ -223,7 +225,8 @@ impl Pane {
             .is_some_and(|client| client.input.is_rejecting())
     }
 
-    /// Gives the pane the focus, or takes it away, and tells the client if it has asked for that.
+    /// Gives the pane the focus or takes it away, and reports that to the client if the client has
+    /// asked for reports.
     pub(crate) fn focus(&self, gained: bool) {
         let report = self.lock().emulation.focus(gained);
         if let Some(report) = report {

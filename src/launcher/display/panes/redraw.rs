@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::sync::{Condvar, Mutex};
 
-/// Minimum time between two frames, unless the user has typed.
+/// Minimum time between two frames, except for urgent ones.
 const FRAME: Duration = Duration::from_millis(16);
 
 /// If a client responds to a key within this time, the response is drawn at once.
@@ -21,7 +21,8 @@ pub(crate) struct Redraw {
 struct RedrawState {
     is_requested: bool,
     is_urgent: bool,
-    /// The time until which output of the focused client is urgent, since it got a key.
+    /// Until this time, output of the focused client counts as its response to a key, and is
+    /// urgent.
     echo_until: Option<Instant>,
     has_ended: bool,
 }
@@ -37,17 +38,18 @@ impl Redraw {
         self.update(|state| state.is_requested = true);
     }
 
-    /// Requests a frame at once, for a user who waits for it.
+    /// Requests a frame at once, since the user is waiting for it.
     pub(crate) fn request_now(&self) {
         self.update(|state| (state.is_requested, state.is_urgent) = (true, true));
     }
 
-    /// Makes the next output of the focused client urgent, since the client got a key.
+    /// Makes the next output of the focused client urgent, since the client was sent a key.
     pub(crate) fn expect_echo(&self) {
         self.state.lock().echo_until = Some(Instant::now() + ECHO_TIME);
     }
 
-    /// Requests a frame for output of the focused client, at once if the client just got a key.
+    /// Requests a frame for output of the focused client, at once if the client was just sent a
+    /// key.
     pub(crate) fn request_in_focus(&self) {
         self.update(|state| {
             state.is_requested = true;
@@ -55,13 +57,13 @@ impl Redraw {
         });
     }
 
-    /// Ends the drawing.
+    /// Makes [`Redraw::wait`] return false, which ends the thread `draw`.
     pub(crate) fn end(&self) {
         self.update(|state| state.has_ended = true);
     }
 
-    /// Waits until it is time for a frame after the one that began at `last`. Returns false after
-    /// [`Redraw::end`].
+    /// Waits until the next frame is due. `last` is when the previous frame began. Returns false
+    /// after [`Redraw::end`].
     pub(crate) fn wait(&self, last: Instant) -> bool {
         let mut state = self.state.lock();
         loop {

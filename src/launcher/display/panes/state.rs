@@ -1,4 +1,4 @@
-//! State of the panes: what is on the screen, and how keys change it.
+//! State of the panes: which ones are visible, which one has the focus, and how keys change that.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::tty::editor::{Editor, EditorAction, History, Purpose, Refusal};
 /// The index of the server's pane.
 pub(crate) const SERVER: usize = 0;
 
-/// What the terminal can show.
+/// Capabilities of the host terminal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TerminalFeatures {
     pub(crate) has_color: bool,
@@ -31,11 +31,11 @@ pub(crate) struct TerminalFeatures {
 pub(crate) enum PanesEvent {
     /// Ctrl+C was pressed.
     Interrupt,
-    /// A line for the server's console was typed. It has its newline.
+    /// A line for the server's console was typed. It includes the newline.
     ConsoleLine(Vec<u8>),
-    /// The client of the window with this ID has left, and the user wants to start it again.
+    /// The user wants to restart the client that has left the pane of the window with this ID.
     Restart(usize),
-    /// The terminal cannot be read or drawn on any longer.
+    /// The terminal can no longer be read or drawn on.
     Failed,
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum PanesEvent {
 pub(crate) enum Effect {
     /// The screen has changed.
     Changed,
-    /// A client got the key, and will probably change the screen.
+    /// The key was sent to a client, which will probably change the screen.
     SentToClient,
     Event(PanesEvent),
 }
@@ -53,19 +53,19 @@ pub(crate) struct PanesState {
     pub(crate) features: TerminalFeatures,
     /// The screen's columns and rows.
     pub(crate) size: (u16, u16),
-    /// How many panes the screen has space for: the open ones, and those that the session is about
-    /// to open.
+    /// The number of panes in the layout: the open ones, and those that the session is about to
+    /// open.
     slots: usize,
     pub(crate) panes: Vec<Pane>,
     pub(crate) focus: usize,
     pub(crate) zoomed: bool,
     pub(crate) help: bool,
-    /// The line that is typed in the server's pane.
+    /// The input line of the server's pane.
     pub(crate) line: Editor,
 }
 
 impl PanesState {
-    /// The server's pane, and space for panes of `clients`.
+    /// Creates the server's pane, and reserves space for the panes of `clients` clients.
     pub(crate) fn new(features: TerminalFeatures, size: (u16, u16), clients: usize) -> Self {
         let mut state = Self {
             features,
@@ -82,7 +82,7 @@ impl PanesState {
         state
     }
 
-    /// The panes that are shown in `area`, and where.
+    /// The visible panes and their areas within `area`.
     pub(crate) fn tiles(&self, area: Rect) -> Vec<Tile> {
         layout::arrange(self.slots, area, self.focus, self.zoomed)
     }
@@ -100,14 +100,14 @@ impl PanesState {
         }
     }
 
-    /// Whether a pane rang the bell since the last call. The pane is marked until it gets the
+    /// Whether any pane's bell rang since the last call. Such a pane is marked until it gets the
     /// focus.
     pub(crate) fn take_bells(&mut self) -> bool {
         let mut rang = false;
         for (index, pane) in self.panes.iter().enumerate() {
             let mut content = pane.lock();
             let has_rung = content.emulation.take_bell();
-            content.is_calling = (content.is_calling || has_rung) && index != self.focus;
+            content.has_bell_mark = (content.has_bell_mark || has_rung) && index != self.focus;
             rang |= has_rung;
         }
         rang
@@ -117,7 +117,7 @@ impl PanesState {
         Rect::new(0, 0, self.size.0, self.size.1)
     }
 
-    /// The columns and rows inside a pane when it is visible.
+    /// The columns and rows inside this pane while it is visible.
     fn size_of(&self, pane: usize) -> (u16, u16) {
         let (area, _) = layout::split(self.screen());
         let tiles = layout::arrange(self.slots, area, pane, self.zoomed);
@@ -143,7 +143,7 @@ impl PanesState {
             return self.panes[pane].start(window, redraw, on_end);
         }
         let new = self.panes.len();
-        // A pane beyond the planned ones was asked for with `/open`.
+        // A pane for which no space was reserved was asked for with `/open`.
         let is_extra = new >= self.slots;
         self.slots = self.slots.max(new + 1);
         let mut pane = Pane::new(window.pane_title(), self.size_of(new));
@@ -188,7 +188,8 @@ impl PanesState {
         Effect::Changed
     }
 
-    /// Passes a key to the client in the focused pane, or to the line in the server's.
+    /// Passes a key to the client in the focused pane, or to the input line if the server's pane
+    /// has the focus.
     fn pass(&mut self, key: KeyEvent) -> Effect {
         let pane = &self.panes[self.focus];
         let mut content = pane.lock();
@@ -204,7 +205,8 @@ impl PanesState {
                 match self.line.key(key, complete) {
                     Some(EditorAction::Submit) => return Effect::Event(self.enter_line()),
                     Some(EditorAction::Refuse(refusal)) => self.show_refusal(&refusal),
-                    // The panes have their own Ctrl+C; the other keys have no use in a pane.
+                    // Ctrl+C never gets here, since it ends the session. The other actions have no
+                    // use in a pane.
                     Some(
                         EditorAction::Interrupt
                         | EditorAction::EndOfInput
@@ -230,7 +232,8 @@ impl PanesState {
         }
     }
 
-    /// Passes pasted text to the client in the focused pane, or to the line in the server's.
+    /// Passes pasted text to the client in the focused pane, or to the input line if the server's
+    /// pane has the focus.
     pub(crate) fn paste(&mut self, text: &str) {
         let pane = &self.panes[self.focus];
         let mut content = pane.lock();
@@ -244,13 +247,13 @@ impl PanesState {
         }
     }
 
-    /// Tells the user why the line has not taken the input.
+    /// Tells the user why the input line has not accepted the input.
     fn show_refusal(&self, refusal: &Refusal) {
         let note = format!("\x1b[33m! {refusal}\x1b[m\n");
         self.panes[SERVER].lock().show(note.as_bytes());
     }
 
-    /// Takes the submitted line, and shows it in the log, as a terminal would.
+    /// Takes the submitted line, and echoes it in the log, as a terminal would.
     fn enter_line(&mut self) -> PanesEvent {
         let line = self.line.take();
         let echo = format!("\x1b[2m{PROMPT}{line}\x1b[m\n");
@@ -259,10 +262,9 @@ impl PanesState {
     }
 }
 
-/// The columns and rows of a pane's content, without the frame and the line that is typed in the
-/// server's.
+/// The columns and rows of a pane's content, without the border and the server's input line.
 fn content_size(tile: Tile) -> (u16, u16) {
-    let mut area = layout::inside_frame(tile.area);
+    let mut area = layout::inside_border(tile.area);
     if tile.pane == SERVER {
         area = layout::log_and_line(area).0;
     }

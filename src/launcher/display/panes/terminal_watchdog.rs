@@ -1,8 +1,10 @@
-//! A process that restores the terminal if the launcher cannot, after SIGKILL or a crash.
+//! The terminal watchdog: a process that restores the terminal if the launcher cannot, after
+//! SIGKILL or a crash.
 //!
-//! The process is `chat-run` itself with a hidden option, started before the terminal is taken
-//! over. It saves the terminal's modes, reports that on a socket, and waits: a byte from the
-//! launcher means that the terminal is restored, end of file without one that the launcher is gone.
+//! The watchdog is `chat-run` itself with a hidden option, started before the panes or the console
+//! take over the terminal. It saves the terminal's modes, reports on a socket that it is ready, and
+//! waits. If the launcher sends a byte, it has restored the terminal itself. If the socket closes
+//! without one, the launcher is gone.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -19,35 +21,38 @@ use crate::launcher::process::ChildProcess;
 use crate::launcher::programs;
 use crate::os;
 
-/// Time for a terminal that does not read to take the bytes that restore it.
+/// Time limit for a blocked terminal to accept output again.
 const WRITE_TIMEOUT: Timespec = Timespec {
     tv_sec: 2,
     tv_nsec: 0,
 };
 
-/// The launcher's handle of the process. When it is dropped, the process restores the terminal.
+/// The launcher's handle to the watchdog. Dropping the handle makes the watchdog restore the
+/// terminal.
 pub(crate) struct TerminalWatchdog {
-    /// Held so that the process is reaped.
+    /// Held so that the watchdog is reaped.
     _process: ChildProcess,
+    /// Disconnected when the watchdog has exited.
     ended: Receiver<()>,
     socket: UnixStream,
 }
 
 impl TerminalWatchdog {
-    /// Starts the process, and waits until it is ready. It restores the terminal's modes, and
-    /// writes `leave`.
+    /// Starts the watchdog, and waits until it is ready. To restore the terminal, it will reset the
+    /// modes and write the escape sequences `leave`.
     ///
     /// # Errors
-    /// The process cannot be started, or ends before it is ready.
+    /// The watchdog cannot be started, or exits before it is ready.
     pub(crate) fn start(leave: &str) -> io::Result<Self> {
         let (mut socket, other) = UnixStream::pair()?;
         let program = programs::chat_run().ok_or(io::ErrorKind::NotFound)?;
         let process = Command::new(program)
-            .arg(format!("--keep-terminal={leave}"))
+            .arg(format!("--terminal-watchdog={leave}"))
             .stdin(OwnedFd::from(other))
             .stdout(Stdio::inherit())
             .stderr(Stdio::null())
-            // Ctrl+C and other signals to the launcher's group must not end it.
+            // The watchdog must survive Ctrl+C and other signals sent to the launcher's process
+            // group.
             .process_group(0)
             .spawn()?;
         let (end, ended) = mpsc::channel();
@@ -60,21 +65,21 @@ impl TerminalWatchdog {
         Ok(watchdog)
     }
 
-    /// Ends the process after the terminal has been restored.
+    /// Tells the watchdog that the terminal has been restored, and waits until it has exited.
     pub(crate) fn dismiss(mut self) {
-        // Fails if the process has ended already.
+        // Fails if the watchdog has already exited.
         let _ = self.socket.write_all(b"x");
         let _ = self.ended.recv();
     }
 }
 
-/// Runs the process: waits for the launcher's end, and restores the terminal on stdout if the
-/// launcher did not.
+/// Runs the watchdog: waits until the launcher has ended, and restores the terminal on stdout if
+/// the launcher has not.
 ///
 /// # Errors
-/// Stdin is not the launcher's socket, or stdout is not a terminal.
-pub(crate) fn keep_terminal(leave: &str) -> io::Result<()> {
-    // A background job that sets modes is stopped by SIGTTOU.
+/// Stdin is not a socket from the launcher, or stdout is not a terminal.
+pub(crate) fn run(leave: &str) -> io::Result<()> {
+    // Setting the modes from a background job would otherwise stop this process with SIGTTOU.
     os::allow_terminal_output();
     let stdout = io::stdout();
     let before = tcgetattr(&stdout)?;
@@ -82,14 +87,15 @@ pub(crate) fn keep_terminal(leave: &str) -> io::Result<()> {
     if io::stdin().read(&mut [0])? > 0 {
         return Ok(());
     }
-    // The panes turn off output processing. If it is on, the shell has set the modes already.
+    // Raw mode turns off output processing. If it is on now, the shell has already set the modes.
     let now = tcgetattr(&stdout)?;
     if now.output_modes.contains(OutputModes::OPOST) {
         return Ok(());
     }
     tcsetattr(&stdout, OptionalActions::Now, &before)?;
-    // A terminal that does not read must not block this process, and the shell must not inherit
-    // O_NONBLOCK, so the terminal is opened again. Without /proc it has no name.
+    // The terminal is opened again, in non-blocking mode: a blocked terminal must not block this
+    // process, and the shell must not inherit O_NONBLOCK on stdout. Without /proc, the terminal has
+    // no name to open.
     let Ok(name) = rustix::termios::ttyname(&stdout, Vec::new()) else {
         return stdout.lock().write_all(leave.as_bytes());
     };
