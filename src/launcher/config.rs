@@ -5,20 +5,20 @@ use std::time::Duration;
 use crate::cli::{RoomArgs, RunArgs, Terminal};
 use crate::protocol::request::Identity;
 
-/// Time for a window from its start to its client's hello. The longest that was ever measured, on a
-/// busy machine, is 3 s.
+/// Time limit from starting a window until its client sends its hello on the control socket. The
+/// longest time measured so far, on a busy machine, is 3 s.
 const WINDOW_TIME: Duration = Duration::from_secs(10);
 
-/// Time from the request to end a session until SIGTERM.
+/// Time from the request to end a session until its processes are sent SIGTERM.
 const END_TIME: Duration = Duration::from_millis(500);
 
 /// The options of a session.
 #[derive(Debug)]
 pub struct Config {
-    /// How many windows to open.
+    /// The number of windows to open.
     pub(crate) clients: usize,
     pub(crate) terminal: Terminal,
-    /// The members that the first clients log in as. The other clients ask.
+    /// The identities for the first clients. The other clients ask the user for a name.
     pub(crate) members: Vec<Identity>,
     /// Whether windows have large text, for a projector.
     pub(crate) big: bool,
@@ -27,13 +27,13 @@ pub struct Config {
     pub(crate) room: RoomArgs,
 }
 
-/// Parses the member that a client logs in as: `NAME` or `NAME GROUP`.
+/// Parses the identity that a client logs in with: `NAME` or `NAME GROUP`.
 pub(crate) fn parse_member(text: &str) -> Result<Identity, String> {
     Identity::parse(text).map_err(|error| format!("cannot log in as `{text}`: {error}"))
 }
 
 impl TryFrom<RunArgs> for Config {
-    /// The usage error.
+    /// The text of the usage error.
     type Error = String;
 
     fn try_from(args: RunArgs) -> Result<Self, Self::Error> {
@@ -60,7 +60,7 @@ impl TryFrom<RunArgs> for Config {
             ));
         }
         let terminal = match args.terminal() {
-            // Only a later `/open` needs one, and takes any.
+            // Without clients, only a later `/open` needs a terminal, and any will do.
             Err(_) if clients == 0 => Terminal::Auto,
             terminal => terminal?,
         };

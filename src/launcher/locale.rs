@@ -1,4 +1,4 @@
-//! The locale that programs are started with.
+//! The locale of the programs that the launcher starts.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -6,8 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-/// The variable to set if the locale is not UTF-8 or not installed: gnome-terminal does not start
-/// in such a locale, and xterm does not show `ł`.
+/// The environment variable to set for a child process if the current locale is not UTF-8 or not
+/// installed. In such a locale, gnome-terminal does not start and xterm does not show `ł`.
 pub(crate) fn utf8_override() -> Option<(&'static str, &'static str)> {
     static IS_INSTALLED: LazyLock<bool> = LazyLock::new(is_installed);
     let (variable, value) = character_type();
@@ -36,8 +36,9 @@ fn character_type() -> (&'static str, OsString) {
         .unwrap_or(("LANG", OsString::new()))
 }
 
-/// Whether programs get the UTF-8 locale that the environment asks for. ssh, for instance, may
-/// bring a locale that is not installed. Without `locale` the environment is believed.
+/// Whether the UTF-8 locale that the environment asks for is installed: `locale charmap` prints
+/// UTF-8 then. An ssh client, for example, can pass on the name of a locale that this machine does
+/// not have. If the program `locale` is missing, the locale is assumed to be installed.
 fn is_installed() -> bool {
     let mut locale = Command::new("locale");
     locale.arg("charmap").process_group(0).stdin(Stdio::null());

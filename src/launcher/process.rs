@@ -1,4 +1,5 @@
-//! A child process: its end, and signals that cannot hit another process.
+//! Child processes: waits for them to end, and sends them signals that cannot reach any other
+//! process.
 
 use std::fs::File;
 use std::io;
@@ -14,28 +15,29 @@ use crate::os::Scratch;
 use crate::protocol::text;
 use crate::sync::Mutex;
 
-/// A child in a process group of its own, so that Ctrl+C in the terminal reaches the launcher
-/// alone.
+/// A child process in a process group of its own, so that Ctrl+C in the terminal reaches only the
+/// launcher.
 #[derive(Debug)]
 pub(crate) struct ChildProcess {
     pid: Pid,
-    /// The exit status. The lock is held while the process is reaped and while it is sent a signal:
-    /// until a process is reaped, no other process can get its PID.
+    /// The exit status, once the process has been reaped. This lock is held both for reaping and
+    /// for sending a signal: the PID cannot be reused before the process is reaped, so a signal
+    /// never reaches another process.
     status: Arc<Mutex<Option<ExitStatus>>>,
     waiter: Option<JoinHandle<()>>,
     /// A temporary file with the process's stderr, if it is captured.
     stderr: Option<Scratch>,
 }
 
-/// The end of a child process.
+/// The outcome of a child process that has ended.
 pub(crate) struct ProcessEnd {
     pub(crate) status: ExitStatus,
-    /// The last line of its stderr; empty if there is none or stderr is not captured.
+    /// The last line of the process's stderr; empty if there is none or stderr is not captured.
     last_line: String,
 }
 
 impl ProcessEnd {
-    /// Describes the end of a process called `name` for an error message.
+    /// Describes for an error message how the process called `name` ended.
     pub(crate) fn reason(&self, name: &str) -> String {
         let mut reason = format!("{name} ended ({})", self.status);
         if !self.last_line.is_empty() {
@@ -47,8 +49,8 @@ impl ProcessEnd {
 }
 
 impl ChildProcess {
-    /// Starts `command` and returns what `take_pipes` takes from the child. A thread called `name`
-    /// waits for the end of the process and calls `on_end`.
+    /// Starts `command`. Returns the process, and the pipes that `take_pipes` took from it. A
+    /// thread called `name` waits for the process to end and then calls `on_end`.
     ///
     /// # Errors
     /// The program or the thread cannot be started.
@@ -83,11 +85,11 @@ impl ChildProcess {
         Ok(child)
     }
 
-    /// Takes over a process that leads its own group. A thread called `name` waits for its end and
-    /// calls `on_end`.
+    /// Takes over a process that leads a process group of its own. A thread called `name` waits for
+    /// the process to end and then calls `on_end`.
     ///
     /// # Errors
-    /// The thread cannot be started; the process is killed then.
+    /// The thread cannot be started. The process is killed in that case.
     pub(crate) fn watch(
         mut process: Child,
         name: &str,
@@ -113,7 +115,7 @@ impl ChildProcess {
                 stderr: None,
             }),
             Err(error) => {
-                // No thread reaps the process, so the PID is still its own.
+                // The process has not been reaped, so its PID has not been reused.
                 let _ = rustix::process::kill_process_group(pid, Signal::KILL);
                 Err(error)
             }
@@ -125,7 +127,7 @@ impl ChildProcess {
         *self.status.lock()
     }
 
-    /// The exit status and last words, once the process has ended.
+    /// The exit status and the last line of stderr, once the process has ended.
     pub(crate) fn end(&self) -> Option<ProcessEnd> {
         let status = self.status()?;
         let stderr = self.stderr.as_ref().map(Scratch::file);
@@ -149,7 +151,8 @@ impl ChildProcess {
 
 impl Drop for ChildProcess {
     fn drop(&mut self) {
-        // A process that survives SIGKILL keeps its waiter.
+        // The waiter of a process that is still running is not joined, since that could block
+        // forever.
         if self.status().is_some()
             && let Some(waiter) = self.waiter.take()
         {

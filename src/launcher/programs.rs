@@ -1,11 +1,11 @@
-//! The programs that a session consists of, and where they are.
+//! Finds the programs that a session starts.
 
 use std::env;
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 
-/// The programs that a session starts.
+/// The paths of the programs that a session starts.
 #[derive(Debug)]
 pub(crate) struct Programs {
     pub(crate) server: PathBuf,
@@ -14,7 +14,7 @@ pub(crate) struct Programs {
 
 impl Programs {
     /// # Errors
-    /// One of them is missing.
+    /// One of the programs is missing.
     pub(crate) fn find() -> Result<Self> {
         Ok(Self {
             server: find("chat-server")?,
@@ -36,7 +36,7 @@ fn find(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// The path of this process's own program. Without /proc, only its name on the command line tells.
+/// The path of the running `chat-run`. Without /proc, it is found by the name on the command line.
 pub(crate) fn chat_run() -> Option<PathBuf> {
     let from_command_line = || which::which(env::args_os().next()?).ok();
     env::current_exe().ok().or_else(from_command_line)

@@ -1,4 +1,4 @@
-//! The server of a session: a child process with the launcher at its console.
+//! The server of a session: a child process. The launcher writes to its console and reads its log.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -17,13 +17,13 @@ use crate::launcher::process::ChildProcess;
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
 use crate::tty::style;
 
-/// Longest first line that is parsed, in bytes.
-const MAX_READY: u64 = 256;
+/// Maximum length in bytes of the log's first line, which has the server's address.
+const MAX_FIRST_LINE: u64 = 256;
 
 pub(crate) struct Server {
     child: ChildProcess,
-    /// The server's stdin. When it is closed, the server shuts down; so the server ends with the
-    /// launcher, even after SIGKILL.
+    /// The server's stdin. The server shuts down when its stdin is closed, so it ends with the
+    /// launcher, even if the launcher is killed with SIGKILL.
     console: Option<ChildStdin>,
 }
 
@@ -31,9 +31,10 @@ pub(crate) struct Server {
 const NO_LOG_THREAD: &str = "cannot start a thread for the server's log";
 
 impl Server {
-    /// Starts `program` with the options of `room`, and copies its log to `output`. `on_ready` is
-    /// called with the address that the server listens on, `on_online` with the number of members
-    /// online whenever it changes, and `on_end` when the server has ended; all in other threads.
+    /// Starts `program` with the options of `room`, and copies its log to `output`. Calls
+    /// `on_ready` with the address that the server listens on, `on_online` with the number of
+    /// members online whenever it changes, and `on_end` when the server has ended. All three are
+    /// called in other threads.
     ///
     /// # Errors
     /// The program or a thread cannot be started.
@@ -59,7 +60,7 @@ impl Server {
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Not the terminal, which panes may be drawn on.
+            // The server must not write to the terminal, since panes may be drawn on it.
             .stderr(Stdio::piped());
         if let Some(password) = &room.password {
             command.env("CHAT_PASSWORD", password);
@@ -76,7 +77,7 @@ impl Server {
             // A server that does not read its console must not block the session.
             rustix::io::ioctl_fionbio(console, true).context("cannot set up the console")?;
         }
-        // Both threads end with the server, whose pipes close then.
+        // Both threads end when the server ends, which closes its pipes.
         let log_thread = || thread::Builder::new().name("log".into());
         if let Some(stderr) = stderr {
             let output = output.clone();
@@ -96,9 +97,9 @@ impl Server {
         Ok(server)
     }
 
-    /// Writes a line of at most [`MAX_CONSOLE_LINE`] bytes to the server's console, whole or not at
-    /// all. Returns false if the server has ended, or has not read for so long that the pipe is
-    /// full.
+    /// Writes a line of at most [`MAX_CONSOLE_LINE`] bytes to the server's console, either whole or
+    /// not at all. Returns false if the server has ended, or if the pipe is full because the server
+    /// does not read.
     pub(crate) fn type_in(&mut self, line: &[u8]) -> bool {
         line.len() <= MAX_CONSOLE_LINE
             && self
@@ -107,8 +108,8 @@ impl Server {
                 .is_some_and(|console| console.write_all(line).is_ok())
     }
 
-    /// A duplicate of the console, to poll for space in the pipe. While it is open,
-    /// [`Server::close`] does not make the server shut down.
+    /// A duplicate of the server's stdin, for polling whether the pipe has space. The server shuts
+    /// down only when the duplicate is closed as well.
     pub(crate) fn console(&self) -> Option<OwnedFd> {
         let console = self.console.as_ref()?;
         console.as_fd().try_clone_to_owned().ok()
@@ -137,12 +138,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // For a server that is only partly set up, or does not end.
+        // The setup may have failed after the server was started, or the server may not have ended
+        // when it was asked to.
         self.kill();
     }
 }
 
-/// Copies the log in whole lines, so that the launcher never writes inside a line of the server's.
+/// Copies the server's log in whole lines, so that the launcher's own output never splits a line.
 fn copy_log(
     log: ChildStdout,
     output: &Output,
@@ -151,7 +153,9 @@ fn copy_log(
 ) -> io::Result<()> {
     let mut log = BufReader::new(log);
     let mut line = Vec::new();
-    log.by_ref().take(MAX_READY).read_until(b'\n', &mut line)?;
+    log.by_ref()
+        .take(MAX_FIRST_LINE)
+        .read_until(b'\n', &mut line)?;
     let first = std::mem::take(&mut line);
     output.pass_on(first.clone());
     if let Some(ServerLine::Listening(address)) = ServerLine::parse(&first) {

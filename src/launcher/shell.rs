@@ -10,9 +10,9 @@ pub(crate) fn quote(text: &[u8]) -> Vec<u8> {
     [b"'", &parts.join(&br"'\''"[..])[..], b"'"].concat()
 }
 
-/// Quotes a path for a shell that the user types it in, and only if it needs quotes. A path that is
-/// not UTF-8, or could send control characters to the terminal, becomes `$'…'`, which bash, zsh and
-/// POSIX.1-2024 know.
+/// Quotes a path for the user to type in a shell, unless it needs no quotes. A path that is not
+/// UTF-8 or has control characters, which could affect the terminal, becomes `$'…'`, which bash,
+/// zsh and POSIX.1-2024 support.
 pub(crate) fn quote_path(path: &Path) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
     let bytes = path.as_os_str().as_bytes();
@@ -62,14 +62,14 @@ mod tests {
     }
 
     #[test]
-    fn any_shell_reads_quoted_text_as_it_is() {
+    fn a_posix_shell_reads_quoted_text_unchanged() {
         for text in TEXTS {
             assert_eq!(printed("/bin/sh", &quote(text)), text);
         }
     }
 
     #[test]
-    fn a_user_s_shell_reads_a_quoted_path_as_it_is() {
+    fn bash_reads_a_quoted_path_unchanged() {
         for text in TEXTS {
             let quoted = quote_path(Path::new(OsStr::from_bytes(text)));
             assert!(!quoted.contains(char::is_control), "{quoted:?}");

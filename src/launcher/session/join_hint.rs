@@ -12,7 +12,8 @@ impl Session<'_> {
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         let address = self.address?;
         let ip = match address.ip() {
-            // With --lan the server takes IPv4 as well, which more of a course's tools support.
+            // With --lan the server also accepts IPv4, which more of the tools used in courses
+            // support.
             IpAddr::V6(ip) if ip.is_unspecified() && !self.config.room.lan => {
                 Ipv6Addr::LOCALHOST.into()
             }
@@ -42,13 +43,14 @@ impl Session<'_> {
         let max = usize::from(self.config.room.max_clients);
         if max < self.config.clients {
             self.output.warn(&format!(
-                "only {max} of the {} clients can join: the room is for {max} (-m)",
+                "only {max} of the {} clients can join: the room's limit is {max} (-m)",
                 self.config.clients
             ));
         }
     }
 
-    /// The client's program as typed in a shell: its name if that is on PATH, else its path.
+    /// The shell command for the client: `chat-client` if PATH leads to this program, else the
+    /// program's path.
     fn client_in_shell(&self) -> String {
         let program = self.client_program;
         let on_path = which::which("chat-client").is_ok_and(|found| {

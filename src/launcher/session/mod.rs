@@ -1,4 +1,4 @@
-//! A session: starts the server and the windows in order, handles their events, and stops them.
+//! A session: starts the server and then the windows, handles their events, and stops them.
 
 mod join_hint;
 mod open;
@@ -30,25 +30,26 @@ use crate::protocol::commands::{self, LauncherCommand, OperatorCommand};
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
 use crate::tty::{console, style};
 
-/// Time for the server to listen. With a history of a million lines it takes 2 s.
+/// Time limit for the server to start listening. With a history of a million lines, that takes 2 s.
 const SERVER_TIME: Duration = Duration::from_secs(60);
 
-/// Time for the terminal to show the last lines.
+/// Time limit for the terminal to show the last lines.
 const LAST_LINES: Duration = Duration::from_millis(300);
 
-/// Time for the event of a signal to arrive.
+/// Time limit for a [`SessionEvent::Interrupt`] to arrive after a failure that Ctrl+C may have
+/// caused.
 const INTERRUPT_TIME: Duration = Duration::from_millis(20);
 
-/// If a wait takes this much too long, this process was suspended (SIGSTOP).
+/// If a wait takes this much longer than requested, this process was suspended (SIGSTOP).
 const SUSPENDED: Duration = Duration::from_millis(500);
 
-/// What the other threads report.
+/// A report from one of the other threads.
 enum SessionEvent {
     /// SIGINT, SIGTERM or SIGHUP arrived.
     Interrupt,
-    /// The server listens.
+    /// The server listens on this address.
     Listening(SocketAddr),
-    /// One of the children has ended; [`ChildProcess::status`] tells which one.
+    /// A child process has ended; [`ChildProcess::status`] tells which one.
     ChildEnded,
     /// A client has connected or exited.
     Control(ControlEvent),
@@ -58,15 +59,15 @@ enum SessionEvent {
     Suspend(Arc<console::Console>),
     /// This many members are online.
     Online(usize),
-    /// The client in the pane of this window has left, and the user wants to start it again.
+    /// The user wants to restart the client that has left the pane of the window with this ID.
     Restart(usize),
-    /// The terminal that the panes are on has failed.
+    /// The terminal that shows the panes has failed.
     PanesFailed,
 }
 
 /// The reason why a session ends.
 enum SessionEnd {
-    /// A signal, or `/quit`.
+    /// The user ended the session, with a signal or `/quit`.
     Asked,
     /// The server ended by itself.
     ServerEnded(ExitStatus),
@@ -78,12 +79,13 @@ enum SessionEnd {
 
 #[derive(Clone, Copy)]
 enum Phase {
-    /// If the first window fails, the next backend is tried.
+    /// The first window is being opened with one of several backends. If it fails to open, the next
+    /// backend is tried.
     Trying,
     Running,
     Stopping {
-        /// Whether the emulator's helper has been sent SIGTERM.
-        helper_told: bool,
+        /// Whether SIGTERM has been sent to the emulator's helper.
+        helper_signaled: bool,
     },
 }
 
@@ -98,22 +100,23 @@ struct Session<'a> {
     /// The server's address, once it listens.
     address: Option<SocketAddr>,
     online: usize,
-    /// Reads the terminal, unless panes are on it.
+    /// Reads lines from the terminal, unless the panes do.
     console: Option<Console>,
     display: Option<Display>,
     windows: Vec<Window>,
     next_id: usize,
-    /// Processes of an emulator that was given up, which have to end as well.
+    /// Processes of emulators that failed to open a window. The session waits for these processes
+    /// to end.
     leftovers: Vec<ChildProcess>,
-    /// How many signals have arrived.
+    /// The number of SIGINT, SIGTERM and SIGHUP signals that have arrived.
     interrupts: u32,
     quit_typed: bool,
     phase: Phase,
     end: Option<SessionEnd>,
 }
 
-/// Runs a session until all its processes have ended. [`crate::launcher::run`] has checked the
-/// options.
+/// Runs a session until all its processes have ended. [`crate::launcher::run`] has already checked
+/// the options.
 pub(crate) fn run(config: &Config, programs: Programs, backends: Vec<Backend>) -> Result<()> {
     let began = Instant::now();
     let held = matches!(backends.first(), Some(Backend::Panes));
@@ -153,7 +156,7 @@ impl<'a> Session<'a> {
             .context("cannot handle signals")?;
         let report = reporter();
         let control = ControlListener::start(move |event| report(SessionEvent::Control(event)))
-            .context("cannot listen for the clients that are started")?;
+            .context("cannot listen for clients on the control socket")?;
         let (listening, online, ended) = (reporter(), reporter(), reporter());
         let server = Server::start(
             &programs.server,
@@ -229,8 +232,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Whether Ctrl+C caused a failure: it also reaches a process that is just being started, until
-    /// that process has left the launcher's group.
+    /// Whether Ctrl+C caused a failure. Ctrl+C also reaches a child process that is just being
+    /// started and has not left the launcher's process group yet.
     fn is_interrupted(&mut self) -> bool {
         self.pump(Some(Instant::now() + INTERRUPT_TIME), |session| {
             session.interrupts > 0
@@ -246,7 +249,7 @@ impl<'a> Session<'a> {
         match self.end {
             Some(SessionEnd::ServerEnded(status)) => bail!("the server did not start ({status})"),
             None if self.address.is_none() => bail!(
-                "the server does not listen after {} s",
+                "the server did not start listening within {} s",
                 SERVER_TIME.as_secs()
             ),
             None | Some(SessionEnd::Asked | SessionEnd::NoWindow | SessionEnd::PanesFailed) => {
@@ -255,7 +258,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Handles events until `is_done`, or until `deadline`.
+    /// Handles events until `is_done` returns true or `deadline` has passed.
     fn pump(&mut self, deadline: Option<Instant>, is_done: impl Fn(&Self) -> bool) {
         while !is_done(self) {
             let now = Instant::now();
@@ -268,7 +271,7 @@ impl<'a> Session<'a> {
                 .filter_map(Window::next_check)
                 .chain(deadline)
                 .min();
-            // The session itself has a sender, so an error can only be a timeout.
+            // The session itself holds a sender, so an error can only be a timeout.
             let event = match next {
                 Some(next) => self
                     .events
@@ -277,7 +280,8 @@ impl<'a> Session<'a> {
                 None => self.events.recv().ok(),
             };
             if next.is_some_and(|next| next.elapsed() > SUSPENDED) {
-                // The hellos that arrived in that time are not handled yet.
+                // Clients may have said hello during that time, but their events are not handled
+                // yet.
                 for window in &mut self.windows {
                     window.extend_deadline(self.config.window_time);
                 }
@@ -331,7 +335,7 @@ impl<'a> Session<'a> {
         self.windows.iter_mut().find(|window| window.spec.id == id)
     }
 
-    /// Handles a client's hello. The window may have been given up already.
+    /// Handles a client's hello. The session may have given up on the window already.
     fn add_client(&mut self, id: usize, client: ClientHandle) {
         let is_stopping = self.is_stopping();
         match self.window(id) {
@@ -382,7 +386,8 @@ impl<'a> Session<'a> {
         let command = commands::find(&commands::OPERATOR, &word).map(|(command, _)| command);
         self.quit_typed |= command == Some(OperatorCommand::Quit);
         if command == Some(OperatorCommand::Help) {
-            // In the form of the server's list, and before it, since its end is not known here.
+            // This has the form of the server's list, and precedes it, since the launcher cannot
+            // tell where that list ends.
             for line in commands::launcher_help() {
                 self.output.say(&format!("* {line}"));
             }
@@ -397,8 +402,8 @@ impl<'a> Session<'a> {
         if let Some(status) = self.server.status()
             && self.end.is_none()
         {
-            let is_asked = self.quit_typed && status.success();
-            self.end = Some(if is_asked {
+            let was_asked = self.quit_typed && status.success();
+            self.end = Some(if was_asked {
                 SessionEnd::Asked
             } else {
                 SessionEnd::ServerEnded(status)

@@ -1,4 +1,4 @@
-//! Windows of a session: opened with the best display that works, and retried if an emulator was
+//! Opens the windows of a session with the best display that works, and retries if an emulator was
 //! not ready.
 
 use std::ffi::OsString;
@@ -26,7 +26,7 @@ use crate::protocol::request::Identity;
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 impl Session<'_> {
-    /// Opens the windows with the first backend whose first window opens.
+    /// Opens the windows with the first backend that manages to open the first one.
     pub(crate) fn open_windows(&mut self, backends: Vec<Backend>) -> Result<()> {
         let mut backends = backends.into_iter().peekable();
         while let Some(backend) = backends.next() {
@@ -81,7 +81,8 @@ impl Session<'_> {
         }
     }
 
-    /// Gives up the display if its first window failed, ends its processes, and returns the reason.
+    /// Gives up on the display if its first window failed to open: ends its processes, and returns
+    /// the reason.
     fn give_up_if_failed(&mut self) -> Option<String> {
         let WindowState::Failed(reason) = &self.windows.first()?.state else {
             return None;
@@ -96,7 +97,7 @@ impl Session<'_> {
         Some(reason)
     }
 
-    /// Opens one more window, whose state tells later whether that worked.
+    /// Starts opening one more window. [`Window::state`] tells later whether it opened.
     fn open(&mut self, member: Option<&Identity>) {
         let (Some(address), Some(display)) = (self.local_address(), &self.display) else {
             return;
@@ -133,8 +134,8 @@ impl Session<'_> {
             },
             state: WindowState::Opening {
                 deadline: Instant::now() + self.config.window_time,
-                retry: None,
-                may_fail: true,
+                retry_at: None,
+                may_retry: true,
             },
             process: None,
             client: None,
@@ -168,7 +169,7 @@ impl Session<'_> {
         }
     }
 
-    /// Executes `/open` of the console.
+    /// Executes the console command `/open`.
     pub(crate) fn open_another(&mut self, name: &str) {
         let member = match name {
             "" => Ok(None),
@@ -192,8 +193,8 @@ impl Session<'_> {
         }
     }
 
-    /// Checks for processes that have ended, windows that have not opened in time, and windows to
-    /// be tried again.
+    /// Checks for processes that have ended, windows that have not opened in time, and windows that
+    /// are due for a retry.
     pub(crate) fn check_windows(&mut self) {
         let now = Instant::now();
         let is_stopping = self.is_stopping();
@@ -208,24 +209,24 @@ impl Session<'_> {
             }
             let WindowState::Opening {
                 deadline,
-                retry,
-                may_fail,
+                retry_at,
+                may_retry,
             } = &mut window.state
             else {
                 continue;
             };
             let reason = if let Some(failure) = display.helper_failure() {
-                // The process would wait for the helper until a timeout.
+                // The window's process would wait for the failed helper until it times out.
                 if let Some(process) = &window.process {
                     process.signal(Signal::TERM);
                 }
                 failure
             } else if let Some(end) = ended.filter(|end| !display.may_open_elsewhere(end.status)) {
-                // On a busy machine one terminator in a hundred fails: it lists all processes, and
-                // fails if one of them ends meanwhile.
-                let try_again = display.is_worth_retrying(end.status) || std::mem::take(may_fail);
+                // On a busy machine, one start of terminator in a hundred fails: it lists all
+                // processes, and fails if one of them ends meanwhile.
+                let try_again = display.is_worth_retrying(end.status) || std::mem::take(may_retry);
                 if try_again && now < *deadline && !is_stopping {
-                    *retry = Some(now + RETRY_PAUSE);
+                    *retry_at = Some(now + RETRY_PAUSE);
                     continue;
                 }
                 end.reason(display.name())
@@ -233,8 +234,8 @@ impl Session<'_> {
                 let seconds = self.config.window_time.as_secs_f32();
                 format!("{} showed no client in {seconds:.1} s", display.name())
             } else {
-                if retry.is_some_and(|retry| retry <= now) && !is_stopping {
-                    *retry = None;
+                if retry_at.is_some_and(|time| time <= now) && !is_stopping {
+                    *retry_at = None;
                     self.start_window(index);
                 }
                 continue;
@@ -243,8 +244,8 @@ impl Session<'_> {
         }
     }
 
-    /// Marks a window as failed. While backends are being tried, that is only a reason to try the
-    /// next one.
+    /// Marks a window as failed. During [`Phase::Trying`], the user is not warned and the session
+    /// goes on, since the next backend is tried.
     fn fail(&mut self, index: usize, reason: String) {
         if let Phase::Running = self.phase {
             let title = self.windows[index].spec.title();
@@ -261,7 +262,7 @@ impl Session<'_> {
     }
 }
 
-/// The client's program and arguments; `number` is the window's, as in its title.
+/// The client's program and arguments. `number` is the window's number, as in its title.
 fn client_command(
     program: &Path,
     address: SocketAddr,
@@ -280,7 +281,8 @@ fn client_command(
         number.to_string().into(),
     ];
     if let Some(Identity { name, group }) = member {
-        // Not `--name`, which GTK takes for itself anywhere in terminator's arguments.
+        // Not `--name`: GTK takes that for its own option, even among the client's arguments in
+        // terminator's command line.
         command.extend(["-n".into(), name.as_str().into()]);
         if let Some(group) = group {
             command.extend(["-g".into(), group.as_str().into()]);

@@ -1,4 +1,4 @@
-//! Built-in panes of a session.
+//! The built-in panes of a session: takes over the terminal for them, and restarts their clients.
 
 use anyhow::{Context, Result};
 
@@ -11,7 +11,7 @@ use crate::tty::style;
 impl Session<'_> {
     /// Takes over the terminal for panes, and moves the output into the server's pane.
     pub(crate) fn take_terminal(&mut self) -> Result<Panes> {
-        // The console reads the keys that are meant for the panes.
+        // The console would read keys that are meant for the panes.
         let had_console = self.console.take().is_some();
         let features = TerminalFeatures {
             has_color: style::is_coloured(self.config.room.color),
@@ -30,7 +30,7 @@ impl Session<'_> {
         .context("cannot show panes on this terminal")?;
         self.output.move_to_pane(panes.log());
         if had_console {
-            // The panes cover the earlier hint.
+            // The panes cover the hint that was shown earlier.
             self.say_how_to_join();
         }
         if let Some(address) = self.address {
@@ -54,7 +54,7 @@ impl Session<'_> {
             && !self.is_stopping()
             && self.windows[index].process.is_none()
         {
-            // The event that the old client exited may come later.
+            // The event `ControlEvent::Exited` of the previous client may still arrive later.
             self.windows[index].client = None;
             self.start_window(index);
         }

@@ -1,4 +1,4 @@
-//! The end of a session, in steps.
+//! Stops a session in steps: asks its processes to quit, then sends SIGTERM, then SIGKILL.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,8 @@ const KILL_AFTER: Duration = Duration::from_secs(1);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
-    /// Ends all processes of the session in steps, and tells the user what it waits for. Another
-    /// signal skips to the next step.
+    /// Ends all processes of the session in steps, and tells the user which processes are still
+    /// running. Ctrl+C or another signal skips to the next step.
     pub(crate) fn stop(&mut self) {
         self.end_all();
         self.leave_panes();
@@ -28,16 +28,19 @@ impl Session<'_> {
     }
 
     fn end_all(&mut self) {
-        self.phase = Phase::Stopping { helper_told: false };
-        // The console has the server's stdin open as well.
+        self.phase = Phase::Stopping {
+            helper_signaled: false,
+        };
+        // The console thread holds a duplicate of the server's stdin, which would keep the server
+        // running.
         self.console = None;
         self.server.close();
         for window in &mut self.windows {
-            if let WindowState::Opening { retry, .. } = &mut window.state {
-                *retry = None;
+            if let WindowState::Opening { retry_at, .. } = &mut window.state {
+                *retry_at = None;
             }
-            // A client that is still starting is told to quit when it says hello: an emulator that
-            // is ended while it starts would leave files behind.
+            // A client that is still starting is told to quit when it says hello. Its emulator is
+            // not ended now, since an emulator that is ended while it starts leaves files behind.
             if let Some(client) = &window.client {
                 client.quit();
             }
@@ -85,7 +88,7 @@ impl Session<'_> {
         is_running.then(|| format!("the server (pid {})", self.server.pid()))
     }
 
-    /// Names of all processes that have not ended, except the server.
+    /// Names of all processes that are still running, except the server.
     fn clients_and_windows(&self) -> Vec<String> {
         let mut names = Vec::new();
         for Window {
@@ -114,7 +117,7 @@ impl Session<'_> {
         for window in &self.windows {
             if let Some(client) = &window.client {
                 client.signal(signal);
-                // A stopped process gets other signals only after SIGCONT.
+                // A suspended process handles SIGTERM only after SIGCONT.
                 client.signal(Signal::CONT);
             }
             if let Some(process) = &window.process {
@@ -136,17 +139,17 @@ impl Session<'_> {
         helper.into_iter().chain(&self.leftovers)
     }
 
-    /// Ends the emulator's helper, which would wait for more windows; but only after the clients
-    /// have had their chance to leave.
+    /// Ends the emulator's helper, which would wait for more windows, when no clients are left.
+    /// Ending it earlier would close the windows before the clients have left.
     pub(crate) fn end_helper(&mut self) {
         let has_clients = self.windows.iter().any(|window| window.client.is_some());
-        if let Phase::Stopping { helper_told } = &mut self.phase
+        if let Phase::Stopping { helper_signaled } = &mut self.phase
             && !has_clients
-            && !*helper_told
+            && !*helper_signaled
             && let Some(helper) = self.display.as_ref().and_then(Display::helper)
         {
             helper.signal(Signal::TERM);
-            *helper_told = true;
+            *helper_signaled = true;
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::launcher::process::ChildProcess;
 pub(crate) struct Window {
     pub(crate) spec: WindowSpec,
     pub(crate) state: WindowState,
-    /// The process that shows the window, while it runs; none in tmux.
+    /// The process that shows the window, while it runs; none if tmux shows it.
     pub(crate) process: Option<ChildProcess>,
     /// The client, while it runs.
     pub(crate) client: Option<ClientHandle>,
@@ -20,14 +20,14 @@ pub(crate) enum WindowState {
     /// Waiting for the client's hello.
     Opening {
         deadline: Instant,
-        /// When to start the process again, if that is to be done.
-        retry: Option<Instant>,
-        /// Whether the process may fail once more.
-        may_fail: bool,
+        /// When to start the process again, if a retry is due.
+        retry_at: Option<Instant>,
+        /// Whether to retry if the process fails. False after the first failure.
+        may_retry: bool,
     },
     /// The client has said hello.
     Opened,
-    /// There was no hello, for this reason.
+    /// The client did not say hello, for this reason.
     Failed(String),
 }
 
@@ -36,19 +36,19 @@ impl Window {
         matches!(self.state, WindowState::Opening { .. })
     }
 
-    /// Lets a window that is opening have `time` from now on.
+    /// If the window is still opening, resets its deadline to `time` from now.
     pub(crate) fn extend_deadline(&mut self, time: Duration) {
         if let WindowState::Opening { deadline, .. } = &mut self.state {
             *deadline = Instant::now() + time;
         }
     }
 
-    /// When to check the window even if nothing happens.
+    /// The time at which to check the window even if no event arrives.
     pub(crate) fn next_check(&self) -> Option<Instant> {
         match self.state {
             WindowState::Opening {
-                deadline, retry, ..
-            } => Some(retry.unwrap_or(deadline)),
+                deadline, retry_at, ..
+            } => Some(retry_at.unwrap_or(deadline)),
             WindowState::Opened | WindowState::Failed(_) => None,
         }
     }
