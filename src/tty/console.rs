@@ -1,4 +1,4 @@
-//! An operator's console on a terminal: the log, and below it the line being typed.
+//! A console on a terminal: the log and, below it, the line being typed.
 //!
 //! ```text
 //!   terminal ──▶ Console::read_keys ──▶ Editor ──▶ on_line: a submitted line
@@ -7,15 +7,16 @@
 //!   log lines ───────────────────────▶ LogOutput ──▶ terminal
 //! ```
 //!
-//! Only the thread that owns the [`LogOutput`] writes to the terminal and sets its modes. A
-//! terminal that blocks, as after Ctrl+S, delays that thread alone: keys still edit the line, and
-//! Enter still submits it.
+//! Only the thread that owns the [`LogOutput`], the log thread, writes to the terminal and sets its
+//! modes. A terminal that blocks, as after Ctrl+S, delays only that thread: keys still edit the
+//! line, and Enter still submits it.
 //!
-//! In the background, the terminal belongs to the shell: no key is read, no mode is set, and log
-//! lines are written as if there were no console. Ctrl+Z takes three steps, because the thread with
-//! the modes must restore them before the job stops, and the main thread must stop it: the keys
-//! thread asks the log thread, which restores the terminal and asks the main thread, which calls
-//! [`Console::stop_job`].
+//! While the process is in the background, the terminal belongs to the shell: no keys are read, no
+//! modes are set, and log lines are written as if there were no console.
+//!
+//! Ctrl+Z involves three threads, because the log thread must restore the modes before the main
+//! thread stops the job. The thread that reads keys notifies the log thread, which restores the
+//! terminal and notifies the main thread, which calls [`Console::stop_job`].
 
 use std::io::{self, BufWriter, Stdout, Write};
 use std::sync::Arc;
@@ -35,26 +36,26 @@ use crate::tty::log_wrap;
 use crate::tty::raw_mode::{self, RawMode, Sequences};
 use crate::tty::screen::Screen;
 
-/// Stands before the line.
+/// The prompt before the typed line.
 pub(crate) const PROMPT: &str = "> ";
 
 /// Turns on bracketed paste.
 const ENTER: &str = "\x1b[?2004h";
 
-/// Turns it off, and clears the row with the cursor and those below.
+/// Turns bracketed paste off, and erases the cursor's row and all rows below it.
 pub(crate) const LEAVE: &str = "\x1b[?2004l\x1b[0m\r\x1b[J\x1b[?25h";
 
-/// What a key leads to, besides a change of the line.
+/// The result of input that does more than edit the line.
 enum Input {
     Line(String),
     Refused(Refusal),
     Interrupt,
 }
 
-/// The line being typed, shared by the thread that reads keys and the one that draws.
+/// The line being typed, shared by the thread that reads keys and the log thread.
 pub(crate) struct Console {
     state: Mutex<State>,
-    /// Wakes the thread with the [`LogOutput`].
+    /// Wakes the log thread.
     wake: Box<dyn Fn() + Send + Sync>,
     /// Asks the main thread to call [`Console::stop_job`].
     suspend: Box<dyn Fn(Arc<Self>) + Send + Sync>,
@@ -63,28 +64,29 @@ pub(crate) struct Console {
 struct State {
     editor: Editor,
     phase: Phase,
-    /// Something changed since the line was last drawn.
+    /// The line changed since it was last drawn.
     is_stale: bool,
+    /// The window was resized.
     is_resized: bool,
+    /// Ctrl+L was pressed: the log thread must clear the screen.
     is_cleared: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// The console has the terminal, if the process is in the foreground.
+    /// The console uses the terminal while the process is in the foreground.
     Active,
-    /// Ctrl+Z was pressed: the terminal is to be restored.
+    /// Ctrl+Z was pressed: the log thread must restore the terminal.
     Suspending,
-    /// The terminal is restored, and the job stops.
+    /// The terminal is restored: the main thread must stop the job.
     Suspended,
     /// No more keys are read.
     Over,
 }
 
 impl Console {
-    /// A console with an empty line. `wake` must make the thread with the [`LogOutput`] call
-    /// [`LogOutput::update`] soon, and `suspend` must make the main thread call
-    /// [`Console::stop_job`]; neither may block.
+    /// A console with an empty line. `wake` must make the log thread call [`LogOutput::update`]
+    /// soon, and `suspend` must make the main thread call [`Console::stop_job`]; neither may block.
     pub(crate) fn new(
         wake: impl Fn() + Send + Sync + 'static,
         suspend: impl Fn(Arc<Self>) + Send + Sync + 'static,
@@ -103,8 +105,8 @@ impl Console {
     }
 
     /// Reads keys until the terminal is gone or `keyboard` is stopped. Tab completes `commands` and
-    /// members' `names`. `on_line` gets each submitted line without its ending, and why other input
-    /// wasn't taken. Ctrl+C sends SIGINT to the process's group.
+    /// members' `names`. `on_line` gets each submitted line without its ending, or the reason why
+    /// input was refused. Ctrl+C sends SIGINT to the process group.
     pub(crate) fn read_keys<Commands: Iterator<Item = &'static Command>>(
         &self,
         mut keyboard: Keyboard,
@@ -116,7 +118,7 @@ impl Console {
         let mut is_interrupted = false;
         while let Ok(event) = keyboard.read() {
             let is_tab = matches!(&event, Event::Key(key) if [KeyCode::Tab, KeyCode::BackTab].contains(&key.code));
-            // Asked for without the lock, since the names have a lock of their own.
+            // Get the names before taking the state's lock, since they have a lock of their own.
             let names = if is_tab { names() } else { Vec::new() };
             match self.handle(event, |before| complete(before, commands(), &names)) {
                 Some(Input::Interrupt) => is_interrupted = true,
@@ -124,11 +126,12 @@ impl Console {
                 Some(Input::Refused(refusal)) => on_line(Err(refusal)),
                 None => {}
             }
-            // Several Ctrl+C at once are one, as with the driver's signals.
-            if is_interrupted && !keyboard.is_amid() {
+            // Several Ctrl+C that arrive together count as one, like the driver's signals.
+            if is_interrupted && !keyboard.has_partial_input() {
                 is_interrupted = false;
                 raw_mode::restart_output();
-                // Like the driver: the whole foreground group. It can't fail for our own.
+                // Signal the whole group, as the terminal driver does. This can't fail for the
+                // process's own group.
                 let _ = kill_current_process_group(Signal::INT);
             }
             (self.wake)();
@@ -151,7 +154,7 @@ impl Console {
                     drop(state);
                     raw_mode::restart_output();
                 }
-                // The program goes on without input.
+                // Ctrl+D has no effect here.
                 EditorAction::EndOfInput => {}
             },
             Event::Paste(text) => return state.editor.paste(&text).err().map(Input::Refused),
@@ -161,10 +164,10 @@ impl Console {
         None
     }
 
-    /// Stops the job, and takes the terminal again when it continues. Called by the main thread, as
-    /// [`raw_mode::stop_job`].
+    /// Stops the job, and makes the console use the terminal again when the job continues. Must be
+    /// called from the main thread, like [`raw_mode::stop_job`].
     pub(crate) fn stop_job(&self) {
-        // If it fails, the console just goes on.
+        // If this fails, the console just continues.
         let _ = raw_mode::stop_job();
         let mut state = self.state.lock();
         if state.phase == Phase::Suspended {
@@ -175,8 +178,8 @@ impl Console {
     }
 }
 
-/// Log lines on stdout, above a [`Console`] if one is attached. Owned by the one thread that writes
-/// to the terminal.
+/// Writes log lines to stdout, above a [`Console`] if one is attached. Owned by the log thread, the
+/// only one that writes to the terminal.
 pub(crate) struct LogOutput {
     out: BufWriter<Stdout>,
     attached: Option<Attached>,
@@ -185,7 +188,7 @@ pub(crate) struct LogOutput {
 struct Attached {
     console: Arc<Console>,
     screen: Screen,
-    /// While the console has the terminal.
+    /// Present while the console uses the terminal.
     raw_mode: Option<RawMode>,
 }
 
@@ -198,9 +201,9 @@ impl LogOutput {
         }
     }
 
-    /// Shows a console below the log from the next [`LogOutput::update`] on.
+    /// Attaches a console. The next [`LogOutput::update`] shows it below the log.
     pub(crate) fn attach(&mut self, console: Arc<Console>) {
-        // Moving to the background between the check and a write must not stop the process.
+        // If the process moves to the background just before a write, that must not stop it.
         os::allow_terminal_output();
         self.attached = Some(Attached {
             console,
@@ -209,7 +212,7 @@ impl LogOutput {
         });
     }
 
-    /// Draws what is left, removes the line and restores the terminal.
+    /// Draws the pending lines, removes the typed line and restores the terminal.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -220,7 +223,7 @@ impl LogOutput {
         attached.release(&mut self.out)
     }
 
-    /// Takes or releases the terminal as needed. To be called before lines are written.
+    /// Takes or releases the terminal as needed. Must be called before lines are written.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -255,17 +258,17 @@ impl LogOutput {
         released
     }
 
-    /// Whether a console has the terminal.
+    /// Whether a console is using the terminal.
     pub(crate) fn is_raw(&self) -> bool {
         let attached = self.attached.as_ref();
         attached.is_some_and(|attached| attached.raw_mode.is_some())
     }
 
-    /// Writes whole lines, which [`LogOutput::flush`] shows. Without a console, they're wrapped at
-    /// the words if stdout is a terminal.
+    /// Writes whole lines, to be shown by [`LogOutput::flush`]. Without a console, they're wrapped
+    /// between words if stdout is a terminal.
     ///
     /// # Errors
-    /// Stdout takes nothing more.
+    /// Writing to stdout fails.
     pub(crate) fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         if let Some(attached) = &mut self.attached
             && attached.raw_mode.is_some()
@@ -286,10 +289,10 @@ impl LogOutput {
         attached.screen.wait()
     }
 
-    /// Shows what was written, unless [`LogOutput::wait`] puts it off.
+    /// Shows the lines written so far, unless [`LogOutput::wait`] says that drawing can wait.
     ///
     /// # Errors
-    /// Stdout takes nothing more.
+    /// Writing to stdout fails.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         if self.wait().is_some_and(|wait| wait.is_zero())
             && let Some(attached) = &mut self.attached
@@ -307,10 +310,10 @@ impl LogOutput {
 }
 
 impl Attached {
-    /// Makes the terminal raw, if it isn't.
+    /// Makes the terminal raw unless it already is.
     fn take(&mut self, out: &mut impl Write) -> io::Result<()> {
         if self.raw_mode.is_none() || !raw_mode::is_taken() {
-            // Of a thread that panicked, whose hook has restored the terminal.
+            // If a thread panicked, the panic hook has restored the terminal: drop the old guard.
             self.raw_mode = None;
             out.flush()?;
             self.raw_mode = Some(RawMode::enter(Sequences {
@@ -326,13 +329,13 @@ impl Attached {
         Ok(())
     }
 
-    /// Restores the terminal, if it is raw.
+    /// Restores the terminal if it's raw.
     fn release(&mut self, out: &mut impl Write) -> io::Result<()> {
         let Some(raw_mode) = self.raw_mode.take() else {
             return Ok(());
         };
         if tty::is_foreground(&io::stdin()) == Some(false) {
-            // The shell has the terminal already, and its prompt is where the line was.
+            // The shell is using the terminal again, and its prompt is where the typed line was.
             drop(raw_mode);
             return out.write_all(self.screen.take_pending().as_bytes());
         }
@@ -342,8 +345,8 @@ impl Attached {
     }
 }
 
-/// Completes the last word of `before`: one of `commands`, or one of `names` after a command that
-/// takes a member.
+/// Completes the last word of `before` from `commands` or, after a command that takes a member,
+/// from `names`.
 pub(crate) fn complete(
     before: &str,
     mut commands: impl Iterator<Item = &'static Command>,
@@ -373,7 +376,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tab_completes_commands_and_names_to_kick() {
+    fn tab_completes_commands_and_the_names_after_kick() {
         let names = ["ola", "Olek", "jan", "Łukasz"].map(String::from);
         for (before, expected) in [
             ("/k", &["/kick "][..]),

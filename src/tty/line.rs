@@ -1,4 +1,4 @@
-//! A colored line, and the rows it's wrapped into.
+//! A colored line that can be wrapped into rows.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -14,36 +14,37 @@ use crate::tty::wrap;
 #[derive(Clone, Debug, Default)]
 pub struct Line {
     text: String,
-    /// Styles, each with the byte offset it starts at.
+    /// Styles, each with the byte offset at which it starts.
     styles: Vec<(usize, ColorSpec)>,
     /// Indent of the rows after the first, in columns.
     indent: usize,
+    /// Text without a color of its own is gray.
     pub is_dim: bool,
-    /// It may be replaced by a longer version.
+    /// A longer version may replace this line.
     pub is_open: bool,
-    /// It replaces the open line before it.
+    /// This line replaces the open line before it.
     pub replaces: bool,
 }
 
 impl Line {
-    /// The line that `write` writes, with this indent.
+    /// Creates a line from the text and colors that `write` writes to it.
     pub fn new(indent: usize, write: impl FnOnce(&mut Self) -> io::Result<()>) -> Self {
         let mut line = Self {
             indent,
             ..Self::default()
         };
-        // Writing to memory doesn't fail.
+        // Writing to memory can't fail.
         let _ = write(&mut line);
         line
     }
 
-    /// Text without colors.
+    /// A line of `text`, without colors.
     pub fn plain(text: &str) -> Self {
         Self::new(2, |line| line.write_all(clean(text).as_bytes()))
     }
 
-    /// A line of a log, with its colours as escape sequences. Rows after the first are indented to
-    /// the text after the time.
+    /// Parses a log line, in which escape sequences set the colors. Rows after the first are
+    /// indented to the text after the time.
     pub(crate) fn of_log(line: &str) -> Self {
         let (text, sequences) = log_wrap::split(line);
         let mut style = ColorSpec::new();
@@ -71,12 +72,11 @@ impl Line {
         self.is_dim = false;
     }
 
-    /// Length of the text in bytes.
     pub fn byte_len(&self) -> usize {
         self.text.len()
     }
 
-    /// The rows without colors.
+    /// The rows at this width, without colors.
     #[cfg(test)]
     pub fn rows(&self, columns: usize) -> Vec<String> {
         self.painted(columns, &mut Buffer::no_color())
@@ -86,8 +86,8 @@ impl Line {
     pub fn painted(&self, columns: usize, buffer: &mut Buffer) -> Vec<String> {
         let painted = self.cut(columns).map(|(indent, row)| {
             buffer.clear();
-            // Writing into memory does not fail.
             let row_text = self.text[row.clone()].trim_end();
+            // Writing to memory can't fail.
             let _ = self.paint(row.start, row.start + row_text.len(), buffer);
             let painted = String::from_utf8_lossy(buffer.as_slice());
             format!("{:indent$}{painted}", "")
@@ -95,13 +95,12 @@ impl Line {
         painted.collect()
     }
 
-    /// Writes it to a stream, without wrapping, and without a line ending.
+    /// Writes the whole line to a stream, without wrapping it, and without a line ending.
     pub fn write_to(&self, out: &mut dyn WriteColor) -> io::Result<()> {
         self.paint(0, self.text.len(), out)
     }
 
-    /// How many rows of the screen it takes, counting those in which the terminal wraps a long
-    /// link.
+    /// The number of rows on the screen, including those into which the terminal wraps a long link.
     pub fn height(&self, columns: usize) -> usize {
         let heights = self.cut(columns).map(|(indent, row)| {
             let text = self.text[row].trim_end();
@@ -110,7 +109,7 @@ impl Line {
         heights.sum()
     }
 
-    /// The width of the widest row.
+    /// The width of the widest row, in columns.
     pub fn widest(&self, columns: usize) -> usize {
         let widths = self
             .cut(columns)
@@ -150,7 +149,7 @@ impl Line {
     }
 }
 
-/// Appends text in the current style.
+/// Appends text in the last style set.
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.styles.is_empty() {

@@ -1,16 +1,16 @@
-//! Wraps log lines at words into a terminal's rows. All rows of a line but the first are indented,
-//! so that no part of a message can pass for a line of the log.
+//! Wraps log lines between words to fit the terminal. Every row of a line but the first is
+//! indented, so that no part of a message can pass for a separate log line.
 
 use std::borrow::Cow;
 use std::iter;
 
 use crate::tty::wrap;
 
-/// Columns of the time at the start of a line, with the space after it.
+/// Width of the time at the start of a line, with the space after it, in columns.
 const TIME: usize = "00:00:00 ".len();
 
-/// Wraps whole lines for a terminal of this many columns. They stay as they are if the number isn't
-/// known, or the output isn't a terminal.
+/// Wraps whole lines for a terminal of `columns` columns. Returns them unchanged if that is `None`:
+/// the width is unknown, or the output isn't a terminal.
 pub(crate) fn fitting(lines: &[u8], columns: Option<usize>) -> Cow<'_, [u8]> {
     let Some(columns) = columns else {
         return Cow::Borrowed(lines);
@@ -22,7 +22,7 @@ pub(crate) fn fitting(lines: &[u8], columns: Option<usize>) -> Cow<'_, [u8]> {
     Cow::Owned(shown.into_bytes())
 }
 
-/// Appends the rows of a line to `shown`, each followed by `end`. Colors carry on from row to row.
+/// Appends the rows of a line to `shown`, each followed by `end`. Colors continue in the next row.
 /// `columns` must not be 0.
 pub(crate) fn push(line: &str, columns: usize, end: &str, shown: &mut String) {
     let (text, sequences) = split(line);
@@ -64,7 +64,8 @@ pub(crate) fn split(line: &str) -> (String, Vec<(usize, &str)>) {
     (text, sequences)
 }
 
-/// The indent of all rows but the first: the text after the time, or two more than the line's own.
+/// The indent of all rows but the first: the column of the text after the time or, in a line
+/// without a time, two more than the line's own indent.
 pub(crate) fn indent(text: &str) -> usize {
     let has_time = text.as_bytes().get(..TIME).is_some_and(|time| {
         time.iter()
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_end_at_words_under_the_text_of_their_line() {
+    fn continuation_rows_are_indented_to_the_text_of_their_line() {
         for (line, rows) in [
             ("one two three four five\n", "one two three four\n  five\n"),
             ("  nc 127.0.0.1 9999\n", "  nc 127.0.0.1\n    9999\n"),
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn colors_take_no_columns_and_keep_their_place() {
+    fn colors_take_no_columns_and_keep_their_position() {
         assert_eq!(
             shown("\x1b[32m* ala joined\x1b[m\n", 12),
             "\x1b[32m* ala joined\x1b[m\n"

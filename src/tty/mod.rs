@@ -1,4 +1,5 @@
-//! Terminals, for the client, the launcher and the server: input, line editing, screen, styles.
+//! Terminal handling for the client, the launcher and the server: input, line editing, drawing and
+//! styles.
 
 pub(crate) mod background;
 pub(crate) mod console;

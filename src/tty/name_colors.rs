@@ -1,12 +1,13 @@
 //! The colors of members' names on this terminal.
 //!
-//! The server gives each member a slot, and a table turns slots into colors. No color has a contrast
-//! of 4.5 both to black and to white (WCAG 2 asks for that), so there is a table for dark and one for
-//! light backgrounds, and one for unknown backgrounds with less contrast. The RGB tables are more
-//! distinct than those of xterm's 256 colors. The tests have their figures.
+//! The server assigns each member a color slot, and a table maps slots to colors. Too few colors
+//! have a contrast of 4.5 (the minimum in WCAG 2) to both black and white, so there are tables for
+//! dark and for light backgrounds, and one with less contrast for unknown backgrounds. The colors
+//! of the RGB tables differ more from each other than those of the tables for xterm's 256 colors.
+//! The tests give the figures.
 //!
-//! A slot has about the same hue in the tables for dark and for light backgrounds. The first slots,
-//! which small rooms use, are the most distinct ones.
+//! A slot has about the same hue in the tables for dark and for light backgrounds. The colors of
+//! the first slots, which small rooms use, differ most from each other.
 
 use std::collections::HashMap;
 use std::env;
@@ -18,7 +19,7 @@ use crate::protocol::event::{Answer, Event, Listed, MemberId, Welcome};
 use crate::protocol::text::Text;
 use crate::tty::background::Background;
 
-/// Most members to keep: no room has more, but a hostile server may name any number.
+/// Maximum number of members to track. No room has more, but a hostile server may send any number.
 const MAX_MEMBERS: usize = 20_000;
 
 type Table = [Color; ColorSlot::COUNT];
@@ -62,7 +63,7 @@ const DARK_256: Table = indexed([214, 69, 43, 202, 165, 66, 100, 149, 217, 183, 
 const LIGHT_256: Table = indexed([130, 20, 23, 88, 89, 60, 58, 28, 95, 129, 27, 161]);
 const UNKNOWN_256: Table = indexed([202, 105, 28, 95, 93, 31, 94, 101, 197, 201, 60, 139]);
 
-/// The theme decides how distinct these are.
+/// The basic colors, which differ from theme to theme.
 const BASIC_16: Table = indexed([3, 12, 10, 9, 5, 6, 11, 2, 1, 13, 14, 4]);
 
 const fn indexed(indices: [u8; ColorSlot::COUNT]) -> Table {
@@ -75,8 +76,8 @@ const fn indexed(indices: [u8; ColorSlot::COUNT]) -> Table {
     table
 }
 
-/// Whether a terminal of this kind has fewer than 256 colors. Many that have them call themselves
-/// `xterm`.
+/// Whether a terminal with this `TERM` has fewer than 256 colors. Not if it's `xterm`: many
+/// terminals with 256 colors use that name.
 fn is_basic(term: &str) -> bool {
     matches!(term, "linux" | "ansi") || term.ends_with("-16color") || term.ends_with("-8color")
 }
@@ -85,7 +86,7 @@ fn is_basic(term: &str) -> bool {
 fn table(colorterm: &str, background: Background) -> &'static Table {
     let is_truecolor = matches!(colorterm, "truecolor" | "24bit");
     match background {
-        // RGB would gain nothing here: contrast is the limit.
+        // RGB colors would be no better here: the required contrast is what limits the choice.
         Background::Unknown => &UNKNOWN_256,
         Background::Dark if is_truecolor => &DARK_RGB,
         Background::Light if is_truecolor => &LIGHT_RGB,
@@ -94,7 +95,7 @@ fn table(colorterm: &str, background: Background) -> &'static Table {
     }
 }
 
-/// The slots of the members that a server has told of, and the colors that they have here.
+/// The color slots of the known members, and the table of colors for this terminal.
 pub struct NameColors {
     table: &'static Table,
     /// The room that the IDs belong to.
@@ -102,7 +103,7 @@ pub struct NameColors {
     slots: HashMap<MemberId, ColorSlot>,
 }
 
-/// No members, on an unknown terminal.
+/// No members, and colors for an unknown background.
 impl Default for NameColors {
     fn default() -> Self {
         Self {
@@ -114,8 +115,8 @@ impl Default for NameColors {
 }
 
 impl NameColors {
-    /// Chooses the colors for the terminal that the environment describes. `ask` may ask it for its
-    /// background; it isn't called if that makes no difference.
+    /// Chooses the table for the terminal that the environment describes. `ask` queries the
+    /// terminal's background; it's only called if the background matters.
     pub(crate) fn fit_terminal(&mut self, ask: impl FnOnce() -> Option<Background>) {
         let [term, colorterm] =
             ["TERM", "COLORTERM"].map(|name| env::var(name).unwrap_or_default());
@@ -127,8 +128,8 @@ impl NameColors {
         };
     }
 
-    /// Learns the members in a welcome. Members that left while the connection was lost are still
-    /// known, since what they said meanwhile may be replayed.
+    /// Records the members in a welcome. Keeps members who left while the connection was lost,
+    /// since the server may replay messages that they sent in the meantime.
     pub fn enter(&mut self, welcome: &Welcome) {
         if self.room.as_ref() != Some(&welcome.room) {
             self.slots.clear();
@@ -152,7 +153,7 @@ impl NameColors {
         }
     }
 
-    /// The color of a member's name.
+    /// The color of a member's name. An unknown member's color depends on the name alone.
     pub fn of(&self, id: MemberId, name: &Text) -> Color {
         let slot = self.slots.get(&id).copied();
         self.table[slot
@@ -160,7 +161,7 @@ impl NameColors {
             .index()]
     }
 
-    /// The color of the name in an event, if it has one. Follows who is in the room.
+    /// The color of the name in an event, if it has one. Records members who join and leave.
     pub fn event(&mut self, event: &Event) -> Option<Color> {
         match event {
             Event::Message { id, from, .. } | Event::Renamed { id, from, .. } => {
@@ -179,7 +180,7 @@ impl NameColors {
         }
     }
 
-    /// The color of the name in an answer, if it has one. Learns the members of a list.
+    /// The color of the name in an answer, if it has one. Records the members in a list.
     pub fn answer(&mut self, answer: &Answer) -> Option<Color> {
         match answer {
             Answer::PrivateFrom { id, from: name, .. } | Answer::PrivateTo { id, to: name, .. } => {
@@ -209,13 +210,13 @@ mod tests {
 
     const BLACK: Rgb = [0.0; 3];
     const WHITE: Rgb = [255.0; 3];
-    /// What themes have for black.
+    /// A typical "black" background of dark themes.
     const NEAR_BLACK: Rgb = [17.0; 3];
     /// Text on a dark background: xterm's white.
     const PALE: Rgb = [229.0; 3];
     /// `style::quiet`, color 243.
     const QUIET: Rgb = [118.0; 3];
-    /// Leaves and joins, in xterm and in VTE.
+    /// The colors of leaves and joins (red and green), in xterm and in VTE.
     const RED_AND_GREEN: [Rgb; 4] = [
         [205.0, 0.0, 0.0],
         [192.0, 28.0, 40.0],
@@ -223,7 +224,7 @@ mod tests {
         [38.0, 162.0, 105.0],
     ];
 
-    /// The components of a color, from 0 to 255; as xterm has them in its table of 256.
+    /// The components of a color, from 0 to 255. Indexed colors have xterm's values.
     fn components(color: Color) -> Rgb {
         match color {
             Color::Rgb(red, green, blue) => [red, green, blue].map(f64::from),
@@ -244,7 +245,7 @@ mod tests {
         }
     }
 
-    /// The contrast ratio of WCAG 2, from 1 to 21.
+    /// The contrast ratio (WCAG 2), from 1 to 21.
     fn contrast(one: Rgb, other: Rgb) -> f64 {
         let luminance = |rgb: Rgb| {
             let [red, green, blue] = rgb.map(linear);
@@ -270,8 +271,8 @@ mod tests {
         [116.0 * y - 16.0, 500.0 * (x - y), 200.0 * (y - z)]
     }
 
-    /// The color difference CIEDE2000: 1 can just be seen. As in Sharma, Wu and Dalal, "The CIEDE2000
-    /// color-difference formula" (2005).
+    /// The CIEDE2000 color difference; 1 is just noticeable. Source: Sharma, Wu and Dalal, "The
+    /// CIEDE2000 color-difference formula" (2005).
     fn difference(one: [f64; 3], other: [f64; 3]) -> f64 {
         let chroma_7 = |chroma: f64| {
             let seventh = chroma.powi(7);
@@ -285,15 +286,15 @@ mod tests {
             (a.hypot(b), b.atan2(a).rem_euclid(2.0 * PI))
         };
         let ((chroma_1, hue_1), (chroma_2, hue_2)) = (polar(one), polar(other));
-        let is_grey = chroma_1 * chroma_2 == 0.0;
+        let is_gray = chroma_1 * chroma_2 == 0.0;
         let turn = match hue_2 - hue_1 {
-            _ if is_grey => 0.0,
+            _ if is_gray => 0.0,
             turn if turn > PI => turn - 2.0 * PI,
             turn if turn < -PI => turn + 2.0 * PI,
             turn => turn,
         };
         let hue = match () {
-            () if is_grey => hue_1 + hue_2,
+            () if is_gray => hue_1 + hue_2,
             () if (hue_1 - hue_2).abs() <= PI => mean(hue_1, hue_2),
             () if hue_1 + hue_2 < 2.0 * PI => mean(hue_1, hue_2) + PI,
             () => mean(hue_1, hue_2) - PI,
@@ -336,12 +337,13 @@ mod tests {
         }
     }
 
-    /// The least of `values`, rounded down to a tenth.
+    /// The minimum of `values`, rounded down to one decimal place.
     fn least(values: impl Iterator<Item = f64>) -> f64 {
         (values.fold(f64::INFINITY, f64::min) * 10.0).floor() / 10.0
     }
 
-    /// The least difference between two colors of a table, and the least to any of `others`.
+    /// The minimum difference between two colors of a table, and the minimum between any of its
+    /// colors and any of `others`.
     fn differences(table: &Table, others: &[Rgb]) -> (f64, f64) {
         let labs = table.map(|color| lab(components(color)));
         let pairs = (0..labs.len()).flat_map(|one| (0..one).map(move |other| (one, other)));
@@ -375,7 +377,8 @@ mod tests {
     fn names_are_distinct_and_legible_on_a_light_background() {
         assert_eq!(differences(&LIGHT_RGB, &[BLACK, QUIET]), (21.0, 19.8));
         assert_eq!(least_contrast(&LIGHT_RGB, WHITE), 5.1);
-        // Two greys would be more distinct (20.7), but one is the color of what need not be read.
+        // A table with two grays would have a greater difference (20.7), but gray is the color of
+        // secondary text.
         assert_eq!(differences(&LIGHT_256, &[BLACK, QUIET]), (18.7, 16.8));
         assert_eq!(differences(&LIGHT_256, &RED_AND_GREEN).1, 12.8);
         assert_eq!(least_contrast(&LIGHT_256, WHITE), 4.7);
@@ -394,13 +397,13 @@ mod tests {
 
     #[test]
     fn names_are_legible_up_to_the_limits_of_dark_and_light() {
-        for (grey, background, tables) in [
+        for (gray, background, tables) in [
             ("36", Background::Dark, [&DARK_RGB, &DARK_256]),
             ("cf", Background::Light, [&LIGHT_RGB, &LIGHT_256]),
         ] {
-            let answer = format!("rgb:{grey}/{grey}/{grey}");
+            let answer = format!("rgb:{gray}/{gray}/{gray}");
             assert_eq!(Background::from_answer(answer.as_bytes()), background);
-            let level = f64::from(u8::from_str_radix(grey, 16).unwrap());
+            let level = f64::from(u8::from_str_radix(gray, 16).unwrap());
             for table in tables {
                 assert!(least_contrast(table, [level; 3]) >= 3.0, "{background:?}");
             }
@@ -448,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_the_color_of_its_members_slot_while_the_member_is_here() {
+    fn a_name_has_the_color_of_its_members_slot_until_the_member_leaves() {
         let mut names = NameColors::default();
         let (ala, name) = (MemberId(1), Text::new("ala"));
         let unknown = names.of(ala, &name);
@@ -473,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_names_any_number_of_members_takes_limited_memory() {
+    fn memory_is_limited_however_many_members_a_server_sends() {
         let mut names = NameColors::default();
         for id in 0..MAX_MEMBERS as u64 + 10 {
             names.event(&joined(id, "ala", 1));

@@ -1,8 +1,8 @@
 //! The modes of the terminal on stdin: raw for the line editor and the panes, or without echo for a
-//! password. Given back however the program ends, unless by SIGKILL.
+//! password. The original modes are restored however the program ends, except by SIGKILL.
 //!
-//! There is one record of the original modes for the process, so that any thread can restore them:
-//! a guard that is dropped, a signal handler that ends the process, a panic hook.
+//! The process keeps a single record of the original modes, so that any thread can restore them: by
+//! dropping the guard, in a signal handler that ends the process, or in a panic hook.
 
 use std::io;
 use std::panic;
@@ -16,22 +16,22 @@ use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetatt
 use crate::sync::Mutex;
 use crate::tty::{is_foreground, write_past_std};
 
-/// Time limit for writing [`Sequences::leave`]: a terminal that accepts no output must not delay
-/// the end of the program.
+/// Time limit for writing [`Sequences::leave`]: a terminal that accepts no output must not keep the
+/// program from exiting.
 const LEAVE_TIME: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 200_000_000,
 };
 
 /// The state of the terminal. No other lock is taken while this one is held.
-static TERMINAL: Mutex<Terminal> = Mutex::new(Terminal {
+static TERMINAL: Mutex<TerminalState> = Mutex::new(TerminalState {
     taken: None,
     is_final: false,
 });
 
-struct Terminal {
+struct TerminalState {
     taken: Option<Taken>,
-    /// The program ends: the terminal isn't to be taken any more.
+    /// The program is exiting, so the modes must not be changed again.
     is_final: bool,
 }
 
@@ -42,7 +42,7 @@ struct Taken {
     sequences: Sequences,
 }
 
-/// Control sequences for the terminal itself, beside the modes of its driver.
+/// Control sequences for the terminal itself, in addition to the modes of its driver.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sequences {
     /// Written after the terminal was made raw.
@@ -53,7 +53,7 @@ pub(crate) struct Sequences {
     pub(crate) has_flow_control: bool,
 }
 
-/// The terminal in other modes than it was found in, until this is dropped.
+/// A guard that restores the terminal's original modes when it's dropped.
 #[derive(Debug)]
 pub(crate) struct RawMode(());
 
@@ -64,12 +64,13 @@ impl Drop for RawMode {
 }
 
 impl RawMode {
-    /// Makes the terminal on stdin raw: each key is read at once, and Ctrl+C and Ctrl+Z are keys.
+    /// Makes the terminal on stdin raw: each key can be read at once, and Ctrl+C and Ctrl+Z are
+    /// keys like any other.
     ///
     /// # Errors
-    /// Stdin isn't a terminal, the terminal on stdout is gone, or the program ends. In the
-    /// background, the process stops until it's in the foreground, unless no shell can bring it
-    /// back (orphaned group).
+    /// Stdin isn't a terminal, the terminal on stdout is gone, the program is exiting, or the
+    /// process is in the background and no shell can bring it back (orphaned group). If a shell
+    /// can, the process stops until it's in the foreground.
     pub(crate) fn enter(sequences: Sequences) -> io::Result<Self> {
         let enter = sequences.enter.clone();
         let guard = Self::take(sequences, raw)?;
@@ -80,7 +81,7 @@ impl RawMode {
     /// Hides what is typed on stdin, except for the end of the line.
     ///
     /// # Errors
-    /// Stdin isn't a terminal, or the program ends.
+    /// Stdin isn't a terminal, or the program is exiting.
     pub(crate) fn hide_typing() -> io::Result<Self> {
         Self::take(Sequences::default(), |before, _| {
             let mut hidden = before.clone();
@@ -90,15 +91,16 @@ impl RawMode {
         })
     }
 
-    /// Records the modes and sets the new ones under one lock, so that a thread that ends the
-    /// program restores either all or nothing.
+    /// Records the modes and sets the new ones under one lock, so that a thread that exits the
+    /// program never sees one without the other.
     fn take(
         sequences: Sequences,
         modes: impl FnOnce(&Termios, &Sequences) -> Termios,
     ) -> io::Result<Self> {
         let stdin = io::stdin();
         if is_foreground(&stdin) == Some(false) {
-            // Stops the process (SIGTTOU) until it's in the foreground; not with the lock.
+            // This stops the process (SIGTTOU) until it's in the foreground, so don't hold the lock
+            // here.
             set(&tcgetattr(&stdin)?)?;
         }
         let mut terminal = TERMINAL.lock();
@@ -111,11 +113,12 @@ impl RawMode {
         Ok(Self(()))
     }
 
-    /// Restores the terminal like [`restore`], but waits as long as it accepts no output.
+    /// Restores the terminal like [`restore`], but without a time limit: waits until the terminal
+    /// accepts output.
     pub(crate) fn restore_and_wait(self) {
         let taken = TERMINAL.lock().taken.clone();
         if let Some(taken) = taken {
-            // Without the lock, so that another thread can still end the program.
+            // Don't hold the lock here, so that another thread can still exit the program.
             let _ = write_past_std(&taken.sequences.leave);
             if let Some(taken) = TERMINAL.lock().taken.take() {
                 let _ = set(&taken.before);
@@ -125,8 +128,8 @@ impl RawMode {
 }
 
 /// Restores the original modes, once. Does nothing if there is no [`RawMode`]. Any thread may call
-/// this, also in a panic; it takes at most 200 ms. The lock is held until the modes are set, so that
-/// no other thread ends the program before.
+/// this, even while panicking; it takes at most 200 ms. It holds the lock until the modes are set,
+/// so that no other thread exits the program first.
 pub(crate) fn restore() {
     let mut terminal = TERMINAL.lock();
     let Some(taken) = terminal.taken.take() else {
@@ -138,33 +141,35 @@ pub(crate) fn restore() {
     }
     let stdout = io::stdout();
     let mut wait = [PollFd::new(&stdout, PollFlags::OUT)];
-    // A terminal that is stopped, or blocks another thread's write, isn't ready (poll(2)).
+    // The terminal isn't ready (poll(2)) if its output is stopped, or another thread's write
+    // blocks.
     if let Ok(1..) = retry_on_intr(|| poll(&mut wait, Some(&LEAVE_TIME))) {
         let _ = write_past_std(&taken.sequences.leave);
     }
-    // It fails if the terminal is gone.
+    // This fails if the terminal is gone.
     let _ = set(&taken.before);
 }
 
-/// Restores the terminal like [`restore`] for the end of the program: no thread can take it again.
+/// Restores the terminal like [`restore`], and prevents all threads from changing its modes again.
+/// Called before the program exits.
 pub(crate) fn finish() {
     TERMINAL.lock().is_final = true;
     restore();
 }
 
-/// Restores the terminal and ends the process.
+/// Restores the terminal and exits the process.
 pub(crate) fn exit(code: i32) -> ! {
     finish();
     process::exit(code)
 }
 
-/// Whether there is a [`RawMode`] whose terminal wasn't restored yet.
+/// Whether the terminal's modes are changed by a [`RawMode`] and not restored yet.
 pub(crate) fn is_taken() -> bool {
     TERMINAL.lock().taken.is_some()
 }
 
-/// Makes a panic in any thread restore the terminal first, so that its report can be read, and then
-/// call `then`.
+/// Makes a panic in any thread restore the terminal before it's reported, so that the report is
+/// readable, and call `then` afterwards.
 pub(crate) fn restore_on_panic(then: impl Fn() + Send + Sync + 'static) {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -187,7 +192,7 @@ pub(crate) fn suspend() -> io::Result<()> {
     restore();
     stop_job()?;
     if let Some(sequences) = sequences {
-        // The caller still has its guard, which restores the terminal like this one.
+        // The caller still has its guard, which restores the terminal just as the new one would.
         std::mem::forget(RawMode::enter(sequences)?);
     }
     Ok(())
@@ -195,24 +200,25 @@ pub(crate) fn suspend() -> io::Result<()> {
 
 /// Stops the process's job, as Ctrl+Z does in a shell, and returns when it continues.
 ///
-/// Must be called from the main thread: the kernel prefers it for a signal to the process
-/// (signal(7)), so it has stopped before this returns.
+/// Must be called from the main thread: the kernel delivers a signal for the process to the main
+/// thread if it can (signal(7)), so the process stops before this function returns.
 ///
 /// # Errors
-/// None known.
+/// No cause is known.
 pub(crate) fn stop_job() -> io::Result<()> {
-    // The whole group, as the driver does, since a parent such as `cargo run` belongs to the job.
-    // The kernel doesn't stop a group that no shell could continue (setpgid(2), orphaned groups).
+    // Signal the whole process group, as the terminal driver does: a parent such as `cargo run` is
+    // part of the job. The kernel doesn't stop a group that no shell could continue (setpgid(2),
+    // orphaned groups).
     Ok(kill_current_process_group(Signal::TSTP)?)
 }
 
-/// Makes the terminal raw again after another program changed its modes, as a shell does when its
-/// job stops without Ctrl+Z. Returns true if that was the case.
+/// Makes the terminal raw again if another program changed its modes, as a shell does when this
+/// process stops for another reason than Ctrl+Z. Returns whether they were changed.
 ///
-/// In the background, this stops the process (SIGTTOU) until the shell brings it back.
+/// In the background, this stops the process (SIGTTOU) until the shell moves it to the foreground.
 ///
 /// # Errors
-/// The terminal is gone, or no shell could bring the process back (orphaned group).
+/// The terminal is gone, or no shell can bring the process back (orphaned group).
 pub(crate) fn retake() -> io::Result<bool> {
     let Some(taken) = TERMINAL.lock().taken.clone() else {
         return Ok(false);
@@ -227,7 +233,7 @@ pub(crate) fn retake() -> io::Result<bool> {
     Ok(true)
 }
 
-/// Continues output that Ctrl+S stopped, as the driver does for the keys that send a signal.
+/// Continues output that Ctrl+S stopped, as the terminal driver does when a key sends a signal.
 pub(crate) fn restart_output() {
     let terminal = TERMINAL.lock();
     let has_flow_control = |taken: &Taken| taken.sequences.has_flow_control;
@@ -235,7 +241,8 @@ pub(crate) fn restart_output() {
         return;
     }
     if let Ok(modes) = tcgetattr(io::stdin()) {
-        // Turning flow control off restarts the output. It fails if the terminal is gone.
+        // Turning flow control off restarts the output. Setting the modes fails if the terminal is
+        // gone.
         let mut without = modes.clone();
         without.input_modes.remove(InputModes::IXON);
         let _ = set(&without);
@@ -268,7 +275,8 @@ mod tests {
 
     use super::*;
 
-    /// Set in the environment of the test program when it runs itself on a pty, to panic there.
+    /// The environment variable that makes the test program, when it runs itself on a pty, panic in
+    /// this mode.
     const MODE: &str = "CHAT_TEST_MODE";
 
     const THIS: &str =
@@ -301,7 +309,8 @@ mod tests {
         assert!(shown.contains("in a thread"), "{shown}");
     }
 
-    /// The output of a program that panics on a pty, whose modes must be the same as before.
+    /// Runs this test on a pty, where it panics, and returns the output. Checks that the modes of
+    /// the pty are the same as before.
     fn panic_on_a_terminal(mode: &str) -> String {
         let PtyPair { master, slave } = native_pty_system().openpty(PtySize::default()).unwrap();
         let modes = || format!("{:?}", master.get_termios());

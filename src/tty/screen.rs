@@ -1,14 +1,14 @@
 //! The screen of a program with a line editor: lines go to the terminal's scrollback, and the line
 //! being typed is drawn below them.
 //!
-//! The terminal is asked nothing. Everything is drawn relative to the row in which the cursor was
-//! left. New lines are put above the typed line by drawing that again below them, in one write for
-//! all lines since the last drawing, at most one per [`FRAME`].
+//! The screen never queries the terminal: it draws everything relative to the row in which it left
+//! the cursor. To show new lines, it erases the typed line, writes the new lines, and draws the
+//! typed line again below them. It does so in a single write, at most once per [`FRAME`].
 //!
-//! When the size changes, some terminals wrap rows at the new margin and others cut them; some
-//! bring rows back from the scrollback and others don't. So once the size stays, the visible lines
-//! are drawn again, and nothing is erased but what is drawn again. No line is lost, though the
-//! scrollback may contain a line twice if the terminal itself moved it there.
+//! When the window is resized, some terminals wrap rows at the new margin and others truncate them;
+//! some bring rows back from the scrollback and others don't. So once the size has settled, the
+//! screen draws the visible lines again, and erases only the rows that it rewrites. No line is
+//! lost, but a line that the terminal moved to the scrollback may appear there twice.
 //!
 //! Hand-written because ratatui's inline viewport (ratatui/ratatui#2666) duplicates itself into the
 //! scrollback on a resize.
@@ -24,57 +24,62 @@ use crate::tty::line::Line;
 use crate::tty::scrollback::{self, Scrollback};
 use crate::tty::wrap;
 
-/// Shortest time between two drawings: 60 per second.
+/// Minimum time between two drawings: about 60 drawings per second.
 const FRAME: Duration = Duration::from_millis(16);
 
-/// How long a size must stay before the lines are drawn for it: while a window's corner is dragged,
-/// a terminal that wraps rows scrolls some of the last drawing out at each step.
-const STAYS: Duration = Duration::from_millis(100);
+/// How long the size must be unchanged before the lines are drawn again: while the user drags a
+/// window's corner, a terminal that wraps rows scrolls part of the last drawing out at each step.
+const SETTLE_TIME: Duration = Duration::from_millis(100);
 
-/// Time limit for that, while the size keeps changing.
-const CHANGES: Duration = Duration::from_secs(1);
+/// Draw after this time even if the size is still changing.
+const MAX_SETTLE_TIME: Duration = Duration::from_secs(1);
 
-/// Begin and end of a synchronized update (DEC private mode 2026). The cursor is hidden during it,
-/// for terminals that don't support the mode.
+/// Start and end of a synchronized update (DEC private mode 2026). They also hide and show the
+/// cursor, for terminals that don't support the mode.
 const BEGIN: &str = "\x1b[?2026h\x1b[?25l";
 const END: &str = "\x1b[?25h\x1b[?2026l";
 
-/// Erases the row with the cursor, which is in column 0, and all rows below. If a single sequence
-/// erased the whole screen from its first cell, tmux would copy the screen to its scrollback.
+/// Erases the cursor's row and all rows below it; the cursor must be in column 0. This takes two
+/// sequences because tmux copies the screen to its scrollback if one sequence erases all of it.
 const ERASE: &str = "\x1b[K\x1b[C\x1b[J\r";
 
-/// The screen below the terminal's scrollback.
+/// The lines at the end of the terminal's output, with the typed line below them.
 pub(crate) struct Screen {
     columns: usize,
     rows: usize,
     is_coloured: bool,
     paint: Buffer,
-    /// Lines not drawn yet. They're wrapped when they're drawn, for the size at that time.
+    /// Lines not drawn yet. They're wrapped to the terminal's width when they're drawn.
     pending: Vec<Line>,
     pending_bytes: usize,
     /// The last line, if it may still change: it's drawn with the typed line.
     open: Option<Line>,
     recent: Scrollback,
     drawn: Drawn,
-    /// How the size changed since then.
+    /// How the size changed since the last drawing.
     resized: Option<Resized>,
-    /// The screen is to be cleared.
+    /// The next drawing clears the screen.
     is_cleared: bool,
-    /// The terminal was empty before, and none of our lines has scrolled out.
+    /// The terminal was empty at the start, and none of our lines has scrolled out.
     is_fresh: bool,
+    /// Something changed since the last drawing.
     is_stale: bool,
     drawn_at: Option<Instant>,
-    /// The window's title, if it isn't set yet.
+    /// The window's new title, until it's written.
     new_title: Option<String>,
     title: String,
+    /// The next drawing rings the bell.
     rings: bool,
 }
 
-/// The last drawing of the area below the lines; default if it was removed.
+/// The last drawing of the area below the lines: the open line, the status, the typed line and the
+/// completions. All zero if the area was removed.
 #[derive(Default)]
 struct Drawn {
+    /// The terminal's size at that time.
     columns: usize,
     rows: usize,
+    /// Rows of the area.
     area: usize,
     /// Columns of the widest row of the area.
     width: usize,
@@ -82,21 +87,23 @@ struct Drawn {
     to_cursor: usize,
 }
 
-/// A burst of changes of the size.
+/// A burst of size changes: when it began, the last change, and the smallest size so far.
 struct Resized {
     first: Instant,
     last: Instant,
     narrowest: usize,
-    lowest: usize,
+    shortest: usize,
 }
 
-/// How the visible lines are drawn again.
+/// How to draw the visible lines again.
 struct Redrawing {
-    /// Erases exactly the rows that are written again: other programs' output may be above.
+    /// The sequence that erases the rows to be rewritten, and no others: the rows above may belong
+    /// to another program.
     erasing: String,
-    /// The screen is full, so rows from the scrollback may be written again to fill it.
+    /// Fill the space above with rows that are already in the scrollback. Only if our lines filled
+    /// the screen before; otherwise another program's output may be there.
     fills: bool,
-    /// Rows that the terminal may have brought back from the scrollback.
+    /// The number of rows that the terminal may have brought back from the scrollback.
     back: usize,
 }
 
@@ -112,7 +119,7 @@ impl Redrawing {
 }
 
 impl Screen {
-    /// An empty screen. `is_fresh` says that nothing was on the terminal before.
+    /// An empty screen. `is_fresh` is true if the terminal was empty.
     pub(crate) fn new(is_coloured: bool, is_fresh: bool) -> Self {
         let (columns, rows) = tty::size();
         Self {
@@ -163,18 +170,18 @@ impl Screen {
         self.pending.push(line);
     }
 
-    /// The typed line or the status changed.
+    /// Records that the typed line or the status changed.
     pub(crate) fn touch(&mut self) {
         self.is_stale = true;
     }
 
-    /// Rings the bell, once per drawing.
+    /// Rings the bell at the next drawing, once for all calls before it.
     pub(crate) fn ring(&mut self) {
         self.rings = true;
         self.is_stale = true;
     }
 
-    /// Sets the window's title, which is ASCII.
+    /// Sets the window's title, which must be ASCII.
     pub(crate) fn title(&mut self, title: String) {
         if title != self.title {
             self.new_title = Some(title);
@@ -182,7 +189,7 @@ impl Screen {
         }
     }
 
-    /// The terminal's size changed, perhaps only for a moment. A burst of changes is drawn once.
+    /// Records that the terminal's size changed. A burst of changes leads to a single drawing.
     pub(crate) fn resize(&mut self) {
         (self.columns, self.rows) = tty::size();
         self.is_stale = true;
@@ -191,15 +198,15 @@ impl Screen {
             first: now,
             last: now,
             narrowest: usize::MAX,
-            lowest: usize::MAX,
+            shortest: usize::MAX,
         });
         resized.last = now;
         resized.narrowest = resized.narrowest.min(self.columns);
-        resized.lowest = resized.lowest.min(self.rows);
+        resized.shortest = resized.shortest.min(self.rows);
     }
 
-    /// Reads the terminal's size again. Returns false if it changed and drawing should wait, as
-    /// SIGWINCH, and perhaps more changes, are still to come.
+    /// Reads the terminal's size again. Returns false if drawing should wait because the size
+    /// changed: SIGWINCH will follow, and perhaps more changes.
     pub(crate) fn refresh_size(&mut self) -> bool {
         if tty::size() != (self.columns, self.rows) {
             self.resize();
@@ -217,22 +224,25 @@ impl Screen {
         self.is_stale = true;
     }
 
-    /// Draws next below what is there now: another program had the terminal.
+    /// Makes the next drawing start at the cursor, below the output of another program that has
+    /// used the terminal.
     pub(crate) fn begin_below(&mut self) {
         self.recent.leave();
         self.drawn = Drawn::default();
         self.resized = None;
         self.is_fresh = false;
-        // That program may have set another one.
+        // The other program may have set a title, too.
         self.title.clear();
     }
 
     /// How long drawing can wait; `None` if there is nothing to draw.
     pub(crate) fn wait(&self) -> Option<Duration> {
         let due = match &self.resized {
-            // Don't hold back more than is kept after drawing.
+            // The scrollback keeps no more than this, so draw at once.
             _ if self.pending_bytes > scrollback::MAX_BYTES => None,
-            Some(resized) => Some((resized.last + STAYS).min(resized.first + CHANGES)),
+            Some(resized) => {
+                Some((resized.last + SETTLE_TIME).min(resized.first + MAX_SETTLE_TIME))
+            }
             None => self.drawn_at.map(|at| at + FRAME),
         };
         let wait = due.map_or(Duration::ZERO, |due| {
@@ -241,7 +251,7 @@ impl Screen {
         self.is_stale.then_some(wait)
     }
 
-    /// How many rows the typed line may take.
+    /// The maximum number of rows for the typed line.
     pub(crate) fn most_rows(&self) -> usize {
         self.rows.saturating_sub(3).max(1)
     }
@@ -260,17 +270,17 @@ impl Screen {
         area.extend(rows.rows.iter().cloned());
         area.extend(rows.choice.as_deref().map(|choice| self.cut(choice)));
 
-        let mut out = self.signals();
+        let mut out = self.title_and_bell();
         out += BEGIN;
         let (new, counts) = self.new_rows();
-        let more = counts.iter().sum();
-        let room = self.rows.saturating_sub(area.len());
+        let added = counts.iter().sum();
+        let space = self.rows.saturating_sub(area.len());
         let mut back = 0;
-        match self.redrawing(more, room) {
+        match self.redrawing(added, space) {
             Some(redrawing) => {
                 out += &redrawing.erasing;
                 let most = if redrawing.fills {
-                    room.saturating_sub(more)
+                    space.saturating_sub(added)
                 } else {
                     0
                 };
@@ -281,11 +291,12 @@ impl Screen {
         }
         out += &new;
         self.keep(counts);
-        self.is_fresh &= self.recent.on_screen() <= room;
+        self.is_fresh &= self.recent.on_screen() <= space;
         self.recent.scroll_back(back);
-        self.recent.scroll(room);
+        self.recent.scroll(space);
         out += &area.join("\r\n");
-        // Only the terminal knows the cursor's column after a text, so the text is written again.
+        // Only the terminal knows how wide it drew the text, so place the cursor by writing the
+        // text before it again.
         let below = area.len() - 1 - above;
         out += &up(below);
         if below > 0 || area[above] != rows.before {
@@ -307,7 +318,7 @@ impl Screen {
         tty::write_past_std(out.as_bytes())
     }
 
-    /// Draws the new lines and removes the typed line. The cursor is left below the lines.
+    /// Draws the new lines and removes the typed line. Leaves the cursor below the lines.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -316,14 +327,15 @@ impl Screen {
             self.close(open);
         }
         let (new, counts) = self.new_rows();
-        let out = self.signals() + &erasing(self.drawn.to_cursor) + &new;
+        let out = self.title_and_bell() + &erasing(self.drawn.to_cursor) + &new;
         self.keep(counts);
         self.begin_below();
         self.is_stale = true;
         tty::write_past_std(out.as_bytes())
     }
 
-    /// Takes the lines that weren't drawn yet, as rows, and starts below whatever is there now.
+    /// Takes the lines that weren't drawn yet, wrapped into rows. The next drawing starts at the
+    /// cursor.
     pub(crate) fn take_pending(&mut self) -> String {
         let (rows, _) = self.new_rows();
         self.pending.clear();
@@ -332,8 +344,8 @@ impl Screen {
         rows
     }
 
-    /// The title and the bell.
-    fn signals(&mut self) -> String {
+    /// The sequences for a new title and the bell.
+    fn title_and_bell(&mut self) -> String {
         let mut out = String::new();
         if let Some(title) = self.new_title.take() {
             out += &format!("\x1b]2;{title}\x07");
@@ -345,17 +357,18 @@ impl Screen {
         out
     }
 
-    /// How to draw the visible lines again, if that is needed. `more` new rows follow; the lines
-    /// have `room` rows.
-    fn redrawing(&mut self, more: usize, room: usize) -> Option<Redrawing> {
+    /// How to draw the visible lines again; `None` if only new lines and the area are drawn. There
+    /// are `added` new rows, and `space` rows for lines on the screen.
+    fn redrawing(&mut self, added: usize, space: usize) -> Option<Redrawing> {
         let resized = self.resized.take();
         if std::mem::take(&mut self.is_cleared) {
             return Some(Redrawing::whole());
         }
         let (drawn, recent) = (&self.drawn, &mut self.recent);
         let Some(resized) = resized else {
-            // Rather than scroll rows out that the scrollback has already, write the rest again.
-            let is_wanted = recent.would_repeat(more, room);
+            // The new rows would scroll out rows that are already in the scrollback. Skip those
+            // and rewrite only the rest, so that they don't appear twice.
+            let is_wanted = recent.would_repeat(added, space);
             return is_wanted.then(|| Redrawing {
                 erasing: erasing(drawn.to_cursor + recent.on_screen()),
                 fills: true,
@@ -363,18 +376,18 @@ impl Screen {
             });
         };
         let is_full = drawn.area > 0 && recent.on_screen() + drawn.area >= drawn.rows;
-        let higher = self.rows.saturating_sub(drawn.rows);
-        let back = if is_full { higher } else { 0 };
+        let extra_rows = self.rows.saturating_sub(drawn.rows);
+        let back = if is_full { extra_rows } else { 0 };
         let narrowest = resized.narrowest.min(drawn.columns);
-        let is_uncut = recent.widest(0, drawn.columns) <= narrowest;
-        let is_as_wide = narrowest == drawn.columns && self.columns == drawn.columns;
-        let has_same_rows = is_as_wide
+        let fits_narrowest = recent.widest(0, drawn.columns) <= narrowest;
+        let has_same_width = narrowest == drawn.columns && self.columns == drawn.columns;
+        let has_same_rows = has_same_width
             || drawn.width <= narrowest
-                && recent.is_unwrapped(higher)
-                && recent.widest(higher, usize::MAX) <= narrowest;
-        if has_same_rows && resized.lowest >= drawn.rows && !recent.repeats() {
-            // Rows from the scrollback are where they should be, if there are any. The ones below
-            // may have been cut for a moment.
+                && recent.is_unwrapped(extra_rows)
+                && recent.widest(extra_rows, usize::MAX) <= narrowest;
+        if has_same_rows && resized.shortest >= drawn.rows && !recent.repeats() {
+            // Rows that came back from the scrollback, if any, are in the right place. The rows
+            // below them may have been truncated temporarily, so rewrite those.
             return Some(Redrawing {
                 erasing: erasing(drawn.to_cursor + recent.on_screen()),
                 fills: false,
@@ -382,17 +395,17 @@ impl Screen {
             });
         }
         recent.scroll_back(back);
-        if is_uncut {
-            // All terminals scroll out the rows that don't fit above the cursor; but one that got
-            // narrower may have cut them before.
+        if fits_narrowest {
+            // The terminal can't have truncated any rows, and every terminal scrolls off the rows
+            // that no longer fit above the cursor.
             recent.scroll(self.rows.saturating_sub(drawn.to_cursor));
         } else if self.is_fresh {
             return Some(Redrawing::whole());
         }
         let mut erasing = erasing(drawn.to_cursor + recent.on_screen());
-        if !is_uncut && !is_full {
-            // If rows were wrapped, their first parts are still there. Scroll them out, with
-            // whatever is above.
+        if !fits_narrowest && !is_full {
+            // If the terminal wrapped rows, their first parts are still on the screen. Scroll them
+            // out, together with the rows above.
             let most = self.rows - 1;
             erasing += &format!("{}{}", "\n".repeat(most), up(most));
         }
@@ -403,7 +416,7 @@ impl Screen {
         })
     }
 
-    /// The rows of the new lines, and how many each line has.
+    /// The rows of the new lines, and the number of rows of each line.
     fn new_rows(&mut self) -> (String, Vec<usize>) {
         let (mut new, mut counts) = (String::new(), Vec::new());
         for line in &self.pending {
@@ -414,7 +427,7 @@ impl Screen {
         (new, counts)
     }
 
-    /// Moves the drawn lines to those that may have to be drawn again.
+    /// Moves the new lines, which are drawn now, to the ones that may have to be drawn again.
     fn keep(&mut self, counts: Vec<usize>) {
         self.pending_bytes = 0;
         for (line, rows) in self.pending.drain(..).zip(counts) {
@@ -422,7 +435,8 @@ impl Screen {
         }
     }
 
-    /// The rows of the open line; if there are too many, the last ones, after a `…`.
+    /// The rows of the open line. If there are too many, only the last ones, the first of them
+    /// marked with `…`.
     fn open_rows(&mut self) -> Vec<String> {
         let Some(open) = &self.open else {
             return Vec::new();
@@ -431,13 +445,13 @@ impl Screen {
         let above = rows.len().saturating_sub((self.rows / 3).max(1));
         rows.drain(..above);
         if let (1.., Some(first)) = (above, rows.first_mut()) {
-            // It replaces the first space of the indent, if there is one.
+            // The mark replaces the first space of the indent, if there is one.
             *first = format!("…{}", first.strip_prefix(' ').unwrap_or(first));
         }
         rows
     }
 
-    /// Cuts a text to one row.
+    /// Cuts `text` to one row.
     fn cut(&self, text: &str) -> String {
         let rows = wrap::at_characters(text, self.columns.saturating_sub(1).max(1));
         rows.first()
@@ -445,12 +459,13 @@ impl Screen {
     }
 }
 
-/// Moves the cursor from the last of `rows` rows to the first one, and erases from there on.
+/// A sequence that moves the cursor from the last of `rows` rows to the first, and erases them and
+/// everything below.
 fn erasing(rows: usize) -> String {
     format!("\r{}{ERASE}", up(rows.saturating_sub(1)))
 }
 
-/// Moves the cursor up.
+/// A sequence that moves the cursor up by `rows` rows.
 fn up(rows: usize) -> String {
     match rows {
         0 => String::new(),

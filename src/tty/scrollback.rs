@@ -1,8 +1,9 @@
-//! The last lines drawn: how many of their rows are on the screen, and how many of those are also
-//! in the terminal's scrollback.
+//! The last lines drawn. Tracks how many of their rows are on the screen, and how many of those are
+//! also in the terminal's scrollback.
 //!
-//! Rows are counted as they were written. A terminal that wraps one at its margin, as it does with
-//! a long link, shows more. So the count never misses a line, but may include one too many.
+//! Rows are counted as the program wrote them. The terminal may show more of them, since it wraps a
+//! long link at the margin. So the rows counted as on the screen include every row that is there,
+//! and may include some that have scrolled out.
 
 use std::collections::VecDeque;
 
@@ -10,10 +11,11 @@ use termcolor::Buffer;
 
 use crate::tty::line::Line;
 
-/// Lines kept to be drawn again; no screen has more.
+/// Maximum number of lines kept to be drawn again. No screen has more rows.
 const MAX_LINES: usize = 500;
 
-/// Bytes in them, at most: a hostile server can make each line as long as the protocol allows.
+/// Maximum number of bytes in those lines: a hostile server can make each line as long as the
+/// protocol allows.
 pub(crate) const MAX_BYTES: usize = 1024 * 1024;
 
 /// The last lines drawn.
@@ -21,16 +23,17 @@ pub(crate) const MAX_BYTES: usize = 1024 * 1024;
 pub(crate) struct Scrollback {
     lines: VecDeque<Written>,
     bytes: usize,
-    /// Rows at the end that are only on the screen.
+    /// The number of rows that are on the screen and not in the scrollback: the last ones.
     on_screen_only: usize,
-    /// Rows before them that are on the screen and also in the scrollback.
+    /// The number of rows above those that are both on the screen and in the scrollback.
     also_in_scrollback: usize,
 }
 
 /// A drawn line.
 struct Written {
     line: Line,
-    /// Its rows when it was last written, unless that was only to fill the screen.
+    /// The number of rows when it was last written. Writing it only to fill the screen doesn't
+    /// count.
     rows: usize,
 }
 
@@ -46,30 +49,30 @@ impl Scrollback {
         }
     }
 
-    /// How many rows are on the screen.
+    /// The number of rows on the screen.
     pub(crate) fn on_screen(&self) -> usize {
         self.also_in_scrollback + self.on_screen_only
     }
 
-    /// Whether some of them are also in the scrollback.
+    /// Whether some rows on the screen are also in the scrollback.
     pub(crate) fn repeats(&self) -> bool {
         self.also_in_scrollback > 0
     }
 
-    /// Whether writing `more` rows would push rows into the scrollback a second time. The screen
-    /// has room for `room`.
-    pub(crate) fn would_repeat(&self, more: usize, room: usize) -> bool {
-        self.repeats() && self.on_screen() + more > room
+    /// Whether writing `added` more rows would scroll rows into the scrollback a second time. The
+    /// screen has space for `space` rows.
+    pub(crate) fn would_repeat(&self, added: usize, space: usize) -> bool {
+        self.repeats() && self.on_screen() + added > space
     }
 
-    /// Whether all rows on the screen, and `before` rows above, are whole lines.
+    /// Whether every line on the screen, and in the `before` rows above it, takes a single row.
     pub(crate) fn is_unwrapped(&self, before: usize) -> bool {
         self.last(self.on_screen() + before)
             .all(|written| written.rows == 1)
     }
 
-    /// The width of the widest row that is only on the screen, or one of the `before` rows above
-    /// it, wrapped at `columns`.
+    /// The width of the widest row when lines are wrapped at `columns`. Includes the lines that are
+    /// on the screen but not in the scrollback, and those in the `before` rows above them.
     pub(crate) fn widest(&self, before: usize, columns: usize) -> usize {
         let last = self.last(self.on_screen_only + before);
         last.map(|written| written.line.widest(columns))
@@ -80,35 +83,35 @@ impl Scrollback {
     /// The lines of the last `rows` rows, newest first.
     fn last(&self, mut rows: usize) -> impl Iterator<Item = &Written> {
         self.lines.iter().rev().take_while(move |written| {
-            let is_one = rows > 0;
+            let is_included = rows > 0;
             rows = rows.saturating_sub(written.rows);
-            is_one
+            is_included
         })
     }
 
-    /// All but the last `most` rows have scrolled out.
+    /// Records that all but the last `most` rows have scrolled out.
     pub(crate) fn scroll(&mut self, most: usize) {
         self.on_screen_only = self.on_screen_only.min(most);
         let rest = most - self.on_screen_only;
         self.also_in_scrollback = self.also_in_scrollback.min(rest);
     }
 
-    /// The terminal may have brought this many rows back from the scrollback.
+    /// Records that the terminal may have brought this many rows back from the scrollback.
     pub(crate) fn scroll_back(&mut self, rows: usize) {
         let all = self.lines.iter().map(|written| written.rows).sum();
         self.on_screen_only = (self.on_screen_only + rows).min(all);
     }
 
-    /// Assumes that none of them is on the screen.
+    /// Records that none of the rows is on the screen.
     pub(crate) fn leave(&mut self) {
         (self.on_screen_only, self.also_in_scrollback) = (0, 0);
     }
 
-    /// Writes the lines on an empty screen: all that aren't in the scrollback, even if that is more
-    /// than `most` rows, and as many of the others as fit.
+    /// Returns the rows to write on an empty screen: all rows that aren't in the scrollback, even
+    /// if these are more than `most`, and above them as many others as fit into `most` rows.
     pub(crate) fn rewrite(&mut self, columns: usize, most: usize, paint: &mut Buffer) -> String {
         let mut rows = VecDeque::new();
-        let (mut own, mut taken) = (0, 0);
+        let (mut on_screen_only, mut taken) = (0, 0);
         for written in self.lines.iter_mut().rev() {
             if self.on_screen_only == 0 && taken >= most {
                 break;
@@ -116,23 +119,24 @@ impl Scrollback {
             let painted = written.line.painted(columns, paint);
             taken += written.line.height(columns);
             if self.on_screen_only > 0 {
-                // Some rows of the first line may be in the scrollback: lines are shown whole.
+                // Lines are written whole, even if a line's first rows are in the scrollback.
                 self.on_screen_only = self.on_screen_only.saturating_sub(written.rows);
                 written.rows = painted.len();
-                own += painted.len();
+                on_screen_only += painted.len();
             }
             for row in painted.into_iter().rev() {
                 rows.push_front(row);
             }
         }
-        self.on_screen_only = own;
-        self.also_in_scrollback = (rows.len() - own).saturating_sub(taken.saturating_sub(most));
+        self.on_screen_only = on_screen_only;
+        self.also_in_scrollback =
+            (rows.len() - on_screen_only).saturating_sub(taken.saturating_sub(most));
         rows.drain(..rows.len() - self.on_screen());
         as_written(rows.make_contiguous())
     }
 }
 
-/// Rows as they're written, each with its line ending.
+/// The rows joined for writing, each with its line ending.
 pub(crate) fn as_written(rows: &[String]) -> String {
     rows.iter().map(|row| format!("{row}\r\n")).collect()
 }
@@ -141,45 +145,46 @@ pub(crate) fn as_written(rows: &[String]) -> String {
 mod tests {
     use super::*;
 
-    /// Lines on the screen of a terminal.
+    /// A terminal's scrollback, and its width.
     struct Shown {
         recent: Scrollback,
         columns: usize,
     }
 
     impl Shown {
-        /// This many lines of 20 columns, on a screen of 40 columns with room for `room` rows.
-        fn new(lines: usize, room: usize) -> Self {
+        /// Shows `lines` lines, each 22 columns wide, on a screen 40 columns wide with space for
+        /// `space` rows.
+        fn new(lines: usize, space: usize) -> Self {
             let (recent, columns) = (Scrollback::default(), 40);
             let mut shown = Self { recent, columns };
             for number in 0..lines {
-                shown.say(number, room);
+                shown.say(number, space);
             }
             shown
         }
 
-        fn say(&mut self, number: usize, room: usize) {
-            let line = Line::plain(&format!("line {number:03} of 20 columns"));
+        fn say(&mut self, number: usize, space: usize) {
+            let line = Line::plain(&format!("line {number:03} of 22 columns"));
             let rows = line.rows(self.columns).len();
             self.recent.push(line, rows);
-            self.recent.scroll(room);
+            self.recent.scroll(space);
         }
 
-        /// The numbers of the lines that are written again for this size.
-        fn rewrite(&mut self, columns: usize, room: usize) -> Vec<usize> {
+        /// Rewrites the lines for this size, and returns the numbers of the lines written.
+        fn rewrite(&mut self, columns: usize, space: usize) -> Vec<usize> {
             self.columns = columns;
             let paint = &mut Buffer::no_color();
-            let written = self.recent.rewrite(columns, room, paint);
-            self.recent.scroll(room);
+            let written = self.recent.rewrite(columns, space, paint);
+            self.recent.scroll(space);
             let begin = |row: &str| row.strip_prefix("line ")?.get(..3)?.parse().ok();
             written.lines().filter_map(begin).collect()
         }
     }
 
     #[test]
-    fn a_narrower_window_shows_all_lines_that_are_not_in_the_scrollback() {
+    fn a_narrower_window_shows_every_line_that_is_not_in_the_scrollback() {
         let mut shown = Shown::new(50, 10);
-        // Each takes two rows now, so the scrollback gets the first five.
+        // Each line takes two rows now, so the first five lines move to the scrollback.
         assert_eq!(shown.rewrite(16, 10), Vec::from_iter(40..50));
         assert_eq!(shown.rewrite(16, 10), Vec::from_iter(45..50));
         shown.say(50, 10);
@@ -187,14 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn a_wider_window_is_filled_with_lines_that_do_not_scroll_out_twice() {
+    fn lines_that_fill_a_wider_window_do_not_scroll_out_twice() {
         let mut shown = Shown::new(50, 10);
         shown.rewrite(16, 10);
         assert_eq!(shown.rewrite(40, 10), Vec::from_iter(40..50));
         assert!(!shown.recent.would_repeat(0, 10));
         assert!(shown.recent.would_repeat(1, 10));
         assert_eq!(shown.rewrite(40, 9), Vec::from_iter(41..50));
-        // If there isn't room for all, none of them is also in the scrollback.
+        // The five lines don't fit, so no row on the screen is also in the scrollback.
         assert_eq!(shown.rewrite(40, 3), Vec::from_iter(45..50));
         assert!(!shown.recent.would_repeat(1, 3));
     }
@@ -209,13 +214,13 @@ mod tests {
     }
 
     #[test]
-    fn a_link_counts_with_all_the_rows_that_the_terminal_wraps_it_in() {
+    fn a_link_counts_as_many_rows_as_the_terminal_wraps_it_into() {
         let mut shown = Shown::new(50, 10);
         shown.rewrite(16, 10);
         let link = Line::plain("https://example.org/a/link/of/60/columns/so/that/is/is/long.");
         shown.recent.push(link, 1);
         shown.recent.scroll(10);
-        // It takes two of the ten rows.
+        // The link takes two of the ten rows.
         assert_eq!(shown.rewrite(40, 10), Vec::from_iter(42..50));
     }
 }

@@ -1,4 +1,4 @@
-//! How things look on a terminal: one look for the server's log, the client's window and the launcher.
+//! Text styles, shared by the server's log, the client's window and the launcher.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -9,47 +9,51 @@ use crate::cli;
 use crate::protocol::event::{Answer, Event};
 use crate::protocol::text::Text;
 
-/// Whether a program writes colours to its stdout. `NO_COLOR` counts where it is not empty
+/// Whether to write colors to stdout. `NO_COLOR` turns colors off unless it's empty
 /// (<https://no-color.org>).
 pub fn is_coloured(color: cli::Color) -> bool {
     is_coloured_on(&io::stdout(), color)
 }
 
-/// Whether a program writes colours to `stream`, as [`is_coloured`].
+/// Like [`is_coloured`], for `stream` instead of stdout.
 pub fn is_coloured_on(stream: &impl IsTerminal, color: cli::Color) -> bool {
     match color {
         cli::Color::Auto => {
             let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
             let term = std::env::var("TERM").unwrap_or_default();
-            stream.is_terminal() && !refused && has_colours(&term)
+            stream.is_terminal() && !refused && has_colors(&term)
         }
         cli::Color::Always => true,
         cli::Color::Never => false,
     }
 }
 
-/// Whether a terminal of this kind has colours, by the names that terminfo gives to those that have none.
-fn has_colours(term: &str) -> bool {
+/// Whether a terminal with this `TERM` has colors, judging by terminfo's names for terminals that
+/// don't.
+fn has_colors(term: &str) -> bool {
     let is_plain = term == "dumb" || term.starts_with("vt1") || term.starts_with("vt2");
     !is_plain && !term.ends_with("-m") && !term.ends_with("-mono")
 }
 
-/// What has failed, where the background is not known: a dark orange, with a contrast of 4.7 to white and of 4.5 to black (WCAG 2).
+/// The color of errors if the background is unknown: a dark orange, with a contrast of 4.7 to white
+/// and 4.5 to black (WCAG 2).
 const ERROR_COLOR: Color = Color::Ansi256(130);
 
-/// What the server says, chosen as [`ERROR_COLOR`]: a teal, 4.4 and 4.8.
+/// The color of the server's messages, chosen by the same rule as [`ERROR_COLOR`]: a teal, with a
+/// contrast of 4.4 to white and 4.8 to black.
 const SERVER_COLOR: Color = Color::Ansi256(30);
 
-/// How text looks that need not be read: in a grey, chosen as `ERROR_COLOR`, 4.5 and 4.6. What a terminal makes of dimmed black on white (SGR 2)
-/// is black with some.
+/// The style of secondary text: a gray chosen by the same rule as `ERROR_COLOR`, with a contrast of
+/// 4.5 to white and 4.6 to black. Not dim (SGR 2), since some terminals draw dimmed black on white
+/// as plain black.
 pub fn quiet() -> ColorSpec {
-    let mut grey = ColorSpec::new();
-    grey.set_fg(Some(Color::Ansi256(243)));
-    grey
+    let mut gray = ColorSpec::new();
+    gray.set_fg(Some(Color::Ansi256(243)));
+    gray
 }
 
-/// Applies an escape sequence for colors and attributes (SGR, ECMA-48 8.3.117) to `style`. Only
-/// what a log uses is known: reset, bold, dim, and foreground colors.
+/// Applies an escape sequence for colors and attributes (SGR, ECMA-48 8.3.117) to `style`. Supports
+/// only what the logs use: reset, bold, dim, and foreground colors.
 pub(crate) fn apply_sgr(sequence: &str, style: &mut ColorSpec) {
     const COLORS: [Color; 8] = [
         Color::Black,
@@ -65,7 +69,7 @@ pub(crate) fn apply_sgr(sequence: &str, style: &mut ColorSpec) {
     let Some(parameters) = parameters.and_then(|rest| rest.strip_suffix('m')) else {
         return;
     };
-    // A missing parameter is 0.
+    // An empty parameter means 0.
     let mut codes = parameters.split(';').map(|code| code.parse().unwrap_or(0));
     while let Some(code) = codes.next() {
         match code {
@@ -94,7 +98,7 @@ pub(crate) fn apply_sgr(sequence: &str, style: &mut ColorSpec) {
     }
 }
 
-/// Writes `text` in `color`, if there is one.
+/// Writes `text`, in `color` if there is one.
 pub fn paint(
     out: &mut dyn WriteColor,
     color: impl Into<Option<Color>>,
@@ -105,8 +109,8 @@ pub fn paint(
     out.reset()
 }
 
-/// Writes an event that mentions its reader, in bold if it's a message, without a line ending. `name`
-/// is the color of the name in it, if it has one.
+/// Writes an event that mentions the user, without a line ending. A message is bold. `name` is the
+/// color of the name in the event, if it has one.
 pub fn paint_call(out: &mut dyn WriteColor, event: &Event, name: Option<Color>) -> io::Result<()> {
     let Event::Message { from, text, .. } = event else {
         return paint_event(out, event, name);
@@ -120,15 +124,15 @@ pub fn paint_call(out: &mut dyn WriteColor, event: &Event, name: Option<Color>) 
     out.reset()
 }
 
-/// Writes what the server says so that it stands out from all else, also without colour.
+/// Writes a message from the server so that it stands out even without colors.
 pub fn paint_said(out: &mut dyn WriteColor, text: &Text) -> io::Result<()> {
     out.set_color(ColorSpec::new().set_bold(true).set_fg(Some(SERVER_COLOR)))?;
     write!(out, "*** the server: {text}")?;
     out.reset()
 }
 
-/// Writes the plain form of `answer`, colored, without the ending of its last line. `name` is the
-/// color of the name in it, if it has one.
+/// Writes `answer` as plain text with colors, without the ending of its last line. `name` is the
+/// color of the name in the answer, if it has one.
 pub fn paint_answer(
     out: &mut dyn WriteColor,
     answer: &Answer,
@@ -159,8 +163,8 @@ fn paint_private(
     paint(out, Color::Magenta, &format!("] {text}"))
 }
 
-/// Writes the plain form of `event`, colored, without a line ending. `name` is the color of the name
-/// in it, if it has one.
+/// Writes `event` as plain text with colors, without a line ending. `name` is the color of the name
+/// in the event, if it has one.
 pub fn paint_event(out: &mut dyn WriteColor, event: &Event, name: Option<Color>) -> io::Result<()> {
     match event {
         Event::Message { from, text, .. } => {
@@ -179,7 +183,7 @@ pub fn paint_event(out: &mut dyn WriteColor, event: &Event, name: Option<Color>)
     }
 }
 
-/// A time as people say it, like `4 min 10 s`.
+/// Formats a duration for people to read, such as `4 min 10 s`.
 pub fn in_words(time: Duration) -> String {
     let seconds = time.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -194,9 +198,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn terminals_that_have_no_colours_are_known_by_their_names() {
+    fn terminals_without_colors_are_recognized_by_their_names() {
         for term in ["dumb", "vt100", "vt220", "xterm-mono", "linux-m"] {
-            assert!(!has_colours(term), "{term}");
+            assert!(!has_colors(term), "{term}");
         }
         for term in [
             "",
@@ -206,12 +210,12 @@ mod tests {
             "tmux",
             "vte-256color",
         ] {
-            assert!(has_colours(term), "{term}");
+            assert!(has_colors(term), "{term}");
         }
     }
 
     #[test]
-    fn a_time_is_said_as_people_say_it() {
+    fn a_duration_is_given_in_its_two_largest_units() {
         for (seconds, words) in [(0, "0 s"), (250, "4 min 10 s"), (7_380, "2 h 3 min")] {
             assert_eq!(in_words(Duration::from_secs(seconds)), words);
         }

@@ -1,4 +1,5 @@
-//! The terminal as a device: its size, writing to it, its foreground process group, its end.
+//! The terminal as a device: its size, writing to it, its foreground process group, and waiting for
+//! it to close.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -8,7 +9,7 @@ use rustix::fs::{Stat, fstat};
 use rustix::process::getpgrp;
 use rustix::termios::{tcgetpgrp, tcgetwinsize};
 
-/// The size of the terminal on stdout, in columns and rows; 80 × 24 if it doesn't say.
+/// The size of the terminal on stdout, in columns and rows; 80 × 24 if it's unknown.
 pub(crate) fn size() -> (usize, usize) {
     match tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col.into(), size.ws_row.into()),
@@ -16,14 +17,14 @@ pub(crate) fn size() -> (usize, usize) {
     }
 }
 
-/// The current width of the terminal behind `stream`, in columns; `None` if it isn't a terminal or
-/// doesn't say.
+/// The current width of the terminal on `stream`, in columns; `None` if `stream` isn't a terminal
+/// or the width is unknown.
 pub(crate) fn columns(stream: &impl AsFd) -> Option<usize> {
     let columns = tcgetwinsize(stream).ok()?.ws_col;
     (columns > 0).then(|| columns.into())
 }
 
-/// Whether stdin and stdout are the same terminal, and it can move its cursor.
+/// Whether stdin and stdout are the same terminal, and that terminal can move its cursor.
 pub(crate) fn is_capable() -> bool {
     let term = std::env::var_os("TERM").unwrap_or_default();
     let is_dumb = ["", "dumb", "unknown"].iter().any(|dumb| term == *dumb);
@@ -32,8 +33,8 @@ pub(crate) fn is_capable() -> bool {
     !is_dumb && io::stdin().is_terminal() && io::stdout().is_terminal() && is_same()
 }
 
-/// Writes all of `bytes` to stdout without std's lock, which may be held by a thread that waits for
-/// the terminal.
+/// Writes all of `bytes` to stdout without taking std's lock, since a thread that waits for the
+/// terminal may hold it.
 ///
 /// # Errors
 /// The terminal is gone.
@@ -48,7 +49,7 @@ pub(crate) fn write_past_std(mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until the terminal on stdin is gone. A blocked read wouldn't notice.
+/// Waits until the terminal on stdin is gone.
 pub(crate) fn wait_until_gone() {
     // With no events requested, poll(2) only reports `POLLHUP`.
     let stdin = io::stdin();
@@ -56,8 +57,8 @@ pub(crate) fn wait_until_gone() {
     while let Err(rustix::io::Errno::INTR) = rustix::event::poll(&mut waits, None) {}
 }
 
-/// Whether this process is in the foreground of the terminal behind `input`; `None` if that isn't
-/// its controlling terminal. In the background, reading stops the process (`SIGTTIN`,
+/// Whether this process is in the foreground of the terminal on `input`; `None` if that isn't its
+/// controlling terminal. In the background, reading stops the process (`SIGTTIN`,
 /// credentials(7)).
 pub(crate) fn is_foreground(input: &impl AsFd) -> Option<bool> {
     let group = tcgetpgrp(input).ok()?;

@@ -5,43 +5,43 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The width of `text` in columns, at most. Terminals disagree about an emoji of several code
-/// points: some draw one picture, others each part.
+/// The maximum width of `text` in columns. Terminals disagree about an emoji of several code
+/// points: some draw a single image, others draw each part.
 pub(crate) fn width(text: &str) -> usize {
     if text.is_ascii() {
         return text.len();
     }
     text.graphemes(true)
         .map(|grapheme| {
-            let apart: usize = grapheme.chars().filter_map(UnicodeWidthChar::width).sum();
-            apart.max(grapheme.width())
+            let parts: usize = grapheme.chars().filter_map(UnicodeWidthChar::width).sum();
+            parts.max(grapheme.width())
         })
         .sum()
 }
 
-/// Wraps `text` at words into rows of `columns`, all but the first shorter by `indent`. A word
-/// longer than a row is cut, unless it's a link: only a whole one can be clicked, so that is left
-/// to the terminal.
+/// Wraps `text` between words into rows of `columns`; all rows but the first are shorter by
+/// `indent`. A word longer than a row is split, unless it's a link: the terminal wraps links, since
+/// users can only click a link that the program wrote in one piece.
 ///
 /// `indent` must be less than `columns`.
 pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<usize>> {
     let mut rows = Vec::new();
-    let (mut start, mut used, mut room) = (0, 0, columns);
+    let (mut start, mut used, mut space) = (0, 0, columns);
     let mut at = 0;
     for piece in text.split_inclusive(' ') {
         let word = piece.trim_end_matches(' ');
         let wide = width(word);
         let is_whole = is_link(word) || wide <= columns - indent;
-        if used + wide > room && is_whole && used > 0 {
+        if used + wide > space && is_whole && used > 0 {
             rows.push(start..at);
-            (start, used, room) = (at, 0, columns - indent);
+            (start, used, space) = (at, 0, columns - indent);
         }
-        if used + wide > room && !is_whole {
+        if used + wide > space && !is_whole {
             for (inside, grapheme) in word.grapheme_indices(true) {
                 let wide = width(grapheme);
-                if used + wide > room && used > 0 {
+                if used + wide > space && used > 0 {
                     rows.push(start..at + inside);
-                    (start, used, room) = (at + inside, 0, columns - indent);
+                    (start, used, space) = (at + inside, 0, columns - indent);
                 }
                 used += wide;
             }
@@ -55,13 +55,14 @@ pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<u
     rows
 }
 
-/// Whether a word is a link, which has only printable ASCII (RFC 3986, 2). The terminal wraps it at
-/// column 0, where a no-break space could make the rest look like another member's line.
+/// Whether a word is a link that the terminal may wrap. Every character must be printable ASCII, as
+/// in a URI (RFC 3986, section 2): the terminal continues the link in column 0, where text after a
+/// no-break space could pass for a message from another member.
 fn is_link(word: &str) -> bool {
     (word.contains("://") || word.starts_with("www.")) && word.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// Wraps one line of text at characters into rows of `columns`.
+/// Wraps one line of text between characters into rows of `columns`.
 pub(crate) fn at_characters(text: &str, columns: usize) -> Vec<Range<usize>> {
     let mut rows = Vec::new();
     let (mut start, mut used) = (0, 0);
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_end_at_words_and_leave_room_for_the_indent() {
+    fn rows_end_at_words_and_leave_space_for_the_indent() {
         assert_eq!(words("one two three", 20, 4), ["one two three"]);
         assert_eq!(
             words("one two three four", 8, 3),
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_longer_than_a_row_is_cut_unless_it_is_a_link() {
+    fn a_word_longer_than_a_row_is_split_unless_it_is_a_link() {
         assert_eq!(words("a abcdefghij", 6, 2), ["a abcd", "efgh", "ij"]);
         assert_eq!(words("日本語テキスト", 6, 2), ["日本語", "テキ", "スト"]);
         assert_eq!(
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_with_another_kind_of_space_is_not_a_link() {
+    fn a_word_with_a_no_break_space_is_not_a_link() {
         assert_eq!(
             words("www.x\u{a0}\u{a0}\u{a0}ola:\u{a0}hi", 8, 2),
             ["www.x", "ola:\u{a0}h", "i"]
@@ -119,14 +120,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_input_are_filled() {
+    fn wrapping_at_characters_fills_each_row() {
         let text = "ab日本e\u{301}f";
         assert_eq!(cut(text, at_characters(text, 4)), ["ab日", "本e\u{301}f"]);
         assert_eq!(cut("", at_characters("", 4)), [""]);
     }
 
     #[test]
-    fn width_is_that_of_the_widest_terminal() {
+    fn width_is_the_maximum_over_all_terminals() {
         assert_eq!(width("ab"), 2);
         assert_eq!(width("日本"), 4);
         assert_eq!(width("e\u{301}"), 1);

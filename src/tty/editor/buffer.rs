@@ -2,13 +2,15 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Text and a cursor between two grapheme clusters (UAX 29), which readers see as characters.
+/// Text, and a cursor that is always between two grapheme clusters (UAX 29), which users see as
+/// characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Buffer {
     text: String,
-    /// Byte offset.
+    /// The cursor's byte offset.
     cursor: usize,
-    /// Starts with a multi-line paste, whose lines are never commands, even after a `/`.
+    /// The text starts with a multi-line paste, so it's never a command, even if it starts with
+    /// `/`.
     pub(crate) is_text: bool,
 }
 
@@ -19,7 +21,7 @@ pub(crate) enum To {
     Right,
     WordLeft,
     WordRight,
-    /// The start of the space-delimited word to the left, as for Ctrl+W.
+    /// The start of the space-delimited word to the left, for Ctrl+W.
     SpaceLeft,
     Start,
     End,
@@ -106,7 +108,7 @@ impl Buffer {
                     at + word[at..].chars().next().map_or(0, char::len_utf8)
                 })
             }
-            // Within the current line, as a paste may have added several.
+            // The start of the current line: a paste may have added several.
             To::Start => before.rfind('\n').map_or(0, |at| at + 1),
             To::End => self.cursor + after.find('\n').unwrap_or(after.len()),
         }

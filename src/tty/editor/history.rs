@@ -1,12 +1,12 @@
-//! Lines entered before: shown again by Up and Down, found by Ctrl+R.
+//! Earlier lines, which Up and Down show again and Ctrl+R searches.
 
-/// Lines kept, at most.
+/// Maximum number of lines kept.
 pub(crate) const MAX_LINES: usize = 1000;
 
 /// Saves a new line.
 type Save = Box<dyn FnMut(&str) + Send>;
 
-/// The lines entered before, oldest first.
+/// The earlier lines, oldest first.
 #[derive(Default)]
 pub(crate) struct History {
     lines: Vec<String>,

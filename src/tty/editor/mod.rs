@@ -1,12 +1,13 @@
-//! The line editor: the effect of each key on the line, and the rows it's drawn in.
+//! The line editor: applies keys to the line being typed, and wraps the line into rows.
 //!
-//! Keys are readline's, in Emacs mode. Shared by the client, the server pane, and the consoles of
-//! `chat-server` and `chat-run`; history and completion are passed in.
+//! The keys are those of readline in Emacs mode. Shared by the client, the server pane, and the
+//! consoles of `chat-server` and `chat-run`; history and completion are passed in.
 //!
-//! Hand-written because both editors tried in a 12 × 40 pseudo-terminal, with 1,000 lines a second
-//! arriving above the line, failed: rustyline 19 with its external printer had erased the input in
-//! 29 of 210 looks, and reedline 0.52 shows nothing until the terminal answers a cursor query and
-//! lost 1 of 3,000 lines. This one, drawn by [`super::screen`], was intact in 210 of 210 looks.
+//! Hand-written because both editors that were tried failed in a 12 × 40 pseudoterminal with 1,000
+//! lines a second arriving above the typed line. With rustyline 19 and its external printer, the
+//! typed line was missing in 29 of 210 samples of the screen. reedline 0.52 shows nothing until the
+//! terminal answers a cursor query, and lost 1 of 3,000 lines. With this editor, drawn by
+//! [`super::screen`], the typed line was intact in all 210 samples.
 
 mod buffer;
 mod history;
@@ -24,14 +25,15 @@ pub(crate) use crate::tty::editor::history::{History, MAX_LINES};
 use crate::tty::editor::undo::Undo;
 use crate::tty::wrap;
 
-/// Longest text, in bytes: a paste of 64 maximum-length lines. Each key scans all of it.
+/// Longest text, in bytes: enough for a paste of 64 maximum-length lines. There is a limit because
+/// each key scans the whole text.
 const MAX_TEXT: usize = 64 * 1024;
 
 /// Longest command, in bytes: 4096 with its line ending, which is what a terminal in canonical mode
 /// accepts (termios(3)) and what a pipe takes in one piece (PIPE_BUF, pipe(7)).
 const MAX_COMMAND: usize = 4095;
 
-/// What the caller has to do after a key.
+/// An action for the caller after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EditorAction {
     /// Enter: the line is complete.
@@ -48,12 +50,12 @@ pub(crate) enum EditorAction {
     Refuse(Refusal),
 }
 
-/// The reason why input wasn't taken.
+/// The reason why input was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The line would exceed this many bytes.
     TooLong(usize),
-    /// A paste of this many lines into a command: any of them could be a command.
+    /// A paste of this many lines into a command line: each of them could be a command.
     Lines(usize),
 }
 
@@ -72,7 +74,7 @@ impl Display for Refusal {
     }
 }
 
-/// What the line is for.
+/// The purpose of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Chat messages. A paste may add lines.
@@ -105,8 +107,8 @@ pub(crate) struct Completion {
 }
 
 impl Completion {
-    /// Completes the last word of `before`, ignoring case and diacritics. `known` gets the text
-    /// before that word and returns the words that can follow it.
+    /// Completes the last word of `before`, ignoring case and diacritics. `known` is called with
+    /// the text before that word, and returns the words that can follow that text.
     pub(crate) fn of_last_word(
         before: &str,
         known: impl FnOnce(&str) -> Vec<String>,
@@ -129,26 +131,26 @@ pub(crate) struct Editor {
     label: String,
     purpose: Purpose,
     buffer: Buffer,
-    /// The line was submitted but couldn't be sent: typing starts a new one.
+    /// The line was submitted but couldn't be sent: typing starts a new line.
     is_kept: bool,
     undo: Undo,
-    /// The last cut text, for Ctrl+Y.
+    /// The text cut last, for Ctrl+Y.
     cut: String,
     history: History,
-    /// Index of the history line shown; the history's length for the new line.
+    /// Index of the history line being shown; the history's length while the new line is shown.
     position: usize,
     /// The new line, while a history line is shown.
     draft: Buffer,
     search: Option<Search>,
     choice: Option<Choice>,
-    /// Input was refused since the line last had room. Told once.
+    /// The line is full and input was refused, which the user has been told.
     is_full: bool,
 }
 
-/// A reverse search, by Ctrl+R.
+/// A reverse search, started by Ctrl+R.
 struct Search {
     part: String,
-    /// The line when the search began.
+    /// The line before the search.
     before: Buffer,
     failed: bool,
 }
@@ -168,14 +170,14 @@ pub(crate) struct Rows {
     pub(crate) row: usize,
     /// The text before the cursor in that row.
     pub(crate) before: String,
-    /// The completions, shown below.
+    /// The completion candidates, shown below the line.
     pub(crate) choice: Option<String>,
 }
 
 /// The line scrolled horizontally to fit in one row.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Row<'a> {
-    /// The prompt, or the search's.
+    /// The prompt, or the search's prompt.
     pub(crate) label: String,
     /// The text from the first visible character on.
     pub(crate) text: &'a str,
@@ -228,21 +230,21 @@ impl Editor {
         self.buffer = Buffer::default();
     }
 
-    /// Keeps a submitted line that couldn't be sent, to be edited or submitted again. Text typed
-    /// next starts a new line rather than extending this one.
+    /// Keeps a submitted line that couldn't be sent, so that the user can edit it or submit it
+    /// again. Text typed next starts a new line rather than extending this one.
     pub(crate) fn keep(&mut self) {
         self.is_kept = true;
     }
 
-    /// Inserts pasted text, all of it or nothing.
+    /// Inserts pasted text, either all of it or none.
     ///
     /// # Errors
-    /// There are too many lines, or no room.
+    /// The text has too many lines or is too long.
     pub(crate) fn paste(&mut self, text: &str) -> Result<(), Refusal> {
         self.end_modes();
         self.start_new_if_kept();
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
-        // Enter ends the line, not the paste.
+        // Drop trailing line endings: only the Enter key submits the line.
         let text = text.trim_end_matches('\n');
         let separator = match self.purpose {
             Purpose::Command if text.contains('\n') => {
@@ -269,7 +271,7 @@ impl Editor {
         Ok(())
     }
 
-    /// Applies a key. Tab calls `complete` with the text before the cursor.
+    /// Applies a key. For Tab, calls `complete` with the text before the cursor.
     pub(crate) fn key(
         &mut self,
         key: KeyEvent,
@@ -314,12 +316,12 @@ impl Editor {
 
     fn edit_key(&mut self, code: KeyCode, control: bool, alt: bool) -> Option<EditorAction> {
         let is_empty = self.text().is_empty();
-        // Any key but a character or Enter edits the kept line.
+        // Any key other than a character or Enter edits the kept line.
         self.is_kept &= matches!((code, control, alt), (KeyCode::Char(_), false, false))
             || matches!(code, KeyCode::Enter);
         match (code, control, alt) {
             (KeyCode::Enter, _, _) | (KeyCode::Char('j' | 'm'), true, false) => {
-                // Don't run the beginning of a command whose end was refused.
+                // Don't submit the start of a command whose end was refused.
                 let is_cut = self.purpose == Purpose::Command && self.is_full;
                 self.is_full = false;
                 return (!is_cut).then_some(EditorAction::Submit);
@@ -368,7 +370,7 @@ impl Editor {
                 });
             }
             (KeyCode::Char(c), false, false) => {
-                // Combining marks are only valid after a base character, so clean them together.
+                // A combining mark is only valid after a base character, so clean the two together.
                 let seen = format!("{}{c}", self.buffer.before());
                 if clean(&seen).ends_with(c) {
                     return self.insert(c.encode_utf8(&mut [0; 4]));
@@ -379,7 +381,7 @@ impl Editor {
         None
     }
 
-    /// Starts a new line if one is kept, and adds that to the history.
+    /// If the line was kept, adds it to the history and starts a new one.
     fn start_new_if_kept(&mut self) {
         if self.is_kept {
             self.take();
@@ -398,7 +400,7 @@ impl Editor {
         None
     }
 
-    /// Removes text that Ctrl+Y can insert again.
+    /// Removes text, and keeps it for Ctrl+Y.
     fn cut(&mut self, to: To) {
         let cut = self.remove(to);
         if !cut.is_empty() && self.purpose != Purpose::Password {
@@ -441,7 +443,7 @@ impl Editor {
         };
     }
 
-    /// Applies a key to the search. Returns false if the key ended the search and still has to be
+    /// Applies a key to the search. Returns false if the key ended the search and must still be
     /// applied to the line.
     fn search_key(&mut self, code: KeyCode, control: bool) -> bool {
         let Some(search) = &mut self.search else {
@@ -490,7 +492,7 @@ impl Editor {
         }
     }
 
-    /// Completes the word before the cursor, or replaces it with the next candidate.
+    /// Completes the word before the cursor, or replaces a completion with the next candidate.
     fn complete(&mut self, forward: bool, complete: impl FnOnce(&str) -> Option<Completion>) {
         let completes = matches!(self.purpose, Purpose::Chat | Purpose::Command);
         if !completes || self.search.is_some() {
@@ -530,7 +532,7 @@ impl Editor {
         }
     }
 
-    /// The text to show, whole and up to the cursor.
+    /// The text to show: all of it, and the part before the cursor.
     fn shown(&self) -> (&str, &str) {
         match self.purpose {
             Purpose::Password => ("", ""),
@@ -544,12 +546,12 @@ impl Editor {
     pub(crate) fn row(&self, columns: usize) -> Row<'_> {
         let label = self.label();
         let (text, before) = self.shown();
-        // The cursor may be after the last character.
-        let room = columns.saturating_sub(wrap::width(&label) + 1);
+        // The cursor needs a column after the last character.
+        let space = columns.saturating_sub(wrap::width(&label) + 1);
         let to_cursor = wrap::width(before);
         let (mut start, mut hidden) = (0, 0);
         for (at, grapheme) in before.grapheme_indices(true) {
-            if to_cursor - hidden <= room {
+            if to_cursor - hidden <= space {
                 break;
             }
             start = at + grapheme.len();
@@ -562,10 +564,11 @@ impl Editor {
         }
     }
 
-    /// The line wrapped at `columns`; at most `most` rows, those around the cursor.
+    /// The line wrapped at `columns`. Returns at most `most` rows, including the one with the
+    /// cursor.
     ///
-    /// The last column stays empty: terminals differ in where the cursor is after writing there,
-    /// and it needs a cell after the last character.
+    /// The last column stays empty: terminals disagree about where the cursor is after a write to
+    /// that column, and the cursor needs a cell after the last character.
     pub(crate) fn rows(&self, columns: usize, most: usize) -> Rows {
         let label = self.label();
         let (text, before) = self.shown();
@@ -596,7 +599,8 @@ impl Editor {
 }
 
 impl Choice {
-    /// All candidates, starting with the current one in brackets, so that a narrow window shows it.
+    /// All candidates. The current one is in brackets and comes first, so that it's visible even in
+    /// a narrow window.
     fn shown(&self) -> String {
         let (before, from) = self.words.split_at(self.index);
         let mut shown = String::new();
@@ -665,7 +669,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paste_goes_to_the_cursor_and_is_refused_whole_if_it_does_not_fit() {
+    fn a_paste_is_inserted_at_the_cursor_or_refused_as_a_whole() {
         let mut editor = command_line();
         assert_eq!(editor.paste("żć"), Ok(()));
         press(&mut editor, KeyCode::Left);
@@ -677,7 +681,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_whose_end_was_refused_is_not_submitted_by_its_enter() {
+    fn enter_does_not_submit_a_command_whose_end_was_refused() {
         let mut editor = command_line();
         assert_eq!(editor.paste(&"x".repeat(MAX_COMMAND)), Ok(()));
         let refusal = EditorAction::Refuse(Refusal::TooLong(MAX_COMMAND));

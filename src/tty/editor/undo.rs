@@ -2,20 +2,21 @@
 
 use crate::tty::editor::buffer::Buffer;
 
-/// Changes that can be undone. Each state is up to a whole line long.
+/// Maximum number of changes that can be undone. Each one keeps a copy of the line.
 const MAX_CHANGES: usize = 100;
 
 /// The line before each change, oldest first.
 #[derive(Default)]
 pub(crate) struct Undo {
     before: Vec<Buffer>,
-    /// The last change was a typed character; characters typed next belong to the same change.
+    /// The last change was a typed character, so the next typed characters belong to the same
+    /// change.
     is_typing: bool,
 }
 
 impl Undo {
-    /// Records that a key changed `before` into `after`, which may be equal. `types` says whether
-    /// the key typed a character.
+    /// Records that a key changed the line from `before` to `after`, which may be equal. `types` is
+    /// true if the key typed a character.
     pub(crate) fn record(&mut self, before: Buffer, after: &Buffer, types: bool) {
         let has_changed = before.text() != after.text();
         if has_changed && !(types && self.is_typing) {
@@ -27,7 +28,7 @@ impl Undo {
         self.is_typing = has_changed && types;
     }
 
-    /// Takes the line as it was before the last change.
+    /// Removes and returns the line as it was before the last change.
     pub(crate) fn undo(&mut self) -> Option<Buffer> {
         self.is_typing = false;
         self.before.pop()

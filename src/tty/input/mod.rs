@@ -1,8 +1,9 @@
 //! Keys and other input from the terminal on stdin.
 //!
-//! Hand-written because crossterm's reader, whose event types are used here, waits for the end of
-//! each sequence: after half of one, as a paste without its end, it never returns another key
-//! (crossterm-rs/crossterm#1060). Here nothing that a terminal sends can block Ctrl+C.
+//! Hand-written because crossterm's reader waits for the end of each sequence: after an incomplete
+//! one, such as a paste without its end, it never returns another key
+//! (crossterm-rs/crossterm#1060). Here, nothing that a terminal sends can block Ctrl+C. Only
+//! crossterm's event types are used.
 
 pub mod parser;
 
@@ -21,14 +22,14 @@ use crate::tty;
 use crate::tty::background::Background;
 use crate::tty::input::parser::Parser;
 
-/// How long to wait for the rest of a sequence. After that, an Escape is the key.
+/// How long to wait for the rest of a sequence. After that, a lone Escape byte is the Escape key.
 const SEQUENCE_TIME: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 50_000_000,
 };
 
-/// How often a process in the background checks whether it came to the foreground: a shell that
-/// runs `fg` for a running job sends no signal.
+/// How often a background process checks whether it is in the foreground again. It gets no signal
+/// when the shell's `fg` moves a job that is running.
 const BACKGROUND_TIME: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
@@ -38,42 +39,44 @@ const BACKGROUND_TIME: Timespec = Timespec {
 /// attributes (DA1), which all terminals answer.
 const BACKGROUND_QUERY: &[u8] = b"\x1b]11;?\x07\x1b[c";
 
-/// How long the program waits for the answers. A terminal on this machine takes a few milliseconds.
+/// How long to wait for the answers. A local terminal answers within a few milliseconds.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
 
-/// How long late answers are expected, over a slow network.
+/// How long an answer may still arrive after the query, over a slow network.
 const LATE_ANSWER_TIME: Duration = Duration::from_secs(5);
 
-/// As [`SEQUENCE_TIME`] while answers are expected: half an answer must not become keys.
+/// Used instead of [`SEQUENCE_TIME`] while an answer may still arrive, so that the first part of an
+/// answer isn't taken for keys.
 const LATE_SEQUENCE_TIME: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 500_000_000,
 };
 
-/// Reads the terminal. One per process.
+/// Reads events from the terminal. There is one per process.
 #[derive(Debug)]
 pub struct Keyboard {
     parser: Parser,
-    /// Keys that came before the answers to [`Keyboard::ask_background`].
+    /// Keys that arrived while [`Keyboard::ask_background`] waited for the answers.
     typed_ahead: VecDeque<Event>,
-    /// When the terminal was asked.
+    /// When the terminal was asked for its background color, if it was.
     asked: Option<Instant>,
     /// Readable after the terminal's size changed (SIGWINCH).
     resized: UnixStream,
     /// Readable after the process continued (SIGCONT).
     continued: UnixStream,
-    /// Readable when reading is to end.
+    /// Readable when [`Keyboard::read`] must fail.
     stopped: Option<UnixStream>,
-    /// Wait, rather than read, in the background.
+    /// Wait instead of reading while the process is in the background.
     pauses: bool,
     was_in_background: bool,
 }
 
 impl Keyboard {
-    /// Starts to handle SIGWINCH and SIGCONT.
+    /// Starts listening for window size changes (SIGWINCH) and for resumption after a stop
+    /// (SIGCONT).
     ///
     /// # Errors
-    /// A socket can't be created.
+    /// The socket pairs can't be created.
     pub fn open() -> io::Result<Self> {
         Ok(Self {
             parser: Parser::default(),
@@ -88,15 +91,15 @@ impl Keyboard {
     }
 
     /// Makes [`Keyboard::read`] wait while the process is in the background, where reading would
-    /// stop it, and fail when `stopped` is closed.
+    /// stop the process. It also makes the method fail once the other end of `stopped` is closed.
     pub(crate) fn pausing_in_background(mut self, stopped: Option<UnixStream>) -> Self {
         self.pauses = true;
         self.stopped = stopped;
         self
     }
 
-    /// Asks the terminal for its background. `None` if it doesn't answer in 100 ms; an answer that
-    /// comes later is dropped. The terminal must be raw, or the answer is echoed.
+    /// Asks the terminal for its background color. Returns `None` if it doesn't answer within 100
+    /// ms; a later answer is dropped. The terminal must be in raw mode, or it echoes the answer.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -113,7 +116,7 @@ impl Keyboard {
             match rustix::event::poll(&mut waits, Some(&left)) {
                 Ok(0) => break,
                 Ok(_) => match rustix::io::read(&stdin, &mut bytes)? {
-                    // `read` will find the end, too.
+                    // End of input, which `Keyboard::read` will report.
                     0 => break,
                     count => self.parser.push(&bytes[..count]),
                 },
@@ -125,7 +128,7 @@ impl Keyboard {
         Ok(self.parser.background())
     }
 
-    /// How long the rest of a sequence may take.
+    /// How long to wait for the rest of a sequence.
     fn sequence_time(&self) -> &'static Timespec {
         let is_asked = self
             .asked
@@ -137,12 +140,13 @@ impl Keyboard {
         }
     }
 
-    /// Whether more bytes were read than the last event took.
-    pub(crate) fn is_amid(&self) -> bool {
-        self.parser.is_amid()
+    /// Whether bytes are left that were read but aren't part of an event yet.
+    pub(crate) fn has_partial_input(&self) -> bool {
+        self.parser.has_partial_input()
     }
 
-    /// Waits for the next input or change of size. A continued process gets [`Event::FocusGained`].
+    /// Waits for the next input or size change. Returns [`Event::FocusGained`] when the process
+    /// resumes after a stop, or comes back to the foreground.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -162,7 +166,9 @@ impl Keyboard {
             } else {
                 (
                     PollFlags::IN,
-                    self.parser.is_amid().then(|| self.sequence_time()),
+                    self.parser
+                        .has_partial_input()
+                        .then(|| self.sequence_time()),
                 )
             };
             let mut waits = [
@@ -176,7 +182,7 @@ impl Keyboard {
             ];
             match rustix::event::poll(&mut waits, time) {
                 Ok(0) if in_background => continue,
-                Ok(0) => self.parser.give_up(),
+                Ok(0) => self.parser.time_out(),
                 Ok(_) => {}
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
@@ -190,7 +196,7 @@ impl Keyboard {
                 return Ok(Event::FocusGained);
             }
             if resized {
-                // One event for all changes so far.
+                // This drains the socket: one event for all changes so far.
                 let _ = self.resized.read(&mut bytes);
                 let (columns, rows) = terminal::size()?;
                 return Ok(Event::Resize(columns, rows));
@@ -200,7 +206,8 @@ impl Keyboard {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Ok(count) => self.parser.push(&bytes[..count]),
                     Err(Errno::INTR | Errno::AGAIN) => {}
-                    // In the background since just now (see `fail_background_reads`).
+                    // The process was moved to the background just now (see
+                    // `fail_background_reads`).
                     Err(Errno::IO) if self.pauses && tty::is_foreground(&stdin) == Some(false) => {}
                     Err(error) => return Err(error.into()),
                 }
@@ -209,7 +216,7 @@ impl Keyboard {
     }
 }
 
-/// A socket that is readable after the signal.
+/// A socket that becomes readable when the signal arrives.
 fn notified_by(signal: i32) -> io::Result<UnixStream> {
     let (reader, writer) = UnixStream::pair()?;
     reader.set_nonblocking(true)?;

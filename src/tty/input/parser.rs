@@ -1,72 +1,74 @@
-//! Parses the bytes a terminal sends into keys, pastes and focus changes. Pure: no terminal, no
-//! clock.
+//! Parses the bytes that a terminal sends into keys, pastes and focus changes. The parser itself
+//! uses neither the terminal nor a clock.
 //!
-//! Ctrl+C is recognized in any input, and other input that isn't a key, such as a late answer or
-//! half a sequence, is dropped. Sources: ECMA-48 5.4, and xterm's control sequences.
+//! Ctrl+C is recognized anywhere in the input. Other input that isn't a key, such as a late answer
+//! or part of a sequence, is dropped. Sources: ECMA-48 5.4, and xterm's control sequences.
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
 use crate::tty::background::Background;
 
-/// Longest paste, in bytes. A longer one is cut to one byte more, so that the caller sees it's too
-/// long.
+/// Longest paste, in bytes. A longer one is cut to one byte more than this, so that the caller can
+/// tell that it's too long.
 pub const MAX_PASTE: usize = 1024 * 1024;
 
-/// Longest answer to wait for, in bytes. No key sends as much.
+/// Longest answer to wait for, in bytes. The sequence of a key is much shorter.
 const MAX_ANSWER: usize = 4096;
 
 const ESCAPE: u8 = 0x1b;
 const CTRL_C: u8 = 0x03;
 const PASTE_END: &[u8] = b"\x1b[201~";
 
-/// The number of the terminal's background among its dynamic colors, in OSC.
+/// The start of an OSC sequence about the terminal's background color (dynamic color 11).
 const BACKGROUND: &[u8] = b"11;";
 
 /// An incremental parser.
 #[derive(Debug, Default)]
 pub struct Parser {
     bytes: Vec<u8>,
-    /// The paste so far, until its end arrives.
+    /// The text of an unfinished paste.
     paste: Option<Vec<u8>>,
-    /// No more bytes arrived in time: an unfinished sequence is complete.
-    is_late: bool,
+    /// No more input has arrived within the timeout, so the bytes received so far are the whole
+    /// sequence.
+    has_timed_out: bool,
     /// The last answer to `OSC 11 ; ?`.
     background: Option<Background>,
-    /// Whether an answer to `CSI c` (DA1) came.
+    /// Whether the answer to `CSI c` (DA1) has arrived.
     has_attributes: bool,
 }
 
-/// The meaning of the first bytes, and how many they are.
+/// The meaning of the first bytes, with the number of bytes to consume.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     /// More bytes are needed.
     Wait,
-    /// They have no meaning here.
+    /// The bytes have no meaning here.
     Skip(usize),
-    Is(Event, usize),
-    /// A paste begins.
+    Event(Event, usize),
+    /// The start of a paste.
     Paste(usize),
-    /// The answer to a query of [`Parser::background`].
+    /// The answer to `OSC 11 ; ?`.
     Background(Background, usize),
+    /// The answer to `CSI c`.
     Attributes(usize),
 }
 
 impl Parser {
-    /// Adds bytes.
+    /// Adds bytes from the terminal.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
-        self.is_late = false;
+        self.has_timed_out = false;
     }
 
-    /// Whether a sequence is unfinished, so that [`Parser::give_up`] is to be called if no more
-    /// bytes arrive for a while.
-    pub fn is_amid(&self) -> bool {
+    /// Whether a sequence is incomplete. If no more bytes arrive for a while, the caller must call
+    /// [`Parser::time_out`].
+    pub fn has_partial_input(&self) -> bool {
         !self.bytes.is_empty() && self.paste.is_none()
     }
 
-    /// Treats an unfinished sequence as complete: a lone Escape is the key.
-    pub fn give_up(&mut self) {
-        self.is_late = true;
+    /// Treats an incomplete sequence as complete: a lone Escape byte is the Escape key.
+    pub fn time_out(&mut self) {
+        self.has_timed_out = true;
     }
 
     /// The terminal's background, once [`Parser::next`] has read its answer to `OSC 11 ; ?`.
@@ -74,7 +76,7 @@ impl Parser {
         self.background
     }
 
-    /// Whether the terminal has answered `CSI c`, and so all queries before it.
+    /// Whether the terminal has answered `CSI c`, and with it all earlier queries.
     pub(crate) fn has_attributes(&self) -> bool {
         self.has_attributes
     }
@@ -83,12 +85,12 @@ impl Parser {
         self.bytes.drain(..count);
     }
 
-    /// Takes the bytes of a paste; returns it once its end is there. Ctrl+C, which terminals don't
-    /// paste, aborts a paste whose end never arrives.
+    /// Reads the bytes of a paste, and returns the paste once its end has arrived. Ctrl+C, which
+    /// terminals don't paste, aborts a paste whose end never arrives.
     fn pasted(&mut self) -> Option<Event> {
         let paste = self.paste.as_mut()?;
         let end = memchr::memmem::find(&self.bytes, PASTE_END);
-        // The last bytes may be the beginning of the end.
+        // The last bytes may be the first part of `PASTE_END`.
         let rest = self.bytes.len().saturating_sub(PASTE_END.len() - 1);
         let until = end.unwrap_or(rest);
         if let Some(stop) = memchr::memchr(CTRL_C, &self.bytes[..end.unwrap_or(self.bytes.len())]) {
@@ -115,10 +117,10 @@ impl Iterator for Parser {
                     return pasted;
                 }
             }
-            match step(&self.bytes, self.is_late) {
+            match step(&self.bytes, self.has_timed_out) {
                 Step::Wait => return None,
                 Step::Skip(count) => self.take(count),
-                Step::Is(event, count) => {
+                Step::Event(event, count) => {
                     self.take(count);
                     return Some(event);
                 }
@@ -143,23 +145,23 @@ fn key(code: KeyCode, modifiers: KeyModifiers) -> Event {
     Event::Key(KeyEvent::new(code, modifiers))
 }
 
-fn step(bytes: &[u8], is_late: bool) -> Step {
+fn step(bytes: &[u8], has_timed_out: bool) -> Step {
     match *bytes {
         [] => Step::Wait,
-        [ESCAPE] if !is_late => Step::Wait,
+        [ESCAPE] if !has_timed_out => Step::Wait,
         [ESCAPE] | [ESCAPE, ESCAPE | CTRL_C, ..] => {
-            Step::Is(key(KeyCode::Esc, KeyModifiers::NONE), 1)
+            Step::Event(key(KeyCode::Esc, KeyModifiers::NONE), 1)
         }
-        [ESCAPE, b'[', ref rest @ ..] => sequence(rest, is_late),
+        [ESCAPE, b'[', ref rest @ ..] => sequence(rest, has_timed_out),
         [ESCAPE, b'O', ref rest @ ..] => match rest.first() {
-            None if is_late => with_alt(&bytes[1..], is_late),
+            None if has_timed_out => with_alt(&bytes[1..], has_timed_out),
             None => Step::Wait,
-            Some(letter) => match lettered(*letter) {
-                Some(code) => Step::Is(key(code, KeyModifiers::NONE), 3),
-                None => with_alt(&bytes[1..], is_late),
+            Some(letter) => match letter_key(*letter) {
+                Some(code) => Step::Event(key(code, KeyModifiers::NONE), 3),
+                None => with_alt(&bytes[1..], has_timed_out),
             },
         },
-        // DCS, SOS, OSC, PM, APC: answers, or keys with Alt.
+        // DCS, SOS, OSC, PM or APC: either a reply from the terminal, or a key pressed with Alt.
         [
             ESCAPE,
             kind @ (b'P' | b'X' | b']' | b'^' | b'_'),
@@ -175,54 +177,56 @@ fn step(bytes: &[u8], is_late: bool) -> Step {
             match end.map(|end| (end, &rest[end..])) {
                 Some((end, [0x07, ..])) => answer(2 + end + 1),
                 Some((end, [ESCAPE, b'\\', ..])) => answer(2 + end + 2),
-                None | Some((_, [ESCAPE])) if !is_late && rest.len() < MAX_ANSWER => Step::Wait,
-                // An answer that breaks off: no key begins like this.
+                None | Some((_, [ESCAPE])) if !has_timed_out && rest.len() < MAX_ANSWER => {
+                    Step::Wait
+                }
+                // An incomplete answer: no key's sequence starts like this.
                 None | Some(_) if background.is_some() => Step::Skip(2 + content.len()),
-                None | Some(_) => with_alt(&bytes[1..], is_late),
+                None | Some(_) => with_alt(&bytes[1..], has_timed_out),
             }
         }
-        [ESCAPE, ..] => with_alt(&bytes[1..], is_late),
-        _ => plain(bytes, is_late),
+        [ESCAPE, ..] => with_alt(&bytes[1..], has_timed_out),
+        _ => plain(bytes, has_timed_out),
     }
 }
 
-/// Parses `bytes` after an Escape as a key with Alt.
-fn with_alt(bytes: &[u8], is_late: bool) -> Step {
-    match plain(bytes, is_late) {
-        Step::Is(Event::Key(mut key), count) => {
+/// Parses `bytes`, which follow an Escape, as a key pressed with Alt.
+fn with_alt(bytes: &[u8], has_timed_out: bool) -> Step {
+    match plain(bytes, has_timed_out) {
+        Step::Event(Event::Key(mut key), count) => {
             key.modifiers |= KeyModifiers::ALT;
-            Step::Is(Event::Key(key), count + 1)
+            Step::Event(Event::Key(key), count + 1)
         }
         Step::Skip(count) => Step::Skip(count + 1),
         step @ (Step::Wait
-        | Step::Is(..)
+        | Step::Event(..)
         | Step::Paste(_)
         | Step::Background(..)
         | Step::Attributes(_)) => step,
     }
 }
 
-/// Parses a character or a control. `bytes` isn't empty.
-fn plain(bytes: &[u8], is_late: bool) -> Step {
+/// Parses a character or a control character. `bytes` must not be empty.
+fn plain(bytes: &[u8], has_timed_out: bool) -> Step {
     const CONTROL: KeyModifiers = KeyModifiers::CONTROL;
 
     let head = &bytes[..bytes.len().min(4)];
     let valid = match str::from_utf8(head) {
         Ok(valid) => valid,
         Err(error) if error.valid_up_to() > 0 => {
-            // `valid_up_to` says so.
+            // These bytes are valid, according to `valid_up_to`.
             str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
         }
         Err(error) => match error.error_len() {
             Some(count) => return Step::Skip(count),
-            None if is_late => return Step::Skip(head.len()),
+            None if has_timed_out => return Step::Skip(head.len()),
             None => return Step::Wait,
         },
     };
     let Some(c) = valid.chars().next() else {
         return Step::Wait;
     };
-    Step::Is(
+    Step::Event(
         match c {
             '\r' => key(KeyCode::Enter, KeyModifiers::NONE),
             '\t' => key(KeyCode::Tab, KeyModifiers::NONE),
@@ -248,8 +252,8 @@ fn character(c: char, mut modifiers: KeyModifiers) -> Event {
     key(KeyCode::Char(c), modifiers)
 }
 
-/// Parses `rest` after `ESC [` (CSI).
-fn sequence(rest: &[u8], is_late: bool) -> Step {
+/// Parses `rest`, which follows `ESC [` (CSI).
+fn sequence(rest: &[u8], has_timed_out: bool) -> Step {
     const BEGIN: usize = 2;
 
     let body = rest
@@ -258,16 +262,18 @@ fn sequence(rest: &[u8], is_late: bool) -> Step {
         .count();
     let whole = BEGIN + body + 1;
     match rest.get(body) {
-        None if is_late && body == 0 => Step::Is(key(KeyCode::Char('['), KeyModifiers::ALT), BEGIN),
-        None if is_late || body > MAX_ANSWER => Step::Skip(BEGIN + body),
+        None if has_timed_out && body == 0 => {
+            Step::Event(key(KeyCode::Char('['), KeyModifiers::ALT), BEGIN)
+        }
+        None if has_timed_out || body > MAX_ANSWER => Step::Skip(BEGIN + body),
         None => Step::Wait,
-        // F1 to F5 of the Linux console.
+        // F1 to F5 on the Linux console.
         Some(b'[') if body == 0 => match rest.get(1) {
-            Some(letter @ b'A'..=b'E') => Step::Is(
+            Some(letter @ b'A'..=b'E') => Step::Event(
                 key(KeyCode::F(letter - b'@'), KeyModifiers::NONE),
                 whole + 1,
             ),
-            None if !is_late => Step::Wait,
+            None if !has_timed_out => Step::Wait,
             None | Some(_) => Step::Skip(whole),
         },
         Some(end @ 0x40..=0x7e) => {
@@ -277,21 +283,21 @@ fn sequence(rest: &[u8], is_late: bool) -> Step {
                 .and_then(|body| body.split(';').map(number).collect());
             match numbers.as_deref() {
                 None if end == b'c' && rest[0] == b'?' => Step::Attributes(whole),
-                // Keys' sequences have only numbers.
+                // The parameters of a key are all numbers.
                 None => Step::Skip(whole),
                 Some([200, ..]) if end == b'~' => Step::Paste(whole),
-                Some(numbers) => match meaning(numbers, body == 0, end) {
-                    Some(event) => Step::Is(event, whole),
+                Some(numbers) => match csi_event(numbers, body == 0, end) {
+                    Some(event) => Step::Event(event, whole),
                     None => Step::Skip(whole),
                 },
             }
         }
-        // It was cut off, and something else begins.
+        // The sequence was cut off, and other input follows.
         Some(_) => Step::Skip(BEGIN + body),
     }
 }
 
-/// Parses a number; 1 if it's missing. Subparameters after a colon are ignored.
+/// Parses a numeric parameter, which is 1 if it's empty. Ignores subparameters after a colon.
 fn number(text: &str) -> Option<u32> {
     match text.split(':').next()? {
         "" => Some(1),
@@ -299,8 +305,9 @@ fn number(text: &str) -> Option<u32> {
     }
 }
 
-/// The event of a sequence, by its numbers and its last byte.
-fn meaning(numbers: &[u32], is_bare: bool, end: u8) -> Option<Event> {
+/// The event for a CSI sequence with these parameters and this final byte. `is_bare` is true if the
+/// sequence has no parameters.
+fn csi_event(numbers: &[u32], is_bare: bool, end: u8) -> Option<Event> {
     let first = *numbers.first()?;
     let mut modifiers = KeyModifiers::NONE;
     let held = numbers.get(1).map_or(0, |number| number.saturating_sub(1));
@@ -339,16 +346,16 @@ fn meaning(numbers: &[u32], is_bare: bool, end: u8) -> Option<Event> {
             '\x7f' => KeyCode::Backspace,
             c => return Some(character(c, modifiers)),
         },
-        // `R` with numbers reports the cursor's position; it isn't F3.
+        // `R` after numbers reports the cursor's position; it isn't F3.
         b'R' => return None,
-        letter if first == 1 => lettered(letter)?,
+        letter if first == 1 => letter_key(letter)?,
         _ => return None,
     };
     Some(key(code, modifiers))
 }
 
-/// The key of a letter after `ESC [` or `ESC O`.
-fn lettered(letter: u8) -> Option<KeyCode> {
+/// The key for a letter after `ESC [` or `ESC O`.
+fn letter_key(letter: u8) -> Option<KeyCode> {
     Some(match letter {
         b'A' => KeyCode::Up,
         b'B' => KeyCode::Down,
@@ -376,13 +383,13 @@ mod tests {
         text.chars().map(|c| key(KeyCode::Char(c), NONE)).collect()
     }
 
-    /// The events of `bytes` that arrive at once, and those after the time limit.
+    /// The events that `bytes` give at once, and those that they give after the timeout.
     fn events(bytes: &[u8]) -> (Vec<Event>, Vec<Event>) {
         let mut parser = Parser::default();
         parser.push(bytes);
         let at_once = parser.by_ref().collect();
-        if parser.is_amid() {
-            parser.give_up();
+        if parser.has_partial_input() {
+            parser.time_out();
         }
         (at_once, parser.collect())
     }
@@ -426,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn input_in_pieces_means_the_same() {
+    fn input_that_arrives_byte_by_byte_gives_the_same_events() {
         let all = "żó日\x1b[1;5D\x1bOP\x1b[200~one\ntwo\x1b[201~\x1b[?2026;0$yx\x1b[I\x1b]11;rgb:0/0/0\x1b\\y";
         let (expected, _) = events(all.as_bytes());
         let mut parser = Parser::default();
@@ -460,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_about_the_background_is_found_between_keys() {
+    fn the_background_is_read_from_an_answer_between_keys() {
         for (answer, expected) in [
             ("\x1b]11;rgb:0000/0000/0000\x07", Background::Dark),
             ("\x1b]11;rgb:ffff/ffff/ffff\x1b\\", Background::Light),
@@ -506,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_sequence_is_a_key_or_nothing() {
+    fn an_incomplete_sequence_is_a_key_or_dropped() {
         for (bytes, expected) in [
             ("\x1b", vec![key(KeyCode::Esc, NONE)]),
             ("\x1b[", vec![key(KeyCode::Char('['), ALT)]),
@@ -522,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paste_over_the_limit_is_cut_to_one_byte_more() {
+    fn a_paste_over_the_limit_is_cut_to_one_byte_more_than_the_limit() {
         let mut parser = Parser::default();
         parser.push(b"\x1b[200~");
         for _ in 0..3 {
