@@ -1,4 +1,4 @@
-//! The operator's commands, and the terminal or pipe they come from.
+//! Reads the operator's commands from the terminal or a pipe, and runs them.
 
 use std::io::{self, BufRead, IsTerminal};
 use std::sync::Arc;
@@ -24,10 +24,12 @@ pub(crate) enum Outcome {
     Quit,
 }
 
-/// Starts the thread `console`, which reads the operator's lines: on a terminal, with a line editor
-/// below the log if it's capable; or from the launcher, whose end ends the server.
+/// Starts the thread `console`, which reads the operator's lines. On a capable terminal, there is a
+/// line editor below the log. With `supervised`, lines come from the launcher, and the end of input
+/// stops the server.
 ///
-/// The thread isn't joined, since nothing ends a read of a terminal. It owns nothing but senders.
+/// The thread is never joined, since a read from a terminal can't be interrupted. All it owns is
+/// senders.
 ///
 /// # Errors
 /// A thread or socket can't be created.
@@ -36,18 +38,19 @@ pub(crate) fn start(supervised: bool, events: Sender<ServerEvent>, log: &Log) ->
     let is_operator = input.is_terminal() && tty::is_foreground(&input) == Some(true);
     let thread = thread::Builder::new().name("console".into());
     if is_operator && !supervised && tty::is_capable() {
-        // A handler's panic ends one client; the next line in the log takes the terminal again.
+        // A panic in a client's thread only ends that client, so the server continues. The next log
+        // line makes the terminal raw again.
         raw_mode::restore_on_panic(|| {});
         let (keyboard, poster) = (Keyboard::open()?, log.poster());
         let (redrawn, suspending) = (poster.clone(), events.clone());
         let console = Console::new(
             move || redrawn.redraw(),
-            // The receiver is gone if the server is ending already.
+            // The receiver is gone if the server is already stopping.
             move |console| drop(suspending.send(ServerEvent::Suspend(console))),
         );
         let keys = Arc::clone(&console);
         thread.spawn(move || read_keys(&keys, keyboard, &events, &poster))?;
-        // Once nothing can fail any more: it takes the terminal.
+        // This makes the terminal raw, so it comes last, when nothing can fail any more.
         log.attach(console);
         return Ok(());
     }
@@ -56,16 +59,16 @@ pub(crate) fn start(supervised: bool, events: Sender<ServerEvent>, log: &Log) ->
     }
     let read = move || {
         for line in input.lock().split(b'\n') {
-            // The terminal is gone.
+            // A read fails when the terminal is gone.
             let Ok(line) = line else { break };
-            // The terminal may not be set to UTF-8.
+            // The terminal may use another encoding than UTF-8.
             let line = String::from_utf8_lossy(&line).into_owned();
             if events.send(ServerEvent::Line(line)).is_err() {
                 return;
             }
         }
         if supervised {
-            // The receiver is gone if the server is ending already.
+            // The receiver is gone if the server is already stopping.
             let _ = events.send(ServerEvent::Stop);
         }
     };
@@ -78,7 +81,7 @@ fn read_keys(console: &Console, keyboard: Keyboard, events: &Sender<ServerEvent>
     console.read_keys(keyboard, commands::of_operator, names, |line| match line {
         Ok(line) => {
             log.post(Entry::Typed(line.clone()));
-            // The receiver is gone if the server is ending already.
+            // The receiver is gone if the server is already stopping.
             let _ = events.send(ServerEvent::Line(line));
         }
         Err(refusal) => log.post(Entry::Error(refusal.to_string())),

@@ -1,8 +1,8 @@
-//! The operator's log on stdout, written by a thread of its own.
+//! The operator's log on stdout, which has its own thread.
 //!
-//! The operator's terminal is a slow peer, too: it may be stopped, or its pipe may be closed. So no
-//! other thread waits for it. Lines that it doesn't accept in time are counted, and the count is
-//! shown once it accepts output again.
+//! Stdout can block like a slow client: the terminal's output may be stopped, or no one may be
+//! reading the pipe. So only the log's thread waits for it. If too many lines are waiting, further
+//! lines are dropped, and their number is shown once stdout accepts output again.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -26,21 +26,21 @@ use crate::tty::console::{Console, LogOutput, PROMPT};
 use crate::tty::name_colors::NameColors;
 use crate::tty::style;
 
-/// Lines that may wait for the terminal.
+/// Maximum number of lines waiting for the terminal.
 const MAX_WAITING: usize = 4096;
 
-/// How long the end of the program waits for a terminal that accepts no output.
+/// How long to wait for the last lines to be shown before the program exits.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// A line of the log.
 pub(crate) enum Entry {
-    /// Something happened in the room.
+    /// An event in the room.
     Record(Arc<Record>),
     /// A client connected.
     Connected(SocketAddr),
-    /// The member with this name resumed.
+    /// A client resumed the session of the member with this name.
     Returned(SocketAddr, Text),
-    /// A client that never logged in disconnected; with the last error it was sent, if any.
+    /// A client that never logged in disconnected. Includes the last error sent to it, if any.
     Disconnected(SocketAddr, Option<Text>),
     /// A message to the operator, without a time.
     Plain(String),
@@ -48,7 +48,7 @@ pub(crate) enum Entry {
     Typed(String),
     /// An answer to the operator's command.
     Answer(Answer),
-    /// Something went wrong.
+    /// An error that the operator should know about.
     Error(String),
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Log {
     thread: JoinHandle<()>,
 }
 
-/// Adds lines to the log, from a thread that may outlive it.
+/// A handle that adds lines to the log, for threads that may outlive the [`Log`].
 #[derive(Clone)]
 pub(crate) struct Poster(Arc<Shared>);
 
@@ -71,19 +71,22 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Each with the color of the name in it, if it has one.
+    /// The queued entries, each with the color of the name in it, if it has one.
     waiting: Vec<(Timestamp, Entry, Option<Color>)>,
     /// Lines dropped because too many were waiting.
     lost: u64,
-    /// The members, as of the last record queued here.
+    /// The members in the room after the last record posted.
     members: BTreeMap<MemberId, Text>,
-    /// Their colors. Chosen when a record is queued, since the one of their joining may be dropped.
+    /// The members' colors. Updated when a record is posted rather than printed, since a full queue
+    /// drops records.
     colors: NameColors,
     /// The console to show, until the log's thread takes it.
     console: Option<Arc<Console>>,
     /// The console has to be drawn again.
     is_console_stale: bool,
+    /// The log's thread must show what is queued, and then exit.
     closing: bool,
+    /// The log's thread has shown everything.
     over: bool,
 }
 
@@ -114,8 +117,8 @@ impl State {
 }
 
 impl Log {
-    /// Starts the log's thread, which prints to stdout. A launcher also gets the number of members,
-    /// whenever it changes, as [`ServerLine::Online`].
+    /// Starts the log's thread, which prints to stdout. With `to_launcher`, the thread also prints
+    /// the number of members whenever it changes, as [`ServerLine::Online`].
     pub(crate) fn start(coloured: bool, to_launcher: bool) -> Result<Self> {
         let poster = Poster(Arc::default());
         let shared = Arc::clone(&poster.0);
@@ -132,7 +135,7 @@ impl Log {
         Ok(Self { poster, thread })
     }
 
-    /// A log that keeps its entries and shows none.
+    /// A log that only collects its entries.
     #[cfg(shuttle)]
     pub(crate) fn silent() -> Self {
         Self {
@@ -147,7 +150,7 @@ impl Log {
         waiting.into_iter().map(|(_, entry)| entry).collect()
     }
 
-    /// For a thread that may outlive this.
+    /// A handle for a thread that may outlive this log.
     pub(crate) fn poster(&self) -> Poster {
         self.poster.clone()
     }
@@ -158,18 +161,20 @@ impl Log {
         self.poster.redraw();
     }
 
-    /// Shows `entry`, or counts it if the terminal doesn't keep up.
+    /// Shows `entry`. If the queue is full, drops and counts it.
     pub(crate) fn post(&self, entry: Entry) {
         self.poster.post(entry);
     }
 
-    /// Queues `entry`, or counts it. It is shown with the next entry, or by [`Log::show_queued`].
+    /// Queues `entry`, to be shown with the next posted entry or by [`Log::show_queued`]. If the
+    /// queue is full, drops and counts it.
     pub(crate) fn note(&self, entry: Entry) {
         self.poster.note(entry);
     }
 
-    /// Moves all `records` to the queue, or counts them. They are shown with the next entry, or by
-    /// [`Log::show_queued`], so that the log's thread doesn't compete with the caller's next step.
+    /// Moves all `records` to the queue, to be shown with the next posted entry or by
+    /// [`Log::show_queued`]. Doesn't wake the log's thread, which would compete with the caller. If
+    /// the queue is full, drops and counts records.
     pub(crate) fn queue(&self, records: &mut Vec<Arc<Record>>) {
         if records.is_empty() {
             return;
@@ -186,8 +191,8 @@ impl Log {
         self.poster.0.changed.notify_all();
     }
 
-    /// Shows what is left and removes the console, but gives up on a terminal that accepts no
-    /// output: then the log's thread ends with the program.
+    /// Shows the queued entries and removes the console. Returns after a time limit if the terminal
+    /// accepts no output; the log's thread then runs until the program exits.
     pub(crate) fn finish(self) {
         let shared = &self.poster.0;
         let mut state = shared.state.lock();
@@ -197,14 +202,14 @@ impl Log {
             .changed
             .wait_timeout_while(state, LAST_LINES, |state| !state.over);
         if state.over {
-            // It has ended, so this doesn't wait.
+            // The thread is exiting, so this doesn't block.
             let _ = self.thread.join();
         }
     }
 }
 
 impl Poster {
-    /// As [`Log::post`].
+    /// Like [`Log::post`].
     pub(crate) fn post(&self, entry: Entry) {
         self.note(entry);
         self.0.changed.notify_all();
@@ -212,8 +217,8 @@ impl Poster {
 
     fn note(&self, entry: Entry) {
         let mut state = self.0.state.lock();
-        // Read under the lock, so that the times are in order: the room's records arrive a little
-        // later than they happened, and another entry may have come first.
+        // Read the time under the lock, so that times in the log are in order. The time of a record
+        // itself could be earlier than that of an entry already in the queue.
         let now = Timestamp::now();
         state.push(now, entry);
     }
@@ -237,7 +242,7 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
     let mut clock = Clock::new();
     let mut output = LogOutput::new();
     let mut entries = Vec::new();
-    let mut told = 0;
+    let mut last_online = 0;
     loop {
         let state = shared.state.lock();
         let is_idle = |state: &mut State| {
@@ -254,7 +259,7 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
         let console = state.console.take();
         state.is_console_stale = false;
         drop(state);
-        // A terminal that is gone doesn't end the room, so errors are ignored from here on.
+        // The room continues without the terminal, so ignore errors from here on.
         if is_over {
             let _ = output.detach();
             shared.state.lock().over = true;
@@ -279,16 +284,17 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
             let _ = line.write_all(b"\n");
             show(&mut line);
         }
-        if to_launcher && online != told {
+        if to_launcher && online != last_online {
             let _ = writeln!(line, "{}", ServerLine::Online(online));
             show(&mut line);
-            told = online;
+            last_online = online;
         }
         let _ = output.flush();
     }
 }
 
-/// Formats the local time of day, once per second: finding it takes longer than writing a line.
+/// Formats the local time of day. Caches the result for the current second, since computing it
+/// takes longer than writing a line.
 struct Clock {
     zone: TimeZone,
     second: i64,
@@ -321,7 +327,7 @@ fn write_entry(
     entry: &Entry,
     name: Option<Color>,
 ) -> io::Result<()> {
-    // Only events have a time. The help has several lines.
+    // Text for the operator has no time, nor does the help, which has several lines.
     let has_time = !matches!(
         entry,
         Entry::Plain(_) | Entry::Typed(_) | Entry::Answer(Answer::Help(_))
@@ -354,7 +360,7 @@ fn write_entry(
     out.write_all(b"\n")
 }
 
-/// A peer's address; an IPv4 address mapped to IPv6 (RFC 4291, 2.5.5.2) is shown as IPv4.
+/// A peer's address. Shows an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) as IPv4.
 struct Peer<'a>(&'a SocketAddr);
 
 impl Display for Peer<'_> {
@@ -370,7 +376,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lines_times_are_in_order() {
+    fn the_times_of_log_lines_are_in_order() {
         let poster = Poster(Arc::default());
         let log = Log {
             poster: poster.clone(),
