@@ -1,4 +1,4 @@
-//! The launcher's console: lines for the server, typed on the terminal or read from a pipe.
+//! The launcher's console: reads lines for the server from the terminal or a pipe.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::net::Shutdown;
@@ -19,29 +19,30 @@ use crate::tty::console::{self, PROMPT};
 use crate::tty::input::Keyboard;
 use crate::tty::raw_mode;
 
-/// How often a launcher in the background checks whether it came to the foreground.
+/// How often a launcher in the background checks whether it is in the foreground again.
 const BACKGROUND_PAUSE: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
 
-/// Time limit for a blocked terminal to show its last lines.
+/// Time limit for showing the last lines on a terminal that blocks.
 const DETACH_TIME: Duration = Duration::from_millis(200);
 
-/// The thread `console`, which reads stdin. Dropping this ends it and restores the terminal.
-pub(crate) struct Console {
+/// The thread `console`, which reads stdin. Dropping this stops the thread and restores the
+/// terminal.
+pub(crate) struct ConsoleThread {
     stop: UnixStream,
     reader: Option<JoinHandle<()>>,
 }
 
-impl Console {
-    /// Starts the thread. On a capable terminal, lines are typed in an editor below the log, which
-    /// completes `names`. If stdin isn't a terminal, a line is only read once there is room for it
-    /// in `pipe`, where it goes: no one is there to type it again.
+impl ConsoleThread {
+    /// Starts the thread. On a capable terminal, the user types lines in an editor below the log,
+    /// which completes `names`. If stdin isn't a terminal, the thread passes on a line only when
+    /// `pipe`, the line's destination, has space for it: no one could type a dropped line again.
     ///
-    /// `on_line` gets each line, its ending included; the next one after [`Console::line_handled`].
-    /// `on_suspend` is called after Ctrl+Z, and must make the main thread call
-    /// [`console::Console::stop_job`]. Neither may block.
+    /// `on_line` gets each line with its ending. It gets the next line only after a call of
+    /// [`ConsoleThread::line_handled`]. `on_suspend` is called after Ctrl+Z, and must make the main
+    /// thread call [`console::Console::stop_job`]. Neither may block.
     ///
     /// # Errors
     /// A socket or thread can't be created.
@@ -64,14 +65,15 @@ impl Console {
             let (redrawn, output) = (output.clone(), output.clone());
             let console = console::Console::new(move || redrawn.redraw(), on_suspend);
             thread.spawn(move || {
-                // It must see the original modes. Without it, the console works all the same.
+                // Start the watchdog before the modes change, since it records the original ones.
+                // The console works without it, too.
                 let watchdog = TerminalWatchdog::start(console::LEAVE).ok();
                 output.attach(Arc::clone(&console));
                 let names = || names.clone();
                 console.read_keys(keyboard, commands::of_console, names, |line| match line {
                     Ok(line) => {
                         output.say(&styled(is_colored, "\x1b[2m", &format!("{PROMPT}{line}")));
-                        // Its end is seen by the keyboard, too.
+                        // If this thread must stop, the keyboard's next read fails.
                         let _ = hand_over(format!("{line}\n").into(), &stopped, None, &on_line);
                     }
                     Err(refusal) => {
@@ -79,12 +81,12 @@ impl Console {
                     }
                 });
                 output.detach(DETACH_TIME);
-                // Done already, unless the terminal accepts no output.
+                // The output thread has done this already, unless the terminal accepts no output.
                 raw_mode::restore();
                 watchdog.into_iter().for_each(TerminalWatchdog::dismiss);
             })?
         } else {
-            // Input that fails is treated like input that ends.
+            // A read error is treated like the end of input.
             thread.spawn(move || drop(read_lines(&stopped, pipe.as_ref(), on_line)))?
         };
         Ok(Self {
@@ -93,14 +95,14 @@ impl Console {
         })
     }
 
-    /// The last line was handled: the next one may come.
+    /// Reports that the last line was handled, so that the thread passes on the next one.
     pub(crate) fn line_handled(&self) {
-        // It fails if the thread has ended, which reads no more lines.
+        // This fails if the thread has exited.
         let _ = (&self.stop).write_all(b"x");
     }
 }
 
-impl Drop for Console {
+impl Drop for ConsoleThread {
     fn drop(&mut self) {
         let _ = self.stop.shutdown(Shutdown::Both);
         if let Some(reader) = self.reader.take() {
@@ -152,7 +154,8 @@ fn read_lines(
             return Ok(());
         }
         for &byte in bytes {
-            // The rest of a line that is too long is dropped. What is left is still refused.
+            // Drop the end of a line that is too long. The part that is left exceeds the limit, so
+            // the line is still refused.
             if byte == b'\n' || line.len() < MAX_CONSOLE_LINE {
                 line.push(byte);
             }
@@ -165,8 +168,8 @@ fn read_lines(
     }
 }
 
-/// Passes on a line, and waits for [`Console::line_handled`]. Returns false if the thread is to
-/// end.
+/// Passes on a line, and waits for [`ConsoleThread::line_handled`]. Returns false if the thread
+/// must stop.
 fn hand_over(
     line: Vec<u8>,
     mut stopped: &UnixStream,

@@ -1,7 +1,7 @@
-//! The launcher's output: on its own terminal, or in the server's pane.
+//! The launcher's output, on its own terminal or in the server's pane.
 //!
-//! One thread writes to the terminal, so that a terminal that blocks or is gone delays nothing
-//! else.
+//! Only one thread writes to the terminal, so a terminal that blocks or is gone delays no other
+//! thread.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::tty;
 use crate::tty::console::{Console, LogOutput};
 use crate::tty::log_wrap;
 
-/// Messages that may wait for the terminal. A piece is one line of the launcher's, or up to 8 KiB
-/// of the server's log.
+/// Maximum number of messages waiting for the terminal.
 const MAX_WAITING: usize = 256;
 
+/// Output for stdout or stderr: one line from the launcher, or up to 8 KiB of the server's log.
 #[derive(Clone)]
 enum Piece {
     Out(Vec<u8>),
@@ -33,7 +33,7 @@ impl Piece {
     }
 }
 
-/// A message to the thread.
+/// A message to the output thread.
 enum Message {
     Show(Piece),
     /// Show a console below the log.
@@ -45,23 +45,23 @@ enum Message {
 }
 
 /// The destination of pieces.
-enum Place {
+enum Destination {
     Terminal,
-    /// Nowhere yet: panes are about to take the terminal.
+    /// None yet, since panes are about to use the terminal. Holds the pieces until then.
     Held(Vec<Piece>),
-    /// The server's pane, and the pieces to show on the terminal once the panes are gone.
+    /// The server's pane. Also holds the pieces to show on the terminal once the panes are gone.
     Pane(Log, Vec<Piece>),
 }
 
-/// Sends output to the thread.
+/// Sends output to the output thread.
 #[derive(Clone)]
 pub(crate) struct Output {
     messages: SyncSender<Message>,
     /// Never held during a write to the terminal.
-    place: Arc<Mutex<Place>>,
+    destination: Arc<Mutex<Destination>>,
 }
 
-/// Waits for the thread to end.
+/// Waits for the output thread to finish.
 pub(crate) struct Shown {
     done: Receiver<()>,
 }
@@ -76,56 +76,64 @@ impl Output {
     pub(crate) fn start(held: bool) -> io::Result<(Self, Shown)> {
         let (messages, waiting) = mpsc::sync_channel(MAX_WAITING);
         let (finished, done) = mpsc::channel::<()>();
-        let place = Arc::new(Mutex::new(if held {
-            Place::Held(Vec::new())
+        let destination = Arc::new(Mutex::new(if held {
+            Destination::Held(Vec::new())
         } else {
-            Place::Terminal
+            Destination::Terminal
         }));
-        let places = Arc::clone(&place);
+        let shared = Arc::clone(&destination);
         thread::Builder::new()
             .name("output".into())
             .spawn(move || {
                 let _finished = finished;
                 let mut terminal = LogOutput::new();
-                // A terminal that is gone doesn't end the session, which has a lifeline of its own.
-                while handle_next(&waiting, &places, &mut terminal) {
+                // Ignore errors: the session continues if the terminal is gone, since other code
+                // decides when it stops.
+                while handle_next(&waiting, &shared, &mut terminal) {
                     let _ = terminal.flush();
                 }
                 let _ = terminal.detach();
             })?;
-        Ok((Self { messages, place }, Shown { done }))
+        Ok((
+            Self {
+                messages,
+                destination,
+            },
+            Shown { done },
+        ))
     }
 
-    /// Shows a line on stdout. Never blocks: if too many are waiting already, it's dropped.
+    /// Shows a line on stdout. Never blocks: drops the line if too many messages are waiting.
     pub(crate) fn say(&self, line: &str) {
         self.post(Piece::Out(format!("{line}\n").into_bytes()));
     }
 
-    /// Shows a line on stderr, as [`Output::say`].
+    /// Shows a line on stderr. Never blocks, like [`Output::say`].
     pub(crate) fn warn(&self, line: &str) {
         self.post(Piece::Err(format!("{line}\n").into_bytes()));
     }
 
-    /// Shows a line on stdout, as [`Output::say`], and again on the terminal once the panes are
-    /// gone.
+    /// Shows a line on stdout like [`Output::say`]. If that goes to a pane, shows the line again on
+    /// the terminal once the panes are gone.
     pub(crate) fn conclude(&self, line: &str) {
-        if let Place::Pane(_, kept) = &mut *self.place.lock() {
+        if let Destination::Pane(_, kept) = &mut *self.destination.lock() {
             kept.push(Piece::Out(format!("{line}\n").into_bytes()));
         }
         self.say(line);
     }
 
-    /// Shows bytes on stdout. Blocks while too many pieces are waiting.
+    /// Shows bytes on stdout. Blocks while too many messages are waiting.
     pub(crate) fn pass_on(&self, bytes: Vec<u8>) {
         let _ = self.messages.send(Message::Show(Piece::Out(bytes)));
     }
 
-    /// Shows a console below the log. Blocks as [`Output::pass_on`].
+    /// Shows a console below the log. Blocks like [`Output::pass_on`].
     pub(crate) fn attach(&self, console: Arc<Console>) {
         let _ = self.messages.send(Message::Attach(console));
     }
 
-    /// Removes the console and restores the terminal. Waits for that, but no longer than `limit`.
+    /// Removes the console and restores the terminal. Waits until that is done, but no longer than
+    /// `limit`.
     pub(crate) fn detach(&self, limit: Duration) {
         let (detached, done) = mpsc::channel();
         if self.messages.try_send(Message::Detach(detached)).is_ok() {
@@ -135,27 +143,27 @@ impl Output {
 
     /// Draws the console again. Never blocks.
     pub(crate) fn redraw(&self) {
-        // With any message, the thread draws it.
+        // If the queue is full, the messages in it redraw the console anyway.
         let _ = self.messages.try_send(Message::Redraw);
     }
 
-    /// Shows everything in the server's pane from now on, including the held pieces.
+    /// Shows the held pieces and all later ones in the server's pane.
     pub(crate) fn move_to_pane(&self, log: Log) {
-        let mut place = self.place.lock();
-        if let Place::Held(pieces) = &*place {
+        let mut destination = self.destination.lock();
+        if let Destination::Held(pieces) = &*destination {
             for piece in pieces {
                 log.show(piece.bytes());
             }
         }
-        *place = Place::Pane(log, Vec::new());
+        *destination = Destination::Pane(log, Vec::new());
     }
 
-    /// Shows everything on the terminal from now on, including the held and the concluding pieces.
-    /// The panes must be gone.
+    /// Shows the held pieces and all later ones on the terminal, and repeats the lines passed to
+    /// [`Output::conclude`]. The panes must be gone.
     pub(crate) fn move_to_terminal(&self) {
-        let kept = match std::mem::replace(&mut *self.place.lock(), Place::Terminal) {
-            Place::Terminal => Vec::new(),
-            Place::Held(pieces) | Place::Pane(_, pieces) => pieces,
+        let kept = match std::mem::replace(&mut *self.destination.lock(), Destination::Terminal) {
+            Destination::Terminal => Vec::new(),
+            Destination::Held(pieces) | Destination::Pane(_, pieces) => pieces,
         };
         for piece in kept {
             self.post(piece);
@@ -168,30 +176,30 @@ impl Output {
 }
 
 impl Shown {
-    /// Waits until everything is shown, but no longer than `at_most`. The caller must have dropped
+    /// Waits until everything is shown, but no longer than `limit`. The caller must have dropped
     /// its own [`Output`].
-    pub(crate) fn wait(self, at_most: Duration) {
-        match self.done.recv_timeout(at_most) {
+    pub(crate) fn wait(self, limit: Duration) {
+        match self.done.recv_timeout(limit) {
             Ok(()) | Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {}
         }
     }
 }
 
-/// Handles the next message, or the end of the time until the console is to be drawn. Returns false
-/// at the end.
+/// Waits for the next message and handles it. Returns early if it's time to draw the console.
+/// Returns false once every [`Output`] is dropped.
 fn handle_next(
     messages: &Receiver<Message>,
-    place: &Mutex<Place>,
+    destination: &Mutex<Destination>,
     terminal: &mut LogOutput,
 ) -> bool {
     let next = match terminal.wait() {
         None => messages.recv().map_err(RecvTimeoutError::from),
         Some(time) => messages.recv_timeout(time),
     };
-    // As above, errors of the terminal are ignored.
+    // As in the caller, errors of the terminal are ignored.
     match next {
         Ok(Message::Show(piece)) => {
-            if let Some(piece) = put(&mut place.lock(), piece) {
+            if let Some(piece) = deliver(&mut destination.lock(), piece) {
                 let _ = terminal.update();
                 let _ = show(terminal, &piece);
             }
@@ -212,14 +220,14 @@ fn handle_next(
     true
 }
 
-/// Puts a piece in its place; returns it if that is the terminal.
-fn put(place: &mut Place, piece: Piece) -> Option<Piece> {
-    match place {
-        Place::Terminal => return Some(piece),
-        // As many as may wait for the terminal. No more come before the panes do.
-        Place::Held(pieces) if pieces.len() < MAX_WAITING => pieces.push(piece),
-        Place::Held(_) => {}
-        Place::Pane(log, _) => log.show(piece.bytes()),
+/// Sends a piece to its destination, or returns it if that is the terminal.
+fn deliver(destination: &mut Destination, piece: Piece) -> Option<Piece> {
+    match destination {
+        Destination::Terminal => return Some(piece),
+        // The panes open before more pieces than this arrive; drop any others.
+        Destination::Held(pieces) if pieces.len() < MAX_WAITING => pieces.push(piece),
+        Destination::Held(_) => {}
+        Destination::Pane(log, _) => log.show(piece.bytes()),
     }
     None
 }

@@ -19,7 +19,7 @@ use rustix::process::Signal;
 
 use crate::control_socket::{ClientHandle, ControlEvent, ControlListener};
 use crate::launcher::config::Config;
-use crate::launcher::console::Console;
+use crate::launcher::console::ConsoleThread;
 use crate::launcher::display::{Backend, Display};
 use crate::launcher::output::Output;
 use crate::launcher::process::ChildProcess;
@@ -100,8 +100,8 @@ struct Session<'a> {
     /// The server's address, once it listens.
     address: Option<SocketAddr>,
     online: usize,
-    /// Reads lines from the terminal, unless the panes do.
-    console: Option<Console>,
+    /// Reads the terminal, unless panes are on it.
+    console: Option<ConsoleThread>,
     display: Option<Display>,
     windows: Vec<Window>,
     next_id: usize,
@@ -220,7 +220,7 @@ impl<'a> Session<'a> {
         let on_line = move |line| drop(typed.send(SessionEvent::ConsoleLine(line)));
         let on_suspend = move |console| drop(suspended.send(SessionEvent::Suspend(console)));
         let members = self.config.members.iter();
-        let console = Console::start(
+        let console = ConsoleThread::start(
             self.server.console(),
             &self.output,
             style::is_coloured(self.config.room.color),
