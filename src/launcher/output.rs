@@ -87,8 +87,8 @@ impl Output {
             .spawn(move || {
                 let _finished = finished;
                 let mut terminal = LogOutput::new();
-                // Ignore errors: the session continues if the terminal is gone, since other code
-                // decides when it stops.
+                // Ignore errors of a terminal that is gone: another thread decides when the session
+                // stops.
                 while handle_next(&waiting, &shared, &mut terminal) {
                     let _ = terminal.flush();
                 }
