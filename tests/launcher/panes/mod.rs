@@ -67,13 +67,22 @@ fn scripted(dir: &TempDir, arguments: &[&str]) -> Command {
     command
 }
 
-/// Starts a session, and waits until all the names in the last argument have joined.
+/// Starts a session, and waits until the clients of all the names in the last argument are
+/// welcomed. A client that has joined, but is not welcomed yet, sends nothing that is typed.
 fn start(arguments: &[&str], columns: u16, rows: u16) -> Screen {
-    let names = arguments.last().unwrap().split(',').count().to_string();
-    let arguments = [&["-c", &names], arguments].concat();
+    let names = arguments.last().unwrap().split(',').count();
+    let count = names.to_string();
+    let arguments = [&["-c", &count], arguments].concat();
     let screen = Screen::start(&panes(&arguments), columns, rows);
     screen.expect(&format!("{names} online"));
+    expect_welcomes(&screen, names);
     screen
+}
+
+fn expect_welcomes(screen: &Screen, count: usize) {
+    screen.wait(&format!("{count} welcomes"), |text| {
+        (text.matches("* welcome,").count() == count).then_some(())
+    });
 }
 
 fn port(screen: &Screen) -> u16 {
@@ -305,6 +314,7 @@ fn enter_restarts_a_client_that_has_left() {
     screen.expect("left; Enter restarts it");
     screen.expect("· 1 online");
     screen.type_keys("nothing\r");
+    expect_welcomes(&screen, 3);
     screen.expect("· 2 online");
     screen.type_keys("back again\r");
     screen.expect("ala: back again");
