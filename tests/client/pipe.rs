@@ -1,11 +1,11 @@
 //! The client in a pipe: what it sends, what goes to stdout and stderr, and its exit codes.
 
-use std::net::{Ipv6Addr, TcpListener};
+use std::net::Ipv6Addr;
 use std::process::Stdio;
 
 use super::assert_exit;
 use support::client::{FakeServer, chat_client, mask_times, piped};
-use support::{Exit, Program, Server, Signal, run, with_default_sighup};
+use support::{Exit, Program, Server, Signal, reserved_port, run, with_default_sighup};
 
 /// Runs a client with `input` as its stdin, to its end.
 #[track_caller]
@@ -264,9 +264,7 @@ fn a_full_disk_is_reported() {
 
 #[test]
 fn a_refused_connection_is_reported_with_the_address() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap().to_string();
-    drop(free);
+    let address = format!("127.0.0.1:{}", reserved_port());
     let exit = run(chat_client(&[&address, "-n", "ala"]));
     let error = format!(
         "error: cannot connect to {address} (connection refused): is `chat-server` running there?\n"

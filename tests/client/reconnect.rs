@@ -1,12 +1,12 @@
 //! Lost connections of a client on a terminal: notices, retries, resuming, and unsent messages.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
 use support::client::{FakeServer, chat_client};
 use support::screen::Screen;
-use support::{Client, Server, chat_server, wait_until};
+use support::{Client, Server, chat_server, reserved_port, wait_until};
 
 /// A client on a terminal that logs in to `address` as `ala`.
 #[track_caller]
@@ -283,7 +283,8 @@ fn if_sequence_numbers_went_back_the_whole_replay_is_shown() {
 
 #[test]
 fn retry_delays_double_and_ctrl_c_gives_up() {
-    let server = Server::start(&[]);
+    let port = reserved_port().to_string();
+    let server = Server::start_as(chat_server(&["-p", &port]));
     let mut ala = ala(&server.address.to_string());
     ala.expect("* welcome, ala");
     server.kill();
@@ -354,17 +355,17 @@ fn a_server_restarted_with_its_history_is_the_same_room() {
     let dir = tempfile::tempdir().unwrap();
     let history = dir.path().join("room.jsonl");
     let history = history.to_str().unwrap();
-    let server = Server::start(&["--history", history]);
-    let address: SocketAddr = server.address;
+    let port = reserved_port().to_string();
+    let arguments = ["-p", &port, "--history", history];
+    let server = Server::start_as(chat_server(&arguments));
     let mut ola = server.join("ola");
-    let mut ala = ala(&address.to_string());
+    let mut ala = ala(&server.address.to_string());
     ola.expect("* ala joined");
     ola.send("before");
     ala.expect("ola: before");
     server.kill();
     ala.expect("trying again");
-    let port = address.port().to_string();
-    let server = Server::start_as(chat_server(&["-p", &port, "--history", history]));
+    let server = Server::start_as(chat_server(&arguments));
     ala.expect("* connected again as ala");
     let mut ola = server.join("ola");
     ola.skip_to("* end of the past messages");

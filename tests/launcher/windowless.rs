@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use rustix::process::{Pid, Signal};
-use support::DEADLINE;
+use support::{DEADLINE, reserved_port};
 use tempfile::TempDir;
 
 /// `chat-run` without a display.
@@ -419,9 +419,7 @@ fn an_unknown_chat_terminal_is_an_error_only_if_windows_are_wanted() {
 
 #[test]
 fn a_lone_number_is_the_servers_port() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = reserved_port();
     let mut session = Session::start(&[&port.to_string(), "-t", "none"]);
     assert_eq!(session.port(), port);
     session.signal(Signal::INT);

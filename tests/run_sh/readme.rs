@@ -1,7 +1,6 @@
 //! The README's examples, run exactly as written.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use std::time::Duration;
 use support::desktop::Desktop;
 use support::session::Session;
 use support::wait::wait_at_most;
-use support::{Program, Server, Signal, program, run, wait_until};
+use support::{Program, Server, Signal, program, reserved_port, run, wait_until};
 
 /// The port in the README, which the tests replace with their server's port.
 const PORT: &str = "9999";
@@ -263,10 +262,8 @@ fn the_example_session_builds_and_opens_three_windows() {
         file("README.md").contains(&format!("\n$ {command}\n")),
         "{command}"
     );
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
     // Port 8080 may be in use.
-    let port = free.local_addr().unwrap().port().to_string();
-    drop(free);
+    let port = reserved_port().to_string();
     let desktop = Desktop::new();
     let run = concat!(env!("CARGO_MANIFEST_DIR"), "/run.sh");
     let arguments = ["-c", "3", "-p", &port];

@@ -35,7 +35,7 @@ pub use program::memory;
 pub use program::{Exit, Program, bin, chat_server, program, run, with_default_sighup, with_setup};
 pub use rustix::process::Signal;
 pub use serde_json::{Value, json};
-pub use server::Server;
+pub use server::{Server, reserved_port};
 pub use terminal::Terminal;
 pub use wait::{DEADLINE, wait_until};
 

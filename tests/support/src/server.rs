@@ -1,7 +1,8 @@
 //! A running server, and clients that connect to it.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Command, Stdio};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{self, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
@@ -12,6 +13,21 @@ use super::proxy::Proxy;
 use super::{Client, Exit, GREETING, Program, Signal, chat_server, json};
 #[cfg(target_os = "linux")]
 use super::{memory, wait_until};
+
+/// A free port on loopback, for a test that needs its number before a server listens on it, or after.
+/// No other test gets it, and the system gives it to no other socket: where ports are picked
+/// automatically, the range begins at 32768 (Linux) or 49152 (RFC 6335).
+pub fn reserved_port() -> u16 {
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Test programs that run at the same time start from different ports.
+        let number = process::id() * 100 + TRIED.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(10_000 + number % 20_000).expect("it is less than 30,000");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
 
 /// A `chat-server` listening on a free port.
 pub struct Server {
