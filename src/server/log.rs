@@ -147,7 +147,7 @@ impl Log {
     #[cfg(shuttle)]
     pub(crate) fn into_entries(self) -> Vec<Entry> {
         let waiting = std::mem::take(&mut self.poster.0.state.lock().waiting);
-        waiting.into_iter().map(|(_, entry)| entry).collect()
+        waiting.into_iter().map(|(_, entry, _)| entry).collect()
     }
 
     /// A handle for a thread that may outlive this log.

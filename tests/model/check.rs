@@ -201,6 +201,18 @@ fn own_welcome(
     token: Option<Text>,
 ) -> String {
     let name = Text::new(input.name);
+    // The slot that the others were told at its last arrival, which may be the event after `start`.
+    let arrivals = records.iter().take_while(|record| record.seq <= start + 1);
+    let colors = arrivals.filter_map(|record| match &record.event {
+        Event::Joined(listed) if listed.id == id => listed.color,
+        Event::Message { .. }
+        | Event::Joined(_)
+        | Event::Left { .. }
+        | Event::Renamed { .. }
+        | Event::Server { .. }
+        | Event::Shutdown => None,
+    });
+    let color = colors.last();
     let mut online = roster(records, start);
     if online.iter().all(|member| member.id != id) {
         let name = name.clone();
@@ -208,6 +220,7 @@ fn own_welcome(
             id,
             name,
             group: None,
+            color,
         });
         online.sort_by_key(|member| member.id);
     }
@@ -217,6 +230,7 @@ fn own_welcome(
         id,
         name,
         group: None,
+        color,
         count: online.len(),
         online,
         seq: start,
