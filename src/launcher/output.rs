@@ -199,7 +199,9 @@ fn handle_next(
     // As in the caller, errors of the terminal are ignored.
     match next {
         Ok(Message::Show(piece)) => {
-            if let Some(piece) = deliver(&mut destination.lock(), piece) {
+            // A statement of its own, which releases the lock before the terminal is written to.
+            let piece = deliver(&mut destination.lock(), piece);
+            if let Some(piece) = piece {
                 let _ = terminal.update();
                 let _ = show(terminal, &piece);
             }

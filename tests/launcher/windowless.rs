@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use rustix::process::{Pid, Signal};
-use support::{DEADLINE, reserved_port};
+use support::{DEADLINE, reserved_port, wait_until};
 use tempfile::TempDir;
 
 /// `chat-run` without a display.
@@ -259,6 +259,33 @@ fn closed_stdout_blocks_nothing() {
     );
     rustix::process::kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_session_ends_although_its_errors_are_not_read() {
+    let (_unread, stderr) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&stderr, true).unwrap();
+    while (&stderr).write(&[b'x'; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&stderr, false).unwrap();
+    let mut command = chat_run(&["-p", "0", "-c", "0"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(stderr).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    lines.read_line(&mut first).unwrap();
+    let port: u16 = first.trim().rsplit_once(':').unwrap().1.parse().unwrap();
+    let mut member = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    writeln!(member, "ala").unwrap();
+    // The first line is an error, and the second one shows that it was handled.
+    let typed = format!("{}\n/say hello\n", "x".repeat(5000));
+    let mut console = child.stdin.take().unwrap();
+    console.write_all(typed.as_bytes()).unwrap();
+    member.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut heard = BufReader::new(member).lines().map_while(Result::ok);
+    assert!(heard.any(|line| line == "* the server: hello"));
+    rustix::process::kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let status = wait_until("the session's end", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]
