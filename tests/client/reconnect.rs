@@ -408,8 +408,8 @@ fn an_unechoed_message_times_out_only_once_the_server_is_silent() {
     let mut server = accept_login(&fake, &ala);
     ala.type_keys("hi\r");
     server.expect("hi");
-    // For longer than the 3 s allowed for an echo, but with events far more often, which leaves room
-    // for a busy machine.
+    // For longer than the 3 s allowed for an echo, but with events far more often, which leaves
+    // room for a busy machine.
     let sent_at = Instant::now();
     let mut seq = 3;
     while sent_at.elapsed() < Duration::from_secs(4) {

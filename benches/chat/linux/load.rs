@@ -103,8 +103,8 @@ impl Load {
             }
             let turn = self.turn(|client, bytes| {
                 if members[client] && !dialect.asks() {
-                    // Count the millions of notices without parsing them, so that the server, not the
-                    // load, determines the time.
+                    // Count the millions of notices without parsing them, so that the server, not
+                    // the load, determines the time.
                     told += memchr::memchr_iter(b'\n', bytes).count();
                     return;
                 }

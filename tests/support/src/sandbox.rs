@@ -72,8 +72,8 @@ impl Sandbox {
     }
 
     /// Descriptions of all processes except those in `before`, and of all temporary files except
-    /// xterm's: it leaves one if it gets SIGTERM while it starts, as after a second Ctrl+C, or if it
-    /// takes longer to start than chat-run waits.
+    /// xterm's: it leaves one if it gets SIGTERM while it starts, as after a second Ctrl+C, or if
+    /// it takes longer to start than chat-run waits.
     pub fn leftovers(&self, before: &[i32]) -> Vec<String> {
         let processes = self.running().into_iter();
         let processes = processes.filter(|process| !before.contains(&process.pid));

@@ -14,8 +14,8 @@ use super::{Client, Exit, GREETING, Program, Signal, chat_server, json};
 #[cfg(target_os = "linux")]
 use super::{memory, wait_until};
 
-/// A free port on loopback, for a test that needs its number before a server listens on it, or after.
-/// No other test gets it, and the system gives it to no other socket: where ports are picked
+/// A free port on loopback, for a test that needs its number before a server listens on it, or
+/// after. No other test gets it, and the system gives it to no other socket: where ports are picked
 /// automatically, the range begins at 32768 (Linux) or 49152 (RFC 6335).
 pub fn reserved_port() -> u16 {
     static TRIED: AtomicU32 = AtomicU32::new(0);
