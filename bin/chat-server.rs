@@ -38,7 +38,7 @@ fn config(args: ServerArgs) -> Config {
         },
         history: room.history,
         rate: room.rate,
-        coloured: style::is_coloured(room.color),
+        colored: style::is_colored(room.color),
         login_time: room.login_time.map_or(LOGIN_TIME, Duration::from_millis),
         supervised,
     }

@@ -47,7 +47,7 @@ impl Server {
         on_end: impl FnOnce() + Send + 'static,
     ) -> Result<Self> {
         // The server's stdout is a pipe, but the launcher's may be a terminal.
-        let color = if style::is_coloured(room.color) {
+        let color = if style::is_colored(room.color) {
             "always"
         } else {
             "never"

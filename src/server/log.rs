@@ -119,11 +119,11 @@ impl State {
 impl Log {
     /// Starts the log's thread, which prints to stdout. With `to_launcher`, the thread also prints
     /// the number of members whenever it changes, as [`ServerLine::Online`].
-    pub(crate) fn start(coloured: bool, to_launcher: bool) -> Result<Self> {
+    pub(crate) fn start(colored: bool, to_launcher: bool) -> Result<Self> {
         let poster = Poster(Arc::default());
         let shared = Arc::clone(&poster.0);
         shared.state.lock().colors.fit_terminal(|| None);
-        let line = if coloured {
+        let line = if colored {
             Buffer::ansi()
         } else {
             Buffer::no_color()

@@ -64,7 +64,7 @@ pub struct Config {
     pub history: Option<PathBuf>,
     /// Sustained rate limit per client, in lines per second; 0 for no limit.
     pub rate: u32,
-    pub coloured: bool,
+    pub colored: bool,
     /// Deadline for logging in, from the start of the connection.
     pub login_time: Duration,
     /// Whether stdin is a launcher's pipe: its lines are commands, and its end ends the server.
@@ -123,7 +123,7 @@ pub fn run(config: Config) -> Result<()> {
             },
         ),
     };
-    let log = Log::start(config.coloured, config.supervised)?;
+    let log = Log::start(config.colored, config.supervised)?;
     announce(&config, &listeners, &log)?;
     if loaded.torn > 0 {
         let torn = loaded.torn;

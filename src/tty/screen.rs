@@ -47,7 +47,7 @@ const ERASE: &str = "\x1b[K\x1b[C\x1b[J\r";
 pub(crate) struct Screen {
     columns: usize,
     rows: usize,
-    is_coloured: bool,
+    is_colored: bool,
     paint: Buffer,
     /// Lines not drawn yet. They're wrapped to the terminal's width when they're drawn.
     pending: Vec<Line>,
@@ -120,12 +120,12 @@ impl Redrawing {
 
 impl Screen {
     /// An empty screen. `is_fresh` is true if the terminal was empty.
-    pub(crate) fn new(is_coloured: bool, is_fresh: bool) -> Self {
+    pub(crate) fn new(is_colored: bool, is_fresh: bool) -> Self {
         let (columns, rows) = tty::size();
         Self {
             columns,
             rows,
-            is_coloured,
+            is_colored,
             paint: Buffer::ansi(),
             pending: Vec::new(),
             pending_bytes: 0,
@@ -149,7 +149,7 @@ impl Screen {
 
     /// Adds a line below the others.
     pub(crate) fn print(&mut self, mut line: Line) {
-        if !self.is_coloured {
+        if !self.is_colored {
             line.remove_colors();
         }
         self.is_stale = true;

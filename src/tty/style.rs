@@ -11,12 +11,12 @@ use crate::protocol::text::Text;
 
 /// Whether to write colors to stdout. `NO_COLOR` turns colors off unless it's empty
 /// (<https://no-color.org>).
-pub fn is_coloured(color: cli::Color) -> bool {
-    is_coloured_on(&io::stdout(), color)
+pub fn is_colored(color: cli::Color) -> bool {
+    is_colored_on(&io::stdout(), color)
 }
 
-/// Like [`is_coloured`], for `stream` instead of stdout.
-pub fn is_coloured_on(stream: &impl IsTerminal, color: cli::Color) -> bool {
+/// Like [`is_colored`], for `stream` instead of stdout.
+pub fn is_colored_on(stream: &impl IsTerminal, color: cli::Color) -> bool {
     match color {
         cli::Color::Auto => {
             let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());

@@ -40,7 +40,7 @@ impl Ui {
     /// # Errors
     /// A thread cannot be started.
     pub(crate) fn open(config: &Config, post: SyncSender<ClientEvent>) -> io::Result<Self> {
-        let is_colored = style::is_coloured(config.color);
+        let is_colored = style::is_colored(config.color);
         // A launcher opens each window for one client, but a pane may have shown another client
         // before.
         let is_fresh = config.window.is_some() && !config.in_pane;

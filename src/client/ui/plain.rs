@@ -30,8 +30,8 @@ impl Plain {
                 ColorChoice::Never
             }
         };
-        let out = style::is_coloured_on(&io::stdout(), color);
-        let err = style::is_coloured_on(&io::stderr(), color);
+        let out = style::is_colored_on(&io::stdout(), color);
+        let err = style::is_colored_on(&io::stderr(), color);
         let mut formatter = Formatter::new(Layout::Stream, TimeZone::system(), Timestamp::now());
         if io::stdout().is_terminal() {
             formatter.names.fit_terminal(|| None);

@@ -223,7 +223,7 @@ impl<'a> Session<'a> {
         let console = ConsoleThread::start(
             self.server.console(),
             &self.output,
-            style::is_coloured(self.config.room.color),
+            style::is_colored(self.config.room.color),
             members.map(|member| member.name.to_string()).collect(),
             on_line,
             on_suspend,

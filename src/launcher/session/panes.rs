@@ -14,7 +14,7 @@ impl Session<'_> {
         // The console would read keys that are meant for the panes.
         let had_console = self.console.take().is_some();
         let features = TerminalFeatures {
-            has_color: style::is_coloured(self.config.room.color),
+            has_color: style::is_colored(self.config.room.color),
             has_unicode: locale::asks_for_utf8(),
         };
         let sender = self.sender.clone();
