@@ -222,7 +222,8 @@ fn handle_next(
     true
 }
 
-/// Sends a piece to its destination, or returns it if that is the terminal.
+/// Sends a piece of output to its destination, or returns it to the caller if the destination is
+/// the terminal.
 fn deliver(destination: &mut Destination, piece: Piece) -> Option<Piece> {
     match destination {
         Destination::Terminal => return Some(piece),

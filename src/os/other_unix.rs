@@ -50,8 +50,8 @@ impl Process {
         Ok(rustix::process::kill_process(self.pid, signal)?)
     }
 
-    /// Always `None`, because there are no pidfds. The caller has to wait for the end of the
-    /// process's socket instead.
+    /// Always `None`, because this platform has no pidfds. The caller has to wait for end of file
+    /// on the process's socket instead.
     pub fn end(&self) -> Option<BorrowedFd<'_>> {
         None
     }

@@ -103,7 +103,7 @@ pub(crate) enum Kind {
     Blank,
     /// A mark over, under or around the character before it (Mn, Me).
     StackedMark,
-    /// A mark beside the character before it (Mc).
+    /// A spacing combining mark (general category Mc), displayed next to the preceding character.
     SpacingMark,
     /// Not drawn itself; changes how its neighbors are drawn.
     Joiner,
@@ -174,8 +174,8 @@ pub(crate) fn kind(c: char) -> Kind {
     }
 }
 
-/// The state that depends on the characters before the current one. Only characters that are kept
-/// count: otherwise, cleaning twice could give a different result than cleaning once.
+/// State carried over from the preceding characters. Discarded characters do not affect it;
+/// otherwise, cleaning a text twice could give a different result from cleaning it once.
 #[derive(Default)]
 struct Preceding {
     /// Whether the last character other than marks and joiners is visible.

@@ -19,9 +19,9 @@ use crate::sync::{Condvar, Mutex, MutexGuard};
 /// so that a single batch never disconnects a member that has kept up.
 const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
 
-/// Bytes of replay for the newcomers in the pending queue beyond which further joins block. Joins
-/// wait on their own condition variable, so that a long replay does not slow senders. A batch
-/// contains at most this many bytes plus one newcomer's replay.
+/// Limit on the replay bytes owed to newcomers in the pending queue. Beyond it, further joins
+/// block, so a batch contains at most this many bytes plus one newcomer's replay. Blocked joins
+/// wait on their own condition variable, so that a long replay does not slow down senders.
 const MAX_REPLAY_PENDING: usize = if cfg!(shuttle) { 2048 } else { 4 * 1024 * 1024 };
 
 /// The room. Any thread may call any method. Methods that post on behalf of a client may block

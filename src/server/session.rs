@@ -47,7 +47,7 @@ enum ReadEnd {
     Gone,
 }
 
-/// Removes the member from the room when its reader thread ends, even by a panic.
+/// Removes the member from the room when its reader thread ends, even if it panics.
 struct LeaveOnDrop<'a>(&'a Shared, ConnectionId);
 
 impl Drop for LeaveOnDrop<'_> {

@@ -54,7 +54,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 #[derive(Debug, Default)]
 pub(crate) struct Condvar {
     inner: model::Condvar,
-    /// Number of notifications. A wait with a timeout ends when it changes.
+    /// Number of notifications sent so far. A wait with a timeout returns when it changes.
     notified: AtomicU64,
 }
 

@@ -322,7 +322,7 @@ mod tests {
         let mut reader = master.try_clone_reader().unwrap();
         let shown = thread::spawn(move || {
             let mut shown = Vec::new();
-            // Reading a pty fails, instead of ending, once the other side is closed.
+            // Once the other side is closed, reading a pty returns an error instead of end of file.
             let _ = reader.read_to_end(&mut shown);
             String::from_utf8_lossy(&shown).into_owned()
         });

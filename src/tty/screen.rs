@@ -68,7 +68,7 @@ pub(crate) struct Screen {
     /// The window's new title, until it's written.
     new_title: Option<String>,
     title: String,
-    /// The next drawing rings the bell.
+    /// Whether the next draw rings the bell.
     rings: bool,
 }
 
@@ -396,7 +396,7 @@ impl Screen {
         }
         recent.scroll_back(back);
         if fits_narrowest {
-            // The terminal can't have truncated any rows, and every terminal scrolls off the rows
+            // The resize can't have truncated any rows, and every terminal scrolls out the rows
             // that no longer fit above the cursor.
             recent.scroll(self.rows.saturating_sub(drawn.to_cursor));
         } else if self.is_fresh {

@@ -71,8 +71,9 @@ impl Scrollback {
             .all(|written| written.rows == 1)
     }
 
-    /// The width of the widest row when lines are wrapped at `columns`. Includes the lines that are
-    /// on the screen but not in the scrollback, and those in the `before` rows above them.
+    /// The width of the widest row when lines are wrapped at `columns`. Considers the lines on the
+    /// screen that are not in the scrollback yet, and the lines that occupy the `before` rows above
+    /// them.
     pub(crate) fn widest(&self, before: usize, columns: usize) -> usize {
         let last = self.last(self.on_screen_only + before);
         last.map(|written| written.line.widest(columns))

@@ -21,10 +21,10 @@ impl Connection {
         Self(socket)
     }
 
-    /// Sends a line. Blocks while the server does not read; [`Connection::close`] ends this.
+    /// Sends a line. Blocks while the server does not read; [`Connection::close`] unblocks it.
     ///
     /// # Errors
-    /// The connection is over.
+    /// The connection is closed.
     pub(crate) fn send(&self, line: &str) -> io::Result<()> {
         (&*self.0).write_all(format!("{line}\n").as_bytes())
     }

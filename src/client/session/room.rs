@@ -17,8 +17,8 @@ pub(crate) struct RoomState {
     /// The value of `last_shown` at the last welcome. Replayed events up to this number were shown
     /// over an earlier connection.
     known: u64,
-    /// Whether the client has rejoined as a newcomer, so that events before the next one may be
-    /// missing.
+    /// Whether the client has rejoined as a newcomer, in which case it may have missed events
+    /// before the next one that it receives.
     expects_gap: bool,
     /// Messages sent over an earlier connection and not echoed yet.
     pub(crate) unacked: VecDeque<Unacked>,

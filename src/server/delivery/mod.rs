@@ -39,7 +39,8 @@ use crate::sync::thread::Scope;
 /// member gets a single send.
 const MAX_DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// Time without events that ends the debounce early. Longer than a login takes on a busy machine.
+/// If no event arrives for this long, the debounce ends early. Longer than a login takes on a busy
+/// machine.
 const DEBOUNCE: Duration = Duration::from_millis(3);
 
 /// Maximum number of members that have left while their backlog is still being sent. Beyond it, the

@@ -38,7 +38,8 @@ pub(crate) enum DropReason {
 }
 
 impl Recipient {
-    /// Sends `parts`. If `payload` is given, `parts` are its bytes from the given offset on.
+    /// Sends `parts`. If `payload` is `Some((payload, offset))`, `parts` must be the payload's
+    /// bytes from `offset` on.
     pub(crate) fn send<'scope, 'env>(
         &mut self,
         parts: &mut Vec<IoSlice<'_>>,

@@ -308,7 +308,7 @@ fn has_contents(screen: &Screen, row: u16, column: u16) -> bool {
     cell.is_some_and(|cell| cell.has_contents() || cell.is_wide_continuation())
 }
 
-/// Converts rows to output that shows them.
+/// Encodes rows as the terminal output that draws them.
 #[derive(Default)]
 struct Rewriter {
     bytes: Vec<u8>,

@@ -87,7 +87,8 @@ pub(crate) fn run(leave: &str) -> io::Result<()> {
     if io::stdin().read(&mut [0])? > 0 {
         return Ok(());
     }
-    // Raw mode turns off output processing. If it is on now, the shell has already set the modes.
+    // Raw mode disables output processing. If output processing is enabled now, the shell has
+    // already restored its own terminal modes.
     let now = tcgetattr(&stdout)?;
     if now.output_modes.contains(OutputModes::OPOST) {
         return Ok(());
