@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::sync::{Condvar, Mutex};
 
 /// Number of reader threads in addition to the seats, for members that have left.
-pub(crate) const LEAVING: usize = if cfg!(shuttle) { 4 } else { 256 };
+pub(crate) const LEAVING: usize = if cfg!(shuttle) { 8 } else { 256 };
 
 /// How long to wait for a thread to exit before closing the next lingering connection.
 const HURRY: Duration = Duration::from_millis(5);

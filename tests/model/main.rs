@@ -128,7 +128,10 @@ fn converse_at_random(end: Duration, writers: usize) {
     let seen = Arc::<Seen>::default();
     let counted = Arc::clone(&seen);
     run(random(), move || converse(end, writers, &counted));
-    let seen = seen.lock().unwrap();
+    let mut seen = seen.lock().unwrap();
+    // Takes three rare things at once. If it is frequent, lines are lost for another reason.
+    let unexplained = seen.remove(check::UNEXPLAINED).unwrap_or(0);
+    assert!(unexplained <= SCHEDULES / 100, "{unexplained} of them");
     assert_eq!(seen.len(), 7, "something did not happen: {seen:#?}");
 }
 
