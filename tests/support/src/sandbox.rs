@@ -72,16 +72,17 @@ impl Sandbox {
     }
 
     /// Descriptions of all processes except those in `before`, and of all temporary files except
-    /// xterm's: it leaves one if it gets SIGTERM while it starts, as after a second Ctrl+C, or if
-    /// it takes longer to start than chat-run waits.
+    /// xterm's and Alacritty's log: both leave theirs if they get SIGTERM, as after a second
+    /// Ctrl+C, or if they take longer to start or exit than chat-run waits.
     pub fn leftovers(&self, before: &[i32]) -> Vec<String> {
         let processes = self.running().into_iter();
         let processes = processes.filter(|process| !before.contains(&process.pid));
         let files = fs::read_dir(self.temp_dir()).unwrap().flatten();
         let files = files.map(|file| format!("file {}", file.path().display()));
+        let is_emulators = |file: &str| file.contains("/xtermXX") || file.contains("/Alacritty-");
         processes
             .map(|process| format!("{process:?}"))
-            .chain(files.filter(|file| !file.contains("/xtermXX")))
+            .chain(files.filter(|file| !is_emulators(file)))
             .collect()
     }
 
