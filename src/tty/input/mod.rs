@@ -109,7 +109,7 @@ impl Keyboard {
         self.asked = Some(asked);
         let stdin = io::stdin();
         let mut bytes = [0; 8192];
-        while !self.parser.has_attributes() {
+        while !self.parser.has_attributes() && asked.elapsed() < ANSWER_TIME {
             let left = ANSWER_TIME.saturating_sub(asked.elapsed());
             let left = Timespec::try_from(left).unwrap_or(SEQUENCE_TIME);
             let mut waits = [PollFd::new(&stdin, PollFlags::IN)];
