@@ -190,7 +190,6 @@ fn a_piped_client_shows_no_partial_event_and_fails() {
 
 #[test]
 fn a_welcome_cut_off_in_transit_fails_the_login_with_a_reason() {
-    let server = Server::start(&[]);
     for (step, why) in [
         (Step::Reset, "did not complete the login (connection reset)"),
         (
@@ -198,6 +197,8 @@ fn a_welcome_cut_off_in_transit_fails_the_login_with_a_reason() {
             "closed the connection before the login was complete",
         ),
     ] {
+        // Its own server, because the name is taken until the server notices the end.
+        let server = Server::start(&[]);
         let proxy = proxy_before(&server, Plan::down(r#"{"type":"welcome","#, step));
         let client = Program::start(chat_client(&[&proxy.address().to_string(), "-n", "ala"]));
         client.exit().expect_code(1).expect_stderr(why);
