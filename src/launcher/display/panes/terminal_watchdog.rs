@@ -88,12 +88,11 @@ pub(crate) fn run(leave: &str) -> io::Result<()> {
         return Ok(());
     }
     // Raw mode disables output processing. If output processing is enabled now, the shell has
-    // already restored its own terminal modes.
+    // already restored its own terminal modes. It knows nothing of the escape sequences, though.
     let now = tcgetattr(&stdout)?;
-    if now.output_modes.contains(OutputModes::OPOST) {
-        return Ok(());
+    if !now.output_modes.contains(OutputModes::OPOST) {
+        tcsetattr(&stdout, OptionalActions::Now, &before)?;
     }
-    tcsetattr(&stdout, OptionalActions::Now, &before)?;
     // The terminal is opened again, in non-blocking mode: a blocked terminal must not block this
     // process, and the shell must not inherit O_NONBLOCK on stdout. Without /proc, the terminal has
     // no name to open.
