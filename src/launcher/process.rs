@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_has_a_status_and_the_last_line_of_stderr() {
+    fn an_exit_reason_has_the_status_and_the_last_line_of_stderr() {
         let (sender, ends) = mpsc::channel();
         let command = sh("echo no; echo why >&2; echo >&2; exit 3");
         let on_end = move || sender.send(()).unwrap();

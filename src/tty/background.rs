@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_no_color_says_nothing() {
+    fn a_terminals_answer_without_a_color_is_ignored() {
         for answer in [
             "",
             "?",

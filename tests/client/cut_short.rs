@@ -90,7 +90,7 @@ fn a_name_cut_off_by_a_reset_joins_no_one() {
 }
 
 #[test]
-fn a_last_line_without_newline_counts_unless_cut_mid_character() {
+fn a_last_line_without_a_newline_is_accepted_unless_cut_mid_character() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let proxy = proxy_before(&server, Plan::up("hal", Step::Close));

@@ -615,7 +615,7 @@ fn a_client_with_blocked_output_stops_reading_and_can_be_ended() {
 // Leaving.
 
 #[test]
-fn leaving_works_whatever_the_server_does() {
+fn the_user_can_leave_while_the_server_is_silent_refuses_or_floods() {
     type Behavior = fn(&FakeServer) -> Client;
     let behaviors: [(&str, Behavior); 5] = [
         ("says nothing", |fake| fake.accept()),

@@ -121,7 +121,7 @@ fn a_piped_client_reports_unsent_lines_at_server_shutdown() {
 }
 
 #[test]
-fn a_piped_client_that_is_cut_reports_lines_that_may_be_unsent() {
+fn a_piped_client_that_is_disconnected_reports_possibly_unsent_lines() {
     for (lines, told) in [
         (
             &["one", "two", "/msg ola three"][..],

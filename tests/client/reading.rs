@@ -292,7 +292,7 @@ fn a_join_notice_too_tall_for_the_screen_begins_with_an_ellipsis() {
 // The terminal.
 
 #[test]
-fn the_terminal_is_restored_however_the_client_exits() {
+fn every_exit_of_the_client_restores_the_terminal() {
     type End = fn(&mut Screen);
 
     let server = Server::start(&[]);

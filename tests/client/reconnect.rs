@@ -141,7 +141,7 @@ fn local_commands_work_while_disconnected() {
 }
 
 #[test]
-fn typing_replaces_a_line_kept_while_disconnected() {
+fn a_line_kept_while_disconnected_is_replaced_by_a_newly_typed_one() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     let mut server = fake.accept();

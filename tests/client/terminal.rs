@@ -8,7 +8,7 @@ use support::{Server, Signal};
 type Leave<'a> = &'a dyn Fn(&mut Terminal);
 
 #[test]
-fn a_terminal_is_asked_for_a_name_before_connecting() {
+fn an_interactive_client_asks_for_a_name_before_connecting() {
     let fake = FakeServer::new();
     let mut ala = Terminal::start(&[&fake.address()]);
     ala.expect("name, and group if you like: ");

@@ -130,12 +130,12 @@ impl Drop for Session {
 }
 
 #[test]
-fn the_join_hint_for_this_machine_works() {
+fn the_printed_join_command_for_this_machine_connects() {
     expect_join_hint(chat_run(&["-p", "0", "-t", "none"]));
 }
 
 #[test]
-fn the_join_hint_quotes_a_directory_with_a_space() {
+fn the_printed_join_command_quotes_a_directory_with_a_space() {
     let programs = Path::new(env!("CARGO_BIN_EXE_chat-run")).parent().unwrap();
     let dir = tempfile::Builder::new()
         .prefix("with a blank ")
@@ -169,7 +169,7 @@ fn expect_join_hint(command: Command) {
 }
 
 #[test]
-fn with_lan_there_are_join_hints_for_other_machines() {
+fn with_lan_join_commands_for_other_machines_are_printed() {
     let mut session = Session::start(&["-p", "0", "-c", "0", "--lan"]);
     let port = session.port();
     session.line(&format!("nc 127.0.0.1 {port}"));

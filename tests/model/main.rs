@@ -136,27 +136,27 @@ fn converse_at_random(end: Duration, writers: usize) {
 }
 
 #[test]
-fn members_read_the_same_conversation_whatever_runs_first() {
+fn all_members_see_one_order_under_random_interleavings() {
     converse_at_random(PATIENT, 8);
 }
 
 #[test]
-fn members_read_the_same_conversation_when_some_threads_rarely_run() {
+fn all_members_see_one_order_when_some_threads_rarely_run() {
     let scheduler = PctScheduler::new_from_seed(SEED, 4, SCHEDULES);
     run(scheduler, || converse(PATIENT, 8, &Seen::default()));
 }
 
 #[test]
-fn what_late_peers_read_is_the_beginning_of_the_same_conversation() {
+fn members_that_time_out_see_the_beginning_of_the_same_order() {
     converse_at_random(Duration::MAX, 1);
 }
 
 #[test]
-fn the_thread_budget_keeps_its_limits_and_its_permits() {
+fn the_thread_budget_exceeds_no_limit_and_loses_no_permit() {
     run(random(), budget::share);
 }
 
 #[test]
-fn the_end_of_the_thread_budget_sends_away_who_waits() {
+fn closing_the_thread_budget_releases_waiting_callers() {
     run(random(), budget::close);
 }

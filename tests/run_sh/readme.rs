@@ -210,7 +210,7 @@ fn cargo(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_cargo_commands_run_the_programs() {
+fn the_cargo_commands_install_and_start_the_programs() {
     let mut reached = Vec::new();
     for words in cargo_commands() {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();

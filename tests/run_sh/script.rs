@@ -156,7 +156,7 @@ fn help_ends_with_the_options_of_chat_run() {
 }
 
 #[test]
-fn an_unknown_command_is_refused_without_building() {
+fn run_sh_rejects_an_unknown_command_before_building() {
     for word in ["tset", "help", "Test", "p1"] {
         let clone = Clone::new();
         let run = clone.run_sh(&[word]);

@@ -109,7 +109,7 @@ fn a_multi_line_paste_is_refused_and_a_single_line_waits_for_enter() {
 }
 
 #[test]
-fn every_exit_restores_the_terminal_and_ends_below_the_log() {
+fn every_exit_restores_the_terminal_and_leaves_the_cursor_below_the_log() {
     type End = fn(&mut Screen);
     let ends: [(&str, End); 4] = [
         ("SIGTERM", |screen| signal(screen.pid(), Signal::TERM)),

@@ -94,7 +94,7 @@ const ONE_MESSAGE: &str = r#"{"type":"room","room":"0123456789abcdef"}
 "#;
 
 #[test]
-fn the_file_has_the_room_id_and_the_events_that_json_clients_receive() {
+fn the_history_file_has_the_room_id_and_the_events_json_clients_receive() {
     let history = History::new();
     let server = history.server(&[]);
     let mut json = server.join_json("json 3ID12");
@@ -138,7 +138,7 @@ fn a_history_is_read_with_and_without_colors() {
 }
 
 #[test]
-fn a_new_file_is_readable_only_by_its_owner() {
+fn a_new_history_file_is_readable_only_by_its_owner() {
     let history = History::new();
     let _server = history.server(&[]);
     let mode = fs::metadata(history.path()).unwrap().permissions().mode();
@@ -192,7 +192,7 @@ fn rooms_without_a_history_file_have_different_ids() {
 }
 
 #[test]
-fn an_incomplete_last_line_is_removed_with_a_notice() {
+fn an_incomplete_last_history_line_is_removed_with_a_notice() {
     let history = History::with_content(&format!(r#"{ONE_MESSAGE}{{"type":"message","seq":3,"ti"#));
     let server = history.server(&[]);
     server.expect_log("! the history's last line was torn: its 29 bytes were cut off");
@@ -210,7 +210,7 @@ fn an_incomplete_last_line_is_removed_with_a_notice() {
 }
 
 #[test]
-fn an_incomplete_first_line_starts_a_new_room() {
+fn an_incomplete_first_history_line_starts_a_new_room() {
     let history = History::with_content(&ROOM[..20]);
     let server = history.server(&[]);
     server.expect_log("was torn: its 20 bytes were cut off");
@@ -222,7 +222,7 @@ fn an_incomplete_first_line_starts_a_new_room() {
 }
 
 #[test]
-fn an_empty_file_starts_a_new_room() {
+fn an_empty_history_file_is_accepted_as_a_new_room() {
     let history = History::with_content("");
     let server = history.server(&[]);
     server.join("ala");
@@ -231,7 +231,7 @@ fn an_empty_file_starts_a_new_room() {
 }
 
 #[test]
-fn the_number_of_a_damaged_line_is_reported_and_the_file_left_alone() {
+fn a_damaged_history_line_is_reported_and_the_file_left_unchanged() {
     for (damaged, line) in [
         (format!("{ONE_MESSAGE}nonsense\n"), 4),
         (format!("{ONE_MESSAGE}\n{{\"torn"), 4),
@@ -277,7 +277,7 @@ fn the_number_of_a_damaged_line_is_reported_and_the_file_left_alone() {
 }
 
 #[test]
-fn a_line_longer_than_the_longest_event_counts_as_damaged() {
+fn a_history_line_longer_than_any_event_counts_as_damaged() {
     const LONGEST: usize = 64 * 1024;
     // Spaces at the end of a line are ignored.
     let padded = |length: usize| {
@@ -297,7 +297,7 @@ fn a_line_longer_than_the_longest_event_counts_as_damaged() {
 }
 
 #[test]
-fn a_huge_line_without_an_ending_is_not_read_into_memory() {
+fn a_huge_history_line_without_an_ending_is_not_read_into_memory() {
     const TAIL: u64 = 64 * 1024 * 1024;
     let history = History::with_content(ONE_MESSAGE);
     // A sparse file, read as zeros.
@@ -347,7 +347,7 @@ fn a_line_that_is_not_utf8_is_reported_by_its_number() {
 }
 
 #[test]
-fn a_second_server_on_the_same_file_does_not_start() {
+fn a_second_server_on_the_same_history_file_does_not_start() {
     let history = History::new();
     let server = history.server(&[]);
     let mut ala = server.join("ala");
@@ -361,7 +361,7 @@ fn a_second_server_on_the_same_file_does_not_start() {
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_says_why_and_what_to_try() {
+fn the_error_for_an_unusable_history_file_says_why_and_what_to_try() {
     let history = History::new();
     for (path, why) in [
         (
@@ -624,7 +624,7 @@ fn event_numbers_used_while_the_disk_was_full_are_not_reused() {
 }
 
 #[test]
-fn an_existing_first_line_is_kept_when_a_write_fails() {
+fn a_failing_write_leaves_the_first_history_line_unchanged() {
     let history = History::with_content(ONE_MESSAGE);
     let server = server_with_little_space(&history, ONE_MESSAGE.len() as u64, &[]);
     let mut ala = server.join("ala");
@@ -649,7 +649,7 @@ const ALTERED: &str = "another program has changed the history file";
 const MOVED: &str = "the history file was moved, replaced or deleted";
 
 #[test]
-fn a_change_by_another_program_is_reported_once_and_chat_continues() {
+fn a_history_changed_by_another_program_is_reported_once() {
     type Change = fn(&History);
     let changes: [(Change, &str); 6] = [
         (
@@ -744,7 +744,7 @@ fn a_room_continues_in_a_history_file_that_was_truncated() {
 }
 
 #[test]
-fn a_truncated_file_is_not_padded_when_the_next_write_fails() {
+fn a_truncated_history_file_is_not_padded_when_the_next_write_fails() {
     let history = History::new();
     let server = server_with_little_space(&history, 1000, &[]);
     let mut ala = server.join("ala");

@@ -175,7 +175,7 @@ const HISTORY: &str = r#"{"type":"room","room":"0123456789abcdef"}
 "#;
 
 #[test]
-fn a_last_line_cut_at_any_byte_leaves_the_other_lines_intact() {
+fn a_history_cut_at_any_byte_of_its_last_line_keeps_the_other_lines() {
     let room = Room::new();
     let begin = HISTORY[..HISTORY.len() - 1].rfind('\n').expect("lines") + 1;
     for cut in begin..HISTORY.len() {
@@ -193,7 +193,7 @@ fn a_last_line_cut_at_any_byte_leaves_the_other_lines_intact() {
 }
 
 #[test]
-fn a_flipped_byte_is_reported_and_the_file_left_alone() {
+fn a_flipped_byte_in_the_history_is_reported_and_the_file_unchanged() {
     let room = Room::new();
     let lines: Vec<usize> = HISTORY.match_indices('\n').map(|(at, _)| at).collect();
     // Each byte of the second and third lines, including their line endings.

@@ -257,7 +257,7 @@ proptest! {
     }
 
     #[test]
-    fn the_start_of_a_plain_line_identifies_the_event(event in any_event()) {
+    fn the_prefix_of_a_plain_line_tells_the_kind_of_event(event in any_event()) {
         let line = plain_line(&event)?;
         match &event {
             Event::Message { from, .. } => {
@@ -280,7 +280,7 @@ proptest! {
     }
 
     #[test]
-    fn the_start_of_a_plain_line_identifies_the_answer(answer in any_answer()) {
+    fn the_prefix_of_a_plain_line_tells_the_kind_of_answer(answer in any_answer()) {
         if let Answer::Help(lines) = &answer {
             let mut bytes = Vec::new();
             write_plain(&answer, &mut bytes);

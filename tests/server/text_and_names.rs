@@ -174,7 +174,7 @@ proptest! {
     }
 
     #[test]
-    fn cleaned_text_has_no_control_hiding_or_reordering_characters(raw in any_text()) {
+    fn cleaning_removes_control_invisible_and_bidi_characters(raw in any_text()) {
         let cleaned = clean(&raw);
         let found = cleaned.chars().find(|c| is_forbidden(*c));
         prop_assert_eq!(found, None, "in {:?}", cleaned);
@@ -249,7 +249,7 @@ proptest! {
     }
 
     #[test]
-    fn name_equality_is_symmetric_and_follows_from_the_keys(one in any_name(), other in any_name()) {
+    fn names_are_the_same_exactly_if_they_share_a_comparison_key(one in any_name(), other in any_name()) {
         if let (Ok(one), Ok(other)) = (Name::new(&one), Name::new(&other)) {
             let [[a, b], [c, d]] = [one.keys(), other.keys()];
             prop_assert_eq!(one.is_same(&other), a == c || b == d);

@@ -99,7 +99,7 @@ fn hundreds_of_resumes_of_one_member_do_not_keep_others_out() {
 }
 
 #[test]
-fn if_no_thread_can_start_the_client_is_told_and_others_continue() {
+fn a_client_without_a_thread_gets_an_error_and_others_continue() {
     let _alone = alone();
     let faults = Faults::new();
     let server = faults.server(chat_server(&["-p", "0"]));

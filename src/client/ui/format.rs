@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_does_not_repeat_what_the_user_said() {
+    fn piped_output_does_not_echo_the_users_own_messages() {
         assert_eq!(stream(&[&message(TEN, 7, "hi")]), "");
     }
 
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_on_a_stream_has_a_line_above_one_below_and_one_for_each_day() {
+    fn a_piped_replay_has_a_line_above_one_below_and_one_for_each_day() {
         let past =
             |time, text| message(time, 3, text).replace("\"seq\"", "\"replay\":true,\"seq\"");
         let shown = lines(

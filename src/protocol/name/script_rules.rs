@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_to_left_name_is_shown_in_only_one_order() {
+    fn names_whose_characters_could_display_in_another_order_are_refused() {
         name("אב1");
         for raw in ["1אב", "abאב", "אבab", "א1٣"] {
             assert!(

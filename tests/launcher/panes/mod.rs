@@ -469,7 +469,7 @@ fn without_utf8_and_color_the_panes_are_plain_ascii() {
 }
 
 #[test]
-fn a_terminal_that_cannot_show_panes_is_told_what_they_need() {
+fn the_error_for_a_terminal_without_panes_says_what_they_need() {
     run(panes(&[]))
         .expect_code(1)
         .expect_stderr("panes need a terminal as stdin and as stdout");
@@ -512,7 +512,7 @@ fn auto_takes_panes_if_there_is_no_display() {
 }
 
 #[test]
-fn a_client_that_left_its_pane_leaks_no_descriptor_or_thread() {
+fn a_pane_whose_client_exited_leaks_no_descriptor_or_thread() {
     let dir = with_client("read -r line");
     let mut screen = Screen::start(&scripted(&dir, &["-c", "1"]), 80, 24);
     screen.expect("▶ chat 1");

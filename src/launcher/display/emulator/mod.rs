@@ -396,7 +396,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_ends_with_the_option_that_introduces_a_command() {
+    fn every_emulators_options_end_with_the_one_before_a_command() {
         let window = WindowSpec {
             id: 1,
             number: 1,
