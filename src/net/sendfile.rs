@@ -19,7 +19,7 @@ impl SharedPayload {
     /// Creates a payload with these bytes.
     ///
     /// # Errors
-    /// Those of memfd_create(2) and write(2), for example if no descriptor is left.
+    /// As memfd_create(2) and write(2), for example if no descriptor is left.
     pub fn new(bytes: &[u8]) -> io::Result<Self> {
         use rustix::fs::{MemfdFlags, memfd_create};
 

@@ -69,7 +69,7 @@ pub fn receive_now(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
 /// number, which is 0 at the end of input.
 ///
 /// # Errors
-/// Those of recv(2) and poll(2).
+/// As recv(2) and poll(2).
 pub fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match receive_now(socket, buffer) {
@@ -96,7 +96,7 @@ pub fn accept_now(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)>
 /// Waits up to `patience` until the socket is writable or the connection has broken.
 ///
 /// # Errors
-/// Those of poll(2).
+/// As poll(2).
 pub fn wait_writable(socket: &TcpStream, patience: Duration) -> io::Result<()> {
     poll(socket, rustix::event::PollFlags::OUT, patience).map(drop)
 }
@@ -104,7 +104,7 @@ pub fn wait_writable(socket: &TcpStream, patience: Duration) -> io::Result<()> {
 /// Waits up to `patience` until the socket is readable. Returns whether it is.
 ///
 /// # Errors
-/// Those of poll(2).
+/// As poll(2).
 pub fn wait_readable(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
     poll(socket, rustix::event::PollFlags::IN, patience)
 }
@@ -115,7 +115,7 @@ pub fn wait_readable(socket: &TcpStream, patience: Duration) -> io::Result<bool>
 /// The end of input alone does not count: a client that has sent everything may still be reading.
 ///
 /// # Errors
-/// Those of poll(2).
+/// As poll(2).
 pub fn wait_hangup(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
     // POLLHUP and POLLERR are reported without being requested.
     poll(socket, rustix::event::PollFlags::empty(), patience)
@@ -126,7 +126,7 @@ pub fn wait_hangup(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
 /// connection or listener counts as readable.
 ///
 /// # Errors
-/// Those of poll(2).
+/// As poll(2).
 pub fn wait_any<'s>(
     listeners: &[TcpListener],
     accepts: bool,

@@ -36,7 +36,7 @@ pub fn settle_signals() {
 /// wait for its children (wait(2), `ECHILD`).
 ///
 /// # Errors
-/// Those of sigaction(2).
+/// As sigaction(2).
 pub fn reset_sigchld() -> io::Result<()> {
     // The flag is never read. Installing a handler needs no `unsafe`, unlike restoring the default.
     signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::default()).map(drop)

@@ -39,7 +39,7 @@ pub(crate) struct LoginRequest {
     pub(crate) server: Address,
     pub(crate) identity: Identity,
     pub(crate) password: Option<String>,
-    /// Where to resume an earlier session. If set, name and password are not sent.
+    /// Point at which to resume an earlier session. If set, name and password are not sent.
     pub(crate) resume: Option<ResumePoint>,
 }
 

@@ -74,7 +74,7 @@ impl RoomState {
         record.seq > self.known
     }
 
-    /// Where to resume after the connection is lost, if the server supports that.
+    /// Point at which to resume after the connection is lost, if the server supports that.
     pub(crate) fn resume_point(&self) -> Option<ResumePoint> {
         let token = self.token.clone()?;
         Some(ResumePoint {

@@ -20,7 +20,7 @@ use crate::tty::wrap;
 
 const KEYS_HELP: &str = "  Tab completes names and commands; Ctrl+R searches what you typed before";
 
-/// Where the lines are shown.
+/// The place that shows the lines.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// A pipe, a file, or a terminal that cannot move its cursor. The user's own messages are left
