@@ -5,8 +5,8 @@
 use std::net::SocketAddr;
 
 use rustix::process::{Pid, Signal, kill_process};
-use support::screen::Screen;
-use support::{Client, GREETING, bin, program, wait_until};
+use support::screen::{Screen, last_row};
+use support::{Client, bin, program, wait_until};
 
 /// Starts a session without windows on a terminal of this size.
 #[track_caller]
@@ -14,45 +14,21 @@ fn start(columns: u16, rows: u16) -> (Screen, SocketAddr) {
     let mut command = program(&bin("chat-run"));
     command.args(["-t", "none", "-p", "0", "--names", "ola"]);
     let screen = Screen::start(&command, columns, rows);
-    let address = screen.wait("the address", |text| {
-        let mut lines = text.lines();
-        let line = lines.find_map(|line| line.strip_prefix("listening on "));
-        line?.trim().parse().ok()
-    });
+    let address = screen.expect_address();
     screen.expect("only this machine can join");
     screen.expect("\n>");
     (screen, address)
-}
-
-#[track_caller]
-fn join(address: SocketAddr, name: &str) -> Client {
-    let mut client = Client::connect(address).named(name);
-    client.send(name);
-    client.expect(GREETING);
-    client.expect_start("* welcome, ");
-    client
-}
-
-fn last_row(text: &str) -> &str {
-    text.trim_end().lines().last().unwrap_or_default()
-}
-
-#[track_caller]
-fn expect_last_row(screen: &Screen, expected: &str) {
-    screen.wait(&format!("the last row {expected:?}"), |text| {
-        (last_row(text) == expected).then_some(())
-    });
 }
 
 #[test]
 fn a_half_typed_line_stays_whole_while_members_join_and_talk() {
     let (mut screen, address) = start(60, 16);
     screen.type_keys("/say half of a se");
-    expect_last_row(&screen, "> /say half of a se");
-    let mut ala = join(address, "ala");
+    screen.expect_last_row("> /say half of a se");
+    let mut ala = Client::connect(address).join("ala");
     let mut members = Vec::new();
     for number in 0..10 {
-        members.push(join(address, &format!("m{number}")));
+        members.push(Client::connect(address).join(&format!("m{number}")));
         ala.send(&format!("message {number}"));
         let text = screen.text();
         assert_eq!(last_row(&text), "> /say half of a se", "{text}");
@@ -65,21 +41,21 @@ fn a_half_typed_line_stays_whole_while_members_join_and_talk() {
     }
     screen.type_keys("ntence\r");
     ala.skip_to("* the server: half of a sentence");
-    expect_last_row(&screen, ">");
+    screen.expect_last_row(">");
 }
 
 #[test]
 fn lines_are_edited_recalled_and_completed() {
     let (mut screen, address) = start(80, 24);
-    let mut ala = join(address, "ala");
+    let mut ala = Client::connect(address).join("ala");
     screen.type_keys("/sy one\x1b[H\x1b[C\x1b[Ca\r");
     ala.skip_to("* the server: one");
     screen.type_keys("\x1b[A\x7f\x7f\x7ftwo\r");
     ala.expect("* the server: two");
     screen.type_keys("/op\t");
-    expect_last_row(&screen, "> /open");
+    screen.expect_last_row("> /open");
     screen.type_keys("\x15/ki\t\t");
-    expect_last_row(&screen, "> /kick ola");
+    screen.expect_last_row("> /kick ola");
     screen.type_keys("\x15\x1b[200~/say one\n/quit\n\x1b[201~");
     screen.expect("! a paste of 2 lines was not taken");
     ala.send("still here");
@@ -102,7 +78,7 @@ fn every_ending_restores_the_terminal() {
         let canonical = |screen: &Screen| screen.modes().contains("ICANON");
         wait_until("raw mode", || (!canonical(&screen)).then_some(()));
         screen.type_keys("half a line");
-        expect_last_row(&screen, "> half a line");
+        screen.expect_last_row("> half a line");
         end(&mut screen);
         assert_eq!(screen.end().exit_code(), 0, "{name}");
         assert!(canonical(&screen), "{name}");
@@ -127,14 +103,14 @@ fn ctrl_z_stops_the_session_like_a_job_and_fg_brings_the_line_back() {
     screen.expect("only this machine can join");
     screen.expect("\n>");
     screen.type_keys("/say begun");
-    expect_last_row(&screen, "> /say begun");
+    screen.expect_last_row("> /say begun");
     screen.type_keys("\x1a");
     screen.expect("Stopped");
     // In the background, what is typed is the shell's.
     screen.type_keys("bg\recho the shell has it\r");
     screen.expect("\nthe shell has it");
     screen.type_keys("fg\r");
-    expect_last_row(&screen, "> /say begun");
+    screen.expect_last_row("> /say begun");
     screen.type_keys(" and ended\r");
     screen.expect("* the server: begun and ended");
     screen.type_keys("\x03");

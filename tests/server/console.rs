@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use rustix::process::{Pid, kill_process};
-use support::screen::Screen;
+use support::screen::{Screen, last_row};
 use support::{Client, Signal, chat_server, program, wait_until};
 
 const CTRL_C: &str = "\x03";
@@ -15,38 +15,16 @@ const CTRL_Z: &str = "\x1a";
 #[track_caller]
 fn start(columns: u16, rows: u16) -> (Screen, SocketAddr) {
     let screen = Screen::start(&chat_server(&["-p", "0"]), columns, rows);
-    let address = address_on(&screen);
+    let address = screen.expect_address();
     screen.expect("\n>");
     (screen, address)
-}
-
-#[track_caller]
-fn address_on(screen: &Screen) -> SocketAddr {
-    screen.wait("the address", |text| {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("listening on "));
-        line?.trim().parse().ok()
-    })
-}
-
-/// The last row that isn't empty.
-fn last_row(text: &str) -> &str {
-    text.trim_end().lines().last().unwrap_or_default()
-}
-
-#[track_caller]
-fn expect_last_row(screen: &Screen, expected: &str) {
-    screen.wait(&format!("the last row {expected:?}"), |text| {
-        (last_row(text) == expected).then_some(())
-    });
 }
 
 #[test]
 fn a_half_typed_line_stays_intact_below_the_log() {
     let (mut screen, address) = start(40, 12);
     screen.type_keys("/say half of a se");
-    expect_last_row(&screen, "> /say half of a se");
+    screen.expect_last_row("> /say half of a se");
     let mut ala = Client::connect(address).join("ala");
     let mut members = Vec::new();
     for number in 0..20 {
@@ -59,7 +37,7 @@ fn a_half_typed_line_stays_intact_below_the_log() {
         assert_eq!(last_row(&text), "> /say half of a se", "{text}");
     }
     screen.expect("message 19");
-    expect_last_row(&screen, "> /say half of a se");
+    screen.expect_last_row("> /say half of a se");
     let rows = screen.all_rows();
     for number in 0..20 {
         let first = format!("ala: message {number} is");
@@ -72,7 +50,7 @@ fn a_half_typed_line_stays_intact_below_the_log() {
     }
     screen.type_keys("ntence\r");
     ala.skip_to("* the server: half of a sentence");
-    expect_last_row(&screen, ">");
+    screen.expect_last_row(">");
 }
 
 #[test]
@@ -87,7 +65,7 @@ fn lines_can_be_edited_recalled_and_completed() {
     ala.expect("* the server: two");
     // A name is completed after its command.
     screen.type_keys("/ki\t\t");
-    expect_last_row(&screen, "> /kick ala");
+    screen.expect_last_row("> /kick ala");
     screen.type_keys("\r");
     ala.expect("! you were kicked");
     screen.expect("* ala left (kicked)");
@@ -103,7 +81,7 @@ fn a_multi_line_paste_is_refused_and_a_single_line_waits_for_enter() {
     screen.type_keys("\x1b[200~/say one\n/quit\n\x1b[201~");
     screen.expect("! a paste of 2 lines was not taken");
     screen.type_keys("\x1b[200~/say three\n\x1b[201~");
-    expect_last_row(&screen, "> /say three");
+    screen.expect_last_row("> /say three");
     screen.type_keys("\r");
     ala.skip_to("* the server: three");
 }
@@ -165,7 +143,7 @@ fn ctrl_s_pauses_the_display_but_not_the_room_and_ctrl_q_resumes_it() {
     );
     screen.type_keys("\x11");
     screen.expect("* the server: while stopped");
-    expect_last_row(&screen, "> /say");
+    screen.expect_last_row("> /say");
 }
 
 #[test]
@@ -175,10 +153,7 @@ fn a_narrower_terminal_redraws_the_log_and_the_line() {
     ala.send("a message that needs more than one row of a narrow terminal");
     screen.expect("narrow terminal");
     screen.type_keys("/say a line that is longer than forty columns, too");
-    expect_last_row(
-        &screen,
-        "> /say a line that is longer than forty columns, too",
-    );
+    screen.expect_last_row("> /say a line that is longer than forty columns, too");
     screen.resize(40, 12);
     screen.expect("\n> /say a line that is longer than forty\n columns, too");
     screen.expect("ala: a message that needs more\n");
@@ -194,7 +169,7 @@ fn shell_with_server() -> (Screen, SocketAddr) {
     screen.expect("$");
     let server = chat_server(&[]);
     screen.type_keys(&format!("{:?} -p 0\r", server.get_program()));
-    let address = address_on(&screen);
+    let address = screen.expect_address();
     screen.expect("\n>");
     (screen, address)
 }
@@ -203,13 +178,13 @@ fn shell_with_server() -> (Screen, SocketAddr) {
 fn ctrl_z_suspends_the_server_and_fg_restores_the_typed_line() {
     let (mut screen, address) = shell_with_server();
     screen.type_keys("/say begun");
-    expect_last_row(&screen, "> /say begun");
+    screen.expect_last_row("> /say begun");
     screen.type_keys(CTRL_Z);
     screen.expect("Stopped");
     screen.type_keys("echo the shell has it\r");
     screen.expect("\nthe shell has it");
     screen.type_keys("fg\r");
-    expect_last_row(&screen, "> /say begun");
+    screen.expect_last_row("> /say begun");
     let mut ala = Client::connect(address).join("ala");
     screen.type_keys(" and ended\r");
     ala.skip_to("* the server: begun and ended");
@@ -227,7 +202,7 @@ fn ctrl_z_suspends_the_server_and_fg_restores_the_typed_line() {
 fn in_the_background_the_server_runs_and_the_shell_has_the_terminal() {
     let (mut screen, address) = shell_with_server();
     screen.type_keys("/say begun");
-    expect_last_row(&screen, "> /say begun");
+    screen.expect_last_row("> /say begun");
     screen.type_keys(CTRL_Z);
     screen.expect("Stopped");
     screen.type_keys("bg\r");
@@ -239,7 +214,7 @@ fn in_the_background_the_server_runs_and_the_shell_has_the_terminal() {
     ala.send("in the background");
     screen.expect("ala: in the background");
     screen.type_keys("fg\r");
-    expect_last_row(&screen, "> /say begun");
+    screen.expect_last_row("> /say begun");
     screen.type_keys(" and ended\r");
     ala.skip_to("* the server: begun and ended");
 }

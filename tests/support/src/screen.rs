@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -159,6 +160,24 @@ impl Screen {
         });
     }
 
+    /// Waits until the last row that isn't empty is `expected`.
+    #[track_caller]
+    pub fn expect_last_row(&self, expected: &str) {
+        self.wait(&format!("the last row {expected:?}"), |text| {
+            (last_row(text) == expected).then_some(())
+        });
+    }
+
+    /// Waits until a server says which address it listens on.
+    #[track_caller]
+    pub fn expect_address(&self) -> SocketAddr {
+        self.wait("the address", |text| {
+            let mut lines = text.lines();
+            let line = lines.find_map(|line| line.strip_prefix("listening on "));
+            line?.trim().parse().ok()
+        })
+    }
+
     /// Waits until the program has exited.
     #[track_caller]
     pub fn end(&mut self) -> ExitStatus {
@@ -178,6 +197,11 @@ impl Drop for Screen {
             let _ = self.child.wait();
         }
     }
+}
+
+/// The last row of `text` that isn't empty.
+pub fn last_row(text: &str) -> &str {
+    text.trim_end().lines().last().unwrap_or_default()
 }
 
 /// Length of the part of `bytes` that a terminal shows: without an unfinished synchronized update
