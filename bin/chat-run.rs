@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     match run(RunArgs::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The terminal may be gone.
+            // Ignore errors: stderr may be a terminal that is gone.
             let _ = writeln!(io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     match server::run(config(ServerArgs::parse())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The terminal may be gone.
+            // Ignore errors: stderr may be a terminal that is gone.
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }

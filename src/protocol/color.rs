@@ -4,18 +4,18 @@
 use serde::de::{Deserializer, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-/// One of twelve slots. A number and not a color, because only the client knows which colors can be
-/// told apart on its background.
+/// One of twelve color slots. The server sends a slot number rather than a color, because only the
+/// client knows which colors can be told apart on its background.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct ColorSlot(u8);
 
 impl ColorSlot {
-    /// The most colors that can be told apart while each is readable on its background. See the
-    /// figures in `tty::name_colors`.
+    /// Number of slots: the largest number of colors that are all readable on one background and
+    /// can be told apart. `tty::name_colors` has the figures.
     pub const COUNT: usize = 12;
 
-    /// `None` if there is no such slot.
+    /// Returns the slot with this number, or `None` if the number is too large.
     pub fn new(number: u8) -> Option<Self> {
         (usize::from(number) < Self::COUNT).then_some(Self(number))
     }
@@ -25,14 +25,15 @@ impl ColorSlot {
         (0..).map_while(Self::new)
     }
 
-    /// The slot for a name whose member is unknown: one that wrote before this client joined, or a
-    /// member of a server that assigns no slots. The same in every run.
+    /// Returns a slot for a name whose member is unknown: the author of a message from before this
+    /// client joined, or a member of a server that assigns no slots. A name has the same slot in
+    /// every run.
     pub fn of_name(name: &str) -> Self {
-        // FNV-1a, since std's hasher differs from run to run.
+        // Hash with FNV-1a, because std's hasher gives different values in different runs.
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        // Less than `COUNT`.
+        // The remainder is less than `COUNT`, so it fits into a `u8`.
         Self((hash % Self::COUNT as u64) as u8)
     }
 
@@ -42,7 +43,8 @@ impl ColorSlot {
     }
 }
 
-/// Reads a slot. An invalid value counts as no slot, because the line is still usable without it.
+/// Deserializes an optional slot. An invalid value becomes `None` instead of an error, because the
+/// rest of the line is still usable.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<ColorSlot>, D::Error> {

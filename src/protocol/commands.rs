@@ -16,7 +16,7 @@ pub enum Language {
 /// The kind of word that Tab completes after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
-    /// Nothing in particular. Tab still completes the beginning of a member's name.
+    /// No particular word. Tab still completes a member's name.
     Other,
     /// A member's name.
     Member,
@@ -24,7 +24,7 @@ pub enum Argument {
     Switch,
 }
 
-/// A command in a table, without its ID.
+/// A row of a command table, without the command's ID.
 #[derive(Debug)]
 pub struct Command {
     /// The names, with the slash and in lower case. Tab and suggestions offer the first one.
@@ -33,14 +33,14 @@ pub struct Command {
     pub usage: &'static str,
     /// The command's effect, for the help. Empty if neither the help nor Tab offers the command.
     pub english: &'static str,
-    /// The whole help line in Polish. Empty if the command has none.
+    /// The complete help line in Polish. Empty if the command has no help in Polish.
     pub polish: &'static str,
     pub argument: Argument,
     /// Whether a line with the command must not be written to a file.
     pub is_private: bool,
 }
 
-/// The default values for a row.
+/// Default values for the fields of a table row.
 const ROW: Command = Command {
     names: &[],
     usage: "",
@@ -82,7 +82,7 @@ pub static LOGIN: [(LoginCommand, Command); 6] = [
             ..ROW
         },
     ),
-    // The token is as good as a password.
+    // A line with `/resume` is private, because its token grants the same access as a password.
     (
         LoginCommand::Resume,
         Command {
@@ -330,22 +330,22 @@ pub static LAUNCHER: [(LauncherCommand, Command); 1] = [(
     },
 )];
 
-/// Most edits (letters changed, added, dropped or swapped) that make a word a typo of a command and
-/// not a different word.
+/// Limit on the edits (letters changed, added, dropped or swapped) between a mistyped word and the
+/// command that is suggested for it.
 const MAX_TYPOS: usize = 2;
 
-/// A line that begins with one slash.
+/// A typed command: a line that begins with exactly one slash.
 #[derive(Debug)]
 pub struct CommandLine<'a> {
     /// The command with its slash, in lower case.
     pub word: String,
-    /// The rest, without the space around it.
+    /// The arguments, without surrounding white space.
     pub rest: &'a str,
 }
 
 impl<'a> CommandLine<'a> {
-    /// Splits a command from its arguments; `None` if the line is text. A line that begins with two
-    /// slashes is text that begins with one.
+    /// Splits a line into a command and its arguments. Returns `None` if the line is text. A line
+    /// that begins with two slashes is text that begins with one slash.
     pub fn parse(line: &'a str) -> Option<Self> {
         if !line.starts_with('/') || line.starts_with("//") {
             return None;
@@ -358,7 +358,7 @@ impl<'a> CommandLine<'a> {
     }
 }
 
-/// Looks up `word`, which must include the slash and be in lower case.
+/// Returns the ID and the row of the command `word`, given with its slash and in lower case.
 pub fn find<Id: Copy>(
     table: &'static [(Id, Command)],
     word: &str,
@@ -427,7 +427,7 @@ pub fn suggest(word: &str) -> Option<&'static str> {
 }
 
 impl Command {
-    /// The command's line in the help, if it has one in `language`.
+    /// Returns the command's help line, or `None` if it has no help in `language`.
     pub fn help(&self, language: Language) -> Option<String> {
         let line = match language {
             Language::English if self.english.is_empty() => String::new(),
@@ -505,7 +505,8 @@ mod tests {
                     continue;
                 };
                 let word = line.split([' ', ':']).next().unwrap();
-                // The Polish line of `/help` is about `/pomoc`, which has a row of its own.
+                // Search all rows: the Polish help line of `/help` begins with `/pomoc`, which is the
+                // name of another row.
                 let mut commands = all();
                 assert!(
                     commands.any(|command| command.names.contains(&word)),

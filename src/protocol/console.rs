@@ -4,33 +4,35 @@
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
 
-/// Longest line on the server's stdin, in bytes, ending included. Up to this length, a write to a
-/// pipe is atomic (`PIPE_BUF`, pipe(7)).
+/// Limit on the length of a line on the server's stdin, in bytes, including the line ending. A
+/// write of at most this length to a pipe is atomic (`PIPE_BUF`, pipe(7)).
 pub const MAX_CONSOLE_LINE: usize = 4096;
 
 const LISTENING: &str = "listening on ";
 const CLOSED: &str = "the room is closed: ";
-/// OSC 2 sets a terminal's title.
+/// Prefix of the line with the number of members: OSC 2, the sequence that sets a terminal's title.
 const ONLINE: &str = "\x1b]2;online ";
 
 /// A line of the server's log that the launcher acts on.
 ///
-/// No member can forge one: log lines about members begin with the time of day, and text from
-/// members holds no escape sequences.
+/// No member can forge such a line: log lines about members begin with the time of day, and text
+/// from members holds no escape sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerLine<'a> {
     /// The first line: the server accepts connections at this address.
     Listening(SocketAddr),
-    /// The number of members. Sent whenever it changes, and not shown to the user.
+    /// The number of members. The server sends this line whenever the number changes, and the
+    /// launcher does not show it.
     Online(usize),
     /// The last line, with a summary.
     Closed(&'a str),
 }
 
 impl<'a> ServerLine<'a> {
-    /// Parses a line, with or without its ending; `None` if the launcher only shows it.
+    /// Parses a line, with or without its ending. Returns `None` for an ordinary log line, which
+    /// the launcher only shows.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
-        // Check for UTF-8 only after a matching prefix: nearly all lines have none.
+        // Most lines have none of the prefixes, so check for valid UTF-8 only after a prefix.
         let rest = |start: &str| std::str::from_utf8(line.strip_prefix(start.as_bytes())?).ok();
         if let Some(address) = rest(LISTENING) {
             return address.trim_end().parse().ok().map(Self::Listening);

@@ -11,8 +11,8 @@ use crate::protocol::limits::{MAX_EVENT_LINE, MAX_LISTED};
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
 
-/// Identifies a member, whatever its name. A room never reuses an ID; a member that reconnects with
-/// `/resume` keeps its ID.
+/// ID of a member, which stays the same when the member changes its name or reconnects with
+/// `/resume`. A room never reuses an ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MemberId(pub u64);
@@ -24,7 +24,8 @@ pub struct Listed {
     pub name: Text,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Text>,
-    /// `None` only if the member comes from an older server or an older history file.
+    /// The member's color slot. `None` if the member comes from an older server or an older history
+    /// file.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -33,10 +34,10 @@ pub struct Listed {
     pub color: Option<ColorSlot>,
 }
 
-/// Something that happened in the room. All members get it.
+/// Something that happened in the room and is sent to all members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A member said something. `from` is its name at that time.
+    /// A member said something. `from` is the member's name at that time.
     Message {
         id: MemberId,
         from: Text,
@@ -46,7 +47,7 @@ pub enum Event {
     Left {
         id: MemberId,
         name: Text,
-        /// `None` if the member left voluntarily.
+        /// The reason for leaving. `None` if the member left voluntarily.
         reason: Option<Text>,
     },
     /// A member has changed its name.
@@ -75,7 +76,8 @@ impl Event {
         }
     }
 
-    /// The author of a message, and its name at that time. Lines from the server have no author.
+    /// The author of a message: the member's ID, and its name at that time. Messages from the
+    /// server have no author.
     pub fn author(&self) -> Option<(MemberId, &Text)> {
         match self {
             Self::Message { id, from, .. } => Some((*id, from)),
@@ -95,7 +97,8 @@ impl Event {
         }
     }
 
-    /// Whether a member or the server said something. Only such events are replayed to newcomers.
+    /// Whether the event is a message from a member or from the server. Only such events are
+    /// replayed to newcomers.
     pub fn is_said(&self) -> bool {
         self.text().is_some()
     }
@@ -106,7 +109,7 @@ impl Event {
 pub struct Record {
     /// The event's sequence number: one more than the previous event's.
     pub seq: u64,
-    /// Sent with millisecond precision.
+    /// The time of the event. Sent with millisecond precision.
     pub time: Timestamp,
     pub event: Event,
 }
@@ -116,10 +119,11 @@ pub struct Record {
 pub enum Answer {
     /// The client has joined. Sent once per connection.
     Welcome(Welcome),
-    /// The start of the past messages, with their number. In JSON, each past message has `replay`
-    /// instead.
+    /// Announces the replay to a plain client, with the number of past messages. In JSON, each past
+    /// message has the field `replay` instead.
     PastBegins(usize),
-    /// The end of the past messages. In JSON, the first event without `replay` marks it.
+    /// Ends the replay for a plain client. In JSON, the replay ends before the first event without
+    /// the field `replay`.
     PastEnds,
     /// A private message to this client. `id` is the sender.
     PrivateFrom {
@@ -136,46 +140,47 @@ pub enum Answer {
         text: Text,
     },
     Online {
-        /// All members, listed or not.
+        /// Number of members, including those that are not in `members`.
         count: usize,
         /// The first [`MAX_LISTED`] members, in order of joining.
         members: Vec<Listed>,
     },
     Help(Vec<Text>),
-    /// A request of this client failed.
+    /// A request of this client failed, for this reason.
     Error(Text),
     Notice(Text),
 }
 
-/// The first line that a new member gets.
+/// The welcome: the first line that a new member gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
     /// The room's random ID, which is stored in its history.
     pub room: Text,
-    /// The token for `/resume` after the connection breaks. JSON clients only.
+    /// The token for `/resume`, to use after the connection breaks. Only for JSON clients.
     pub token: Option<Text>,
     pub id: MemberId,
     pub name: Text,
     pub group: Option<Text>,
-    /// As in [`Listed`]. Sent separately, because `online` may be too short to include the new
-    /// member.
+    /// The new member's color slot, as in [`Listed`]. The welcome has a field for it, because
+    /// `online` may be too short to include the new member.
     pub color: Option<ColorSlot>,
-    /// All members, listed or not, the new one included.
+    /// Number of members, including the new member and those that are not in `online`.
     pub count: usize,
     /// The first [`MAX_LISTED`] members, in order of joining.
     pub online: Vec<Listed>,
     /// The number of the last event before the member joined or came back.
     pub seq: u64,
-    /// After `/resume`: how many of the requested events the server no longer has.
+    /// After `/resume`: number of missed events that the server no longer has.
     pub missing: u64,
 }
 
-/// Returns the first of `members`, as many as fit in one line: at most [`MAX_LISTED`] members and
-/// [`MAX_EVENT_LINE`] bytes.
+/// Returns the first `members`, as many as fit in one line. The limits are [`MAX_LISTED`] members
+/// and [`MAX_EVENT_LINE`] bytes.
 pub fn listed(members: impl Iterator<Item = Listed>) -> Vec<Listed> {
-    /// The length of `{"id":18446744073709551615,"name":"","group":"","color":11},`, rounded up.
+    /// Size of a list entry in JSON without its name and group, in bytes: the length of
+    /// `{"id":18446744073709551615,"name":"","group":"","color":11},`, rounded up.
     const FRAME: usize = 64;
-    /// Space for everything but the list in the longest line with a list.
+    /// Bytes reserved for the rest of a line that contains a list.
     const REST: usize = 1024;
     let mut left = MAX_EVENT_LINE - REST;
     members
@@ -206,8 +211,8 @@ impl Display for WithGroup<'_> {
     }
 }
 
-/// Formats the line for plain clients, without its ending. Its first character tells its kind; no
-/// name begins with `*`, `!` or `[`, so no member can forge another kind.
+/// Formats the line for plain clients, without its ending. The first character of the line tells
+/// its kind. No name begins with `*`, `!` or `[`, so no member can forge a line of another kind.
 impl Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -230,7 +235,7 @@ impl Display for Event {
     }
 }
 
-/// Formats the lines for plain clients, without the last ending.
+/// Formats the answer for plain clients. It may have several lines, and the last one has no ending.
 impl Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -251,7 +256,8 @@ impl Display for Answer {
                 {
                     write!(f, "{before}{}", WithGroup(member))?;
                 }
-                // The client also formats this answer, and a server may send any count.
+                // The subtraction must not overflow: the client formats this answer too, and a
+                // hostile server may send a count that is smaller than the list.
                 match count.saturating_sub(members.len()) {
                     0 => Ok(()),
                     more => write!(f, ", and {more} more"),
@@ -279,7 +285,7 @@ pub fn write_plain(line: &impl Display, out: &mut Vec<u8>) {
 }
 
 impl Answer {
-    /// The time of a private message. Other answers have none.
+    /// The time of a private message. `None` for all other answers.
     pub fn time(&self) -> Option<Timestamp> {
         match self {
             Self::PrivateFrom { time, .. } | Self::PrivateTo { time, .. } => Some(*time),
@@ -293,7 +299,8 @@ impl Answer {
         }
     }
 
-    /// Appends the line in `format`, with its ending. Some answers have no JSON form.
+    /// Appends the answer in `format`, with its ending. Appends nothing if the answer has no form
+    /// in this format.
     pub fn write(&self, format: Format, out: &mut Vec<u8>) {
         match format {
             Format::Plain => write_plain(self, out),

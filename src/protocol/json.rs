@@ -15,8 +15,8 @@ use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
 use crate::protocol::limits::MAX_LISTED;
 use crate::protocol::text::Text;
 
-/// Writes a flat JSON object directly into a buffer, without a temporary copy. The fields are in
-/// the order of the calls.
+/// Writes a flat JSON object directly into a buffer, without a temporary copy. The order of the
+/// fields is the order of the calls.
 struct ObjectWriter<'a>(&'a mut Vec<u8>);
 
 impl ObjectWriter<'_> {
@@ -56,7 +56,7 @@ impl ObjectWriter<'_> {
 }
 
 impl Record {
-    /// Appends the JSON form and a line ending. `replay` marks the event as past.
+    /// Appends the JSON form and a line ending. `replay` marks the event as part of the replay.
     pub fn write_json(&self, replay: bool, out: &mut Vec<u8>) {
         let line = ObjectWriter(out);
         let line = match &self.event {
@@ -146,7 +146,7 @@ impl Answer {
 /// A decoded JSON line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// An event of the room; the flag says whether it's replayed.
+    /// An event of the room. The flag is true if the event is part of the replay.
     Record(Record, bool),
     /// An answer to this client only.
     Answer(Answer),
@@ -154,7 +154,7 @@ pub enum Received {
     Unknown,
 }
 
-/// Why a line can't be decoded.
+/// Reason why a line can't be decoded.
 #[derive(Debug, Error)]
 pub enum DecodeError {
     /// The line isn't a JSON object with fields of the right types.
@@ -166,7 +166,7 @@ pub enum DecodeError {
 }
 
 impl Received {
-    /// Decodes a line. All text in the result is cleaned.
+    /// Decodes a line. All text in the result is cleaned, as by [`Text::new`].
     pub fn decode(line: &str) -> Result<Self, DecodeError> {
         let fields: Fields = serde_json::from_str(line)?;
         let event = match fields.kind {
@@ -254,7 +254,7 @@ fn need<T>(field: Option<T>, name: &'static str) -> Result<T, DecodeError> {
     field.ok_or(DecodeError::Missing(name))
 }
 
-/// All fields of all types of lines. `kind` determines which are required.
+/// The fields that occur in any type of line. `kind` determines which fields are required.
 #[derive(Deserialize)]
 struct Fields {
     #[serde(rename = "type")]
@@ -285,8 +285,8 @@ struct Fields {
     replay: bool,
 }
 
-/// Reads a list and keeps its first [`MAX_LISTED`] items: a line with a huge list would take
-/// hundreds of times its length in memory.
+/// Deserializes a list, and keeps its first [`MAX_LISTED`] items. The limit saves memory: a huge
+/// list would take hundreds of times the length of its line.
 fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {
@@ -340,8 +340,9 @@ struct Millis(Timestamp);
 impl Serialize for Millis {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         thread_local! {
-            /// The last time and its text: a busy room has hundreds of events per millisecond, and
-            /// formatting the time takes as long as encoding everything else.
+            /// Cache of the last time formatted, and its text. A busy room has hundreds of events
+            /// per millisecond, and formatting a time takes as long as encoding the rest of the
+            /// event.
             static LAST: RefCell<(Timestamp, String)> =
                 const { RefCell::new((Timestamp::UNIX_EPOCH, String::new())) };
         }
@@ -367,14 +368,14 @@ impl Serialize for Text {
     }
 }
 
-/// Cleans the text, because a history file or a server may contain anything.
+/// Deserializes and cleans a text, because a history file or a server may contain any characters.
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Parse(|raw: &str| Ok::<_, Infallible>(Text::new(raw))))
     }
 }
 
-/// Parses a borrowed string without copying it.
+/// Deserializes a value by parsing a string, which is borrowed from the input if possible.
 struct Parse<F>(F);
 
 impl<T, E: Display, F: FnOnce(&str) -> Result<T, E>> Visitor<'_> for Parse<F> {

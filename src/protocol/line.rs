@@ -1,10 +1,11 @@
-//! Splits a byte stream into lines, however the network split it into packets.
+//! Splits a byte stream into lines. The lines do not depend on how the network split the stream
+//! into packets.
 
 use thiserror::Error;
 
 use crate::protocol::limits::MAX_LINE;
 
-/// Why a line can't be used. Later lines are not affected.
+/// Reason why a line is rejected. An error does not affect later lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum LineError {
     #[error("that line is too long: the limit is {MAX_LINE} bytes, so send it in parts")]
@@ -13,10 +14,10 @@ pub enum LineError {
     NotUtf8,
 }
 
-/// Collects bytes and hands out whole lines.
+/// Buffer that collects bytes and returns whole lines.
 ///
-/// A line ends in LF; a CR before it is dropped. The buffer holds only bytes that haven't been
-/// handed out yet. If a line is too long, only its length is kept.
+/// A line ends in LF; a CR before the LF is dropped. The buffer holds only bytes that have not been
+/// returned yet. If a line is too long, the buffer keeps only the line's length.
 #[derive(Debug)]
 pub struct Lines {
     buffer: Vec<u8>,
@@ -25,13 +26,13 @@ pub struct Lines {
     /// Number of bytes from `start` that are known to hold no LF, so that a line that arrives in
     /// pieces is searched only once.
     scanned: usize,
-    /// Bytes of the current line that were dropped because the line is too long.
+    /// Number of bytes dropped from the current line because the line is too long.
     dropped: usize,
     max_line: usize,
 }
 
 impl Lines {
-    /// `max_line` is in bytes, without the ending.
+    /// Creates an empty buffer for lines of at most `max_line` bytes, without the ending.
     pub fn new(max_line: usize) -> Self {
         Self {
             buffer: Vec::new(),
@@ -42,19 +43,20 @@ impl Lines {
         }
     }
 
-    /// Adds bytes that were read.
+    /// Appends bytes that were read from the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.start);
         self.start = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole line; `None` if more bytes are needed.
+    /// Returns the next whole line, or `None` if the buffer contains no line ending.
     pub fn next_line(&mut self) -> Option<Result<&str, LineError>> {
         let rest = self.buffer.len() - self.start;
         let Some(at) = memchr::memchr(b'\n', &self.buffer[self.start + self.scanned..]) else {
             self.scanned = rest;
-            // One more byte is allowed, because the last byte may be the CR of the ending.
+            // Allow one more byte than the limit, because the last byte may be the CR of the line
+            // ending.
             if rest > self.max_line + 1 {
                 self.dropped += rest;
                 self.buffer.clear();
@@ -75,7 +77,7 @@ impl Lines {
         Some(std::str::from_utf8(line).map_err(|_| LineError::NotUtf8))
     }
 
-    /// Returns the last line if it has no ending. Called at the end of the input.
+    /// Returns the last line if it has no ending. Must be called only at the end of the input.
     pub fn last_line(&mut self) -> Option<Result<&str, LineError>> {
         if self.unended() == 0 {
             return None;
@@ -84,7 +86,7 @@ impl Lines {
         self.next_line()
     }
 
-    /// Bytes since the last line ending.
+    /// Number of bytes since the last line ending.
     pub fn unended(&self) -> usize {
         self.dropped + self.buffer.len() - self.start
     }

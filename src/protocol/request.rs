@@ -10,10 +10,10 @@ use crate::protocol::line::LineError;
 use crate::protocol::name::{Group, GroupError, Name, NameError};
 use crate::protocol::text::Text;
 
-/// The format of everything the server sends to a client.
+/// The format of all lines that the server sends to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Text lines, for people with netcat.
+    /// Lines of text, for people who use netcat.
     Plain,
     /// One JSON object per line.
     Json,
@@ -22,13 +22,13 @@ pub enum Format {
 /// A line from a client that hasn't joined.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Login<'a> {
-    /// A line with nothing visible. Does nothing.
+    /// A line without visible characters. Has no effect.
     Nothing,
-    /// A request to join: the words of an [`Identity`]. There is a format only if they follow
-    /// `/json`.
+    /// A request to join, with the words of an [`Identity`]. The format is `Some` if the line
+    /// begins with `/json`.
     Enter(Option<Format>, &'a str),
-    /// `/resume TOKEN SEQ`: the token, and the number of the last event that the client has. `None`
-    /// if the arguments are wrong.
+    /// `/resume TOKEN SEQ`: the token, and the sequence number of the last event that the client
+    /// has. `None` if the arguments are invalid.
     Resume(Option<(&'a str, u64)>),
     Pass(&'a str),
     Help(Language),
@@ -93,12 +93,12 @@ impl fmt::Display for Identity {
     }
 }
 
-/// Why an [`Identity`] is rejected.
+/// Reason why an [`Identity`] is rejected.
 #[derive(Debug, Error)]
 pub enum IdentityError {
     #[error("a name is missing: type your name")]
     NoName,
-    /// More than two words. Has a name to suggest.
+    /// The identity has more than two words. Contains a suggestion for a name.
     #[error("a name is one word, and so is a group: try {0}")]
     TooManyWords(Text),
     #[error(transparent)]
@@ -122,7 +122,7 @@ impl Identity {
     }
 }
 
-/// Joins words into one name, as many as fit: `Jan_Kowalski_z_3ID12`.
+/// Joins words into one name with underscores, as many words as fit: `Jan_Kowalski_z_3ID12`.
 fn joined(words: &str) -> Text {
     let mut joined = String::new();
     for word in words.split_whitespace() {
@@ -142,7 +142,7 @@ fn joined(words: &str) -> Text {
 /// A line from a member.
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// A line with nothing visible. Does nothing.
+    /// A line without visible characters. Has no effect.
     Nothing,
     /// A message to all members.
     Say(Text),
@@ -154,17 +154,17 @@ pub enum Request {
     Quit,
 }
 
-/// Why a member's line has no effect.
+/// Reason why a member's line is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RequestError {
     #[error(transparent)]
     Line(#[from] LineError),
     #[error("unknown command {0}: /help lists the commands; to say it as text, type /{0}")]
     Unknown(Text),
-    /// Arguments are missing. Has the command's usage.
+    /// The command needs arguments. Contains the command's usage.
     #[error("type {0}")]
     Usage(&'static str),
-    /// The name has several words. Has the command's usage.
+    /// The name has several words. Contains the command's usage.
     #[error("a name is one word: type {0}")]
     OneWord(&'static str),
     /// The new name isn't valid.
@@ -208,8 +208,8 @@ impl Request {
         }
     }
 
-    /// The part of a message that the server sends back to its author once it's delivered: the
-    /// text, and whether it's private. `None` for other requests.
+    /// Returns the echo that the server sends to the author of a message once the message is
+    /// delivered: the text, and whether the message is private. Returns `None` for other requests.
     pub fn echo(self) -> Option<(Text, bool)> {
         match self {
             Self::Say(text) => Some((text, false)),
@@ -225,13 +225,13 @@ fn visible(raw: &str) -> Option<Text> {
 }
 
 /// Parses the name of another member. Ignores invisible characters, which may have been copied
-/// along with a name. Fails with `usage` if nothing is left.
+/// along with the name. If nothing is left, returns the error `usage`.
 pub(crate) fn parse_recipient(raw: &str, usage: RequestError) -> Result<Name, RequestError> {
     let seen = visible(raw).ok_or(usage)?;
     Name::new(seen.as_str()).map_err(|_| RequestError::NotHere(excerpt(seen.as_str())))
 }
 
-/// The start of what a member typed, short enough for an error message.
+/// Returns the start of a typed text, short enough for an error message.
 pub(crate) fn excerpt(raw: &str) -> Text {
     let end = raw.floor_char_boundary(MAX_NAME_CHARS * 4);
     Text::new(&raw[..end])

@@ -10,21 +10,22 @@ use std::sync::Arc;
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// Most combining marks of one kind, stacked or spacing, that may follow a character. Living
-/// scripts need up to four of each (Burmese `လျှော့` has three spacing and two stacked marks). More
-/// of them would be drawn over the lines above and below.
+/// Limit on the combining marks of each kind (stacked, spacing) after a character. Further marks
+/// are removed, because they would be drawn over other lines. Living scripts need at most four of
+/// each kind: Burmese `လျှော့` has three spacing and two stacked marks.
 const MAX_MARKS: u8 = 4;
 
-/// Most joiners and variation selectors in a row. An emoji may need a selector and a joiner
+/// Limit on consecutive joiners and variation selectors. An emoji may need a selector and a joiner
 /// (`❤️‍🔥`); no text needs a third.
 const MAX_JOINERS: u8 = 2;
 
-/// Text that a terminal can show, cleaned when it's created. Clones share one allocation.
+/// Text that a terminal can show safely. It is cleaned when it is created. Clones share one
+/// allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Text(Arc<str>);
 
 impl Text {
-    /// Cleans `raw`, as [`clean`] does.
+    /// Creates a text from `raw`, cleaned by [`clean`].
     pub fn new(raw: &str) -> Self {
         Self(clean(raw).into())
     }
@@ -33,7 +34,7 @@ impl Text {
         &self.0
     }
 
-    /// See [`is_visible`].
+    /// Whether the text has a visible character. See the function [`is_visible`].
     pub fn is_visible(&self) -> bool {
         is_visible(&self.0)
     }
@@ -79,8 +80,8 @@ pub fn clean(raw: &str) -> Cow<'_, str> {
     Cow::Borrowed(raw)
 }
 
-/// Whether at least one character of `text` can be seen. Spaces, including the empty Braille cell,
-/// can't, nor can marks, joiners and selectors without a base character.
+/// Whether `text` has at least one visible character. Spaces and the empty Braille cell are not
+/// visible, nor are marks, joiners and selectors without a base character.
 pub fn is_visible(text: &str) -> bool {
     text.chars().any(|c| match kind(c) {
         Kind::Visible => true,
@@ -89,27 +90,28 @@ pub fn is_visible(text: &str) -> bool {
     })
 }
 
-/// Detects the common case. There is no early exit, so that the compiler can vectorize the loop.
+/// Whether `text` is printable ASCII, the common case that needs no cleaning. The loop has no early
+/// exit, so that the compiler can vectorize it.
 fn is_printable_ascii(text: &str) -> bool {
     text.bytes()
         .fold(true, |all, byte| all & matches!(byte, b' '..=b'~'))
 }
 
-/// A character's effect on a screen, as far as cleaning and names need to know.
+/// A character's effect on a screen, as far as it matters for text cleaning and names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Visible,
-    /// Takes space, but nothing is drawn in it.
+    /// Takes up space, but draws nothing.
     Blank,
     /// A mark over, under or around the character before it (Mn, Me).
     StackedMark,
     /// A spacing combining mark (general category Mc), displayed next to the preceding character.
     SpacingMark,
-    /// Not drawn itself; changes how its neighbors are drawn.
+    /// Draws nothing, but changes how the characters around it are drawn.
     Joiner,
-    /// Not drawn, or changes the order of other characters.
+    /// Draws nothing, or changes the order of other characters. Removed from text.
     Hidden,
-    /// Must not be shown. Has the character to show instead.
+    /// Must not be shown. Contains the character to show instead.
     Replaced(char),
 }
 
@@ -123,14 +125,15 @@ pub(crate) fn kind(c: char) -> Kind {
         ),
         '\x7f' => Kind::Replaced('\u{2421}'),
         '\u{80}'..='\u{9f}' => Kind::Replaced(char::REPLACEMENT_CHARACTER),
-        // A fast path for Latin, Greek, Cyrillic, Chinese and Korean, without a search in the
+        // Latin, Greek, Cyrillic, Chinese and Korean letters, matched here to avoid a search in the
         // Unicode tables.
         '\u{a1}'..='\u{ac}'
         | '\u{ae}'..='\u{2ff}'
         | '\u{370}'..='\u{482}'
         | '\u{4e00}'..='\u{9fff}'
         | '\u{ac00}'..='\u{d7a3}' => Kind::Visible,
-        // CGJ, ZWNJ, ZWJ and the variation selectors: Mongolian, general, supplementary.
+        // CGJ, ZWNJ, ZWJ, and the variation selectors of three blocks: Mongolian, general and
+        // supplementary.
         '\u{34f}'
         | '\u{200c}'
         | '\u{200d}'
@@ -138,8 +141,8 @@ pub(crate) fn kind(c: char) -> Kind {
         | '\u{180f}'
         | '\u{fe00}'..='\u{fe0f}'
         | '\u{e0100}'..='\u{e01ef}' => Kind::Joiner,
-        // Default-ignorable, but not format characters: Hangul fillers, two Khmer vowels, and code
-        // points reserved for more default-ignorable characters, including the tags.
+        // Default-ignorable characters that are not format characters: Hangul fillers, two Khmer
+        // vowels, and reserved code points, which include the tags.
         '\u{115f}'
         | '\u{1160}'
         | '\u{3164}'
@@ -152,11 +155,12 @@ pub(crate) fn kind(c: char) -> Kind {
         // Noncharacters.
         '\u{fdd0}'..='\u{fdef}' => Kind::Hidden,
         c if u32::from(c) & 0xfffe == 0xfffe => Kind::Hidden,
-        // Empty by design, but not white space: a Braille cell, a notehead, two hieroglyphs.
+        // Characters that are empty by design, but do not count as white space: a Braille cell, a
+        // notehead and two hieroglyphs.
         '\u{2800}' | '\u{1d159}' | '\u{13441}' | '\u{13442}' => Kind::Blank,
         c if c.is_whitespace() => Kind::Blank,
         // Prepended concatenation marks (UAX 44): format characters that are drawn around the
-        // digits after them.
+        // digits that follow.
         '\u{600}'..='\u{605}'
         | '\u{6dd}'
         | '\u{70f}'
@@ -174,8 +178,9 @@ pub(crate) fn kind(c: char) -> Kind {
     }
 }
 
-/// State carried over from the preceding characters. Discarded characters do not affect it;
-/// otherwise, cleaning a text twice could give a different result from cleaning it once.
+/// State of the cleaning, which depends on the preceding characters. Removed characters do not
+/// affect the state. Otherwise, cleaning a text twice could give another result than cleaning it
+/// once.
 #[derive(Default)]
 struct Preceding {
     /// Whether the last character other than marks and joiners is visible.
@@ -225,7 +230,7 @@ mod tests {
 
     use super::*;
 
-    /// Asserts that `text` is neither changed nor copied.
+    /// Asserts that cleaning neither changes nor copies `text`.
     #[track_caller]
     fn stays(text: &str) {
         assert!(

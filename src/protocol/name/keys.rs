@@ -1,12 +1,13 @@
-//! Comparison keys: each name has two, and two names that share either can't be in a room at once.
+//! Comparison keys of names. Each name has two keys. Two members of a room can't share either of
+//! them.
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use unicode_security::confusable_detection::skeleton;
 
-/// Returns two keys: the skeleton of the name without case, and the skeleton of the name as typed.
-/// Each finds pairs that the other misses. An `I` looks like an `l`, so `ALICE` matches `alice`
-/// only in the first key, and `ALlCE` only in the second. Both skeletons are folded at the end,
-/// because they may have capitals (the skeleton of `0` is `O`).
+/// Returns the two keys of a name: the skeleton of the name without case, and the skeleton of the
+/// name as typed. Each key finds pairs that the other misses. An `I` looks like an `l`, so `ALICE`
+/// matches `alice` only in the first key, and `ALlCE` only in the second. Case is folded again in
+/// both skeletons, because a skeleton may contain capitals (the skeleton of `0` is `O`).
 pub(crate) fn keys(name: &str) -> [String; 2] {
     [
         fold(&name_skeleton(&fold(name))),
@@ -19,8 +20,8 @@ pub(crate) fn same(one: &[String; 2], other: &[String; 2]) -> bool {
 }
 
 /// Folds case, much like "Default Caseless Matching" of the Unicode Standard (section 3.13):
-/// converts to upper case and then to lower case, so that `ß` matches `SS` and `ς` matches `Σ`.
-/// They don't match with the lower-casing of RFC 8265.
+/// converts to upper case and then to lower case, so that `ß` matches `SS` and `ς` matches `Σ`. The
+/// lower-casing of RFC 8265 finds neither match.
 fn fold(text: &str) -> String {
     text.chars()
         .flat_map(char::to_uppercase)
@@ -28,8 +29,8 @@ fn fold(text: &str) -> String {
         .collect()
 }
 
-/// Folds case and removes the marks on letters, which not every keyboard can type: `Łukasz` becomes
-/// `lukasz`.
+/// Folds case and removes the marks on letters, because not every keyboard can type them: `Łukasz`
+/// becomes `lukasz`.
 pub(crate) fn without_marks(text: &str) -> String {
     let is_mark = |c: char| c.general_category() == GeneralCategory::NonspacingMark;
     let bare = |c: char| {
@@ -42,15 +43,15 @@ pub(crate) fn without_marks(text: &str) -> String {
     fold(text).chars().map(bare).collect()
 }
 
-/// Returns the skeleton of UTS 39, section 4, except that an `m` doesn't look like `rn`: otherwise,
-/// `modem` and `modern` would be the same name. No other ASCII letter has a skeleton of several
-/// letters.
+/// Returns the skeleton of UTS 39, section 4, with one exception: an `m` doesn't look like `rn`.
+/// Otherwise `modem` and `modern` would be the same name. No other ASCII letter has a skeleton of
+/// several letters.
 fn name_skeleton(text: &str) -> String {
-    // Stands for each `m`, with or without marks. No name contains this private-use character.
+    // Placeholder for each `m`, with or without marks. No name contains this private-use character.
     const M: char = '\u{e000}';
     let mut without_m = String::with_capacity(text.len());
     for c in text.chars() {
-        // Check the common case first.
+        // Handle ASCII first: it is the most common case, and needs no decomposition.
         if c.is_ascii() && c != 'm' {
             without_m.push(c);
             continue;
@@ -145,8 +146,8 @@ mod tests {
         assert_different("jan-k", "jan_k");
     }
 
-    /// Common first names, by language. Some look similar, but only `Ian` and `Lan` count as the
-    /// same.
+    /// Common first names, by language. Some look similar, but the keys must treat only `Ian` and
+    /// `Lan` as the same name.
     const COMMON: &[&str] = &[
         // Polish.
         "Ada Adam Adrian Agata Agnieszka Ala Alan Aleksander Aleksandra Alicja Aneta Ania Anna Antoni Artur Asia \
@@ -231,7 +232,7 @@ mod tests {
          정예은 강하늘 윤아 윤서 은지 은서 지은 지원 지현 하나 하은 민지 민수 수민 수진 영희 철수 현우",
     ];
 
-    /// Real names that count as the same, because a capital I looks like an l.
+    /// Pairs of real names that have a key in common, because a capital I looks like an l.
     const CONFUSABLE: &[[&str; 2]] = &[
         ["Ian", "Lan"],
         ["Iola", "Lola"],

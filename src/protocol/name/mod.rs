@@ -1,8 +1,9 @@
-//! Names that can be typed and told apart, and names of groups.
+//! Names of members and of groups. A name can be typed on a keyboard, and no two members have names
+//! that look alike.
 //!
-//! The characters allowed in a name are defined here, because PRECIS (RFC 8265) allows `*` and `:`
-//! in usernames. PRECIS defines the form in which a name is shown; the skeletons of UTS 39 find
-//! names that look alike.
+//! PRECIS (RFC 8265) defines the form in which a name is shown, and the skeletons of UTS 39 find
+//! names that look alike. The allowed characters are defined here instead, because PRECIS allows
+//! `*` and `:` in usernames.
 
 pub(crate) mod keys;
 mod script_rules;
@@ -22,18 +23,18 @@ use crate::protocol::name::script_rules::{
 };
 use crate::protocol::text::{Kind, Text, clean, kind};
 
-// A character has at most four bytes, so a group that is within its limit of characters is also
-// within its limit of bytes.
+// A group within the limit of characters is also within the limit of bytes, because a character has
+// at most four bytes.
 const _: () = assert!(MAX_GROUP_CHARS * 4 <= MAX_NAME_BYTES);
 
-/// Names that would seem to speak for the room, or that a user of a plain client could mistake for
-/// a command. The form in capitals is listed too if one of the capitals has its own look-alike:
-/// `EXlT` with an `l` looks like `EXIT`, but not like `exit`.
+/// Reserved names: those that would seem to speak for the room, and those that a user of a plain
+/// client could mistake for a command. A name is also listed in capitals if one of its capitals has
+/// a look-alike: `EXlT` with an `l` looks like `EXIT`, but not like `exit`.
 const RESERVED: &[&str] = &["server", "system", "admin", "ADMIN", "exit", "EXIT"];
 
 /// A member's name: 1 to 24 letters, marks and digits of any script, `_`, `-` and `'`, at most 64
-/// bytes, beginning with a letter or digit. Nothing in it hides, reorders or ends the text around
-/// it. Clones share one allocation.
+/// bytes, beginning with a letter or digit. No character in a name hides, reorders or ends the text
+/// around the name. Clones share one allocation.
 ///
 /// `==` compares the spelling. If [`Name::is_same`] is true for two names, they can't be in a room
 /// at once.
@@ -47,8 +48,8 @@ struct Spelled {
 }
 
 impl Name {
-    /// Checks `raw` and converts it to the form that is shown: NFC, without full-width and
-    /// half-width letters, in the case that was typed (RFC 8265, section 3.4).
+    /// Checks `raw` and converts it to the form that is shown: NFC, with full-width and half-width
+    /// letters replaced by ordinary ones, in the case that was typed (RFC 8265, section 3.4).
     pub fn new(raw: &str) -> Result<Self, NameError> {
         let spelling = normal(raw);
         let first = spelling.chars().next().ok_or(NameError::Empty)?;
@@ -69,8 +70,8 @@ impl Name {
         {
             return Err(NameError::Character(c));
         }
-        // Skip these checks for ASCII, which has neither marks nor right-to-left letters. They are
-        // slow, and a whole class may join at once.
+        // Skip the next checks for ASCII, which has neither marks nor right-to-left letters. The
+        // checks are slow, and a whole class may join at once.
         if !spelling.is_ascii() {
             if let Some(mark) = mark_of_another_script(&spelling) {
                 return Err(NameError::Mark(mark));
@@ -100,22 +101,24 @@ impl Name {
         &self.0.text
     }
 
-    /// Whether the two names are easily confused: they differ only in case, or look the same. This
-    /// is not transitive: `alice` is the same as `ALICE`, and `ALICE` as `ALlCE`, but not `alice`
-    /// as `ALlCE`.
+    /// Whether the two names are easily confused: they differ only in case, or look the same. The
+    /// relation is not transitive: `alice` is the same as `ALICE`, and `ALICE` is the same as
+    /// `ALlCE`, but `alice` is not the same as `ALlCE`.
     pub fn is_same(&self, other: &Self) -> bool {
         same(&self.0.keys, &other.0.keys)
     }
 
     /// The comparison keys. Two names are the same if their first keys are equal or their second
-    /// keys are equal. With one map for each of the two, a lookup needs no loop over all members.
+    /// keys are equal. A map for each of the two keys makes a lookup possible without a loop over
+    /// all members.
     pub fn keys(&self) -> [&str; 2] {
         let [folded, seen] = &self.0.keys;
         [folded, seen]
     }
 
-    /// Another name to try: this one with `n` appended, shortened if necessary. `None` if that
-    /// isn't a valid name: for example, Arabic digits can't be mixed with others (RFC 5893).
+    /// Suggests another name: this name with `n` appended, shortened if necessary. Returns `None`
+    /// if the result isn't a valid name: for example, ASCII digits can't follow Arabic digits (RFC
+    /// 5893).
     pub fn with_number(&self, n: u32) -> Option<Self> {
         let number = n.to_string();
         let name = self.as_str();
@@ -141,8 +144,8 @@ impl fmt::Debug for Name {
     }
 }
 
-/// A member's group, such as a class: 1 to 16 characters, at most 64 bytes. The characters are
-/// those of a name, `/` and `.`. A group identifies no one, so it may look like another group.
+/// A member's group, such as a class: 1 to 16 characters, at most 64 bytes. A group may contain the
+/// characters of a name, `/` and `.`. A group identifies no one, so two groups may look alike.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Group(Text);
 
@@ -187,7 +190,7 @@ impl fmt::Debug for Group {
     }
 }
 
-/// Why a name is rejected. The message is clean text, in one short line.
+/// Reason why a name is rejected. The message is clean text, in one short line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NameError {
     #[error("a name needs at least one character")]
@@ -196,19 +199,19 @@ pub enum NameError {
     TooLong,
     #[error("a name can have at most {MAX_NAME_BYTES} bytes: try a shorter one")]
     TooManyBytes,
-    /// The name doesn't begin with a letter or digit. `instead` is the rest, if that is a valid
-    /// name.
+    /// The name doesn't begin with a letter or digit. `instead` is the name without the characters
+    /// before its first letter or digit, if that is a valid name.
     #[error("a name begins with a letter or digit{}", suggestion(.instead))]
     Start { instead: Option<Name> },
     /// This character isn't allowed in a name.
     #[error("{} cannot be in a name: letters, digits, _ - ' can", Quoted(*.0))]
     Character(char),
-    /// A screen would show right-to-left letters in another order than they were typed.
+    /// The name mixes directions, so a screen would show its letters in another order than typed.
     #[error(
         "a right-to-left name cannot have left-to-right letters, two kinds of digits, or a digit first"
     )]
     Order,
-    /// A mark whose script differs from that of the letter before it.
+    /// The name has a mark whose script differs from that of the letter before the mark.
     #[error(
         "the mark {} cannot be in this name: it does not belong to the letter before it",
         Quoted(*.0)
@@ -227,7 +230,7 @@ fn suggestion(name: &Option<Name>) -> String {
         .map_or_else(String::new, |name| format!(": try {name}"))
 }
 
-/// Why a group is rejected. The message is clean text, in one short line.
+/// Reason why a group is rejected. The message is clean text, in one short line.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum GroupError {
     #[error("a group needs at least one character")]
@@ -245,8 +248,8 @@ pub enum GroupError {
     TooManyMarks,
 }
 
-/// Shows a character in a message: as its code point if it's invisible or would change the text
-/// around it.
+/// Formats a character for a message. A character that is invisible or would change the text around
+/// it is shown as its code point.
 struct Quoted(char);
 
 impl fmt::Display for Quoted {
@@ -264,14 +267,15 @@ impl fmt::Display for Quoted {
     }
 }
 
-/// Converts to the form that is shown: width mapping and NFC (RFC 8265, section 3.4.2).
+/// Converts text to the form in which a name is shown: width mapping and NFC (RFC 8265, section
+/// 3.4.2).
 fn normal(raw: &str) -> String {
     if raw.is_ascii() {
         return raw.into();
     }
     let profile = UsernameCasePreserved::new();
-    // Neither rule can fail: every character has a narrow form and an NFC, which may be the
-    // character itself. The callers reject an empty string.
+    // Neither rule can fail: every character has a narrow form and an NFC form. If a rule did, the
+    // result would be empty, which the callers reject.
     profile
         .width_mapping_rule(raw)
         .and_then(|narrow| profile.normalization_rule(narrow))
@@ -327,7 +331,7 @@ pub(crate) mod tests {
             "ຄຳ",
             "ໝີ",
             "ג'ורג'",
-            // With vowel points.
+            // Names with vowel points.
             "נֹעַם",
             "مُحَمَّد",
             "𞤀𞤣𞤤𞤢𞤥",

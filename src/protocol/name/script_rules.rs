@@ -17,23 +17,24 @@ pub(crate) const NAME_SIGNS: &[char] = &['_', '-', '\''];
 /// Punctuation that a group may have.
 pub(crate) const GROUP_SIGNS: &[char] = &['_', '-', '\'', '/', '.'];
 
-/// Letters of ordinary names that PRECIS disallows because they have a compatibility decomposition:
-/// Armenian `և` (`Սևակ`), Thai and Lao `ำ` and `ຳ` (`น้ำ`), Lao `ໜ` and `ໝ`.
+/// Letters of ordinary names that PRECIS does not allow, because they have a compatibility
+/// decomposition: Armenian `և` (as in `Սևակ`), Thai `ำ` (as in `น้ำ`), and Lao `ຳ`, `ໜ` and `ໝ`.
 const EXTRA_LETTERS: &[char] = &['\u{587}', '\u{e33}', '\u{eb3}', '\u{edc}', '\u{edd}'];
 
-/// Punctuation that begins a line from the server, or that follows a name in one. A letter that
-/// looks like one of them (`ǃ`, U+01C3; `ː`, U+02D0) can't be in a name.
+/// Punctuation with a meaning in the server's plain lines: it begins a line, or follows a name. A
+/// letter that looks like such a sign (`ǃ`, U+01C3; `ː`, U+02D0) can't be in a name.
 const LINE_SIGNS: &[char] = &['*', '!', '[', ']', ':'];
 
-/// The block "Combining Diacritical Marks".
+/// The block "Combining Diacritical Marks" of Unicode.
 const ACCENTS: RangeInclusive<char> = '\u{300}'..='\u{36f}';
 
-/// The first character of `text` that is neither allowed by [`is_allowed`] nor in `signs`. If there
-/// is none, the first extended Arabic digit, provided that `text` also has an Arabic digit.
+/// Returns the first character of `text` that is not allowed: neither by [`is_allowed`] nor as one
+/// of `signs`. If all are allowed, but `text` mixes Arabic and extended Arabic digits, returns the
+/// first extended Arabic digit.
 pub(crate) fn first_disallowed(text: &str, signs: &[char]) -> Option<char> {
     let disallowed = text.chars().find(|c| !signs.contains(c) && !is_allowed(*c));
-    // Some Arabic and extended Arabic digits look the same, so they can't be mixed (RFC 5892,
-    // appendix A.8).
+    // Arabic and extended Arabic digits can't be mixed, because some of them look the same (RFC
+    // 5892, appendix A.8).
     let arabic = || text.contains(|c| matches!(c, '\u{660}'..='\u{669}'));
     disallowed.or_else(|| {
         text.chars()
@@ -58,15 +59,15 @@ fn is_allowed(c: char) -> bool {
 fn is_valid_in_precis(c: char) -> bool {
     match IdentifierClass::default().get_value_from_char(c) {
         DerivedPropertyValue::PValid | DerivedPropertyValue::SpecClassPval => true,
-        // Among letters, marks and digits, only the Arabic digits are in this class.
-        // [`first_disallowed`] checks them.
+        // The Arabic digits are the only letters, marks or digits in the class CONTEXTO.
+        // [`first_disallowed`] checks the rule for them.
         DerivedPropertyValue::ContextO => true,
         DerivedPropertyValue::ContextJ
         | DerivedPropertyValue::Disallowed
         | DerivedPropertyValue::SpecClassDis => false,
-        // The registry of PRECIS ends with Unicode 6.3. For later letters (Adlam, Georgian
-        // capitals, rare Chinese characters), the only part of its algorithm that matters here is
-        // whether the letter has a compatibility decomposition.
+        // The registry of PRECIS ends with Unicode 6.3. For letters that Unicode added later
+        // (Adlam, Georgian capitals, rare Chinese characters), apply the only part of its algorithm
+        // that matters here: a letter with a compatibility decomposition is not allowed.
         DerivedPropertyValue::Unassigned => {
             let letter = c.to_string();
             Nickname::new()
@@ -102,22 +103,22 @@ pub(crate) fn may_begin(c: char) -> bool {
 }
 
 fn looks_like_line_sign(c: char) -> bool {
-    // Check the common case first.
+    // Most letters are ASCII, and need no skeleton.
     !c.is_ascii_alphanumeric()
         && skeleton(c.encode_utf8(&mut [0; 4])).any(|part| LINE_SIGNS.contains(&part))
 }
 
-/// The first letter that looks like one of [`LINE_SIGNS`]. Marks that look like one are allowed,
-/// because some scripts need them: many Sanskrit names end with such a mark (`रामः`).
+/// Returns the first letter that looks like one of [`LINE_SIGNS`]. Marks that look like a sign are
+/// allowed, because some scripts need them: many Sanskrit names end with such a mark (`रामः`).
 pub(crate) fn first_line_sign_look_alike(name: &str) -> Option<char> {
     name.chars()
         .find(|c| is_letter_or_digit(*c) && looks_like_line_sign(*c))
 }
 
-/// The first mark whose script differs from that of the letter before it (script extensions, UAX
-/// 24). Many fonts draw nothing for such a mark, so the name would look the same without it. Among
-/// the marks without a script, only the [`ACCENTS`] may follow any letter; the others, for
-/// phonetics, symbols and music, may follow none.
+/// Returns the first mark whose script differs from that of the letter before it (script
+/// extensions, UAX 24). Many fonts draw nothing for such a mark, so the name would look the same
+/// without the mark. Marks without a script are allowed after any letter if they are [`ACCENTS`].
+/// Other marks without a script (for phonetics, symbols and music) are never allowed.
 pub(crate) fn mark_of_another_script(name: &str) -> Option<char> {
     let mut base = None;
     name.chars().find(|c| {
@@ -135,12 +136,12 @@ pub(crate) fn mark_of_another_script(name: &str) -> Option<char> {
     })
 }
 
-/// Checks the bidi rule of RFC 5893, so that names that differ don't look the same.
+/// Checks the bidi rule of RFC 5893, without which different names could look the same.
 ///
-/// The rule also requires a letter or digit at the end. Here, a name may also end with punctuation,
-/// as in Hebrew `ג'ורג'`, because it can't begin with it. The RFC allows vowel points and other
-/// marks after any letter (section 2, rules 2 and 3), but the `precis_profiles` crate allows them
-/// only at the end, so they are removed before the check.
+/// This check differs from the rule in two points. A name may end with punctuation, as in Hebrew
+/// `ג'ורג'`; the rule requires a letter or digit at the end. Vowel points and other marks are
+/// removed before the check: the RFC allows them after any letter (section 2, rules 2 and 3), but
+/// the `precis_profiles` crate only at the end.
 pub(crate) fn obeys_bidi_rule(name: &str) -> bool {
     let is_mark = |c: &char| c.general_category() == GeneralCategory::NonspacingMark;
     let unmarked: String = name.chars().filter(|c| !is_mark(c)).collect();
