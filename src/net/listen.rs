@@ -10,18 +10,18 @@ use crate::cli::RoomArgs;
 use crate::net;
 use crate::os;
 
-/// Backlog of a listener, enough for a class that connects at once. With std's 128, the 130th
-/// connection would wait for a retransmission.
+/// Listen backlog: the number of connections that can wait to be accepted. It is enough for a class
+/// that connects at once. With std's 128, the 130th connection would wait for a retransmission.
 const BACKLOG: i32 = 4096;
 
-/// Receive buffer of a connection, in bytes (Linux doubles it). It is small because input left in
-/// the kernel is lost when the client disconnects: TCP soon slows down a client that sends faster
-/// than the server reads. Accepted sockets inherit it from the listener, because the window
-/// is negotiated during the handshake (tcp(7)).
+/// Receive buffer of a connection, in bytes (Linux doubles it). It is small, because input left in
+/// the kernel is lost when the client disconnects. A small buffer also makes TCP slow down a client
+/// that sends faster than the server reads. The buffer size is set on the listener, from which
+/// accepted sockets inherit it, because the window is negotiated during the handshake (tcp(7)).
 const RECEIVE_BUFFER: usize = 32 * 1024;
 
-/// Number of ports to try for port 0 if a host name has several addresses, because all of them must
-/// get the same port.
+/// Number of free ports to try if port 0 is requested and a host name has several addresses. The
+/// same port must be free on all of them.
 const FREE_PORT_TRIES: u32 = 16;
 
 /// The addresses to listen on.
@@ -47,7 +47,7 @@ impl From<&RoomArgs> for ListenAddress {
 /// port, the same for all addresses.
 ///
 /// Addresses that this machine does not have (such as IPv6 addresses if IPv6 is disabled) are
-/// skipped, unless it has none of the addresses.
+/// skipped. It is an error if all are skipped.
 ///
 /// # Errors
 /// The name cannot be resolved; the port is in use (the error names the process that holds it, if
@@ -67,21 +67,19 @@ pub fn listen(target: &ListenAddress, port: u16) -> Result<Vec<TcpListener>> {
         .collect()
 }
 
-/// Sets the options of all connections on their listener. Accepted sockets inherit them, which
-/// saves six system calls per connection.
+/// Sets the options of all future connections on their listener. Accepted sockets inherit the
+/// options, which saves six system calls per connection.
 fn set_options(listener: &Socket) {
     net::keep_alive(listener);
-    // Connections also work without these options.
+    // Ignore errors here and below, because connections also work without these options.
     let _ = listener.set_tcp_nodelay(true);
-    // Keepalive sends no probes while data is unacknowledged (tcp(7), `TCP_USER_TIMEOUT`).
+    // Set this in addition to keepalive, which sends no probes while data is unacknowledged
+    // (tcp(7), `TCP_USER_TIMEOUT`).
     #[cfg(target_os = "linux")]
     let _ = listener.set_tcp_user_timeout(Some(net::GIVEN_UP_AFTER));
 }
 
-/// Checks whether [`listen`] would succeed now, without accepting connections even for a moment.
-///
-/// # Errors
-/// Same as [`listen`].
+/// Checks whether [`listen`] would succeed now. Never accepts a connection, not even briefly.
 pub fn check(target: &ListenAddress, port: u16) -> Result<()> {
     bind(target, port).map(drop)
 }
@@ -111,7 +109,8 @@ fn bind_all(ips: &[IpAddr], port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
     let mut tries = 1;
     loop {
         match bind_each(ips, port) {
-            // The kernel chose a port that is free on the first address, but not on another one.
+            // The kernel chose a port that is free on the first address, but not on a later one.
+            // Try another.
             Err(Refused { error, .. })
                 if port == 0
                     && error.kind() == io::ErrorKind::AddrInUse
@@ -151,13 +150,14 @@ fn bind_each(ips: &[IpAddr], mut port: u16) -> Result<Vec<(Socket, SocketAddr)>,
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stack {
-    /// Only the IP version of the address.
+    /// Accepts only the IP version of the address.
     Single,
-    /// IPv6 and IPv4.
+    /// Accepts IPv6 and IPv4.
     Dual,
 }
 
-/// Binds a socket. Returns it, and its address with the actual port.
+/// Binds a socket. Returns the socket, and its address with the port that the kernel chose for port
+/// 0.
 fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<(Socket, SocketAddr)> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -167,7 +167,7 @@ fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<(Socket, SocketAddr
     if address.is_ipv6() {
         socket.set_only_v6(stack == Stack::Single)?;
     }
-    // Lets a server restart on the same port while connections of the previous one are still in
+    // Let a server restart on the same port while connections of the previous server are in
     // TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
@@ -178,7 +178,8 @@ fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<(Socket, SocketAddr
 
 /// All addresses of `host`, without duplicates, in the resolver's order.
 fn resolve(host: &str, port: u16) -> Result<Vec<IpAddr>> {
-    // Brackets, as in `[::1]`, are the usual notation for an IPv6 address before a port.
+    // Accept brackets, as in `[::1]`: they are the usual notation for an IPv6 address before a
+    // port.
     let bare = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
@@ -200,14 +201,14 @@ fn resolve(host: &str, port: u16) -> Result<Vec<IpAddr>> {
     Ok(ips)
 }
 
-/// Whether the address, or its IP version, does not exist on this machine.
+/// Whether an error means that this machine doesn't have the address or its IP version.
 fn is_not_ours(error: &io::Error) -> bool {
-    // EAFNOSUPPORT has no stable `ErrorKind`.
+    // Compare the error number, because EAFNOSUPPORT has no stable `ErrorKind`.
     let no_such_family = Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
     error.raw_os_error() == no_such_family || error.kind() == io::ErrorKind::AddrNotAvailable
 }
 
-/// The error for an address that the server cannot listen on, with a hint.
+/// Returns the error message, with a hint, for an address on which the server cannot listen.
 fn refusal(address: SocketAddr, error: io::Error) -> Error {
     let port = address.port();
     let reason = match error.kind() {
@@ -318,7 +319,7 @@ mod tests {
         let port = port_of(&listeners);
         let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         let (accepted, _) = listeners[0].accept().unwrap();
-        // The side that closes first, here the server, is left in TIME_WAIT.
+        // Close the server's side first, which leaves the connection in TIME_WAIT on that side.
         drop((accepted, listeners));
         assert_eq!(client.read(&mut [0]).unwrap(), 0);
         drop(client);
@@ -345,7 +346,7 @@ mod tests {
 
     #[test]
     fn an_address_of_another_machine_is_refused() {
-        // An address reserved for documentation (RFC 5737), which no machine has.
+        // This address is reserved for documentation (RFC 5737), so no machine has it.
         let error = listen(&host("192.0.2.1"), 0).unwrap_err().to_string();
         assert!(
             error.contains("this machine has no address 192.0.2.1"),

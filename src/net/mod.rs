@@ -9,9 +9,9 @@ pub use socket::*;
 
 use std::net::IpAddr;
 
-/// The addresses at which other machines may reach this one: those of all interfaces that are up,
-/// except loopback addresses and link-local IPv6 addresses (which would have to be typed with a
-/// scope). Empty if they cannot be determined.
+/// The addresses at which other machines may reach this one. They are the addresses of all
+/// interfaces that are up, without loopback addresses and link-local IPv6 addresses (users would
+/// have to type those with a scope). Empty if the interfaces cannot be listed.
 pub fn addresses() -> Vec<IpAddr> {
     use nix::net::if_::InterfaceFlags;
 
@@ -40,7 +40,7 @@ pub fn addresses() -> Vec<IpAddr> {
             found.push(ip);
         }
     }
-    // IPv4 first, because it is easier to type.
+    // List IPv4 addresses first, because they are easier to type.
     found.sort_by_key(IpAddr::is_ipv6);
     found
 }

@@ -1,13 +1,14 @@
 //! A payload in a memfd, sent with sendfile(2) so that it is not copied for each socket.
 //!
 //! An ordinary send copies the bytes into new pages that are in no processor's cache. With a
-//! thousand members, that copy is most of the cost. Here the bytes are written once, and every
-//! socket refers to the same pages.
+//! thousand members, that copy is most of the cost. With a memfd, the bytes are written once, and
+//! every socket refers to the same pages.
 
 use std::io;
 use std::net::TcpStream;
 
-/// An immutable payload. After it is dropped, sockets keep the pages that they still have to send.
+/// An immutable payload. Dropping it is safe while sockets still have to send it, because they keep
+/// the pages.
 #[cfg(target_os = "linux")]
 pub struct SharedPayload {
     file: std::fs::File,
@@ -24,7 +25,7 @@ impl SharedPayload {
         use rustix::fs::{MemfdFlags, memfd_create};
 
         let flags = MemfdFlags::CLOEXEC;
-        // Linux logs a warning if this flag is missing. Versions before 6.3 reject it.
+        // Linux logs a warning if NOEXEC_SEAL is missing, but versions before 6.3 reject it.
         let memory = memfd_create("payload", flags | MemfdFlags::NOEXEC_SEAL)
             .or_else(|_| memfd_create("payload", flags))?;
         let mut file = std::fs::File::from(memory);
@@ -33,11 +34,9 @@ impl SharedPayload {
         Ok(Self { file, length })
     }
 
-    /// Sends as much as the kernel accepts at once, from offset `start` on. Because sendfile(2) has
-    /// no flags, the socket must be non-blocking, and SIGPIPE must be ignored, which std does.
-    ///
-    /// # Errors
-    /// `WouldBlock` if the socket is full.
+    /// Sends as many bytes as the kernel accepts at once, beginning at offset `start`. The socket
+    /// must be non-blocking, and SIGPIPE must be ignored (as std does), because sendfile(2) has no
+    /// flags for either.
     pub fn send_now(&self, socket: &TcpStream, start: usize) -> io::Result<usize> {
         let mut offset = start as u64;
         let length = self.length.saturating_sub(start);
@@ -46,7 +45,8 @@ impl SharedPayload {
     }
 }
 
-/// Not available on this system, so that every send copies the bytes.
+/// Stand-in for systems other than Linux: [`SharedPayload::new`] fails, so callers copy the bytes
+/// for each socket.
 #[cfg(not(target_os = "linux"))]
 pub struct SharedPayload(std::convert::Infallible);
 

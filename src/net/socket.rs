@@ -12,14 +12,14 @@ use crate::sync;
 /// Maximum number of slices in one vectored send (`IOV_MAX`, writev(2)).
 pub const MAX_SLICES: usize = 1024;
 
-/// A dead peer is detected after 60 s of silence and three unanswered probes, 10 s apart (tcp(7),
-/// `TCP_KEEPIDLE`).
+/// Silence on a connection, after which the kernel sends keepalive probes (tcp(7), `TCP_KEEPIDLE`).
+/// A peer is dead if it answers none of three probes, sent 10 s apart.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// Time after which the connection to a dead peer breaks: without any answer, or with
-/// unacknowledged data.
+/// How long a connection to a dead peer can last. Keepalive applies this limit if no data is in
+/// flight, and `TCP_USER_TIMEOUT` applies it to unacknowledged data.
 pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(
     KEEPALIVE.as_secs() + KEEPALIVE_RETRIES as u64 * KEEPALIVE_INTERVAL.as_secs(),
 );
@@ -32,7 +32,7 @@ pub fn keep_alive<'s>(socket: impl Into<SockRef<'s>>) {
         .with_interval(KEEPALIVE_INTERVAL);
     #[cfg(not(any(target_os = "openbsd", target_os = "redox", target_os = "solaris")))]
     let keepalive = keepalive.with_retries(KEEPALIVE_RETRIES);
-    // The connection also works without keepalive.
+    // Ignore errors, because the connection also works without keepalive.
     let _ = socket.into().set_tcp_keepalive(&keepalive);
 }
 
@@ -44,13 +44,14 @@ pub fn keep_alive<'s>(socket: impl Into<SockRef<'s>>) {
 pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     let parts = &parts[..parts.len().min(MAX_SLICES)];
     let flags = rustix::net::SendFlags::DONTWAIT;
-    // On Apple systems, std sets SO_NOSIGPIPE on each socket instead.
+    // Apple systems have no NOSIGNAL flag: std sets SO_NOSIGPIPE on each socket instead.
     #[cfg(not(target_vendor = "apple"))]
     let flags = flags | rustix::net::SendFlags::NOSIGNAL;
-    // DONTWAIT is passed to each call, because the socket itself is non-blocking only on Linux.
+    // DONTWAIT makes this call non-blocking on all systems. Only on Linux is the socket itself
+    // non-blocking.
     let flags = flags.bits() as _;
     match parts {
-        // A single slice is the common case, and has a shorter path in the kernel.
+        // Most sends have a single slice, for which the kernel has a shorter path.
         [part] => SockRef::from(socket).send_with_flags(part, flags),
         parts => SockRef::from(socket).send_vectored_with_flags(parts, flags),
     }
@@ -87,8 +88,8 @@ pub fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
 /// `WouldBlock` if no connection is waiting.
 pub fn accept_now(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (socket, peer) = listener.accept()?;
-    // sendfile(2) has no flag for a non-blocking call, so on Linux the socket itself is
-    // non-blocking. Elsewhere it must be made blocking, because it inherits the listener's mode.
+    // On Linux, make the socket non-blocking, because sendfile(2) has no flag for that. On other
+    // systems, make the socket blocking, because it inherits the listener's mode there.
     socket.set_nonblocking(cfg!(target_os = "linux"))?;
     Ok((socket, peer))
 }
@@ -109,21 +110,22 @@ pub fn wait_readable(socket: &TcpStream, patience: Duration) -> io::Result<bool>
     poll(socket, rustix::event::PollFlags::IN, patience)
 }
 
-/// Waits up to `patience` until both directions of the connection are closed. Returns whether they
-/// are.
+/// Waits up to `patience` until both directions of the connection are closed. Returns whether both
+/// are closed.
 ///
-/// The end of input alone does not count: a client that has sent everything may still be reading.
+/// The end of input alone does not count, because a client that has sent everything may still be
+/// reading.
 ///
 /// # Errors
 /// As poll(2).
 pub fn wait_hangup(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
-    // POLLHUP and POLLERR are reported without being requested.
+    // Request no events: poll(2) reports POLLHUP and POLLERR without being asked.
     poll(socket, rustix::event::PollFlags::empty(), patience)
 }
 
 /// Waits up to `patience` until one of `streams` is readable or, if `accepts` is true, one of
-/// `listeners` has a connection. Returns a flag for each socket, the listeners first. A closed
-/// connection or listener counts as readable.
+/// `listeners` has a connection. Returns a flag for each socket, with the listeners before the
+/// streams. A closed connection or listener counts as readable.
 ///
 /// # Errors
 /// As poll(2).
@@ -167,11 +169,12 @@ fn wait(fds: &mut [rustix::event::PollFd<'_>], patience: Duration) -> io::Result
 /// Wakes a thread that waits for connections on `listener`, and makes every later accept fail.
 #[cfg(target_os = "linux")]
 pub fn stop_accepting(listener: &TcpListener) {
-    // Only Linux can shut down a listening socket. An error means that it is not listening.
+    // shutdown(2) works on a listening socket on Linux only. An error means that the socket is not
+    // listening.
     let _ = SockRef::from(listener).shutdown(std::net::Shutdown::Both);
 }
 
-/// Wakes a thread that waits for connections on `listener`, by connecting to it.
+/// Wakes a thread that waits for connections on `listener`, by connecting to the listener.
 #[cfg(not(target_os = "linux"))]
 pub fn stop_accepting(listener: &TcpListener) {
     if let Ok(mut address) = listener.local_addr() {

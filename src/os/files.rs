@@ -10,11 +10,11 @@ pub fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// Opens a file without blocking.
+/// Opens a regular file without blocking.
 ///
 /// # Errors
-/// `InvalidInput` if it is not a regular file: opening a pipe without a writer would block forever.
-/// Otherwise same as [`OpenOptions::open`].
+/// `InvalidInput` if `path` is not a regular file: opening a pipe without a writer would block
+/// forever. Otherwise same as [`OpenOptions::open`].
 pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     {
         let flag = rustix::fs::OFlags::NONBLOCK.bits() as i32;
@@ -28,8 +28,8 @@ pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> 
     }
 }
 
-/// Whether `path` still leads to `file`: false after a rename, replacement or removal; true if that
-/// cannot be determined.
+/// Whether `path` still leads to `file`. False after the file was renamed, replaced or removed.
+/// True if that cannot be determined.
 pub fn leads_to(path: &Path, file: &File) -> bool {
     use std::os::unix::fs::MetadataExt;
 

@@ -11,8 +11,8 @@ use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::FDTarget;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-/// A process, not necessarily a child. It is held by a pidfd (pidfd_open(2)), so a signal never
-/// reaches another process with a reused PID.
+/// A process, not necessarily a child. The pidfd (pidfd_open(2)) ensures that a signal never
+/// reaches another process that reuses the PID.
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
@@ -20,8 +20,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process at the other end of `socket`, according to the kernel (SO_PEERCRED, unix(7)).
-    /// The PID that the process claims is not used.
+    /// The process at the other end of `socket`, as reported by the kernel (SO_PEERCRED, unix(7)).
+    /// The PID that the peer sent is ignored.
     ///
     /// # Errors
     /// `PermissionDenied` if the process belongs to another user; `ESRCH` if it has exited.
@@ -47,8 +47,8 @@ impl Process {
         Ok(rustix::process::pidfd_send_signal(&self.fd, signal)?)
     }
 
-    /// A descriptor that becomes readable when the process exits. Never `None` on Linux; on systems
-    /// without pidfds, always `None`.
+    /// A descriptor that becomes readable when the process exits. Always `Some` on Linux, and
+    /// always `None` on systems without pidfds.
     pub fn end(&self) -> Option<BorrowedFd<'_>> {
         Some(self.fd.as_fd())
     }
@@ -71,13 +71,14 @@ pub fn connect_locally(name: &OsStr) -> io::Result<UnixStream> {
     UnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)
 }
 
-/// Removes what [`listen_locally`] left behind, which is nothing on Linux.
+/// Removes what [`listen_locally`] left behind. Does nothing on Linux.
 pub fn forget_locally(_name: &OsStr) {}
 
-/// Names the calling thread for `ps -L` and `top -H`; [`super::thread_name`] truncates the name.
+/// Names the calling thread for `ps -L` and `top -H`. [`super::thread_name`] combines `prefix` and
+/// `name`, and truncates the result.
 pub fn set_thread_name(prefix: &str, name: &str) {
     if let Ok(name) = std::ffi::CString::new(super::thread_name(prefix, name)) {
-        // An error is ignored, because the name is not needed for correctness.
+        // Ignore errors, because nothing depends on the thread's name.
         let _ = rustix::thread::set_name(&name);
     }
 }
@@ -90,8 +91,8 @@ pub(crate) fn hangup_is_ignored() -> bool {
         .is_ok_and(|status| status.sigign & 1 != 0)
 }
 
-/// The process that listens on a TCP port, such as `python3 (pid 123)`. `None` if there is none, or
-/// if `/proc` does not show it, such as another user's process.
+/// Describes the process that listens on a TCP port, such as `python3 (pid 123)`. `None` if there
+/// is no such process, or if `/proc` does not show it because it belongs to another user.
 pub fn port_holder(port: u16) -> Option<String> {
     let listens =
         |entry: &TcpNetEntry| entry.state == TcpState::Listen && entry.local_address.port() == port;
@@ -115,7 +116,7 @@ pub fn port_holder(port: u16) -> Option<String> {
                 );
             holds.then_some(())?;
             let name = process.stat().ok()?.comm;
-            // A process can give itself any name.
+            // Clean the name, because a process can choose any name for itself.
             let name = crate::protocol::text::clean(&name);
             Some(format!("{name} (pid {})", process.pid()))
         })

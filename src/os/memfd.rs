@@ -5,14 +5,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Prefix of the names that we create in the temporary directory. Our PID and `-` follow.
+/// Prefix of the names of files that this process creates in the temporary directory. The PID and
+/// `-` follow the prefix.
 pub(crate) const PREFIX: &str = "chat-run-";
 
 /// A temporary file that is removed on drop.
 ///
-/// On Linux it is a memfd (memfd_create(2)): it has no name in any directory, and disappears with
-/// this process even after SIGKILL. If other processes could not open the memfd because there is no
-/// `/proc`, it is a file in the temporary directory.
+/// On Linux the file is a memfd (memfd_create(2)), which has no name in any directory and
+/// disappears with this process, even after SIGKILL. On other systems, and on Linux without `/proc`
+/// (through which other processes open a memfd), the file is in the temporary directory.
 #[derive(Debug)]
 pub struct Scratch {
     file: File,
@@ -21,7 +22,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Creates a file with these contents. If it needs a name, the name is random.
+    /// Creates a file with these contents. A file in the temporary directory gets a random name.
     ///
     /// # Errors
     /// No memory or file descriptor is left, or the temporary directory cannot be written.
@@ -43,7 +44,8 @@ impl Scratch {
 
         let file = File::from(memfd_create("chat-run", MemfdFlags::CLOEXEC).ok()?);
         let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-        // If `/proc` belongs to another PID namespace, our PID may be another process's there.
+        // Check that the path leads to the memfd: if `/proc` shows another PID namespace, this
+        // process's PID may belong to another process there.
         let (ours, theirs) = (file.metadata().ok()?, fs::metadata(&path).ok()?);
         let is_it = (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino());
         is_it.then(|| Self {
@@ -77,7 +79,7 @@ impl Scratch {
         &self.path
     }
 
-    /// The file itself.
+    /// The open file.
     pub fn file(&self) -> &File {
         &self.file
     }

@@ -26,7 +26,7 @@ const THREAD_NAME: usize = 15;
 /// Error context for a thread that cannot be started.
 pub const NO_THREAD: &str = "cannot start a thread: end other programs, or raise `ulimit -u`";
 
-/// Returns a thread name such as `c:ala`, truncated at a character boundary to the kernel's limit.
+/// Returns a thread name such as `c:ala`, truncated to the kernel's limit at a character boundary.
 pub fn thread_name(prefix: &str, name: &str) -> String {
     let mut all = format!("{prefix}{name}");
     all.truncate(all.floor_char_boundary(THREAD_NAME));
@@ -41,7 +41,7 @@ pub fn raise_descriptor_limit() -> Option<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     let soft = limit.current;
     limit.current = limit.maximum;
-    // If raising fails, the old limit stays.
+    // If the limit cannot be raised, report the old limit.
     match setrlimit(Resource::Nofile, limit) {
         Ok(()) => limit.current,
         Err(_) => soft,
@@ -53,17 +53,17 @@ pub fn raise_descriptor_limit() -> Option<u64> {
 /// Linux's fs/file.c), which takes 5 to 20 ms.
 pub fn reserve_descriptors(count: usize) {
     let last = i32::try_from(count).unwrap_or(i32::MAX) - 1;
-    // The table does not shrink when the descriptor is closed. If the descriptor limit is below
-    // `count`, this fails, and the table grows later.
+    // The table keeps its size after the new descriptor is closed. If the descriptor limit is below
+    // `count`, this call fails, and the table grows later.
     drop(rustix::io::fcntl_dupfd_cloexec(io::stderr(), last));
 }
 
-/// Maximum number of threads. Beyond it, std aborts the process because no memory mapping is left
-/// for a thread's alternate signal stack. A thread takes four mappings: two stacks and their guard
-/// pages (`vm.max_map_count`, proc_sys_vm(5)). `None` if there is no such limit.
+/// Maximum number of threads, or `None` if it is unknown. With more threads, std aborts the
+/// process, because no memory mapping is left for a thread's alternate signal stack. A thread takes
+/// four mappings: two stacks and their guard pages (`vm.max_map_count`, proc_sys_vm(5)).
 #[cfg(target_os = "linux")]
 pub fn max_threads() -> Option<usize> {
-    /// Number of mappings reserved for everything else.
+    /// Number of memory mappings reserved for everything other than threads.
     const OTHER_MAPPINGS: usize = 1024;
 
     let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
@@ -71,7 +71,7 @@ pub fn max_threads() -> Option<usize> {
     Some(maps.saturating_sub(OTHER_MAPPINGS) / 4)
 }
 
-/// Always `None`: no such limit is known here.
+/// Maximum number of threads. Always `None` here, because other systems have no known limit.
 #[cfg(not(target_os = "linux"))]
 pub fn max_threads() -> Option<usize> {
     None

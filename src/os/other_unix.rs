@@ -12,10 +12,10 @@ use rustix::process::{Pid, Signal};
 
 use crate::os::memfd::PREFIX;
 
-/// Does nothing: a running thread cannot be renamed here, and keeps its first name.
+/// Does nothing: on these systems, a running thread cannot be renamed.
 pub fn set_thread_name(_prefix: &str, _name: &str) {}
 
-/// Returns `None`: the process that listens on a port cannot be determined here.
+/// Always `None`: on these systems, the process that listens on a port cannot be determined.
 pub fn port_holder(_port: u16) -> Option<String> {
     None
 }
@@ -27,8 +27,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process at the other end of a socket, which claims to have the PID `said`. It belongs to
-    /// this user, because no other user can enter the socket's directory.
+    /// The process at the other end of a socket, with the PID `said` that the peer sent. The
+    /// process belongs to this user, because no other user can enter the socket's directory.
     ///
     /// # Errors
     /// `InvalidInput` if `said` is not a PID.
@@ -50,8 +50,8 @@ impl Process {
         Ok(rustix::process::kill_process(self.pid, signal)?)
     }
 
-    /// Always `None`, because this platform has no pidfds. The caller has to wait for end of file
-    /// on the process's socket instead.
+    /// Always `None`, because this platform has no pidfds. Instead, the caller has to wait for end
+    /// of file on the process's socket.
     pub fn end(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -68,8 +68,8 @@ pub fn listen_locally(name: &OsStr) -> io::Result<UnixListener> {
     UnixListener::bind(folder.join("socket")).inspect_err(|_| forget_locally(name))
 }
 
-/// Removes leftovers of processes that have exited from the temporary directory. Those of other
-/// users stay, because removing them fails.
+/// Removes files that exited processes of this user left in the temporary directory. Removing those
+/// of other users fails, so they stay.
 fn sweep() {
     for entry in fs::read_dir(std::env::temp_dir())
         .into_iter()
@@ -107,8 +107,8 @@ fn folder(name: &OsStr) -> PathBuf {
     std::env::temp_dir().join(name)
 }
 
-/// Always false: whether SIGHUP is ignored cannot be determined here without `unsafe`, so `nohup`
-/// has no effect.
+/// Whether SIGHUP is ignored. Always false here, because finding out would require `unsafe`. As a
+/// result, `nohup` has no effect.
 pub(crate) fn hangup_is_ignored() -> bool {
     false
 }

@@ -5,40 +5,42 @@ use std::sync::Arc;
 
 use super::hangup_is_ignored;
 
-/// Sets the signals of this process to a known state, whatever it inherited from its parent:
+/// Sets the signals of this process to a known state, independent of the state inherited from the
+/// parent:
 ///
 /// - All signals except SIGHUP are unblocked.
-/// - If SIGHUP was ignored at start (`nohup`), it is blocked, because the handler of `ctrlc` would
-///   end the process. Ignoring it again would take `unsafe`. A blocked SIGHUP stays blocked: a
-///   parent may have blocked it for the same reason.
+/// - If SIGHUP was ignored at start (`nohup`), it is blocked instead: otherwise the handler of
+///   `ctrlc` would end the process, and ignoring the signal again would require `unsafe`. If SIGHUP
+///   was blocked at start, it stays blocked, because a parent may have done the same for `nohup`.
 /// - SIGXFSZ is handled, so that a write beyond the file size limit (`ulimit -f`) fails instead of
 ///   ending the process.
 ///
-/// Call it first in `main`, because later threads inherit the signal mask of this one.
+/// Call this function first in `main`, because later threads inherit the signal mask of this one.
 pub fn settle_signals() {
     use nix::sys::signal::{SigSet, Signal};
 
     let (mut others, hangup) = (SigSet::all(), SigSet::from(Signal::SIGHUP));
     others.remove(Signal::SIGHUP);
-    // Neither call can fail for signals that exist. If one did, SIGHUP would end the process, as
-    // without `nohup`.
+    // Neither call can fail for a signal that exists. If a call failed, SIGHUP would end the
+    // process, as it does without `nohup`.
     let _ = others.thread_unblock();
     if hangup_is_ignored() {
         let _ = hangup.thread_block();
     }
-    // The flag is never read: only the handler matters, which makes the write fail with EFBIG
-    // (setrlimit(2), `RLIMIT_FSIZE`). Child processes would inherit an ignored or blocked signal,
-    // but not a handler.
+    // Register a flag that is never read, because only the existence of a handler matters: it makes
+    // the write fail with EFBIG (setrlimit(2), `RLIMIT_FSIZE`). Ignoring or blocking the signal
+    // would have the same effect, but child processes would inherit that.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
-/// Stops ignoring SIGCHLD. A process inherits an ignored SIGCHLD from its parent, and then cannot
-/// wait for its children (wait(2), `ECHILD`).
+/// Stops ignoring SIGCHLD. A process that inherits an ignored SIGCHLD from its parent cannot wait
+/// for its own children (wait(2), `ECHILD`).
 ///
 /// # Errors
 /// As sigaction(2).
 pub fn reset_sigchld() -> io::Result<()> {
-    // The flag is never read. Installing a handler needs no `unsafe`, unlike restoring the default.
+    // Register a flag that is never read, because installing a handler needs no `unsafe`, unlike
+    // restoring the default action.
     signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::default()).map(drop)
 }
 
@@ -46,7 +48,7 @@ pub fn reset_sigchld() -> io::Result<()> {
 pub fn allow_hangup() {
     use nix::sys::signal::{SigSet, Signal};
 
-    // Cannot fail for a signal that exists.
+    // This call cannot fail for a signal that exists.
     let _ = SigSet::from(Signal::SIGHUP).thread_unblock();
 }
 
@@ -55,7 +57,7 @@ pub fn allow_hangup() {
 pub(crate) fn fail_background_reads() {
     use nix::sys::signal::{SigSet, Signal};
 
-    // Cannot fail for a signal that exists.
+    // This call cannot fail for a signal that exists.
     let _ = SigSet::from(Signal::SIGTTIN).thread_block();
 }
 
@@ -64,6 +66,6 @@ pub(crate) fn fail_background_reads() {
 pub fn allow_terminal_output() {
     use nix::sys::signal::{SigSet, Signal};
 
-    // Cannot fail for a signal that exists.
+    // This call cannot fail for a signal that exists.
     let _ = SigSet::from(Signal::SIGTTOU).thread_block();
 }

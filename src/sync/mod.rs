@@ -1,8 +1,9 @@
 //! Everything that a thread can wait for: locks, condition variables, other threads, sockets and
 //! the clock.
 //!
-//! Normally these are std's and the kernel's. Under `--cfg shuttle` they are based on the crate
-//! shuttle, with which `tests/model` runs the server's threads in thousands of interleavings.
+//! Normally, this module provides those of std and the kernel. Under `--cfg shuttle`, it provides
+//! replacements based on the crate shuttle, with which `tests/model` runs the server's threads in
+//! thousands of interleavings.
 
 #[cfg(not(shuttle))]
 mod native;

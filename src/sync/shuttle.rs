@@ -1,7 +1,7 @@
 //! The crate shuttle's locks and threads, and a simulated clock that advances at random.
 //!
-//! Sockets are real. Waits for a socket and waits with a timeout poll and yield in a loop, because
-//! shuttle does not support sockets, and its own waits never time out.
+//! Shuttle does not support sockets, and its waits never time out. So the sockets are real, and
+//! waits for a socket and waits with a timeout are loops that poll and yield.
 
 use std::cell::Cell;
 use std::ops::{Add, AddAssign, Deref, DerefMut};
@@ -54,7 +54,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 #[derive(Debug, Default)]
 pub(crate) struct Condvar {
     inner: model::Condvar,
-    /// Number of notifications sent so far. A wait with a timeout returns when it changes.
+    /// Number of notifications sent so far. A wait with a timeout returns when this number changes.
     notified: AtomicU64,
 }
 
@@ -199,7 +199,7 @@ thread_local! {
     static CLOCK: Cell<(Duration, Duration)> = const { Cell::new((Duration::ZERO, Duration::MAX)) };
 }
 
-/// Resets the clock to zero at the start of a schedule. It stops at `end`.
+/// Resets the clock to zero at the start of a schedule. The clock stops when it reaches `end`.
 pub(crate) fn start_clock(end: Duration) {
     CLOCK.set((Duration::ZERO, end));
 }
@@ -209,7 +209,7 @@ fn advance(by: Duration) {
     CLOCK.set((now.saturating_add(by).min(end), end));
 }
 
-/// Decides at random whether a wait times out now. If so, advances the clock by `timeout`.
+/// Decides at random whether a wait times out now. If it does, advances the clock by `timeout`.
 fn runs_out(timeout: Duration) -> bool {
     if timeout == Duration::MAX || !(timeout.is_zero() || thread_rng().gen_ratio(1, 4)) {
         return false;
