@@ -51,7 +51,7 @@ impl std::fmt::Display for Replay {
     }
 }
 
-/// Parses a port. The error states the valid range, while std's only says `invalid digit`.
+/// Parses a port. The error states the valid range; std's error would only say `invalid digit`.
 fn port(text: &str) -> Result<u16, &'static str> {
     text.parse()
         .map_err(|_| "a port is a number from 0 to 65535")
@@ -155,8 +155,8 @@ impl RoomArgs {
     }
 }
 
-/// Returns the variable's name, or `None` if its value is empty: shell scripts often set a variable
-/// to an empty value to mean that it is unset.
+/// Returns the variable's name, or `None` if the variable is empty: shell scripts often set a
+/// variable to an empty value to mean that it is unset.
 fn unless_empty(variable: &'static str) -> Option<&'static str> {
     let empty = env::var_os(variable).is_some_and(|value| value.is_empty());
     (!empty).then_some(variable)
@@ -336,8 +336,8 @@ pub struct RunArgs {
 impl RunArgs {
     /// The emulator from the option or from `CHAT_TERMINAL`.
     ///
-    /// The variable is read here and not by clap, which would name the option in its error, and
-    /// reject a wrong value even if no emulator is needed.
+    /// clap does not read the variable: it would name the option in its error, and reject a wrong
+    /// value even if no emulator is needed.
     ///
     /// # Errors
     /// The variable's value isn't a known emulator; the message lists all known ones.

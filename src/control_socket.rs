@@ -1,5 +1,4 @@
-//! Control socket between the launcher and its clients. When the connection closes, the client
-//! exits.
+//! Control socket between the launcher and its clients. A client exits when its connection closes.
 //!
 //! The launcher listens on a local socket, and passes the socket's name to each client that it
 //! starts. The client connects and sends `WINDOW PID\n`: the ID of its window and its process ID.
@@ -26,17 +25,18 @@ use rustix::process::Signal;
 
 use crate::os::{self, Process};
 
-/// Environment variable that passes the name of the control socket to a client. Because some
-/// terminal emulators do not pass on the environment, the option `--control-socket` passes it too.
+/// Environment variable that passes the name of the control socket to a client. The option
+/// `--control-socket` passes the name too, because some terminal emulators do not pass on the
+/// environment.
 pub const NAME_VARIABLE: &str = "CHAT_CONTROL_SOCKET";
 
 /// Maximum length of the hello, a client's first line, in bytes: two numbers, a space and LF.
 const MAX_HELLO: usize = 24;
 
-/// Pause after a failed accept.
+/// Pause after a failed accept, so that the thread does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A client's connection to the launcher. Dropping it closes the connection without calling
+/// A client's connection to the launcher. Dropping this closes the connection without a call of
 /// `on_close`.
 #[derive(Debug)]
 pub struct ControlConnection {
@@ -66,8 +66,8 @@ impl ControlConnection {
             thread::Builder::new()
                 .name("control".into())
                 .spawn(move || {
-                    // Returns when the launcher sends `quit` or exits. The client exits in both
-                    // cases.
+                    // This read returns when the launcher sends `quit` and when it exits. The
+                    // client exits in both cases, so the result does not matter.
                     let _ = socket.read_exact(&mut [0]);
                     if !is_dropped.load(Ordering::SeqCst) {
                         on_close();
@@ -88,8 +88,8 @@ impl ControlConnection {
 impl Drop for ControlConnection {
     fn drop(&mut self) {
         self.is_dropped.store(true, Ordering::SeqCst);
-        // Wakes the reader. If the launcher has closed the socket, this fails, but then the reader
-        // is awake already.
+        // Wake the reader. If the launcher has closed the socket, this call fails, but then the
+        // reader is awake already.
         let _ = self.socket.shutdown(Shutdown::Both);
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
@@ -108,12 +108,12 @@ fn split_name(name: &OsStr) -> Option<(&str, usize)> {
 pub enum ControlEvent {
     /// The client of a window has started.
     Hello {
-        /// The window's ID, as in [`ControlListener::name_for`].
+        /// The window's ID, as passed to [`ControlListener::name_for`].
         window: usize,
         /// The launcher's handle to the client.
         client: ClientHandle,
     },
-    /// A client that had sent its hello has exited.
+    /// A client has exited after it sent its hello.
     Exited {
         /// The window's ID.
         window: usize,
@@ -132,8 +132,8 @@ pub struct ClientHandle {
 impl ClientHandle {
     /// Asks the client to exit.
     pub fn quit(&self) {
-        // An error means that the client has closed its socket. The thread `control` notices when
-        // the client exits.
+        // Ignore errors, which mean that the client has closed its socket. The thread `control`
+        // notices when the client exits.
         let _ = (&self.socket).write_all(b"quit\n");
     }
 
@@ -158,11 +158,11 @@ pub struct ControlListener {
 }
 
 impl ControlListener {
-    /// Listens under a new random name. `on_event` is called in the thread `control`, and should
-    /// return quickly.
+    /// Starts listening under a new random name. `on_event` is called in the thread `control`, and
+    /// should return quickly.
     ///
     /// # Errors
-    /// A random number, a socket or a thread is not available.
+    /// No random number, socket or thread is available.
     pub fn start(on_event: impl Fn(ControlEvent) + Send + 'static) -> io::Result<Self> {
         let random = getrandom::u64().map_err(io::Error::other)?;
         let name = format!("chat-run-{}-{random:016x}", std::process::id());
@@ -179,7 +179,8 @@ impl ControlListener {
         })
     }
 
-    /// The name to pass to the client of this window.
+    /// The name to pass to the client of this window, made of the socket's name and the window's
+    /// ID.
     pub fn name_for(&self, window: usize) -> OsString {
         format!("{},{window}", self.name).into()
     }
@@ -214,8 +215,8 @@ impl Peer {
         })
     }
 
-    /// The descriptor to poll: the process's if the system has such descriptors, otherwise the
-    /// socket's.
+    /// The descriptor to poll: the pidfd of the client's process once the process is known, if the
+    /// system has pidfds; otherwise the socket.
     fn poll_fd(&self) -> PollFd<'_> {
         let process_end = self.client.as_ref().and_then(|(_, process)| process.end());
         PollFd::from_borrowed_fd(
@@ -224,7 +225,8 @@ impl Peer {
         )
     }
 
-    /// Reads the part of the hello that has arrived. Returns the event once the hello is complete.
+    /// Reads the part of the hello that has arrived. Returns the event `Hello` once the hello is
+    /// complete.
     fn read_hello(&mut self) -> io::Result<Option<ControlEvent>> {
         let mut bytes = [0; MAX_HELLO];
         let count = match self.socket.read(&mut bytes) {
@@ -248,8 +250,8 @@ impl Peer {
         Ok(Some(ControlEvent::Hello { window, client }))
     }
 
-    /// Whether the client has exited. Called when [`Peer::poll_fd`] has become readable. If the
-    /// process cannot be polled, the end of its socket counts as its exit.
+    /// Whether the client has exited. Called when [`Peer::poll_fd`] has become readable. On a
+    /// system without pidfds, the end of the client's socket counts as its exit.
     fn has_exited(&mut self, process: &Process) -> bool {
         process.end().is_some()
             || match self.socket.read(&mut [0; MAX_HELLO]) {
@@ -272,7 +274,7 @@ fn parse_hello(line: &[u8]) -> Option<(usize, i32)> {
     Some((window.parse().ok()?, pid.parse().ok()?))
 }
 
-/// Handles connections, hellos and exits until the other end of `stopped` is closed.
+/// Handles connections, hellos and exits. Returns when the other end of `stopped` is closed.
 fn serve(listener: &UnixListener, stopped: &UnixStream, on_event: impl Fn(ControlEvent)) {
     let mut peers: Vec<Peer> = Vec::new();
     loop {
@@ -285,8 +287,8 @@ fn serve(listener: &UnixListener, stopped: &UnixStream, on_event: impl Fn(Contro
             match rustix::event::poll(&mut fds, None) {
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => continue,
-                // The kernel has too little memory to poll all descriptors. Trying again would
-                // not help.
+                // The kernel has too little memory to poll all descriptors. Give up, because trying
+                // again would not help.
                 Err(_) => return,
             }
             fds.iter()
@@ -306,14 +308,15 @@ fn serve(listener: &UnixListener, stopped: &UnixStream, on_event: impl Fn(Contro
                 Ok((socket, _)) => peers.extend(Peer::new(socket)),
                 Err(error) if is_temporary(&error) => {}
                 // No file descriptor is left. The connection stays in the backlog and the listener
-                // stays readable, so this thread would spin if it did not sleep.
+                // stays readable, so the loop would spin without a pause.
                 Err(_) => thread::sleep(ACCEPT_PAUSE),
             }
         }
     }
 }
 
-/// Handles a peer's input or exit. Returns false if the peer is no longer needed.
+/// Handles a peer's input or exit. Returns false if the peer is no longer needed and must be
+/// dropped.
 fn handle_readable(peer: &mut Peer, on_event: &impl Fn(ControlEvent)) -> bool {
     if let Some((window, process)) = peer.client.clone() {
         let has_exited = peer.has_exited(&process);
@@ -330,7 +333,7 @@ fn handle_readable(peer: &mut Peer, on_event: &impl Fn(ControlEvent)) -> bool {
             event.into_iter().for_each(on_event);
             true
         }
-        // The peer belongs to another user, has exited already, or is not a client.
+        // Drop the peer: it belongs to another user, has exited already, or is not a client.
         Err(_) => false,
     }
 }
@@ -409,7 +412,8 @@ mod tests {
         let connection = ControlConnection::open(&listener.name_for(1), || {}).unwrap();
         let (_, client) = hello(&events);
         drop(connection);
-        // The exit of the first client would have been reported before the second hello.
+        // Wait for a second hello: if the first client had exited, that would be reported before
+        // it.
         let _second = ControlConnection::open(&listener.name_for(2), || {}).unwrap();
         assert_eq!(hello(&events).0, 2);
         client.signal(Signal::CONT);
@@ -435,7 +439,8 @@ mod tests {
         let _connection = ControlConnection::open(&name, || {}).unwrap();
         assert_eq!(hello(&events).0, 1);
         rude.set_read_timeout(Some(DEADLINE)).unwrap();
-        // The socket was closed with unread bytes: a reset or end of file.
+        // The launcher has closed the socket with unread bytes, so a read returns a reset or end of
+        // file.
         assert!(matches!(rude.read(&mut [0]), Ok(0) | Err(_)));
         silent.write_all(b"7 1\n").unwrap();
         assert_eq!(hello(&events).0, 7);
