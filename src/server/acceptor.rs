@@ -1,12 +1,13 @@
 //! The thread `accept`: accepts connections, handles their logins, and starts a reader thread for
 //! each member.
 //!
-//! One thread polls all pending logins. Handling a name takes a few microseconds; starting a thread
-//! for it would take ten times as long, and hold memory for as long as the client stays silent.
+//! One thread polls all pending logins. Handling a name takes a few microseconds. Starting a thread
+//! for a login would take ten times as long, and the thread would take memory as long as the client
+//! stays silent.
 //!
-//! Reader threads are started later, so that a whole class that joins at once does not wait for
-//! them. A member is in the room right after its login. Its thread starts when its first input
-//! arrives, or when no other client has joined for a moment.
+//! A member is in the room right after its login, but its reader thread starts later, so that a
+//! whole class that joins at once does not wait for threads to start. The reader thread starts when
+//! the member's first input arrives, or when no other client has joined for a moment.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -26,38 +27,38 @@ use crate::server::session::Session;
 use crate::sync::Instant;
 use crate::sync::thread::{self, Builder, Scope};
 
-/// Stack size of a reader thread, in bytes. Unoptimized builds need most of it; in others, the
-/// untouched pages take no memory.
+/// Stack size of a reader thread, in bytes. Unoptimized builds need most of the stack. In other
+/// builds, the unused part takes no memory.
 const STACK: usize = 256 * 1024;
 
-/// Maximum number of pending logins; lower if descriptors are scarce. They do not count as members,
-/// so that even a client that finds the room full gets an answer.
+/// Limit on pending logins; lower if descriptors are scarce. Pending logins do not count as
+/// members, so even a client that finds the room full gets an answer.
 pub(crate) const MAX_PENDING_LOGINS: usize = 512;
 
-/// Maximum number of connections that linger without a reader thread, such as rejected logins.
-/// Beyond it, the oldest is closed.
+/// Limit on the connections that linger without a reader thread, such as rejected logins. Beyond
+/// the limit, the oldest connection is closed.
 const MAX_LINGERING: usize = 256;
 
-/// Bytes per read from a pending login.
+/// Buffer size for one read from a pending login, in bytes.
 const READ: usize = 512;
 
-/// Maximum number of connections accepted from each listener, and of threads started, per
-/// iteration.
+/// Limit on the connections accepted from each listener, and on the threads started, in one
+/// iteration of the loop.
 const MAX_PER_ITERATION: usize = 64;
 
-/// Time without another join after which the deferred reader threads start.
+/// How long no other client must have joined before the deferred reader threads start.
 const THREAD_DELAY: Duration = Duration::from_millis(50);
 
-/// Maximum time that a reader thread is deferred while others join.
+/// Limit on the time for which a reader thread is deferred while other clients join.
 const MAX_THREAD_DELAY: Duration = Duration::from_millis(250);
 
-/// Coalescing window: connections that arrive within it are handled in one iteration and welcomed
-/// in one batch. Otherwise each client of a class would wake this thread, the delivery thread and
-/// the log.
+/// Coalescing window: connections that arrive within this time are handled in one iteration and
+/// welcomed in one batch. Otherwise each client of a class would wake this thread, the delivery
+/// thread and the log.
 const COALESCE: Duration = Duration::from_micros(200);
 
-/// Maximum number of members without a thread that are polled for input. Polling a whole class
-/// would take longer than its logins.
+/// Limit on the members without a thread that are polled for input. Polling a whole class would
+/// take longer than handling its logins.
 const MAX_POLLED: usize = 32;
 
 /// First backoff after a failed accept, for example when no descriptor is free. Without a backoff,
@@ -70,12 +71,12 @@ const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// Minimum time between two reports of failed accepts.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Stop flag of the thread `accept`.
+/// Flag that tells the thread `accept` to stop.
 #[derive(Default)]
 pub(crate) struct Stop(AtomicBool);
 
 impl Stop {
-    /// Makes [`Acceptor::run`] return, and wakes it by shutting down its `listeners`.
+    /// Makes [`Acceptor::run`] return. Shuts down its `listeners`, which wakes the thread.
     pub(crate) fn stop(&self, listeners: &[TcpListener]) {
         self.0.store(true, Ordering::SeqCst);
         for listener in listeners {
@@ -97,9 +98,10 @@ pub(crate) struct Acceptor<'scope, 'env> {
     max_logins: usize,
     /// Pending logins, in order of arrival.
     logins: Vec<PendingLogin<'env>>,
-    /// Connections that were sent their last line, each with the peer's deadline for reading it.
+    /// Connections whose last line was sent, each with the deadline for the peer to close the
+    /// connection.
     lingering: VecDeque<(Instant, Arc<TcpStream>)>,
-    /// Members without a thread, in order of joining, each with the time at which it joined.
+    /// Members without a thread, in order of joining, each with the time of joining.
     threadless: VecDeque<(Instant, Session<'env>)>,
     backoff: Duration,
     paused_until: Option<Instant>,
@@ -150,7 +152,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             self.linger(Arc::clone(login.socket()));
         }
         while !self.lingering.is_empty() {
-            // Without the listeners: a listener that is shut down would end every wait at once.
+            // Leave out the listeners: they are shut down, so waiting for them would return at
+            // once.
             self.poll(&[]);
         }
     }
@@ -189,7 +192,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             self.patience(now),
         );
         let ready = ready.unwrap_or_else(|_| {
-            // If poll(2) itself fails, pause, then try every socket.
+            // poll(2) itself failed: pause, then treat every socket as ready.
             thread::sleep(MIN_BACKOFF);
             Vec::new()
         });
@@ -201,7 +204,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         self.lingering
             .retain(|(until, socket)| !(is_ready() && is_closed(socket)) && *until > now);
         if self.lingering.len() < count {
-            // `Linger` may be waiting for one of these connections.
+            // Wake `Linger`, which may be waiting for one of the dropped connections.
             self.shared.linger.closed();
         }
         let speaks: Vec<bool> = (0..polled).map(|_| is_ready()).collect();
@@ -213,7 +216,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             }
         }
         for at in (0..polled).rev().filter(|at| speaks[*at]) {
-            // The logins above may have appended members behind these positions.
+            // The logins above may have added members, but only at the end, so `at` is still the
+            // right index.
             if let Some((_, session)) = self.threadless.remove(at) {
                 self.start(session);
             }
@@ -229,7 +233,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
                     Ok((socket, peer)) => self.admit(PendingLogin::new(self.shared, socket, peer)),
                     Err(error) => match error.kind() {
                         ErrorKind::WouldBlock => break,
-                        // The peer has closed the connection already.
+                        // The peer has already closed the connection, or a signal interrupted the
+                        // call: try the next one.
                         ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}
                         _ => {
                             self.back_off(&error);
@@ -248,11 +253,11 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             oldest.evict();
             self.linger(Arc::clone(oldest.socket()));
         }
-        // Most clients have sent their name already.
+        // Do not wait for input: most clients have already sent their name.
         self.step(login);
     }
 
-    /// Pauses accepting after a failed accept.
+    /// Stops accepting for a while after a failed accept.
     fn back_off(&mut self, error: &io::Error) {
         if self.stop.is_stopped() {
             return;
@@ -277,7 +282,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     /// Handles the input of a pending login.
     fn step(&mut self, mut login: PendingLogin<'env>) {
         let mut input = [0; READ];
-        // A panic ends this client, not the server.
+        // Catch a panic, so that it ends this client and not the server.
         let step = catch_unwind(AssertUnwindSafe(|| login.step(&mut input)));
         match step {
             Ok(LoginStep::Pending) => self.logins.push(login),
@@ -297,9 +302,10 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    /// Lets a connection linger after its last line. If too many linger, closes the oldest.
+    /// Lets a connection linger after its last line. Beyond the limit, closes the connection that
+    /// has lingered longest.
     fn linger(&mut self, socket: Arc<TcpStream>) {
-        // No more connections are accepted during shutdown, so the limit does not matter.
+        // Ignore the limit during shutdown, when no more connections are accepted.
         let max = MAX_LINGERING.min(self.max_logins);
         if self.lingering.len() >= max && !self.stop.is_stopped() {
             self.lingering.pop_front();
@@ -308,8 +314,9 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         self.lingering.push_back((Instant::now() + LINGER, socket));
     }
 
-    /// Starts threads until the number of members without one is within bounds. The number of seats
-    /// is no bound, because a client that resumes again and again takes no additional seat.
+    /// Starts threads until no more members without a thread are left than there can be reader
+    /// threads. The number of seats does not limit these members, because a client that resumes
+    /// again and again takes only one seat.
     fn start_surplus(&mut self) {
         while self.threadless.len() > self.shared.thread_budget.max_readers()
             && let Some((_, session)) = self.threadless.pop_front()
@@ -318,7 +325,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    /// Starts the deferred threads whose time has come.
+    /// Starts the deferred threads that are due.
     fn start_due(&mut self) {
         let now = Instant::now();
         for _ in 0..MAX_PER_ITERATION {
@@ -332,15 +339,16 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     }
 
     /// Starts a member's reader thread. Blocks while the thread budget is exhausted. If the thread
-    /// cannot be started, the member gets an error and is removed.
+    /// cannot be started, sends an error to the member and removes it.
     fn start(&mut self, session: Session<'env>) {
         let shared = self.shared;
         let member = session.member();
         let (connection, name) = (member.connection, member.name.clone());
         let socket = Arc::clone(&member.socket);
-        // Lingering connections give up their threads when another member needs one.
+        // While this call waits, close lingering connections, whose threads then end and return
+        // their permits.
         let Some(permit) = shared.thread_budget.reader(|| shared.linger.close_oldest()) else {
-            // The room is closed.
+            // The thread budget is closed because the server is shutting down.
             return self.linger(socket);
         };
         let builder = Builder::new().name(os::thread_name("c:", name.as_str()));

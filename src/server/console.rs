@@ -17,19 +17,19 @@ use crate::tty::console::Console;
 use crate::tty::input::Keyboard;
 use crate::tty::raw_mode;
 
-/// The result of a command.
+/// The result of an operator's command.
 pub(crate) enum Outcome {
     Nothing,
     Answer(Answer),
     Quit,
 }
 
-/// Starts the thread `console`, which reads the operator's lines. On a capable terminal, there is a
-/// line editor below the log. With `supervised`, lines come from the launcher, and the end of input
-/// stops the server.
+/// Starts the thread `console`, which reads the operator's lines. On a capable terminal, the
+/// operator types in a line editor below the log. If `supervised`, the lines come from the
+/// launcher, and the end of input stops the server.
 ///
-/// The thread is never joined, since a read from a terminal can't be interrupted. All it owns is
-/// senders.
+/// The thread is never joined, because a read from a terminal can't be interrupted. It owns only
+/// senders, so it needs no cleanup.
 ///
 /// # Errors
 /// A thread or socket can't be created.
@@ -38,19 +38,19 @@ pub(crate) fn start(supervised: bool, events: Sender<ServerEvent>, log: &Log) ->
     let is_operator = input.is_terminal() && tty::is_foreground(&input) == Some(true);
     let thread = thread::Builder::new().name("console".into());
     if is_operator && !supervised && tty::is_capable() {
-        // A panic in a client's thread only ends that client, so the server continues. The next log
-        // line makes the terminal raw again.
+        // Restore the terminal on any panic. If the panic ends only a client's thread, the server
+        // continues, and the next log line makes the terminal raw again.
         raw_mode::restore_on_panic(|| {});
         let (keyboard, poster) = (Keyboard::open()?, log.poster());
         let (redrawn, suspending) = (poster.clone(), events.clone());
         let console = Console::new(
             move || redrawn.redraw(),
-            // The receiver is gone if the server is already stopping.
+            // Ignore errors: the receiver is gone if the server is already stopping.
             move |console| drop(suspending.send(ServerEvent::Suspend(console))),
         );
         let keys = Arc::clone(&console);
         thread.spawn(move || read_keys(&keys, keyboard, &events, &poster))?;
-        // This makes the terminal raw, so it comes last, when nothing can fail any more.
+        // Attach the console last, when nothing else can fail, because it makes the terminal raw.
         log.attach(console);
         return Ok(());
     }
@@ -59,16 +59,16 @@ pub(crate) fn start(supervised: bool, events: Sender<ServerEvent>, log: &Log) ->
     }
     let read = move || {
         for line in input.lock().split(b'\n') {
-            // A read fails when the terminal is gone.
+            // The read fails if the terminal is gone.
             let Ok(line) = line else { break };
-            // The terminal may use another encoding than UTF-8.
+            // Replace invalid UTF-8, because the terminal may use another encoding.
             let line = String::from_utf8_lossy(&line).into_owned();
             if events.send(ServerEvent::Line(line)).is_err() {
                 return;
             }
         }
         if supervised {
-            // The receiver is gone if the server is already stopping.
+            // Ignore errors: the receiver is gone if the server is already stopping.
             let _ = events.send(ServerEvent::Stop);
         }
     };
@@ -81,7 +81,7 @@ fn read_keys(console: &Console, keyboard: Keyboard, events: &Sender<ServerEvent>
     console.read_keys(keyboard, commands::of_operator, names, |line| match line {
         Ok(line) => {
             log.post(Entry::Typed(line.clone()));
-            // The receiver is gone if the server is already stopping.
+            // Ignore errors: the receiver is gone if the server is already stopping.
             let _ = events.send(ServerEvent::Line(line));
         }
         Err(refusal) => log.post(Entry::Error(refusal.to_string())),

@@ -1,10 +1,11 @@
 //! Lingering close: closes connections in a way that lets the peer read the last line.
 //!
 //! If a socket is closed while it holds unread input, the kernel sends RST, which discards what the
-//! peer has not read yet, such as the reason why it was disconnected (RFC 1122, 4.2.2.13). So
-//! only writing is shut down at first, and the client's reader thread (before login, the thread
-//! `accept`) keeps reading and discards the input. If the peer does not close the connection within
-//! [`LINGER`], reading is shut down too. nginx calls this a lingering close.
+//! peer has not read yet, such as the reason why it was disconnected (RFC 1122, 4.2.2.13). So the
+//! server shuts down only the sending side at first. The client's reader thread (or, before login,
+//! the thread `accept`) keeps reading and discards the input. If the peer does not close the
+//! connection within [`LINGER`], the receiving side is shut down too. The term "lingering close" is
+//! from nginx.
 
 use std::collections::VecDeque;
 use std::net::{Shutdown, TcpStream};
@@ -16,16 +17,17 @@ use crate::sync::{Condvar, Instant, Mutex};
 /// Time limit for a peer to read its last line and close the connection.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// Shuts the socket down, which wakes a reader thread that is blocked in a read.
+/// Shuts the socket down. This wakes a reader thread that is blocked in a read.
 fn shut_down(socket: &TcpStream) {
-    // An error means that the peer has closed the connection.
+    // Ignore errors, which mean that the peer has closed the connection.
     let _ = socket.shutdown(Shutdown::Both);
 }
 
 /// The connections that linger.
 #[derive(Default)]
 pub(crate) struct Linger {
-    /// Guards the queue, which is in order of deadline. No other lock is taken while it is held.
+    /// The queue of connections, in order of deadline. No other lock is taken while this one is
+    /// held.
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -37,8 +39,7 @@ struct State {
 }
 
 impl Linger {
-    /// Starts the linger time of `socket`, whose last line has been sent. Called by the threads
-    /// that send.
+    /// Adds a connection whose last line has been sent. Called by the threads that send.
     pub(crate) fn add(&self, socket: Arc<TcpStream>) {
         let mut state = self.state.lock();
         let lingering = Arc::downgrade(&socket);
@@ -61,10 +62,11 @@ impl Linger {
         }
     }
 
-    /// Called by a reader thread after it has dropped its socket, so that [`Linger::run`] does not
-    /// wait for that socket's deadline.
+    /// Tells [`Linger::run`] that a reader thread has dropped its socket, so that it does not wait
+    /// for that socket's deadline. Called by reader threads.
     pub(crate) fn closed(&self) {
-        // Lock, so that the notification cannot fall between `run`'s check and its wait.
+        // Notify under the lock, so that the notification cannot arrive between the check and the
+        // wait in `run`.
         let _state = self.state.lock();
         self.changed.notify_one();
     }

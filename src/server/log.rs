@@ -1,8 +1,8 @@
-//! The operator's log on stdout, which has its own thread.
+//! The operator's log on stdout, written by a thread of its own.
 //!
 //! Stdout can block like a slow client: the terminal's output may be stopped, or no one may be
-//! reading the pipe. So only the log's thread waits for it. If too many lines are waiting, further
-//! lines are dropped, and their number is shown once stdout accepts output again.
+//! reading the pipe. Only the log's thread waits for stdout. If too many lines are queued, further
+//! lines are dropped. Their number is shown once stdout accepts output again.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -26,10 +26,10 @@ use crate::tty::console::{Console, LogOutput, PROMPT};
 use crate::tty::name_colors::NameColors;
 use crate::tty::style;
 
-/// Maximum number of lines waiting for the terminal.
+/// Limit on the queued lines.
 const MAX_WAITING: usize = 4096;
 
-/// How long to wait for the last lines to be shown before the program exits.
+/// How long the program waits, before it exits, for the last lines to be shown.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// A line of the log.
@@ -40,11 +40,12 @@ pub(crate) enum Entry {
     Connected(SocketAddr),
     /// A client resumed the session of the member with this name.
     Returned(SocketAddr, Text),
-    /// A client that never logged in disconnected. Includes the last error sent to it, if any.
+    /// A client disconnected before it logged in. Contains the last error sent to the client, if
+    /// any.
     Disconnected(SocketAddr, Option<Text>),
-    /// A message to the operator, without a time.
+    /// A message to the operator that is shown without a time.
     Plain(String),
-    /// A line typed on the console.
+    /// The echo of a line typed on the console.
     Typed(String),
     /// An answer to the operator's command.
     Answer(Answer),
@@ -52,7 +53,7 @@ pub(crate) enum Entry {
     Error(String),
 }
 
-/// The log. No call waits for the terminal.
+/// The log. None of its methods waits for the terminal, except [`Log::finish`].
 pub(crate) struct Log {
     poster: Poster,
     thread: JoinHandle<()>,
@@ -64,29 +65,30 @@ pub(crate) struct Poster(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    /// No other lock is taken while this one is held.
+    /// The queue and its flags. No other lock is taken while this one is held.
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// The queued entries, each with the color of the name in it, if it has one.
+    /// The queued entries, each with its time and the color of the name in the entry, if there is a
+    /// name.
     waiting: Vec<(Timestamp, Entry, Option<Color>)>,
-    /// Lines dropped because too many were waiting.
+    /// Number of lines dropped because the queue was full.
     lost: u64,
-    /// The members in the room after the last record posted.
+    /// The members in the room after the last event posted.
     members: BTreeMap<MemberId, Text>,
-    /// The members' colors. Updated when a record is posted rather than printed, since a full queue
-    /// drops records.
+    /// The members' colors. Updated when an event is posted and not when it is printed, because
+    /// events are dropped when the queue is full.
     colors: NameColors,
-    /// The console to show, until the log's thread takes it.
+    /// A console to show below the log, until the log's thread takes it.
     console: Option<Arc<Console>>,
-    /// The console has to be drawn again.
+    /// Whether the console has to be drawn again.
     is_console_stale: bool,
-    /// The log's thread must show what is queued, and then exit.
+    /// Whether the log's thread must show all queued entries and exit.
     closing: bool,
-    /// The log's thread has shown everything.
+    /// Whether the log's thread has shown everything.
     over: bool,
 }
 
@@ -117,7 +119,7 @@ impl State {
 }
 
 impl Log {
-    /// Starts the log's thread, which prints to stdout. With `to_launcher`, the thread also prints
+    /// Starts the log's thread, which prints to stdout. If `to_launcher`, the thread also prints
     /// the number of members whenever it changes, as [`ServerLine::Online`].
     pub(crate) fn start(colored: bool, to_launcher: bool) -> Result<Self> {
         let poster = Poster(Arc::default());
@@ -135,7 +137,7 @@ impl Log {
         Ok(Self { poster, thread })
     }
 
-    /// A log that only collects its entries.
+    /// Creates a log that only collects its entries, for the model tests.
     #[cfg(shuttle)]
     pub(crate) fn silent() -> Self {
         Self {
@@ -150,7 +152,7 @@ impl Log {
         waiting.into_iter().map(|(_, entry, _)| entry).collect()
     }
 
-    /// A handle for a thread that may outlive this log.
+    /// A handle for threads that may outlive this log.
     pub(crate) fn poster(&self) -> Poster {
         self.poster.clone()
     }
@@ -161,20 +163,21 @@ impl Log {
         self.poster.redraw();
     }
 
-    /// Shows `entry`. If the queue is full, drops and counts it.
+    /// Queues `entry` and wakes the log's thread to show it. If the queue is full, drops and counts
+    /// the entry.
     pub(crate) fn post(&self, entry: Entry) {
         self.poster.post(entry);
     }
 
-    /// Queues `entry`, to be shown with the next posted entry or by [`Log::show_queued`]. If the
-    /// queue is full, drops and counts it.
+    /// Queues `entry` without waking the log's thread: the entry is shown with the next posted
+    /// entry or by [`Log::show_queued`]. If the queue is full, drops and counts the entry.
     pub(crate) fn note(&self, entry: Entry) {
         self.poster.note(entry);
     }
 
-    /// Moves all `records` to the queue, to be shown with the next posted entry or by
-    /// [`Log::show_queued`]. Doesn't wake the log's thread, which would compete with the caller. If
-    /// the queue is full, drops and counts records.
+    /// Moves all `records` to the queue without waking the log's thread, which would compete with
+    /// the caller for the processor. They are shown with the next posted entry or by
+    /// [`Log::show_queued`]. If the queue is full, drops and counts records.
     pub(crate) fn queue(&self, records: &mut Vec<Arc<Record>>) {
         if records.is_empty() {
             return;
@@ -186,13 +189,13 @@ impl Log {
         }
     }
 
-    /// Shows the queued entries.
+    /// Wakes the log's thread to show the queued entries.
     pub(crate) fn show_queued(&self) {
         self.poster.0.changed.notify_all();
     }
 
-    /// Shows the queued entries and removes the console. Returns after a time limit if the terminal
-    /// accepts no output; the log's thread then runs until the program exits.
+    /// Shows the queued entries and removes the console. If the terminal accepts no output, returns
+    /// after a time limit, and the log's thread runs until the program exits.
     pub(crate) fn finish(self) {
         let shared = &self.poster.0;
         let mut state = shared.state.lock();
@@ -202,7 +205,7 @@ impl Log {
             .changed
             .wait_timeout_while(state, LAST_LINES, |state| !state.over);
         if state.over {
-            // The thread is exiting, so this doesn't block.
+            // The join doesn't block, because the thread is about to exit.
             let _ = self.thread.join();
         }
     }
@@ -217,13 +220,13 @@ impl Poster {
 
     fn note(&self, entry: Entry) {
         let mut state = self.0.state.lock();
-        // Read the time under the lock, so that times in the log are in order. The time of a record
-        // itself could be earlier than that of an entry already in the queue.
+        // Read the clock under the lock, so that times in the log never go back. An event's own
+        // time could be earlier than that of an entry that is already queued.
         let now = Timestamp::now();
         state.push(now, entry);
     }
 
-    /// Draws the console again.
+    /// Makes the log's thread draw the console again.
     pub(crate) fn redraw(&self) {
         self.0.state.lock().is_console_stale = true;
         self.0.changed.notify_all();
@@ -237,7 +240,7 @@ impl Poster {
     }
 }
 
-/// Prints entries until the log is finished, each formatted in `line`.
+/// Prints entries until the log is finished. `line` is the buffer in which each entry is formatted.
 fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
     let mut clock = Clock::new();
     let mut output = LogOutput::new();
@@ -259,7 +262,7 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
         let console = state.console.take();
         state.is_console_stale = false;
         drop(state);
-        // The room continues without the terminal, so ignore errors from here on.
+        // Ignore errors from here on: the room continues without the terminal.
         if is_over {
             let _ = output.detach();
             shared.state.lock().over = true;
@@ -293,8 +296,8 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
     }
 }
 
-/// Formats the local time of day. Caches the result for the current second, since computing it
-/// takes longer than writing a line.
+/// Formats the local time of day. Caches the text for the current second, because formatting the
+/// time takes longer than writing a line.
 struct Clock {
     zone: TimeZone,
     second: i64,
@@ -327,7 +330,7 @@ fn write_entry(
     entry: &Entry,
     name: Option<Color>,
 ) -> io::Result<()> {
-    // Text for the operator has no time, nor does the help, which has several lines.
+    // Messages to the operator and the help are shown without a time: the help has several lines.
     let has_time = !matches!(
         entry,
         Entry::Plain(_) | Entry::Typed(_) | Entry::Answer(Answer::Help(_))
@@ -360,7 +363,8 @@ fn write_entry(
     out.write_all(b"\n")
 }
 
-/// A peer's address. Shows an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) as IPv4.
+/// A peer's address. Formatted as IPv4 if it is an IPv4-mapped IPv6 address (RFC 4291, section
+/// 2.5.5.2).
 struct Peer<'a>(&'a SocketAddr);
 
 impl Display for Peer<'_> {

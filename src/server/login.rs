@@ -1,4 +1,4 @@
-//! Pending logins: greeting, password, name, resume, and rejections.
+//! Pending logins: greeting, password, name, `/resume`, and rejections.
 
 use std::io::{ErrorKind, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -18,11 +18,11 @@ use crate::server::members::{ConnectionId, JoinError};
 use crate::server::room::{Endpoint, Room};
 use crate::sync::Instant;
 
-/// Time to wait for input before sending the greeting. An HTTP client sends its request first, and
-/// must not be greeted.
+/// How long to wait for input before sending the greeting. An HTTP client sends its request within
+/// this time, and must not be greeted.
 const GREETING_DELAY: Duration = Duration::from_millis(20);
 
-/// Maximum number of lines of a pending login that are handled per step.
+/// Limit on the lines of a pending login that are handled in one step.
 const MAX_PER_STEP: usize = 16;
 
 const WRONG_PASSWORD: &str = "wrong password: type /pass PASSWORD";
@@ -31,8 +31,8 @@ const WRONG_PASSWORD: &str = "wrong password: type /pass PASSWORD";
 const HTTP: &str =
     "This is a chat, not a web page. Join it with chat-client, or with nc and your name.\n";
 
-/// A connection that has not logged in. It has no thread of its own, so no method here blocks on
-/// its socket.
+/// A connection that has not logged in. Its methods never block on its socket, because they run in
+/// the thread `accept`, which serves all pending logins.
 pub(crate) struct PendingLogin<'a> {
     shared: &'a Shared,
     socket: Arc<TcpStream>,
@@ -40,14 +40,14 @@ pub(crate) struct PendingLogin<'a> {
     lines: Lines,
     connected: Instant,
     greeted: bool,
-    /// `lines` contains complete lines that have not been handled.
+    /// Whether `lines` contains complete lines that have not been handled.
     has_more: bool,
-    /// An answer did not fit into the socket's buffer.
+    /// Whether an answer did not fit into the socket's buffer.
     unwritable: bool,
-    /// The input has ended; earlier lines may still be unhandled.
+    /// Whether the input has ended. Earlier lines may not have been handled yet.
     input_over: bool,
     format: Format,
-    /// The password was given, or there is none.
+    /// Whether the client gave the password. Also true if the room has no password.
     authenticated: bool,
     tries: u32,
     lines_left: u32,
@@ -61,13 +61,13 @@ pub(crate) struct Admitted {
     pub(crate) name: Text,
     pub(crate) format: Format,
     pub(crate) socket: Arc<TcpStream>,
-    /// Input after the name.
+    /// Input that the client sent after its name.
     pub(crate) lines: Lines,
     pub(crate) input_over: bool,
 }
 
 impl Admitted {
-    /// Whether there is input after the name, or the input has ended.
+    /// Whether the client sent more input after its name, or its input has ended.
     pub(crate) fn has_input(&self) -> bool {
         self.input_over || self.lines.unended() > 0
     }
@@ -77,21 +77,22 @@ impl Admitted {
 pub(crate) enum LoginStep {
     Pending,
     LoggedIn(Admitted),
-    /// The reason was sent; the connection lingers so that the peer can read it.
+    /// The login was rejected, and the reason was sent. The connection lingers so that the peer can
+    /// read the reason.
     Rejected,
 }
 
-/// Why a login failed.
+/// Reason why a login failed.
 enum LoginEnd {
-    /// The client left, or the connection broke.
+    /// The client left, or the connection broke. No error is sent.
     Silent,
-    /// Rejected with this error.
+    /// The server rejects the login with this error.
     Rejected(String),
-    /// The client speaks HTTP.
+    /// The client sent an HTTP request.
     Http,
 }
 
-/// The new member, or `None` while the login is pending.
+/// The result of handling input: the new member, or `None` if the login is still pending.
 type LoginResult = Result<Option<Admitted>, LoginEnd>;
 
 impl<'a> PendingLogin<'a> {
@@ -119,7 +120,7 @@ impl<'a> PendingLogin<'a> {
         &self.socket
     }
 
-    /// Returns the time at which [`PendingLogin::step`] has to be called even without input.
+    /// The time at which [`PendingLogin::step`] must be called even if no input arrives.
     pub(crate) fn due(&self) -> Instant {
         if self.has_more {
             self.connected
@@ -130,13 +131,13 @@ impl<'a> PendingLogin<'a> {
         }
     }
 
-    /// Whether the client has neither been greeted nor sent anything.
+    /// Whether the client has sent nothing and has not been greeted.
     fn is_mute(&self) -> bool {
         !self.greeted && self.lines.unended() == 0
     }
 
-    /// Reads once into `buffer` and handles complete lines. Input after the name stays in `lines`.
-    /// May block until the delivery thread catches up.
+    /// Reads once into `buffer` and handles complete lines. If one of them is a name that joins,
+    /// later input stays in `lines`. May block until the delivery thread catches up.
     pub(crate) fn step(&mut self, buffer: &mut [u8]) -> LoginStep {
         match self.talk(buffer) {
             Ok(None) => LoginStep::Pending,
@@ -148,7 +149,7 @@ impl<'a> PendingLogin<'a> {
         }
     }
 
-    /// Rejects the login to make room for others.
+    /// Rejects the login to make space for other pending logins.
     pub(crate) fn evict(&mut self) {
         self.end(LoginEnd::Rejected(
             "too many clients are logging in: connect again".into(),
@@ -196,7 +197,7 @@ impl<'a> PendingLogin<'a> {
         Ok(None)
     }
 
-    /// Checks limits and deadlines. Called when all complete lines are handled.
+    /// Checks limits and deadlines. Called after all complete lines were handled.
     fn check_limits(&mut self) -> LoginResult {
         if self.input_over {
             return Err(LoginEnd::Silent);
@@ -239,7 +240,7 @@ impl<'a> PendingLogin<'a> {
 
     fn greet(&mut self) {
         if !std::mem::replace(&mut self.greeted, true) {
-            // Always plain: the client has not chosen a format yet.
+            // The greeting is plain text, because the client has not chosen a format yet.
             self.write_answer(Format::Plain, &Answer::Notice(self.greeting()));
         }
     }
@@ -261,8 +262,8 @@ impl<'a> PendingLogin<'a> {
         self.answer(&Answer::Error(text));
     }
 
-    /// Sends without blocking. Answers are far smaller than a socket's buffer, so if one does not
-    /// fit, the client is not reading, and is disconnected.
+    /// Sends without blocking. Answers are much smaller than a socket's buffer. If an answer does
+    /// not fit, the client is not reading, and is disconnected.
     fn write(&mut self, bytes: &[u8]) {
         let sent = net::send_now(&self.socket, &[IoSlice::new(bytes)]);
         self.unwritable |= !sent.is_ok_and(|sent| sent == bytes.len());
@@ -289,8 +290,8 @@ impl<'a> PendingLogin<'a> {
             Login::Enter(format, words) => {
                 self.format = format.unwrap_or(self.format);
                 if !self.authenticated {
-                    // After a wrong password, keep reporting "wrong password", to the client and
-                    // to the operator.
+                    // After a wrong password, report "wrong password" again instead of asking for a
+                    // password, to the client and to the operator.
                     let is_wrong = self
                         .last_error
                         .take()
@@ -340,7 +341,8 @@ impl<'a> PendingLogin<'a> {
         Ok(())
     }
 
-    /// Calls `enter`, which joins or resumes. May block until the delivery thread catches up.
+    /// Calls `enter`, which joins or resumes, and handles its result. May block until the delivery
+    /// thread catches up.
     fn enter(
         &mut self,
         enter: impl FnOnce(&Room, Endpoint) -> Result<(ConnectionId, Text), JoinError>,
@@ -376,7 +378,8 @@ impl<'a> PendingLogin<'a> {
         }
     }
 
-    /// Sends an error after a wrong name or password, and rejects the client after too many.
+    /// Sends an error after a wrong name, password or token. Rejects the client after too many of
+    /// them.
     fn refuse(&mut self, error: &impl std::fmt::Display) -> Result<(), LoginEnd> {
         self.send_error(error);
         self.tries += 1;
@@ -401,7 +404,8 @@ impl<'a> PendingLogin<'a> {
                 .as_bytes(),
             ),
         }
-        // The thread `accept` lets the connection linger. An error means that the peer closed it.
+        // Shut down only the sending side, because the thread `accept` lets the connection linger.
+        // An error means that the peer has closed the connection.
         let _ = self.socket.shutdown(Shutdown::Write);
         let last_error = self.last_error.take();
         self.shared

@@ -5,14 +5,15 @@
 //! that it recognizes its own messages, and replies reach it), group, last name and `/reply`
 //! target.
 //!
-//! - If the server still has the old connection, it closes it, and the other members see nothing:
-//!   the member never left. Otherwise they have seen the member leave, and now see it join.
-//! - Lines that were read from the old connection but not yet handled are dropped. So if a client
-//!   does not find a line that it sent in the replay, the line was not delivered, and sending it
-//!   again does not duplicate it.
+//! - If the old connection is still open, the server closes it, and the other members see nothing,
+//!   because the member never left. Otherwise the other members have seen the member leave, and now
+//!   see it join.
+//! - Lines that were read from the old connection but not yet handled are dropped. So a line that
+//!   the client sent and does not find in the replay was not delivered, and the client can send the
+//!   line again without duplicating it.
 //! - A token is valid until its member leaves with `/quit` or is removed, until at least
-//!   [`MIN_ABSENT`] other members have left since, or until the server ends. It works more than
-//!   once, because the answer to the first attempt may get lost.
+//!   [`MIN_ABSENT`] other members have left since, or until the server ends. A token works more
+//!   than once, because the answer to the first attempt may get lost.
 //! - Resuming needs no password: the client gave it before it got the token.
 //! - If another member has taken the color slot in the meantime, the member gets another slot, if
 //!   one is free.
@@ -27,25 +28,26 @@ use crate::protocol::name::{Group, Name};
 use crate::protocol::request::Identity;
 use crate::protocol::text::Text;
 
-/// Number of absent members that can resume; or the number of seats, if that is higher. Beyond the
-/// limit, the member that left first is forgotten. Each takes a few hundred bytes.
+/// Limit on the absent members that can resume, unless there are more seats; then the number of
+/// seats is the limit. Beyond the limit, the member that left first is forgotten. An absent member
+/// takes a few hundred bytes.
 const MIN_ABSENT: usize = 1000;
 
 /// The members, present and absent. Guarded by the room's lock.
 pub(crate) struct Members {
     max: usize,
-    /// The present members, in order of joining, because IDs increase.
+    /// The present members. The order of IDs is the order of joining.
     present: BTreeMap<MemberId, Member>,
-    /// Members by the two comparison keys of their names.
+    /// IDs of the present members by the two comparison keys of their names.
     names: [HashMap<Box<str>, MemberId>; 2],
     /// The number of present members with each color slot.
     colors: [usize; ColorSlot::COUNT],
     /// Members that left and can resume.
     absent: BTreeMap<MemberId, Member>,
-    /// The absent members in order of leaving.
+    /// IDs of the absent members in order of leaving.
     departures: BTreeMap<u64, MemberId>,
     next_departure: u64,
-    /// Members, present and absent, by token.
+    /// IDs of members, present and absent, by token.
     tokens: HashMap<Text, MemberId>,
     next_id: u64,
 }
@@ -57,9 +59,10 @@ pub(crate) struct Member {
     pub(crate) name: Name,
     group: Option<Group>,
     color: ColorSlot,
-    /// The last member that sent a private message to this one, with its name at that time.
+    /// The last member that sent a private message to this member, with its name at that time.
+    /// `/reply` goes there.
     pub(crate) correspondent: Option<(MemberId, Text)>,
-    /// Resume token; only JSON clients have one.
+    /// The resume token. Only JSON clients have one.
     token: Option<Text>,
     /// Sequence number of the last event before the member first joined.
     since: u64,
@@ -67,8 +70,8 @@ pub(crate) struct Member {
     departed: u64,
 }
 
-/// One connection of a member. A member that resumes keeps its ID and gets a new generation, so
-/// that the room ignores requests from its earlier connection.
+/// Identifies one connection of a member. A member that resumes keeps its ID and gets a new
+/// generation, so that the room can ignore requests from the member's earlier connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionId {
     pub(crate) member: MemberId,
@@ -77,7 +80,7 @@ pub(crate) struct ConnectionId {
 }
 
 impl ConnectionId {
-    /// Whether the member has never resumed.
+    /// Whether this is the member's first connection: it has never resumed.
     pub(crate) fn is_first(self) -> bool {
         self.generation == 0
     }
@@ -92,26 +95,26 @@ pub(crate) enum Departure {
     Final,
 }
 
-/// A member that joined or resumed.
+/// The result of joining or resuming.
 pub(crate) struct Arrival {
     pub(crate) connection: ConnectionId,
     pub(crate) who: Listed,
-    /// Token for the next resume.
+    /// Token with which the member can resume next time.
     pub(crate) token: Option<Text>,
     /// Sequence number of the last event before the member first joined.
     pub(crate) since: u64,
-    /// The member never left: it was present on another connection.
+    /// Whether the member resumed while its earlier connection was open, so that it never left.
     pub(crate) was_present: bool,
 }
 
-/// Why a client cannot join or resume.
+/// Reason why a client cannot join or resume.
 #[derive(Debug)]
 pub(crate) enum JoinError {
-    /// The name is taken; the second name is similar and free.
+    /// The first name is taken. The second name is similar and free, if there is one.
     Taken(Name, Option<Name>),
     /// No member has this token.
     UnknownToken,
-    /// The room has its maximum of members.
+    /// The room is full, with this many members.
     Full(usize),
     /// The server is shutting down.
     Closed,
@@ -132,7 +135,7 @@ impl std::fmt::Display for JoinError {
 }
 
 impl Members {
-    /// Creates an empty room with `max` seats. IDs start after `last_id`.
+    /// Creates an empty room with `max` seats. New IDs are greater than `last_id`.
     pub(crate) fn new(max: usize, last_id: u64) -> Self {
         Self {
             max,
@@ -159,13 +162,14 @@ impl Members {
         self.present.get_mut(&id)
     }
 
-    /// The member on this connection, unless it has left or resumed on another one.
+    /// The member on this connection. `None` if it has left or has resumed on another connection.
     pub(crate) fn on(&self, connection: ConnectionId) -> Option<&Member> {
         self.get(connection.member)
             .filter(|member| member.connection == connection)
     }
 
-    /// Adds a member that can resume with `token`. `since` is the last sequence number so far.
+    /// Adds a member that can resume with `token`. `since` is the sequence number of the last
+    /// event.
     pub(crate) fn join(
         &mut self,
         identity: &Identity,
@@ -195,8 +199,8 @@ impl Members {
         }))
     }
 
-    /// Moves the member with this token to a new connection. An absent member needs a free seat,
-    /// and its name must still be free.
+    /// Moves the member with this token to a new connection. Fails if the member is absent and the
+    /// room is full or the member's name was taken in the meantime.
     pub(crate) fn resume(&mut self, token: &str) -> Result<Arrival, JoinError> {
         let id = *self
             .tokens
@@ -215,12 +219,12 @@ impl Members {
         Ok(self.insert(member))
     }
 
-    /// Returns the color slot with the fewest present members. Among several, `last` is preferred,
-    /// then the lowest. So two members share a slot only if all slots were taken when the second
-    /// one joined.
+    /// Returns the color slot that the fewest present members have. If several slots have equally
+    /// few, prefers `last`, then the lowest slot. So two members share a slot only if all slots
+    /// were taken when the second member joined.
     fn least_used_color(&self, last: Option<ColorSlot>) -> ColorSlot {
         let slots = last.into_iter().chain(ColorSlot::all());
-        // `min_by_key` returns the first minimum.
+        // Rely on `min_by_key` returning the first minimum.
         let least = slots.min_by_key(|slot| self.colors[slot.index()]);
         least.unwrap_or_default()
     }
@@ -243,7 +247,7 @@ impl Members {
         arrival
     }
 
-    /// Removes a member and returns its name, which is free now.
+    /// Removes a member. Returns its name, which other members can take from now on.
     pub(crate) fn remove(&mut self, id: MemberId, departure: Departure) -> Option<Name> {
         let mut member = self.present.remove(&id)?;
         let name = member.name.clone();
@@ -269,7 +273,8 @@ impl Members {
         Some(name)
     }
 
-    /// Renames a member. The new name must be free, or another spelling of the member's own.
+    /// Renames a member. Fails if another member has this name or one that looks the same. Another
+    /// spelling of the member's own name is allowed.
     pub(crate) fn rename(&mut self, id: MemberId, new: &Name) -> Result<(), JoinError> {
         if self.holders(new).any(|holder| holder != id) {
             return Err(JoinError::Taken(new.clone(), self.free_name(new)));
@@ -283,13 +288,13 @@ impl Members {
         Ok(())
     }
 
-    /// The member whose name is this one or looks the same.
+    /// The member whose name is `name` or looks the same.
     pub(crate) fn holder(&self, name: &Name) -> Option<MemberId> {
         self.holders(name).next()
     }
 
-    /// All members whose name looks the same; there may be two, because the name may look like
-    /// one member's name in upper case and like another's in lower case.
+    /// All members whose name is `name` or looks the same. There may be two: `name` may look like
+    /// one member's name in upper case and like another member's name in lower case.
     fn holders(&self, name: &Name) -> impl Iterator<Item = MemberId> {
         let keys = name.keys();
         let each = self.names.iter().zip(keys);
@@ -313,7 +318,7 @@ impl Members {
         numbered.find(|name| self.holder(name).is_none())
     }
 
-    /// The members in order of joining, up to `MAX_LISTED`.
+    /// The present members in order of joining, up to `MAX_LISTED`.
     pub(crate) fn list(&self) -> Vec<Listed> {
         listed(self.present.values().map(Member::listed))
     }
@@ -340,7 +345,8 @@ impl Member {
     }
 }
 
-/// A resume token: 128 random bits in hexadecimal. `None` if the system has no random numbers.
+/// Generates a resume token: 128 random bits in hexadecimal. Returns `None` if the system provides
+/// no random numbers.
 pub(crate) fn token() -> Option<Text> {
     let (high, low) = (getrandom::u64().ok()?, getrandom::u64().ok()?);
     Some(Text::new(&format!("{high:016x}{low:016x}")))
@@ -378,7 +384,8 @@ mod tests {
         }
         let in_order: Vec<usize> = (0..12).chain(0..12).chain(0..2).collect();
         assert_eq!(slots, in_order);
-        // Slots 0 and 1 have three members each. Removing this member leaves one in slot 5.
+        // Slots 0 and 1 have three members each, the other slots two. After this removal, slot 5
+        // has one.
         members.remove(ids[5], Departure::Final);
         assert_eq!(join(&mut members, "late").1, 5);
         assert_eq!(join(&mut members, "later").1, 2);

@@ -46,7 +46,7 @@ use crate::sync::thread::{self, Builder};
 use crate::tty::console::Console;
 use crate::tty::{raw_mode, style};
 
-/// Descriptors reserved for standard streams, listeners and history.
+/// Number of descriptors reserved for standard streams, listeners and the history file.
 const OTHER_DESCRIPTORS: usize = 32;
 
 /// Configuration of a server.
@@ -62,12 +62,13 @@ pub struct Config {
     pub replay: usize,
     /// The history file.
     pub history: Option<PathBuf>,
-    /// Sustained rate limit per client, in lines per second; 0 for no limit.
+    /// Rate limit per client after a burst, in lines per second; 0 for no limit.
     pub rate: u32,
     pub colored: bool,
-    /// Deadline for logging in, from the start of the connection.
+    /// Time limit for logging in, from the start of the connection.
     pub login_time: Duration,
-    /// Whether stdin is a launcher's pipe: its lines are commands, and its end ends the server.
+    /// Whether a launcher started the server: stdin is a pipe with the launcher's commands, and the
+    /// server ends when the pipe is closed.
     pub supervised: bool,
 }
 
@@ -87,15 +88,16 @@ struct Shared {
 enum ServerEvent {
     /// A line that the operator entered.
     Line(String),
-    /// The operator pressed Ctrl+Z, and the console has restored the terminal.
+    /// The operator pressed Ctrl+Z, and the terminal is restored: the main thread must stop the
+    /// job.
     Suspend(Arc<Console>),
-    /// A signal, or the end of the console.
+    /// The server must stop, because of a signal or the end of the console.
     Stop,
 }
 
-/// Runs a server until a signal, its console or its launcher ends it.
+/// Runs a server until a signal, a command on its console, or the end of its launcher stops it.
 ///
-/// Call it once per process, from the main thread: it installs signal handlers.
+/// Call this once per process, from the main thread, because it installs signal handlers.
 ///
 /// # Errors
 /// The server cannot start: the address is not available, the history file cannot be used, or there
@@ -173,7 +175,7 @@ pub fn run(config: Config) -> Result<()> {
         shared.log.post(Entry::Plain(closed));
     }
     shared.log.finish();
-    // The log has restored the terminal already, unless the terminal accepts no output.
+    // If the terminal accepts output, the log's thread has restored the terminal already.
     raw_mode::finish();
     served
 }
@@ -188,20 +190,22 @@ fn serve(
     history: Option<History>,
 ) -> Result<()> {
     let stop = Stop::default();
-    // Declared outside of the scope, because the scope's threads borrow it.
+    // Borrow the flag here, outside of the scope, because the scope's threads use it.
     let stop = &stop;
     thread::scope(|scope| {
         let deliver = Delivery::new(shared, scope, replay, history);
         let deliver = move || {
             if catch_unwind(AssertUnwindSafe(|| deliver.run())).is_err() {
-                // No other thread sends to members, so they cannot even be told about the panic.
+                // End the process: without the delivery thread, the members cannot even be told
+                // about the panic.
                 raw_mode::exit(1);
             }
             shared.linger.stop();
         };
         let spawn = |name: &str| Builder::new().name(name.into());
         let started = (|| {
-            // In this order, so that if one thread cannot start, the threads before it still end.
+            // Start the threads in this order, so that if one of them cannot start, the earlier
+            // ones still end.
             spawn("deliver").spawn_scoped(scope, deliver)?;
             spawn("linger").spawn_scoped(scope, || shared.linger.run())?;
             let acceptor = Acceptor::new(shared, scope, listeners, stop, max_logins);
@@ -233,15 +237,15 @@ fn operate(room: &Room, events: &Receiver<ServerEvent>, log: &Log) {
     }
 }
 
-/// Makes SIGINT, SIGTERM and SIGHUP shut the server down in an orderly way. A second signal ends it
-/// at once.
+/// Makes SIGINT, SIGTERM and SIGHUP shut the server down in an orderly way. A second signal ends
+/// the process at once.
 fn handle_signals(events: Sender<ServerEvent>) -> Result<()> {
     let mut asked = false;
     ctrlc::set_handler(move || {
         if std::mem::replace(&mut asked, true) {
             raw_mode::exit(1);
         }
-        // An error means that the server is shutting down already.
+        // Ignore an error: the receiver is gone if the server is already stopping.
         let _ = events.send(ServerEvent::Stop);
     })
     .context(
@@ -249,8 +253,8 @@ fn handle_signals(events: Sender<ServerEvent>) -> Result<()> {
     )
 }
 
-/// Prints the addresses that the server listens on, and who can reach them. Programs parse the
-/// first line.
+/// Prints the addresses that the server listens on, and who can reach them. Programs such as the
+/// launcher parse the first line.
 fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()> {
     let addresses: Vec<SocketAddr> = listeners
         .iter()
@@ -260,14 +264,14 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
         return Ok(());
     };
     let mut out = io::stdout();
-    // If nothing reads stdout, the server runs without it.
+    // Ignore errors: if no one reads stdout, the server runs without output.
     let _ = writeln!(out, "{}", ServerLine::Listening(*first)).and_then(|()| out.flush());
     for address in others {
         log.post(Entry::Plain(format!("and on {address}")));
     }
     let port = first.port();
     match &config.target {
-        // The launcher itself prints how to join.
+        // Leave out the hint on how to join, because the launcher prints one.
         ListenAddress::Everyone if config.supervised => {
             log.post(Entry::Plain(
                 "anyone on this network can join and read".into(),
@@ -297,17 +301,17 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     Ok(())
 }
 
-/// Divides the available descriptors and threads. Returns the maximum number of members, the
-/// maximum number of pending logins, and a warning if there are too few for `max_clients`.
+/// Divides the available descriptors and threads among members and pending logins. Returns the
+/// limits on members and on pending logins, and a warning if there are too few for `max_clients`.
 fn allocate_seats(max_clients: usize, threads: usize) -> (usize, usize, Option<String>) {
     let descriptors = os::raise_descriptor_limit().map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)
     });
     let by_descriptors = descriptors.saturating_sub(OTHER_DESCRIPTORS);
-    // An eighth of the threads is reserved for writers.
+    // Reserve an eighth of the threads for writers.
     let by_threads = (threads - threads / 8).saturating_sub(LEAVING);
-    // At least a quarter of the descriptors is reserved for pending logins. Otherwise the server
-    // could not even tell a client that the room is full.
+    // Reserve at least a quarter of the descriptors for pending logins. Otherwise the server could
+    // not even tell a client that the room is full.
     let logins = by_descriptors
         .saturating_sub(max_clients)
         .max(by_descriptors / 4)
@@ -327,7 +331,7 @@ fn allocate_seats(max_clients: usize, threads: usize) -> (usize, usize, Option<S
     (members, logins, warning)
 }
 
-/// A random ID in hexadecimal.
+/// Generates a random ID in hexadecimal.
 fn random_id() -> Result<String> {
     let id = getrandom::u64().context("cannot get a random number from the system")?;
     Ok(format!("{id:016x}"))

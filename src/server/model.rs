@@ -23,15 +23,16 @@ use crate::server::session::Session;
 use crate::server::thread_budget::{self, LEAVING};
 use crate::sync::{shuttle, thread};
 
-/// Unsent bytes beyond which a slow recipient is disconnected; see [`backlog`].
+/// Limit on the unsent bytes of a slow recipient; see [`backlog`].
 pub const MAX_BACKLOG: usize = backlog::MAX_BACKLOG;
 
-/// The room, the delivery thread, and the threads that serve members. Runs under shuttle only.
+/// A server without listeners: the room, the delivery thread, and the threads that serve members.
+/// Runs only under shuttle.
 pub struct Server(Shared);
 
 impl Server {
     /// Creates a server with `seats` for members and a limit of `writers` writer threads. Starts
-    /// the clock, which stops at `end`.
+    /// the simulated clock, which stops at `end`.
     pub fn new(seats: usize, writers: usize, end: Duration) -> Self {
         shuttle::start_clock(end);
         Self(Shared {
@@ -46,8 +47,8 @@ impl Server {
         })
     }
 
-    /// Serves `connections` until the channel's senders are dropped and [`Server::close`] has been
-    /// called. Logs the clients in one after the other.
+    /// Serves `connections`, and logs their clients in one after the other. Returns when the
+    /// channel is closed and [`Server::close`] has been called.
     pub fn run(&self, connections: Receiver<TcpStream>) {
         let shared = &self.0;
         thread::scope(|scope| {
@@ -57,8 +58,8 @@ impl Server {
                 shared.linger.stop();
             });
             scope.spawn(|| shared.linger.run());
-            // Not on this thread: when the last thread of a scope ends, shuttle wakes the scope's
-            // owner from whatever it waits for.
+            // Log clients in on a separate thread: shuttle wakes the owner of a scope when the
+            // scope's last thread ends, whatever the owner waits for.
             scope.spawn(move || {
                 for socket in connections {
                     if let Some(admitted) = self.log_in(socket)

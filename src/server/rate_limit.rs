@@ -1,25 +1,25 @@
-//! Rate limit of one client's lines.
+//! Rate limit on the lines of one client.
 
 use std::time::Duration;
 
 use crate::sync::Instant;
 
-/// Burst allowance, expressed as time at the sustained rate: ten seconds' worth of lines, enough
-/// for pasted text.
+/// Size of a burst, as a time: a client may send as many lines at once as it may send in this time
+/// at the limited rate. Ten seconds' worth of lines is enough for pasted text.
 const BURST: Duration = Duration::from_secs(10);
 
-/// A leaky bucket measured in time. At a limit of n lines per second, each line adds 1/n s, and the
-/// bucket drains as time passes.
+/// A leaky bucket whose level is a time. At a limit of n lines per second, each line raises the
+/// level by 1/n s, and the bucket drains as time passes.
 #[derive(Debug)]
 pub(crate) struct Rate {
-    /// Time that one line adds; zero for no limit.
+    /// Time by which a line raises the level; zero for no limit.
     line: Duration,
-    /// Time at which the bucket is empty.
+    /// Time at which the bucket will be empty.
     empty_at: Instant,
 }
 
 impl Rate {
-    /// Allows a burst, then `lines` per second; 0 for no limit.
+    /// Creates a rate limit that allows a burst, then `lines` per second; 0 for no limit.
     pub(crate) fn new(lines: u32, now: Instant) -> Self {
         let line = Duration::from_secs(1).checked_div(lines);
         Self {
@@ -28,7 +28,7 @@ impl Rate {
         }
     }
 
-    /// Allows `lines` per second without a burst, for a connection that a client may open again and
+    /// Creates a rate limit without a burst, for a connection that a client may open again and
     /// again.
     pub(crate) fn without_burst(lines: u32, now: Instant) -> Self {
         let mut rate = Self::new(lines, now);
@@ -36,13 +36,13 @@ impl Rate {
         rate
     }
 
-    /// Time to wait before the next line is accepted; `None` if it is accepted now.
+    /// How long to wait before the next line may be accepted; `None` if it may be accepted now.
     pub(crate) fn wait(&self, now: Instant) -> Option<Duration> {
         let full = self.empty_at.saturating_duration_since(now) + self.line;
         full.checked_sub(BURST).filter(|over| !over.is_zero())
     }
 
-    /// Counts a line.
+    /// Counts an accepted line.
     pub(crate) fn count(&mut self, now: Instant) {
         self.empty_at = self.empty_at.max(now) + self.line;
     }

@@ -8,16 +8,17 @@ use crate::protocol::event::{Answer, Event, Record, write_plain};
 use crate::protocol::limits::MAX_RECENT;
 use crate::protocol::request::Format;
 
-/// Approximate encoded size of an event without its text, in bytes: name, sequence number, time.
+/// Approximate size of an encoded event without its text, in bytes: its names, sequence number and
+/// time.
 pub const ENTRY: usize = 128;
 
-/// Approximate encoded size of an event, in bytes.
+/// Approximate size of an encoded event, in bytes.
 pub fn size(event: &Event) -> usize {
     ENTRY + event.text().map_or(0, |text| text.as_str().len())
 }
 
-/// The last messages of the members and the server, and the last events of any kind. Both are in
-/// order of sequence number.
+/// The replay buffer: the last messages from members and the server, and the last events of any
+/// kind. Both queues are in order of sequence number.
 pub struct ReplayBuffer {
     messages: VecDeque<Arc<Record>>,
     limit: usize,
@@ -25,27 +26,28 @@ pub struct ReplayBuffer {
     size: ReplaySize,
 }
 
-/// Approximate size of the largest replay, in bytes.
+/// Approximate size of the largest replay that a member can get, in bytes.
 #[derive(Clone, Copy, Default)]
 pub struct ReplaySize {
-    /// Size of a newcomer's replay, which contains only messages.
+    /// Size of the replay for a newcomer, which contains only messages.
     pub messages: usize,
-    /// Additional size for a member that resumes, which also gets recent events.
+    /// Additional size for a member that resumes, whose replay also contains recent events.
     pub events: usize,
 }
 
 /// The range of events to replay to a member.
 #[derive(Clone, Copy)]
 pub struct ReplayRange {
-    /// Starts after this sequence number; 0 for a newcomer.
+    /// The replay starts after this sequence number; 0 for a newcomer.
     pub after: u64,
-    /// Up to this sequence number, the last one before the member first joined, only messages
-    /// are replayed: resuming must not reveal more about that time than joining does.
+    /// Sequence number of the last event before the member first joined. Up to this number, only
+    /// messages are replayed, because resuming must not reveal more about that time than joining
+    /// does.
     pub since: u64,
 }
 
 impl ReplayBuffer {
-    /// Keeps the last `limit` messages, and the last [`MAX_RECENT`] events.
+    /// Creates a buffer for the last `limit` messages and the last [`MAX_RECENT`] events.
     pub fn new(limit: usize) -> Self {
         Self {
             messages: VecDeque::new(),
@@ -72,8 +74,9 @@ impl ReplayBuffer {
         self.size
     }
 
-    /// The buffered part of `range`: first only messages, up to `range.since` or the last event
-    /// that is no longer buffered; then all events.
+    /// Returns the buffered part of `range` in two parts. The first part contains only messages:
+    /// those up to `range.since`, and those older than all buffered events. The second part
+    /// contains all events after them.
     fn known(&self, range: ReplayRange) -> [Iter<'_, Arc<Record>>; 2] {
         let forgotten = self.recent.front().map_or(0, |first| first.seq - 1);
         let only_messages = range.after.max(range.since).max(forgotten);
@@ -83,8 +86,8 @@ impl ReplayBuffer {
         ]
     }
 
-    /// Number of events in `range` that are no longer buffered, counted from when the member first
-    /// joined.
+    /// Number of events in `range` that are no longer buffered. Events from before the member first
+    /// joined do not count.
     pub fn missing(&self, range: ReplayRange) -> u64 {
         let after = range.after.max(range.since);
         let last = self.recent.back().map_or(0, |last| last.seq);
@@ -93,7 +96,7 @@ impl ReplayBuffer {
         last.saturating_sub(after).saturating_sub(known as u64)
     }
 
-    /// Encodes the buffered part of `range`. Writes nothing if it is empty.
+    /// Encodes the buffered part of `range`. Writes nothing if that part is empty.
     pub fn write(&self, range: ReplayRange, format: Format, out: &mut Vec<u8>) {
         let known = self.known(range);
         let count = known.iter().map(Iter::len).sum();
@@ -118,7 +121,8 @@ impl ReplayBuffer {
     }
 }
 
-/// Appends to a queue of at most `limit` records and keeps count of their bytes.
+/// Appends a record to a queue of at most `limit` records, and updates the size of the queue in
+/// `bytes`.
 fn push(records: &mut VecDeque<Arc<Record>>, limit: usize, bytes: &mut usize, record: Arc<Record>) {
     if records.len() >= limit
         && let Some(oldest) = records.pop_front()
@@ -131,7 +135,7 @@ fn push(records: &mut VecDeque<Arc<Record>>, limit: usize, bytes: &mut usize, re
     }
 }
 
-/// The records after sequence number `after`, up to and including `last`.
+/// The records with sequence numbers from `after` + 1 to `last`.
 fn between(records: &VecDeque<Arc<Record>>, after: u64, last: u64) -> Iter<'_, Arc<Record>> {
     let begin = records.partition_point(|record| record.seq <= after);
     let end = records.partition_point(|record| record.seq <= last);
@@ -146,7 +150,7 @@ mod tests {
     use crate::protocol::event::MemberId;
     use crate::protocol::text::Text;
 
-    /// A room in which every third event is a message.
+    /// A buffer to which `events` events were added. Every third event is a message.
     fn past(limit: usize, events: u64) -> ReplayBuffer {
         let mut past = ReplayBuffer::new(limit);
         for seq in 1..=events {
@@ -177,7 +181,7 @@ mod tests {
         let past = past(3, 20);
         assert_eq!(shown(&past, 0, 20), (vec![12, 15, 18], 0));
         assert_eq!(shown(&past, 16, 5), (vec![17, 18, 19, 20], 0));
-        // The connection broke in the middle of the replay that the member got when it joined.
+        // This member's connection broke in the middle of the replay that it got when it joined.
         assert_eq!(shown(&past, 14, 17), (vec![15, 18, 19, 20], 0));
         assert_eq!(shown(&past, 20, 5), (vec![], 0));
         assert_eq!(shown(&past, 999, 5), (vec![], 0));

@@ -15,25 +15,25 @@ use crate::server::members::{self, Arrival, ConnectionId, Departure, JoinError, 
 use crate::server::replay::{ENTRY, ReplayRange, ReplaySize, size};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-/// Bytes of text in the pending queue beyond which senders block. This is well under `MAX_BACKLOG`,
-/// so that a single batch never disconnects a member that has kept up.
+/// Limit on the bytes of text in the pending queue. Beyond the limit, senders block. The limit is
+/// well below `MAX_BACKLOG`, so that a single batch never disconnects a member that has kept up.
 const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
 
-/// Limit on the replay bytes owed to newcomers in the pending queue. Beyond it, further joins
-/// block, so a batch contains at most this many bytes plus one newcomer's replay. Blocked joins
-/// wait on their own condition variable, so that a long replay does not slow down senders.
+/// Limit on the replay bytes for the newcomers in the pending queue. Beyond the limit, further
+/// joins block, so a batch contains at most this many bytes plus one newcomer's replay. Joins wait
+/// on a condition variable of their own, so that a long replay does not slow down senders.
 const MAX_REPLAY_PENDING: usize = if cfg!(shuttle) { 2048 } else { 4 * 1024 * 1024 };
 
 /// The room. Any thread may call any method. Methods that post on behalf of a client may block
 /// until the delivery thread catches up; their docs say so.
 ///
-/// One lock guards the state. It is held for a few map operations, never while sending, writing or
-/// waiting for a peer. No other lock is taken while it is held.
+/// One lock guards the state. It is held for a few map operations, and never while a thread sends,
+/// writes or waits for a peer. While it is held, no other lock is taken.
 pub(crate) struct Room {
     /// The room's random ID.
     id: Text,
-    /// Guards the members, the next sequence number and the pending queue. An event gets its number
-    /// and its place in `pending` in one critical section, which gives all members the same order.
+    /// The members, the next sequence number and the pending queue. An event gets its number and
+    /// its place in `pending` in one critical section, which gives all members the same order.
     state: Mutex<State>,
     /// Signals the delivery thread: the pending queue is no longer empty.
     posted: Condvar,
@@ -48,9 +48,9 @@ struct State {
     next_seq: u64,
     pending: Vec<Posted>,
     pending_bytes: usize,
-    /// Bytes of replay for the newcomers in `pending`.
+    /// Number of replay bytes for the newcomers in `pending`.
     replay_pending: usize,
-    /// Size of the replay buffer, reported by the delivery thread at each [`Room::take`].
+    /// Size of the replay buffer, which the delivery thread reports at each [`Room::take`].
     replay: ReplaySize,
     closed: bool,
     joined: u64,
@@ -61,10 +61,10 @@ struct State {
 pub(crate) enum Posted {
     /// An event for all members.
     Event(Arc<Record>),
-    /// A member joined, or resumed on a new connection. It gets the welcome, then this range of the
-    /// replay buffer, then live events.
+    /// A member joined, or resumed on a new connection. The member gets the welcome, then this
+    /// range of the replay buffer, then live events.
     Join {
-        /// The `Joined` event; `None` if the member was never absent.
+        /// The event `Joined`. `None` if a member resumed without having left.
         record: Option<Arc<Record>>,
         welcome: Box<Welcome>,
         replay: ReplayRange,
@@ -75,31 +75,32 @@ pub(crate) enum Posted {
     Answer(MemberId, Box<Answer>),
 }
 
-/// A newcomer's socket and wire format.
+/// The socket and wire format of a newcomer's connection.
 pub(crate) struct Endpoint {
     pub(crate) socket: Arc<TcpStream>,
     pub(crate) format: Format,
-    /// The greeting, if it has not been sent yet. It is sent together with the welcome.
+    /// The greeting, if it has not been sent yet. The welcome is then sent together with it.
     pub(crate) greeting: Option<Text>,
 }
 
-/// Whether a client is still a member after its requests were handled.
+/// Result of handling a client's requests.
 #[derive(Debug)]
 pub(crate) enum Standing {
-    /// The client is still a member; with its new name if it was renamed.
+    /// The client is still a member. Contains its new name if it was renamed.
     Member(Option<Name>),
     /// The client has left or was removed.
     Gone,
 }
 
-/// Counters since the server started.
+/// Counters for the summary, since the server started.
 pub(crate) struct Totals {
     pub(crate) joined: u64,
     pub(crate) messages: u64,
 }
 
 impl Room {
-    /// Creates a room whose events continue after `last_seq` and member IDs after `last_id`.
+    /// Creates a room. The numbers of its events follow `last_seq`, and its member IDs follow
+    /// `last_id`.
     pub(crate) fn new(id: Text, max_members: usize, last_seq: u64, last_id: u64) -> Self {
         Self {
             id,
@@ -162,11 +163,12 @@ impl Room {
         Ok(self.post_join(&mut state, arrival, 0, endpoint))
     }
 
-    /// Moves the member with this token to a new connection, and returns the member's last name.
-    /// The client already has the events up to sequence number `after`. An earlier connection is
-    /// closed, and nothing more is read from it. May block until the delivery thread catches up.
+    /// Moves the member with this token to a new connection. Returns the member's last name.
+    /// `after` is the sequence number of the last event that the client has. If the member has an
+    /// earlier connection, it is closed, and nothing more is read from it. May block until the
+    /// delivery thread catches up.
     ///
-    /// No password is needed, because the client gave it before it got the token.
+    /// No password is needed, because the client gave the password before it got the token.
     ///
     /// # Errors
     /// The token is unknown, the member's name is taken, the room is full, or the server is
@@ -187,7 +189,8 @@ impl Room {
         Ok((connection, name))
     }
 
-    /// Posts an arrival. There is no `Joined` event for a member that was never absent.
+    /// Posts the entry for a member that joined or resumed. Adds the event `Joined`, unless the
+    /// member was present all the time.
     fn post_join(
         &self,
         state: &mut State,
@@ -213,7 +216,7 @@ impl Room {
             count: state.members.count(),
             online,
             seq: state.next_seq - 1,
-            // Set by the delivery thread, which owns the replay buffer.
+            // The delivery thread sets this field, because it owns the replay buffer.
             missing: 0,
         });
         let record = (!arrival.was_present).then(|| {
@@ -240,8 +243,8 @@ impl Room {
         connection
     }
 
-    /// Handles requests of the member on `connection`, in order. Called by its reader thread. May
-    /// block until the delivery thread catches up.
+    /// Handles requests of the member on `connection`, in order. Called by the member's reader
+    /// thread. May block until the delivery thread catches up.
     pub(crate) fn handle(
         &self,
         connection: ConnectionId,
@@ -271,7 +274,7 @@ impl Room {
         request: Request,
         renamed: &mut Option<Name>,
     ) {
-        // Always present: the caller has checked this under the same lock.
+        // The member is always present, because the caller has checked that under the same lock.
         let Some(member) = state.members.get(id) else {
             return;
         };
@@ -366,8 +369,9 @@ impl Room {
         );
     }
 
-    /// Removes the member on `connection`, which can resume. The other members see the `reason`.
-    /// Does nothing if the member has left or has resumed on another connection. Never blocks.
+    /// Removes the member on `connection`, which can resume later. The other members see the
+    /// `reason`. Does nothing if the member has left or has resumed on another connection. Never
+    /// blocks.
     pub(crate) fn leave(&self, connection: ConnectionId, reason: Option<&str>) {
         let mut state = self.state.lock();
         if state.members.on(connection).is_some() {
@@ -425,7 +429,7 @@ impl Room {
         }
     }
 
-    /// The number of members, and the list of them up to `MAX_LISTED`.
+    /// Returns the number of members, and the list of members up to `MAX_LISTED`.
     pub(crate) fn online(&self) -> Answer {
         let state = self.state.lock();
         Answer::Online {
@@ -445,7 +449,7 @@ impl Room {
         self.join_allowed.notify_all();
     }
 
-    /// Whether the member has resumed on a later connection than `connection`.
+    /// Whether the member of `connection` has since resumed on a later connection.
     pub(crate) fn is_superseded(&self, connection: ConnectionId) -> bool {
         let state = self.state.lock();
         state.members.get(connection.member).is_some() && state.members.on(connection).is_none()
@@ -470,7 +474,8 @@ impl Room {
             .wait_timeout_while(state, patience, |state| state.pending.is_empty());
         std::mem::swap(&mut state.pending, taken);
         let was_full = std::mem::take(&mut state.pending_bytes) > MAX_PENDING;
-        // Joins come first: a blocked join blocks the thread `accept`, and so all pending logins.
+        // Wake a blocked join before the blocked senders, because it blocks the thread `accept`,
+        // and with it all pending logins.
         if std::mem::take(&mut state.replay_pending) > MAX_REPLAY_PENDING || was_full {
             self.join_allowed.notify_one();
         }
@@ -480,8 +485,8 @@ impl Room {
     }
 
     fn post(&self, state: &mut State, bytes: usize, posted: Posted) {
-        // The delivery thread takes the whole queue, so only the queue's first entry has to wake
-        // it.
+        // Wake the delivery thread only for the queue's first entry, because it takes the whole
+        // queue.
         if state.pending.is_empty() {
             self.posted.notify_one();
         }

@@ -18,15 +18,16 @@ use crate::server::room::Standing;
 use crate::server::thread_budget::ReaderPermit;
 use crate::sync::Instant;
 
-/// Initial size of a read buffer, in bytes. Most clients never need more, and there may be
-/// thousands.
+/// Initial size of a read buffer, in bytes. Most clients never need more, and a room may have
+/// thousands of buffers.
 const FIRST_READ: usize = 512;
 
-/// Maximum size of a read buffer, in bytes. It limits what one client adds to a batch.
+/// Limit on the size of a read buffer, in bytes, and so on the bytes that one client adds to a
+/// batch.
 const LONGEST_READ: usize = 16 * 1024;
 
-/// Maximum number of requests handed to the room at once, so that a flood of tiny lines does not
-/// fill a batch.
+/// Limit on the requests that are handed to the room at once, so that a flood of tiny lines does
+/// not fill a batch.
 const BATCH: usize = 256;
 
 /// A member's session. Created by the thread `accept`, run by the member's reader thread.
@@ -36,9 +37,9 @@ pub(crate) struct Session<'a> {
     rate: Rate,
 }
 
-/// Why reading from a member ended.
+/// Reason why reading from a member ended.
 enum ReadEnd {
-    /// The input ended. The member's lines are delivered, and the member leaves.
+    /// The input has ended. All lines of the member are handled before it leaves.
     InputOver,
     /// The connection broke.
     Lost,
@@ -62,7 +63,8 @@ impl<'a> Session<'a> {
         let rate = if member.connection.is_first() {
             Rate::new(shared.rate, now)
         } else {
-            // If each resume allowed a burst, a client could evade the limit by resuming often.
+            // Allow no burst after a resume, because a client could evade the limit by resuming
+            // often.
             Rate::without_burst(shared.rate, now)
         };
         Self {
@@ -76,10 +78,11 @@ impl<'a> Session<'a> {
         &self.member
     }
 
-    /// Runs the reader thread until the connection ends, then returns its permit.
+    /// Runs the reader thread until the connection ends. The permit is returned when this function
+    /// returns.
     pub(crate) fn run(self, _permit: ReaderPermit<'_>) {
         let (shared, name) = (self.shared, self.member.name.clone());
-        // A panic ends this client, not the server.
+        // Catch a panic, so that it ends this client and not the server.
         if catch_unwind(AssertUnwindSafe(|| self.serve())).is_err() {
             shared.log.post(Entry::Error(format!(
                 "the thread of {name} failed; please report this"
@@ -95,7 +98,7 @@ impl<'a> Session<'a> {
             ReadEnd::InputOver => {}
             ReadEnd::Lost => self.shared.room.leave(connection, Some("connection lost")),
             ReadEnd::Gone => {
-                // Discards input until the peer closes the connection, or `Linger` shuts it down.
+                // Discard input until the peer closes the connection, or `Linger` shuts it down.
                 let mut input = vec![0; FIRST_READ];
                 while !matches!(
                     net::receive(&self.member.socket, &mut input),
@@ -126,8 +129,8 @@ impl<'a> Session<'a> {
                 self.shared.room.cut(self.member.connection, error, reason);
                 return ReadEnd::Gone;
             }
-            // After several lines at once, wait for the end of the round, so that the client's next
-            // lines go out together too.
+            // After more than one line, wait for the end of the round, so that the client's next
+            // lines also go out together.
             if requested > 1 {
                 turn = pacer.wait(round);
                 if !net::wait_readable(&self.member.socket, Duration::ZERO).unwrap_or(true) {
@@ -149,7 +152,7 @@ impl<'a> Session<'a> {
     }
 
     /// Hands all complete lines to the room, within the client's rate limit. Returns the number of
-    /// requests.
+    /// requests that the room got.
     fn handle_lines(&mut self, input_over: bool) -> ControlFlow<ReadEnd, usize> {
         let mut requests = Vec::new();
         let (mut requested, mut lost) = (0, false);
@@ -160,9 +163,9 @@ impl<'a> Session<'a> {
                 self.submit(&mut requests)?;
             }
             if let Some(wait) = wait {
-                // The socket is not read during the wait, so TCP slows the client down. If the
-                // connection closes, the wait ends: the lines already read are handled, and input
-                // left in the kernel is lost.
+                // The socket is not read during this wait, so TCP slows the client down. If the
+                // connection closes, the wait ends, and lines that were already read are handled.
+                // Input that is left in the kernel is lost.
                 lost = net::wait_hangup(&self.member.socket, wait).unwrap_or_default();
                 continue;
             }
@@ -176,7 +179,7 @@ impl<'a> Session<'a> {
                 Err(error) => Err(RequestError::Line(error)),
             };
             self.rate.count(now);
-            // An empty line posts nothing, so it starts no round to wait for.
+            // Do not count an empty line, which posts nothing: there would be no round to wait for.
             if !matches!(request, Ok(Request::Nothing)) {
                 requests.push(request);
                 requested += 1;

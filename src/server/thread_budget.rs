@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex};
 
-/// Number of reader threads in addition to the seats, for members that have left.
+/// Limit on the reader threads of members that have left, in addition to one thread per seat.
 pub(crate) const LEAVING: usize = if cfg!(shuttle) { 8 } else { 256 };
 
-/// How long to wait for a thread to exit before closing the next lingering connection.
+/// How long a new member waits for a permit before the next lingering connection is closed to free
+/// a thread.
 const HURRY: Duration = Duration::from_millis(5);
 
-/// Counts reader threads, each of which serves one member, and writer threads, which send to slow
-/// members.
+/// Counts reader threads, each of which serves one member, and writer threads, which send the
+/// backlogs of slow members.
 pub(crate) struct ThreadBudget {
     max_readers: usize,
     max_writers: usize,
-    /// No other lock is taken while this one is held.
+    /// The counters. No other lock is taken while this one is held.
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -31,15 +32,15 @@ struct State {
     closed: bool,
 }
 
-/// Permits one reader thread. Returned on drop.
+/// Permit for one reader thread. Dropping it returns it to the budget.
 pub(crate) struct ReaderPermit<'a>(&'a ThreadBudget);
 
-/// Permits one writer thread. Returned on drop.
+/// Permit for one writer thread. Dropping it returns it to the budget.
 pub(crate) struct WriterPermit<'a>(&'a ThreadBudget);
 
 impl ThreadBudget {
-    /// Creates a budget of `threads`: `seats` and [`LEAVING`] for readers, and the rest for
-    /// writers.
+    /// Creates a budget of `threads`. Readers get one thread per seat and [`LEAVING`] more, and
+    /// writers get the rest.
     pub(crate) fn new(seats: usize, threads: usize) -> Self {
         let max_readers = seats + LEAVING;
         Self {
@@ -55,8 +56,8 @@ impl ThreadBudget {
         self.max_readers
     }
 
-    /// Waits for a reader permit, and calls `make_room` every [`HURRY`] meanwhile. Returns `None`
-    /// once the budget is closed.
+    /// Waits for a reader permit. During the wait, calls `make_room` every [`HURRY`]. Returns
+    /// `None` once the budget is closed.
     pub(crate) fn reader(&self, make_room: impl Fn()) -> Option<ReaderPermit<'_>> {
         let is_full = |state: &mut State| state.readers >= self.max_readers && !state.closed;
         let mut state = self.state.lock();
@@ -74,7 +75,7 @@ impl ThreadBudget {
         Some(ReaderPermit(self))
     }
 
-    /// Returns a writer permit if one is free.
+    /// Returns a writer permit, or `None` if all are in use.
     pub(crate) fn writer(&self) -> Option<WriterPermit<'_>> {
         let mut state = self.state.lock();
         let is_free = state.writers < self.max_writers;

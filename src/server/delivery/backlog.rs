@@ -8,55 +8,57 @@ use std::time::Duration;
 use crate::net;
 use crate::sync::{Instant, Mutex};
 
-/// Maximum number of unsent bytes per member, not counting its welcome, the replay and lists of
-/// members, which have their own limits.
+/// Limit on the unsent bytes of a member. The welcome, the replay and lists of members do not
+/// count, because they have their own limits.
 pub(crate) const MAX_BACKLOG: usize = if cfg!(shuttle) { 3000 } else { 512 * 1024 };
 
-/// Time without progress after which a slow member is disconnected.
+/// How long a slow member may accept no bytes before it is disconnected.
 const MAX_STALL: Duration = Duration::from_secs(10);
 
-/// Time limit for a member that has left to receive the rest of its backlog.
+/// How long a member that has left may take to receive the rest of its backlog.
 const FAREWELL: Duration = Duration::from_secs(30);
 
-/// How often to try a socket even if it is not reported as writable. The kernel reports it only
-/// once half of its buffer is free (tcp(7)), which may take longer than [`MAX_STALL`] if the peer
+/// How often to try a socket that is not reported as writable. The kernel reports a socket only
+/// when half of its buffer is free (tcp(7)), which may take longer than [`MAX_STALL`] if the peer
 /// is slow.
 const TRY: Duration = Duration::from_secs(1);
 
-/// A queue of bytes. The delivery thread appends, and a writer thread sends.
+/// A queue of unsent bytes. The delivery thread appends to the queue, and a writer thread sends it.
 pub(crate) struct Backlog {
-    /// The lock is held during sends, which do not block. No other lock is taken while it is held.
+    /// The queue and its flags. The lock is held during sends, which do not block. While it is
+    /// held, no other lock is taken.
     state: Mutex<State>,
 }
 
 struct State {
     queue: VecDeque<u8>,
-    /// Appended bytes that do not count towards the limit.
+    /// Number of queued bytes that do not count towards the limit.
     exempt: usize,
-    /// Set when nothing more will be appended. Writing ends when the queue is empty, and at this
-    /// time at the latest.
+    /// Set when nothing more will be appended. The writer thread ends when the queue is empty, and
+    /// at the latest at this time.
     closing: Option<Instant>,
-    /// The writer thread has ended.
+    /// Whether the writer thread has ended.
     over: bool,
 }
 
 /// The result of [`Backlog::append`].
 pub(crate) enum Append {
-    /// The writer thread will send the bytes, unless it has given up; then no more bytes are sent.
+    /// The bytes are queued, and the writer thread will send them; or the writer thread has given
+    /// up, and the bytes are discarded.
     Taken,
-    /// The writer thread has sent everything and ended. Nothing was appended.
+    /// Nothing was queued, because the writer thread has sent everything and ended.
     CaughtUp,
-    /// The member is too far behind. Nothing was appended.
+    /// Nothing was queued, because the member is too far behind.
     TooFar,
 }
 
 /// The result of [`Backlog::cut`].
 pub(crate) enum Cutting {
-    /// The writer thread will send the reason.
+    /// The reason is queued, and the writer thread will send it.
     Later,
-    /// The writer thread has sent everything and ended. The reason is not in the queue.
+    /// Nothing was queued, because the writer thread has sent everything and ended.
     CaughtUp,
-    /// The writer thread has given up. No more bytes are sent.
+    /// Nothing was queued, because the writer thread has given up. No more bytes are sent.
     GivenUp,
 }
 
@@ -66,18 +68,18 @@ pub(crate) enum Written {
     CaughtUp,
     /// Everything was sent, and nothing follows.
     Closed,
-    /// The peer received nothing for too long.
+    /// The peer did not receive the queued bytes in time.
     Stalled,
     /// The connection broke.
     Lost,
 }
 
 impl Backlog {
-    /// Creates a backlog of the `parts` that did not fit into a socket. `exempt` of their bytes do
-    /// not count towards the limit.
+    /// Creates a backlog from the `parts` that did not fit into a socket. `exempt` is the number of
+    /// their bytes that do not count towards the limit.
     ///
-    /// The initial size is not limited here: the room's pending queue is bounded, so that a single
-    /// batch does not disconnect a member.
+    /// The initial size is not checked against the limit. It is bounded by the room's pending
+    /// queue, so that a single batch never disconnects a member.
     pub(crate) fn new(parts: &[IoSlice<'_>], exempt: usize) -> Self {
         let queue = parts.iter().flat_map(|part| part.iter().copied()).collect();
         Self {
@@ -90,21 +92,22 @@ impl Backlog {
         }
     }
 
-    /// Appends `parts`. `exempt` of their bytes do not count towards the limit. Called by the
-    /// delivery thread.
+    /// Appends `parts`. `exempt` is the number of their bytes that do not count towards the limit.
+    /// Called by the delivery thread.
     pub(crate) fn append(&self, parts: &[IoSlice<'_>], exempt: usize) -> Append {
         let mut state = self.state.lock();
         if state.over {
             // If bytes are left, the writer thread has given up and is about to remove the member
-            // from the room. Until then, nothing may be sent, as it would follow a gap.
+            // from the room. Nothing may be sent any more, because unsent bytes would be missing
+            // before it.
             return if state.queue.is_empty() {
                 Append::CaughtUp
             } else {
                 Append::Taken
             };
         }
-        // At most as many exempt bytes are left as the queue has bytes. New bytes are exempt only
-        // if none are left; otherwise, a member could request lists without limit.
+        // The queue can't have more exempt bytes than bytes. New bytes are exempt only if no exempt
+        // bytes are left. Otherwise a member could request lists without limit.
         state.exempt = state.exempt.min(state.queue.len());
         let exempt = if state.exempt == 0 { exempt } else { 0 };
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
@@ -118,7 +121,7 @@ impl Backlog {
         Append::Taken
     }
 
-    /// Ends writing once everything is sent. Returns false if the writer thread has ended already.
+    /// Makes the writer thread end once everything is sent. Returns false if it has ended already.
     pub(crate) fn close(&self) -> bool {
         let mut state = self.state.lock();
         state.closing = Some(Instant::now() + FAREWELL);
@@ -147,12 +150,12 @@ impl Backlog {
         Cutting::Later
     }
 
-    /// Runs a writer thread. Returns when the queue is empty, the peer has stalled, or the
-    /// connection breaks.
+    /// Sends the queue. Runs in a writer thread. Returns when the queue is empty, the peer has
+    /// stalled, or the connection breaks.
     pub(crate) fn write(&self, socket: &TcpStream) -> Written {
         let mut progress = Instant::now();
         loop {
-            // The send reports any error of the socket.
+            // Ignore errors here, because the send below reports any error of the socket.
             let _ = net::wait_writable(socket, TRY);
             let mut state = self.state.lock();
             match state.send(socket) {
@@ -181,8 +184,8 @@ impl Backlog {
 }
 
 impl State {
-    /// Sends as many bytes as fit into the socket's buffer, without blocking. Returns their number,
-    /// which may be 0.
+    /// Sends as many bytes as fit into the socket's buffer, without blocking. Returns the number of
+    /// bytes sent, which may be 0.
     fn send(&mut self, socket: &TcpStream) -> io::Result<usize> {
         let (front, back) = self.queue.as_slices();
         let sent = match net::send_now(socket, &[IoSlice::new(front), IoSlice::new(back)]) {
@@ -218,7 +221,7 @@ mod tests {
         assert_eq!(taken, MAX_BACKLOG / list.len());
     }
 
-    /// A socket whose peer does not read, and the peer.
+    /// Returns a socket and its peer, which does not read.
     fn unread() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -231,7 +234,7 @@ mod tests {
         let backlog = Backlog::new(&[IoSlice::new(&vec![b'x'; 64 * 1024 * 1024])], 0);
         assert!(backlog.close());
         assert!(backlog.state.lock().closing.unwrap() <= Instant::now() + FAREWELL);
-        // The time is over, although the socket still takes some bytes.
+        // Let the deadline pass, although the socket still accepts some bytes.
         backlog.state.lock().closing = Some(Instant::now());
         assert!(matches!(backlog.write(&socket), Written::Stalled));
         assert!(!backlog.state.lock().queue.is_empty());
@@ -254,7 +257,8 @@ mod tests {
         let backlog = Backlog::new(&[IoSlice::new(b"one\n")], 0);
         socket.shutdown(Shutdown::Write).unwrap();
         assert!(matches!(backlog.write(&socket), Written::Lost));
-        // After `CaughtUp`, the delivery thread would send the line to the socket itself.
+        // The result must not be `CaughtUp`, after which the delivery thread would send the line
+        // itself.
         let next = backlog.append(&[IoSlice::new(b"two\n")], 0);
         assert!(!matches!(next, Append::CaughtUp));
     }

@@ -1,4 +1,5 @@
-//! Batches of events, encoded once per format, and the part of a batch that each member gets.
+//! Batches of events, encoded once per format, and send plans, which select a member's part of a
+//! batch.
 
 use std::io::IoSlice;
 use std::ops::Range;
@@ -7,31 +8,34 @@ use std::sync::Arc;
 use crate::protocol::event::{Answer, Record, write_plain};
 use crate::protocol::request::Format;
 
-/// Events since the last send, encoded once per format.
+/// A batch: the events since the last send, encoded once per format.
 #[derive(Default)]
 pub(crate) struct Batch {
     pub(crate) plain: Vec<u8>,
     pub(crate) json: Vec<u8>,
-    /// Bytes that are each for one member: welcomes, replays, answers.
+    /// Addressed bytes: welcomes, replays and answers, each for one member only.
     pub(crate) addressed: Vec<u8>,
-    /// Length of the part of `json` that is already in the history.
+    /// Length of the part of `json` that is already in the history file, in bytes.
     pub(crate) written: usize,
     /// The events in order, for the log.
     pub(crate) records: Vec<Arc<Record>>,
-    /// Whether the batch contains an event that is not debounced.
+    /// Whether the batch contains an event other than a join or leave, so that it must be sent at
+    /// once.
     pub(crate) urgent: bool,
     /// Whether the room was closed, so that every connection ends after this batch.
     pub(crate) closes: bool,
 }
 
-/// The part of a batch that one member gets: the segments in order, then all common bytes from the
-/// cursor on.
+/// A member's part of a batch: the segments in order, followed by all common bytes from the cursor
+/// on.
 #[derive(Default)]
 pub(crate) struct SendPlan {
     segments: Vec<Segment>,
-    /// Offset into the common bytes. Every byte before it was sent, is in a segment, or is skipped.
+    /// Offset into the common bytes. All bytes before the cursor were sent, are in a segment, or
+    /// are skipped.
     pub(crate) cursor: usize,
-    /// Number of bytes that do not count towards the backlog limit: welcome, replay, lists.
+    /// Number of bytes that do not count towards the backlog limit: those of the welcome, the
+    /// replay and lists of members.
     pub(crate) exempt: usize,
     /// Whether the member has left, so that it gets nothing after the segments.
     pub(crate) ends: bool,
@@ -45,8 +49,8 @@ enum Segment {
 }
 
 impl SendPlan {
-    /// The plan of a newcomer: the `addressed` bytes (its welcome and replay), then common bytes
-    /// from `cursor` on.
+    /// Creates the plan of a newcomer: the `addressed` bytes (its welcome and replay), then the
+    /// common bytes from `cursor` on.
     pub(crate) fn messages(addressed: Range<usize>, cursor: usize) -> Self {
         Self {
             exempt: addressed.len(),
@@ -56,17 +60,17 @@ impl SendPlan {
         }
     }
 
-    /// Whether there are bytes for this member alone, or the member has left.
+    /// Whether the plan has bytes for this member alone, or the member has left.
     pub(crate) fn has_addressed(&self) -> bool {
         !self.segments.is_empty() || self.ends
     }
 
-    /// Whether the member gets the common bytes from the cursor on, and nothing else.
+    /// Whether the plan consists only of the common bytes from the cursor on.
     pub(crate) fn is_common_only(&self) -> bool {
         self.segments.is_empty() && !self.ends
     }
 
-    /// Includes the common bytes up to `at`.
+    /// Adds the common bytes from the cursor up to `at`, and moves the cursor there.
     fn advance(&mut self, at: usize) {
         if self.cursor < at && !self.ends {
             self.segments.push(Segment::Common(self.cursor..at));
@@ -74,7 +78,7 @@ impl SendPlan {
         self.cursor = at;
     }
 
-    /// Inserts addressed bytes after the common bytes up to `at`.
+    /// Adds addressed bytes after the common bytes up to `at`.
     pub(crate) fn insert(&mut self, at: usize, addressed: Range<usize>) {
         self.advance(at);
         if !self.ends {
@@ -82,7 +86,7 @@ impl SendPlan {
         }
     }
 
-    /// Leaves out `range` of the common bytes.
+    /// Leaves out `range` of the common bytes, such as the member's own message.
     pub(crate) fn skip(&mut self, range: Range<usize>) {
         self.advance(range.start);
         self.cursor = range.end;
@@ -99,14 +103,15 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         for buffer in [&mut self.plain, &mut self.json, &mut self.addressed] {
             buffer.clear();
-            // A long replay, or many newcomers at once, may have made the buffer large.
+            // Free memory that is rarely needed: a long replay, or many newcomers at once, make the
+            // buffer large.
             buffer.shrink_to(256 * 1024);
         }
         self.written = 0;
         self.urgent = false;
     }
 
-    /// The bytes for all members that use `format`.
+    /// The common bytes: those for all members that use `format`.
     pub(crate) fn common(&self, format: Format) -> &[u8] {
         match format {
             Format::Plain => &self.plain,
@@ -128,7 +133,8 @@ impl Batch {
         (starts.0..self.plain.len(), starts.1..self.json.len())
     }
 
-    /// Appends the bytes of `plan` to `parts`, up to the current end of the batch.
+    /// Appends the bytes of `plan` to `parts`. The plan's common bytes end where the batch ends
+    /// now.
     pub(crate) fn parts<'a>(
         &'a self,
         plan: &SendPlan,
@@ -147,7 +153,7 @@ impl Batch {
         }
     }
 
-    /// Encodes an answer for one member.
+    /// Encodes an answer for one member. Returns its range in `addressed`.
     pub(crate) fn write_addressed(&mut self, format: Format, answer: &Answer) -> Range<usize> {
         let start = self.addressed.len();
         answer.write(format, &mut self.addressed);

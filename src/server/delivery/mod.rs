@@ -35,43 +35,44 @@ use crate::server::thread_budget::LEAVING;
 use crate::sync::Instant;
 use crate::sync::thread::Scope;
 
-/// Longest time to debounce joins and leaves. A class of thousands joins within this time, so each
-/// member gets a single send.
+/// Limit on the time for which joins and leaves are debounced. A class of thousands joins within
+/// this time, so each member gets the joins in a single send.
 const MAX_DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// If no event arrives for this long, the debounce ends early. Longer than a login takes on a busy
-/// machine.
+/// How long no event must have arrived before debounced joins and leaves are sent. A login takes
+/// less time than this, even on a busy machine.
 const DEBOUNCE: Duration = Duration::from_millis(3);
 
-/// Maximum number of members that have left while their backlog is still being sent. Beyond it, the
-/// one that left first is disconnected. Their reader threads take at most half of [`LEAVING`].
+/// Limit on the members that have left while their backlog is still being sent. Beyond the limit,
+/// the member that left first is disconnected. The reader threads of such members take at most half
+/// of the threads in [`LEAVING`].
 const MAX_RETIRED: usize = LEAVING / 2;
 
-/// Size of the addressed bytes (welcomes, replays, answers) in a batch beyond which they are sent
-/// early.
+/// Limit on the addressed bytes (welcomes, replays, answers) of a batch. Beyond the limit, they are
+/// sent before the batch is complete.
 const MAX_ADDRESSED: usize = 1024 * 1024;
 
-/// Number of recipients of one format from which a [`SharedPayload`] pays off. Creating one takes
-/// about 20 µs and saves a copy per recipient.
+/// Minimum number of recipients of one format for a [`SharedPayload`]. Creating the payload takes
+/// about 20 µs and saves one copy per recipient.
 const SHARED_MIN_RECIPIENTS: usize = 32;
 
-/// Number of bytes per recipient from which a [`SharedPayload`] pays off.
+/// Minimum size of the common bytes for a [`SharedPayload`], in bytes.
 const SHARED_MIN_BYTES: usize = 8 * 1024;
 
 /// The members that a batch is sent to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Audience {
     All,
-    /// Only members with addressed bytes.
+    /// Only the members for which the batch has addressed bytes.
     Addressed,
 }
 
-/// State of the delivery thread, the only one that sends to members and writes the history.
+/// State of the delivery thread. No other thread sends to members or writes the history.
 pub(crate) struct Delivery<'scope, 'env> {
     shared: &'env Shared,
     scope: &'scope Scope<'scope, 'env>,
     recipients: BTreeMap<MemberId, Recipient>,
-    /// Sockets of members that have left, but whose backlog a writer thread is still sending.
+    /// Sockets of members that have left while a writer thread is still sending their backlog.
     retired: Vec<Weak<TcpStream>>,
     json_recipients: usize,
     replay: ReplayBuffer,
@@ -130,7 +131,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.shared.pacer.end_round();
         }
         self.shared.pacer.close();
-        // Members that are still behind are disconnected after the linger time.
+        // Some members may still have a backlog. Disconnect them after the linger time.
         for socket in self.retired.iter().filter_map(Weak::upgrade) {
             self.shared.linger.add(socket);
         }
@@ -139,8 +140,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// How long to wait for the next entry: until debounced joins and leaves or the history need
-    /// attention.
+    /// How long to wait for the next entry before debounced joins and leaves must be sent or the
+    /// history file must be checked.
     fn patience(&self) -> Duration {
         if !self.batch.plain.is_empty() {
             self.notices_at
@@ -179,14 +180,14 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                         backlog: None,
                     };
                     self.encode_join(greeting, record, *welcome, replay, recipient);
-                    // Bounds memory when a class joins at once and each newcomer gets a long
-                    // replay.
+                    // Send the addressed bytes early to save memory: each newcomer of a class may
+                    // get a long replay.
                     if self.batch.addressed.len() > MAX_ADDRESSED {
                         self.send_addressed();
                     }
                 }
                 Posted::Answer(id, answer) => {
-                    // A member that was dropped in an earlier batch gets no answers.
+                    // The member may have been dropped in an earlier batch. Then it gets no answer.
                     let Some(recipient) = self.recipients.get_mut(&id) else {
                         continue;
                     };
@@ -208,9 +209,9 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         self.send(Audience::Addressed);
     }
 
-    /// Closes the previous connection of a member that resumes, after sending what is still
-    /// addressed to it. The new connection continues after the sequence number that the client
-    /// gave.
+    /// Closes the previous connection of a member that resumes. Sends the bytes that are still
+    /// addressed to that connection first. The new connection continues after the sequence number
+    /// that the client gave.
     fn close_superseded(&mut self, connection: ConnectionId) {
         if self.recipients.contains_key(&connection.member) {
             self.send_addressed();
@@ -282,8 +283,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.replay.write(range, format, &mut self.batch.addressed);
         }
         addressed.end = self.batch.addressed.len();
-        // The cursor from which the member gets live events. A JSON client gets its own join, and a
-        // plain client does not.
+        // The member gets live events from this cursor on. They include its own join for a JSON
+        // client, but not for a plain client.
         let live = match &record {
             None => self.batch.common(format).len(),
             Some(record) => {
@@ -302,8 +303,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// Encodes an event for all members. JSON is included only if a JSON client or the history
-    /// needs it.
+    /// Encodes an event for all members. Encodes JSON only if a JSON client or the history needs
+    /// it.
     fn write_common(&mut self, record: &Record) -> (Range<usize>, Range<usize>) {
         let with_json = self.history.is_some() || self.json_recipients > 0;
         self.batch.write_common(record, with_json)
@@ -314,8 +315,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         self.batch.records.push(record);
     }
 
-    /// Appends new events to the history. Called before they are sent, so that every event that a
-    /// member has seen is in the file.
+    /// Appends new events to the history. Called before the events are sent, so that every event
+    /// that a member has seen is in the file.
     fn write_history(&mut self) {
         let Some(history) = &mut self.history else {
             return;
@@ -376,7 +377,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                         self.retired.push(Arc::downgrade(&socket));
                         if self.retired.len() > MAX_RETIRED {
                             let oldest = self.retired.remove(0).upgrade();
-                            // Ends the member's threads. An error means that they have ended.
+                            // End the member's threads by shutting the socket down. An error means
+                            // that they have ended already.
                             drop(oldest.map(|socket| socket.shutdown(Shutdown::Both)));
                         }
                     }
@@ -399,14 +401,16 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                     self.shared
                         .room
                         .leave(recipient.connection, Some("connection lost"));
-                    // Wakes the member's reader thread. An error means that it has ended already.
+                    // Wake the member's reader thread. An error means that the thread has ended
+                    // already.
                     let _ = recipient.socket.shutdown(Shutdown::Both);
                 }
             }
         }
     }
 
-    /// The common bytes of a format as a shared payload, if that is cheaper than copying.
+    /// Returns the common bytes of a format as a shared payload, if that is cheaper than copying
+    /// them for each recipient.
     fn payload(&self, format: Format) -> Option<SharedPayload> {
         let common = self.batch.common(format);
         let members = match format {
@@ -414,7 +418,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             Format::Json => self.json_recipients,
         };
         let is_worth_it = members >= SHARED_MIN_RECIPIENTS && common.len() >= SHARED_MIN_BYTES;
-        // On failure, the bytes are copied for each recipient.
+        // If the payload cannot be created, the bytes are copied for each recipient.
         is_worth_it
             .then(|| SharedPayload::new(common).ok())
             .flatten()

@@ -1,27 +1,27 @@
 //! Keeps busy reader threads in step with the delivery thread, so that their messages go out in few
 //! large rounds.
 //!
-//! A round takes one send per member, whatever its size. Without pacing, the first of several busy
-//! readers starts a round with its own messages alone, and wakes for each line that arrives during
-//! that round. The same load then takes many small rounds or few large ones, depending on how the
-//! kernel schedules the threads.
+//! A round costs one send per member, however many messages it contains. Without pacing, the first
+//! of several busy readers starts a round that contains only its own messages, and the delivery
+//! thread wakes again for each line that arrives during that round. How many rounds the same load
+//! takes then depends on how the kernel schedules the threads.
 
 use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex};
 
-/// How long the delivery thread waits after a round for the paced readers to post again. If the
-/// processors are busy and a reader takes longer, its messages go out with a later round.
+/// How long the delivery thread waits after a round for the paced readers to post again. Messages
+/// of a reader that takes longer, because the processors are busy, go out with a later round.
 const GATHER: Duration = Duration::from_micros(200);
 
 /// Synchronizes readers with the delivery thread between two rounds.
 #[derive(Default)]
 pub(crate) struct Pacer {
-    /// No other lock is taken while this one is held.
+    /// The counters of rounds and turns. No other lock is taken while this one is held.
     state: Mutex<State>,
     /// Signals the waiting readers: a round has ended.
     ended: Condvar,
-    /// Signals the delivery thread: every turn of this round was dropped.
+    /// Signals the delivery thread: every turn to post before the next round was dropped.
     gathered: Condvar,
 }
 
@@ -29,17 +29,17 @@ pub(crate) struct Pacer {
 struct State {
     /// Number of rounds that have ended.
     round: u64,
-    /// Number of readers that wait for the end of this round.
+    /// Number of readers that wait for the end of the current round.
     waiting: usize,
-    /// Number of turns left. Each belongs to a reader that waited for the end of the last round and
-    /// has not posted since.
+    /// Number of turns that are still held: readers that waited for the end of the last round, and
+    /// have not posted since.
     gathering: usize,
-    /// Whether the last round has ended.
+    /// Whether no more rounds follow.
     closed: bool,
 }
 
-/// A reader's turn to post before the next round. The reader drops it when it has posted, or has
-/// nothing to post.
+/// A reader's turn to post before the next round. The reader drops its turn when it has posted, or
+/// has nothing to post.
 pub(crate) struct Turn<'a> {
     pacer: &'a Pacer,
     round: u64,
@@ -52,8 +52,8 @@ impl Pacer {
         self.state.lock().round
     }
 
-    /// Waits until one more round than `round` has ended. Called by a reader that has posted since
-    /// [`Pacer::round`] returned `round`. Returns no turn if such a round has ended already.
+    /// Waits until more than `round` rounds have ended. Called by a reader that has posted since
+    /// [`Pacer::round`] returned `round`. Returns `None` if no wait was necessary.
     pub(crate) fn wait(&self, round: u64) -> Option<Turn<'_>> {
         let mut state = self.state.lock();
         if state.round != round || state.closed {
@@ -77,7 +77,7 @@ impl Pacer {
         state.round += 1;
         state.gathering = std::mem::take(&mut state.waiting);
         if state.gathering > 0 {
-            // Unlock first, because the readers that wake need the lock.
+            // Unlock before notifying, because the readers that wake need the lock.
             drop(state);
             self.ended.notify_all();
             let are_missing = |state: &mut State| state.gathering > 0;
@@ -88,8 +88,8 @@ impl Pacer {
         }
     }
 
-    /// Wakes all waiting readers, and makes later waits return at once. Called by the delivery
-    /// thread.
+    /// Wakes all waiting readers, and makes later waits return without waiting. Called by the
+    /// delivery thread when its last round has ended.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.ended.notify_all();
@@ -99,7 +99,7 @@ impl Pacer {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.pacer.state.lock();
-        // A late turn belongs to an earlier round, and no longer counts.
+        // Count the turn only in its own round: a reader may have taken too long.
         if state.round == self.round {
             state.gathering = state.gathering.saturating_sub(1);
             if state.gathering == 0 {
@@ -149,7 +149,8 @@ mod tests {
                 thread::yield_now();
             }
             pacer.end_round();
-            // On a busy machine, a reader may be late; then its turn still counts.
+            // On a busy machine, a reader may not have posted in time. Its turn is then still held,
+            // so add the held turns.
             let left = pacer.state.lock().gathering;
             assert!(left + rounds.try_iter().count() >= 3);
         });

@@ -25,21 +25,21 @@ pub(crate) struct Recipient {
     pub(crate) format: Format,
     pub(crate) name: Text,
     pub(crate) plan: SendPlan,
-    /// Unsent bytes, if the socket was full. The member's writer thread sends them.
+    /// The unsent bytes of a member whose socket was full. Its writer thread sends them.
     pub(crate) backlog: Option<Arc<Backlog>>,
 }
 
-/// Why a member is dropped while a batch is sent.
+/// Reason why a member is dropped while a batch is sent.
 pub(crate) enum DropReason {
     TooSlow,
-    /// Too slow, but there is no writer thread. The last line may be half sent.
+    /// The member is slow, and no writer thread could be started. The last line may be half sent.
     Torn,
     Lost,
 }
 
 impl Recipient {
-    /// Sends `parts`. If `payload` is `Some((payload, offset))`, `parts` must be the payload's
-    /// bytes from `offset` on.
+    /// Sends `parts` to the member. `payload` is a faster way to send them, if there is one: a
+    /// payload, and the offset at which its bytes equal those of `parts`.
     pub(crate) fn send<'scope, 'env>(
         &mut self,
         parts: &mut Vec<IoSlice<'_>>,
@@ -58,7 +58,7 @@ impl Recipient {
         }
         let mut rest = parts.as_mut_slice();
         if let Some((payload, start)) = payload {
-            // If this fails, the send below returns the error.
+            // Ignore errors here, because the send below reports any error of the socket.
             let sent = payload.send_now(&self.socket, start).unwrap_or(0);
             IoSlice::advance_slices(&mut rest, sent);
         }
@@ -75,7 +75,8 @@ impl Recipient {
         Ok(())
     }
 
-    /// Starts a writer thread for `rest`, which did not fit into the socket.
+    /// Creates a backlog from `rest`, which did not fit into the socket, and starts a writer
+    /// thread.
     pub(crate) fn fall_behind<'scope, 'env>(
         &mut self,
         rest: &[IoSlice<'_>],
@@ -110,13 +111,13 @@ impl Recipient {
                 self.backlog = Some(backlog);
                 Ok(())
             }
-            // No thread can be started.
+            // The thread budget is exhausted, or the system cannot start a thread.
             Err(_) => Err(DropReason::Torn),
         }
     }
 
-    /// Closes the connection once everything is sent. Returns the socket if a writer thread still
-    /// has to send the backlog.
+    /// Closes the connection once everything is sent. If a writer thread still has to send the
+    /// backlog, returns the socket.
     pub(crate) fn close(self, shared: &Shared) -> Option<Arc<TcpStream>> {
         match &self.backlog {
             Some(backlog) if backlog.close() => Some(self.socket),
@@ -127,8 +128,8 @@ impl Recipient {
         }
     }
 
-    /// Closes the connection after an error line. Discards the backlog, except for a line that is
-    /// half sent.
+    /// Sends an error line and closes the connection. Discards the backlog, except for a line that
+    /// is half sent.
     pub(crate) fn cut(self, reason: &str, shared: &Shared) {
         let mut line = Vec::new();
         Answer::Error(Text::new(reason)).write(self.format, &mut line);
@@ -136,7 +137,8 @@ impl Recipient {
             Some(Cutting::Later) => shared.linger.add(self.socket),
             Some(Cutting::GivenUp) => finish(self.socket, shared),
             None | Some(Cutting::CaughtUp) => {
-                // All earlier lines were sent. If the socket is full, the peer is not reading.
+                // All earlier lines were sent. Ignore an error: if the socket is full, the peer is
+                // not reading.
                 let _ = net::send_now(&self.socket, &[IoSlice::new(&line)]);
                 finish(self.socket, shared);
             }
@@ -144,10 +146,10 @@ impl Recipient {
     }
 }
 
-/// Shuts down writing after everything was sent, and lets the connection linger until the peer
-/// closes it.
+/// Shuts down the sending side after everything was sent, and lets the connection linger until the
+/// peer closes it.
 fn finish(socket: Arc<TcpStream>, shared: &Shared) {
-    // An error means that the peer has closed the connection.
+    // Ignore errors, which mean that the peer has closed the connection.
     let _ = socket.shutdown(Shutdown::Write);
     shared.linger.add(socket);
 }

@@ -1,4 +1,4 @@
-//! Reading a history file at start, and its control lines.
+//! Loading a history file at start, and the file's control lines.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -13,26 +13,26 @@ use crate::protocol::limits::MAX_EVENT_LINE;
 use crate::protocol::text::clean;
 use crate::server::replay::ReplayBuffer;
 
-/// Highest sequence number and member ID accepted from a file. No room reaches it, and as many
-/// numbers are left above it.
+/// Limit on the sequence numbers and member IDs in a file. No room reaches this limit, and an equal
+/// range of numbers is left above it for new events.
 const MAX_NUMBER: u64 = u64::MAX / 2;
 
-/// Length of the first line in bytes, including its ending. The line is padded with spaces to this
-/// length, so that it can be rewritten in place.
+/// Minimum length of the file's first line in bytes, including its ending. Spaces pad the line to
+/// this length, so that it can be rewritten in place.
 pub const FIRST_LINE: usize = 80;
 
-/// A line that is not an event.
+/// A control line: a line of the history file that is not an event.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum ControlLine {
-    /// The first line of the file: the room's ID, and the room's last sequence number if events may
-    /// be missing at the end of the file.
+    /// The first line of the file. It has the room's ID and, if events may be missing at the end of
+    /// the file, the room's last sequence number.
     Room {
         room: String,
         #[serde(skip_serializing_if = "Option::is_none")]
         seq: Option<u64>,
     },
-    /// At this point, `count` events could not be written.
+    /// `count` events are missing here, because they could not be written.
     Missing { count: u64 },
 }
 
@@ -49,7 +49,7 @@ impl ControlLine {
     }
 }
 
-/// Summary of a history file at start.
+/// Summary of a history file, made when the server starts.
 #[derive(Default)]
 pub struct Loaded {
     /// The room's ID.
@@ -58,7 +58,7 @@ pub struct Loaded {
     pub last_seq: u64,
     /// The highest member ID.
     pub last_id: u64,
-    /// Number of events that are missing at the end, because they could not be written.
+    /// Number of events that are missing at the end of the file, because they could not be written.
     pub lost: u64,
     /// Length of the torn last line that was cut off, in bytes.
     pub torn: u64,
@@ -73,16 +73,17 @@ impl Loaded {
         Ok(())
     }
 
-    /// Skips the sequence numbers of `count` missing events, because members have seen them. Also
-    /// skips as many member IDs, because each missing event may have been a join.
+    /// Skips the sequence numbers of `count` missing events, because members have already seen
+    /// events with these numbers. Skips as many member IDs, because each missing event may have
+    /// been a join.
     fn skip(&mut self, count: u64) -> Result<()> {
         let last_seq = self.last_seq.saturating_add(count);
         self.advance(last_seq, self.last_id.saturating_add(count))
     }
 }
 
-/// Reads the file's events into `replay`. Returns a summary, whose room ID is empty if the file is
-/// empty, and the length of the complete lines, in bytes.
+/// Reads the file's events into `replay`. Returns a summary and the length of the complete lines,
+/// in bytes. The room ID in the summary is empty if the file is empty.
 pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Loaded, u64)> {
     let mut loaded = Loaded::default();
     let mut reader = BufReader::with_capacity(256 * 1024, file);
@@ -95,11 +96,12 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
         let is_whole = line.pop_if(|byte| *byte == b'\n').is_some();
         let read = match (is_whole, number) {
             (_, 1) if is_too_long => Err(not_a_history()),
-            // A file of another program may have no line ending at all. It must not be mistaken for
-            // a torn first line, and cut.
+            // Refuse a file of another program that has no line ending at all: it must not be
+            // mistaken for a torn first line, which would be cut off.
             (false, 1) if !line.is_empty() && !may_become_header(&line) => Err(not_a_history()),
             (false, _) => {
-                // An error of `skip` is caused by the sequence number in the first line.
+                // If `skip` fails, the sequence number in the first line is wrong, so report that
+                // line.
                 number = 1;
                 loaded.lost = last_seq.saturating_sub(loaded.last_seq);
                 loaded.skip(loaded.lost)
@@ -109,7 +111,7 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
             (true, _) => record(&line, &mut loaded, replay),
         };
         read.map_err(|error| {
-            // The error may quote the line, which may contain control characters.
+            // Clean the error below: it may quote the line, which may contain control characters.
             let error = format!("{error:#}");
             anyhow!(
                 "{}:{number}: {}: fix that line, or start with another history file",
@@ -124,8 +126,8 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
     }
 }
 
-/// Reads a line, including its ending, into `line`. Returns whether the line is too long; then
-/// `line` gets only its end, because a damaged file may consist of one line of any size.
+/// Reads a line, including its ending, into `line`. Returns whether the line is too long. To save
+/// memory, only the end of such a line is kept: a damaged file may be one line of any size.
 fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     let mut is_too_long = false;
     loop {
@@ -139,7 +141,7 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> 
     }
 }
 
-/// Parses the first line: the room's ID, and its saved sequence number or 0.
+/// Parses the first line. Returns the room's ID, and the saved sequence number or 0.
 pub fn header(line: &[u8]) -> Result<(String, u64)> {
     match serde_json::from_slice(line) {
         Ok(ControlLine::Room { room, seq }) if !room.is_empty() => Ok((room, seq.unwrap_or(0))),
@@ -158,7 +160,7 @@ fn may_become_header(torn: &[u8]) -> bool {
         seq: None,
     }
     .line();
-    // Compare up to the start of the room's ID; the ID itself is unknown.
+    // Compare only up to the room's ID, because the ID is unknown.
     let known = header.trim_ascii_end().len() - "\"}".len();
     let compared = known.min(torn.len());
     torn[..compared] == header[..compared]

@@ -19,11 +19,11 @@ use crate::server::replay::ReplayBuffer;
 /// Interval between checks of the file, and between retries after a failed write.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Maximum number of bytes to buffer while the file cannot be written. Beyond it, events are
-/// dropped and counted as missing.
+/// Limit on the bytes that are buffered while the file cannot be written. Beyond the limit, events
+/// are dropped and counted as missing.
 const MAX_BUFFERED: usize = 1024 * 1024;
 
-/// A change in the state of the file. Announced once to the members and the operator.
+/// A change in the state of the history file, announced once to the members and the operator.
 #[derive(Debug)]
 pub enum Change {
     /// The file cannot be written or synced.
@@ -32,11 +32,11 @@ pub enum Change {
     Recovered,
     /// Another program has changed the file's length.
     Altered,
-    /// The path no longer leads to the file.
+    /// The path no longer leads to the file, which was moved or removed.
     Moved,
-    /// The server ended, and this many events are not in the file.
+    /// The server is ending, and this many events are not in the file.
     Lost(u64, io::Error),
-    /// The server ended, and the last sync failed.
+    /// The server is ending, and the last sync to disk failed.
     Unsafe(io::Error),
 }
 
@@ -66,8 +66,8 @@ impl Display for Change {
 /// An open history file. Only the delivery thread writes it.
 pub struct History {
     file: File,
-    /// The same file, opened to rewrite its first line in place; `None` if it could not be opened
-    /// that way.
+    /// A second descriptor of the file, for rewriting its first line in place. `None` if the file
+    /// could not be opened for that.
     first_line: Option<File>,
     path: PathBuf,
     room: String,
@@ -77,27 +77,28 @@ pub struct History {
     is_torn: bool,
     /// Sequence number of the room's last event.
     last_seq: u64,
-    /// Events up to this sequence number are in the file, or counted there as missing.
+    /// Sequence number up to which all events are in the file, or counted there as missing.
     written_seq: u64,
     /// Lines to write once the file can be written again.
     buffered: Vec<u8>,
-    /// Number of events dropped because the buffer was full.
+    /// Number of events that were dropped because the buffer was full.
     missing: u64,
     failed: bool,
     altered: bool,
     moved: bool,
     last_check: Instant,
-    /// Changes that have not been announced.
+    /// Changes that have not been announced yet.
     changes: Vec<Change>,
     sync: Sync,
 }
 
 impl History {
-    /// Opens `path`, or creates it for `room`, and reads its events into `replay`.
+    /// Opens the history file at `path`, or creates a file for `room`, and reads its events into
+    /// `replay`.
     ///
     /// # Errors
     /// The file is damaged before its last line, another server has it open, or it cannot be read
-    /// or written. The file is left unchanged.
+    /// or written. An error leaves the file unchanged.
     pub fn open(path: &Path, room: String, replay: &mut ReplayBuffer) -> Result<(Self, Loaded)> {
         let shown = path.display();
         let mut options = OpenOptions::new();
@@ -107,7 +108,7 @@ impl History {
             format!("cannot open the history file {shown}: name a file that can be written, or leave --history out")
         })?;
         if !file.metadata()?.is_file() {
-            // Reading a device or a pipe might never end.
+            // Accept only a regular file, because reading a device or a pipe might never end.
             bail!("{shown} is not a file that can hold a history: name another one");
         }
         match file.try_lock() {
@@ -128,7 +129,7 @@ impl History {
                 .with_context(|| format!("cannot cut the torn last line off {shown}"))?;
         }
         if loaded.room.is_empty() {
-            // An empty file that existed already may be readable by everyone.
+            // Make the file private: if it existed already, everyone may be allowed to read it.
             file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
                 .with_context(|| format!("cannot keep others from reading {shown}"))?;
             loaded.room = room;
@@ -161,9 +162,9 @@ impl History {
         Ok((history, loaded))
     }
 
-    /// Appends `lines`, the complete lines of the room's next events, of which there are `events`.
-    /// When this returns, the lines are in the kernel, where they survive `kill -9`, or buffered if
-    /// the file cannot be written.
+    /// Appends `lines`, the complete lines of the room's next events. `events` is their number.
+    /// When this function returns, the kernel has the lines, so they survive `kill -9`. If the file
+    /// cannot be written, the lines are buffered instead.
     pub fn append(&mut self, lines: &[u8], events: u64) {
         self.last_seq += events;
         if !self.failed {
@@ -180,13 +181,13 @@ impl History {
         } else {
             self.missing += events;
         }
-        // If this fails as well, the sequence number is not saved.
+        // Ignore an error: the sequence number is then not saved in the file.
         let _ = self.save_last_seq();
     }
 
     /// Saves the last sequence number in the file's first line, so that the number is not reused
-    /// after `kill -9`. Rewriting in place takes no disk space, so it works on a full disk, except
-    /// on a few file systems.
+    /// after `kill -9`. Rewriting the line in place needs no disk space, so it works on a full
+    /// disk, except on a few file systems.
     fn save_last_seq(&self) -> io::Result<()> {
         let Some(mut file) = self.first_line.as_ref() else {
             return Ok(());
@@ -196,7 +197,8 @@ impl History {
         file.read_exact(&mut old)?;
         let (room, seq) = (self.room.clone(), Some(self.last_seq));
         let new = ControlLine::Room { room, seq }.line();
-        // An old file may have a shorter first line, or another program may have changed the line.
+        // Rewrite only a line of the same room and length: an old file may have a shorter first
+        // line, and another program may have changed the line.
         if header(&old).is_ok_and(|(room, _)| room == self.room) && new.len() == old.len() {
             file.rewind()?;
             file.write_all(&new)?;
@@ -205,12 +207,13 @@ impl History {
         Ok(())
     }
 
-    /// Returns the changes to announce. Once per [`CHECK_INTERVAL`], also retries to write the
-    /// buffered lines and checks whether the file was moved.
+    /// Returns the changes to announce. Once per [`CHECK_INTERVAL`], first tries again to write the
+    /// buffered lines, and checks whether the file was moved.
     pub fn check(&mut self) -> Vec<Change> {
         if self.last_check.elapsed() >= CHECK_INTERVAL {
             self.last_check = Instant::now();
-            // The error has been announced, or will be with the next event.
+            // Ignore the error: it was announced already, or will be when the next event is
+            // written.
             let _ = self.retry();
             let moved = !os::leads_to(&self.path, &self.file);
             if moved && !self.moved {
@@ -242,13 +245,13 @@ impl History {
         written
     }
 
-    /// Writes complete lines. The last one is the room's last event.
+    /// Writes the complete lines of all events that are not in the file yet.
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         self.repair()?;
         if self.length == 0 {
             let room = self.room.clone();
             let mut begin = ControlLine::Room { room, seq: None }.line();
-            // If another program has emptied the file, count the earlier events as missing.
+            // Another program has emptied the file: count the earlier events as missing.
             if self.written_seq > 0 {
                 begin.extend(
                     ControlLine::Missing {
@@ -264,11 +267,11 @@ impl History {
         Ok(())
     }
 
-    /// Cuts off a partial line, and detects changes by another program.
+    /// Cuts off a partial line, and detects changes that another program made to the file.
     fn repair(&mut self) -> io::Result<()> {
         let mut found = self.file.metadata()?.len();
-        // A partial line followed by another line would count as damage. An earlier attempt to cut
-        // it off may have failed.
+        // A partial line remains if an earlier attempt to cut it off failed. It must not be
+        // followed by another line, which would make it count as damage.
         if self.is_torn && found > self.length {
             self.file.set_len(self.length)?;
             found = self.length;
@@ -277,8 +280,8 @@ impl History {
         if found != self.length && !std::mem::replace(&mut self.altered, true) {
             self.changes.push(Change::Altered);
         }
-        // Continue at the actual end: bytes that another program has appended stay, and if it has
-        // truncated the file, no gap is left.
+        // Continue at the actual end of the file. This keeps bytes that another program has
+        // appended, and leaves no gap after a truncation.
         self.length = found;
         Ok(())
     }

@@ -15,8 +15,8 @@ use crate::os;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Instant, Mutex};
 
-/// Pause after a sync. Events reach the disk within a second, and a busy room does not keep the
-/// disk busy.
+/// Pause between two syncs. It keeps the disk from being busy all the time in a busy room, and is
+/// short enough for events to reach the disk within a second.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Handle to the thread `sync`.
@@ -27,7 +27,7 @@ pub(crate) struct Sync {
 
 #[derive(Default)]
 struct Inner {
-    /// Guards the flags. Held only while they are read or set.
+    /// The flags. The lock is held only while they are read or set.
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -40,7 +40,7 @@ struct State {
 }
 
 impl Sync {
-    /// Starts the thread for `file`.
+    /// Starts the thread `sync` for `file`.
     pub(crate) fn start(file: File) -> Result<Self> {
         let inner = Arc::new(Inner::default());
         let syncing = Arc::clone(&inner);
@@ -51,23 +51,23 @@ impl Sync {
         Ok(Self { inner, thread })
     }
 
-    /// Requests a sync, which starts within a second. Does not wait for it.
+    /// Requests a sync, which starts within a second. Does not wait for the sync.
     pub(crate) fn request(&self) {
         if !std::mem::replace(&mut self.inner.state.lock().wanted, true) {
             self.inner.changed.notify_one();
         }
     }
 
-    /// Returns the first error since the last success, unless it was returned already.
+    /// Returns the first error since the last successful sync, but each error only once.
     pub(crate) fn error(&self) -> Option<io::Error> {
         self.inner.state.lock().error.take()
     }
 
-    /// Ends the thread after the current sync. Later writes are not synced.
+    /// Ends the thread after the current sync. Does not sync what is written later.
     pub(crate) fn stop(self) {
         self.inner.state.lock().stopping = true;
         self.inner.changed.notify_one();
-        // An error means that the thread has panicked; then there is nothing to clean up.
+        // Ignore an error: if the thread has panicked, there is nothing to clean up.
         let _ = self.thread.join();
     }
 }
@@ -81,7 +81,7 @@ impl Inner {
                 drop(state);
                 let error = file.sync_data().err();
                 state = self.state.lock();
-                // Repeated failures are reported once.
+                // Report only the first of several failures in a row.
                 let was_failing = std::mem::replace(&mut failing, error.is_some());
                 state.error = error.filter(|_| !was_failing).or(state.error.take());
                 let next = Instant::now() + PAUSE;
