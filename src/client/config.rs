@@ -11,20 +11,21 @@ use crate::protocol::name::Group;
 #[derive(Debug)]
 pub struct Config {
     pub server: Address,
-    /// `NAME` or `NAME GROUP`. If there is none, the client asks.
+    /// `NAME` or `NAME GROUP`. If it is `None`, the client asks the user.
     pub name: Option<String>,
-    /// The group to use if none is given with the name.
+    /// The group to use if the name comes without a group.
     pub group: Option<Group>,
-    /// The room's password, without control characters: one could end the line that sends it.
+    /// The room's password. It has no control characters, because a line ending would end the line
+    /// that sends the password.
     pub password: Option<String>,
     pub color: Color,
     /// Whether to reconnect after the connection is lost.
     pub reconnects: bool,
     /// The name of the launcher's control socket.
     pub control_socket: Option<OsString>,
-    /// The number of this client's window in the launcher's session, for the title.
+    /// The number of this client's window in the launcher's session, which the window title shows.
     pub window: Option<usize>,
-    /// Whether the client runs in a launcher's pane, which outlives it.
+    /// Whether the client runs in a launcher's pane, which stays open when the client exits.
     pub in_pane: bool,
     /// How long the server may take to echo a message.
     pub answer_time: Duration,

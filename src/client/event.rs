@@ -17,14 +17,15 @@ use crate::protocol::line::LineError;
 use crate::protocol::text::Text;
 use crate::tty::raw_mode;
 
-/// An event for the main thread. All but [`ClientEvent::Entered`] are posted by other threads.
+/// An event for the main thread. All events except [`ClientEvent::Entered`] are posted by other
+/// threads.
 pub(crate) enum ClientEvent {
     Stdin(StdinEvent),
     /// A key, paste, resize or change of focus in the terminal UI.
     Terminal(TerminalInput),
     /// The user pressed Enter in the terminal UI.
     Entered,
-    /// The terminal is gone: no more input follows.
+    /// The terminal is gone, so no more input follows.
     TerminalGone,
     /// A login attempt is over.
     Login(LoginReply),
@@ -40,7 +41,8 @@ pub(crate) enum StdinEvent {
     Line(String),
     /// The line with this number cannot be sent.
     Unsendable(u64, LineError),
-    /// Stdin ended, or a line asked to leave. While chatting, all earlier lines have been sent.
+    /// Stdin has ended, or a line asks to leave. If the client is in a room, all earlier lines have
+    /// been sent.
     Over,
     Failed(io::Error),
 }
@@ -56,41 +58,41 @@ pub(crate) enum LoginReply {
 
 /// The part of a rejected login that must change for the next attempt.
 pub(crate) enum Rejection {
-    /// The name, with the server's reason.
+    /// The name must change, for the reason that the server gave.
     Name(Text),
     PasswordMissing,
     PasswordWrong,
-    /// The resume point: the server cannot resume the session.
+    /// The client must join as a newcomer, because the server cannot resume the session.
     Resume,
 }
 
 /// How a connection ended.
 pub(crate) enum Disconnect {
-    /// The server closed it.
+    /// The server closed the connection.
     Closed,
     Lost(io::Error),
-    /// The server sent a line that exceeds the limit.
+    /// The server sent a line that exceeds the limit, so the client closed the connection.
     LineTooLong,
 }
 
-/// Why the client stops.
+/// Reason why the client stops.
 pub(crate) enum Stop {
-    /// The user asked to leave, or the terminal or the reader of stdout is gone.
+    /// The user asked to leave, the terminal is gone, or no one reads stdout any more.
     Leave,
     /// The connection is lost. Reconnecting may succeed.
     Lost(Lost),
-    /// The operator kicked the user. The client does not reconnect on its own.
+    /// The operator kicked the user. The client does not reconnect without being asked.
     Kicked(Lost),
     /// The server announced that it was shutting down, and then closed the connection.
     ShutDown,
-    /// An error that another connection would not fix.
+    /// An error that would occur again on another connection.
     Failed(Error),
 }
 
 /// A description of a lost connection, for the user.
 pub(crate) struct Lost {
     pub(crate) reason: String,
-    /// A suggestion for the user.
+    /// What the user can try next.
     pub(crate) advice: &'static str,
 }
 
@@ -105,7 +107,7 @@ impl Stop {
 
     pub(crate) fn cannot_write_stdout(error: io::Error) -> Self {
         match error.kind() {
-            // The reader of the pipe has seen enough, as in `chat-client | head`.
+            // The reader of the pipe wants no more output, as in `chat-client | head`.
             io::ErrorKind::BrokenPipe => Self::Leave,
             _ => Self::Failed(Error::new(error).context("cannot write to stdout")),
         }
@@ -128,15 +130,15 @@ impl LeaveRequest {
     }
 
     /// Asks the main thread to leave, without blocking. If the process is still running after
-    /// [`EXIT_TIMEOUT`], it exits anyway. A second request exits at once.
+    /// [`EXIT_TIMEOUT`], the process exits anyway. A second request exits at once.
     pub(crate) fn make(&self) {
         if self.is_made.swap(true, Ordering::SeqCst) {
             raw_mode::exit(0);
         }
-        // If the queue is full, the main thread is awake and sees the flag.
+        // Ignore an error: if the queue is full, the main thread is awake and checks for requests.
         let _ = self.post.try_send(ClientEvent::Leave);
-        // Never joined: the thread ends with the process. If it cannot be started, a second request
-        // still ends the process.
+        // Never join this thread, which ends with the process. If the thread cannot be started, a
+        // second request still ends the process.
         let _ = Builder::new().name("exit-timeout".into()).spawn(|| {
             thread::sleep(EXIT_TIMEOUT);
             raw_mode::exit(0)

@@ -24,11 +24,11 @@ pub(crate) struct EventLoop {
     /// Whether stdin is a terminal, so that the user can answer questions.
     pub(crate) is_interactive: bool,
     pub(crate) leave_request: LeaveRequest,
-    /// Cloned for each thread that posts events.
+    /// Sender for events. Each thread that posts events has a clone.
     pub(crate) post: SyncSender<ClientEvent>,
     events: Receiver<ClientEvent>,
-    /// Whether [`ClientEvent::Disconnected`] was received for the current connection. It is posted
-    /// once per connection.
+    /// Whether the current connection has ended: [`ClientEvent::Disconnected`], which is posted
+    /// once per connection, was received.
     pub(crate) is_disconnected: bool,
 }
 
@@ -49,7 +49,7 @@ impl EventLoop {
         }
     }
 
-    /// Returns the next event. Before this blocks, all pending output is on the screen.
+    /// Returns the next event. If there is none yet, first shows all pending output, then blocks.
     pub(crate) fn next(&mut self) -> Result<ClientEvent, Stop> {
         loop {
             if let Some(event) = self.next_until(None)? {
@@ -91,23 +91,23 @@ impl EventLoop {
         }
     }
 
-    /// Returns a waiting event at once. If there is none, shows all pending output, and waits until
-    /// an event arrives, `deadline` has passed, or it is time to draw.
+    /// Returns an event that is already in the queue. If there is none, shows all pending output,
+    /// then waits until an event arrives, `deadline` has passed, or it is time to draw.
     fn poll(&mut self, deadline: Option<Instant>) -> Result<Option<ClientEvent>, Stop> {
         if let Ok(event) = self.events.try_recv() {
             return Ok(Some(event));
         }
         let draw_in = self.ui.flush().map_err(Stop::cannot_write_stdout)?;
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // `self.post` keeps the channel open, so an error is a timeout.
+        // An error can only be a timeout, because `self.post` keeps the channel open.
         Ok(match draw_in.into_iter().chain(left).min() {
             Some(timeout) => self.events.recv_timeout(timeout).ok(),
             None => self.events.recv().ok(),
         })
     }
 
-    /// Waits up to [`CLOSE_TIMEOUT`] for the connection to end. Events that arrive meanwhile are
-    /// not shown.
+    /// Waits up to [`CLOSE_TIMEOUT`] for the connection to end. Events from the server that arrive
+    /// during the wait are passed to `on_received`, but not shown.
     pub(crate) fn wait_for_disconnect(&mut self, mut on_received: impl FnMut(&Received)) {
         let deadline = Instant::now() + CLOSE_TIMEOUT;
         while !self.is_disconnected {
@@ -135,7 +135,8 @@ impl EventLoop {
         }
     }
 
-    /// Waits for `time` while there is no connection, and handles the lines that the user enters.
+    /// Waits for `time` while there is no connection. Handles the lines that the user enters
+    /// meanwhile.
     pub(crate) fn pause(&mut self, time: Duration) -> Result<(), Stop> {
         let deadline = Instant::now() + time;
         while let Some(event) = self.next_until(Some(deadline))? {
@@ -144,8 +145,8 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Handles a line that is entered while there is no connection. Other events are left over from
-    /// the lost connection, and are ignored.
+    /// Handles an event while there is no connection. Only entered lines matter. Other events are
+    /// left over from the lost connection, and are ignored.
     fn handle_offline(&mut self, event: &ClientEvent) -> Result<(), Stop> {
         if let (ClientEvent::Entered, Ui::Tui(tui)) = (event, &mut self.ui)
             && tui.submit_offline()
@@ -156,7 +157,7 @@ impl EventLoop {
     }
 
     /// Asks the user a question and returns the answer, or `None` at the end of the input. If stdin
-    /// is not a terminal, only reads the next line.
+    /// is not a terminal, shows no question and only reads the next line.
     pub(crate) fn ask(&mut self, question: &str, purpose: Purpose) -> Result<Option<String>, Stop> {
         self.ui.set_status(None);
         if let Ui::Tui(tui) = &mut self.ui {
@@ -196,7 +197,7 @@ impl EventLoop {
 
     fn read_line(&mut self) -> Result<StdinEvent, Stop> {
         if let Ui::Plain(_, stdin) = &self.ui {
-            // Cannot fail: the thread that reads stdin outlives this one.
+            // Sending cannot fail, because the thread that reads stdin outlives this one.
             let _ = stdin.send(StdinRequest::ReadLine);
         }
         loop {
@@ -206,7 +207,7 @@ impl EventLoop {
         }
     }
 
-    /// Moves to a new line, because the terminal may have echoed `^C` or the like without a line
+    /// Ends the line of the prompt: the terminal may have echoed `^C` or the like without a line
     /// ending.
     fn end_prompt(&mut self) {
         if let (Ui::Plain(plain, _), true) = (&mut self.ui, self.is_interactive) {
@@ -214,8 +215,8 @@ impl EventLoop {
         }
     }
 
-    /// Shows why an answer is rejected. Fails if stdin is not a terminal, so that there cannot be
-    /// another answer.
+    /// Shows why an answer is rejected. Fails if stdin is not a terminal, because the user cannot
+    /// give another answer then.
     pub(crate) fn reject(&mut self, reason: &impl Display) -> Result<(), Stop> {
         if self.is_interactive {
             self.ui.show_error(reason);
@@ -225,7 +226,8 @@ impl EventLoop {
         }
     }
 
-    /// Waits until the user has read why the client is exiting: its window closes when it exits.
+    /// Waits until the user has read why the client is exiting. Without this wait, the reason would
+    /// disappear with the window, which closes when the client exits.
     pub(crate) fn keep_window_open(&mut self) {
         let question = "press Enter to close this window ";
         match &mut self.ui {

@@ -3,7 +3,7 @@
 use crate::protocol::event::{Event, MemberId, Welcome};
 use crate::protocol::text::Text;
 
-/// This client's member ID and name. The formatter holds the only copy.
+/// This client's member ID and name. There is a single copy, which the formatter owns.
 pub struct OwnIdentity {
     pub id: MemberId,
     pub name: Text,
@@ -31,7 +31,7 @@ impl OwnIdentity {
         let name = self.name.as_str().to_lowercase();
         let text = text.as_str().to_lowercase();
         let is_word = |c: char| c.is_alphanumeric() || c == '_';
-        // A hostile server may send an empty name.
+        // An empty name, which a hostile server may send, is never mentioned.
         !name.is_empty()
             && text.match_indices(&name).any(|(at, _)| {
                 !text[..at].ends_with(is_word) && !text[at + name.len()..].starts_with(is_word)

@@ -14,10 +14,10 @@
 //! The main thread makes all decisions, and only it writes to the screen. `receive` connects, logs
 //! in, and posts what the server sends. A server that reads slowly blocks only `send` or `input`.
 //! All events for the main thread, including those of signals and of the launcher, wait in one
-//! bounded queue, so a terminal that takes no output slows the server down.
+//! bounded queue, so a terminal that accepts no output slows the server down.
 //!
-//! Each file imports only from its own row and the rows below it; a `mod.rs` also imports from its
-//! folder:
+//! Each file imports only from files in its own row of this table and in the rows below. A `mod.rs`
+//! also imports from its own folder.
 //!
 //! | files | task |
 //! |---|---|
@@ -59,13 +59,13 @@ use crate::control_socket::ControlConnection;
 use crate::os;
 use crate::tty::raw_mode;
 
-/// Most events that may wait for the main thread. The limit is small because each event may hold a
-/// line of maximum length.
+/// Limit on the events that are queued for the main thread. The limit is low because an event may
+/// contain a line of maximum length.
 const MAX_WAITING: usize = 16;
 
 /// Runs a client until its user leaves or its room is gone. Reports failures to the user.
 ///
-/// Called once per process, from the main thread and before other threads start, because it sets
+/// Call this once per process, from the main thread and before other threads start, because it sets
 /// the process's signal handlers.
 pub fn run(config: Config) -> ExitCode {
     let color = config.color;
@@ -87,18 +87,17 @@ struct Client {
 
 impl Client {
     fn start(config: Config) -> Result<Self, Error> {
-        // If a thread panicked and the process went on, the other threads would wait for it
-        // forever.
+        // Exit when any thread panics. Otherwise the other threads would wait for it forever.
         raw_mode::restore_on_panic(|| process::exit(101));
         let (post, events) = mpsc::sync_channel(MAX_WAITING);
         let leave_request = LeaveRequest::new(post.clone());
-        // The launcher is waiting for this connection, so open it first, before another thread
-        // exists.
+        // Open the control connection first, before another thread exists, because the launcher is
+        // waiting for it.
         let control = match &config.control_socket {
             None => None,
             Some(name) => {
-                // A `nohup` of the launcher must not affect its windows: closing one ends its
-                // client.
+                // Allow SIGHUP even if the launcher runs under `nohup`, so that closing a window
+                // ends its client.
                 os::allow_hangup();
                 let request = leave_request.clone();
                 let control = ControlConnection::open(name, move || request.make());
@@ -120,7 +119,7 @@ impl Client {
         match self.join_and_chat() {
             Ok(()) | Err(Stop::Leave | Stop::ShutDown) if self.room.has_unsent => ExitCode::FAILURE,
             Ok(()) | Err(Stop::Leave | Stop::ShutDown) => ExitCode::SUCCESS,
-            // Leave out the advice: the pane itself shows how to restart the client.
+            // Leave out the advice, because the pane itself shows how to restart the client.
             Err(Stop::Lost(lost) | Stop::Kicked(lost)) if self.config.in_pane => {
                 self.fail(&lost.reason)
             }
@@ -151,7 +150,7 @@ impl Client {
         result
     }
 
-    /// Chats until the user leaves or the room is gone, reconnecting when the connection is lost.
+    /// Chats until the user leaves or the room is gone. Reconnects whenever the connection is lost.
     fn chat(&mut self, mut joined: Joined, login: &mut LoginDialog) -> Result<(), Stop> {
         let reconnects = self.events.is_interactive && self.config.reconnects;
         let mut backoff = Backoff::default();

@@ -1,4 +1,4 @@
-//! Parses the address of a server, in every form that a user may type.
+//! Parses the address of a server in all forms that users type.
 
 use std::net::Ipv6Addr;
 
@@ -9,16 +9,16 @@ use crate::protocol::limits::DEFAULT_PORT;
 pub struct Address {
     /// A name or an IP address, without brackets.
     pub host: String,
-    /// Never 0.
+    /// The port, which is never 0.
     pub port: u16,
 }
 
 impl Address {
-    /// Parses `HOST`, `HOST:PORT`, `[::1]`, `[::1]:PORT`, `::1` or a port alone from `place`.
+    /// Parses `place`, which is `HOST`, `HOST:PORT`, `[::1]`, `[::1]:PORT`, `::1` or a port alone.
     /// `argument` is a port given as a separate argument, and `option` is a port given with `-p`.
     ///
     /// # Errors
-    /// A message for the user: two ports, an invalid port, or no host.
+    /// Two ports, an invalid port, or no host. The message is for the user.
     pub fn parse(
         place: Option<&str>,
         argument: Option<u16>,
@@ -29,7 +29,8 @@ impl Address {
             Some(place) => split(place)?,
         };
         let port = match (option, inner, argument) {
-            // The message names the option, because the order on the command line is unknown here.
+            // Name the option in the message, because the order on the command line is unknown
+            // here.
             (Some(option), Some(other), _) | (Some(option), None, Some(other)) => {
                 return Err(format!(
                     "two ports, -p {option} and {other}: leave one of them out"
@@ -83,8 +84,8 @@ fn split(place: &str) -> Result<(&str, Option<u16>), String> {
     Ok((host, port.map(parse_port).transpose()?))
 }
 
-/// Also accepts a link-local address with its interface, as in `fe80::1%eth0` (RFC 4007, section
-/// 11).
+/// Whether `place` is an IPv6 address, possibly with an interface, as in `fe80::1%eth0` (RFC 4007,
+/// section 11).
 fn is_ipv6(place: &str) -> bool {
     let address = place.split_once('%').map_or(place, |(address, _)| address);
     address.parse::<Ipv6Addr>().is_ok()

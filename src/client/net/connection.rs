@@ -1,4 +1,4 @@
-//! A TCP connection to a server: how it is opened, and its sending side.
+//! A TCP connection to a server: opening it, and its sending side.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
@@ -9,7 +9,7 @@ use anyhow::{Error, Result, anyhow};
 
 use crate::client::net::address::Address;
 
-/// How long to wait for each address to accept.
+/// How long to wait for an address to accept the connection before trying the next one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The sending side of a connection, after the login. Clones share the connection.
@@ -32,25 +32,25 @@ impl Connection {
     /// Closes the sending side. The server handles all lines sent so far, and then closes the
     /// connection.
     pub(crate) fn finish(&self) {
-        // Fails only if the connection is over already.
+        // Ignore errors, which mean that the connection is over already.
         let _ = self.0.shutdown(Shutdown::Write);
     }
 
-    /// Closes the connection. This ends the threads that are blocked on it.
+    /// Closes the connection. Threads that are blocked on the connection then end.
     pub(crate) fn close(&self) {
         let _ = self.0.shutdown(Shutdown::Both);
     }
 }
 
-/// Connects to the first address of `server` that accepts.
+/// Connects to the first address of `server` that accepts the connection.
 ///
 /// # Errors
-/// The host is unknown, or no address accepts. The message names each address with its reason.
+/// The host is unknown, or no address accepts. The message gives a reason for each address.
 pub(crate) fn connect(server: &Address) -> Result<(TcpStream, SocketAddr)> {
     let Address { host, port } = server;
     let addresses: Vec<SocketAddr> = match (host.as_str(), *port).to_socket_addrs() {
         Ok(addresses) => addresses.collect(),
-        // `localhost` is this machine, even if no hosts file says so (RFC 6761, section 6.3).
+        // Treat `localhost` as this machine, even if no hosts file says so (RFC 6761, section 6.3).
         Err(_) if host == "localhost" => vec![
             (Ipv6Addr::LOCALHOST, *port).into(),
             (Ipv4Addr::LOCALHOST, *port).into(),
@@ -66,7 +66,7 @@ pub(crate) fn connect(server: &Address) -> Result<(TcpStream, SocketAddr)> {
 fn connect_to_any(addresses: impl Iterator<Item = SocketAddr>) -> Result<(TcpStream, SocketAddr)> {
     let mut tried: Vec<(SocketAddr, String)> = Vec::new();
     for address in addresses {
-        // A resolver may return the same address twice.
+        // Skip duplicates, which a resolver may return.
         if tried.iter().any(|(before, _)| *before == address) {
             continue;
         }
@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    /// An address without a listener.
+    /// Returns an address on which no one listens.
     fn unused_address() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap()

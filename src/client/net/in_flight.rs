@@ -1,7 +1,7 @@
-//! Messages in flight: sent or about to be sent, and not yet echoed by the server.
+//! Messages in flight: sent or about to be sent, but not yet echoed by the server.
 //!
-//! The server echoes messages in the order in which they were sent. It drops a client that reads
-//! these echoes more slowly than it sends, so piped input waits while too much is in flight.
+//! The server echoes messages in the order in which they were sent. It disconnects a client that
+//! sends faster than it reads the echoes, so piped input waits while too much is in flight.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,29 +13,30 @@ use crate::protocol::request::{Format, Request};
 use crate::protocol::text::Text;
 use crate::sync::{Condvar, Mutex};
 
-/// Most bytes of echoes in flight for piped input: half of the backlog that `chat-server` allows a
-/// client, because other members' messages need space too. A smaller limit would lower throughput,
-/// because one round trip carries at most this many bytes.
+/// Limit on the size of all echoes in flight for piped input, in bytes. It is half of the backlog
+/// that `chat-server` allows a client, because other members' messages need space too. A lower
+/// limit would reduce throughput, because one round trip carries at most this many bytes.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// Most bytes of an echo besides its text: names of at most 64 bytes, numbers, the time.
+/// Limit on the size of an echo without its text, in bytes: names of at most 64 bytes, numbers and
+/// the time.
 const MAX_OVERHEAD: usize = 200;
 
-/// The messages in flight on one connection. Clones share them.
+/// The messages in flight on one connection. Clones share the messages.
 #[derive(Clone)]
 pub(crate) struct InFlight(Arc<(Mutex<State>, Condvar)>);
 
 struct State {
-    /// This client's member ID. The echoes have it as their author.
+    /// This client's member ID, which is the author in its echoes.
     author: MemberId,
-    /// In the order in which they were sent.
+    /// The messages, in the order in which they were sent.
     messages: VecDeque<Unacked>,
-    /// How many messages at the front were sent over an earlier connection.
+    /// Number of messages, at the front of `messages`, that were sent over an earlier connection.
     old: usize,
-    /// Upper bound for the total size of all echoes in flight.
+    /// Upper bound on the size of all echoes in flight, in bytes.
     bytes: usize,
-    /// When the server last sent something, or when `messages` last stopped being empty, whichever
-    /// is later.
+    /// Start of the server's silence: the time at which the server last sent something, or the time
+    /// at which `messages` was last empty, if that is later.
     active_at: Instant,
     is_closed: bool,
 }
@@ -51,8 +52,8 @@ pub(crate) struct Unacked {
 }
 
 impl InFlight {
-    /// `old` has the messages that were still in flight when an earlier connection ended. A replay
-    /// may still echo them.
+    /// Creates the messages in flight for a new connection. `old` contains the messages that were
+    /// still in flight when an earlier connection ended; the replay may still echo them.
     pub(crate) fn new(author: MemberId, old: VecDeque<Unacked>) -> Self {
         let state = State {
             author,
@@ -65,7 +66,7 @@ impl InFlight {
         Self(Arc::new((Mutex::new(state), Condvar::new())))
     }
 
-    /// Adds a line that is sent, unless it is a command without an echo.
+    /// Adds a line that is about to be sent. Ignores a command that has no echo.
     pub(crate) fn push(&self, line: &str) {
         let request = Request::parse(line, Format::Json);
         let Some((text, is_private)) = request.ok().and_then(Request::echo) else {
@@ -76,7 +77,8 @@ impl InFlight {
         if state.messages.is_empty() {
             state.active_at = sent_at;
         }
-        // At most twice the line: JSON escapes a quotation mark or a backslash with a second byte.
+        // The text of an echo is at most twice as long as the line: JSON escapes a quotation mark
+        // or a backslash with a second byte.
         let echo_bytes = 2 * line.len() + MAX_OVERHEAD;
         state.bytes += echo_bytes;
         let author = state.author;
@@ -89,8 +91,9 @@ impl InFlight {
         });
     }
 
-    /// Adds a line before it is sent, and blocks while too much is in flight. Returns whether the
-    /// connection is still up. If it is not, the line is still counted as in flight.
+    /// Adds a line that is about to be sent, and blocks while too much is in flight. Returns
+    /// whether the connection is still up. If the connection has ended, the line still counts as in
+    /// flight.
     pub(crate) fn push_and_wait(&self, line: &str) -> bool {
         self.push(line);
         let (_, changed) = &*self.0;
@@ -101,7 +104,7 @@ impl InFlight {
     }
 
     /// Removes the messages that `received` acknowledges: the message that it echoes, and all
-    /// before that one.
+    /// earlier messages.
     pub(crate) fn acknowledge(&self, received: &Received) {
         let mut state = self.0.0.lock();
         state.active_at = Instant::now();
@@ -117,23 +120,23 @@ impl InFlight {
         }
     }
 
-    /// Returns how many messages of this connection are in flight and when the first was sent, or
-    /// `None` if there are none.
+    /// Returns the number of this connection's messages in flight and the time at which the first
+    /// was sent. Returns `None` if there are none.
     pub(crate) fn pending(&self) -> Option<(u64, Instant)> {
         let state = self.0.0.lock();
         let first = state.messages.get(state.old)?;
         Some(((state.messages.len() - state.old) as u64, first.sent_at))
     }
 
-    /// Returns when the server's silence began, or `None` if no echo is due. A slow server is not
-    /// silent: it echoes line by line.
+    /// Returns the time since which the server has been silent, or `None` if no echo is due.
+    /// Anything that the server sends ends the silence, so a slow server does not count as silent.
     pub(crate) fn silent_since(&self) -> Option<Instant> {
         let state = self.0.0.lock();
         (!state.messages.is_empty()).then_some(state.active_at)
     }
 
-    /// Removes and returns the lost messages of an earlier connection. Called after the replay,
-    /// which has echoed all messages that reached the server: the others are lost.
+    /// Removes and returns the lost messages of an earlier connection. Called after the replay:
+    /// messages of an earlier connection that the replay did not echo never reached the server.
     pub(crate) fn take_lost(&self) -> VecDeque<Unacked> {
         let mut state = self.0.0.lock();
         let old = std::mem::take(&mut state.old);
@@ -149,7 +152,7 @@ impl InFlight {
         std::mem::take(&mut state.messages)
     }
 
-    /// Wakes [`InFlight::push_and_wait`], because the connection is over. The messages are kept.
+    /// Wakes [`InFlight::push_and_wait`] when the connection is over. Keeps the messages.
     pub(crate) fn close(&self) {
         self.0.0.lock().is_closed = true;
         self.0.1.notify_one();
@@ -165,7 +168,8 @@ impl State {
                 let is_own = |message: &Unacked| !message.is_private && message.author == author;
                 let echoed = self.echoed(record.event.text()?, is_own);
                 if *replay {
-                    // A replay contains no messages of this connection.
+                    // Consider only messages of earlier connections: a replay contains no messages
+                    // of this one.
                     echoed.filter(|index| *index < self.old)
                 } else {
                     echoed.or_else(|| self.first(is_own))
@@ -176,8 +180,8 @@ impl State {
                 let echoed = self.echoed(text, is_private);
                 echoed.or_else(|| self.first(is_private))
             }
-            // The server answers a private message with an error if it cannot deliver it. It never
-            // answers a public message with an error.
+            // An error may answer a private message that the server cannot deliver. It never
+            // answers a public message.
             Received::Answer(Answer::Error(_)) => {
                 let first = self.messages.front().filter(|_| self.old == 0);
                 first.is_some_and(|first| first.is_private).then_some(0)
@@ -191,8 +195,9 @@ impl State {
         messages.position(|message| matches(message) && message.text == *text)
     }
 
-    /// Returns the first message of this connection that matches, whatever its text. A server of
-    /// another version may clean text differently, but still echoes in order.
+    /// Returns the index of the first message of this connection for which `matches` is true,
+    /// whatever its text: a server of another version may clean text differently, but still echoes
+    /// in order.
     fn first(&self, matches: impl Fn(&Unacked) -> bool) -> Option<usize> {
         let mut new = self.messages.iter().skip(self.old);
         new.position(matches).map(|index| index + self.old)
@@ -209,7 +214,7 @@ mod tests {
 
     const OWN: MemberId = MemberId(7);
 
-    /// Most messages in flight if all are `hello`.
+    /// Limit on the number of messages in flight if all are `hello`.
     const MAX_HELLOS: u64 = (MAX_BYTES / (2 * "hello".len() + MAX_OVERHEAD) + 1) as u64;
 
     fn empty() -> InFlight {
@@ -293,7 +298,7 @@ mod tests {
         assert_eq!(count(&in_flight), 1);
         receive_hello(&in_flight);
         assert_eq!(count(&in_flight), 0);
-        // A different server may leave a message unanswered.
+        // Test a server of another kind, which may leave a private message unanswered.
         assert!(in_flight.push_and_wait("/msg ola hi") && in_flight.push_and_wait("hello"));
         receive_hello(&in_flight);
         assert_eq!(count(&in_flight), 0);

@@ -20,26 +20,26 @@ use crate::protocol::line::{LineError, Lines};
 use crate::protocol::request::Identity;
 use crate::protocol::text::Text;
 
-/// How long a login may take, from the first byte sent to the welcome.
+/// Time limit for a login, from the first byte sent to the welcome.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long to wait for the server to answer or close the connection after it rejected a login. If
-/// it does neither, the user may try again.
+/// How long to wait, after a rejected login, for the server to answer or close the connection. If
+/// the server does neither, the user may try again.
 const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Most characters to show of a decoding error, which may quote a long line.
+/// Limit on the characters shown of a decoding error, which may quote a long line.
 const MAX_REASON_CHARS: usize = 200;
 
-/// Most bytes to read at once.
+/// Buffer size for one read, in bytes.
 const READ_BYTES: usize = 16 * 1024;
 
-/// The data to log in with.
+/// The data that a login sends.
 #[derive(Clone)]
 pub(crate) struct LoginRequest {
     pub(crate) server: Address,
     pub(crate) identity: Identity,
     pub(crate) password: Option<String>,
-    /// Point at which to resume an earlier session. If set, name and password are not sent.
+    /// Point at which to resume an earlier session. If it is set, name and password are not sent.
     pub(crate) resume: Option<ResumePoint>,
 }
 
@@ -60,7 +60,7 @@ impl LoginRequest {
     }
 }
 
-/// The point in an earlier session at which a client resumes after its connection broke.
+/// The point at which a client resumes an earlier session after its connection broke.
 #[derive(Clone)]
 pub(crate) struct ResumePoint {
     /// The token from the welcome.
@@ -69,11 +69,11 @@ pub(crate) struct ResumePoint {
     pub(crate) seq: u64,
 }
 
-/// Starts the thread `receive`. It posts [`ClientEvent::Login`] first. If the login succeeds, it
-/// posts [`ClientEvent::Disconnected`] last.
+/// Starts the thread `receive`. Its first event is [`ClientEvent::Login`]. If the login succeeds,
+/// its last event is [`ClientEvent::Disconnected`].
 ///
 /// The thread ends after [`Connection::close`], or when the receiver of its events is dropped.
-/// While it is connecting, it can only be ended by the end of the process.
+/// While the thread is connecting, nothing but the end of the process ends it.
 ///
 /// # Errors
 /// The thread cannot be started.
@@ -121,9 +121,9 @@ struct ServerReader {
 
 /// A line from the server, classified by its first characters.
 enum ReceivedLine {
-    /// Probably an event or answer. Not decoded yet.
+    /// A line that looks like JSON. It is probably an event or answer, but was not decoded yet.
     Json(String),
-    /// A plain error, as sent to a client that has not asked for JSON yet.
+    /// A plain error. The server sends plain errors before the client has asked for JSON.
     PlainError(Text),
     /// Any other plain line.
     Plain(String),
@@ -132,11 +132,10 @@ enum ReceivedLine {
 
 impl ServerReader {
     fn new(socket: TcpStream, address: SocketAddr) -> Self {
-        // Unlike the server, the client sets no TCP_USER_TIMEOUT: a server that throttles this
-        // client may read nothing for minutes although it is alive. The session detects a dead
-        // server by a missing echo.
+        // Set no TCP_USER_TIMEOUT, unlike the server: a server that throttles this client may read
+        // nothing for minutes although it is alive. A missing echo shows that the server is dead.
         net::keep_alive(&socket);
-        // Send each typed line at once. If this fails, lines are sent a little later.
+        // Send each typed line at once. Ignore an error, which only delays lines a little.
         let _ = socket.set_nodelay(true);
         Self {
             socket: Arc::new(socket),
@@ -149,7 +148,7 @@ impl ServerReader {
     /// Sends the login, and waits for the answer.
     fn log_in(&mut self, request: &LoginRequest) -> Result<Result<Welcome, Rejection>> {
         let deadline = Instant::now() + LOGIN_TIMEOUT;
-        // If this fails, the loop below reads the server's last lines, which may say why.
+        // Ignore an error: the loop below reads the server's last lines, which may give a reason.
         let _ = (&*self.socket).write_all(request.encode().as_bytes());
 
         let address = self.address;
@@ -176,7 +175,7 @@ impl ServerReader {
             };
             match line {
                 ReceivedLine::Plain(line) => wants_password |= asks_for_password(&line),
-                // The server does not know /resume.
+                // The server does not know the command `/resume`.
                 ReceivedLine::PlainError(_) if request.resume.is_some() => {
                     return Ok(Err(Rejection::Resume));
                 }
@@ -184,7 +183,8 @@ impl ServerReader {
                 ReceivedLine::NotUtf8 => {}
                 ReceivedLine::Json(line) => match Received::decode(&line) {
                     Ok(Received::Answer(Answer::Welcome(welcome))) => {
-                        // With the timeout left on, a quiet room would look like a lost connection.
+                        // Remove the timeout, with which a quiet room would look like a lost
+                        // connection.
                         self.socket.set_read_timeout(None)?;
                         return Ok(Ok(welcome));
                     }
@@ -196,14 +196,14 @@ impl ServerReader {
                             return Ok(Err(Rejection::Resume));
                         }
                         return Ok(Err(match (&request.password, plain_error) {
-                            // The plain error must be about the password, the only line sent before
-                            // the request for JSON.
+                            // A plain error must be about the password, because only the password
+                            // was sent before the request for JSON.
                             (Some(_), Some(_)) => Rejection::PasswordWrong,
                             (None, _) if wants_password => Rejection::PasswordMissing,
                             (_, _) => Rejection::Name(text),
                         }));
                     }
-                    // No other line accepts or rejects the login.
+                    // Ignore all other lines, which neither accept nor reject the login.
                     Ok(Received::Answer(_) | Received::Record(..) | Received::Unknown) | Err(_) => {
                     }
                 },
@@ -211,12 +211,12 @@ impl ServerReader {
         }
     }
 
-    /// Whether another login may succeed after this one was rejected. If none can, as in a full
-    /// room, the server closes the connection; otherwise it waits for another attempt. The error
-    /// does not say which. To find out without waiting for a timeout, this sends `/help`, which
-    /// only a waiting server answers.
+    /// Whether another login may succeed after this one was rejected. If no login can succeed, as
+    /// in a full room, the server closes the connection; otherwise it waits for another attempt.
+    /// The error does not tell the two cases apart. So this function sends `/help`, which the
+    /// server answers only if it is waiting. That is faster than waiting for a timeout.
     fn may_try_again(&mut self) -> bool {
-        // If this fails, the read below finds the connection closed.
+        // Ignore an error: the read below then finds that the connection is closed.
         let _ = (&*self.socket).write_all(b"/help\n");
         let deadline = Instant::now() + REJECTION_TIMEOUT;
         loop {
@@ -232,7 +232,8 @@ impl ServerReader {
                 Ok(
                     ReceivedLine::PlainError(_) | ReceivedLine::Plain(_) | ReceivedLine::NotUtf8,
                 ) => {}
-                // EAGAIN means that the read timed out (SO_RCVTIMEO, socket(7)).
+                // A read that times out fails with EAGAIN (SO_RCVTIMEO, socket(7)): the server is
+                // still waiting.
                 Err(Disconnect::Lost(error)) => {
                     return error.kind() == io::ErrorKind::WouldBlock;
                 }
@@ -303,9 +304,9 @@ fn asks_for_password(greeting: &str) -> bool {
     greeting.starts_with("* ") && greeting.contains("/pass ")
 }
 
-/// The error to show for a line that is not an event.
+/// Returns the error to show for a line that is not an event.
 fn not_an_event(error: &impl std::fmt::Display) -> Received {
-    // The error may quote the whole line.
+    // Shorten the error, which may quote the whole line.
     let reason: String = error.to_string().chars().take(MAX_REASON_CHARS).collect();
     let text = format!("the server sent a line that is not an event: {reason}");
     Received::Answer(Answer::Error(Text::new(&text)))

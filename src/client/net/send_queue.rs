@@ -6,18 +6,18 @@ use std::thread::{self, JoinHandle};
 
 use crate::client::net::connection::Connection;
 
-/// Most lines that may wait for a server that reads slowly. `chat-server` takes a quarter of an
+/// Limit on the queued lines for a server that reads slowly. `chat-server` takes a quarter of an
 /// hour to read a paste of this size.
 const MAX_WAITING: usize = 10_000;
 
 pub(crate) struct SendQueue {
-    /// `None` once the queue is closed.
+    /// The sender of the queue, or `None` once the queue is closed.
     lines: Option<SyncSender<String>>,
     thread: JoinHandle<()>,
 }
 
 impl SendQueue {
-    /// Starts the thread `send`, the only thread that a server that does not read blocks.
+    /// Starts the thread `send`. A server that does not read blocks only this thread.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -26,7 +26,8 @@ impl SendQueue {
         let thread = thread::Builder::new().name("send".into()).spawn(move || {
             for line in waiting {
                 if connection.send(&line).is_err() {
-                    // The receiving thread reports why.
+                    // End without an error message, because the receiving thread reports the
+                    // reason.
                     return;
                 }
             }
@@ -38,21 +39,23 @@ impl SendQueue {
         })
     }
 
-    /// Queues a line, without blocking. Returns whether there was space and the connection is up.
+    /// Queues a line, without blocking. Returns false if the queue is full or the connection has
+    /// ended.
     pub(crate) fn push(&self, line: String) -> bool {
         let lines = self.lines.as_ref();
         lines.is_some_and(|lines| lines.try_send(line).is_ok())
     }
 
-    /// Closes the queue. After the last line, the thread closes the connection's sending side.
+    /// Closes the queue. The thread sends the lines that are still queued, and then closes the
+    /// connection's sending side.
     pub(crate) fn close(&mut self) {
         self.lines = None;
     }
 
-    /// Waits for the thread to end. Called after the connection is closed, which makes it end.
+    /// Waits for the thread to end. Called after the connection was closed, which ends the thread.
     pub(crate) fn join(mut self) {
         self.close();
-        // Cannot fail: a panic in any thread ends the process.
+        // The join cannot fail, because a panic in any thread ends the process.
         let _ = self.thread.join();
     }
 }

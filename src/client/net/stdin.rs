@@ -13,8 +13,8 @@ use crate::protocol::request::{Format, Request};
 
 /// A request to the thread that reads stdin.
 pub(crate) enum StdinRequest {
-    /// Read one line, the answer to a question. Lines are not read ahead: typed input stays in the
-    /// terminal's buffer until requested.
+    /// Read one line, which answers a question. The thread does not read ahead: later input stays
+    /// in the terminal's buffer until it is requested.
     ReadLine,
     /// Send all lines to the room, until a line asks to leave or stdin ends.
     SendAll(Connection, InFlight),
@@ -34,8 +34,9 @@ pub(crate) fn start(post: SyncSender<ClientEvent>) -> io::Result<Sender<StdinReq
     Ok(sender)
 }
 
-/// Whether a line asks to leave: a command such as `/quit`, or `exit` alone. Sent by a JSON client,
-/// `exit` would be an ordinary message to the server.
+/// Whether a line asks to leave: it is a command such as `/quit`, or `exit` alone. The client has
+/// to recognize `exit` itself, because the server treats it as an ordinary message from a JSON
+/// client.
 pub(crate) fn is_quit(line: &str) -> bool {
     matches!(Request::parse(line, Format::Plain), Ok(Request::Quit))
 }
@@ -64,10 +65,10 @@ fn run(requests: &Receiver<StdinRequest>, post: &SyncSender<ClientEvent>) {
 
 struct LineReader {
     lines: Lines,
-    /// Lines read so far.
+    /// Number of lines read so far.
     number: u64,
-    /// A line that could not be sent. It is used as the answer to the next question, or as the
-    /// first line of the next connection.
+    /// A line that could not be sent. It answers the next question, or becomes the first line sent
+    /// over the next connection.
     unsent: Option<String>,
     at_end: bool,
 }
@@ -114,12 +115,12 @@ impl LineReader {
             match self.next() {
                 StdinEvent::Line(line) if !is_quit(&line) => {
                     if !in_flight.push_and_wait(&line) || connection.send(&line).is_err() {
-                        // The receiving thread reports why.
+                        // Report no error, because the receiving thread reports the reason.
                         self.unsent = Some(line);
                         return;
                     }
                 }
-                // Post this before telling the server, and so before the server closes the
+                // Post this event before telling the server, so that it precedes the end of the
                 // connection.
                 end @ (StdinEvent::Line(_) | StdinEvent::Over) => {
                     let _ = post.send(ClientEvent::Stdin(StdinEvent::Over));

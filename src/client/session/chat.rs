@@ -19,10 +19,11 @@ use crate::client::ui::tui::Submission;
 use crate::protocol::event::{Answer, Event};
 use crate::protocol::json::Received;
 
-/// How often to report, for piped input, how many lines are still in flight.
+/// How often to report how many lines of piped input are still in flight.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a message may be in flight before the terminal UI's status line counts it.
+/// How long a message must be in flight before the status line shows the number of messages in
+/// flight.
 const STATUS_DELAY: Duration = Duration::from_secs(1);
 
 pub(crate) struct ChatSession<'a> {
@@ -31,8 +32,8 @@ pub(crate) struct ChatSession<'a> {
     connection: Connection,
     receiver: JoinHandle<()>,
     in_flight: InFlight,
-    /// The queue of lines from the terminal UI. `None` in the plain UI, where the thread that reads
-    /// stdin also sends.
+    /// The queue of lines from the terminal UI. `None` in the plain UI, in which the thread that
+    /// reads stdin also sends.
     send_queue: Option<SendQueue>,
     /// How long the server may take to echo a message.
     pub(crate) answer_time: Duration,
@@ -45,7 +46,7 @@ pub(crate) struct ChatSession<'a> {
 enum CloseReason {
     ShutDown,
     Kicked,
-    /// The client read too slowly.
+    /// The server disconnected the client because it read too slowly.
     Cut,
 }
 
@@ -83,7 +84,7 @@ impl<'a> ChatSession<'a> {
         let in_flight = InFlight::new(joined.welcome.id, std::mem::take(&mut room.unacked));
         let send_queue = match &events.ui {
             Ui::Plain(_, stdin) => {
-                // The thread that reads stdin outlives this one.
+                // Sending cannot fail, because the thread that reads stdin outlives this one.
                 let _ = stdin.send(StdinRequest::SendAll(connection.clone(), in_flight.clone()));
                 None
             }
@@ -103,7 +104,8 @@ impl<'a> ChatSession<'a> {
             input_over: false,
             close_reason: None,
         };
-        // If no event was missed, no replay follows, and the lost messages are known now.
+        // If the client missed no event, no replay follows, and the lost messages are known
+        // already.
         session.report_lost();
         Ok(session)
     }
@@ -160,14 +162,15 @@ impl<'a> ChatSession<'a> {
                     let error = format!("line {number} is not sent: {error}");
                     self.events.ui.show_failure(&error);
                 }
-                // Piped input waits until the server closes the connection, a user leaves at once.
+                // At the end of stdin, a user leaves at once. With piped input, the client waits
+                // until the server closes the connection.
                 ClientEvent::Stdin(StdinEvent::Over) if self.events.is_interactive => return Ok(()),
                 ClientEvent::Stdin(StdinEvent::Over) => self.input_over = true,
                 ClientEvent::Stdin(StdinEvent::Failed(error)) => {
                     return Err(Stop::cannot_read_stdin(error));
                 }
-                // No line or login was requested, and the event loop has already handled the
-                // terminal's events.
+                // None of these events matters here: no line or login was requested, and the event
+                // loop has already handled the terminal's events.
                 ClientEvent::Stdin(StdinEvent::Line(_))
                 | ClientEvent::Terminal(_)
                 | ClientEvent::TerminalGone
@@ -177,8 +180,8 @@ impl<'a> ChatSession<'a> {
         }
     }
 
-    /// Shows how many messages are in flight, if the first of them is late. If it is not late yet,
-    /// returns when it will be.
+    /// Shows the number of messages in flight, if the first of them is late. If it is not late yet,
+    /// returns the time at which it will be.
     fn update_status(&mut self) -> Option<Instant> {
         let pending = self
             .in_flight
@@ -209,7 +212,7 @@ impl<'a> ChatSession<'a> {
         Ok(())
     }
 
-    /// Updates the messages in flight and the close reason.
+    /// Updates the messages in flight and the reason for a close from a received line.
     fn track(&mut self, received: &Received) {
         match received {
             Received::Record(record, false) if record.event == Event::Shutdown => {
@@ -224,14 +227,15 @@ impl<'a> ChatSession<'a> {
             Received::Record(..) | Received::Answer(_) | Received::Unknown => {}
         }
         match self.close_reason {
-            // This error answers no message: it announces the close.
+            // This error acknowledges no message, because it announces that the connection will be
+            // closed.
             Some(CloseReason::Kicked | CloseReason::Cut) => {}
             Some(CloseReason::ShutDown) | None => self.in_flight.acknowledge(received),
         }
     }
 
-    /// Once the replay is complete, reports the messages of an earlier connection that are not in
-    /// it.
+    /// Once the replay is complete, reports the messages of an earlier connection that the replay
+    /// does not contain.
     fn report_lost(&mut self) {
         if !self.events.ui.has_caught_up() {
             return;
@@ -249,7 +253,7 @@ impl<'a> ChatSession<'a> {
         }
     }
 
-    /// Sends what was entered in the terminal UI. Returns whether the user leaves.
+    /// Sends the lines that the user entered in the terminal UI. Returns whether the user leaves.
     fn submit(&mut self) -> bool {
         let (Ui::Tui(tui), Some(queue)) = (&mut self.events.ui, &self.send_queue) else {
             return false;
@@ -276,14 +280,14 @@ impl<'a> ChatSession<'a> {
         false
     }
 
-    /// The number of lines from the terminal UI that are in flight, if any.
+    /// The number of lines from the terminal UI that are in flight; `None` if there are none.
     pub(crate) fn unechoed(&self) -> Option<u64> {
         self.send_queue.as_ref()?;
         self.in_flight.pending().map(|(count, _)| count)
     }
 
-    /// The number of lines from stdin in flight, and a prefix for that number: before stdin has
-    /// ended, more lines may be waiting in the pipe.
+    /// The number of piped lines in flight, and a prefix for that number. The prefix is "at least"
+    /// until stdin has ended, because more lines may be in the pipe.
     fn pipe_left(&self) -> (u64, &'static str) {
         let left = self.in_flight.pending().map_or(0, |(count, _)| count);
         (left, if self.input_over { "" } else { "at least " })
@@ -309,14 +313,15 @@ impl<'a> ChatSession<'a> {
         let unsent = match self.close_reason {
             Some(CloseReason::ShutDown | CloseReason::Kicked) if left == 1 => "is not sent",
             Some(CloseReason::ShutDown | CloseReason::Kicked) => "are not sent",
-            // The lines may have arrived: perhaps only their echoes were lost with the connection.
+            // Do not say that the lines are lost: perhaps only their echoes were lost with the
+            // connection.
             Some(CloseReason::Cut) | None => "may not have been sent",
         };
         let error = format!("{at_least}{left} {lines} {unsent}");
         self.events.ui.show_failure(&error);
     }
 
-    /// Closes the connection's sending side after all waiting lines are sent.
+    /// Closes the connection's sending side after all queued lines are sent.
     pub(crate) fn finish_sending(&mut self) {
         match &mut self.send_queue {
             Some(queue) => queue.close(),
@@ -324,13 +329,13 @@ impl<'a> ChatSession<'a> {
         }
     }
 
-    /// Gives the server time to close the connection.
+    /// Waits for the server to close the connection, but only for a limited time.
     pub(crate) fn wait_for_disconnect(&mut self) {
         let (in_flight, events) = (&self.in_flight, &mut *self.events);
         events.wait_for_disconnect(|received| in_flight.acknowledge(received));
     }
 
-    /// Closes the connection, ends its threads, and keeps the messages in flight for the next
+    /// Closes the connection and ends its threads. Keeps the messages in flight for the next
     /// connection.
     pub(crate) fn close(mut self) {
         self.connection.close();

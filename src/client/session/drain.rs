@@ -13,15 +13,16 @@ use crate::client::session::chat::{ChatSession, lines_left};
 use crate::client::ui::Ui;
 use crate::client::ui::tui::Submission;
 
-/// How long to wait before telling the user about the wait. The last messages rarely take longer.
+/// How long to wait for the last messages before telling the user about the wait. Echoes rarely
+/// take longer.
 const QUIET_TIME: Duration = Duration::from_millis(250);
 
 /// Waits until all messages are echoed, or until the server stops making progress. Returns `Break`
-/// if the user chooses not to wait any longer.
+/// if the user chooses to leave without waiting any longer.
 pub(crate) fn drain(session: &mut ChatSession<'_>) -> ControlFlow<()> {
     match wait_for_echoes(session) {
         Err(Stop::Leave) if !session.events.leave_request.is_made() => ControlFlow::Break(()),
-        // After a signal, still give the server time to close the connection.
+        // After a signal too, the server gets time to close the connection.
         Ok(()) | Err(_) => ControlFlow::Continue(()),
     }
 }
@@ -58,7 +59,7 @@ fn wait_for_echoes(session: &mut ChatSession<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Handles a line that is entered while the user is leaving.
+/// Handles a line that the user enters while already leaving.
 fn submit_late(session: &mut ChatSession<'_>) -> Result<(), Stop> {
     if let Ui::Tui(tui) = &mut session.events.ui {
         match tui.submit() {

@@ -19,8 +19,8 @@ use crate::tty::editor::Purpose;
 /// A connection that has logged in.
 pub(crate) struct Joined {
     pub(crate) welcome: Welcome,
-    /// Whether the client resumed an earlier session, so that the server sends all missed events or
-    /// says how many it no longer has.
+    /// Whether the client resumed an earlier session. If so, the server sends all missed events, or
+    /// the number of those that it no longer has.
     pub(crate) has_resumed: bool,
     pub(crate) connection: Connection,
     pub(crate) receiver: JoinHandle<()>,
@@ -39,8 +39,8 @@ impl LoginDialog {
             has_asked: false,
         };
         let name = config.name.take();
-        // Only one client can use the saved name, so in a session of several windows only the first
-        // offers it.
+        // Offer the saved name only in the first window of a session, because only one client can
+        // use it.
         let may_be_free = config.window.is_none_or(|number| number == 1);
         let offered = (name.is_none() && events.is_interactive && may_be_free)
             .then(history::saved_name)
@@ -64,7 +64,7 @@ impl LoginDialog {
         }
     }
 
-    /// Logs in, asking the user for what is missing. Each attempt opens a new connection, because
+    /// Logs in, and asks the user for missing data. Each attempt opens a new connection, because
     /// the user may take longer to answer than the server waits for a login. `status` is shown
     /// during the attempts.
     ///
@@ -90,13 +90,13 @@ impl LoginDialog {
                 LoginReply::Failed(error) => return Ok(Err(error)),
                 LoginReply::Rejected(rejection) => rejection,
             };
-            // The thread ends after a rejected attempt.
+            // The join does not block, because the thread ends after a rejected attempt.
             let _ = receiver.join();
             self.update_request(rejection, events)?;
         }
     }
 
-    /// Changes the request for the next attempt, and asks the user if necessary.
+    /// Changes the login request after a rejection, and asks the user if necessary.
     fn update_request(&mut self, rejection: Rejection, events: &mut EventLoop) -> Result<(), Stop> {
         match rejection {
             // The server cannot resume the session: join as a newcomer.
@@ -126,13 +126,14 @@ impl LoginDialog {
 
 /// Asks the user for a name.
 struct NamePrompt {
-    /// The group to use if the answer has none.
+    /// The group to use if the user types a name without a group.
     default_group: Option<Group>,
     has_asked: bool,
 }
 
 impl NamePrompt {
-    /// Parses `given`, or asks until an answer is a valid name. An empty answer accepts `offered`.
+    /// Parses `given`. If it is missing or invalid, asks the user until an answer is a valid name.
+    /// An empty answer accepts `offered`.
     fn identity(
         &mut self,
         events: &mut EventLoop,
@@ -191,7 +192,7 @@ fn ask_password(events: &mut EventLoop) -> Result<String, Stop> {
     }
 }
 
-/// The name that the reason for a rejection suggests, if any.
+/// The name that the server's error message suggests, if there is one.
 fn suggested_name(reason: &str) -> Option<Name> {
     let (_, name) = reason.rsplit_once(": try ")?;
     Name::new(name).ok()

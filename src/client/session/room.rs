@@ -14,21 +14,21 @@ pub(crate) struct RoomState {
     token: Option<Text>,
     /// The number of the last event shown.
     last_shown: u64,
-    /// The value of `last_shown` at the last welcome. Replayed events up to this number were shown
-    /// over an earlier connection.
+    /// The value of `last_shown` at the last welcome. Replayed events up to this number were
+    /// already shown over an earlier connection.
     known: u64,
-    /// Whether the client has rejoined as a newcomer, in which case it may have missed events
-    /// before the next one that it receives.
+    /// Whether the client has rejoined as a newcomer and has received no event since. Then it may
+    /// have missed events before the next event.
     expects_gap: bool,
     /// Messages sent over an earlier connection and not echoed yet.
     pub(crate) unacked: VecDeque<Unacked>,
-    /// Whether a part of the piped input may not have been sent.
+    /// Whether some lines of the piped input may not have been sent.
     pub(crate) has_unsent: bool,
 }
 
 impl RoomState {
-    /// Records a welcome. For a client that rejoins, returns the number of the last event shown.
-    /// Also returns a notice for the user if this is a different room or events are missing.
+    /// Records a welcome. Returns the number of the last event shown, if the client has been in a
+    /// room before, and a notice for the user if this is a different room or events are missing.
     pub(crate) fn enter(
         &mut self,
         welcome: &Welcome,
@@ -36,7 +36,7 @@ impl RoomState {
     ) -> (Option<u64>, Option<String>) {
         let is_back = self.id.is_some();
         let has_changed = self.id.as_ref().is_some_and(|id| *id != welcome.room);
-        // After an older copy of the history was restored, the server reuses event numbers.
+        // The server reuses event numbers after an older copy of its history was restored.
         let went_back = welcome.seq < self.last_shown;
         let is_other = has_changed || went_back;
         self.expects_gap = is_back && !is_other && !has_resumed;
@@ -56,11 +56,11 @@ impl RoomState {
         (is_back.then_some(self.known), notice)
     }
 
-    /// Returns a notice to show before `record` if it begins a newcomer's replay and events between
-    /// it and the last event shown are missing.
+    /// Returns a notice to show before `record` if events between the last event shown and `record`
+    /// are missing. Only the first event after rejoining as a newcomer can have such a gap.
     ///
     /// If the replay begins before the last event shown, no messages are missing. Joins and leaves
-    /// are never replayed to a newcomer.
+    /// may be, because they are never replayed to a newcomer.
     pub(crate) fn gap_before(&mut self, record: &Record) -> Option<String> {
         if !std::mem::take(&mut self.expects_gap) {
             return None;
@@ -68,13 +68,14 @@ impl RoomState {
         missing_notice(record.seq.saturating_sub(self.known).saturating_sub(1))
     }
 
-    /// Records an event. Returns whether it is new: not shown over an earlier connection.
+    /// Records an event. Returns false if the event was already shown over an earlier connection.
     pub(crate) fn is_new(&mut self, record: &Record) -> bool {
         self.last_shown = self.last_shown.max(record.seq);
         record.seq > self.known
     }
 
-    /// Point at which to resume after the connection is lost, if the server supports that.
+    /// The point at which to resume after the connection is lost. `None` if the server cannot
+    /// resume.
     pub(crate) fn resume_point(&self) -> Option<ResumePoint> {
         let token = self.token.clone()?;
         Some(ResumePoint {

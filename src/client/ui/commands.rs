@@ -9,12 +9,12 @@ pub(crate) enum LocalCommand<'a> {
     Clear,
     Time(bool),
     Bell(bool),
-    /// Without a name: lists who is ignored.
+    /// Ignores a member, or lists the ignored members if there is no name.
     Ignore(Option<&'a str>),
 }
 
 impl<'a> LocalCommand<'a> {
-    /// Parses a line; `None` if it's for the server.
+    /// Parses a line. Returns `None` if the line is for the server.
     pub(crate) fn parse(line: &'a str) -> Option<Result<Self, RequestError>> {
         let typed = CommandLine::parse(line)?;
         let (command, row) = commands::find(&commands::CLIENT, &typed.word)?;

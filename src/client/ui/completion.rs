@@ -4,8 +4,8 @@ use crate::protocol::commands::{self, Argument};
 use crate::protocol::name::keys::without_marks;
 use crate::tty::editor::Completion;
 
-/// Completes the word at the end of `before`, the text up to the cursor. `names` are the members
-/// online, most likely first.
+/// Completes the word at the end of `before`, the text up to the cursor. `names` are the names of
+/// the members online, the most likely name first.
 pub(crate) fn complete(before: &str, names: &[&str]) -> Option<Completion> {
     let start = before.rfind(char::is_whitespace).map_or(0, |at| {
         at + before[at..].chars().next().map_or(0, char::len_utf8)

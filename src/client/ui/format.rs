@@ -20,27 +20,30 @@ use crate::tty::wrap;
 
 const KEYS_HELP: &str = "  Tab completes names and commands; Ctrl+R searches what you typed before";
 
-/// The place that shows the lines.
+/// The kind of output for which lines are formatted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// A pipe, a file, or a terminal that cannot move its cursor. The user's own messages are left
-    /// out: a terminal has already echoed them as they were typed.
+    /// out, because a terminal has already echoed them as they were typed.
     Stream,
-    /// The terminal UI: lines wrap with an indent, and a line may replace the previous one.
+    /// The terminal UI, in which lines wrap with an indent, and a line may replace the previous
+    /// line.
     Screen,
 }
 
 pub struct Formatter {
     layout: Layout,
     zone: TimeZone,
-    /// The day of the previous line. Lines have only the time of day.
+    /// The day of the previous line. A new day is shown on a line of its own, because lines have
+    /// only the time of day.
     day: Date,
     own: Option<OwnIdentity>,
     pub(crate) names: NameColors,
     replay: ReplayState,
     /// Whether lines begin with the time.
     pub has_times: bool,
-    /// The last line, if it consists of joins and leaves, so that the next one can be added to it.
+    /// The last line, if it consists of joins and leaves. The next join or leave can be added to
+    /// it.
     presence: Option<PresenceLine>,
 }
 
@@ -49,10 +52,10 @@ pub struct Formatter {
 struct ReplayState {
     /// The number of the replay's last event. `None` once that event was received.
     end: Option<u64>,
-    /// Whether the line above the replay has been shown, but not the line below it.
+    /// Whether the separator above the replay has been shown, but not the one below it.
     is_open: bool,
-    /// Whether a mention in the replay may ring the bell: if the user missed these events, the
-    /// first mention does.
+    /// Whether a mention in the replay may ring the bell. Only the first mention does, and only if
+    /// the user missed the replayed events.
     may_ring: bool,
 }
 
@@ -75,8 +78,8 @@ impl Formatter {
         self.own.as_ref()
     }
 
-    /// Formats the welcome. If the client has rejoined, `last_shown` is the number of the last
-    /// event shown before, and the replay has the events that the user missed.
+    /// Formats the welcome. `last_shown` is `Some` if the client has rejoined: it is the number of
+    /// the last event shown, and the replay contains the events that the user missed.
     pub fn welcome(&mut self, welcome: &Welcome, last_shown: Option<u64>) -> Line {
         self.own = Some(OwnIdentity::new(welcome));
         self.names.enter(welcome);
@@ -112,8 +115,8 @@ impl Formatter {
         Line::plain(&format!("error: {error}"))
     }
 
-    /// Formats an event, with the separator lines above and below it. There is no line for an event
-    /// that the welcome has already covered.
+    /// Formats an event, with the separators above and below the replay if they are due. An event
+    /// that the welcome has already announced has no line.
     pub fn record(&mut self, record: &Record, replay: bool) -> Vec<Line> {
         let frame = if replay {
             self.begin_replay()
@@ -133,8 +136,8 @@ impl Formatter {
         lines
     }
 
-    /// Records that the event with this number was received. If it was the last of the replay,
-    /// returns the line below the replay.
+    /// Records that the event with this number was received. If it was the last event of the
+    /// replay, returns the separator below the replay.
     pub fn advance(&mut self, seq: u64) -> Option<Line> {
         self.replay.end.take_if(|end| *end <= seq)?;
         self.end_replay()
@@ -142,8 +145,8 @@ impl Formatter {
 
     fn begin_replay(&mut self) -> Option<Line> {
         let is_first = !std::mem::replace(&mut self.replay.is_open, true);
-        // The line has no count: it is known only after the last message, and there may be too many
-        // messages to hold back until then.
+        // Show no count here, because it is known only after the last message, and there may be too
+        // many messages to hold them back until then.
         (is_first && self.layout == Layout::Stream).then(|| self.notice("the past messages"))
     }
 
@@ -152,9 +155,9 @@ impl Formatter {
         was_open.then(|| self.rule("end of the past messages"))
     }
 
-    /// Whether to show an event. The welcome already announces the user's own join. On a screen,
-    /// the user's own leave is left out: after a reconnect, it only means that the old connection
-    /// ended. A stream leaves out the user's own messages.
+    /// Whether to show an event. The user's own join is never shown, because the welcome announces
+    /// it. On a screen, the user's own leave is not shown: after a reconnect, it only means that
+    /// the old connection ended. A stream does not show the user's own messages.
     fn is_shown(&self, event: &Event) -> bool {
         match (event, self.layout) {
             (Event::Message { id, .. }, Layout::Stream)
@@ -203,8 +206,8 @@ impl Formatter {
     pub fn answer(&mut self, answer: &Answer, columns: usize) -> Vec<Line> {
         let name = self.names.answer(answer);
         match (answer, self.layout) {
-            // The only welcome goes to [`Formatter::welcome`]. The events themselves say whether
-            // they are past.
+            // Show nothing: [`Formatter::welcome`] formats the welcome, and the events themselves
+            // say whether they belong to the replay.
             (Answer::Welcome(_) | Answer::PastBegins(_) | Answer::PastEnds, _) => Vec::new(),
             (Answer::PrivateFrom { time, from, .. }, _) => {
                 let indent = wrap::width(from.as_str()) + 3;
@@ -238,7 +241,8 @@ impl Formatter {
             }
             (Answer::Error(text), layout) => {
                 let mut lines = vec![self.error(text)];
-                // Suggest a command here, because the server does not know the client's commands.
+                // Add a suggestion for a mistyped command, because the server does not know the
+                // client's commands.
                 if layout == Layout::Screen
                     && let Some(word) = text.as_str().strip_prefix("unknown command /")
                     && let Some(command) = word.split(':').next().and_then(commands::suggest)
@@ -259,9 +263,9 @@ impl Formatter {
         })
     }
 
-    /// Whether to ring the bell for an event: for every live mention, once for all mentions that
-    /// the user missed, and never for messages from before they joined. Called before
-    /// [`Formatter::record`].
+    /// Whether to ring the bell for an event. Every live mention rings, the mentions that the user
+    /// missed ring once together, and mentions from before the user joined never ring. Must be
+    /// called before [`Formatter::record`].
     pub fn should_ring(&mut self, event: &Event, replay: bool) -> bool {
         self.is_mention(event) && (!replay || std::mem::take(&mut self.replay.may_ring))
     }
@@ -270,7 +274,7 @@ impl Formatter {
         self.own.as_ref().is_some_and(|own| own.id == id)
     }
 
-    /// A separator line in the conversation.
+    /// Formats a separator line.
     fn rule(&mut self, text: &str) -> Line {
         if self.layout == Layout::Stream {
             return self.notice(text);
@@ -281,7 +285,8 @@ impl Formatter {
         line
     }
 
-    /// A separator line with the day of `time`, if it differs from the previous line's.
+    /// Formats a separator line with the day of `time`, or returns `None` if the previous line has
+    /// the same day.
     fn day_change(&mut self, time: Timestamp) -> Option<Line> {
         let day = time.to_zoned(self.zone.clone()).date();
         if day == std::mem::replace(&mut self.day, day) {
@@ -293,7 +298,7 @@ impl Formatter {
         })
     }
 
-    /// Formats a line that begins with its time. Later joins and leaves begin a new line.
+    /// Formats a line that begins with its time. Joins and leaves that follow begin a new line.
     fn timed(
         &mut self,
         time: Timestamp,
@@ -339,8 +344,8 @@ impl Formatter {
         lines
     }
 
-    /// Formats a join or leave. If the previous line has joins and leaves too, the new line repeats
-    /// and replaces it.
+    /// Formats a join or leave. If the previous line consists of joins and leaves too, the result
+    /// contains them again and replaces that line.
     fn presence(&mut self, time: Timestamp, change: PresenceChange, who: &str) -> Line {
         let before = self.presence.take();
         let continued = before.filter(|presence| presence.has_room(time, who));
@@ -376,7 +381,8 @@ impl Formatter {
                 Ok(())
             }));
         }
-        // A hostile server may send a count that is smaller than its list.
+        // The subtraction must not overflow: a hostile server may send a count that is smaller than
+        // its list.
         match count.saturating_sub(members.len()) {
             0 => {}
             more => lines.push(self.notice(&format!("and {more} more"))),
@@ -394,7 +400,8 @@ mod tests {
 
     const TEN: &str = "2026-01-31T10:00:00Z";
 
-    /// Formats `received`, after a welcome as `ala`, member 7, at ten on January 31.
+    /// Formats the lines of `received`. The client is `ala`, member 7, and has joined at ten on
+    /// January 31.
     fn lines(layout: Layout, received: &[&str]) -> Vec<Line> {
         let mut formatter = Formatter::new(layout, TimeZone::UTC, TEN.parse().unwrap());
         let welcome =
@@ -428,7 +435,7 @@ mod tests {
         )
     }
 
-    /// The bytes written to a colored stream.
+    /// Returns the bytes that are written to a colored stream for `received`.
     fn stream(received: &[&str]) -> String {
         let mut out = Buffer::ansi();
         for line in lines(Layout::Stream, received) {

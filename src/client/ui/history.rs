@@ -10,12 +10,14 @@ use crate::protocol::commands;
 use crate::protocol::text::clean;
 use crate::tty::editor::{History, MAX_LINES};
 
-/// Most bytes to read from the end of the file: [`MAX_LINES`] lines of maximum length.
+/// Limit on the bytes that are read from the end of the history file: [`MAX_LINES`] lines of
+/// maximum length.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// The directory for state that may be lost (XDG Base Directory Specification, `XDG_STATE_HOME`).
+/// The directory for state, as opposed to configuration (XDG Base Directory Specification,
+/// `XDG_STATE_HOME`).
 fn directory() -> Option<PathBuf> {
-    // The specification says to ignore relative paths.
+    // Ignore relative paths, as the specification requires.
     let absolute = |path: &PathBuf| path.is_absolute();
     let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from);
     let home = || env::home_dir().map(|home| home.join(".local/state"));
@@ -23,15 +25,15 @@ fn directory() -> Option<PathBuf> {
     Some(state.join("chat-run"))
 }
 
-/// Opens a file in [`directory`] that only its owner can read. Fails for anything but a regular
-/// file.
+/// Opens a file in [`directory`] that only its owner can read. Returns `None` on any error, and if
+/// the file is not a regular file.
 fn open(name: &str, options: &mut OpenOptions) -> Option<File> {
     let directory = directory()?;
     os::create_private_folder(&directory).ok()?;
     os::open_regular(os::private(options), &directory.join(name)).ok()
 }
 
-/// Loads the name, with its group, of the last login.
+/// Loads the name and group of the last login.
 pub(crate) fn saved_name() -> Option<String> {
     let mut words = String::new();
     let file = open("name", OpenOptions::new().read(true))?;
@@ -40,7 +42,7 @@ pub(crate) fn saved_name() -> Option<String> {
     (!words.is_empty()).then_some(words)
 }
 
-/// Saves the name and group. Errors are ignored: a full disk must not disturb the chat.
+/// Saves the name and group. Ignores errors, because a full disk must not disturb the chat.
 pub(crate) fn save_name(words: &str) {
     let mut options = OpenOptions::new();
     if let Some(mut file) = open("name", options.write(true).create(true).truncate(true)) {
@@ -48,7 +50,7 @@ pub(crate) fn save_name(words: &str) {
     }
 }
 
-/// Loads the lines typed in earlier sessions. New ones are appended to the file, except private
+/// Loads the lines typed in earlier sessions. New lines are appended to the file, except private
 /// messages and multi-line pastes.
 pub(crate) fn load() -> History {
     let mut lines = read().unwrap_or_default();
@@ -57,14 +59,14 @@ pub(crate) fn load() -> History {
     if is_long {
         shorten(&lines);
     }
-    // Other clients append to the file, too, so each line is a single write.
+    // Append each line with a single write, because other clients append to the file too.
     let mut file = open("history", OpenOptions::new().append(true).create(true));
     History::new(lines, move |line| {
         if let Some(file) = &mut file
             && !line.contains('\n')
             && commands::may_be_saved(line)
         {
-            // Errors are ignored, as in `save_name`.
+            // Ignore errors, as in `save_name`.
             let _ = file.write_all(format!("{line}\n").as_bytes());
         }
     })
@@ -92,7 +94,7 @@ fn shorten(lines: &[String]) {
         return;
     };
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    // If the write fails, the old file stays.
+    // Replace the old file only if the write succeeded.
     if file.write_all(text.as_bytes()).is_ok() {
         let _ = fs::rename(directory.join(&new), directory.join("history"));
     }

@@ -27,22 +27,22 @@ use crate::tty::input::Keyboard;
 use crate::tty::{self, style};
 
 pub(crate) enum Ui {
-    /// For pipes, files, and terminals that cannot move their cursor. Includes the queue of
-    /// requests to the thread that reads stdin.
+    /// The plain UI, for pipes, files, and terminals that cannot move their cursor. Contains the
+    /// queue of requests to the thread that reads stdin.
     Plain(Box<Plain>, Sender<StdinRequest>),
     Tui(Box<Tui>),
 }
 
 impl Ui {
-    /// Opens the terminal UI, or the plain UI if there is no terminal that can be switched to raw
-    /// mode. Starts the threads that read the user's input.
+    /// Opens the terminal UI. Opens the plain UI if there is no terminal, or if the terminal cannot
+    /// be switched to raw mode. Starts the threads that read the user's input.
     ///
     /// # Errors
     /// A thread cannot be started.
     pub(crate) fn open(config: &Config, post: SyncSender<ClientEvent>) -> io::Result<Self> {
         let is_colored = style::is_colored(config.color);
-        // A launcher opens each window for one client, but a pane may have shown another client
-        // before.
+        // The window is empty if the launcher opened it for this client. A pane may have shown
+        // another client before.
         let is_fresh = config.window.is_some() && !config.in_pane;
         if tty::is_capable()
             && let Ok(mut tui) = Tui::open(is_colored, config.window, is_fresh)
@@ -61,8 +61,8 @@ impl Ui {
         Ok(Self::Plain(Box::new(Plain::new(config.color)), stdin))
     }
 
-    /// Shows that the client has joined, or has rejoined after showing the event numbered
-    /// `last_shown`.
+    /// Shows that the client has joined. `last_shown` is `Some` if the client has rejoined: it is
+    /// the number of the last event shown.
     ///
     /// # Errors
     /// As [`Ui::flush`].
@@ -141,8 +141,8 @@ impl Ui {
         }
     }
 
-    /// Shows all output that is due. Called before the main thread blocks. Returns how long it may
-    /// block until the next drawing is due; `None` if none is.
+    /// Shows all output that is due. Called before the main thread blocks. Returns how long the
+    /// thread may block before the next drawing is due; `None` if no drawing is due.
     ///
     /// # Errors
     /// Stdout cannot be written to: a pipe is closed, a disk is full, the terminal is gone.

@@ -43,8 +43,8 @@ impl Plain {
         }
     }
 
-    /// Shows that the client has joined, or has rejoined after showing the event numbered
-    /// `last_shown`.
+    /// Shows that the client has joined. `last_shown` is `Some` if the client has rejoined: it is
+    /// the number of the last event shown.
     ///
     /// # Errors
     /// As [`Plain::flush`].
@@ -64,7 +64,7 @@ impl Plain {
                 self.show_error(text);
                 return Ok(());
             }
-            // A line on a stream has as many columns as it needs.
+            // Set no width, because a line on a stream may have any number of columns.
             Received::Answer(answer) => self.formatter.answer(answer, usize::MAX),
             Received::Unknown => return Ok(()),
         };
@@ -106,7 +106,7 @@ impl Plain {
         self.write_err(&Line::default(), "\n");
     }
 
-    /// Writes everything that is buffered.
+    /// Writes all buffered output to stdout.
     ///
     /// # Errors
     /// Stdout cannot be written to: a pipe is closed, a disk is full.
@@ -115,7 +115,7 @@ impl Plain {
     }
 
     /// Writes to stderr. Flushes stdout first, because both may be the same terminal. Ignores
-    /// errors: without stderr, there is no way to report them.
+    /// errors, because there is no other place to report them.
     fn write_err(&mut self, line: &Line, ending: &str) {
         let _ = self.out.flush();
         let _ = line

@@ -9,17 +9,17 @@ use termcolor::{Color, WriteColor};
 use crate::protocol::text::Text;
 use crate::tty::style;
 
-/// Longest combined line, in bytes.
+/// Limit on the length of a combined line, in bytes.
 const MAX_LENGTH: usize = 400;
 
-/// Longest time between the first and the last change of a line, in seconds.
+/// Limit on the time between the first and the last change in a line, in seconds.
 const MAX_SECONDS: i64 = 300;
 
-/// A change in who is online.
+/// A change in who is online: a member joined or left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PresenceChange {
     Joined,
-    /// With the reason, if the member did not leave voluntarily.
+    /// A member left. Contains the reason, unless the member left voluntarily.
     Left(Option<Text>),
 }
 
@@ -46,8 +46,8 @@ impl Display for PresenceChange {
 pub struct PresenceLine {
     /// The time of the first change.
     pub first: Timestamp,
-    /// The changes in order. Consecutive changes of the same kind are one entry, with the names
-    /// separated by commas.
+    /// The changes in order, each with its names. Consecutive changes of the same kind are one
+    /// entry, with their names separated by commas.
     parts: Vec<(PresenceChange, String)>,
     length: usize,
 }

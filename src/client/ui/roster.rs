@@ -7,31 +7,32 @@ use crate::protocol::event::{Event, Listed, MemberId, Welcome};
 use crate::protocol::limits::MAX_NAME_BYTES;
 use crate::protocol::text::Text;
 
-/// Most members to keep: no room has more, but a hostile server may announce any number.
+/// Limit on the members to track. No room has more, but a hostile server may announce any number.
 const MAX_MEMBERS: usize = 20_000;
 
-/// Most ignored names to keep. Each rename of an ignored member adds one.
+/// Limit on the ignored names. Each rename of an ignored member adds a name.
 const MAX_IGNORED: usize = 1000;
 
 #[derive(Default)]
 pub(crate) struct Roster {
-    /// The name of each member, and the number of its last message, or 0 if it has sent none.
+    /// The name of each member, and the number of the member's last message, or 0 if it has sent
+    /// none.
     members: HashMap<MemberId, (String, u64)>,
-    /// Whether `members` has all members online. In a large room, the welcome lists only the first
-    /// of them.
+    /// Whether `members` contains all members online. In a large room, the welcome lists only the
+    /// first members.
     is_complete: bool,
-    /// Number of messages so far.
+    /// Number of messages received so far.
     messages: u64,
-    /// The sender of the last private message that was not ignored.
+    /// The sender of the last private message from a member who is not ignored.
     correspondent: Option<MemberId>,
-    /// Ignored names in lower case, not IDs, because a member may leave and rejoin. With each name
-    /// is the name that the user originally ignored: the two differ if the member was renamed
-    /// since.
+    /// Ignored names in lower case, each with the name that the user originally ignored. The two
+    /// differ if the ignored member was renamed. These are names and not IDs, because an ignored
+    /// member may leave and rejoin.
     ignored: Vec<(String, String)>,
 }
 
 impl Roster {
-    /// Replaces the members by those of the welcome.
+    /// Replaces the members by the members in a welcome.
     pub(crate) fn enter(&mut self, welcome: &Welcome) {
         let before = std::mem::take(&mut self.members);
         self.is_complete = welcome.count <= welcome.online.len();
@@ -39,14 +40,15 @@ impl Roster {
             let spoke = before.get(id).map_or(0, |(_, spoke)| *spoke);
             self.insert(*id, name, spoke);
         }
-        // In a different room, the same ID may belong to a different member.
+        // Keep the sender only if the name is the same too: in a different room, the same ID may
+        // belong to a different member.
         self.correspondent = self.correspondent.filter(|id| {
             let name_before = before.get(id).map(|(name, _)| name);
             name_before.is_some() && name_before == self.members.get(id).map(|(name, _)| name)
         });
     }
 
-    /// Adds a member or changes its name, unless a limit is exceeded.
+    /// Adds a member or changes its name. Does nothing if a limit would be exceeded.
     fn insert(&mut self, id: MemberId, name: &Text, spoke: u64) {
         let has_room = self.members.len() < MAX_MEMBERS || self.members.contains_key(&id);
         if has_room && name.as_str().len() <= MAX_NAME_BYTES {
@@ -54,7 +56,7 @@ impl Roster {
         }
     }
 
-    /// Updates the roster after a live event. Not called for replayed events.
+    /// Updates the roster after a live event. Must not be called for replayed events.
     pub(crate) fn follow(&mut self, event: &Event) {
         match event {
             Event::Message { id, from, .. } => self.spoke(*id, from),
@@ -85,7 +87,7 @@ impl Roster {
         self.insert(id, name, self.messages);
     }
 
-    /// Records that a member sent a private message. Not called for ignored members.
+    /// Records that a member sent a private message. Must not be called for ignored members.
     pub(crate) fn spoke_privately(&mut self, id: MemberId, name: &Text) {
         self.spoke(id, name);
         self.correspondent = Some(id);
@@ -106,8 +108,8 @@ impl Roster {
         Ok(name)
     }
 
-    /// The names of all members but `own`: first those who spoke, the latest speaker first, then
-    /// the others in alphabetical order.
+    /// The names of all members except `own`. Members who have spoken come first, beginning with
+    /// the latest speaker; the others follow in alphabetical order.
     pub(crate) fn names(&self, own: Option<&OwnIdentity>) -> Vec<&str> {
         let mut members: Vec<(u64, &str)> = self
             .members
@@ -119,7 +121,7 @@ impl Roster {
         members.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Whether a member with this name is online; `None` if that is not known.
+    /// Whether a member with this name is online; `None` if an incomplete list leaves that open.
     pub(crate) fn has(&self, name: &str) -> Option<bool> {
         let name = name.to_lowercase();
         let mut names = self.members.values();
@@ -131,8 +133,8 @@ impl Roster {
         self.ignored_by(name).is_some()
     }
 
-    /// The name that the user originally ignored, if `name` is that name or a later name of its
-    /// member.
+    /// Returns the name that the user originally ignored, if `name` is that name or a later name of
+    /// the same member.
     fn ignored_by(&self, name: &str) -> Option<&str> {
         let name = name.to_lowercase();
         let mut ignored = self.ignored.iter();
@@ -141,8 +143,8 @@ impl Roster {
             .map(|(_, first)| first.as_str())
     }
 
-    /// Ignores a name. If it is already ignored, stops ignoring it and the other names of its
-    /// member. Returns whether the name is ignored now.
+    /// Ignores a name. If the name is ignored already, stops ignoring it, together with the other
+    /// names of the same member. Returns whether the name is ignored now.
     pub(crate) fn toggle_ignored(&mut self, name: &str) -> bool {
         match self.ignored_by(name).map(str::to_owned) {
             Some(first) => self.ignored.retain(|(_, other)| *other != first),

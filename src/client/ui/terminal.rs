@@ -19,15 +19,15 @@ const ENTER: &str = "\x1b[?2004h\x1b[?1004h\x1b[22;2t";
 /// Turns off the modes of [`ENTER`], restores the title, and clears the screen below the cursor.
 const LEAVE: &str = "\x1b[?1004l\x1b[?2004l\x1b[23;2t\x1b[0m\x1b[J\x1b[?25h";
 
-/// Time limit for the main thread to leave after a signal or Ctrl+C, before the process exits
-/// anyway: a terminal that accepts no output blocks the main thread.
+/// How long the main thread may take to leave after a signal or Ctrl+C. After this time, the
+/// process exits anyway, because a terminal that accepts no output blocks the main thread.
 pub(crate) const EXIT_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Most events that may be read ahead while a blocked terminal delays the main thread. Each is a
-/// key, or a paste of up to 64 KiB.
+/// Limit on the events that are read ahead while a terminal that accepts no output blocks the main
+/// thread. An event is a key, or a paste of up to 64 KiB.
 const MAX_AHEAD: usize = 1024;
 
-/// Number of events that the main thread has handled. Shows whether it makes progress.
+/// Number of events that the main thread has handled, which shows whether it makes progress.
 static HANDLED: AtomicU64 = AtomicU64::new(0);
 
 /// Switches the terminal on stdin and stdout to raw mode.
@@ -42,21 +42,23 @@ pub(crate) fn enter() -> io::Result<RawMode> {
     })
 }
 
-/// Counts a handled event. The main thread calls this for each.
+/// Counts an event as handled. Called by the main thread for each event.
 pub(crate) fn count_handled() {
     HANDLED.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Input from the terminal.
+/// An input event from the terminal.
 pub(crate) struct TerminalInput {
     pub(crate) event: Event,
-    /// For Ctrl+C: keeps its timer running until the main thread drops this.
+    /// The running exit timer, if the event is Ctrl+C. Dropping this, as the main thread does,
+    /// stops the timer.
     _untaken: Option<Sender<()>>,
 }
 
 impl TerminalInput {
-    /// Starts a timer if the event is Ctrl+C. A main thread that is blocked writing to the terminal
-    /// can't handle the key, so after [`EXIT_TIMEOUT`] the client exits, as after a signal.
+    /// Starts an exit timer if the event is Ctrl+C. A main thread that is blocked writing to the
+    /// terminal can't handle the key, so the client exits after [`EXIT_TIMEOUT`], as after a
+    /// signal.
     fn new(event: Event) -> Self {
         let leaves = matches!(
             event,
@@ -73,11 +75,11 @@ impl TerminalInput {
     }
 }
 
-/// Exits the process after [`EXIT_TIMEOUT`], unless the returned sender is dropped. The time starts
-/// over as long as the main thread makes progress, as in a flood of messages.
+/// Exits the process after [`EXIT_TIMEOUT`], unless the returned sender is dropped before. The time
+/// starts again whenever the main thread makes progress, as it does during a flood of messages.
 fn exit_unless_taken() -> Sender<()> {
     let (untaken, taken) = mpsc::channel();
-    // If the thread cannot be started, a signal still ends the client.
+    // Ignore an error: if the thread cannot be started, a signal still ends the client.
     let _ = thread::Builder::new()
         .name("exit-timeout".into())
         .spawn(move || {
@@ -92,12 +94,12 @@ fn exit_unless_taken() -> Sender<()> {
     untaken
 }
 
-/// Starts three threads: `keys` reads the terminal, `ahead` posts what it read, and `hang-up` posts
-/// that the terminal is gone, which a blocked read wouldn't notice. The functions `input` and
-/// `closed` create the events to post.
+/// Starts three threads: `keys` reads the terminal, `ahead` posts the events that `keys` has read,
+/// and `hang-up` posts an event when the terminal is gone, which a blocked read wouldn't notice.
+/// The functions `input` and `closed` create these events.
 ///
-/// `keys` waits only for the terminal, so that it sees Ctrl+C at once. The threads aren't joined:
-/// only the end of the process ends a read of a terminal.
+/// `keys` waits only for the terminal, so that it sees Ctrl+C at once. The threads aren't joined,
+/// because only the end of the process ends a read of a terminal.
 ///
 /// # Errors
 /// A thread can't be created.

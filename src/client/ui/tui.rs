@@ -28,12 +28,13 @@ use crate::tty::screen::Screen;
 /// The prompt of the chat line.
 const LABEL: &str = "> ";
 
-/// The terminal is in raw mode while this exists.
+/// The terminal UI. The terminal is in raw mode until this is dropped.
 pub(crate) struct Tui {
     screen: Screen,
     pub(crate) formatter: Formatter,
     editor: Editor,
-    /// The editor for the answer to a question. Meanwhile, the chat line waits in `editor`.
+    /// The editor for the answer to a question. While it is `Some`, the chat line waits in
+    /// `editor`.
     question: Option<Editor>,
     roster: Roster,
     /// The number of this client's window in the launcher's session.
@@ -41,14 +42,14 @@ pub(crate) struct Tui {
     /// The status line above the editor, if there is something to show.
     status: Option<String>,
     is_bell_on: bool,
-    /// Messages since the terminal lost focus. `None` while it has focus, or if it does not report
-    /// focus.
+    /// Number of messages since the terminal lost focus. `None` while it has focus, or if the
+    /// terminal does not report focus.
     unread: Option<u64>,
-    /// Dropped last, after the screen's last output.
+    /// Declared last so that it is dropped last, after the screen's last output.
     _raw_mode: RawMode,
 }
 
-/// The client's next step after terminal input.
+/// The client's next action after terminal input.
 pub(crate) enum InputAction {
     None,
     /// The user pressed Enter: [`Tui::submit`] or [`Tui::take_answer`] returns the line.
@@ -56,16 +57,16 @@ pub(crate) enum InputAction {
     Leave,
 }
 
-/// The client's next step after a line was entered.
+/// The client's next action after a line was entered.
 pub(crate) enum Submission {
     None,
-    /// Lines to send. Once they are sent, [`Tui::take_line`] removes them from the editor.
+    /// Send these lines, then call [`Tui::take_line`], which removes them from the editor.
     Lines(Vec<String>),
     Leave,
 }
 
 impl Tui {
-    /// Switches the terminal to raw mode. `is_fresh` says that the terminal has shown nothing
+    /// Switches the terminal to raw mode. `is_fresh` is true if the terminal has shown nothing
     /// before.
     ///
     /// # Errors
@@ -147,9 +148,9 @@ impl Tui {
         raw_mode::suspend()
     }
 
-    /// Parses the chat line after Enter, and executes it if it is one of the client's own commands.
-    /// A line that cannot be sent stays in the editor, except for a client's command with wrong
-    /// arguments.
+    /// Parses the chat line after Enter. If it is one of the client's own commands, executes it. A
+    /// line that cannot be sent stays in the editor; a client's command with wrong arguments does
+    /// not.
     pub(crate) fn submit(&mut self) -> Submission {
         self.parse_submission().unwrap_or_else(|error| {
             self.show_error(&error);
@@ -182,7 +183,7 @@ impl Tui {
         if self.editor.is_command() {
             return Err("a command is one line: send the lines after it separately".into());
         }
-        // A pasted line is text, even if it begins with a slash.
+        // Escape the slash of a pasted line, which is text even if it begins with a slash.
         let escape = |line: &str| {
             let slash = if line.starts_with('/') { "/" } else { "" };
             format!("{slash}{line}")
@@ -192,8 +193,8 @@ impl Tui {
         Ok(Submission::Lines(lines))
     }
 
-    /// Addresses a reply to the sender of the last private message that was shown. The server would
-    /// address it to the last sender even if the user ignores that member.
+    /// Addresses a reply to the sender of the last private message that was shown. The server's own
+    /// `/reply` would go to the last sender, even if the user ignores that member.
     fn reply(&mut self, text: &Text) -> Result<Submission, String> {
         let name = self.roster.correspondent()?;
         let lines = vec![format!("/msg {name} {text}")];
@@ -201,12 +202,12 @@ impl Tui {
         Ok(Submission::Lines(lines))
     }
 
-    /// Moves the chat line to the history.
+    /// Removes the chat line from the editor and adds it to the history.
     pub(crate) fn take_line(&mut self) {
         self.editor.take();
     }
 
-    /// Handles a line that is entered while there is no connection. Returns whether the user
+    /// Handles a line that the user enters while there is no connection. Returns whether the user
     /// leaves.
     pub(crate) fn submit_offline(&mut self) -> bool {
         match self.submit() {
@@ -331,7 +332,7 @@ impl Tui {
         author.is_some_and(|(_, from)| self.roster.is_ignored(from.as_str()))
     }
 
-    /// Counts an unread message, and rings the bell if `rings` is set and the bell is on.
+    /// Counts a message as unread. If `rings` is true and the bell is on, rings the bell.
     fn count_unread(&mut self, rings: bool) {
         if let Some(unread) = &mut self.unread {
             *unread += 1;
@@ -390,10 +391,10 @@ impl Tui {
         self.screen.draw(&rows, self.status.as_deref())
     }
 
-    /// The window title, such as `chat 1 - ala (3)`, or `chat 1` while the user is asked for a
-    /// name.
+    /// The window title: `chat 1 - ala (3)` with 3 unread messages, or `chat 1` while the user is
+    /// asked for a name.
     fn title(&self) -> Option<String> {
-        // Some terminals show only ASCII in a title.
+        // Replace other characters, because some terminals show only ASCII in a title.
         let ascii = |c: char| if c.is_ascii_graphic() { c } else { '?' };
         let own = self.formatter.own();
         let name = own.map(|own| own.name.as_str().chars().take(MAX_NAME_CHARS));
@@ -403,7 +404,8 @@ impl Tui {
             None => "chat".into(),
         };
         match (name, self.unread) {
-            // If no question is open, the login is in progress: the title waits for the welcome.
+            // Set no title if no question is open: the login is in progress, and the welcome brings
+            // the name.
             (None, _) => self.question.as_ref().map(|_| chat),
             (Some(name), None | Some(0)) => Some(format!("{chat} - {name}")),
             (Some(name), Some(unread)) => Some(format!("{chat} - {name} ({unread})")),
@@ -420,13 +422,13 @@ fn check_length(lines: &[impl AsRef<str>]) -> Result<(), String> {
 
 impl Drop for Tui {
     fn drop(&mut self) {
-        // Leave an unfinished line visible on the screen.
+        // Print an unfinished line, so that it stays visible on the screen.
         if !self.editor.text().is_empty() {
             for row in self.editor.rows(usize::MAX, usize::MAX).rows {
                 self.screen.print(Line::plain(&row));
             }
         }
-        // Fails only if the terminal is gone.
+        // Ignore an error, which means that the terminal is gone.
         let _ = self.screen.leave();
     }
 }
