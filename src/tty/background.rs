@@ -2,30 +2,30 @@
 
 use std::env;
 
-/// Maximum luminance (0 to 1, as in WCAG 2) of a dark background. Up to this luminance, the colors
-/// for dark backgrounds have a contrast of at least 3.
+/// Maximum luminance (0 to 1, as in WCAG 2) of a background that counts as dark. The colors for
+/// dark backgrounds have a contrast of at least 3 to backgrounds up to this luminance.
 const MAX_DARK: f64 = 0.038;
 
-/// Minimum luminance of a light background, chosen by the same rule as [`MAX_DARK`].
+/// Minimum luminance of a background that counts as light, chosen by the same rule as [`MAX_DARK`].
 const MIN_LIGHT: f64 = 0.62;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Background {
     Dark,
     Light,
-    /// The terminal doesn't report its background, or the color is neither dark nor light.
+    /// The terminal doesn't report its background, or the background is neither dark nor light.
     Unknown,
 }
 
 impl Background {
-    /// Reads `COLORFGBG`, which rxvt and Konsole set.
+    /// Reads the background from `COLORFGBG`, which rxvt and Konsole set.
     pub(crate) fn from_environment() -> Self {
         let value = env::var("COLORFGBG").unwrap_or_default();
         Self::from_colorfgbg(&value)
     }
 
-    /// Parses a value such as `15;0` or `0;default;15`: the first and the last field are the
-    /// indices of the foreground and the background among the 16 basic colors.
+    /// Parses a value such as `15;0` or `0;default;15`. The first and the last field are the
+    /// numbers of the foreground and the background among the 16 basic colors.
     fn from_colorfgbg(value: &str) -> Self {
         match value.rsplit(';').next().map(str::parse) {
             Some(Ok(0..=6 | 8)) => Self::Dark,
@@ -34,7 +34,7 @@ impl Background {
         }
     }
 
-    /// Parses the answer to `OSC 11 ; ?`: a color as in XParseColor(3), such as
+    /// Parses the answer to the query `OSC 11 ; ?`, which is a color as in XParseColor(3), such as
     /// `rgb:ffff/ffff/ffff`.
     pub(crate) fn from_answer(answer: &[u8]) -> Self {
         match str::from_utf8(answer).ok().and_then(luminance) {
@@ -51,7 +51,7 @@ fn luminance(color: &str) -> Option<f64> {
         .strip_prefix("rgb:")
         .or_else(|| color.strip_prefix("rgba:"))?;
     let mut components = components.split('/').map(|digits| {
-        // The maximum of a component with one to four digits.
+        // The largest value of a component with one, two, three or four digits.
         let most = [0xf, 0xff, 0xfff, 0xffff_u16].get(digits.len().checked_sub(1)?)?;
         let share = f64::from(u16::from_str_radix(digits, 16).ok()?) / f64::from(*most);
         Some(if share <= 0.04045 {
@@ -91,7 +91,7 @@ mod tests {
         for (answer, expected) in [
             ("rgb:0000/0000/0000", Background::Dark),
             ("rgb:ffff/ffff/ffff", Background::Light),
-            // Solarized's backgrounds, with two digits per component.
+            // The two backgrounds of Solarized, with two digits per component.
             ("rgb:00/2b/36", Background::Dark),
             ("rgb:fd/f6/e3", Background::Light),
             ("rgba:0000/0000/0000/8000", Background::Dark),

@@ -8,15 +8,15 @@
 //! ```
 //!
 //! Only the thread that owns the [`LogOutput`], the log thread, writes to the terminal and sets its
-//! modes. A terminal that blocks, as after Ctrl+S, delays only that thread: keys still edit the
+//! modes. A terminal that blocks, as after Ctrl+S, delays only the log thread: keys still edit the
 //! line, and Enter still submits it.
 //!
 //! While the process is in the background, the terminal belongs to the shell: no keys are read, no
 //! modes are set, and log lines are written as if there were no console.
 //!
 //! Ctrl+Z involves three threads, because the log thread must restore the modes before the main
-//! thread stops the job. The thread that reads keys notifies the log thread, which restores the
-//! terminal and notifies the main thread, which calls [`Console::stop_job`].
+//! thread stops the job. The thread that reads keys notifies the log thread. The log thread
+//! restores the terminal and notifies the main thread. The main thread calls [`Console::stop_job`].
 
 use std::io::{self, BufWriter, Stdout, Write};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ const ENTER: &str = "\x1b[?2004h";
 /// Turns bracketed paste off, and erases the cursor's row and all rows below it.
 pub(crate) const LEAVE: &str = "\x1b[?2004l\x1b[0m\r\x1b[J\x1b[?25h";
 
-/// The result of input that does more than edit the line.
+/// The result of input that does not just edit the line.
 enum Input {
     Line(String),
     Refused(Refusal),
@@ -55,7 +55,7 @@ enum Input {
 /// The line being typed, shared by the thread that reads keys and the log thread.
 pub(crate) struct Console {
     state: Mutex<State>,
-    /// Wakes the log thread.
+    /// Wakes the log thread, which draws the console.
     wake: Box<dyn Fn() + Send + Sync>,
     /// Asks the main thread to call [`Console::stop_job`].
     suspend: Box<dyn Fn(Arc<Self>) + Send + Sync>,
@@ -64,11 +64,11 @@ pub(crate) struct Console {
 struct State {
     editor: Editor,
     phase: Phase,
-    /// The line changed since it was last drawn.
+    /// Whether the line has changed since it was last drawn.
     is_stale: bool,
-    /// The window was resized.
+    /// Whether the window was resized since the line was last drawn.
     is_resized: bool,
-    /// Ctrl+L was pressed: the log thread must clear the screen.
+    /// Whether Ctrl+L was pressed, so that the log thread must clear the screen.
     is_cleared: bool,
 }
 
@@ -80,13 +80,14 @@ enum Phase {
     Suspending,
     /// The terminal is restored: the main thread must stop the job.
     Suspended,
-    /// No more keys are read.
+    /// The console is over: no more keys are read.
     Over,
 }
 
 impl Console {
-    /// A console with an empty line. `wake` must make the log thread call [`LogOutput::update`]
-    /// soon, and `suspend` must make the main thread call [`Console::stop_job`]; neither may block.
+    /// Creates a console with an empty line. `wake` must make the log thread call
+    /// [`LogOutput::update`] soon, and `suspend` must make the main thread call
+    /// [`Console::stop_job`]. Neither may block.
     pub(crate) fn new(
         wake: impl Fn() + Send + Sync + 'static,
         suspend: impl Fn(Arc<Self>) + Send + Sync + 'static,
@@ -118,7 +119,8 @@ impl Console {
         let mut is_interrupted = false;
         while let Ok(event) = keyboard.read() {
             let is_tab = matches!(&event, Event::Key(key) if [KeyCode::Tab, KeyCode::BackTab].contains(&key.code));
-            // Get the names before taking the state's lock, since they have a lock of their own.
+            // Get the names before taking the state's lock, because getting them takes another
+            // lock.
             let names = if is_tab { names() } else { Vec::new() };
             match self.handle(event, |before| complete(before, commands(), &names)) {
                 Some(Input::Interrupt) => is_interrupted = true,
@@ -126,11 +128,12 @@ impl Console {
                 Some(Input::Refused(refusal)) => on_line(Err(refusal)),
                 None => {}
             }
-            // Several Ctrl+C that arrive together count as one, like the driver's signals.
+            // Count several Ctrl+C that arrive together as one, as the terminal driver does with
+            // signals.
             if is_interrupted && !keyboard.has_partial_input() {
                 is_interrupted = false;
                 raw_mode::restart_output();
-                // Signal the whole group, as the terminal driver does. This can't fail for the
+                // Signal the whole group, as the terminal driver does. This call can't fail for the
                 // process's own group.
                 let _ = kill_current_process_group(Signal::INT);
             }
@@ -154,7 +157,7 @@ impl Console {
                     drop(state);
                     raw_mode::restart_output();
                 }
-                // Ctrl+D has no effect here.
+                // Ignore Ctrl+D, which has no effect on this console.
                 EditorAction::EndOfInput => {}
             },
             Event::Paste(text) => return state.editor.paste(&text).err().map(Input::Refused),
@@ -164,10 +167,10 @@ impl Console {
         None
     }
 
-    /// Stops the job, and makes the console use the terminal again when the job continues. Must be
+    /// Stops the job. When the job continues, makes the console use the terminal again. Must be
     /// called from the main thread, like [`raw_mode::stop_job`].
     pub(crate) fn stop_job(&self) {
-        // If this fails, the console just continues.
+        // Ignore an error: the job is then not stopped, and the console continues at once.
         let _ = raw_mode::stop_job();
         let mut state = self.state.lock();
         if state.phase == Phase::Suspended {
@@ -178,8 +181,8 @@ impl Console {
     }
 }
 
-/// Writes log lines to stdout, above a [`Console`] if one is attached. Owned by the log thread, the
-/// only one that writes to the terminal.
+/// Writes log lines to stdout, above a [`Console`] if one is attached. Owned by the log thread,
+/// which is the only thread that writes to the terminal.
 pub(crate) struct LogOutput {
     out: BufWriter<Stdout>,
     attached: Option<Attached>,
@@ -188,12 +191,12 @@ pub(crate) struct LogOutput {
 struct Attached {
     console: Arc<Console>,
     screen: Screen,
-    /// Present while the console uses the terminal.
+    /// The guard for raw mode, while the console uses the terminal.
     raw_mode: Option<RawMode>,
 }
 
 impl LogOutput {
-    /// Output without a console.
+    /// Creates output without a console.
     pub(crate) fn new() -> Self {
         Self {
             out: BufWriter::new(io::stdout()),
@@ -201,9 +204,10 @@ impl LogOutput {
         }
     }
 
-    /// Attaches a console. The next [`LogOutput::update`] shows it below the log.
+    /// Attaches a console, which the next [`LogOutput::update`] shows below the log.
     pub(crate) fn attach(&mut self, console: Arc<Console>) {
-        // If the process moves to the background just before a write, that must not stop it.
+        // Allow output in the background, so that a write does not stop the process if it moves to
+        // the background just before the write.
         os::allow_terminal_output();
         self.attached = Some(Attached {
             console,
@@ -223,7 +227,8 @@ impl LogOutput {
         attached.release(&mut self.out)
     }
 
-    /// Takes or releases the terminal as needed. Must be called before lines are written.
+    /// Makes the terminal raw or restores it, as the console's state requires. Must be called
+    /// before lines are written.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -258,14 +263,14 @@ impl LogOutput {
         released
     }
 
-    /// Whether a console is using the terminal.
+    /// Whether a console is using the terminal, which is then raw.
     pub(crate) fn is_raw(&self) -> bool {
         let attached = self.attached.as_ref();
         attached.is_some_and(|attached| attached.raw_mode.is_some())
     }
 
-    /// Writes whole lines, to be shown by [`LogOutput::flush`]. Without a console, they're wrapped
-    /// between words if stdout is a terminal.
+    /// Writes whole lines, which [`LogOutput::flush`] shows. Without a console, the lines are
+    /// wrapped between words if stdout is a terminal.
     ///
     /// # Errors
     /// Writing to stdout fails.
@@ -313,7 +318,8 @@ impl Attached {
     /// Makes the terminal raw unless it already is.
     fn take(&mut self, out: &mut impl Write) -> io::Result<()> {
         if self.raw_mode.is_none() || !raw_mode::is_taken() {
-            // If a thread panicked, the panic hook has restored the terminal: drop the old guard.
+            // The terminal is not raw in spite of a guard if a thread panicked, because the panic
+            // hook restores the terminal. Drop the old guard then.
             self.raw_mode = None;
             out.flush()?;
             self.raw_mode = Some(RawMode::enter(Sequences {
@@ -335,7 +341,8 @@ impl Attached {
             return Ok(());
         };
         if tty::is_foreground(&io::stdin()) == Some(false) {
-            // The shell is using the terminal again, and its prompt is where the typed line was.
+            // Leave the screen alone: the shell is using the terminal again, and its prompt is in
+            // the row of the typed line.
             drop(raw_mode);
             return out.write_all(self.screen.take_pending().as_bytes());
         }
@@ -345,8 +352,8 @@ impl Attached {
     }
 }
 
-/// Completes the last word of `before` from `commands` or, after a command that takes a member,
-/// from `names`.
+/// Completes the last word of `before`. The candidates are `names` after a command that takes a
+/// member, and `commands` otherwise.
 pub(crate) fn complete(
     before: &str,
     mut commands: impl Iterator<Item = &'static Command>,

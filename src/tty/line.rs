@@ -10,19 +10,19 @@ use crate::tty::log_wrap;
 use crate::tty::style;
 use crate::tty::wrap;
 
-/// A line of the screen, with its colors.
+/// A line of output with its colors.
 #[derive(Clone, Debug, Default)]
 pub struct Line {
     text: String,
-    /// Styles, each with the byte offset at which it starts.
+    /// The styles, each with the byte offset at which it starts.
     styles: Vec<(usize, ColorSpec)>,
-    /// Indent of the rows after the first, in columns.
+    /// Indent of all rows except the first, in columns.
     indent: usize,
-    /// Text without a color of its own is gray.
+    /// Whether text that has no color of its own is gray.
     pub is_dim: bool,
-    /// A longer version may replace this line.
+    /// Whether this line is open: a longer version may replace it.
     pub is_open: bool,
-    /// This line replaces the open line before it.
+    /// Whether this line replaces the open line before it.
     pub replaces: bool,
 }
 
@@ -38,13 +38,13 @@ impl Line {
         line
     }
 
-    /// A line of `text`, without colors.
+    /// Creates a line without colors.
     pub fn plain(text: &str) -> Self {
         Self::new(2, |line| line.write_all(clean(text).as_bytes()))
     }
 
-    /// Parses a log line, in which escape sequences set the colors. Rows after the first are
-    /// indented to the text after the time.
+    /// Parses a log line, in which escape sequences set the colors. All rows except the first are
+    /// indented to the column of the text after the time.
     pub(crate) fn of_log(line: &str) -> Self {
         let (text, sequences) = log_wrap::split(line);
         let mut style = ColorSpec::new();
@@ -61,7 +61,7 @@ impl Line {
         }
     }
 
-    /// Removes the colors, but keeps bold. Gray becomes dim.
+    /// Removes the colors, but keeps bold text. Gray text becomes dim.
     pub fn remove_colors(&mut self) {
         for (_, style) in &mut self.styles {
             let is_bold = style.bold();
@@ -76,13 +76,14 @@ impl Line {
         self.text.len()
     }
 
-    /// The rows at this width, without colors.
+    /// The rows when wrapped at `columns`, without colors.
     #[cfg(test)]
     pub fn rows(&self, columns: usize) -> Vec<String> {
         self.painted(columns, &mut Buffer::no_color())
     }
 
-    /// The rows at this width, painted with `buffer`.
+    /// The rows when wrapped at `columns`, with escape sequences for their colors. `buffer` is used
+    /// for formatting.
     pub fn painted(&self, columns: usize, buffer: &mut Buffer) -> Vec<String> {
         let painted = self.cut(columns).map(|(indent, row)| {
             buffer.clear();
@@ -100,7 +101,8 @@ impl Line {
         self.paint(0, self.text.len(), out)
     }
 
-    /// The number of rows on the screen, including those into which the terminal wraps a long link.
+    /// The number of rows on a screen of this width, including the additional rows of a long link,
+    /// which the terminal itself wraps.
     pub fn height(&self, columns: usize) -> usize {
         let heights = self.cut(columns).map(|(indent, row)| {
             let text = self.text[row].trim_end();
@@ -149,7 +151,7 @@ impl Line {
     }
 }
 
-/// Appends text in the last style set.
+/// Appends text in the style that was set last.
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.styles.is_empty() {

@@ -1,4 +1,4 @@
-//! Wraps log lines between words to fit the terminal. Every row of a line but the first is
+//! Wraps log lines between words to fit the terminal. All rows of a line except the first are
 //! indented, so that no part of a message can pass for a separate log line.
 
 use std::borrow::Cow;
@@ -6,11 +6,11 @@ use std::iter;
 
 use crate::tty::wrap;
 
-/// Width of the time at the start of a line, with the space after it, in columns.
+/// Width of the time at the start of a line, including the space after the time, in columns.
 const TIME: usize = "00:00:00 ".len();
 
-/// Wraps whole lines for a terminal of `columns` columns. Returns them unchanged if that is `None`:
-/// the width is unknown, or the output isn't a terminal.
+/// Wraps whole lines for a terminal of `columns` columns. If `columns` is `None`, because the width
+/// is unknown or the output isn't a terminal, returns the lines unchanged.
 pub(crate) fn fitting(lines: &[u8], columns: Option<usize>) -> Cow<'_, [u8]> {
     let Some(columns) = columns else {
         return Cow::Borrowed(lines);
@@ -22,8 +22,8 @@ pub(crate) fn fitting(lines: &[u8], columns: Option<usize>) -> Cow<'_, [u8]> {
     Cow::Owned(shown.into_bytes())
 }
 
-/// Appends the rows of a line to `shown`, each followed by `end`. Colors continue in the next row.
-/// `columns` must not be 0.
+/// Wraps a line, and appends its rows to `shown`, each followed by `end`. Colors continue in the
+/// next row. `columns` must not be 0.
 pub(crate) fn push(line: &str, columns: usize, end: &str, shown: &mut String) {
     let (text, sequences) = split(line);
     let mut sequences = sequences.into_iter().peekable();
@@ -64,8 +64,8 @@ pub(crate) fn split(line: &str) -> (String, Vec<(usize, &str)>) {
     (text, sequences)
 }
 
-/// The indent of all rows but the first: the column of the text after the time or, in a line
-/// without a time, two more than the line's own indent.
+/// The indent of all rows except the first, in columns. It is the column of the text after the
+/// time. For a line without a time, it is the line's own indent plus two.
 pub(crate) fn indent(text: &str) -> usize {
     let has_time = text.as_bytes().get(..TIME).is_some_and(|time| {
         time.iter()

@@ -19,7 +19,7 @@ use crate::protocol::event::{Answer, Event, Listed, MemberId, Welcome};
 use crate::protocol::text::Text;
 use crate::tty::background::Background;
 
-/// Maximum number of members to track. No room has more, but a hostile server may send any number.
+/// Limit on the members to track. No room has more, but a hostile server may send any number.
 const MAX_MEMBERS: usize = 20_000;
 
 type Table = [Color; ColorSlot::COUNT];
@@ -63,7 +63,7 @@ const DARK_256: Table = indexed([214, 69, 43, 202, 165, 66, 100, 149, 217, 183, 
 const LIGHT_256: Table = indexed([130, 20, 23, 88, 89, 60, 58, 28, 95, 129, 27, 161]);
 const UNKNOWN_256: Table = indexed([202, 105, 28, 95, 93, 31, 94, 101, 197, 201, 60, 139]);
 
-/// The basic colors, which differ from theme to theme.
+/// The basic colors, whose actual values depend on the terminal's theme.
 const BASIC_16: Table = indexed([3, 12, 10, 9, 5, 6, 11, 2, 1, 13, 14, 4]);
 
 const fn indexed(indices: [u8; ColorSlot::COUNT]) -> Table {
@@ -76,17 +76,18 @@ const fn indexed(indices: [u8; ColorSlot::COUNT]) -> Table {
     table
 }
 
-/// Whether a terminal with this `TERM` has fewer than 256 colors. Not if it's `xterm`: many
+/// Whether a terminal with this `TERM` has fewer than 256 colors. False for `xterm`, because many
 /// terminals with 256 colors use that name.
 fn is_basic(term: &str) -> bool {
     matches!(term, "linux" | "ansi") || term.ends_with("-16color") || term.ends_with("-8color")
 }
 
-/// The table for a terminal with 256 colors and this value of `COLORTERM`.
+/// The color table for a terminal with 256 colors and this value of `COLORTERM`.
 fn table(colorterm: &str, background: Background) -> &'static Table {
     let is_truecolor = matches!(colorterm, "truecolor" | "24bit");
     match background {
-        // RGB colors would be no better here: the required contrast is what limits the choice.
+        // Use indexed colors even on a terminal with RGB colors: the required contrast to both
+        // backgrounds limits the choice so much that RGB colors would be no better.
         Background::Unknown => &UNKNOWN_256,
         Background::Dark if is_truecolor => &DARK_RGB,
         Background::Light if is_truecolor => &LIGHT_RGB,
@@ -98,12 +99,12 @@ fn table(colorterm: &str, background: Background) -> &'static Table {
 /// The color slots of the known members, and the table of colors for this terminal.
 pub struct NameColors {
     table: &'static Table,
-    /// The room that the IDs belong to.
+    /// The room to which the member IDs belong.
     room: Option<Text>,
     slots: HashMap<MemberId, ColorSlot>,
 }
 
-/// No members, and colors for an unknown background.
+/// Creates an empty record with the colors for an unknown background.
 impl Default for NameColors {
     fn default() -> Self {
         Self {
@@ -115,8 +116,8 @@ impl Default for NameColors {
 }
 
 impl NameColors {
-    /// Chooses the table for the terminal that the environment describes. `ask` queries the
-    /// terminal's background; it's only called if the background matters.
+    /// Chooses the color table for the terminal that the environment describes. `ask` queries the
+    /// terminal's background; it is only called if the choice depends on the background.
     pub(crate) fn fit_terminal(&mut self, ask: impl FnOnce() -> Option<Background>) {
         let [term, colorterm] =
             ["TERM", "COLORTERM"].map(|name| env::var(name).unwrap_or_default());
@@ -129,7 +130,7 @@ impl NameColors {
     }
 
     /// Records the members in a welcome. Keeps members who left while the connection was lost,
-    /// since the server may replay messages that they sent in the meantime.
+    /// because the replay may contain messages from them.
     pub fn enter(&mut self, welcome: &Welcome) {
         if self.room.as_ref() != Some(&welcome.room) {
             self.slots.clear();
@@ -153,7 +154,7 @@ impl NameColors {
         }
     }
 
-    /// The color of a member's name. An unknown member's color depends on the name alone.
+    /// The color of a member's name. The color of an unknown member depends only on the name.
     pub fn of(&self, id: MemberId, name: &Text) -> Color {
         let slot = self.slots.get(&id).copied();
         self.table[slot
@@ -161,7 +162,8 @@ impl NameColors {
             .index()]
     }
 
-    /// The color of the name in an event, if it has one. Records members who join and leave.
+    /// Returns the color of the name in an event, if there is a name. Records members who join and
+    /// leave.
     pub fn event(&mut self, event: &Event) -> Option<Color> {
         match event {
             Event::Message { id, from, .. } | Event::Renamed { id, from, .. } => {
@@ -180,7 +182,8 @@ impl NameColors {
         }
     }
 
-    /// The color of the name in an answer, if it has one. Records the members in a list.
+    /// Returns the color of the name in an answer, if there is a name. Records the members in a
+    /// list.
     pub fn answer(&mut self, answer: &Answer) -> Option<Color> {
         match answer {
             Answer::PrivateFrom { id, from: name, .. } | Answer::PrivateTo { id, to: name, .. } => {
@@ -214,7 +217,7 @@ mod tests {
     const NEAR_BLACK: Rgb = [17.0; 3];
     /// Text on a dark background: xterm's white.
     const PALE: Rgb = [229.0; 3];
-    /// `style::quiet`, color 243.
+    /// The color of secondary text, `style::quiet`, which is color 243.
     const QUIET: Rgb = [118.0; 3];
     /// The colors of leaves and joins (red and green), in xterm and in VTE.
     const RED_AND_GREEN: [Rgb; 4] = [
@@ -377,8 +380,8 @@ mod tests {
     fn names_are_distinct_and_legible_on_a_light_background() {
         assert_eq!(differences(&LIGHT_RGB, &[BLACK, QUIET]), (21.0, 19.8));
         assert_eq!(least_contrast(&LIGHT_RGB, WHITE), 5.1);
-        // A table with two grays would have a greater difference (20.7), but gray is the color of
-        // secondary text.
+        // The best table with two grays would have a greater difference (20.7), but gray is the
+        // color of secondary text.
         assert_eq!(differences(&LIGHT_256, &[BLACK, QUIET]), (18.7, 16.8));
         assert_eq!(differences(&LIGHT_256, &RED_AND_GREEN).1, 12.8);
         assert_eq!(least_contrast(&LIGHT_256, WHITE), 4.7);

@@ -1,5 +1,5 @@
-//! The modes of the terminal on stdin: raw for the line editor and the panes, or without echo for a
-//! password. The original modes are restored however the program ends, except by SIGKILL.
+//! Sets the modes of the terminal on stdin: raw for the line editor and the panes, or without echo
+//! for a password. However the program ends, except by SIGKILL, the original modes are restored.
 //!
 //! The process keeps a single record of the original modes, so that any thread can restore them: by
 //! dropping the guard, in a signal handler that ends the process, or in a panic hook.
@@ -16,7 +16,7 @@ use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetatt
 use crate::sync::Mutex;
 use crate::tty::{is_foreground, write_past_std};
 
-/// Time limit for writing [`Sequences::leave`]: a terminal that accepts no output must not keep the
+/// Time limit for writing [`Sequences::leave`]. A terminal that accepts no output must not keep the
 /// program from exiting.
 const LEAVE_TIME: Timespec = Timespec {
     tv_sec: 0,
@@ -31,7 +31,7 @@ static TERMINAL: Mutex<TerminalState> = Mutex::new(TerminalState {
 
 struct TerminalState {
     taken: Option<Taken>,
-    /// The program is exiting, so the modes must not be changed again.
+    /// Whether the program is exiting, so that the modes must not be changed again.
     is_final: bool,
 }
 
@@ -42,14 +42,16 @@ struct Taken {
     sequences: Sequences,
 }
 
-/// Control sequences for the terminal itself, in addition to the modes of its driver.
+/// Control sequences for the terminal itself. The modes, by contrast, belong to the terminal's
+/// driver.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sequences {
-    /// Written after the terminal was made raw.
+    /// Sequences to write after the terminal was made raw.
     pub(crate) enter: Vec<u8>,
-    /// Written before the original modes are restored.
+    /// Sequences to write before the original modes are restored.
     pub(crate) leave: Vec<u8>,
-    /// Keep the driver's flow control, so that Ctrl+S stops the output and Ctrl+Q continues it.
+    /// Whether to keep the driver's flow control, with which Ctrl+S stops the output and Ctrl+Q
+    /// continues it.
     pub(crate) has_flow_control: bool,
 }
 
@@ -65,12 +67,12 @@ impl Drop for RawMode {
 
 impl RawMode {
     /// Makes the terminal on stdin raw: each key can be read at once, and Ctrl+C and Ctrl+Z are
-    /// keys like any other.
+    /// ordinary keys. If the process is in the background, it stops until a shell moves it to the
+    /// foreground.
     ///
     /// # Errors
     /// Stdin isn't a terminal, the terminal on stdout is gone, the program is exiting, or the
-    /// process is in the background and no shell can bring it back (orphaned group). If a shell
-    /// can, the process stops until it's in the foreground.
+    /// process is in the background and no shell can move it to the foreground (orphaned group).
     pub(crate) fn enter(sequences: Sequences) -> io::Result<Self> {
         let enter = sequences.enter.clone();
         let guard = Self::take(sequences, raw)?;
@@ -78,7 +80,7 @@ impl RawMode {
         Ok(guard)
     }
 
-    /// Hides what is typed on stdin, except for the end of the line.
+    /// Turns off the echo of what is typed on stdin, except for the line ending.
     ///
     /// # Errors
     /// Stdin isn't a terminal, or the program is exiting.
@@ -91,16 +93,16 @@ impl RawMode {
         })
     }
 
-    /// Records the modes and sets the new ones under one lock, so that a thread that exits the
-    /// program never sees one without the other.
+    /// Records the original modes and sets the new modes. Both happen under one lock, so that a
+    /// thread that exits the program never sees only one of them done.
     fn take(
         sequences: Sequences,
         modes: impl FnOnce(&Termios, &Sequences) -> Termios,
     ) -> io::Result<Self> {
         let stdin = io::stdin();
         if is_foreground(&stdin) == Some(false) {
-            // This stops the process (SIGTTOU) until it's in the foreground, so don't hold the lock
-            // here.
+            // Setting the modes stops a background process (SIGTTOU) until it's in the foreground.
+            // Wait for that here, before taking the lock.
             set(&tcgetattr(&stdin)?)?;
         }
         let mut terminal = TERMINAL.lock();
@@ -113,12 +115,13 @@ impl RawMode {
         Ok(Self(()))
     }
 
-    /// Restores the terminal like [`restore`], but without a time limit: waits until the terminal
-    /// accepts output.
+    /// Restores the terminal like [`restore`], but without a time limit: waits as long as the
+    /// terminal accepts no output.
     pub(crate) fn restore_and_wait(self) {
         let taken = TERMINAL.lock().taken.clone();
         if let Some(taken) = taken {
-            // Don't hold the lock here, so that another thread can still exit the program.
+            // Write without holding the lock, so that another thread can exit the program
+            // meanwhile.
             let _ = write_past_std(&taken.sequences.leave);
             if let Some(taken) = TERMINAL.lock().taken.take() {
                 let _ = set(&taken.before);
@@ -127,30 +130,31 @@ impl RawMode {
     }
 }
 
-/// Restores the original modes, once. Does nothing if there is no [`RawMode`]. Any thread may call
-/// this, even while panicking; it takes at most 200 ms. It holds the lock until the modes are set,
-/// so that no other thread exits the program first.
+/// Restores the original modes. Does nothing if they are restored already. Takes at most 200 ms.
+/// Any thread may call this function, even while panicking. The lock is held until the modes are
+/// set, so that no other thread exits the program before that.
 pub(crate) fn restore() {
     let mut terminal = TERMINAL.lock();
     let Some(taken) = terminal.taken.take() else {
         return;
     };
-    // In the background, the modes are the shell's, and setting them would stop this process.
+    // In the background, the shell has set its own modes, and setting other modes would stop this
+    // process.
     if is_foreground(&io::stdin()) == Some(false) {
         return;
     }
     let stdout = io::stdout();
     let mut wait = [PollFd::new(&stdout, PollFlags::OUT)];
-    // The terminal isn't ready (poll(2)) if its output is stopped, or another thread's write
-    // blocks.
+    // Wait until the terminal accepts output (poll(2)). It doesn't if its output is stopped, or if
+    // a write of another thread blocks.
     if let Ok(1..) = retry_on_intr(|| poll(&mut wait, Some(&LEAVE_TIME))) {
         let _ = write_past_std(&taken.sequences.leave);
     }
-    // This fails if the terminal is gone.
+    // Ignore an error, which means that the terminal is gone.
     let _ = set(&taken.before);
 }
 
-/// Restores the terminal like [`restore`], and prevents all threads from changing its modes again.
+/// Restores the terminal like [`restore`], and makes sure that no thread changes its modes again.
 /// Called before the program exits.
 pub(crate) fn finish() {
     TERMINAL.lock().is_final = true;
@@ -163,13 +167,13 @@ pub(crate) fn exit(code: i32) -> ! {
     process::exit(code)
 }
 
-/// Whether the terminal's modes are changed by a [`RawMode`] and not restored yet.
+/// Whether a [`RawMode`] has changed the terminal's modes and they are not restored yet.
 pub(crate) fn is_taken() -> bool {
     TERMINAL.lock().taken.is_some()
 }
 
-/// Makes a panic in any thread restore the terminal before it's reported, so that the report is
-/// readable, and call `then` afterwards.
+/// Makes a panic in any thread restore the terminal before the panic is reported, so that the
+/// report is readable. After the report, `then` is called.
 pub(crate) fn restore_on_panic(then: impl Fn() + Send + Sync + 'static) {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
@@ -179,7 +183,8 @@ pub(crate) fn restore_on_panic(then: impl Fn() + Send + Sync + 'static) {
     }));
 }
 
-/// Restores the terminal, stops the job like [`stop_job`], and makes the terminal raw again.
+/// Restores the terminal, stops the job like [`stop_job`], and makes the terminal raw again when
+/// the job continues.
 ///
 /// # Errors
 /// As [`RawMode::enter`].
@@ -192,19 +197,20 @@ pub(crate) fn suspend() -> io::Result<()> {
     restore();
     stop_job()?;
     if let Some(sequences) = sequences {
-        // The caller still has its guard, which restores the terminal just as the new one would.
+        // Forget the new guard: the caller still has the old guard, which restores the terminal in
+        // the same way.
         std::mem::forget(RawMode::enter(sequences)?);
     }
     Ok(())
 }
 
-/// Stops the process's job, as Ctrl+Z does in a shell, and returns when it continues.
+/// Stops the process's job, as Ctrl+Z does in a shell. Returns when the job continues.
 ///
-/// Must be called from the main thread: the kernel delivers a signal for the process to the main
+/// Must be called from the main thread. The kernel delivers a signal for a process to the main
 /// thread if it can (signal(7)), so the process stops before this function returns.
 ///
 /// # Errors
-/// No cause is known.
+/// Signaling the process's own group is not known to fail.
 pub(crate) fn stop_job() -> io::Result<()> {
     // Signal the whole process group, as the terminal driver does: a parent such as `cargo run` is
     // part of the job. The kernel doesn't stop a group that no shell could continue (setpgid(2),
@@ -213,12 +219,13 @@ pub(crate) fn stop_job() -> io::Result<()> {
 }
 
 /// Makes the terminal raw again if another program changed its modes, as a shell does when this
-/// process stops for another reason than Ctrl+Z. Returns whether they were changed.
+/// process stops for a reason other than Ctrl+Z. Returns whether the modes were changed.
 ///
-/// In the background, this stops the process (SIGTTOU) until the shell moves it to the foreground.
+/// In the background, this function stops the process (SIGTTOU) until the shell moves it to the
+/// foreground.
 ///
 /// # Errors
-/// The terminal is gone, or no shell can bring the process back (orphaned group).
+/// The terminal is gone, or no shell can move the process to the foreground (orphaned group).
 pub(crate) fn retake() -> io::Result<bool> {
     let Some(taken) = TERMINAL.lock().taken.clone() else {
         return Ok(false);
@@ -241,8 +248,8 @@ pub(crate) fn restart_output() {
         return;
     }
     if let Ok(modes) = tcgetattr(io::stdin()) {
-        // Turning flow control off restarts the output. Setting the modes fails if the terminal is
-        // gone.
+        // Turn flow control off and on again, because turning it off restarts the output. Ignore
+        // errors, which mean that the terminal is gone.
         let mut without = modes.clone();
         without.input_modes.remove(InputModes::IXON);
         let _ = set(&without);
@@ -275,8 +282,8 @@ mod tests {
 
     use super::*;
 
-    /// The environment variable that makes the test program, when it runs itself on a pty, panic in
-    /// this mode.
+    /// Environment variable for a test that runs its own program again on a pty: its value tells
+    /// that program in which mode to panic.
     const MODE: &str = "CHAT_TEST_MODE";
 
     const THIS: &str =
@@ -309,8 +316,8 @@ mod tests {
         assert!(shown.contains("in a thread"), "{shown}");
     }
 
-    /// Runs this test on a pty, where it panics, and returns the output. Checks that the modes of
-    /// the pty are the same as before.
+    /// Runs this test again on a pty, on which it panics. Returns the output, and checks that the
+    /// modes of the pty are the same as before.
     fn panic_on_a_terminal(mode: &str) -> String {
         let PtyPair { master, slave } = native_pty_system().openpty(PtySize::default()).unwrap();
         let modes = || format!("{:?}", master.get_termios());
@@ -322,7 +329,8 @@ mod tests {
         let mut reader = master.try_clone_reader().unwrap();
         let shown = thread::spawn(move || {
             let mut shown = Vec::new();
-            // Once the other side is closed, reading a pty returns an error instead of end of file.
+            // Ignore an error: reading a pty whose other side is closed returns an error instead of
+            // end of file.
             let _ = reader.read_to_end(&mut shown);
             String::from_utf8_lossy(&shown).into_owned()
         });

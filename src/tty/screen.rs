@@ -6,12 +6,12 @@
 //! typed line again below them. It does so in a single write, at most once per [`FRAME`].
 //!
 //! When the window is resized, some terminals wrap rows at the new margin and others truncate them;
-//! some bring rows back from the scrollback and others don't. So once the size has settled, the
-//! screen draws the visible lines again, and erases only the rows that it rewrites. No line is
-//! lost, but a line that the terminal moved to the scrollback may appear there twice.
+//! some bring rows back from the scrollback and others don't. For that reason, once the size has
+//! settled, this module draws the visible lines again, and erases only the rows that it rewrites.
+//! No line is lost, but a line that the terminal moved to the scrollback may appear there twice.
 //!
-//! Hand-written because ratatui's inline viewport (ratatui/ratatui#2666) duplicates itself into the
-//! scrollback on a resize.
+//! The module is hand-written because ratatui's inline viewport leaves copies of itself in the
+//! scrollback when the window is resized (ratatui/ratatui#2666).
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -27,67 +27,72 @@ use crate::tty::wrap;
 /// Minimum time between two drawings: about 60 drawings per second.
 const FRAME: Duration = Duration::from_millis(16);
 
-/// How long the size must be unchanged before the lines are drawn again: while the user drags a
-/// window's corner, a terminal that wraps rows scrolls part of the last drawing out at each step.
+/// How long the size must be unchanged before the visible lines are drawn again. While the user
+/// drags a window's corner, a terminal that wraps rows scrolls out a part of the last drawing at
+/// each step.
 const SETTLE_TIME: Duration = Duration::from_millis(100);
 
-/// Draw after this time even if the size is still changing.
+/// Time after which to draw even if the size is still changing.
 const MAX_SETTLE_TIME: Duration = Duration::from_secs(1);
 
-/// Start and end of a synchronized update (DEC private mode 2026). They also hide and show the
-/// cursor, for terminals that don't support the mode.
+/// Start of a synchronized update (DEC private mode 2026). Also hides the cursor, for terminals
+/// that don't support this mode. `END` does the opposite.
 const BEGIN: &str = "\x1b[?2026h\x1b[?25l";
 const END: &str = "\x1b[?25h\x1b[?2026l";
 
-/// Erases the cursor's row and all rows below it; the cursor must be in column 0. This takes two
-/// sequences because tmux copies the screen to its scrollback if one sequence erases all of it.
+/// Erases the cursor's row and all rows below. The cursor must be in column 0. There are two
+/// erasing sequences, because tmux copies the screen to its scrollback if a single sequence erases
+/// the whole screen.
 const ERASE: &str = "\x1b[K\x1b[C\x1b[J\r";
 
-/// The lines at the end of the terminal's output, with the typed line below them.
+/// State of the screen: the last lines of the output, and the typed line below them.
 pub(crate) struct Screen {
     columns: usize,
     rows: usize,
     is_colored: bool,
     paint: Buffer,
-    /// Lines not drawn yet. They're wrapped to the terminal's width when they're drawn.
+    /// Lines that were not drawn yet. They're wrapped to the terminal's width when they're drawn.
     pending: Vec<Line>,
     pending_bytes: usize,
-    /// The last line, if it may still change: it's drawn with the typed line.
+    /// The last line, if it is open. A line that may still change is drawn together with the typed
+    /// line.
     open: Option<Line>,
     recent: Scrollback,
     drawn: Drawn,
-    /// How the size changed since the last drawing.
+    /// Size changes since the last drawing.
     resized: Option<Resized>,
-    /// The next drawing clears the screen.
+    /// Whether the next drawing clears the screen.
     is_cleared: bool,
-    /// The terminal was empty at the start, and none of our lines has scrolled out.
+    /// Whether the terminal was empty at the start and no line of this program has scrolled out
+    /// since.
     is_fresh: bool,
-    /// Something changed since the last drawing.
+    /// Whether something has changed since the last drawing.
     is_stale: bool,
     drawn_at: Option<Instant>,
-    /// The window's new title, until it's written.
+    /// A new window title that was not written yet.
     new_title: Option<String>,
     title: String,
-    /// Whether the next draw rings the bell.
+    /// Whether the next drawing rings the bell.
     rings: bool,
 }
 
-/// The last drawing of the area below the lines: the open line, the status, the typed line and the
-/// completions. All zero if the area was removed.
+/// Measures of the last drawing of the area below the lines, which consists of the open line, the
+/// status, the typed line and the completions. All zero if the area was removed.
 #[derive(Default)]
 struct Drawn {
-    /// The terminal's size at that time.
+    /// The terminal's width at the time of that drawing.
     columns: usize,
     rows: usize,
-    /// Rows of the area.
+    /// Number of rows of the area.
     area: usize,
-    /// Columns of the widest row of the area.
+    /// Width of the widest row of the area, in columns.
     width: usize,
-    /// Rows of the area up to and including the one with the cursor.
+    /// Number of rows from the top of the area to the row with the cursor, including that row.
     to_cursor: usize,
 }
 
-/// A burst of size changes: when it began, the last change, and the smallest size so far.
+/// A burst of size changes: the times of the first and the last change, and the smallest size so
+/// far.
 struct Resized {
     first: Instant,
     last: Instant,
@@ -95,20 +100,21 @@ struct Resized {
     shortest: usize,
 }
 
-/// How to draw the visible lines again.
+/// Instructions for drawing the visible lines again.
 struct Redrawing {
-    /// The sequence that erases the rows to be rewritten, and no others: the rows above may belong
-    /// to another program.
+    /// The sequence that erases the rows to be rewritten. It erases no other rows, because the rows
+    /// above may belong to another program.
     erasing: String,
-    /// Fill the space above with rows that are already in the scrollback. Only if our lines filled
-    /// the screen before; otherwise another program's output may be there.
+    /// Whether to fill the space above with rows that are already in the scrollback. False unless
+    /// this program's lines filled the screen before, because another program's output may be
+    /// there.
     fills: bool,
-    /// The number of rows that the terminal may have brought back from the scrollback.
+    /// Number of rows that the terminal may have brought back from the scrollback.
     back: usize,
 }
 
 impl Redrawing {
-    /// Erases the whole screen.
+    /// Instructions that erase the whole screen.
     fn whole() -> Self {
         Self {
             erasing: format!("\x1b[H{ERASE}"),
@@ -119,7 +125,7 @@ impl Redrawing {
 }
 
 impl Screen {
-    /// An empty screen. `is_fresh` is true if the terminal was empty.
+    /// Creates a screen without lines. `is_fresh` is true if the terminal was empty.
     pub(crate) fn new(is_colored: bool, is_fresh: bool) -> Self {
         let (columns, rows) = tty::size();
         Self {
@@ -147,7 +153,7 @@ impl Screen {
         self.columns
     }
 
-    /// Adds a line below the others.
+    /// Adds a line below the other lines.
     pub(crate) fn print(&mut self, mut line: Line) {
         if !self.is_colored {
             line.remove_colors();
@@ -170,12 +176,12 @@ impl Screen {
         self.pending.push(line);
     }
 
-    /// Records that the typed line or the status changed.
+    /// Records that the typed line or the status has changed.
     pub(crate) fn touch(&mut self) {
         self.is_stale = true;
     }
 
-    /// Rings the bell at the next drawing, once for all calls before it.
+    /// Makes the next drawing ring the bell. Several calls ring it only once.
     pub(crate) fn ring(&mut self) {
         self.rings = true;
         self.is_stale = true;
@@ -189,7 +195,7 @@ impl Screen {
         }
     }
 
-    /// Records that the terminal's size changed. A burst of changes leads to a single drawing.
+    /// Records that the terminal's size has changed. A burst of changes leads to a single drawing.
     pub(crate) fn resize(&mut self) {
         (self.columns, self.rows) = tty::size();
         self.is_stale = true;
@@ -205,8 +211,8 @@ impl Screen {
         resized.shortest = resized.shortest.min(self.rows);
     }
 
-    /// Reads the terminal's size again. Returns false if drawing should wait because the size
-    /// changed: SIGWINCH will follow, and perhaps more changes.
+    /// Reads the terminal's size again. Returns false if the size has changed, so that drawing
+    /// should wait: SIGWINCH will follow, and perhaps more changes.
     pub(crate) fn refresh_size(&mut self) -> bool {
         if tty::size() != (self.columns, self.rows) {
             self.resize();
@@ -214,7 +220,7 @@ impl Screen {
         self.wait().is_none_or(|wait| wait.is_zero())
     }
 
-    /// Clears the screen, but not the scrollback.
+    /// Makes the next drawing clear the screen, but not the scrollback.
     pub(crate) fn clear(&mut self) {
         self.open = None;
         self.pending.clear();
@@ -224,21 +230,21 @@ impl Screen {
         self.is_stale = true;
     }
 
-    /// Makes the next drawing start at the cursor, below the output of another program that has
-    /// used the terminal.
+    /// Makes the next drawing start at the cursor, below the output of another program that used
+    /// the terminal meanwhile.
     pub(crate) fn begin_below(&mut self) {
         self.recent.leave();
         self.drawn = Drawn::default();
         self.resized = None;
         self.is_fresh = false;
-        // The other program may have set a title, too.
+        // Forget the title, because the other program may have set another one.
         self.title.clear();
     }
 
     /// How long drawing can wait; `None` if there is nothing to draw.
     pub(crate) fn wait(&self) -> Option<Duration> {
         let due = match &self.resized {
-            // The scrollback keeps no more than this, so draw at once.
+            // Draw at once, before more bytes are pending than can be kept to be drawn again.
             _ if self.pending_bytes > scrollback::MAX_BYTES => None,
             Some(resized) => {
                 Some((resized.last + SETTLE_TIME).min(resized.first + MAX_SETTLE_TIME))
@@ -251,7 +257,7 @@ impl Screen {
         self.is_stale.then_some(wait)
     }
 
-    /// The maximum number of rows for the typed line.
+    /// The limit on the number of rows for the typed line.
     pub(crate) fn most_rows(&self) -> usize {
         self.rows.saturating_sub(3).max(1)
     }
@@ -295,8 +301,8 @@ impl Screen {
         self.recent.scroll_back(back);
         self.recent.scroll(space);
         out += &area.join("\r\n");
-        // Only the terminal knows how wide it drew the text, so place the cursor by writing the
-        // text before it again.
+        // Place the cursor by writing the text before it again, because only the terminal knows how
+        // wide it drew that text.
         let below = area.len() - 1 - above;
         out += &up(below);
         if below > 0 || area[above] != rows.before {
@@ -334,8 +340,8 @@ impl Screen {
         tty::write_past_std(out.as_bytes())
     }
 
-    /// Takes the lines that weren't drawn yet, wrapped into rows. The next drawing starts at the
-    /// cursor.
+    /// Removes and returns the lines that weren't drawn yet, wrapped into rows. The next drawing
+    /// starts at the cursor.
     pub(crate) fn take_pending(&mut self) -> String {
         let (rows, _) = self.new_rows();
         self.pending.clear();
@@ -344,7 +350,7 @@ impl Screen {
         rows
     }
 
-    /// The sequences for a new title and the bell.
+    /// The sequences for a new title and the bell, if they are due.
     fn title_and_bell(&mut self) -> String {
         let mut out = String::new();
         if let Some(title) = self.new_title.take() {
@@ -357,8 +363,9 @@ impl Screen {
         out
     }
 
-    /// How to draw the visible lines again; `None` if only new lines and the area are drawn. There
-    /// are `added` new rows, and `space` rows for lines on the screen.
+    /// Decides how to draw the visible lines again. Returns `None` if only new lines and the area
+    /// below have to be drawn. `added` is the number of new rows, and `space` the number of rows
+    /// for lines on the screen.
     fn redrawing(&mut self, added: usize, space: usize) -> Option<Redrawing> {
         let resized = self.resized.take();
         if std::mem::take(&mut self.is_cleared) {
@@ -366,8 +373,9 @@ impl Screen {
         }
         let (drawn, recent) = (&self.drawn, &mut self.recent);
         let Some(resized) = resized else {
-            // The new rows would scroll out rows that are already in the scrollback. Skip those
-            // and rewrite only the rest, so that they don't appear twice.
+            // Without a resize, draw again only if the new rows would scroll out rows that are
+            // already in the scrollback. Leave those rows out and rewrite the rest, so that no row
+            // appears twice.
             let is_wanted = recent.would_repeat(added, space);
             return is_wanted.then(|| Redrawing {
                 erasing: erasing(drawn.to_cursor + recent.on_screen()),
@@ -386,8 +394,8 @@ impl Screen {
                 && recent.is_unwrapped(extra_rows)
                 && recent.widest(extra_rows, usize::MAX) <= narrowest;
         if has_same_rows && resized.shortest >= drawn.rows && !recent.repeats() {
-            // Rows that came back from the scrollback, if any, are in the right place. The rows
-            // below them may have been truncated temporarily, so rewrite those.
+            // Rows that came back from the scrollback, if there are any, are in the right place.
+            // Rewrite the rows below them, which may have been truncated for a while.
             return Some(Redrawing {
                 erasing: erasing(drawn.to_cursor + recent.on_screen()),
                 fills: false,
@@ -396,8 +404,8 @@ impl Screen {
         }
         recent.scroll_back(back);
         if fits_narrowest {
-            // The resize can't have truncated any rows, and every terminal scrolls out the rows
-            // that no longer fit above the cursor.
+            // The resize can't have truncated any row. Every terminal scrolls out the rows that no
+            // longer fit above the cursor, so count those as scrolled out.
             recent.scroll(self.rows.saturating_sub(drawn.to_cursor));
         } else if self.is_fresh {
             return Some(Redrawing::whole());
@@ -405,7 +413,7 @@ impl Screen {
         let mut erasing = erasing(drawn.to_cursor + recent.on_screen());
         if !fits_narrowest && !is_full {
             // If the terminal wrapped rows, their first parts are still on the screen. Scroll them
-            // out, together with the rows above.
+            // out, together with the rows above them.
             let most = self.rows - 1;
             erasing += &format!("{}{}", "\n".repeat(most), up(most));
         }
@@ -416,7 +424,7 @@ impl Screen {
         })
     }
 
-    /// The rows of the new lines, and the number of rows of each line.
+    /// Returns the rows of the new lines, joined, and the number of rows of each line.
     fn new_rows(&mut self) -> (String, Vec<usize>) {
         let (mut new, mut counts) = (String::new(), Vec::new());
         for line in &self.pending {
@@ -427,7 +435,7 @@ impl Screen {
         (new, counts)
     }
 
-    /// Moves the new lines, which are drawn now, to the ones that may have to be drawn again.
+    /// Moves the new lines, which were just drawn, to the lines that may have to be drawn again.
     fn keep(&mut self, counts: Vec<usize>) {
         self.pending_bytes = 0;
         for (line, rows) in self.pending.drain(..).zip(counts) {
@@ -435,8 +443,8 @@ impl Screen {
         }
     }
 
-    /// The rows of the open line. If there are too many, only the last ones, the first of them
-    /// marked with `…`.
+    /// The rows of the open line. If there are too many, returns only the last rows, with a `…` at
+    /// the start of the first of them.
     fn open_rows(&mut self) -> Vec<String> {
         let Some(open) = &self.open else {
             return Vec::new();
@@ -445,7 +453,7 @@ impl Screen {
         let above = rows.len().saturating_sub((self.rows / 3).max(1));
         rows.drain(..above);
         if let (1.., Some(first)) = (above, rows.first_mut()) {
-            // The mark replaces the first space of the indent, if there is one.
+            // Let the mark replace the first space of the indent, if there is an indent.
             *first = format!("…{}", first.strip_prefix(' ').unwrap_or(first));
         }
         rows
@@ -459,13 +467,13 @@ impl Screen {
     }
 }
 
-/// A sequence that moves the cursor from the last of `rows` rows to the first, and erases them and
-/// everything below.
+/// Returns a sequence that moves the cursor from the last of `rows` rows to the first, and erases
+/// these rows and everything below.
 fn erasing(rows: usize) -> String {
     format!("\r{}{ERASE}", up(rows.saturating_sub(1)))
 }
 
-/// A sequence that moves the cursor up by `rows` rows.
+/// Returns a sequence that moves the cursor up by `rows` rows.
 fn up(rows: usize) -> String {
     match rows {
         0 => String::new(),

@@ -1,9 +1,9 @@
-//! The last lines drawn. Tracks how many of their rows are on the screen, and how many of those are
-//! also in the terminal's scrollback.
+//! Keeps the last lines drawn. Tracks how many of their rows are on the screen, and how many of the
+//! rows on the screen are also in the terminal's scrollback.
 //!
-//! Rows are counted as the program wrote them. The terminal may show more of them, since it wraps a
-//! long link at the margin. So the rows counted as on the screen include every row that is there,
-//! and may include some that have scrolled out.
+//! Rows are counted as the program wrote them. The terminal may need more rows, because it wraps a
+//! long link at the margin itself. So all rows that are on the screen are counted as such, and
+//! perhaps some more that have already scrolled out.
 
 use std::collections::VecDeque;
 
@@ -11,11 +11,11 @@ use termcolor::Buffer;
 
 use crate::tty::line::Line;
 
-/// Maximum number of lines kept to be drawn again. No screen has more rows.
+/// Limit on the lines that are kept to be drawn again. No screen has more rows.
 const MAX_LINES: usize = 500;
 
-/// Maximum number of bytes in those lines: a hostile server can make each line as long as the
-/// protocol allows.
+/// Limit on the size of the lines that are kept, in bytes: a hostile server can make each line as
+/// long as the protocol allows.
 pub(crate) const MAX_BYTES: usize = 1024 * 1024;
 
 /// The last lines drawn.
@@ -23,17 +23,17 @@ pub(crate) const MAX_BYTES: usize = 1024 * 1024;
 pub(crate) struct Scrollback {
     lines: VecDeque<Written>,
     bytes: usize,
-    /// The number of rows that are on the screen and not in the scrollback: the last ones.
+    /// Number of rows that are on the screen and not in the scrollback. They are the last rows.
     on_screen_only: usize,
-    /// The number of rows above those that are both on the screen and in the scrollback.
+    /// Number of rows, above those, that are on the screen and also in the scrollback.
     also_in_scrollback: usize,
 }
 
 /// A drawn line.
 struct Written {
     line: Line,
-    /// The number of rows when it was last written. Writing it only to fill the screen doesn't
-    /// count.
+    /// Number of rows when the line was last written. A line that is written only to fill the
+    /// screen keeps its number.
     rows: usize,
 }
 
@@ -59,21 +59,22 @@ impl Scrollback {
         self.also_in_scrollback > 0
     }
 
-    /// Whether writing `added` more rows would scroll rows into the scrollback a second time. The
-    /// screen has space for `space` rows.
+    /// Whether `added` more rows would scroll rows into the scrollback a second time. `space` is
+    /// the number of rows for lines on the screen.
     pub(crate) fn would_repeat(&self, added: usize, space: usize) -> bool {
         self.repeats() && self.on_screen() + added > space
     }
 
-    /// Whether every line on the screen, and in the `before` rows above it, takes a single row.
+    /// Whether all lines on the screen, and those in the `before` rows above it, take a single row
+    /// each.
     pub(crate) fn is_unwrapped(&self, before: usize) -> bool {
         self.last(self.on_screen() + before)
             .all(|written| written.rows == 1)
     }
 
-    /// The width of the widest row when lines are wrapped at `columns`. Considers the lines on the
-    /// screen that are not in the scrollback yet, and the lines that occupy the `before` rows above
-    /// them.
+    /// The width of the widest row when lines are wrapped at `columns`. Considers two groups of
+    /// lines: those on the screen that are not in the scrollback yet, and those in the `before`
+    /// rows above them.
     pub(crate) fn widest(&self, before: usize, columns: usize) -> usize {
         let last = self.last(self.on_screen_only + before);
         last.map(|written| written.line.widest(columns))
@@ -81,7 +82,7 @@ impl Scrollback {
             .unwrap_or(0)
     }
 
-    /// The lines of the last `rows` rows, newest first.
+    /// The lines in the last `rows` rows, the newest first.
     fn last(&self, mut rows: usize) -> impl Iterator<Item = &Written> {
         self.lines.iter().rev().take_while(move |written| {
             let is_included = rows > 0;
@@ -90,7 +91,7 @@ impl Scrollback {
         })
     }
 
-    /// Records that all but the last `most` rows have scrolled out.
+    /// Records that all rows except the last `most` have scrolled out.
     pub(crate) fn scroll(&mut self, most: usize) {
         self.on_screen_only = self.on_screen_only.min(most);
         let rest = most - self.on_screen_only;
@@ -103,13 +104,14 @@ impl Scrollback {
         self.on_screen_only = (self.on_screen_only + rows).min(all);
     }
 
-    /// Records that none of the rows is on the screen.
+    /// Records that no row is on the screen any more.
     pub(crate) fn leave(&mut self) {
         (self.on_screen_only, self.also_in_scrollback) = (0, 0);
     }
 
-    /// Returns the rows to write on an empty screen: all rows that aren't in the scrollback, even
-    /// if these are more than `most`, and above them as many others as fit into `most` rows.
+    /// Returns the rows to write on an empty screen. They include all rows that aren't in the
+    /// scrollback, even if there are more than `most`. Other rows are added above them, up to
+    /// `most` rows in total.
     pub(crate) fn rewrite(&mut self, columns: usize, most: usize, paint: &mut Buffer) -> String {
         let mut rows = VecDeque::new();
         let (mut on_screen_only, mut taken) = (0, 0);
@@ -120,7 +122,7 @@ impl Scrollback {
             let painted = written.line.painted(columns, paint);
             taken += written.line.height(columns);
             if self.on_screen_only > 0 {
-                // Lines are written whole, even if a line's first rows are in the scrollback.
+                // Write the whole line, even if its first rows are in the scrollback.
                 self.on_screen_only = self.on_screen_only.saturating_sub(written.rows);
                 written.rows = painted.len();
                 on_screen_only += painted.len();
@@ -137,7 +139,7 @@ impl Scrollback {
     }
 }
 
-/// The rows joined for writing, each with its line ending.
+/// Joins rows for writing, and adds a line ending to each.
 pub(crate) fn as_written(rows: &[String]) -> String {
     rows.iter().map(|row| format!("{row}\r\n")).collect()
 }
@@ -146,15 +148,15 @@ pub(crate) fn as_written(rows: &[String]) -> String {
 mod tests {
     use super::*;
 
-    /// A terminal's scrollback, and its width.
+    /// A model of a terminal: its scrollback, and its width.
     struct Shown {
         recent: Scrollback,
         columns: usize,
     }
 
     impl Shown {
-        /// Shows `lines` lines, each 22 columns wide, on a screen 40 columns wide with space for
-        /// `space` rows.
+        /// Shows `lines` lines, each 22 columns wide, on a screen with 40 columns and with space
+        /// for `space` rows.
         fn new(lines: usize, space: usize) -> Self {
             let (recent, columns) = (Scrollback::default(), 40);
             let mut shown = Self { recent, columns };
@@ -171,7 +173,7 @@ mod tests {
             self.recent.scroll(space);
         }
 
-        /// Rewrites the lines for this size, and returns the numbers of the lines written.
+        /// Rewrites the lines for this size. Returns the numbers of the lines that were written.
         fn rewrite(&mut self, columns: usize, space: usize) -> Vec<usize> {
             self.columns = columns;
             let paint = &mut Buffer::no_color();
@@ -200,7 +202,8 @@ mod tests {
         assert!(!shown.recent.would_repeat(0, 10));
         assert!(shown.recent.would_repeat(1, 10));
         assert_eq!(shown.rewrite(40, 9), Vec::from_iter(41..50));
-        // The five lines don't fit, so no row on the screen is also in the scrollback.
+        // These five lines need more than three rows, so no row on the screen is also in the
+        // scrollback.
         assert_eq!(shown.rewrite(40, 3), Vec::from_iter(45..50));
         assert!(!shown.recent.would_repeat(1, 3));
     }

@@ -9,7 +9,7 @@ use crate::cli;
 use crate::protocol::event::{Answer, Event};
 use crate::protocol::text::Text;
 
-/// Whether to write colors to stdout. `NO_COLOR` turns colors off unless it's empty
+/// Whether to write colors to stdout. `NO_COLOR` turns colors off, unless the variable is empty
 /// (<https://no-color.org>).
 pub fn is_colored(color: cli::Color) -> bool {
     is_colored_on(&io::stdout(), color)
@@ -28,24 +28,24 @@ pub fn is_colored_on(stream: &impl IsTerminal, color: cli::Color) -> bool {
     }
 }
 
-/// Whether a terminal with this `TERM` has colors, judging by terminfo's names for terminals that
-/// don't.
+/// Whether a terminal with this `TERM` has colors. False for the names that terminfo gives to
+/// terminals without colors.
 fn has_colors(term: &str) -> bool {
     let is_plain = term == "dumb" || term.starts_with("vt1") || term.starts_with("vt2");
     !is_plain && !term.ends_with("-m") && !term.ends_with("-mono")
 }
 
-/// The color of errors if the background is unknown: a dark orange, with a contrast of 4.7 to white
-/// and 4.5 to black (WCAG 2).
+/// The color of errors if the background is unknown. This dark orange has a contrast of 4.7 to
+/// white and 4.5 to black (WCAG 2).
 const ERROR_COLOR: Color = Color::Ansi256(130);
 
-/// The color of the server's messages, chosen by the same rule as [`ERROR_COLOR`]: a teal, with a
+/// The color of the server's messages, chosen by the same rule as [`ERROR_COLOR`]. This teal has a
 /// contrast of 4.4 to white and 4.8 to black.
 const SERVER_COLOR: Color = Color::Ansi256(30);
 
-/// The style of secondary text: a gray chosen by the same rule as `ERROR_COLOR`, with a contrast of
-/// 4.5 to white and 4.6 to black. Not dim (SGR 2), since some terminals draw dimmed black on white
-/// as plain black.
+/// The style of secondary text, chosen by the same rule as `ERROR_COLOR`. This gray has a contrast
+/// of 4.5 to white and 4.6 to black. The attribute dim (SGR 2) is not used, because some terminals
+/// draw dimmed black on white as plain black.
 pub fn quiet() -> ColorSpec {
     let mut gray = ColorSpec::new();
     gray.set_fg(Some(Color::Ansi256(243)));
@@ -69,7 +69,7 @@ pub(crate) fn apply_sgr(sequence: &str, style: &mut ColorSpec) {
     let Some(parameters) = parameters.and_then(|rest| rest.strip_suffix('m')) else {
         return;
     };
-    // An empty parameter means 0.
+    // Treat an empty parameter as 0.
     let mut codes = parameters.split(';').map(|code| code.parse().unwrap_or(0));
     while let Some(code) = codes.next() {
         match code {
@@ -109,8 +109,8 @@ pub fn paint(
     out.reset()
 }
 
-/// Writes an event that mentions the user, without a line ending. A message is bold. `name` is the
-/// color of the name in the event, if it has one.
+/// Writes an event that mentions the user, without a line ending. If the event is a message, its
+/// text is bold. `name` is the color of the name in the event, if there is a name.
 pub fn paint_call(out: &mut dyn WriteColor, event: &Event, name: Option<Color>) -> io::Result<()> {
     let Event::Message { from, text, .. } = event else {
         return paint_event(out, event, name);
@@ -124,15 +124,15 @@ pub fn paint_call(out: &mut dyn WriteColor, event: &Event, name: Option<Color>) 
     out.reset()
 }
 
-/// Writes a message from the server so that it stands out even without colors.
+/// Writes a message from the server in a way that stands out even without colors.
 pub fn paint_said(out: &mut dyn WriteColor, text: &Text) -> io::Result<()> {
     out.set_color(ColorSpec::new().set_bold(true).set_fg(Some(SERVER_COLOR)))?;
     write!(out, "*** the server: {text}")?;
     out.reset()
 }
 
-/// Writes `answer` as plain text with colors, without the ending of its last line. `name` is the
-/// color of the name in the answer, if it has one.
+/// Writes `answer` as plain text with colors, without a line ending after its last line. `name` is
+/// the color of the name in the answer, if there is a name.
 pub fn paint_answer(
     out: &mut dyn WriteColor,
     answer: &Answer,
@@ -164,7 +164,7 @@ fn paint_private(
 }
 
 /// Writes `event` as plain text with colors, without a line ending. `name` is the color of the name
-/// in the event, if it has one.
+/// in the event, if there is a name.
 pub fn paint_event(out: &mut dyn WriteColor, event: &Event, name: Option<Color>) -> io::Result<()> {
     match event {
         Event::Message { from, text, .. } => {

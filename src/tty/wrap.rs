@@ -5,8 +5,8 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// The maximum width of `text` in columns. Terminals disagree about an emoji of several code
-/// points: some draw a single image, others draw each part.
+/// The maximum width of `text`, in columns. The actual width may be smaller, because terminals
+/// disagree about an emoji of several code points: some draw a single image, others draw each part.
 pub(crate) fn width(text: &str) -> usize {
     if text.is_ascii() {
         return text.len();
@@ -19,11 +19,11 @@ pub(crate) fn width(text: &str) -> usize {
         .sum()
 }
 
-/// Wraps `text` between words into rows of `columns`; all rows but the first are shorter by
-/// `indent`. A word longer than a row is split, unless it's a link: the terminal wraps links, since
-/// users can only click a link that the program wrote in one piece.
+/// Wraps `text` between words into rows of `columns` columns. All rows except the first are shorter
+/// by `indent`, which must be less than `columns`.
 ///
-/// `indent` must be less than `columns`.
+/// A word longer than a row is split, unless it's a link. The terminal itself wraps links, because
+/// users can only click a link that the program wrote in one piece.
 pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<usize>> {
     let mut rows = Vec::new();
     let (mut start, mut used, mut space) = (0, 0, columns);
@@ -55,14 +55,14 @@ pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<u
     rows
 }
 
-/// Whether a word is a link that the terminal may wrap. Every character must be printable ASCII, as
-/// in a URI (RFC 3986, section 2): the terminal continues the link in column 0, where text after a
+/// Whether a word is a link that the terminal may wrap. All characters must be printable ASCII, as
+/// in a URI (RFC 3986, section 2): the terminal continues a link in column 0, where text after a
 /// no-break space could pass for a message from another member.
 fn is_link(word: &str) -> bool {
     (word.contains("://") || word.starts_with("www.")) && word.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// Wraps one line of text between characters into rows of `columns`.
+/// Wraps one line of text between characters into rows of `columns` columns.
 pub(crate) fn at_characters(text: &str, columns: usize) -> Vec<Range<usize>> {
     let mut rows = Vec::new();
     let (mut start, mut used) = (0, 0);

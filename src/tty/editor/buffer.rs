@@ -2,15 +2,15 @@
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Text, and a cursor that is always between two grapheme clusters (UAX 29), which users see as
-/// characters.
+/// Text with a cursor. The cursor is always between two grapheme clusters (UAX 29), which users see
+/// as characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Buffer {
     text: String,
     /// The cursor's byte offset.
     cursor: usize,
-    /// The text starts with a multi-line paste, so it's never a command, even if it starts with
-    /// `/`.
+    /// Whether the text starts with a multi-line paste, so that it's never a command, even if it
+    /// starts with `/`.
     pub(crate) is_text: bool,
 }
 
@@ -28,7 +28,7 @@ pub(crate) enum To {
 }
 
 impl Buffer {
-    /// A line from the history, with the cursor at the end.
+    /// Creates a buffer for a line from the history, with the cursor at the end.
     pub(crate) fn new(text: &str) -> Self {
         Self {
             text: text.into(),
@@ -65,7 +65,7 @@ impl Buffer {
         self.cursor = self.offset(to);
     }
 
-    /// Removes and returns the text between the cursor and `to`.
+    /// Removes and returns the text between the cursor and the target `to`.
     pub(crate) fn cut(&mut self, to: To) -> String {
         let target = self.offset(to);
         let (start, end) = (target.min(self.cursor), target.max(self.cursor));
@@ -88,7 +88,7 @@ impl Buffer {
         self.insert(&before);
     }
 
-    /// The byte offset of `to`.
+    /// The byte offset of the target `to`.
     fn offset(&self, to: To) -> usize {
         let (before, after) = (self.before(), self.after());
         match to {
@@ -108,7 +108,7 @@ impl Buffer {
                     at + word[at..].chars().next().map_or(0, char::len_utf8)
                 })
             }
-            // The start of the current line: a paste may have added several.
+            // Find the start of the current line, because a paste may have added several lines.
             To::Start => before.rfind('\n').map_or(0, |at| at + 1),
             To::End => self.cursor + after.find('\n').unwrap_or(after.len()),
         }

@@ -1,13 +1,13 @@
 //! The line editor: applies keys to the line being typed, and wraps the line into rows.
 //!
-//! The keys are those of readline in Emacs mode. Shared by the client, the server pane, and the
-//! consoles of `chat-server` and `chat-run`; history and completion are passed in.
+//! The keys are those of readline in Emacs mode. The client, the server pane, and the consoles of
+//! `chat-server` and `chat-run` share this editor, and pass in history and completion.
 //!
-//! Hand-written because both editors that were tried failed in a 12 × 40 pseudoterminal with 1,000
-//! lines a second arriving above the typed line. With rustyline 19 and its external printer, the
-//! typed line was missing in 29 of 210 samples of the screen. reedline 0.52 shows nothing until the
-//! terminal answers a cursor query, and lost 1 of 3,000 lines. With this editor, drawn by
-//! [`super::screen`], the typed line was intact in all 210 samples.
+//! The editor is hand-written because both editor crates that were tried failed in a pseudoterminal
+//! of 12 × 40 cells with 1,000 lines a second arriving above the typed line. With rustyline 19 and
+//! its external printer, the typed line was missing in 29 of 210 samples of the screen. reedline
+//! 0.52 shows nothing until the terminal answers a cursor query, and lost 1 of 3,000 lines. With
+//! this editor, drawn by [`super::screen`], the typed line was intact in all 210 samples.
 
 mod buffer;
 mod history;
@@ -25,37 +25,38 @@ pub(crate) use crate::tty::editor::history::{History, MAX_LINES};
 use crate::tty::editor::undo::Undo;
 use crate::tty::wrap;
 
-/// Longest text, in bytes: enough for a paste of 64 maximum-length lines. There is a limit because
-/// each key scans the whole text.
+/// Limit on the length of the text, in bytes: enough for a paste of 64 lines of maximum length. The
+/// limit is needed because each key scans the whole text.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// Longest command, in bytes: 4096 with its line ending, which is what a terminal in canonical mode
-/// accepts (termios(3)) and what a pipe takes in one piece (PIPE_BUF, pipe(7)).
+/// Limit on the length of a command, in bytes. With its line ending, a command of this length has
+/// 4096 bytes, the most that a terminal in canonical mode accepts (termios(3)) and that a write to
+/// a pipe transfers in one piece (PIPE_BUF, pipe(7)).
 const MAX_COMMAND: usize = 4095;
 
-/// An action for the caller after a key.
+/// Action that the caller must take after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EditorAction {
-    /// Enter: the line is complete.
+    /// Submit the line, because Enter was pressed.
     Submit,
-    /// Ctrl+C.
+    /// Ctrl+C was pressed.
     Interrupt,
-    /// Ctrl+D on an empty line.
+    /// Ctrl+D was pressed on an empty line.
     EndOfInput,
-    /// Ctrl+L: clear the screen.
+    /// Clear the screen, because Ctrl+L was pressed.
     Clear,
-    /// Ctrl+Z: stop the job.
+    /// Stop the job, because Ctrl+Z was pressed.
     Suspend,
     /// Tell the user that input was refused.
     Refuse(Refusal),
 }
 
-/// The reason why input was refused.
+/// Reason why input was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The line would exceed this many bytes.
+    /// With the input, the line would be longer than this many bytes.
     TooLong(usize),
-    /// A paste of this many lines into a command line: each of them could be a command.
+    /// A paste into a command line has this many lines, each of which could be a command.
     Lines(usize),
 }
 
@@ -88,7 +89,7 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// Longest text, in bytes.
+    /// Limit on the length of the text, in bytes.
     fn max_len(self) -> usize {
         match self {
             Self::Chat | Self::Answer | Self::Password => MAX_TEXT,
@@ -97,18 +98,18 @@ impl Purpose {
     }
 }
 
-/// Candidates for the word before the cursor.
+/// The completion candidates for the word before the cursor.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Completion {
     /// Byte offset of the word.
     pub(crate) start: usize,
-    /// The candidates, each with the space or colon that follows; never empty.
+    /// The candidates, each including the space or colon that follows the word. Never empty.
     pub(crate) words: Vec<String>,
 }
 
 impl Completion {
-    /// Completes the last word of `before`, ignoring case and diacritics. `known` is called with
-    /// the text before that word, and returns the words that can follow that text.
+    /// Completes the last word of `before`, ignoring case and diacritics. `known` gets the text
+    /// before that word, and returns the words that can follow.
     pub(crate) fn of_last_word(
         before: &str,
         known: impl FnOnce(&str) -> Vec<String>,
@@ -131,31 +132,32 @@ pub(crate) struct Editor {
     label: String,
     purpose: Purpose,
     buffer: Buffer,
-    /// The line was submitted but couldn't be sent: typing starts a new line.
+    /// Whether the line was submitted but couldn't be sent, so that typing starts a new line.
     is_kept: bool,
     undo: Undo,
-    /// The text cut last, for Ctrl+Y.
+    /// The text that was cut last, which Ctrl+Y inserts.
     cut: String,
     history: History,
-    /// Index of the history line being shown; the history's length while the new line is shown.
+    /// Index of the history line that is shown. While the new line is shown, the length of the
+    /// history.
     position: usize,
-    /// The new line, while a history line is shown.
+    /// The new line, while a line from the history is shown instead.
     draft: Buffer,
     search: Option<Search>,
     choice: Option<Choice>,
-    /// The line is full and input was refused, which the user has been told.
+    /// Whether input was refused because the line is full. The user was told so once.
     is_full: bool,
 }
 
-/// A reverse search, started by Ctrl+R.
+/// State of a reverse search, which Ctrl+R starts.
 struct Search {
     part: String,
-    /// The line before the search.
+    /// The line as it was before the search.
     before: Buffer,
     failed: bool,
 }
 
-/// Completions that Tab cycles through.
+/// The completions through which Tab cycles.
 struct Choice {
     start: usize,
     words: Vec<String>,
@@ -168,16 +170,16 @@ pub(crate) struct Rows {
     pub(crate) rows: Vec<String>,
     /// Index of the row with the cursor.
     pub(crate) row: usize,
-    /// The text before the cursor in that row.
+    /// The part of the row with the cursor that is before the cursor.
     pub(crate) before: String,
     /// The completion candidates, shown below the line.
     pub(crate) choice: Option<String>,
 }
 
-/// The line scrolled horizontally to fit in one row.
+/// The line as a single row, scrolled horizontally.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Row<'a> {
-    /// The prompt, or the search's prompt.
+    /// The prompt of the line or of a search.
     pub(crate) label: String,
     /// The text from the first visible character on.
     pub(crate) text: &'a str,
@@ -186,7 +188,7 @@ pub(crate) struct Row<'a> {
 }
 
 impl Editor {
-    /// An empty line after the prompt `label`.
+    /// Creates an editor for an empty line with the prompt `label`.
     pub(crate) fn new(label: &str, purpose: Purpose, history: History) -> Self {
         Self {
             label: label.into(),
@@ -204,17 +206,17 @@ impl Editor {
         }
     }
 
-    /// The text typed so far: several lines after a multi-line paste.
+    /// The text typed so far. It has several lines after a multi-line paste.
     pub(crate) fn text(&self) -> &str {
         self.buffer.text()
     }
 
-    /// Whether the line is a `/` command.
+    /// Whether the line is a command, which starts with `/`.
     pub(crate) fn is_command(&self) -> bool {
         !self.buffer.is_text && self.text().starts_with('/')
     }
 
-    /// Takes the line and adds it to the history.
+    /// Removes and returns the line, and adds it to the history.
     pub(crate) fn take(&mut self) -> String {
         let text = std::mem::take(&mut self.buffer).text().to_owned();
         self.history.push(&text);
@@ -231,7 +233,7 @@ impl Editor {
     }
 
     /// Keeps a submitted line that couldn't be sent, so that the user can edit it or submit it
-    /// again. Text typed next starts a new line rather than extending this one.
+    /// again. If the user types a character instead, it starts a new line.
     pub(crate) fn keep(&mut self) {
         self.is_kept = true;
     }
@@ -244,7 +246,7 @@ impl Editor {
         self.end_modes();
         self.start_new_if_kept();
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
-        // Drop trailing line endings: only the Enter key submits the line.
+        // Drop line endings at the end, because only the Enter key submits a line.
         let text = text.trim_end_matches('\n');
         let separator = match self.purpose {
             Purpose::Command if text.contains('\n') => {
@@ -271,7 +273,8 @@ impl Editor {
         Ok(())
     }
 
-    /// Applies a key. For Tab, calls `complete` with the text before the cursor.
+    /// Applies a key to the line. If the key is Tab, calls `complete` with the text before the
+    /// cursor.
     pub(crate) fn key(
         &mut self,
         key: KeyEvent,
@@ -282,7 +285,7 @@ impl Editor {
         }
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         let alt = key.modifiers.contains(KeyModifiers::ALT);
-        // Terminals send the same byte for Ctrl+_ and Ctrl+7.
+        // Accept Ctrl+7 for Ctrl+_ too, because terminals send the same byte for both.
         if control && matches!(key.code, KeyCode::Char('_' | '7')) {
             self.end_modes();
             if let Some(before) = self.undo.undo() {
@@ -316,12 +319,12 @@ impl Editor {
 
     fn edit_key(&mut self, code: KeyCode, control: bool, alt: bool) -> Option<EditorAction> {
         let is_empty = self.text().is_empty();
-        // Any key other than a character or Enter edits the kept line.
+        // A key other than a character or Enter edits the kept line, which then counts as typed.
         self.is_kept &= matches!((code, control, alt), (KeyCode::Char(_), false, false))
             || matches!(code, KeyCode::Enter);
         match (code, control, alt) {
             (KeyCode::Enter, _, _) | (KeyCode::Char('j' | 'm'), true, false) => {
-                // Don't submit the start of a command whose end was refused.
+                // Don't submit a command if its end was refused.
                 let is_cut = self.purpose == Purpose::Command && self.is_full;
                 self.is_full = false;
                 return (!is_cut).then_some(EditorAction::Submit);
@@ -370,7 +373,8 @@ impl Editor {
                 });
             }
             (KeyCode::Char(c), false, false) => {
-                // A combining mark is only valid after a base character, so clean the two together.
+                // Clean the character together with the text before it: a combining mark is only
+                // valid after a base character.
                 let seen = format!("{}{c}", self.buffer.before());
                 if clean(&seen).ends_with(c) {
                     return self.insert(c.encode_utf8(&mut [0; 4]));
@@ -381,7 +385,7 @@ impl Editor {
         None
     }
 
-    /// If the line was kept, adds it to the history and starts a new one.
+    /// If the line is a kept one, adds it to the history and starts a new line.
     fn start_new_if_kept(&mut self) {
         if self.is_kept {
             self.take();
@@ -400,7 +404,7 @@ impl Editor {
         None
     }
 
-    /// Removes text, and keeps it for Ctrl+Y.
+    /// Cuts text, which Ctrl+Y can insert again.
     fn cut(&mut self, to: To) {
         let cut = self.remove(to);
         if !cut.is_empty() && self.purpose != Purpose::Password {
@@ -419,7 +423,7 @@ impl Editor {
         removed
     }
 
-    /// Shows an older or newer line of the history.
+    /// Shows an older line of the history if `step` is negative, or a newer one.
     fn recall(&mut self, step: isize) {
         let Some(position) = self.position.checked_add_signed(step) else {
             return;
@@ -443,7 +447,7 @@ impl Editor {
         };
     }
 
-    /// Applies a key to the search. Returns false if the key ended the search and must still be
+    /// Applies a key to the search. Returns false if the key ended the search and must also be
     /// applied to the line.
     fn search_key(&mut self, code: KeyCode, control: bool) -> bool {
         let Some(search) = &mut self.search else {
@@ -477,7 +481,7 @@ impl Editor {
         true
     }
 
-    /// Shows the newest match among the first `end` lines of the history.
+    /// Searches the first `end` lines of the history, and shows the newest match.
     fn find(&mut self, end: usize) {
         let Some(search) = &mut self.search else {
             return;
@@ -492,7 +496,8 @@ impl Editor {
         }
     }
 
-    /// Completes the word before the cursor, or replaces a completion with the next candidate.
+    /// Completes the word before the cursor. If the word is a completion already, replaces it with
+    /// the next candidate.
     fn complete(&mut self, forward: bool, complete: impl FnOnce(&str) -> Option<Completion>) {
         let completes = matches!(self.purpose, Purpose::Chat | Purpose::Command);
         if !completes || self.search.is_some() {
@@ -532,7 +537,7 @@ impl Editor {
         }
     }
 
-    /// The text to show: all of it, and the part before the cursor.
+    /// The text to show, and its part before the cursor.
     fn shown(&self) -> (&str, &str) {
         match self.purpose {
             Purpose::Password => ("", ""),
@@ -546,7 +551,7 @@ impl Editor {
     pub(crate) fn row(&self, columns: usize) -> Row<'_> {
         let label = self.label();
         let (text, before) = self.shown();
-        // The cursor needs a column after the last character.
+        // Leave a column for the cursor after the last character.
         let space = columns.saturating_sub(wrap::width(&label) + 1);
         let to_cursor = wrap::width(before);
         let (mut start, mut hidden) = (0, 0);
@@ -564,11 +569,11 @@ impl Editor {
         }
     }
 
-    /// The line wrapped at `columns`. Returns at most `most` rows, including the one with the
+    /// The line wrapped at `columns`. Returns at most `most` rows, among them the row with the
     /// cursor.
     ///
-    /// The last column stays empty: terminals disagree about where the cursor is after a write to
-    /// that column, and the cursor needs a cell after the last character.
+    /// The last column stays empty for two reasons: terminals disagree about where the cursor is
+    /// after a write to that column, and the cursor needs a cell after the last character.
     pub(crate) fn rows(&self, columns: usize, most: usize) -> Rows {
         let label = self.label();
         let (text, before) = self.shown();
@@ -599,8 +604,8 @@ impl Editor {
 }
 
 impl Choice {
-    /// All candidates. The current one is in brackets and comes first, so that it's visible even in
-    /// a narrow window.
+    /// The list of all candidates. The current candidate is in brackets and comes first, so that
+    /// it's visible even in a narrow window.
     fn shown(&self) -> String {
         let (before, from) = self.words.split_at(self.index);
         let mut shown = String::new();

@@ -2,21 +2,21 @@
 
 use crate::tty::editor::buffer::Buffer;
 
-/// Maximum number of changes that can be undone. Each one keeps a copy of the line.
+/// Limit on the changes that can be undone. Each change keeps a copy of the line.
 const MAX_CHANGES: usize = 100;
 
-/// The line before each change, oldest first.
+/// Copies of the line from before each change, the oldest first.
 #[derive(Default)]
 pub(crate) struct Undo {
     before: Vec<Buffer>,
-    /// The last change was a typed character, so the next typed characters belong to the same
-    /// change.
+    /// Whether the last change was a typed character. Further typed characters then belong to the
+    /// same change.
     is_typing: bool,
 }
 
 impl Undo {
-    /// Records that a key changed the line from `before` to `after`, which may be equal. `types` is
-    /// true if the key typed a character.
+    /// Records that a key changed the line from `before` to `after`. Ignores a key that changed
+    /// nothing. `types` is true if the key typed a character.
     pub(crate) fn record(&mut self, before: Buffer, after: &Buffer, types: bool) {
         let has_changed = before.text() != after.text();
         if has_changed && !(types && self.is_typing) {

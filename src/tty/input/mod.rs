@@ -1,9 +1,9 @@
 //! Keys and other input from the terminal on stdin.
 //!
-//! Hand-written because crossterm's reader waits for the end of each sequence: after an incomplete
-//! one, such as a paste without its end, it never returns another key
-//! (crossterm-rs/crossterm#1060). Here, nothing that a terminal sends can block Ctrl+C. Only
-//! crossterm's event types are used.
+//! The reader is hand-written because crossterm's reader waits for the end of each sequence. After
+//! an incomplete sequence, such as a paste without its end, crossterm never returns another key
+//! (crossterm-rs/crossterm#1060). With this reader, nothing that a terminal sends can block Ctrl+C.
+//! Of crossterm, only the event types are used.
 
 pub mod parser;
 
@@ -22,51 +22,53 @@ use crate::tty;
 use crate::tty::background::Background;
 use crate::tty::input::parser::Parser;
 
-/// How long to wait for the rest of a sequence. After that, a lone Escape byte is the Escape key.
+/// How long to wait for the rest of a sequence. After this time, a lone Escape byte counts as the
+/// Escape key.
 const SEQUENCE_TIME: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 50_000_000,
 };
 
-/// How often a background process checks whether it is in the foreground again. It gets no signal
-/// when the shell's `fg` moves a job that is running.
+/// How often a background process checks whether it is in the foreground again. The check is needed
+/// because a running process gets no signal when the shell's `fg` moves it to the foreground.
 const BACKGROUND_TIME: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
 
-/// Asks for the color of the background (xterm control sequences, `OSC 11`), and for the terminal's
-/// attributes (DA1), which all terminals answer.
+/// Query for the background color (xterm control sequences, `OSC 11`), followed by a query for the
+/// terminal's attributes (DA1), which all terminals answer.
 const BACKGROUND_QUERY: &[u8] = b"\x1b]11;?\x07\x1b[c";
 
-/// How long to wait for the answers. A local terminal answers within a few milliseconds.
+/// How long to wait for the answers to the queries. A local terminal answers within a few
+/// milliseconds.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
 
-/// How long an answer may still arrive after the query, over a slow network.
+/// How long after the query an answer may still arrive over a slow network.
 const LATE_ANSWER_TIME: Duration = Duration::from_secs(5);
 
-/// Used instead of [`SEQUENCE_TIME`] while an answer may still arrive, so that the first part of an
-/// answer isn't taken for keys.
+/// How long to wait for the rest of a sequence while an answer may still arrive. This is longer
+/// than [`SEQUENCE_TIME`], so that the first part of an answer isn't taken for keys.
 const LATE_SEQUENCE_TIME: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 500_000_000,
 };
 
-/// Reads events from the terminal. There is one per process.
+/// Reads input events from the terminal. A process has only one.
 #[derive(Debug)]
 pub struct Keyboard {
     parser: Parser,
     /// Keys that arrived while [`Keyboard::ask_background`] waited for the answers.
     typed_ahead: VecDeque<Event>,
-    /// When the terminal was asked for its background color, if it was.
+    /// The time at which the terminal was asked for its background color. `None` if it was not.
     asked: Option<Instant>,
-    /// Readable after the terminal's size changed (SIGWINCH).
+    /// Socket that becomes readable when the terminal's size changes (SIGWINCH).
     resized: UnixStream,
-    /// Readable after the process continued (SIGCONT).
+    /// Socket that becomes readable when the process continues (SIGCONT).
     continued: UnixStream,
-    /// Readable when [`Keyboard::read`] must fail.
+    /// Socket that becomes readable when [`Keyboard::read`] must fail.
     stopped: Option<UnixStream>,
-    /// Wait instead of reading while the process is in the background.
+    /// Whether to wait instead of reading while the process is in the background.
     pauses: bool,
     was_in_background: bool,
 }
@@ -91,15 +93,16 @@ impl Keyboard {
     }
 
     /// Makes [`Keyboard::read`] wait while the process is in the background, where reading would
-    /// stop the process. It also makes the method fail once the other end of `stopped` is closed.
+    /// stop the process. If the other end of `stopped` is closed, [`Keyboard::read`] fails.
     pub(crate) fn pausing_in_background(mut self, stopped: Option<UnixStream>) -> Self {
         self.pauses = true;
         self.stopped = stopped;
         self
     }
 
-    /// Asks the terminal for its background color. Returns `None` if it doesn't answer within 100
-    /// ms; a later answer is dropped. The terminal must be in raw mode, or it echoes the answer.
+    /// Asks the terminal for its background color. Returns `None` if the terminal doesn't answer
+    /// within 100 ms; a later answer is dropped. The terminal must be in raw mode. Otherwise it
+    /// would echo the answer.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -116,7 +119,7 @@ impl Keyboard {
             match rustix::event::poll(&mut waits, Some(&left)) {
                 Ok(0) => break,
                 Ok(_) => match rustix::io::read(&stdin, &mut bytes)? {
-                    // End of input, which `Keyboard::read` will report.
+                    // End of input: stop waiting. `Keyboard::read` will report it.
                     0 => break,
                     count => self.parser.push(&bytes[..count]),
                 },
@@ -128,7 +131,7 @@ impl Keyboard {
         Ok(self.parser.background())
     }
 
-    /// How long to wait for the rest of a sequence.
+    /// How long to wait now for the rest of a sequence.
     fn sequence_time(&self) -> &'static Timespec {
         let is_asked = self
             .asked
@@ -140,13 +143,13 @@ impl Keyboard {
         }
     }
 
-    /// Whether bytes are left that were read but aren't part of an event yet.
+    /// Whether some bytes were read that do not form a complete event yet.
     pub(crate) fn has_partial_input(&self) -> bool {
         self.parser.has_partial_input()
     }
 
     /// Waits for the next input or size change. Returns [`Event::FocusGained`] when the process
-    /// resumes after a stop, or comes back to the foreground.
+    /// continues after a stop, or comes back to the foreground.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -196,7 +199,7 @@ impl Keyboard {
                 return Ok(Event::FocusGained);
             }
             if resized {
-                // This drains the socket: one event for all changes so far.
+                // Drain the socket, so that all size changes so far cause only one event.
                 let _ = self.resized.read(&mut bytes);
                 let (columns, rows) = terminal::size()?;
                 return Ok(Event::Resize(columns, rows));
@@ -206,7 +209,7 @@ impl Keyboard {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Ok(count) => self.parser.push(&bytes[..count]),
                     Err(Errno::INTR | Errno::AGAIN) => {}
-                    // The process was moved to the background just now (see
+                    // The read failed because the process was moved to the background just now (see
                     // `fail_background_reads`).
                     Err(Errno::IO) if self.pauses && tty::is_foreground(&stdin) == Some(false) => {}
                     Err(error) => return Err(error.into()),
@@ -216,7 +219,7 @@ impl Keyboard {
     }
 }
 
-/// A socket that becomes readable when the signal arrives.
+/// Returns a socket that becomes readable when the signal arrives.
 fn notified_by(signal: i32) -> io::Result<UnixStream> {
     let (reader, writer) = UnixStream::pair()?;
     reader.set_nonblocking(true)?;

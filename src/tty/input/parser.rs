@@ -8,18 +8,19 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
 use crate::tty::background::Background;
 
-/// Longest paste, in bytes. A longer one is cut to one byte more than this, so that the caller can
-/// tell that it's too long.
+/// Limit on the length of a paste, in bytes. A longer paste is cut to one byte more than the limit,
+/// so that the caller can tell that it was too long.
 pub const MAX_PASTE: usize = 1024 * 1024;
 
-/// Longest answer to wait for, in bytes. The sequence of a key is much shorter.
+/// Limit on the length of an answer from the terminal, in bytes. The sequence of a key is much
+/// shorter.
 const MAX_ANSWER: usize = 4096;
 
 const ESCAPE: u8 = 0x1b;
 const CTRL_C: u8 = 0x03;
 const PASTE_END: &[u8] = b"\x1b[201~";
 
-/// The start of an OSC sequence about the terminal's background color (dynamic color 11).
+/// The start of an OSC sequence about the background color, which is dynamic color 11.
 const BACKGROUND: &[u8] = b"11;";
 
 /// An incremental parser.
@@ -28,8 +29,8 @@ pub struct Parser {
     bytes: Vec<u8>,
     /// The text of an unfinished paste.
     paste: Option<Vec<u8>>,
-    /// No more input has arrived within the timeout, so the bytes received so far are the whole
-    /// sequence.
+    /// Whether no more input has arrived within the timeout. The bytes received so far are then
+    /// treated as a whole sequence.
     has_timed_out: bool,
     /// The last answer to `OSC 11 ; ?`.
     background: Option<Background>,
@@ -37,12 +38,12 @@ pub struct Parser {
     has_attributes: bool,
 }
 
-/// The meaning of the first bytes, with the number of bytes to consume.
+/// The meaning of the first bytes of the input, with the number of bytes to consume.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
-    /// More bytes are needed.
+    /// The bytes are incomplete, so more are needed.
     Wait,
-    /// The bytes have no meaning here.
+    /// The bytes are not a key and are dropped.
     Skip(usize),
     Event(Event, usize),
     /// The start of a paste.
@@ -54,14 +55,14 @@ enum Step {
 }
 
 impl Parser {
-    /// Adds bytes from the terminal.
+    /// Appends bytes that the terminal sent.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         self.has_timed_out = false;
     }
 
-    /// Whether a sequence is incomplete. If no more bytes arrive for a while, the caller must call
-    /// [`Parser::time_out`].
+    /// Whether the input ends in an incomplete sequence. If no more bytes arrive for a while, the
+    /// caller must call [`Parser::time_out`].
     pub fn has_partial_input(&self) -> bool {
         !self.bytes.is_empty() && self.paste.is_none()
     }
@@ -71,12 +72,13 @@ impl Parser {
         self.has_timed_out = true;
     }
 
-    /// The terminal's background, once [`Parser::next`] has read its answer to `OSC 11 ; ?`.
+    /// The background color, once [`Parser::next`] has parsed the terminal's answer to `OSC 11 ;
+    /// ?`.
     pub(crate) fn background(&self) -> Option<Background> {
         self.background
     }
 
-    /// Whether the terminal has answered `CSI c`, and with it all earlier queries.
+    /// Whether the terminal has answered `CSI c`. If so, it has also answered all earlier queries.
     pub(crate) fn has_attributes(&self) -> bool {
         self.has_attributes
     }
@@ -85,12 +87,12 @@ impl Parser {
         self.bytes.drain(..count);
     }
 
-    /// Reads the bytes of a paste, and returns the paste once its end has arrived. Ctrl+C, which
+    /// Reads the bytes of a paste. Returns the paste once its end has arrived. Ctrl+C, which
     /// terminals don't paste, aborts a paste whose end never arrives.
     fn pasted(&mut self) -> Option<Event> {
         let paste = self.paste.as_mut()?;
         let end = memchr::memmem::find(&self.bytes, PASTE_END);
-        // The last bytes may be the first part of `PASTE_END`.
+        // Keep the last bytes, which may be the first part of `PASTE_END`.
         let rest = self.bytes.len().saturating_sub(PASTE_END.len() - 1);
         let until = end.unwrap_or(rest);
         if let Some(stop) = memchr::memchr(CTRL_C, &self.bytes[..end.unwrap_or(self.bytes.len())]) {
@@ -161,7 +163,8 @@ fn step(bytes: &[u8], has_timed_out: bool) -> Step {
                 None => with_alt(&bytes[1..], has_timed_out),
             },
         },
-        // DCS, SOS, OSC, PM or APC: either a reply from the terminal, or a key pressed with Alt.
+        // This is DCS, SOS, OSC, PM or APC, the start of an answer from the terminal; or a key
+        // pressed with Alt.
         [
             ESCAPE,
             kind @ (b'P' | b'X' | b']' | b'^' | b'_'),
@@ -180,7 +183,7 @@ fn step(bytes: &[u8], has_timed_out: bool) -> Step {
                 None | Some((_, [ESCAPE])) if !has_timed_out && rest.len() < MAX_ANSWER => {
                     Step::Wait
                 }
-                // An incomplete answer: no key's sequence starts like this.
+                // Drop the start of an answer that was cut off: no key's sequence starts like this.
                 None | Some(_) if background.is_some() => Step::Skip(2 + content.len()),
                 None | Some(_) => with_alt(&bytes[1..], has_timed_out),
             }
@@ -214,7 +217,7 @@ fn plain(bytes: &[u8], has_timed_out: bool) -> Step {
     let valid = match str::from_utf8(head) {
         Ok(valid) => valid,
         Err(error) if error.valid_up_to() > 0 => {
-            // These bytes are valid, according to `valid_up_to`.
+            // Parsing cannot fail, because `valid_up_to` says that these bytes are valid.
             str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
         }
         Err(error) => match error.error_len() {
@@ -267,7 +270,7 @@ fn sequence(rest: &[u8], has_timed_out: bool) -> Step {
         }
         None if has_timed_out || body > MAX_ANSWER => Step::Skip(BEGIN + body),
         None => Step::Wait,
-        // F1 to F5 on the Linux console.
+        // The Linux console sends this for F1 to F5.
         Some(b'[') if body == 0 => match rest.get(1) {
             Some(letter @ b'A'..=b'E') => Step::Event(
                 key(KeyCode::F(letter - b'@'), KeyModifiers::NONE),
@@ -283,7 +286,7 @@ fn sequence(rest: &[u8], has_timed_out: bool) -> Step {
                 .and_then(|body| body.split(';').map(number).collect());
             match numbers.as_deref() {
                 None if end == b'c' && rest[0] == b'?' => Step::Attributes(whole),
-                // The parameters of a key are all numbers.
+                // Drop a sequence with other parameters: those of a key are all numbers.
                 None => Step::Skip(whole),
                 Some([200, ..]) if end == b'~' => Step::Paste(whole),
                 Some(numbers) => match csi_event(numbers, body == 0, end) {
@@ -292,12 +295,13 @@ fn sequence(rest: &[u8], has_timed_out: bool) -> Step {
                 },
             }
         }
-        // The sequence was cut off, and other input follows.
+        // The sequence was cut off, and other input follows it. Drop only the sequence.
         Some(_) => Step::Skip(BEGIN + body),
     }
 }
 
-/// Parses a numeric parameter, which is 1 if it's empty. Ignores subparameters after a colon.
+/// Parses a numeric parameter. An empty parameter means 1. Ignores subparameters, which follow a
+/// colon.
 fn number(text: &str) -> Option<u32> {
     match text.split(':').next()? {
         "" => Some(1),
@@ -305,8 +309,8 @@ fn number(text: &str) -> Option<u32> {
     }
 }
 
-/// The event for a CSI sequence with these parameters and this final byte. `is_bare` is true if the
-/// sequence has no parameters.
+/// Returns the event for a CSI sequence with these parameters and this final byte. `is_bare` is
+/// true if the sequence has no parameters.
 fn csi_event(numbers: &[u32], is_bare: bool, end: u8) -> Option<Event> {
     let first = *numbers.first()?;
     let mut modifiers = KeyModifiers::NONE;
@@ -346,7 +350,7 @@ fn csi_event(numbers: &[u32], is_bare: bool, end: u8) -> Option<Event> {
             '\x7f' => KeyCode::Backspace,
             c => return Some(character(c, modifiers)),
         },
-        // `R` after numbers reports the cursor's position; it isn't F3.
+        // `R` after numbers is a report of the cursor's position, and not F3.
         b'R' => return None,
         letter if first == 1 => letter_key(letter)?,
         _ => return None,
@@ -383,7 +387,8 @@ mod tests {
         text.chars().map(|c| key(KeyCode::Char(c), NONE)).collect()
     }
 
-    /// The events that `bytes` give at once, and those that they give after the timeout.
+    /// Returns the events that `bytes` cause at once, and the further events that they cause after
+    /// the timeout.
     fn events(bytes: &[u8]) -> (Vec<Event>, Vec<Event>) {
         let mut parser = Parser::default();
         parser.push(bytes);
