@@ -1,15 +1,16 @@
-//! The checked options of a session.
+//! The validated options of a session.
 
 use std::time::Duration;
 
 use crate::cli::{RoomArgs, RunArgs, Terminal};
 use crate::protocol::request::Identity;
 
-/// Time limit from starting a window until its client sends its hello on the control socket. The
-/// longest time measured so far, on a busy machine, is 3 s.
+/// How long a window may take, from its start, until its client sends its hello on the control
+/// socket. The longest time measured so far, on a busy machine, is 3 s.
 const WINDOW_TIME: Duration = Duration::from_secs(10);
 
-/// Time from the request to end a session until its processes are sent SIGTERM.
+/// How long processes may take to exit after the session asks them to, before they are sent
+/// SIGTERM.
 const END_TIME: Duration = Duration::from_millis(500);
 
 /// The options of a session.
@@ -18,7 +19,7 @@ pub struct Config {
     /// The number of windows to open.
     pub(crate) clients: usize,
     pub(crate) terminal: Terminal,
-    /// The identities for the first clients. The other clients ask the user for a name.
+    /// The identities of the first clients. The other clients ask the user for a name.
     pub(crate) members: Vec<Identity>,
     /// Whether windows have large text, for a projector.
     pub(crate) big: bool,
@@ -27,13 +28,13 @@ pub struct Config {
     pub(crate) room: RoomArgs,
 }
 
-/// Parses the identity that a client logs in with: `NAME` or `NAME GROUP`.
+/// Parses the identity with which a client logs in: `NAME` or `NAME GROUP`.
 pub(crate) fn parse_member(text: &str) -> Result<Identity, String> {
     Identity::parse(text).map_err(|error| format!("cannot log in as `{text}`: {error}"))
 }
 
 impl TryFrom<RunArgs> for Config {
-    /// The text of the usage error.
+    /// The text of a usage error.
     type Error = String;
 
     fn try_from(args: RunArgs) -> Result<Self, Self::Error> {
@@ -60,7 +61,8 @@ impl TryFrom<RunArgs> for Config {
             ));
         }
         let terminal = match args.terminal() {
-            // Without clients, only a later `/open` needs a terminal, and any will do.
+            // Ignore an invalid choice if there are no clients: only a later `/open` needs a
+            // terminal, and any terminal will do.
             Err(_) if clients == 0 => Terminal::Auto,
             terminal => terminal?,
         };

@@ -25,7 +25,7 @@ const BACKGROUND_PAUSE: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-/// Time limit for showing the last lines on a terminal that blocks.
+/// How long to wait for a terminal that accepts no output to show the last lines.
 const DETACH_TIME: Duration = Duration::from_millis(200);
 
 /// The thread `console`, which reads stdin. Dropping this stops the thread and restores the
@@ -36,11 +36,12 @@ pub(crate) struct ConsoleThread {
 }
 
 impl ConsoleThread {
-    /// Starts the thread. On a capable terminal, the user types lines in an editor below the log,
-    /// which completes `names`. If stdin isn't a terminal, the thread passes on a line only when
-    /// `pipe`, the line's destination, has space for it: no one could type a dropped line again.
+    /// Starts the thread `console`. On a capable terminal, the user types lines in an editor below
+    /// the log, and Tab completes `names`. If stdin isn't a terminal, the thread passes on a line
+    /// only when `pipe`, to which the line will be written, has space for it: unlike a typed line,
+    /// a dropped line could not be entered again.
     ///
-    /// `on_line` gets each line with its ending. It gets the next line only after a call of
+    /// `on_line` gets each line with its ending, and gets the next line only after a call of
     /// [`ConsoleThread::line_handled`]. `on_suspend` is called after Ctrl+Z, and must make the main
     /// thread call [`console::Console::stop_job`]. Neither may block.
     ///
@@ -65,15 +66,16 @@ impl ConsoleThread {
             let (redrawn, output) = (output.clone(), output.clone());
             let console = console::Console::new(move || redrawn.redraw(), on_suspend);
             thread.spawn(move || {
-                // Start the watchdog before the modes change, since it records the original ones.
-                // The console works without it, too.
+                // Start the watchdog before the modes change, because it records the original
+                // modes. If it cannot be started, the console works without it.
                 let watchdog = TerminalWatchdog::start(console::LEAVE).ok();
                 output.attach(Arc::clone(&console));
                 let names = || names.clone();
                 console.read_keys(keyboard, commands::of_console, names, |line| match line {
                     Ok(line) => {
                         output.say(&styled(is_colored, "\x1b[2m", &format!("{PROMPT}{line}")));
-                        // If this thread must stop, the keyboard's next read fails.
+                        // Ignore the result: if this thread must stop, the keyboard's next read
+                        // fails.
                         let _ = hand_over(format!("{line}\n").into(), &stopped, None, &on_line);
                     }
                     Err(refusal) => {
@@ -81,12 +83,13 @@ impl ConsoleThread {
                     }
                 });
                 output.detach(DETACH_TIME);
-                // The output thread has done this already, unless the terminal accepts no output.
+                // Only needed if the terminal accepts no output. Otherwise, the output thread has
+                // restored it.
                 raw_mode::restore();
                 watchdog.into_iter().for_each(TerminalWatchdog::dismiss);
             })?
         } else {
-            // A read error is treated like the end of input.
+            // Treat a read error like the end of input.
             thread.spawn(move || drop(read_lines(&stopped, pipe.as_ref(), on_line)))?
         };
         Ok(Self {
@@ -95,9 +98,9 @@ impl ConsoleThread {
         })
     }
 
-    /// Reports that the last line was handled, so that the thread passes on the next one.
+    /// Reports that the last line was handled. The thread then passes on the next line.
     pub(crate) fn line_handled(&self) {
-        // This fails if the thread has exited.
+        // Ignore an error, which means that the thread has exited.
         let _ = (&self.stop).write_all(b"x");
     }
 }
@@ -154,8 +157,8 @@ fn read_lines(
             return Ok(());
         }
         for &byte in bytes {
-            // Drop the end of a line that is too long. The part that is left exceeds the limit, so
-            // the line is still refused.
+            // Drop the end of a line that is too long. The rest of the line still exceeds the
+            // limit, so the line is refused.
             if byte == b'\n' || line.len() < MAX_CONSOLE_LINE {
                 line.push(byte);
             }
@@ -194,7 +197,8 @@ fn hand_over(
     Ok(stopped.read(&mut [0])? > 0)
 }
 
-/// Whether stdin may be read: reading a terminal in the background would stop the job (SIGTTIN).
+/// Whether stdin may be read now. Reading a terminal in the background would stop the job
+/// (SIGTTIN).
 fn may_read(stdin: &io::Stdin) -> bool {
     !stdin.is_terminal() || tty::is_foreground(stdin) == Some(true)
 }

@@ -6,15 +6,16 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-/// The environment variable to set for a child process if the current locale is not UTF-8 or not
-/// installed. In such a locale, gnome-terminal does not start and xterm does not show `ł`.
+/// The environment variable to set for child processes, or `None` if the current locale is UTF-8
+/// and installed. In any other locale, gnome-terminal does not start and xterm does not show `ł`.
 pub(crate) fn utf8_override() -> Option<(&'static str, &'static str)> {
     static IS_INSTALLED: LazyLock<bool> = LazyLock::new(is_installed);
     let (variable, value) = character_type();
     if is_utf8(&value) && *IS_INSTALLED {
         return None;
     }
-    // LC_ALL overrides LC_CTYPE, which overrides LANG (locale(7)).
+    // Choose the variable that takes effect: LC_ALL overrides LC_CTYPE, which overrides LANG
+    // (locale(7)).
     let variable = if variable == "LC_ALL" {
         "LC_ALL"
     } else {
@@ -23,12 +24,12 @@ pub(crate) fn utf8_override() -> Option<(&'static str, &'static str)> {
     Some((variable, "C.UTF-8"))
 }
 
-/// Whether the environment asks for a UTF-8 locale.
+/// Whether the environment selects a UTF-8 locale, installed or not.
 pub(crate) fn asks_for_utf8() -> bool {
     is_utf8(&character_type().1)
 }
 
-/// The variable that decides the character encoding, and its value.
+/// The variable that determines the character encoding, and its value.
 fn character_type() -> (&'static str, OsString) {
     ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()
@@ -36,9 +37,9 @@ fn character_type() -> (&'static str, OsString) {
         .unwrap_or(("LANG", OsString::new()))
 }
 
-/// Whether the UTF-8 locale that the environment asks for is installed: `locale charmap` prints
-/// UTF-8 then. An ssh client, for example, can pass on the name of a locale that this machine does
-/// not have. If the program `locale` is missing, the locale is assumed to be installed.
+/// Whether the UTF-8 locale that the environment selects is installed. If it is, `locale charmap`
+/// prints UTF-8. A locale may be missing if, for example, an ssh client has passed on its name. If
+/// the program `locale` is missing, assumes that the locale is installed.
 fn is_installed() -> bool {
     let mut locale = Command::new("locale");
     locale.arg("charmap").process_group(0).stdin(Stdio::null());

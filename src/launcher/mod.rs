@@ -7,15 +7,15 @@
 //!     └───── starts ── emulator ── opens a window with ──┘
 //! ```
 //!
-//! Instead of an emulator, the built-in panes or the tmux that chat-run runs in can show the
+//! Instead of an emulator, the built-in panes or the tmux in which chat-run runs can show the
 //! clients (`display`).
 //!
-//! The thread that called [`run`] makes all decisions. The other threads send it events: `server`,
-//! `chat 1`, … and `watchdog` each wait for a child process to end, `log` copies the server's log,
-//! `control` listens for clients on the control socket, `console` reads the terminal, and `ctrl-c`
-//! waits for signals. `output` writes to the terminal, so that no other thread waits for a terminal
-//! that is blocked or gone. The built-in panes have threads of their own and take over the
-//! terminal; `output` then writes to the server's pane.
+//! The thread that called [`run`] makes all decisions. The other threads send events to it:
+//! `server`, `chat 1`, … and `watchdog` each wait for a child process to end, `log` copies the
+//! server's log, `control` listens for clients on the control socket, `console` reads the terminal,
+//! and `ctrl-c` waits for signals. `output` writes to the terminal, so that no other thread waits
+//! for a terminal that is blocked or gone. The built-in panes have threads of their own and take
+//! over the terminal; `output` then writes to the server's pane.
 
 mod config;
 mod console;
@@ -44,12 +44,12 @@ pub use crate::launcher::config::Config;
 /// Runs a session until SIGINT, SIGTERM, SIGHUP or `/quit` on the console, or until the server
 /// ends.
 ///
-/// Call this from the main thread before any other thread is started. Reads stdin, and writes to
-/// stdout and stderr.
+/// Call this function from the main thread before any other thread is started. It reads stdin, and
+/// writes to stdout and stderr.
 ///
 /// # Errors
-/// Something that a session needs is missing, no window opened, or the server ended by itself. No
-/// process is left running, even if this fails.
+/// Something that a session needs is missing, no window opened, or the server ended by itself. Even
+/// after an error, no process is left running.
 pub fn run(config: &Config) -> Result<()> {
     os::settle_signals();
     os::reset_sigchld().context("cannot handle signals")?;
@@ -68,11 +68,12 @@ fn add_advice(error: anyhow::Error) -> anyhow::Error {
     anyhow!("{error:#}; {advice}")
 }
 
-/// Checks all that can be checked before the first process starts, and then runs the session.
+/// Checks everything that can be checked before the first process starts, and then runs the
+/// session.
 fn start(config: &Config) -> Result<()> {
     let programs = Programs::find()?;
     listen::check(&ListenAddress::from(&config.room), config.room.port())?;
-    // A session without clients needs a display only if the user chose tmux or panes by name.
+    // Find no display for a session without clients, unless the user chose tmux or panes by name.
     let is_chosen_by_name = matches!(config.terminal, Terminal::Tmux | Terminal::Panes);
     let backends = if config.clients == 0 && !is_chosen_by_name {
         Vec::new()
@@ -82,9 +83,9 @@ fn start(config: &Config) -> Result<()> {
     session::run(config, programs, backends)
 }
 
-/// Runs the terminal watchdog of the built-in panes and the console, a hidden mode of `chat-run`: a
-/// process that restores the terminal on stdout, with the escape sequences `leave`, if the launcher
-/// dies. Its stdin is a socket from the launcher.
+/// Runs the terminal watchdog of the built-in panes and the console, which is a hidden mode of
+/// `chat-run`. The watchdog restores the terminal on stdout, with the escape sequences `leave`, if
+/// the launcher dies. Its stdin is a socket from the launcher.
 ///
 /// # Errors
 /// Stdin is not such a socket, or stdout is not a terminal.
@@ -92,8 +93,8 @@ pub fn run_terminal_watchdog(leave: &str) -> io::Result<()> {
     panes::run_terminal_watchdog(leave)
 }
 
-/// Lists all terminals on stdout: where each one was found, or why it does not work here, and which
-/// one `auto` takes.
+/// Lists all terminals on stdout. The row of each terminal says where its program is, or why the
+/// terminal is not available. Also shows which terminal `auto` selects.
 ///
 /// # Errors
 /// Writing to stdout failed.

@@ -15,10 +15,11 @@ use crate::tty;
 use crate::tty::console::{Console, LogOutput};
 use crate::tty::log_wrap;
 
-/// Maximum number of messages waiting for the terminal.
+/// Limit on the messages that wait for the terminal.
 const MAX_WAITING: usize = 256;
 
-/// Output for stdout or stderr: one line from the launcher, or up to 8 KiB of the server's log.
+/// A piece of output for stdout or stderr: one line from the launcher, or up to 8 KiB of the
+/// server's log.
 #[derive(Clone)]
 enum Piece {
     Out(Vec<u8>),
@@ -38,38 +39,40 @@ enum Message {
     Show(Piece),
     /// Show a console below the log.
     Attach(Arc<Console>),
-    /// Remove the console, and then drop the sender.
+    /// Remove the console, and then drop this sender to tell the caller.
     Detach(mpsc::Sender<()>),
-    /// The console changed.
+    /// Draw the console, because it has changed.
     Redraw,
 }
 
-/// The destination of pieces.
+/// The destination of pieces of output.
 enum Destination {
     Terminal,
-    /// None yet, since panes are about to use the terminal. Holds the pieces until then.
+    /// No destination yet, because panes are about to use the terminal. Holds the pieces until
+    /// then.
     Held(Vec<Piece>),
-    /// The server's pane. Also holds the pieces to show on the terminal once the panes are gone.
+    /// The server's pane. Also holds the pieces that must be shown on the terminal once the panes
+    /// are gone.
     Pane(Log, Vec<Piece>),
 }
 
-/// Sends output to the output thread.
+/// Handle that sends output to the output thread.
 #[derive(Clone)]
 pub(crate) struct Output {
     messages: SyncSender<Message>,
-    /// Never held during a write to the terminal.
+    /// The current destination. Its lock is never held during a write to the terminal.
     destination: Arc<Mutex<Destination>>,
 }
 
-/// Waits for the output thread to finish.
+/// Handle that waits for the output thread to finish.
 pub(crate) struct Shown {
     done: Receiver<()>,
 }
 
 impl Output {
-    /// Starts the thread `output`. It ends when every [`Output`] is dropped and everything is
-    /// shown; if the terminal blocks, it ends with the process. With `held`, nothing is shown
-    /// before [`Output::move_to_pane`] or [`Output::move_to_terminal`].
+    /// Starts the thread `output`. The thread ends when every [`Output`] is dropped and everything
+    /// is shown; if the terminal accepts no output, the thread ends with the process. If `held`,
+    /// shows nothing before [`Output::move_to_pane`] or [`Output::move_to_terminal`] is called.
     ///
     /// # Errors
     /// The thread can't be started.
@@ -87,8 +90,8 @@ impl Output {
             .spawn(move || {
                 let _finished = finished;
                 let mut terminal = LogOutput::new();
-                // Ignore errors of a terminal that is gone: another thread decides when the session
-                // stops.
+                // Ignore errors of a terminal that is gone, because another thread decides when the
+                // session stops.
                 while handle_next(&waiting, &shared, &mut terminal) {
                     let _ = terminal.flush();
                 }
@@ -103,7 +106,7 @@ impl Output {
         ))
     }
 
-    /// Shows a line on stdout. Never blocks: drops the line if too many messages are waiting.
+    /// Shows a line on stdout. Never blocks: if too many messages are waiting, drops the line.
     pub(crate) fn say(&self, line: &str) {
         self.post(Piece::Out(format!("{line}\n").into_bytes()));
     }
@@ -113,8 +116,8 @@ impl Output {
         self.post(Piece::Err(format!("{line}\n").into_bytes()));
     }
 
-    /// Shows a line on stdout like [`Output::say`]. If that goes to a pane, shows the line again on
-    /// the terminal once the panes are gone.
+    /// Shows a line on stdout like [`Output::say`]. If panes are open, shows the line again on the
+    /// terminal once the panes are gone.
     pub(crate) fn conclude(&self, line: &str) {
         if let Destination::Pane(_, kept) = &mut *self.destination.lock() {
             kept.push(Piece::Out(format!("{line}\n").into_bytes()));
@@ -143,7 +146,7 @@ impl Output {
 
     /// Draws the console again. Never blocks.
     pub(crate) fn redraw(&self) {
-        // If the queue is full, the messages in it redraw the console anyway.
+        // Ignore an error: if the queue is full, its messages redraw the console anyway.
         let _ = self.messages.try_send(Message::Redraw);
     }
 
@@ -158,8 +161,8 @@ impl Output {
         *destination = Destination::Pane(log, Vec::new());
     }
 
-    /// Shows the held pieces and all later ones on the terminal, and repeats the lines passed to
-    /// [`Output::conclude`]. The panes must be gone.
+    /// Shows the held pieces and all later ones on the terminal, and repeats the lines that were
+    /// passed to [`Output::conclude`]. The panes must be gone.
     pub(crate) fn move_to_terminal(&self) {
         let kept = match std::mem::replace(&mut *self.destination.lock(), Destination::Terminal) {
             Destination::Terminal => Vec::new(),
@@ -185,7 +188,7 @@ impl Shown {
     }
 }
 
-/// Waits for the next message and handles it. Returns early if it's time to draw the console.
+/// Waits for the next message and handles it. Returns earlier if it's time to draw the console.
 /// Returns false once every [`Output`] is dropped.
 fn handle_next(
     messages: &Receiver<Message>,
@@ -196,10 +199,11 @@ fn handle_next(
         None => messages.recv().map_err(RecvTimeoutError::from),
         Some(time) => messages.recv_timeout(time),
     };
-    // As in the caller, errors of the terminal are ignored.
+    // Ignore errors of the terminal, as in the caller.
     match next {
         Ok(Message::Show(piece)) => {
-            // A statement of its own, which releases the lock before the terminal is written to.
+            // Call `deliver` in a statement of its own, to release the lock before writing to the
+            // terminal.
             let piece = deliver(&mut destination.lock(), piece);
             if let Some(piece) = piece {
                 let _ = terminal.update();
@@ -222,12 +226,12 @@ fn handle_next(
     true
 }
 
-/// Sends a piece of output to its destination, or returns it to the caller if the destination is
-/// the terminal.
+/// Sends a piece of output to its destination. If the destination is the terminal, returns the
+/// piece, so that the caller can write it.
 fn deliver(destination: &mut Destination, piece: Piece) -> Option<Piece> {
     match destination {
         Destination::Terminal => return Some(piece),
-        // The panes open before more pieces than this arrive; drop any others.
+        // Drop pieces beyond a limit, which is not reached before the panes open.
         Destination::Held(pieces) if pieces.len() < MAX_WAITING => pieces.push(piece),
         Destination::Held(_) => {}
         Destination::Pane(log, _) => log.show(piece.bytes()),

@@ -1,5 +1,5 @@
-//! Child processes: waits for them to end, and sends them signals that cannot reach any other
-//! process.
+//! Child processes: waits for them to end, and sends them signals. A signal never reaches a process
+//! other than the one that is meant.
 
 use std::fs::File;
 use std::io;
@@ -15,29 +15,29 @@ use crate::os::Scratch;
 use crate::protocol::text;
 use crate::sync::Mutex;
 
-/// A child process in a process group of its own, so that Ctrl+C in the terminal reaches only the
+/// A child process in its own process group, so that Ctrl+C in the terminal reaches only the
 /// launcher.
 #[derive(Debug)]
 pub(crate) struct ChildProcess {
     pid: Pid,
-    /// The exit status, once the process has been reaped. This lock is held both for reaping and
-    /// for sending a signal: the PID cannot be reused before the process is reaped, so a signal
-    /// never reaches another process.
+    /// The exit status, once the process has been reaped. Both reaping and sending a signal take
+    /// this lock. Because a PID cannot be reused before its process is reaped, a signal never
+    /// reaches another process.
     status: Arc<Mutex<Option<ExitStatus>>>,
     waiter: Option<JoinHandle<()>>,
-    /// A temporary file with the process's stderr, if it is captured.
+    /// A temporary file with the process's stderr, if stderr is captured.
     stderr: Option<Scratch>,
 }
 
-/// The outcome of a child process that has ended.
+/// The way in which a child process has ended.
 pub(crate) struct ProcessEnd {
     pub(crate) status: ExitStatus,
-    /// The last line of the process's stderr; empty if there is none or stderr is not captured.
+    /// The last line of the process's stderr. Empty if there is none or stderr is not captured.
     last_line: String,
 }
 
 impl ProcessEnd {
-    /// Describes for an error message how the process called `name` ended.
+    /// Describes how the process called `name` ended, for an error message.
     pub(crate) fn reason(&self, name: &str) -> String {
         let mut reason = format!("{name} ended ({})", self.status);
         if !self.last_line.is_empty() {
@@ -49,7 +49,7 @@ impl ProcessEnd {
 }
 
 impl ChildProcess {
-    /// Starts `command`. Returns the process, and the pipes that `take_pipes` took from it. A
+    /// Starts `command`. Returns the process and its pipes, which `take_pipes` takes from it. A
     /// thread called `name` waits for the process to end and then calls `on_end`.
     ///
     /// # Errors
@@ -65,8 +65,8 @@ impl ChildProcess {
         Ok((Self::watch(process, name, on_end)?, pipes))
     }
 
-    /// Starts `command` like [`ChildProcess::start`], but without stdin and stdout, and captures
-    /// its stderr for [`ProcessEnd::reason`].
+    /// Starts `command` like [`ChildProcess::start`], but without stdin and stdout. Captures its
+    /// stderr for [`ProcessEnd::reason`].
     ///
     /// # Errors
     /// The program or the thread cannot be started, or no temporary file can be made.
@@ -115,19 +115,20 @@ impl ChildProcess {
                 stderr: None,
             }),
             Err(error) => {
-                // The process has not been reaped, so its PID has not been reused.
+                // The signal reaches the right process: the PID has not been reused, because the
+                // process has not been reaped.
                 let _ = rustix::process::kill_process_group(pid, Signal::KILL);
                 Err(error)
             }
         }
     }
 
-    /// The exit status, once the process has ended.
+    /// The exit status, or `None` while the process is running.
     pub(crate) fn status(&self) -> Option<ExitStatus> {
         *self.status.lock()
     }
 
-    /// The exit status and the last line of stderr, once the process has ended.
+    /// The exit status and the last line of stderr, or `None` while the process is running.
     pub(crate) fn end(&self) -> Option<ProcessEnd> {
         let status = self.status()?;
         let stderr = self.stderr.as_ref().map(Scratch::file);
@@ -151,7 +152,7 @@ impl ChildProcess {
 
 impl Drop for ChildProcess {
     fn drop(&mut self) {
-        // The waiter of a process that is still running is not joined, since that could block
+        // Join the waiting thread only if the process has ended. Otherwise the join could block
         // forever.
         if self.status().is_some()
             && let Some(waiter) = self.waiter.take()
@@ -172,7 +173,7 @@ fn wait_for_end(pid: Pid) {
     }
 }
 
-/// The last line of `file` that is not blank, safe to print; empty if there is none.
+/// Returns the last line of `file` that is not blank, cleaned for printing. Empty if there is none.
 fn last_line(file: &File) -> String {
     let mut bytes = vec![0; 4096];
     let length = file.metadata().map_or(0, |metadata| metadata.len());

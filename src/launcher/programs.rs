@@ -13,6 +13,8 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
+    /// Finds all programs.
+    ///
     /// # Errors
     /// One of the programs is missing.
     pub(crate) fn find() -> Result<Self> {
@@ -23,7 +25,7 @@ impl Programs {
     }
 }
 
-/// Finds a program next to `chat-run`, or on PATH.
+/// Finds a program in the directory of `chat-run`, or on PATH.
 fn find(name: &str) -> Result<PathBuf> {
     let sibling = chat_run()
         .map(|own| own.with_file_name(name))
@@ -36,7 +38,7 @@ fn find(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// The path of the running `chat-run`. Without /proc, it is found by the name on the command line.
+/// The path of the running `chat-run`. Without /proc, the name on the command line is looked up.
 pub(crate) fn chat_run() -> Option<PathBuf> {
     let from_command_line = || which::which(env::args_os().next()?).ok();
     env::current_exe().ok().or_else(from_command_line)

@@ -1,4 +1,5 @@
-//! The server of a session: a child process. The launcher writes to its console and reads its log.
+//! The server of a session, which is a child process. The launcher writes to the server's console
+//! and reads its log.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -17,22 +18,22 @@ use crate::launcher::process::ChildProcess;
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
 use crate::tty::style;
 
-/// Maximum length in bytes of the log's first line, which has the server's address.
+/// Limit on the length of the log's first line, which has the server's address, in bytes.
 const MAX_FIRST_LINE: u64 = 256;
 
 pub(crate) struct Server {
     child: ChildProcess,
-    /// The server's stdin. The server shuts down when its stdin is closed, so it ends with the
-    /// launcher, even if the launcher is killed with SIGKILL.
+    /// The server's stdin. The server shuts down when its stdin is closed, so it ends when the
+    /// launcher ends, even by SIGKILL.
     console: Option<ChildStdin>,
 }
 
-/// Error context for a thread that cannot be started.
+/// Error context for a log thread that cannot be started.
 const NO_LOG_THREAD: &str = "cannot start a thread for the server's log";
 
 impl Server {
     /// Starts `program` with the options of `room`, and copies its log to `output`. Calls
-    /// `on_ready` with the address that the server listens on, `on_online` with the number of
+    /// `on_ready` with the address on which the server listens, `on_online` with the number of
     /// members online whenever it changes, and `on_end` when the server has ended. All three are
     /// called in other threads.
     ///
@@ -46,7 +47,8 @@ impl Server {
         on_online: impl Fn(usize) + Send + 'static,
         on_end: impl FnOnce() + Send + 'static,
     ) -> Result<Self> {
-        // The server's stdout is a pipe, but the launcher's may be a terminal.
+        // Decide on colors here, because the server's stdout is a pipe, while the launcher's stdout
+        // may be a terminal.
         let color = if style::is_colored(room.color) {
             "always"
         } else {
@@ -60,7 +62,8 @@ impl Server {
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // The server must not write to the terminal, since panes may be drawn on it.
+            // Capture stderr too, because the server must not write to the terminal, on which panes
+            // may be drawn.
             .stderr(Stdio::piped());
         if let Some(password) = &room.password {
             command.env("CHAT_PASSWORD", password);
@@ -74,10 +77,11 @@ impl Server {
                 .with_context(|| format!("cannot start {}", program.display()))?;
         let server = Self { child, console };
         if let Some(console) = &server.console {
-            // A server that does not read its console must not block the session.
+            // Make the pipe non-blocking, so that a server that does not read its console cannot
+            // block the session.
             rustix::io::ioctl_fionbio(console, true).context("cannot set up the console")?;
         }
-        // Both threads end when the server ends, which closes its pipes.
+        // Both log threads end when the server ends and so closes its pipes.
         let log_thread = || thread::Builder::new().name("log".into());
         if let Some(stderr) = stderr {
             let output = output.clone();
@@ -99,7 +103,7 @@ impl Server {
 
     /// Writes a line of at most [`MAX_CONSOLE_LINE`] bytes to the server's console, either whole or
     /// not at all. Returns false if the server has ended, or if the pipe is full because the server
-    /// does not read.
+    /// does not read its console.
     pub(crate) fn type_in(&mut self, line: &[u8]) -> bool {
         line.len() <= MAX_CONSOLE_LINE
             && self
@@ -108,19 +112,19 @@ impl Server {
                 .is_some_and(|console| console.write_all(line).is_ok())
     }
 
-    /// A duplicate of the server's stdin, for polling whether the pipe has space. The server shuts
-    /// down only when the duplicate is closed as well.
+    /// Returns a duplicate of the server's stdin, with which a thread can poll whether the pipe has
+    /// space. The server does not shut down before the duplicate is closed too.
     pub(crate) fn console(&self) -> Option<OwnedFd> {
         let console = self.console.as_ref()?;
         console.as_fd().try_clone_to_owned().ok()
     }
 
-    /// Makes the server shut down.
+    /// Makes the server shut down by closing its stdin.
     pub(crate) fn close(&mut self) {
         self.console = None;
     }
 
-    /// The exit status, once the server has ended.
+    /// The exit status, or `None` while the server is running.
     pub(crate) fn status(&self) -> Option<ExitStatus> {
         self.child.status()
     }
@@ -138,13 +142,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The setup may have failed after the server was started, or the server may not have ended
-        // when it was asked to.
+        // Kill the server in case it is still running: starting it may have failed halfway, or it
+        // may have ignored the request to end.
         self.kill();
     }
 }
 
-/// Copies the server's log in whole lines, so that the launcher's own output never splits a line.
+/// Copies the server's log in whole lines, so that output of the launcher never splits a line.
 fn copy_log(
     log: ChildStdout,
     output: &Output,
@@ -178,7 +182,7 @@ fn copy_log(
     }
 }
 
-/// Shows lines of the log, except those that are for the launcher.
+/// Shows lines of the log, except those that the launcher acts on.
 fn pass_on(lines: &[u8], output: &Output, on_online: impl Fn(usize)) {
     let mut shown = Vec::with_capacity(lines.len());
     for line in lines.split_inclusive(|byte| *byte == b'\n') {

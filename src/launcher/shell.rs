@@ -1,4 +1,4 @@
-//! Shell quoting.
+//! Quotes text and paths for a shell.
 
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -11,8 +11,8 @@ pub(crate) fn quote(text: &[u8]) -> Vec<u8> {
 }
 
 /// Quotes a path for the user to type in a shell, unless it needs no quotes. A path that is not
-/// UTF-8 or has control characters, which could affect the terminal, becomes `$'…'`, which bash,
-/// zsh and POSIX.1-2024 support.
+/// UTF-8 or has control characters, which could affect the terminal, is quoted as `$'…'`. bash, zsh
+/// and POSIX.1-2024 support this form.
 pub(crate) fn quote_path(path: &Path) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
     let bytes = path.as_os_str().as_bytes();

@@ -216,8 +216,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             }
         }
         for at in (0..polled).rev().filter(|at| speaks[*at]) {
-            // The logins above may have added members, but only at the end, so `at` is still the
-            // right index.
+            // Use the old positions: the logins above add new members after them.
             if let Some((_, session)) = self.threadless.remove(at) {
                 self.start(session);
             }

@@ -1,5 +1,5 @@
-//! Displays for the clients: windows of a terminal emulator, panes of the tmux that chat-run runs
-//! in, or built-in panes in chat-run's own terminal.
+//! Displays, which show the clients: windows of a terminal emulator, panes of the tmux in which
+//! chat-run runs, or built-in panes in chat-run's own terminal.
 
 pub(crate) mod emulator;
 mod package;
@@ -23,11 +23,11 @@ use crate::launcher::display::tmux::TmuxPanes;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
 
-/// A kind of display that was found to be available, and can be tried.
+/// A backend: a kind of display that is available here and can be tried.
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {
     Emulator(FoundEmulator),
-    /// With the path of `tmux`.
+    /// Panes of tmux. Contains the path of the program `tmux`.
     Tmux(PathBuf),
     Panes,
 }
@@ -41,7 +41,7 @@ impl Backend {
         }
     }
 
-    /// Whether the launcher can set the font size of the display.
+    /// Whether the launcher can set the font size of this kind of display.
     pub(crate) fn sets_font_size(&self) -> bool {
         match self {
             Self::Emulator(found) => found.emulator.sets_font_size(),
@@ -50,10 +50,10 @@ impl Backend {
     }
 }
 
-/// The backends for `terminal`, best first; none for [`Terminal::None`].
+/// The backends to try for `terminal`, the best first. Empty for [`Terminal::None`].
 ///
 /// # Errors
-/// No backend works here. The error says why, and what to try.
+/// No backend is available here. The error says why, and what to try.
 pub(crate) fn backends(terminal: Terminal) -> Result<Vec<Backend>> {
     match terminal {
         Terminal::Auto => automatic_backends(),
@@ -78,8 +78,8 @@ pub(crate) fn backends(terminal: Terminal) -> Result<Vec<Backend>> {
     }
 }
 
-/// Every emulator that works here, then the built-in panes. tmux is used only if the user asks for
-/// it, since it has key bindings of its own.
+/// Returns all emulators that can open windows here, followed by the built-in panes. tmux is used
+/// only if the user asks for it, because it has key bindings of its own.
 fn automatic_backends() -> Result<Vec<Backend>> {
     match (find::find_all(), panes::check()) {
         (Err(no_windows), Err(no_panes)) => {
@@ -99,8 +99,8 @@ fn automatic_backends() -> Result<Vec<Backend>> {
     }
 }
 
-/// Lists all displays for the user. Each has a row with the program that was found, or the reason
-/// why the display does not work here.
+/// Lists all kinds of displays for the user. The row of each kind has the path of its program, or
+/// the reason why the kind is not available here.
 pub(crate) fn list() -> String {
     const AUTO: &str = "  (auto takes this one)";
     let mut auto = AUTO;
@@ -125,7 +125,8 @@ pub(crate) fn list() -> String {
     list
 }
 
-/// A row of the list: the program that was found, or the reason why the display does not work.
+/// Formats a row of the list: the path of the program that was found, or the reason why this kind
+/// of display is not available.
 fn row(name: &str, found: Result<String>, is_installed: bool) -> String {
     match found {
         Ok(found) => format!("{name:<20}{found}\n"),
@@ -141,15 +142,15 @@ pub(crate) enum Display {
     Panes(Panes),
 }
 
-/// The result of starting a client.
+/// The result of starting a client in a display.
 pub(crate) enum Opened {
-    /// A process that opens a window for the client. The window is open once the client has said
-    /// hello.
+    /// A process that opens a window for the client. The window counts as open once the client has
+    /// sent its hello.
     Window(ChildProcess),
-    /// The client is in a pane of tmux, which is not one of the session's processes. Contains a
-    /// note for the user if the pane is in another tmux window than the previous client's.
+    /// The client runs in a pane of tmux and is not a child process of the session. Contains a note
+    /// for the user if the pane is in another tmux window than the previous client's pane.
     TmuxPane(Option<String>),
-    /// The client itself, in a built-in pane, which is visible at once.
+    /// The client is a child process of the session in a built-in pane, which is visible at once.
     Pane(ChildProcess),
 }
 
@@ -162,7 +163,8 @@ impl Display {
         }
     }
 
-    /// Starts a client. `on_end` is called when the process that shows the client ends.
+    /// Starts a client. `on_end` is called when the process that shows the client ends. It is never
+    /// called for a pane of tmux.
     ///
     /// # Errors
     /// A program cannot be started, or there is no memory, terminal or thread for it.
@@ -178,13 +180,13 @@ impl Display {
         }
     }
 
-    /// The place on the screen of the window with this number, counted from 1. Only windows of
-    /// emulators have places.
+    /// The place on the screen of the window with this number, counted from 1. Always `None` except
+    /// for windows of emulators.
     pub(crate) fn place(&self, number: usize) -> Option<Place> {
         self.emulator()?.place(number)
     }
 
-    /// Whether to try again after a process ended with this status and did not open a window.
+    /// Whether to try again after a process ended with this status without opening a window.
     pub(crate) fn is_worth_retrying(&self, status: ExitStatus) -> bool {
         self.emulator()
             .is_some_and(|windows| windows.is_worth_retrying(status))
@@ -197,7 +199,7 @@ impl Display {
             .is_some_and(|windows| windows.may_open_elsewhere(status))
     }
 
-    /// The reason why no more windows can open, if the emulator's helper failed.
+    /// The reason why no more windows can open, if the emulator's helper has failed.
     pub(crate) fn helper_failure(&self) -> Option<String> {
         self.emulator()?.helper_failure()
     }

@@ -1,18 +1,18 @@
 //! Advice on installing a missing program.
 
-/// The package that contains a program.
+/// A package that contains a program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Package {
-    /// The package has this name in all distributions that have been checked.
+    /// The name of the package, which is the same in all distributions that have been checked.
     Common(&'static str),
-    /// Like [`Package::Common`], but only newer distributions have the package; Debian 12 does not.
+    /// The name of a package that only newer distributions have. Debian 12 does not have it.
     Newer(&'static str),
-    /// The project of this name provides the package, and few distributions do.
+    /// The name of a project that provides the package itself. Few distributions have the package.
     Project(&'static str),
 }
 
 impl Package {
-    /// Tells the user how to install the package with the package manager of this system.
+    /// Returns advice on how to install the package with the package manager of this system.
     pub(crate) fn advice(self) -> String {
         const MANAGERS: [(&str, &str); 5] = [
             ("apt-get", "apt-get install"),

@@ -1,6 +1,6 @@
-//! Panes in the tmux session that the launcher runs in.
+//! Panes in the tmux session in which the launcher runs.
 //!
-//! The program `tmux` is run directly: a wrapper crate would pass it the same arguments.
+//! This module runs the program `tmux` directly. A wrapper crate would pass it the same arguments.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -20,12 +20,13 @@ use crate::protocol::text;
 
 pub(crate) const NAME: &str = "tmux";
 
-/// Minimum columns and rows of a pane. If a tmux window has too little space for one more pane, the
-/// pane gets a new tmux window.
+/// Minimum columns and rows of a pane. If another pane would get less space in a tmux window, the
+/// pane is opened in a new tmux window.
 const MIN_SIZE: (u32, u32) = (30, 6);
 
-/// A shell script that reads environment variables from the file `$0`, and then executes the client
-/// `$@`. If the variables were arguments of tmux, `ps` would show them.
+/// A shell script that reads environment variables from the file `$0`, and then executes the
+/// command `$@`, which is the client. If the variables were arguments of tmux, `ps` would show
+/// them.
 const SCRIPT: &str = r#". "$0"; exec "$@""#;
 
 /// Whether this process runs inside tmux.
@@ -37,10 +38,10 @@ pub(crate) fn is_installed() -> bool {
     which::which(NAME).is_ok()
 }
 
-/// Finds the program `tmux`, if panes can be opened here.
+/// Finds the program `tmux`, and checks that panes can be opened here.
 ///
 /// # Errors
-/// tmux is not installed, or this process does not run inside it. The error says what to try.
+/// tmux is not installed, or this process does not run inside tmux. The error says what to try.
 pub(crate) fn find() -> Result<PathBuf> {
     let Ok(program) = which::which(NAME) else {
         bail!(
@@ -57,18 +58,17 @@ pub(crate) fn find() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// Panes of the user's tmux, in tmux windows that have nothing but clients.
+/// Panes in the user's tmux session, in tmux windows that contain only clients.
 pub(crate) struct TmuxPanes {
     program: PathBuf,
-    /// The tmux window with the most recent pane.
+    /// The tmux window with the most recently opened pane.
     window: Option<String>,
-    /// Files with the environment variables of the clients, which [`SCRIPT`] reads when a client
-    /// starts.
+    /// Files with the clients' environment variables. [`SCRIPT`] reads them when a client starts.
     environments: Vec<Scratch>,
 }
 
 impl TmuxPanes {
-    /// `program` is the path of `tmux`.
+    /// Creates an empty set of panes. `program` is the path of `tmux`.
     pub(crate) fn new(program: PathBuf) -> Self {
         Self {
             program,
@@ -77,9 +77,9 @@ impl TmuxPanes {
         }
     }
 
-    /// Opens a pane for the client: in the tmux window of the most recent pane, or in a new one if
-    /// that has no space left. Returns a note for the user if the tmux window is new. The pane
-    /// closes when the client ends.
+    /// Opens a pane for the client in the most recent tmux window, or in a new tmux window if that
+    /// has no space left. Returns a note for the user if the tmux window is new. The pane closes
+    /// when the client ends.
     ///
     /// # Errors
     /// `tmux` cannot be started, or reports an error.
@@ -91,7 +91,7 @@ impl TmuxPanes {
         let last_window = self.window.as_deref();
         let mut command = match last_window.filter(|window| self.has_space(window)) {
             Some(window) => {
-                // The last pane is split, so that the new one comes after it.
+                // Split the last pane, so that the new pane comes after it.
                 target = format!("{window}.{{bottom-right}}");
                 vec!["split-window", "-t", &target]
             }
@@ -109,7 +109,7 @@ impl TmuxPanes {
         };
         let is_new = self.window.as_deref() != Some(window);
         let note = is_new.then(|| self.directions(index));
-        // The user's own settings might keep a pane after its program has ended.
+        // Override settings of the user that might keep a pane after its program has ended.
         #[rustfmt::skip]
         let settings = [
             "select-pane", "-t", pane, "-T", &spec.title(), ";",
@@ -121,8 +121,8 @@ impl TmuxPanes {
         Ok(note)
     }
 
-    /// Tells the user how to get to the tmux window with this index, assuming tmux's default key
-    /// bindings.
+    /// Returns directions to the tmux window with this index for the user. They assume tmux's
+    /// default key bindings.
     fn directions(&self, index: &str) -> String {
         let prefix = self.run(["show-options", "-gv", "prefix"]);
         let prefix = prefix.unwrap_or_default();
@@ -130,7 +130,7 @@ impl TmuxPanes {
             Some(key) => format!("Ctrl+{}", key.to_uppercase()),
             None => prefix,
         };
-        // A window above 9 has no key of its own, but `w` lists all windows.
+        // A window with an index above 9 has no key of its own, but the key `w` lists all windows.
         let key = if index.len() == 1 { index } else { "w" };
         format!("the clients are in tmux window {index}, \"chat\": press {prefix} {key}")
     }
@@ -145,12 +145,12 @@ impl TmuxPanes {
             return false;
         };
         let (columns, rows) = tiles(panes + 1);
-        // A column separates panes side by side, and each pane has a title row.
+        // Subtract a column between panes side by side, and a title row for each pane.
         (width + 1) / columns > MIN_SIZE.0 && height / rows > MIN_SIZE.1
     }
 
-    /// Runs a tmux command and returns its output. The command is in a process group of its own, so
-    /// that Ctrl+C in the terminal does not reach it.
+    /// Runs a tmux command and returns its output. The command has its own process group, so that
+    /// Ctrl+C in the terminal does not reach it.
     fn run(&self, arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> io::Result<String> {
         let output = Command::new(&self.program)
             .args(arguments)
@@ -165,8 +165,8 @@ impl TmuxPanes {
     }
 }
 
-/// The number of columns and rows in tmux's layout `tiled`, which adds a row before it adds a
-/// column.
+/// The number of columns and rows of `panes` panes in tmux's layout `tiled`, which adds a row
+/// before it adds a column.
 fn tiles(panes: u32) -> (u32, u32) {
     let (mut columns, mut rows) = (1, 1);
     while columns * rows < panes {
@@ -178,7 +178,7 @@ fn tiles(panes: u32) -> (u32, u32) {
     (columns, rows)
 }
 
-/// Escapes an argument of the client for tmux. A semicolon at the end would start another tmux
+/// Escapes an argument of the client for tmux: a semicolon at the end would start another tmux
 /// command.
 fn escape(argument: &OsStr) -> OsString {
     let bytes = argument.as_bytes();
@@ -186,7 +186,7 @@ fn escape(argument: &OsStr) -> OsString {
     OsString::from_vec(escaped.unwrap_or_else(|| bytes.to_vec()))
 }
 
-/// A shell script that exports these variables.
+/// Returns a shell script that exports these variables.
 fn exports(environment: &[(&str, OsString)]) -> Vec<u8> {
     let mut script = Vec::new();
     for (name, value) in environment {

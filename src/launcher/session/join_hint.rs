@@ -8,12 +8,12 @@ use crate::launcher::shell;
 use crate::net;
 
 impl Session<'_> {
-    /// The address that clients on this machine connect to, once the server listens.
+    /// The address to which clients on this machine connect. `None` until the server listens.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         let address = self.address?;
         let ip = match address.ip() {
-            // With --lan the server also accepts IPv4, which more of the tools used in courses
-            // support.
+            // With --lan, use IPv4, which the server also accepts then, and which more of the tools
+            // used in courses support.
             IpAddr::V6(ip) if ip.is_unspecified() && !self.config.room.lan => {
                 Ipv6Addr::LOCALHOST.into()
             }
@@ -49,8 +49,8 @@ impl Session<'_> {
         }
     }
 
-    /// The shell command for the client: `chat-client` if PATH leads to this program, else the
-    /// program's path.
+    /// The shell command that starts a client: `chat-client` if the shell finds this client on
+    /// PATH, and its path otherwise.
     fn client_in_shell(&self) -> String {
         let program = self.client_program;
         let on_path = which::which("chat-client").is_ok_and(|found| {

@@ -30,42 +30,44 @@ use crate::protocol::commands::{self, LauncherCommand, OperatorCommand};
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
 use crate::tty::{console, style};
 
-/// Time limit for the server to start listening. With a history of a million lines, that takes 2 s.
+/// How long the server may take until it listens. With a history of a million lines, it takes 2 s.
 const SERVER_TIME: Duration = Duration::from_secs(60);
 
-/// Time limit for the terminal to show the last lines.
+/// How long to wait for the terminal to show the last lines.
 const LAST_LINES: Duration = Duration::from_millis(300);
 
-/// Time limit for a [`SessionEvent::Interrupt`] to arrive after a failure that Ctrl+C may have
-/// caused.
+/// How long to wait, after a failure that Ctrl+C may have caused, for a
+/// [`SessionEvent::Interrupt`].
 const INTERRUPT_TIME: Duration = Duration::from_millis(20);
 
-/// If a wait takes this much longer than requested, this process was suspended (SIGSTOP).
+/// How much longer than requested a wait must take to show that this process was suspended
+/// (SIGSTOP).
 const SUSPENDED: Duration = Duration::from_millis(500);
 
-/// A report from one of the other threads.
+/// A report from another thread to the session's thread.
 enum SessionEvent {
     /// SIGINT, SIGTERM or SIGHUP arrived.
     Interrupt,
     /// The server listens on this address.
     Listening(SocketAddr),
-    /// A child process has ended; [`ChildProcess::status`] tells which one.
+    /// A child process has ended. [`ChildProcess::status`] of all children tells which one it was.
     ChildEnded,
     /// A client has connected or exited.
     Control(ControlEvent),
     /// A line for the server's console was typed.
     ConsoleLine(Vec<u8>),
-    /// Ctrl+Z was pressed, and the terminal is restored.
+    /// Ctrl+Z was pressed, and the terminal is restored: the session must stop the job.
     Suspend(Arc<console::Console>),
-    /// This many members are online.
+    /// The number of members online has changed to this number.
     Online(usize),
-    /// The user wants to restart the client that has left the pane of the window with this ID.
+    /// The user wants to restart the client in the pane of the window with this ID. The previous
+    /// client has ended.
     Restart(usize),
-    /// The terminal that shows the panes has failed.
+    /// Reading from or drawing on the terminal that shows the panes has failed.
     PanesFailed,
 }
 
-/// The reason why a session ends.
+/// Reason why a session ends.
 enum SessionEnd {
     /// The user ended the session, with a signal or `/quit`.
     Asked,
@@ -79,12 +81,12 @@ enum SessionEnd {
 
 #[derive(Clone, Copy)]
 enum Phase {
-    /// The first window is being opened with one of several backends. If it fails to open, the next
-    /// backend is tried.
+    /// The first window is being opened with one of several backends. If the window fails to open,
+    /// the next backend is tried.
     Trying,
     Running,
     Stopping {
-        /// Whether SIGTERM has been sent to the emulator's helper.
+        /// Whether SIGTERM was sent to the emulator's helper.
         helper_signaled: bool,
     },
 }
@@ -97,26 +99,25 @@ struct Session<'a> {
     events: Receiver<SessionEvent>,
     control: ControlListener,
     server: Server,
-    /// The server's address, once it listens.
+    /// The server's address. `None` until the server listens.
     address: Option<SocketAddr>,
     online: usize,
-    /// Reads the terminal, unless panes are on it.
+    /// The thread that reads the terminal. `None` while panes read it.
     console: Option<ConsoleThread>,
     display: Option<Display>,
     windows: Vec<Window>,
     next_id: usize,
-    /// Processes of emulators that failed to open a window. The session waits for these processes
-    /// to end.
+    /// Processes of emulators that failed to open a window. The session waits for them to end.
     leftovers: Vec<ChildProcess>,
-    /// The number of SIGINT, SIGTERM and SIGHUP signals that have arrived.
+    /// Number of SIGINT, SIGTERM and SIGHUP signals that have arrived.
     interrupts: u32,
     quit_typed: bool,
     phase: Phase,
     end: Option<SessionEnd>,
 }
 
-/// Runs a session until all its processes have ended. [`crate::launcher::run`] has already checked
-/// the options.
+/// Runs a session until all its processes have ended. The options must be valid:
+/// [`crate::launcher::run`] has checked them.
 pub(crate) fn run(config: &Config, programs: Programs, backends: Vec<Backend>) -> Result<()> {
     let began = Instant::now();
     let held = matches!(backends.first(), Some(Backend::Panes));
@@ -148,7 +149,7 @@ impl<'a> Session<'a> {
         let (sender, events) = mpsc::channel();
         let reporter = || {
             let sender = sender.clone();
-            // Sending fails once the session is over.
+            // Ignore an error: the receiver is gone once the session is over.
             move |event| drop(sender.send(event))
         };
         let report = reporter();
@@ -188,7 +189,7 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Opens the windows, and handles events until there is a reason to end.
+    /// Opens the windows, and handles events until the session has a reason to end.
     fn run(&mut self, backends: Vec<Backend>) -> Result<()> {
         self.wait_until_listening()?;
         if !matches!(backends.first(), Some(Backend::Panes)) {
@@ -216,7 +217,7 @@ impl<'a> Session<'a> {
 
     fn start_console(&mut self) -> io::Result<()> {
         let (typed, suspended) = (self.sender.clone(), self.sender.clone());
-        // The receiver is gone once the session is over.
+        // Ignore errors: the receiver is gone once the session is over.
         let on_line = move |line| drop(typed.send(SessionEvent::ConsoleLine(line)));
         let on_suspend = move |console| drop(suspended.send(SessionEvent::Suspend(console)));
         let members = self.config.members.iter();
@@ -232,8 +233,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Whether Ctrl+C caused a failure. Ctrl+C also reaches a child process that is just being
-    /// started and has not left the launcher's process group yet.
+    /// Whether Ctrl+C caused a failure. This can happen because Ctrl+C also reaches a child process
+    /// that is being started and has not left the launcher's process group yet.
     fn is_interrupted(&mut self) -> bool {
         self.pump(Some(Instant::now() + INTERRUPT_TIME), |session| {
             session.interrupts > 0
@@ -271,7 +272,7 @@ impl<'a> Session<'a> {
                 .filter_map(Window::next_check)
                 .chain(deadline)
                 .min();
-            // The session itself holds a sender, so an error can only be a timeout.
+            // An error can only be a timeout, because the session itself holds a sender.
             let event = match next {
                 Some(next) => self
                     .events
@@ -280,8 +281,8 @@ impl<'a> Session<'a> {
                 None => self.events.recv().ok(),
             };
             if next.is_some_and(|next| next.elapsed() > SUSPENDED) {
-                // Clients may have said hello during that time, but their events are not handled
-                // yet.
+                // Extend the deadlines of the windows: clients may have sent their hello while this
+                // process was suspended, but these events are not handled yet.
                 for window in &mut self.windows {
                     window.extend_deadline(self.config.window_time);
                 }
@@ -302,7 +303,7 @@ impl<'a> Session<'a> {
                 self.end.get_or_insert(SessionEnd::Asked);
             }
             SessionEvent::Listening(address) => self.address = Some(address),
-            // All children are checked after each event.
+            // Do nothing here, because all children are checked after each event.
             SessionEvent::ChildEnded => {}
             SessionEvent::Control(ControlEvent::Hello { window, client }) => {
                 self.add_client(window, client);
@@ -360,7 +361,7 @@ impl<'a> Session<'a> {
             && is_stopping
             && let Some(process) = &window.process
         {
-            // The process would end by itself, but terminator takes a while.
+            // End the process at once, although it would end by itself: terminator takes a while.
             process.signal(Signal::TERM);
         }
     }
@@ -386,8 +387,8 @@ impl<'a> Session<'a> {
         let command = commands::find(&commands::OPERATOR, &word).map(|(command, _)| command);
         self.quit_typed |= command == Some(OperatorCommand::Quit);
         if command == Some(OperatorCommand::Help) {
-            // This has the form of the server's list, and precedes it, since the launcher cannot
-            // tell where that list ends.
+            // Show the launcher's own commands before the server's list, because the launcher
+            // cannot tell where that list ends. The lines have the same form as the server's.
             for line in commands::launcher_help() {
                 self.output.say(&format!("* {line}"));
             }

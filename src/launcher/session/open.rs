@@ -1,4 +1,4 @@
-//! Opens the windows of a session with the best display that works, and retries if an emulator was
+//! Opens the windows of a session with the best display that works. Tries again if an emulator was
 //! not ready.
 
 use std::ffi::OsString;
@@ -22,11 +22,11 @@ use crate::launcher::session::window::{Window, WindowState};
 use crate::launcher::session::{Phase, Session, SessionEnd, SessionEvent};
 use crate::protocol::request::Identity;
 
-/// Pause before a window is tried again.
+/// Pause before the launcher tries again to open a window.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 impl Session<'_> {
-    /// Opens the windows with the first backend that manages to open the first one.
+    /// Opens the windows with the first backend that succeeds in opening the first window.
     pub(crate) fn open_windows(&mut self, backends: Vec<Backend>) -> Result<()> {
         let mut backends = backends.into_iter().peekable();
         while let Some(backend) = backends.next() {
@@ -81,8 +81,8 @@ impl Session<'_> {
         }
     }
 
-    /// Gives up on the display if its first window failed to open: ends its processes, and returns
-    /// the reason.
+    /// Checks whether the display failed to open the first window. If it did, ends the display's
+    /// processes, and returns the reason.
     fn give_up_if_failed(&mut self) -> Option<String> {
         let WindowState::Failed(reason) = &self.windows.first()?.state else {
             return None;
@@ -97,7 +97,8 @@ impl Session<'_> {
         Some(reason)
     }
 
-    /// Starts opening one more window. [`Window::state`] tells later whether it opened.
+    /// Starts opening one more window. Does not wait: [`Window::state`] tells later whether it
+    /// opened.
     fn open(&mut self, member: Option<&Identity>) {
         let (Some(address), Some(display)) = (self.local_address(), &self.display) else {
             return;
@@ -194,7 +195,7 @@ impl Session<'_> {
     }
 
     /// Checks for processes that have ended, windows that have not opened in time, and windows that
-    /// are due for a retry.
+    /// are due for another try.
     pub(crate) fn check_windows(&mut self) {
         let now = Instant::now();
         let is_stopping = self.is_stopping();
@@ -216,14 +217,15 @@ impl Session<'_> {
                 continue;
             };
             let reason = if let Some(failure) = display.helper_failure() {
-                // The window's process would wait for the failed helper until it times out.
+                // End the window's process, which would wait for the failed helper until its
+                // timeout.
                 if let Some(process) = &window.process {
                     process.signal(Signal::TERM);
                 }
                 failure
             } else if let Some(end) = ended.filter(|end| !display.may_open_elsewhere(end.status)) {
-                // On a busy machine, one start of terminator in a hundred fails: it lists all
-                // processes, and fails if one of them ends meanwhile.
+                // Try again once after any failure. On a busy machine, one start of terminator in a
+                // hundred fails: it lists all processes, and fails if one of them ends meanwhile.
                 let try_again = display.is_worth_retrying(end.status) || std::mem::take(may_retry);
                 if try_again && now < *deadline && !is_stopping {
                     *retry_at = Some(now + RETRY_PAUSE);
@@ -244,8 +246,8 @@ impl Session<'_> {
         }
     }
 
-    /// Marks a window as failed. During [`Phase::Trying`], the user is not warned and the session
-    /// goes on, since the next backend is tried.
+    /// Marks a window as failed. During [`Phase::Trying`], does not warn the user or end the
+    /// session, because the next backend is tried.
     fn fail(&mut self, index: usize, reason: String) {
         if let Phase::Running = self.phase {
             let title = self.windows[index].spec.title();
@@ -262,7 +264,7 @@ impl Session<'_> {
     }
 }
 
-/// The client's program and arguments. `number` is the window's number, as in its title.
+/// The client's program and arguments. `number` is the window's number in its title.
 fn client_command(
     program: &Path,
     address: SocketAddr,
@@ -281,8 +283,8 @@ fn client_command(
         number.to_string().into(),
     ];
     if let Some(Identity { name, group }) = member {
-        // Not `--name`: GTK takes that for its own option, even among the client's arguments in
-        // terminator's command line.
+        // Use -n instead of --name, which GTK takes for its own option, even among the client's
+        // arguments in terminator's command line.
         command.extend(["-n".into(), name.as_str().into()]);
         if let Some(group) = group {
             command.extend(["-g".into(), group.as_str().into()]);

@@ -11,7 +11,7 @@ use crate::tty::style;
 impl Session<'_> {
     /// Takes over the terminal for panes, and moves the output into the server's pane.
     pub(crate) fn take_terminal(&mut self) -> Result<Panes> {
-        // The console would read keys that are meant for the panes.
+        // Stop the console, which would read keys that are meant for the panes.
         let had_console = self.console.take().is_some();
         let features = TerminalFeatures {
             has_color: style::is_colored(self.config.room.color),
@@ -19,7 +19,7 @@ impl Session<'_> {
         };
         let sender = self.sender.clone();
         let panes = Panes::start(features, self.config.clients, move |event| {
-            // Sending fails once the session is over.
+            // Ignore an error: the receiver is gone once the session is over.
             let _ = sender.send(match event {
                 PanesEvent::Interrupt => SessionEvent::Interrupt,
                 PanesEvent::ConsoleLine(line) => SessionEvent::ConsoleLine(line),
@@ -30,7 +30,7 @@ impl Session<'_> {
         .context("cannot show panes on this terminal")?;
         self.output.move_to_pane(panes.log());
         if had_console {
-            // The panes cover the hint that was shown earlier.
+            // Show the hint again, because the panes cover the one that was shown earlier.
             self.say_how_to_join();
         }
         if let Some(address) = self.address {
@@ -39,7 +39,7 @@ impl Session<'_> {
         Ok(panes)
     }
 
-    /// Restores the terminal, if panes are on it.
+    /// Restores the terminal if panes are drawn on it.
     pub(crate) fn leave_panes(&mut self) {
         if let Some(Display::Panes(_)) = self.display {
             self.display = None;
@@ -47,14 +47,16 @@ impl Session<'_> {
         }
     }
 
-    /// Restarts a client that has left its pane.
+    /// Restarts the client in the pane of the window with this ID. The previous client must have
+    /// ended.
     pub(crate) fn restart_client(&mut self, id: usize) {
         let window = self.windows.iter().position(|window| window.spec.id == id);
         if let Some(index) = window
             && !self.is_stopping()
             && self.windows[index].process.is_none()
         {
-            // The event `ControlEvent::Exited` of the previous client may still arrive later.
+            // Forget the previous client here, because its event `ControlEvent::Exited` may arrive
+            // later.
             self.windows[index].client = None;
             self.start_window(index);
         }

@@ -9,14 +9,14 @@ use crate::launcher::process::ChildProcess;
 use crate::launcher::session::window::{Window, WindowState};
 use crate::launcher::session::{Phase, Session};
 
-/// Time from SIGTERM until SIGKILL.
+/// How long processes may take to exit after SIGTERM, before they are sent SIGKILL.
 const KILL_AFTER: Duration = Duration::from_secs(1);
-/// Time for the kernel to end processes after SIGKILL.
+/// How long the kernel may take to end processes after SIGKILL.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
     /// Ends all processes of the session in steps, and tells the user which processes are still
-    /// running. Ctrl+C or another signal skips to the next step.
+    /// running. Ctrl+C, like other signals, skips to the next step.
     pub(crate) fn stop(&mut self) {
         self.end_all();
         self.leave_panes();
@@ -31,16 +31,17 @@ impl Session<'_> {
         self.phase = Phase::Stopping {
             helper_signaled: false,
         };
-        // The console thread holds a duplicate of the server's stdin, which would keep the server
-        // running.
+        // Stop the console first, because its thread holds a duplicate of the server's stdin, which
+        // would keep the server running.
         self.console = None;
         self.server.close();
         for window in &mut self.windows {
             if let WindowState::Opening { retry_at, .. } = &mut window.state {
                 *retry_at = None;
             }
-            // A client that is still starting is told to quit when it says hello. Its emulator is
-            // not ended now, since an emulator that is ended while it starts leaves files behind.
+            // A client that is still starting is asked to quit when it sends its hello. Its
+            // emulator is not ended now, because an emulator that is ended while it starts leaves
+            // files behind.
             if let Some(client) = &window.client {
                 client.quit();
             }
@@ -69,7 +70,7 @@ impl Session<'_> {
     fn warn_before(&self, signal: Signal) {
         let mut names = self.clients_and_windows();
         let action = match signal {
-            // The server gets no SIGTERM.
+            // If only the server is left, no process will get SIGTERM.
             Signal::TERM if names.is_empty() => "",
             Signal::TERM => ": sending SIGTERM",
             _ => ": sending SIGKILL",
@@ -88,7 +89,7 @@ impl Session<'_> {
         is_running.then(|| format!("the server (pid {})", self.server.pid()))
     }
 
-    /// Names of all processes that are still running, except the server.
+    /// Names of all client and window processes that are still running.
     fn clients_and_windows(&self) -> Vec<String> {
         let mut names = Vec::new();
         for Window {
@@ -117,7 +118,8 @@ impl Session<'_> {
         for window in &self.windows {
             if let Some(client) = &window.client {
                 client.signal(signal);
-                // A suspended process handles SIGTERM only after SIGCONT.
+                // Continue the client too, because a suspended process handles SIGTERM only after
+                // SIGCONT.
                 client.signal(Signal::CONT);
             }
             if let Some(process) = &window.process {
@@ -127,8 +129,8 @@ impl Session<'_> {
         for process in self.helper_and_leftovers() {
             process.signal(signal);
         }
-        // The server has been asked to end already, and needs time to deliver the messages that it
-        // has accepted.
+        // Send the server no SIGTERM: it was asked to end already, and needs time to deliver the
+        // messages that it has accepted.
         if signal == Signal::KILL {
             self.server.kill();
         }
@@ -139,8 +141,8 @@ impl Session<'_> {
         helper.into_iter().chain(&self.leftovers)
     }
 
-    /// Ends the emulator's helper, which would wait for more windows, when no clients are left.
-    /// Ending it earlier would close the windows before the clients have left.
+    /// Ends the emulator's helper when no clients are left, because it would wait for more windows.
+    /// Ending it earlier would close windows before their clients have left.
     pub(crate) fn end_helper(&mut self) {
         let has_clients = self.windows.iter().any(|window| window.client.is_some());
         if let Phase::Stopping { helper_signaled } = &mut self.phase

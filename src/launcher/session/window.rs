@@ -10,24 +10,24 @@ use crate::launcher::process::ChildProcess;
 pub(crate) struct Window {
     pub(crate) spec: WindowSpec,
     pub(crate) state: WindowState,
-    /// The process that shows the window, while it runs; none if tmux shows it.
+    /// The process that shows the window. `None` after it has ended, and if tmux shows the window.
     pub(crate) process: Option<ChildProcess>,
-    /// The client, while it runs.
+    /// The client. `None` before its hello and after its exit.
     pub(crate) client: Option<ClientHandle>,
 }
 
 pub(crate) enum WindowState {
-    /// Waiting for the client's hello.
+    /// The session is waiting for the client's hello.
     Opening {
         deadline: Instant,
-        /// When to start the process again, if a retry is due.
+        /// The time at which to start the process again, if that is due.
         retry_at: Option<Instant>,
-        /// Whether to retry if the process fails. False after the first failure.
+        /// Whether to start the process again if it fails. False after the first failure.
         may_retry: bool,
     },
-    /// The client has said hello.
+    /// The client has sent its hello.
     Opened,
-    /// The client did not say hello, for this reason.
+    /// The window did not open, for this reason.
     Failed(String),
 }
 
@@ -36,7 +36,7 @@ impl Window {
         matches!(self.state, WindowState::Opening { .. })
     }
 
-    /// If the window is still opening, resets its deadline to `time` from now.
+    /// Resets the deadline of a window that is still opening to `time` from now.
     pub(crate) fn extend_deadline(&mut self, time: Duration) {
         if let WindowState::Opening { deadline, .. } = &mut self.state {
             *deadline = Instant::now() + time;

@@ -1,4 +1,4 @@
-//! Finds the emulators that work here.
+//! Finds the terminal emulators that can open windows on this system.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,23 +7,23 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::launcher::display::emulator::{EMULATORS, Emulator, Needs, Opens};
 
-/// Advice that applies whether or not windows can be opened.
+/// Advice to start a session without windows, which is always possible.
 pub(crate) const NO_WINDOWS_ADVICE: &str =
     "`-t none` starts only the server, which you can join from other terminals";
 
-/// An emulator that works here.
+/// An emulator that can open windows on this system.
 #[derive(Clone, Debug)]
 pub(crate) struct FoundEmulator {
     pub(crate) emulator: &'static Emulator,
     pub(crate) program: PathBuf,
-    /// The helper's program, for an emulator that has one.
+    /// The path of the helper program, if the emulator has a helper.
     pub(crate) helper: Option<PathBuf>,
 }
 
-/// All emulators that work here, best first.
+/// All emulators that can open windows on this system, the best first.
 ///
 /// # Errors
-/// No emulator works here. The error says why.
+/// No emulator can open windows. The error says why.
 pub(crate) fn find_all() -> Result<Vec<FoundEmulator>> {
     let mut found = Vec::new();
     let mut reasons = String::new();
@@ -43,12 +43,12 @@ pub(crate) fn find_all() -> Result<Vec<FoundEmulator>> {
 }
 
 impl Emulator {
-    /// Whether the program is installed, whatever else may be missing.
+    /// Whether the program is installed, even if something else is missing.
     pub(crate) fn is_installed(&self) -> bool {
         which::which(self.program).is_ok()
     }
 
-    /// Checks whether the emulator can open windows here.
+    /// Checks whether the emulator can open windows on this system.
     ///
     /// # Errors
     /// The program, or something that it needs, is missing. The error says what to try.
@@ -96,7 +96,7 @@ impl Emulator {
 }
 
 impl Needs {
-    /// Whether there is a display of the required kind.
+    /// Whether this system has a display of the required kind.
     fn has_display(self) -> bool {
         let (x11, wayland) = (is_set("DISPLAY"), is_set("WAYLAND_DISPLAY"));
         match self {
@@ -106,7 +106,7 @@ impl Needs {
         }
     }
 
-    /// Describes the missing requirement, if there is one.
+    /// Describes the requirement that is missing, or returns `None` if none is missing.
     fn missing(self) -> Option<&'static str> {
         match (self.has_display(), self) {
             (true, Self::DisplayAndBus) => (!has_bus()).then_some(

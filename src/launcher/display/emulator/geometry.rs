@@ -1,23 +1,25 @@
-//! Places for windows side by side on an X11 screen. Wayland lets no program choose the position of
-//! its windows.
+//! Places for windows side by side on an X11 screen. On Wayland, programs cannot choose the
+//! positions of their windows.
 
 use std::process::{Command, Stdio};
 
-/// Columns of text that a window needs to be readable.
+/// Minimum columns of text for a readable window.
 const MIN_COLUMNS: u32 = 50;
-/// Rows of text that a window needs to be usable.
+/// Minimum rows of text for a usable window.
 const MIN_ROWS: u32 = 6;
-/// Preferred size of a window in columns and rows. On a small screen, windows are smaller.
+/// Preferred size of a window, in columns and rows. Windows are smaller on a small screen.
 const PREFERRED: (u32, u32) = (80, 24);
 
-/// Approximate width and height in pixels that the decoration adds to a window. The width covers
-/// both borders and a scrollbar, the height the title bar and the lower border.
+/// Approximate width and height, in pixels, that the window decoration adds to a window. The width
+/// is that of both borders and a scrollbar. The height is that of the title bar and the lower
+/// border.
 const DECORATION: (u32, u32) = (26, 44);
 
-/// Offset in pixels between successive windows that share a place: slightly more than a title bar.
+/// Offset between successive windows that share a place, in pixels. Slightly more than the height
+/// of a title bar.
 const STEP: u32 = 28;
 /// Number of windows that share a place before the offsets repeat. The largest offset is less than
-/// the minimum height of a window, so no window completely covers one in the row above.
+/// the minimum height of a window, so that no window completely covers a window in the row above.
 const ROUNDS: u32 = 5;
 
 /// A size in pixels.
@@ -30,16 +32,16 @@ pub(crate) struct Size {
 /// A window's position and size on the screen, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Distance from the left edge of the screen to the decoration.
+    /// Distance from the left edge of the screen to the window with its decoration.
     pub(crate) x: u32,
-    /// Distance from the top edge of the screen to the decoration.
+    /// Distance from the top edge of the screen to the window with its decoration.
     pub(crate) y: u32,
-    /// Size without the decoration.
+    /// Size of the window without its decoration.
     pub(crate) size: Size,
 }
 
 impl Place {
-    /// The size in columns and rows, at least one of each.
+    /// The size in columns and rows, which are at least 1.
     pub(crate) fn cells(&self, cell: Size) -> (u32, u32) {
         (
             (self.size.width / cell.width).max(1),
@@ -48,14 +50,14 @@ impl Place {
     }
 }
 
-/// The place of the window at `index`: one of `places`. If there are more windows than places,
-/// windows share places at different offsets. Returns none if `places` is empty.
+/// Returns the place of the window at `index`, which is one of `places`. If there are more windows
+/// than places, windows share places at different offsets. Returns `None` if `places` is empty.
 pub(crate) fn place(places: &[Place], index: usize) -> Option<Place> {
     let first = places.get(index.checked_rem(places.len())?)?;
     let round = u32::try_from(index / places.len()).unwrap_or(u32::MAX);
     let shift = round % ROUNDS * STEP;
-    // Windows are shifted up, so that the prompt in the bottom line of each stays visible. At the
-    // top of the screen, they are shifted to the right instead, and made narrower.
+    // Shift windows up, so that the prompt in the bottom line of each window stays visible. At the
+    // top of the screen, shift windows to the right instead, and make them narrower.
     let up = shift.min(first.y);
     let aside = shift - up;
     Some(Place {
@@ -68,7 +70,8 @@ pub(crate) fn place(places: &[Place], index: usize) -> Option<Place> {
     })
 }
 
-/// The size of a character cell in common monospace fonts (DejaVu, Noto) at 96 pixels per inch.
+/// The size of a character cell in common monospace fonts (DejaVu, Noto) of this size, at 96 pixels
+/// per inch.
 pub(crate) fn cell(points: f32) -> Size {
     let pixels = points * 96.0 / 72.0;
     Size {
@@ -77,13 +80,13 @@ pub(crate) fn cell(points: f32) -> Size {
     }
 }
 
-/// Places for `count` windows. They fill the screen from the bottom up, since the terminal with the
-/// server's log is usually near the top.
+/// Returns places for `count` windows. They fill the screen from the bottom up, because the
+/// terminal with the server's log is usually near the top.
 pub(crate) fn tile(screen: Size, cell: Size, count: usize) -> Vec<Place> {
     let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
     let readable = screen.width / (MIN_COLUMNS * cell.width + DECORATION.0);
     let mut columns = readable.clamp(1, count);
-    // A window that is too narrow is better than one that is too low for a prompt.
+    // Prefer windows that are too narrow to windows that are too low to show a prompt.
     let min_height = MIN_ROWS * cell.height + DECORATION.1;
     while columns < count && screen.height / count.div_ceil(columns) < min_height {
         columns += 1;
@@ -93,7 +96,7 @@ pub(crate) fn tile(screen: Size, cell: Size, count: usize) -> Vec<Place> {
         width: PREFERRED.0 * cell.width + DECORATION.0,
         height: PREFERRED.1 * cell.height + DECORATION.1,
     };
-    // The upper third of the screen is left to the log, unless the windows would be too low.
+    // Leave the upper third of the screen to the log, unless the windows would be too low.
     let lower = (screen.height * 2 / 3 / rows).max(min_height);
     let slot = Size {
         width: (screen.width / columns).min(preferred.width),
@@ -113,7 +116,7 @@ pub(crate) fn tile(screen: Size, cell: Size, count: usize) -> Vec<Place> {
         .collect()
 }
 
-/// The size of the X11 screen, or of the primary monitor if there are several. None if neither
+/// The size of the X11 screen, or of the primary monitor if there are several. `None` if neither
 /// xrandr nor xdpyinfo is installed.
 pub(crate) fn screen() -> Option<Size> {
     std::env::var_os("DISPLAY")?;

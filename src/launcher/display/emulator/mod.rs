@@ -1,8 +1,8 @@
-//! Terminal emulators: a table with a row for each of them.
+//! Table of terminal emulators, with a row for each.
 //!
-//! No crate knows the options of the emulators, which differ in how to set a title, size, position
-//! and font. Most emulators must also be told not to pass the window to an instance that is already
-//! running: the window would outlive the session, and have the wrong environment.
+//! No crate knows the options with which emulators set a title, size, position and font. Most
+//! emulators also have to be told not to pass the window to an instance that is already running:
+//! such a window would outlive the session, and have the wrong environment.
 
 pub(crate) mod find;
 pub(crate) mod geometry;
@@ -17,10 +17,10 @@ use crate::launcher::display::package::Package;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::os::Scratch;
 
-/// Font sizes in points: normal, and large for a projector.
+/// Normal and large font size, in points. The large size is for a projector.
 const FONT_POINTS: (f32, f32) = (11.0, 18.0);
 
-/// A row of the table.
+/// A row of the table of emulators.
 #[derive(Debug)]
 pub(crate) struct Emulator {
     pub(crate) choice: Terminal,
@@ -30,7 +30,7 @@ pub(crate) struct Emulator {
     opens: Opens,
 }
 
-/// Requirements of an emulator besides its program.
+/// The kind of display, and other requirements, that an emulator needs besides its program.
 #[derive(Clone, Copy, Debug)]
 enum Needs {
     /// X11 or Wayland.
@@ -41,41 +41,43 @@ enum Needs {
     Wayland,
 }
 
-/// Makes the emulator's arguments, which precede the client's command.
+/// Function that returns an emulator's arguments, which precede the client's command.
 type Arguments = fn(&WindowSpec, &Isolation) -> Vec<OsString>;
 
-/// The process that opens the window.
+/// The process that opens and owns the window.
 #[derive(Debug)]
 enum Opens {
-    /// The program itself, which exits when the window closes.
+    /// The emulator's program, which exits when the window closes.
     Itself(Arguments),
-    /// A helper that owns all windows. The program only sends it a message, and exits when the
-    /// window closes.
+    /// A helper process, which owns all windows. The emulator's program only sends the helper a
+    /// message, and exits when the window closes.
     ThroughHelper(Helper, Arguments),
-    /// Possibly another process: the program may exit before the window opens.
+    /// Possibly another process: the emulator's program may exit before the window opens.
     MaybeElsewhere(Arguments),
 }
 
-/// A process that owns the session's windows and no others, so that they all close when it ends.
+/// A helper: a process that owns the session's windows and no others, so that all of them close
+/// when the helper ends.
 ///
-/// The program gnome-terminal is only a stub: its window belongs to gnome-terminal-server, which is
-/// not a descendant of the launcher, and stays open if the stub is killed. A gnome-terminal-server
-/// that is started with an app ID of its own closes all its windows on SIGTERM (tested with 3.46).
+/// Only gnome-terminal has a helper. The program gnome-terminal is a stub: its window belongs to
+/// gnome-terminal-server, which is not a descendant of the launcher, and stays open if the stub is
+/// killed. A gnome-terminal-server that is started with an app ID of its own closes all its windows
+/// on SIGTERM (tested with 3.46).
 #[derive(Debug)]
 struct Helper {
     /// The paths at which distributions install the helper.
     paths: &'static [&'static str],
     arguments: fn(app_id: &str) -> Vec<OsString>,
-    /// A shell script that waits until the helper with app ID `$0` is ready, and then executes
-    /// `$@`.
+    /// A shell script that waits until the helper with the app ID `$0` is ready, and then executes
+    /// the command `$@`.
     when_ready: &'static str,
 }
 
-/// Keeps the session's windows apart from the user's other windows and settings.
+/// Data that keep the session's windows apart from the user's other windows and settings.
 struct Isolation {
     /// The name of the helper on the session bus.
     app_id: String,
-    /// terminator's configuration file.
+    /// The configuration file for terminator.
     terminator_config: Scratch,
 }
 
@@ -89,8 +91,8 @@ impl Isolation {
 }
 
 impl Emulator {
-    /// Whether the launcher can set the font size. It cannot for Debian's x-terminal-emulator,
-    /// which may be any emulator.
+    /// Whether the launcher can set the font size. It cannot do so for x-terminal-emulator, which
+    /// may be any emulator.
     pub(crate) fn sets_font_size(&self) -> bool {
         match self.opens {
             Opens::Itself(_) | Opens::ThroughHelper(..) => true,
@@ -99,9 +101,10 @@ impl Emulator {
     }
 }
 
-/// Arguments that describe a window.
+/// Methods that make an emulator's arguments for a window.
 impl WindowSpec {
-    /// `arguments` with `{}` replaced by the large font size; empty if the text is not to be large.
+    /// Returns `arguments` with `{}` replaced by the large font size, or nothing if the window has
+    /// normal text.
     fn if_big(&self, arguments: &[&str]) -> Vec<OsString> {
         let points = FONT_POINTS.1.to_string();
         let arguments = arguments
@@ -110,25 +113,25 @@ impl WindowSpec {
         arguments.filter(|_| self.big).collect()
     }
 
-    /// The size in columns and rows, if the place is known.
+    /// The size in columns and rows, or `None` if the place on the screen is unknown.
     fn cells(&self) -> Option<(u32, u32)> {
         let cell = geometry::cell(font_points(self.big));
         Some(self.place?.cells(cell))
     }
 
-    /// Columns and rows, such as `80x24`.
+    /// The size in columns and rows, such as `80x24`.
     fn cell_size(&self) -> Option<String> {
         let (columns, rows) = self.cells()?;
         Some(format!("{columns}x{rows}"))
     }
 
-    /// Columns, rows, and the position in pixels, such as `80x24+0+100`.
+    /// The size in columns and rows and the position in pixels, such as `80x24+0+100`.
     fn cell_geometry(&self) -> Option<String> {
         let Place { x, y, .. } = self.place?;
         Some(format!("{}+{x}+{y}", self.cell_size()?))
     }
 
-    /// Size and position in pixels, such as `800x600+0+100`.
+    /// The size and position in pixels, such as `800x600+0+100`.
     fn pixel_geometry(&self) -> Option<String> {
         let Place { x, y, size } = self.place?;
         Some(format!("{}x{}+{x}+{y}", size.width, size.height))
@@ -154,10 +157,10 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
                     "/usr/lib/gnome-terminal-server",
                 ],
                 arguments: |app| vec!["--app-id".into(), app.into()],
-                // A gnome-terminal that starts before its helper is ready reports an error but
-                // exits with 0, or leaves an empty window. gdbus comes with GLib. If a distribution
-                // packages it separately and it is not installed, the launcher's retries are
-                // enough.
+                // Wait for the helper, because a gnome-terminal that starts before its helper is
+                // ready reports an error but exits with 0, or leaves an empty window. gdbus is a
+                // part of GLib. Some distributions package it separately. If it is not installed,
+                // the launcher's retries are enough.
                 when_ready: r#"
                 if command -v gdbus >/dev/null; then
                     gdbus wait --session --timeout 10 "$0" || exit
@@ -181,7 +184,7 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
         program: "terminator",
         package: Package::Common("terminator"),
         needs: Needs::Display,
-        // Without -u, the first terminator would open all windows in its own process, with its own
+        // Without -u, the first terminator process would open all windows, with its own
         // environment.
         opens: Opens::Itself(|window, isolation| {
             [
@@ -215,11 +218,11 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
         program: "konsole",
         package: Package::Common("konsole"),
         needs: Needs::Display,
-        // Without --separate, a running konsole would open the window. The menu bar stays: hiding
-        // it would also hide it in all windows that the user opens later.
+        // Without --separate, a konsole that is already running would open the window. The menu bar
+        // stays, because hiding it would also hide it in all windows that the user opens later.
         opens: Opens::Itself(|window, _| {
             [
-                // `%w` is the title that the client sets.
+                // In the tab title, `%w` stands for the title that the client sets.
                 words(&["--separate", "-p", "tabtitle=%w"]),
                 window.if_big(&["-p", "Font=Monospace,{}"]),
                 option("--geometry", window.pixel_geometry()),
@@ -233,7 +236,8 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
         program: "xfce4-terminal",
         package: Package::Common("xfce4-terminal"),
         needs: Needs::Display,
-        // Without --disable-server, a running xfce4-terminal would open the window.
+        // Without --disable-server, an xfce4-terminal that is already running would open the
+        // window.
         opens: Opens::Itself(|window, _| {
             [
                 words(&["--disable-server", "--hide-menubar", "--hide-toolbar"]),
@@ -250,9 +254,9 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
         program: "kitty",
         package: Package::Common("kitty"),
         needs: Needs::Display,
-        // Not every version has an option for the position. A --title would override the title that
-        // the client sets. Without confirm_os_window_close=0, kitty asks for confirmation before it
-        // closes a window.
+        // The position is not set, because not every version has an option for it. --title is not
+        // used, because it would override the title that the client sets. Without
+        // confirm_os_window_close=0, kitty asks for confirmation before it closes a window.
         opens: Opens::Itself(|window, _| {
             let size = window.cells().map_or_else(Vec::new, |(columns, rows)| {
                 let width = format!("initial_window_width={columns}c");
@@ -294,14 +298,14 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
             .concat()
         }),
     },
-    // The rows of ptyxis, wezterm and foot follow their documentation; they have not been tried.
+    // The rows for ptyxis, wezterm and foot follow their documentation and have not been tried.
     Emulator {
         choice: Terminal::Ptyxis,
         program: "ptyxis",
         package: Package::Newer("ptyxis"),
         needs: Needs::DisplayAndBus,
-        // Without --standalone, a running ptyxis would open the window. There is no option for the
-        // size or position.
+        // Without --standalone, a ptyxis that is already running would open the window. ptyxis has
+        // no option for the size or position.
         opens: Opens::Itself(|window, _| {
             words(&[
                 "--standalone",
@@ -317,8 +321,8 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
         program: "wezterm",
         package: Package::Project("WezTerm"),
         needs: Needs::Display,
-        // Without --always-new-process, a running wezterm would open the window. There is no option
-        // for the title.
+        // Without --always-new-process, a wezterm that is already running would open the window.
+        // wezterm has no option for the title.
         opens: Opens::Itself(|window, _| {
             let (cells, place) = (window.cells(), window.place);
             let setting = |name, value: Option<u32>| {
@@ -358,17 +362,17 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
     Emulator {
         choice: Terminal::XTerminalEmulator,
         program: "x-terminal-emulator",
-        // The package of any emulator provides this name.
+        // Suggest xterm, although the package of any emulator provides this program.
         package: Package::Common("xterm"),
         needs: Needs::Display,
-        // Debian Policy, section 11.8.3, requires emulators to have these options, and no others.
+        // These are the only options that all emulators must have (Debian Policy, section 11.8.3).
         opens: Opens::MaybeElsewhere(|window, _| words(&["-T", &window.title(), "-e"])),
     },
 ];
 
-/// terminator's configuration. The user's own configuration might keep a window open after its
-/// program has ended, with a red bar. inactive_color_offset turns off the dimming of unfocused
-/// windows, which would otherwise affect all windows but one.
+/// Returns a configuration for terminator. With the user's own configuration, terminator might keep
+/// a window open, with a red bar, after its program has ended. inactive_color_offset turns off the
+/// dimming of unfocused windows, which would affect all windows except one.
 fn terminator_config(big: bool) -> String {
     let font = if big {
         let points = FONT_POINTS.1;
@@ -386,7 +390,7 @@ fn words(words: &[&str]) -> Vec<OsString> {
     words.iter().map(OsString::from).collect()
 }
 
-/// An option and its value as two arguments; empty if there is no value.
+/// Returns an option and its value as two arguments, or nothing if there is no value.
 fn option(name: &str, value: Option<String>) -> Vec<OsString> {
     value.map_or_else(Vec::new, |value| words(&[name, &value]))
 }

@@ -1,4 +1,4 @@
-//! Opens windows of a terminal emulator.
+//! Opens the windows of a terminal emulator.
 
 use std::ffi::OsString;
 use std::io;
@@ -16,13 +16,13 @@ use crate::launcher::process::ChildProcess;
 pub(crate) struct EmulatorWindows {
     found: FoundEmulator,
     isolation: Isolation,
-    /// Places for the windows; empty if the size of the screen is not known.
+    /// Places for the windows. Empty if the size of the screen is unknown.
     places: Vec<Place>,
     helper: Option<ChildProcess>,
 }
 
 impl EmulatorWindows {
-    /// Prepares `count` windows, with large text if `big`.
+    /// Prepares to open `count` windows. If `big`, they have large text.
     ///
     /// # Errors
     /// No temporary file can be made.
@@ -42,13 +42,13 @@ impl EmulatorWindows {
         self.found.emulator.program
     }
 
-    /// The place of the window with this number, counted from 1; none if the size of the screen is
-    /// not known.
+    /// The place of the window with this number, counted from 1. `None` if the size of the screen
+    /// is unknown.
     pub(crate) fn place(&self, number: usize) -> Option<Place> {
         geometry::place(&self.places, number - 1)
     }
 
-    /// Starts a process that opens a window with the client in it. `on_end` is called when that
+    /// Starts a process that opens a window with the client in it. `on_end` is called when this
     /// process ends, and also when the helper ends.
     ///
     /// # Errors
@@ -75,8 +75,9 @@ impl EmulatorWindows {
         start(program, &arguments, window, &window.title(), on_end)
     }
 
-    /// Starts the emulator's helper, unless it has none or the helper is already running. A helper
-    /// may end when its last window closes, so a later window may need a new one.
+    /// Starts the emulator's helper. Does nothing if the emulator has no helper or the helper is
+    /// running. A helper may end when its last window closes, so a later window may need a new
+    /// helper.
     fn start_helper(
         &mut self,
         window: &WindowSpec,
@@ -99,9 +100,9 @@ impl EmulatorWindows {
         Ok(())
     }
 
-    /// Whether to try again after a process ended with this status and did not open a window. If
-    /// the helper was not ready yet or was just ending, the process reports that only on stderr and
-    /// exits with 0.
+    /// Whether to try again after a process ended with this status without opening a window. True
+    /// for status 0 if the emulator has a helper: if the helper was not ready yet or was just
+    /// ending, the process reports that only on stderr.
     pub(crate) fn is_worth_retrying(&self, status: ExitStatus) -> bool {
         self.helper.is_some() && status.success()
     }
@@ -115,26 +116,26 @@ impl EmulatorWindows {
         }
     }
 
-    /// The reason why no more windows can open, if the helper failed.
+    /// The reason why no more windows can open, if the helper has failed.
     pub(crate) fn helper_failure(&self) -> Option<String> {
         let end = self.helper.as_ref()?.end()?;
         let name = format!("the server of {}", self.name());
         (!end.status.success()).then(|| end.reason(&name))
     }
 
-    /// The helper, if it was started.
+    /// The helper, or `None` if no helper was started.
     pub(crate) fn helper(&self) -> Option<&ChildProcess> {
         self.helper.as_ref()
     }
 
-    /// The helper, if it was started.
+    /// The helper, or `None` if no helper was started.
     pub(crate) fn into_helper(self) -> Option<ChildProcess> {
         self.helper
     }
 }
 
-/// Starts a program with the environment that the client of `window` needs. stderr is captured,
-/// since emulators print warnings that matter only if no window opens.
+/// Starts a program with the environment that the client of `window` needs. Captures stderr,
+/// because emulators print warnings that matter only if no window opens.
 fn start(
     program: &Path,
     arguments: &[OsString],

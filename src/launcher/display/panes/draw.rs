@@ -13,14 +13,14 @@ use crate::launcher::display::panes::pane::Pane;
 use crate::launcher::display::panes::state::{PanesState, SERVER, TerminalFeatures};
 use crate::tty::wrap;
 
-/// Minimum columns of a pane for the long form of the note that says how to get back to the last
+/// Minimum columns of a pane for the long form of the note about the key that returns to the last
 /// line.
 const WIDE: u16 = 60;
 
-/// Color of the focused pane's border, readable on dark and light backgrounds.
+/// Color of the focused pane's border. It is readable on dark and light backgrounds.
 const ACCENT: Color = Color::Indexed(33);
 
-/// Border for a locale that has only ASCII.
+/// Border of a pane in a locale that has only ASCII.
 const ASCII_BORDER: border::Set = border::Set {
     top_left: "+",
     top_right: "+",
@@ -32,7 +32,7 @@ const ASCII_BORDER: border::Set = border::Set {
     horizontal_bottom: "-",
 };
 
-/// Border of the focused pane for a locale that has only ASCII.
+/// Border of the focused pane in a locale that has only ASCII.
 const ASCII_FOCUSED_BORDER: border::Set = border::Set {
     top_left: "#",
     top_right: "#",
@@ -45,7 +45,7 @@ const ASCII_FOCUSED_BORDER: border::Set = border::Set {
 };
 
 impl TerminalFeatures {
-    /// Replaces the symbols that the panes use if the terminal can show only ASCII.
+    /// Replaces the symbols in `text` by ASCII if the terminal can show only ASCII.
     fn text(self, text: &str) -> String {
         if self.has_unicode {
             return text.to_owned();
@@ -68,8 +68,8 @@ impl TerminalFeatures {
     }
 }
 
-/// Draws a frame, and returns the position of the cursor if it is visible. Every visible pane must
-/// already have the size of its tile.
+/// Draws a frame. Returns the position of the cursor, or `None` if it is hidden. Every visible pane
+/// must already have the size of its tile.
 pub(crate) fn draw(state: &mut PanesState, buffer: &mut Buffer) -> Option<Position> {
     let (area, status) = layout::split(*buffer.area());
     let tiles = state.tiles(area);
@@ -116,12 +116,12 @@ fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Posi
             (_, WIDE..) => format!(" ↑ {scrolled} · End: last line "),
             (_, _) => format!(" ↑ {scrolled} · End "),
         };
-        // The two corners, and a space at each end of the title.
+        // Subtract the two corners, a space at each end of the title, the mark and the note.
         let taken = 4 + wrap::width(mark) + wrap::width(&note);
         let space = usize::from(tile.area.width).saturating_sub(taken);
         let title = shortened(pane.titles(&content), space);
         let title = features.text(&format!(" {mark}{title} "));
-        // Only the border is dimmed, so that the title stays readable.
+        // Dim only the border, so that the title stays readable.
         let mut title_style = style.remove_modifier(Modifier::DIM);
         if content.has_bell_mark {
             title_style = title_style.fg(Color::Yellow).add_modifier(Modifier::BOLD);
@@ -149,8 +149,8 @@ fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Posi
     }
 }
 
-/// The first of `titles`, sorted from the longest to the shortest, that fits in `columns`. If none
-/// fits, the beginning of the last one.
+/// Returns the first of `titles` that fits in `columns`. They must be sorted from the longest to
+/// the shortest. If no title fits, returns the beginning of the last one.
 fn shortened(titles: Vec<String>, columns: usize) -> String {
     let fitting = titles.iter().find(|title| wrap::width(title) <= columns);
     if let Some(title) = fitting {
@@ -162,7 +162,7 @@ fn shortened(titles: Vec<String>, columns: usize) -> String {
     format!("{}…", &shortest[..start])
 }
 
-/// Draws the input line of the server's pane, and returns the position of the cursor.
+/// Draws the input line of the server's pane. Returns the position of the cursor.
 fn draw_line(state: &PanesState, area: Rect, buffer: &mut Buffer) -> Option<Position> {
     if area.is_empty() {
         return None;
@@ -184,13 +184,13 @@ fn draw_line(state: &PanesState, area: Rect, buffer: &mut Buffer) -> Option<Posi
 }
 
 /// Draws the status line: as many keys as there is space for, and the hidden panes. The choice of
-/// keys depends on the width and on which panes are hidden, but not on the marks of the panes, so
-/// that it does not change with every message.
+/// keys depends on the width and on the hidden panes, but not on the marks of these panes, so that
+/// the choice does not change with every message.
 fn draw_status(state: &PanesState, tiles: &[Tile], area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width);
     let (hidden, widest) = hidden(state, tiles, width / 3);
-    // Rank, key and effect, from left to right. If space is short, the key with the highest rank is
-    // left out first.
+    // Rank, key and effect, in the order from left to right. If there is too little space, keys are
+    // left out in the order of their ranks, beginning with the highest rank.
     let mut items = vec![
         (3, "Alt+1…9", "chat"),
         (5, "Alt+0", "server"),
@@ -233,9 +233,9 @@ fn mark(pane: &Pane) -> &'static str {
     }
 }
 
-/// Describes the hidden panes: their numbers and marks, or only how many there are, if the numbers
-/// and marks could need more than `space` columns. Also returns the columns that the description
-/// needs if all panes have marks.
+/// Describes the hidden panes by their numbers and marks. If that could need more than `space`
+/// columns, describes only how many there are. Also returns the number of columns that the
+/// description needs if all panes have marks.
 fn hidden(state: &PanesState, tiles: &[Tile], space: usize) -> (String, usize) {
     let is_hidden = |pane: &usize| tiles.iter().all(|tile| tile.pane != *pane);
     let hidden: Vec<(usize, &str)> = (0..state.panes.len())
@@ -250,7 +250,7 @@ fn hidden(state: &PanesState, tiles: &[Tile], space: usize) -> (String, usize) {
         pane => pane.to_string(),
     };
     let names: Vec<String> = hidden.iter().map(|(pane, _)| name(*pane)).collect();
-    // Each name has a space before it, and may have a mark after it.
+    // Count two more columns for each name: a space before it, and a mark that may follow it.
     let widest = "more: ".len() + names.iter().map(|name| name.len() + 2).sum::<usize>();
     if widest <= space {
         let marked = names.iter().zip(&hidden);

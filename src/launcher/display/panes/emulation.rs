@@ -2,20 +2,20 @@
 //!
 //! # Why not `alacritty_terminal`?
 //!
-//! This module uses the crate vt100, which neither rewraps lines after a resize nor answers
-//! queries, and adds both. `alacritty_terminal` 0.26 has both. A trial that replaced vt100 and
-//! tui-term with it had these results (release build, x86-64 Linux, a screen of 80x24 unless
-//! stated):
+//! This module uses the crate vt100, and adds two features that vt100 lacks: it rewraps lines after
+//! a resize, and answers queries. `alacritty_terminal` 0.26 has both features. A trial that
+//! replaced vt100 and tui-term with it had these results (release build, x86-64 Linux, a screen of
+//! 80x24 unless stated):
 //!
 //! - When the screen grows, lines come back from the scrollback, and no option prevents that. The
 //!   client redraws the conversation after a resize, so these lines were on the screen twice: 3 of
 //!   20 messages, when the screen grew from 60x20 to 60x40. When the screen gets narrower, the top
 //!   lines scroll out even if there is space below.
-//! - It replaces 306 lines of this project's code with 211, but two crates with ten, including a
-//!   pseudo-terminal, an event loop and a second version of signal-hook. It adds 134 KB (3.6 %) to
-//!   `chat-run`.
+//! - It replaces 306 lines of this project's code with 211 lines, but it also replaces two crates
+//!   with ten, among them a pseudo-terminal, an event loop and a second version of signal-hook. It
+//!   adds 134 KB (3.6 %) to `chat-run`.
 //! - Parsing 50 MB of colored chat lines takes 0.48 s of CPU time (vt100: 0.36 s).
-//! - Its memory use has fewer limits. If a program pushes a title of 1 MB 1,000 times (`CSI 22 t`),
+//! - It limits its memory use less. If a program pushes a title of 1 MB 1,000 times (`CSI 22 t`),
 //!   that takes 1 GB. The number of combining marks in a cell and the length of hyperlink URIs have
 //!   no limit; vt100 keeps 22 bytes per cell and no hyperlinks.
 //! - It drops titles that are not UTF-8, ignores the extended cursor position query (`CSI ? 6 n`),
@@ -32,11 +32,11 @@ use ratatui::widgets::Widget;
 use tui_term::vt100::{Callbacks, Cell, Color, Parser, Screen};
 use tui_term::widget::{Cursor, PseudoTerminal};
 
-/// Lines of scrollback in each pane. A line takes 32 bytes per cell.
+/// Number of scrollback lines in each pane. A line takes 32 bytes per cell.
 pub(crate) const SCROLLBACK: usize = 5000;
 
-/// Minimum columns and rows of a screen. A wide character needs two columns. With a single row,
-/// vt100 0.16 panics when a line wraps.
+/// Minimum columns and rows of a screen. A wide character needs two columns. vt100 0.16 panics when
+/// a line wraps on a screen with a single row.
 const MIN_SIZE: (u16, u16) = (2, 2);
 
 pub(crate) struct Emulation {
@@ -45,13 +45,13 @@ pub(crate) struct Emulation {
     has_unseen_lines: bool,
 }
 
-/// A client's requests to its terminal, besides output on the screen.
+/// What a client's output requests from its terminal besides drawing on the screen.
 #[derive(Default)]
 struct TerminalRequests {
-    /// Answers to queries, to be sent to the client.
+    /// Answers to queries, not yet sent to the client.
     answers: Vec<u8>,
     title: Option<String>,
-    /// Whether the bell rang since [`Emulation::take_bell`].
+    /// Whether the bell has rung since the last call of [`Emulation::take_bell`].
     has_rung: bool,
     wants_focus_reports: bool,
     has_focus: bool,
@@ -71,7 +71,8 @@ impl Callbacks for TerminalRequests {
         self.title = Some(String::from_utf8_lossy(title).into_owned());
     }
 
-    /// Answers DSR, DA, DECRQM and queries of the size and focus, as in xterm's control sequences.
+    /// Answers DSR, DA and DECRQM queries, and queries of the size and focus, as in xterm's control
+    /// sequences.
     fn unhandled_csi(
         &mut self,
         screen: &mut Screen,
@@ -83,17 +84,17 @@ impl Callbacks for TerminalRequests {
         let param = params.first().and_then(|param| param.first()).copied();
         let (rows, columns) = screen.size();
         let (row, column) = screen.cursor_position();
-        // After a character in the last column, vt100 reports the column after it until the line
-        // wraps.
+        // Limit the column: after a character in the last column, vt100 reports a column beyond it
+        // until the line wraps.
         let (row, column) = (row + 1, (column + 1).min(columns));
         let answer = match (first, second, param.unwrap_or(0), end) {
             (None, None, 5, 'n') => "\x1b[0n".into(),
             (None, None, 6, 'n') => format!("\x1b[{row};{column}R"),
             (Some(b'?'), None, 6, 'n') => format!("\x1b[?{row};{column}R"),
-            // A VT220 with colors.
+            // Report a VT220 with colors.
             (None, None, 0, 'c') => "\x1b[?62;22c".into(),
             (Some(b'>'), None, 0, 'c') => "\x1b[>1;0;0c".into(),
-            // Every mode is reported as unknown.
+            // Report every mode as unknown.
             (Some(b'?'), Some(b'$'), mode, 'p') => format!("\x1b[?{mode};0$y"),
             (None, None, 18, 't') => format!("\x1b[8;{rows};{columns}t"),
             (Some(b'?'), None, _, 'h' | 'l') => {
@@ -104,7 +105,8 @@ impl Callbacks for TerminalRequests {
                 if !self.wants_focus_reports {
                     return;
                 }
-                // Without a report, the client would assume that it has the focus.
+                // Report the focus at once. Without this report, the client would assume that it
+                // has the focus.
                 focus_report(self.has_focus).into()
             }
             _ => return,
@@ -121,15 +123,15 @@ impl Emulation {
         }
     }
 
-    /// Processes output of the client, and returns answers to its queries.
+    /// Processes output of the client. Returns answers to the queries in the output.
     pub(crate) fn process(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.parser.process(bytes);
         self.has_unseen_lines |= memchr::memchr(b'\n', bytes).is_some();
         std::mem::take(&mut self.parser.callbacks_mut().answers)
     }
 
-    /// Prepares the screen for lines of the launcher: moves the cursor to the start of a line, and
-    /// resets the modes, style and title that the client set.
+    /// Prepares the screen for lines from the launcher: moves the cursor to the start of a line,
+    /// and resets the modes, style and title that the client has set.
     pub(crate) fn reset(&mut self) {
         let begin = match self.screen().cursor_position() {
             (_, 0) => "",
@@ -140,8 +142,8 @@ impl Emulation {
     }
 
     /// Changes the size, and rewraps lines at the new width. A line that begins above the screen is
-    /// cut at the top of the screen: its first part stays in the scrollback, because the client
-    /// only redraws what was on the screen.
+    /// cut at the top of the screen, and its first part stays in the scrollback, because the client
+    /// redraws only the part that was on the screen.
     pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
         if self.screen().size() == (rows.max(MIN_SIZE.1), columns.max(MIN_SIZE.0)) {
             return;
@@ -159,7 +161,7 @@ impl Emulation {
         self.show(fresh);
     }
 
-    /// Changes the size, and replaces the screen and scrollback by `output`.
+    /// Changes the size, and replaces the contents of the screen and scrollback by `output`.
     pub(crate) fn resize_and_show(&mut self, columns: u16, rows: u16, output: &[u8]) {
         let mut fresh = parser(columns, rows, TerminalRequests::default());
         fresh.process(output);
@@ -167,7 +169,7 @@ impl Emulation {
     }
 
     fn show(&mut self, mut fresh: Parser<TerminalRequests>) {
-        // Only the screen is replaced: the parser may be in the middle of an escape sequence.
+        // Replace only the screen, because the parser may be in the middle of an escape sequence.
         std::mem::swap(self.parser.screen_mut(), fresh.screen_mut());
     }
 
@@ -175,7 +177,7 @@ impl Emulation {
         self.parser.screen()
     }
 
-    /// The title that the client has set, unsanitized.
+    /// The title that the client has set. It was not cleaned and may contain control characters.
     pub(crate) fn title(&self) -> Option<&str> {
         self.parser.callbacks().title.as_deref()
     }
@@ -185,8 +187,8 @@ impl Emulation {
         std::mem::take(&mut self.parser.callbacks_mut().has_rung)
     }
 
-    /// Sets whether the pane has the focus. Returns the report to send to the client, if the client
-    /// has asked for reports.
+    /// Records whether the pane has the focus. If the client has asked for reports, returns the
+    /// report to send to the client.
     pub(crate) fn focus(&mut self, has_focus: bool) -> Option<&'static str> {
         let requests = self.parser.callbacks_mut();
         requests.has_focus = has_focus;
@@ -199,7 +201,7 @@ impl Emulation {
         self.parser.callbacks().has_focus
     }
 
-    /// Whether lines were added since [`Emulation::draw`].
+    /// Whether lines were added since the last call of [`Emulation::draw`].
     pub(crate) fn has_unseen_lines(&self) -> bool {
         self.has_unseen_lines
     }
@@ -209,10 +211,10 @@ impl Emulation {
         self.screen().scrollback()
     }
 
-    /// Scrolls back by screenfuls, or forward if `screenfuls` is negative.
+    /// Scrolls back by this number of screenfuls, or forward if the number is negative.
     pub(crate) fn scroll(&mut self, screenfuls: isize) {
         let screen = self.parser.screen_mut();
-        // One line of the previous screenful stays visible, for orientation.
+        // Keep one line of the previous screenful visible, for orientation.
         let rows = isize::try_from(screen.size().0).unwrap_or(isize::MAX);
         let lines = (rows - 1).max(1).saturating_mul(screenfuls);
         screen.set_scrollback(screen.scrollback().saturating_add_signed(lines));
@@ -223,11 +225,11 @@ impl Emulation {
         self.parser.screen_mut().set_scrollback(0);
     }
 
-    /// Draws the screen, and returns the position of the cursor if it is visible.
+    /// Draws the screen. Returns the position of the cursor, or `None` if the cursor is hidden.
     pub(crate) fn draw(&mut self, area: Rect, buffer: &mut Buffer) -> Option<Position> {
         self.has_unseen_lines = false;
         let screen = self.screen();
-        // The cursor of the host terminal is shown instead of a drawn one.
+        // Draw no cursor, because the cursor of the host terminal is shown instead.
         PseudoTerminal::new(screen)
             .cursor(Cursor::default().visibility(false))
             .render(area, buffer);
@@ -246,15 +248,15 @@ impl Emulation {
     }
 }
 
-/// Removes characters that make some terminals draw a cell wider, or merge it with the next one:
-/// zero-width joiners and emoji variation selectors. In vt100, each character of a composed emoji
-/// has cells of its own, so each must be drawn separately.
+/// Removes zero-width joiners and emoji variation selectors, with which some terminals draw a cell
+/// wider, or merge it with the next cell. In vt100, each part of a composed emoji has cells of its
+/// own, so the parts must be drawn separately.
 fn separate_emoji(cell: &mut ratatui::buffer::Cell) {
     const JOINER: char = '\u{200d}';
     const EMOJI_STYLE: char = '\u{fe0f}';
 
     let symbol = cell.symbol();
-    // Between letters, a joiner is part of the spelling.
+    // Keep a joiner between letters, which is a part of the spelling.
     let is_letter = symbol.starts_with(|c: char| c.is_ascii() || c.is_alphabetic());
     if !is_letter && symbol.contains([JOINER, EMOJI_STYLE]) {
         let separate = symbol.replace([JOINER, EMOJI_STYLE], "");
@@ -267,13 +269,14 @@ fn parser(columns: u16, rows: u16, requests: TerminalRequests) -> Parser<Termina
     Parser::new_with_callbacks(rows, columns, SCROLLBACK, requests)
 }
 
-/// Converts the scrollback and the screen to output that shows them again on a terminal of any
-/// width: lines are not wrapped, and the cursor is at the same character.
+/// Converts the scrollback and the screen to output that shows the same lines on a terminal of any
+/// width. The output has no line breaks within a line, and leaves the cursor at the same character.
+/// Returns the output for the scrollback and the output for the screen.
 fn rewrite(screen: &mut Screen) -> (Vec<u8>, Vec<u8>) {
     let (rows, columns) = screen.size();
     let mut output = Rewriter::default();
     screen.set_scrollback(usize::MAX);
-    // The scrollback is read in screenfuls, of which the last may be smaller.
+    // Read the scrollback in screenfuls. The last one may be smaller.
     let mut above = screen.scrollback();
     while above > 0 {
         screen.set_scrollback(above);
@@ -308,30 +311,30 @@ fn has_contents(screen: &Screen, row: u16, column: u16) -> bool {
     cell.is_some_and(|cell| cell.has_contents() || cell.is_wide_continuation())
 }
 
-/// Encodes rows as the terminal output that draws them.
+/// Encodes rows as output that draws them on a terminal.
 #[derive(Default)]
 struct Rewriter {
     bytes: Vec<u8>,
     /// The style of the previous cell.
     style: Option<CellStyle>,
-    /// The end of the previous row.
+    /// How the previous row ended.
     end: Option<RowEnd>,
 }
 
-/// The end of a row.
+/// The way in which a row ends.
 enum RowEnd {
     /// The line continues in the next row.
     Wrapped,
-    /// The last column is empty. The line may continue with a wide character in the next row, for
-    /// which one column was not enough.
+    /// The last column is empty, so the line may continue in the next row: a wide character does
+    /// not fit in one column.
     Short,
-    /// The line ends.
+    /// The line ends at the end of the row.
     Line,
 }
 
 impl Rewriter {
-    /// Writes a row, whose text is `text`. `cursor` is the cursor's column if the cursor is in this
-    /// row. Its position is then saved (DECSC).
+    /// Writes a row with the text `text`. `cursor` is the cursor's column, or `None` if the cursor
+    /// is in another row. The output saves the cursor's position (DECSC) when it gets there.
     fn row(&mut self, screen: &Screen, row: u16, text: &str, cursor: Option<u16>) {
         let starts_wide = screen.cell(row, 0).is_some_and(Cell::is_wide);
         match self.end {
@@ -341,8 +344,8 @@ impl Rewriter {
         }
         let columns = screen.size().1;
         let used = |column: &u16| has_contents(screen, row, *column);
-        // A character takes at most two columns, so all cells after that are empty. Most rows of a
-        // wide screen are short, and examining every cell takes time.
+        // Skip empty cells at the end: a character takes at most two columns. Most rows of a wide
+        // screen are short, and examining every cell takes time.
         let max_columns = u16::try_from(2 * text.chars().count()).unwrap_or(u16::MAX);
         let columns_used = 0..columns.min(max_columns);
         let end = columns_used.rev().find(used).map_or(0, |column| column + 1);
@@ -384,7 +387,7 @@ impl Rewriter {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct CellStyle {
-    /// Bold, dim, italic, underlined, inverse.
+    /// Whether the style is bold, dim, italic, underlined and inverse, in this order.
     is_set: [bool; 5],
     foreground: Color,
     background: Color,
@@ -405,7 +408,7 @@ impl CellStyle {
         }
     }
 
-    /// The SGR sequence that sets this style and no other.
+    /// The SGR sequence that sets exactly this style, whatever was set before.
     fn sequence(self) -> String {
         let mut sequence = String::from("\x1b[0");
         for (is_set, code) in self.is_set.into_iter().zip([1, 2, 3, 4, 7]) {
@@ -479,7 +482,8 @@ mod tests {
         }
         emulation.resize(12, 3);
         emulation.resize(40, 10);
-        // Lines in the scrollback do not come back to the screen, where the client draws.
+        // Lines in the scrollback must not come back to the screen, where the client would draw
+        // over them.
         assert_eq!(text(&emulation), "line 98\nline 99");
         let color = emulation.screen().cell(0, 0).map(Cell::fgcolor);
         assert_eq!(color, Some(Color::Idx(98 % 8)));

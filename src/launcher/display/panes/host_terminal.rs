@@ -1,4 +1,4 @@
-//! The terminal that the panes are drawn on.
+//! The host terminal, on which the panes are drawn.
 
 use std::env;
 use std::fs::File;
@@ -19,11 +19,12 @@ use ratatui::crossterm::terminal::{
 
 use crate::tty::raw_mode::{self, RawMode, Sequences};
 
-/// Makes xterm send Escape and `1` for Alt+1, instead of `±`, and saves the previous setting
-/// (XTSAVE; `metaSendsEscape` and `altSendsEscape`). Other terminals send Escape by default.
+/// Makes xterm send Escape and `1` for Alt+1, instead of `±` (`metaSendsEscape` and
+/// `altSendsEscape`), and saves the previous settings (XTSAVE). Other terminals send Escape by
+/// default.
 const ALT_AS_ESCAPE: &str = "\x1b[?1036;1039s\x1b[?1036;1039h";
 
-/// Restores the saved setting (XTRESTORE).
+/// Restores the settings that [`ALT_AS_ESCAPE`] saved (XTRESTORE).
 const RESTORE_ALT: &str = "\x1b[?1036;1039r";
 
 /// Checks that panes can be drawn on this program's terminal.
@@ -45,16 +46,16 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// The terminal. It is in raw mode and shows the alternate screen until this is dropped.
+/// The host terminal. It is in raw mode and shows the alternate screen until this is dropped.
 pub(crate) struct HostTerminal {
-    /// A duplicate of stdout, since a blocked writer may hold the lock of std's stdout.
+    /// A duplicate of stdout, used because a blocked writer may hold the lock of std's stdout.
     out: File,
     raw_mode: Option<RawMode>,
 }
 
 impl HostTerminal {
-    /// Takes over the terminal. A panic in any thread restores the terminal, so that the panic
-    /// message can be read, and calls `on_panic`.
+    /// Takes over the terminal. From then on, a panic in any thread restores the terminal, so that
+    /// the panic message can be read, and calls `on_panic`.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -81,7 +82,7 @@ impl HostTerminal {
         })
     }
 
-    /// Draws a frame. A terminal that supports synchronized updates shows it all at once.
+    /// Draws a frame. A terminal that supports synchronized updates shows the whole frame at once.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -96,14 +97,15 @@ impl HostTerminal {
 
 impl Drop for HostTerminal {
     fn drop(&mut self) {
-        // If the terminal accepts no output, this gives up, and the watchdog takes over.
+        // This waits for the terminal. If the terminal accepts no output, the watchdog restores it
+        // when the process has ended.
         if let Some(raw_mode) = self.raw_mode.take() {
             raw_mode.restore_and_wait();
         }
     }
 }
 
-/// The sequences that leave the alternate screen and restore the cursor.
+/// Returns the sequences that leave the alternate screen and restore the cursor.
 pub(crate) fn leave_sequences() -> String {
     let mut bytes = Vec::new();
     // Writing to a Vec does not fail.

@@ -1,14 +1,14 @@
-//! Bounded queue of input for a pane's client.
+//! A bounded queue of input for a pane's client.
 
 use crate::sync::{Condvar, Mutex};
 
-/// Maximum bytes in the queue while the client does not read.
+/// Limit on the bytes in the queue, which grows while the client does not read.
 pub(crate) const MAX_QUEUED: usize = 1024 * 1024;
 
-/// Input between the thread that reads keys and the one that writes to the client.
+/// Queue of input from the thread that reads keys to the thread that writes to the client.
 #[derive(Default)]
 pub(crate) struct InputQueue {
-    /// No other lock is taken while this one is held.
+    /// The queued bytes and flags. No other lock is taken while this one is held.
     state: Mutex<QueueState>,
     changed: Condvar,
 }
@@ -16,15 +16,15 @@ pub(crate) struct InputQueue {
 #[derive(Default)]
 struct QueueState {
     bytes: Vec<u8>,
-    /// Whether the last input was rejected.
+    /// Whether the last input was rejected. If so, all input is rejected until the queue is empty.
     is_rejecting: bool,
     has_ended: bool,
 }
 
 impl InputQueue {
-    /// Queues all of `bytes`, or rejects them if they do not fit. After that, all input is rejected
-    /// until the queue is empty, so that the client does not take later input for the continuation
-    /// of input before the gap. Never blocks.
+    /// Queues all of `bytes`. If they do not fit, rejects them and all further input until the
+    /// queue is empty: with input missing in between, the client would misunderstand the rest.
+    /// Never blocks.
     pub(crate) fn push(&self, bytes: &[u8]) {
         let mut state = self.state.lock();
         if state.has_ended {
@@ -43,7 +43,8 @@ impl InputQueue {
         self.state.lock().is_rejecting
     }
 
-    /// Waits for input, and takes all of it. Returns none after [`InputQueue::end`].
+    /// Waits for input, and removes and returns all of it. Returns `None` after
+    /// [`InputQueue::end`].
     pub(crate) fn take(&self) -> Option<Vec<u8>> {
         let mut state = self.state.lock();
         while state.bytes.is_empty() && !state.has_ended {
@@ -52,7 +53,7 @@ impl InputQueue {
         (!state.has_ended).then(|| std::mem::take(&mut state.bytes))
     }
 
-    /// Discards the queue and all further input.
+    /// Discards the queued input and all later input.
     pub(crate) fn end(&self) {
         *self.state.lock() = QueueState {
             has_ended: true,

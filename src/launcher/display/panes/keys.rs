@@ -1,6 +1,7 @@
-//! The panes' own keys, and the bytes that a terminal sends to a client for all other keys.
+//! The keys that control the panes, and the bytes that a terminal sends to a client for all other
+//! keys.
 //!
-//! The crate `terminput` also encodes keys, but not in the mode for application cursor keys
+//! The crate `terminput` encodes keys too, but not in the mode for application cursor keys
 //! (DECCKM).
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -13,19 +14,20 @@ pub(crate) enum Action {
     Focus(usize),
     Next,
     Previous,
-    /// Makes the focused pane as large as the screen, or undoes that.
+    /// Makes the focused pane as large as the screen, or restores its size.
     Zoom,
     /// Scrolls the focused pane by a screenful.
     ScrollBack,
     ScrollForward,
-    /// Scrolls to the end of the focused pane, if it is scrolled back.
+    /// Scrolls the focused pane to its end, if it is scrolled back.
     ScrollToEnd,
     Help,
-    /// No effect on the panes: the key goes to the focused pane's client or input line.
+    /// Passes the key to the focused pane's client or input line, because it does not control the
+    /// panes.
     Pass,
 }
 
-/// The list of keys for the user.
+/// The list of keys that is shown to the user.
 pub(crate) const HELP: [(&str, &str); 9] = [
     ("Alt+1 … Alt+9", "chat 1 … chat 9"),
     ("Alt+0", "the server"),
@@ -45,7 +47,8 @@ pub(crate) fn action(key: KeyEvent) -> Action {
         (KeyCode::Char('c'), CONTROL) => Action::EndSession,
         (KeyCode::Char(digit @ '0'..='9'), ALT) => Action::Focus(digit as usize - '0' as usize),
         (KeyCode::F(6), KeyModifiers::NONE) => Action::Next,
-        // Some terminals count shifted function keys from F13, and send F18 for Shift+F6.
+        // Some terminals send F18 for Shift+F6, because they count shifted function keys from F13
+        // on.
         (KeyCode::F(6), KeyModifiers::SHIFT) | (KeyCode::F(18), KeyModifiers::NONE) => {
             Action::Previous
         }
@@ -58,9 +61,9 @@ pub(crate) fn action(key: KeyEvent) -> Action {
     }
 }
 
-/// The bytes that a terminal sends for `key` (xterm's control sequences, "PC-style function keys");
-/// empty if it sends none. `application` tells whether the program has set application cursor keys
-/// (DECCKM).
+/// Returns the bytes that a terminal sends for `key` (xterm's control sequences, "PC-style function
+/// keys"), which may be none. `application` is true if the client has set the mode for application
+/// cursor keys (DECCKM).
 pub(crate) fn encode(key: KeyEvent, application: bool) -> Vec<u8> {
     let KeyEvent {
         code, modifiers, ..
@@ -102,10 +105,10 @@ pub(crate) fn encode(key: KeyEvent, application: bool) -> Vec<u8> {
     bytes
 }
 
-/// The bytes that a terminal sends for pasted text: in brackets if the program has asked for
-/// bracketed paste, else as if the text were typed.
+/// Returns the bytes that a terminal sends for pasted text. If the client has asked for bracketed
+/// paste, the text is between brackets. Otherwise it is sent as if it were typed.
 pub(crate) fn encode_paste(text: &str, bracketed: bool) -> Vec<u8> {
-    // Pasted text must not contain the closing bracket.
+    // Remove Escape characters, because pasted text must not contain the closing bracket.
     let text = text
         .replace('\x1b', "")
         .replace("\r\n", "\n")
@@ -135,8 +138,8 @@ fn character(c: char, modifiers: KeyModifiers) -> Vec<u8> {
     c.to_string().into_bytes()
 }
 
-/// xterm's parameter for the modifiers that are held: 1, plus one bit for each of them. None if
-/// there are none.
+/// Returns xterm's parameter for the modifier keys that are held: 1, plus one bit for each of them.
+/// Returns `None` if no modifier key is held.
 fn modifier_parameter(modifiers: KeyModifiers) -> Option<u8> {
     let mut bits = 0;
     for (modifier, bit) in [

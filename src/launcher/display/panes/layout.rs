@@ -2,13 +2,13 @@
 
 use ratatui::layout::Rect;
 
-/// Minimum columns and rows of a pane with its border, if more than one pane is visible.
+/// Minimum columns and rows of a pane, including its border, if several panes are visible.
 const MIN_SIZE: (u16, u16) = (30, 6);
 
-/// Columns and rows above which a larger pane is no easier to read.
+/// Columns and rows from which on a larger pane is no easier to read.
 const USEFUL_SIZE: (u16, u16) = (60, 16);
 
-/// A visible pane, and its area on the screen, including its border.
+/// A tile: a visible pane, and its area on the screen, including its border.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tile {
     /// The index of the pane.
@@ -28,10 +28,10 @@ pub(crate) fn split(screen: Rect) -> (Rect, Rect) {
     (panes, status)
 }
 
-/// Arranges `count` panes in `area`: all of them if they fit, else as many as fit, including the
-/// pane `focus`. If `zoomed`, shows only the pane `focus`.
+/// Arranges `count` panes in `area`. If not all of them fit, arranges as many as fit, among them
+/// the pane `focus`. If `zoomed`, arranges only the pane `focus`.
 ///
-/// The tiles cover `area`. If there is more than one, each has at least 30 columns and 6 rows.
+/// The tiles cover `area`. If there are several, each has at least 30 columns and 6 rows.
 pub(crate) fn arrange(count: usize, area: Rect, focus: usize, zoomed: bool) -> Vec<Tile> {
     if count == 0 {
         return Vec::new();
@@ -41,7 +41,7 @@ pub(crate) fn arrange(count: usize, area: Rect, focus: usize, zoomed: bool) -> V
     let first = (focus / shown * shown).min(count - shown);
     let mut tiles = Vec::with_capacity(shown);
     for row in 0..rows {
-        // If the rows cannot have the same number of panes, the lower rows have more, so that the
+        // If the panes cannot be divided evenly, put more panes into the lower rows. Then the
         // server's log, which comes first, is wider.
         let (begin, end) = (row * shown / rows, (row + 1) * shown / rows);
         let (y, height) = share(area.y, area.height, row, rows);
@@ -62,7 +62,7 @@ pub(crate) fn arrange(count: usize, area: Rect, focus: usize, zoomed: bool) -> V
     tiles
 }
 
-/// The area inside a pane's border; the whole area if it is too small for a border.
+/// The area inside a pane's border, or the whole area if it is too small for a border.
 pub(crate) fn inside_border(area: Rect) -> Rect {
     if area.width < 4 || area.height < 3 {
         return area;
@@ -76,7 +76,7 @@ pub(crate) fn inside_border(area: Rect) -> Rect {
 }
 
 /// Splits the inside of the server's pane into the log and the input line below it. If there is no
-/// space for both, the input line has no height.
+/// space for both, the input line gets height 0.
 pub(crate) fn log_and_line(inside: Rect) -> (Rect, Rect) {
     if inside.height < 2 {
         return (
@@ -90,8 +90,8 @@ pub(crate) fn log_and_line(inside: Rect) -> (Rect, Rect) {
     split(inside)
 }
 
-/// The number of panes, at most `count`, that are visible at a time, and the number of rows that
-/// they are in.
+/// Returns how many of `count` panes are visible at a time, and the number of rows in which they
+/// are arranged.
 fn grid(count: usize, area: Rect) -> (usize, usize) {
     (2..=count)
         .rev()
@@ -99,7 +99,8 @@ fn grid(count: usize, area: Rect) -> (usize, usize) {
         .unwrap_or((1, 1))
 }
 
-/// The number of rows in which `shown` panes are easiest to read; none if they do not fit.
+/// Returns the number of rows in which `shown` panes are easiest to read, or `None` if they do not
+/// fit.
 fn best_rows(shown: usize, area: Rect) -> Option<usize> {
     let mut best = None;
     let mut best_score = 0;
@@ -121,8 +122,8 @@ fn best_rows(shown: usize, area: Rect) -> Option<usize> {
     best
 }
 
-/// Divides a range into `parts` of nearly equal length, and returns the start and length of the
-/// part at `index`.
+/// Divides a range into `parts` of nearly equal length. Returns the start and length of the part at
+/// `index`.
 fn share(start: u16, length: u16, index: usize, parts: usize) -> (u16, u16) {
     let at = |index: usize| (usize::from(length) * index / parts) as u16;
     (start + at(index), at(index + 1) - at(index))

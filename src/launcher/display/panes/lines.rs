@@ -1,12 +1,13 @@
-//! The lines of the server's log, kept unwrapped, so that they can be wrapped at words for any
-//! width.
+//! The lines of the server's log. They are kept unwrapped, so that they can be wrapped between
+//! words at any width.
 
 use std::collections::VecDeque;
 
 use crate::launcher::display::panes::emulation::SCROLLBACK;
 use crate::tty::log_wrap;
 
-/// Ends a row. The carriage return is needed, since no terminal driver adds one here.
+/// Ending of a row. It includes a carriage return, because no terminal driver adds one to this
+/// output.
 const ROW_END: &str = "\r\n";
 
 /// The last [`SCROLLBACK`] lines of the log.
@@ -16,8 +17,8 @@ pub(crate) struct LogLines {
 }
 
 impl LogLines {
-    /// Adds whole lines. Returns output that shows them on a screen of `columns` columns, which
-    /// must be at least one.
+    /// Adds whole lines. Returns output that shows these lines on a screen of `columns` columns,
+    /// which must be at least 1.
     pub(crate) fn add(&mut self, lines: &[u8], columns: usize) -> Vec<u8> {
         let mut shown = String::with_capacity(lines.len() + 64);
         for line in String::from_utf8_lossy(lines).lines() {
@@ -29,7 +30,8 @@ impl LogLines {
         shown.into_bytes()
     }
 
-    /// Output that shows all lines on a screen of `columns` columns, which must be at least one.
+    /// Returns output that shows all lines on a screen of `columns` columns, which must be at least
+    /// 1.
     pub(crate) fn all(&self, columns: usize) -> Vec<u8> {
         let mut shown = String::new();
         for line in &self.kept {

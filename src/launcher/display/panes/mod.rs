@@ -7,10 +7,10 @@
 //!   screen ◀──── draw ◀────────────── Emulation ◀─── pane's reader ◀─────────── pseudo-terminal
 //! ```
 //!
-//! Only the thread `draw` writes to the terminal, at most 60 times a second, and it sleeps while
+//! Only the thread `draw` writes to the terminal, at most 60 times a second. It sleeps while
 //! nothing changes. The thread `keys` reads the terminal. Each client has two threads, both named
-//! `pane` and the ID of its window: one passes the client's output to an emulated terminal, the
-//! other writes the user's input to the client. So a terminal that does not read blocks only
+//! `pane` and the ID of its window: one passes the client's output to an emulated terminal, and the
+//! other writes the user's input to the client. So a terminal that accepts no output blocks only
 //! `draw`, and a client that does not read blocks only its own writer.
 //!
 //! Lock order: the state, then a pane's content. [`Redraw`] and [`input_queue`] take no other lock
@@ -60,18 +60,18 @@ pub(crate) use crate::launcher::display::panes::terminal_watchdog::{
 
 pub(crate) const NAME: &str = "panes";
 
-/// Time limit for the terminal to take its last frame before it is restored.
+/// How long the terminal may take to show its last frame before it is restored.
 const LAST_FRAME: Duration = Duration::from_millis(300);
 
-/// Rings the terminal's bell.
+/// Control character that rings the terminal's bell.
 const BELL: u8 = 0x07;
 
 /// Panes on a terminal. Dropping them restores the terminal.
 pub(crate) struct Panes {
     shared: Arc<SharedPanes>,
-    /// Disconnected when the thread `draw` has ended.
+    /// Receiver that is disconnected when the thread `draw` has ended.
     drawn: Receiver<()>,
-    /// Runs until the terminal is restored.
+    /// The watchdog, until the terminal is restored.
     watchdog: Option<TerminalWatchdog>,
 }
 
@@ -99,7 +99,7 @@ impl Panes {
             to_end.end();
             on_panic(PanesEvent::Failed);
         })?;
-        // The keyboard is opened before the size is read, so that no resize is missed.
+        // Open the keyboard before reading the size, so that no resize is missed.
         let keyboard = Keyboard::open()?;
         let size = terminal::size()?;
         let shared = Arc::new(SharedPanes {
@@ -120,15 +120,16 @@ impl Panes {
             drawn,
             watchdog: Some(watchdog),
         };
-        // This thread is never joined: a blocked read of the terminal ends only with the process.
+        // This thread is never joined, because only the end of the process ends a blocked read of
+        // the terminal.
         thread::Builder::new()
             .name("keys".into())
             .spawn(move || read_keys(keyboard, &shared, on_event))?;
         Ok(panes)
     }
 
-    /// Starts the client of `window` in a new pane, or in the pane that the window has already.
-    /// `on_end` is called when the client has ended.
+    /// Starts the client of `window` in a new pane. If the window already has a pane, uses that
+    /// pane. `on_end` is called when the client has ended.
     ///
     /// # Errors
     /// The client, its terminal or a thread cannot be started.
@@ -143,7 +144,7 @@ impl Panes {
         child
     }
 
-    /// A handle to show lines in the server's pane.
+    /// Returns a handle that shows lines in the server's pane.
     pub(crate) fn log(&self) -> Log {
         Log {
             content: self.shared.state.lock().panes[SERVER].content(),
@@ -175,14 +176,14 @@ impl Drop for Panes {
                     watchdog.dismiss();
                 }
             }
-            // The terminal accepts no output. The thread `draw` ends with the process, and the
-            // watchdog tries to restore the terminal.
+            // The terminal accepts no output. The thread `draw` then ends only with the process,
+            // and the watchdog tries to restore the terminal after that.
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }
 
-/// Shows lines in the server's pane.
+/// Handle that shows lines in the server's pane.
 #[derive(Clone)]
 pub(crate) struct Log {
     content: Arc<Mutex<PaneContent>>,
@@ -197,8 +198,8 @@ impl Log {
     }
 }
 
-/// Handles the terminal's input. If reading fails, the panes fail too: without keys, the user could
-/// not end the session.
+/// Reads and handles the terminal's input. A read error counts as a failure of the panes, because
+/// the user cannot end the session without keys.
 fn read_keys(mut keyboard: Keyboard, shared: &SharedPanes, on_event: impl Fn(PanesEvent)) {
     while let Ok(event) = keyboard.read() {
         match event {
@@ -227,7 +228,7 @@ fn read_keys(mut keyboard: Keyboard, shared: &SharedPanes, on_event: impl Fn(Pan
     on_event(PanesEvent::Failed);
 }
 
-/// Draws until [`Redraw::end`], and then restores the terminal.
+/// Draws frames until [`Redraw::end`] is called, and then restores the terminal.
 ///
 /// # Errors
 /// The terminal is gone.
@@ -249,7 +250,7 @@ fn draw(shared: &SharedPanes, mut terminal: HostTerminal) -> io::Result<()> {
         let mut frame = changes(&mut shown, next, shown_cursor, cursor)?;
         shown_cursor = cursor;
         if rang {
-            // Once, however many bells rang since the last frame.
+            // Ring only once, however many bells have rung since the last frame.
             frame.push(BELL);
         }
         if !frame.is_empty() {
@@ -259,8 +260,8 @@ fn draw(shared: &SharedPanes, mut terminal: HostTerminal) -> io::Result<()> {
     Ok(())
 }
 
-/// The bytes that change a terminal from showing `shown` to showing `next`; empty if nothing has
-/// changed. `shown` becomes `next`.
+/// Returns the bytes that change a terminal from showing `shown` to showing `next`; empty if
+/// nothing has changed. Sets `shown` to `next`.
 fn changes(
     shown: &mut Buffer,
     next: Buffer,

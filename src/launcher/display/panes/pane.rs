@@ -19,20 +19,20 @@ use crate::sync::{Mutex, MutexGuard};
 /// The note that a pane shows when its client has ended.
 const LEFT: &[u8] = b"\x1b[1mclient left; Enter restarts it\x1b[m\x1b[?25l";
 
-/// A pane's content, which the pane's reader and the thread `draw` share. No thread blocks while it
-/// holds the lock.
+/// The content of a pane, shared by the pane's reader and the thread `draw`. No thread blocks while
+/// it holds the lock.
 pub(crate) struct PaneContent {
     pub(crate) emulation: Emulation,
     /// Whether a client is running in the pane.
     pub(crate) is_running: bool,
-    /// Whether the bell rang since the pane last had the focus.
+    /// Whether the bell has rung since the pane last had the focus.
     pub(crate) has_bell_mark: bool,
-    /// The server's log, in the server's pane; empty in a client's pane.
+    /// The lines of the server's log. Empty in a client's pane.
     lines: LogLines,
 }
 
 impl PaneContent {
-    /// Shows whole lines, wrapped at words.
+    /// Shows whole lines, wrapped between words.
     pub(crate) fn show(&mut self, lines: &[u8]) {
         let columns = self.emulation.screen().size().1;
         let rows = self.lines.add(lines, columns.into());
@@ -41,16 +41,16 @@ impl PaneContent {
 }
 
 pub(crate) struct Pane {
-    /// The title until the client sets one, in variants from the longest to the shortest.
+    /// The title to show until the client sets one, in variants from the longest to the shortest.
     titles: Vec<String>,
     content: Arc<Mutex<PaneContent>>,
     client: Option<PaneClient>,
     size: (u16, u16),
 }
 
-/// The connection to a pane's client.
+/// The part of a pane that belongs to its client.
 struct PaneClient {
-    /// The window's ID in the session.
+    /// The ID of the client's window in the session.
     window: usize,
     /// The pseudo-terminal, until the client has ended.
     terminal: Option<Box<dyn MasterPty + Send>>,
@@ -58,7 +58,7 @@ struct PaneClient {
 }
 
 impl Pane {
-    /// A pane without a client, with `size` columns and rows inside.
+    /// Creates a pane without a client. `size` is its size in columns and rows, without the border.
     pub(crate) fn new(title: String, size: (u16, u16)) -> Self {
         let content = PaneContent {
             emulation: Emulation::new(size.0, size.1),
@@ -89,11 +89,11 @@ impl Pane {
             .openpty(pty_size(self.size))
             .map_err(io::Error::other)?;
         let mut command = CommandBuilder::from_argv(window.client_command.clone());
-        // By default the client would start in the home directory. Unlike a path, `.` also works if
-        // the current directory was removed.
+        // Set the directory, because the client would start in the home directory by default.
+        // Unlike a path, `.` also works if the current directory was removed.
         command.cwd(".");
         command.env("TERM", "xterm-256color");
-        // These variables describe the host terminal.
+        // Remove the variables that describe the host terminal.
         for variable in ["COLORTERM", "COLUMNS", "LINES", "TERM_PROGRAM", "TMUX"] {
             command.env_remove(variable);
         }
@@ -110,15 +110,15 @@ impl Pane {
             content.emulation.reset();
         }
         let queue = Arc::clone(&input);
-        // Neither thread is joined: both end when the client ends, which closes its side of the
+        // Neither thread is joined. Both end when the client ends and so closes its side of the
         // pseudo-terminal.
         let (content, redraw, answers) = (self.content(), Arc::clone(redraw), Arc::clone(&input));
         let (end, ended) = mpsc::channel::<()>();
         thread::Builder::new().name(name.clone()).spawn(move || {
             read(reader, &content, &answers, &redraw);
             answers.end();
-            // The session must learn that the client has ended before the note invites the user to
-            // restart it.
+            // Wait until the session knows that the client has ended, because the note invites the
+            // user to restart it.
             let _ = ended.recv();
             show_left(&content);
             redraw.request();
@@ -147,7 +147,7 @@ impl Pane {
         self.content.lock()
     }
 
-    /// The ID of the window; none for the server's pane.
+    /// The ID of the pane's window. `None` for the server's pane.
     pub(crate) fn window(&self) -> Option<usize> {
         self.client.as_ref().map(|client| client.window)
     }
@@ -157,20 +157,21 @@ impl Pane {
         self.titles = titles;
     }
 
-    /// The title that the client has set, or else the pane's own, in variants from the longest to
-    /// the shortest.
+    /// The title that the client has set or, if it has set none, the pane's own title, in variants
+    /// from the longest to the shortest.
     pub(crate) fn titles(&self, content: &PaneContent) -> Vec<String> {
         let Some(title) = content.emulation.title() else {
             return self.titles.clone();
         };
         let title = text::clean(title).replace(" - ", " · ");
-        // The number of unread lines may be at the end: `chat 1 - ala (3)`.
+        // Add a variant without the number of unread lines, which may be at the end: `chat 1 - ala
+        // (3)`.
         let without_count = title.rsplit_once(" (").map(|(name, _)| name.to_owned());
         std::iter::once(title).chain(without_count).collect()
     }
 
-    /// The name of the member in the pane, as found in the title. None if the name is not ASCII:
-    /// the client's title has `?` for other characters.
+    /// The name of the member in the pane, taken from the title. `None` if the name is not ASCII,
+    /// because the title has `?` for other characters.
     pub(crate) fn name(&self) -> Option<String> {
         let titles = self.titles(&self.lock());
         let (_, name) = titles.last()?.split_once(" · ")?;
@@ -182,7 +183,7 @@ impl Pane {
         Arc::clone(&self.content)
     }
 
-    /// Sets the columns and rows inside the pane.
+    /// Sets the size inside the pane, in columns and rows.
     pub(crate) fn resize(&mut self, size: (u16, u16)) {
         if self.size == size {
             return;
@@ -193,7 +194,7 @@ impl Pane {
         if let Some(client) = &self.client {
             content.emulation.resize(columns, rows);
             if let Some(terminal) = &client.terminal {
-                // Fails if the client has ended.
+                // Ignore an error, which means that the client has ended.
                 let _ = terminal.resize(pty_size(size));
             }
         } else {
@@ -211,22 +212,22 @@ impl Pane {
         }
     }
 
-    /// Queues input for the client, as [`InputQueue::push`].
+    /// Queues input for the client, as by [`InputQueue::push`].
     pub(crate) fn send(&self, bytes: &[u8]) {
         if let Some(client) = &self.client {
             client.input.push(bytes);
         }
     }
 
-    /// Whether the last input was rejected, because the client does not read.
+    /// Whether the last input was rejected, because the client does not read its input.
     pub(crate) fn rejects_input(&self) -> bool {
         self.client
             .as_ref()
             .is_some_and(|client| client.input.is_rejecting())
     }
 
-    /// Gives the pane the focus or takes it away, and reports that to the client if the client has
-    /// asked for reports.
+    /// Gives the pane the focus, or takes the focus away. Reports the change to the client if the
+    /// client has asked for reports.
     pub(crate) fn focus(&self, gained: bool) {
         let report = self.lock().emulation.focus(gained);
         if let Some(report) = report {

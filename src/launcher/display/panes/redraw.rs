@@ -1,18 +1,18 @@
-//! Requests for the thread that draws, which sleeps while there are none.
+//! Requests for frames to the thread that draws, which sleeps while there are none.
 
 use std::time::{Duration, Instant};
 
 use crate::sync::{Condvar, Mutex};
 
-/// Minimum time between two frames, except for urgent ones.
+/// Minimum time between two frames. Urgent frames are drawn earlier.
 const FRAME: Duration = Duration::from_millis(16);
 
-/// If a client responds to a key within this time, the response is drawn at once.
+/// Limit on the time between a key and a response that is drawn at once.
 const ECHO_TIME: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 pub(crate) struct Redraw {
-    /// No other lock is taken while this one is held.
+    /// The requests. No other lock is taken while this one is held.
     state: Mutex<RedrawState>,
     changed: Condvar,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Redraw {
 struct RedrawState {
     is_requested: bool,
     is_urgent: bool,
-    /// Until this time, output of the focused client counts as its response to a key, and is
+    /// Time until which output of the focused client counts as its response to a key, and is
     /// urgent.
     echo_until: Option<Instant>,
     has_ended: bool,
@@ -38,18 +38,19 @@ impl Redraw {
         self.update(|state| state.is_requested = true);
     }
 
-    /// Requests a frame at once, since the user is waiting for it.
+    /// Requests an urgent frame, because the user is waiting for it.
     pub(crate) fn request_now(&self) {
         self.update(|state| (state.is_requested, state.is_urgent) = (true, true));
     }
 
-    /// Makes the next output of the focused client urgent, since the client was sent a key.
+    /// Makes the next output of the focused client urgent. Called after a key was sent to the
+    /// client.
     pub(crate) fn expect_echo(&self) {
         self.state.lock().echo_until = Some(Instant::now() + ECHO_TIME);
     }
 
-    /// Requests a frame for output of the focused client, at once if the client was just sent a
-    /// key.
+    /// Requests a frame for output of the focused client. The frame is urgent if a key was just
+    /// sent to the client.
     pub(crate) fn request_in_focus(&self) {
         self.update(|state| {
             state.is_requested = true;
@@ -62,8 +63,8 @@ impl Redraw {
         self.update(|state| state.has_ended = true);
     }
 
-    /// Waits until the next frame is due. `last` is when the previous frame began. Returns false
-    /// after [`Redraw::end`].
+    /// Waits until the next frame is due. `last` is the time at which the previous frame began.
+    /// Returns false after [`Redraw::end`].
     pub(crate) fn wait(&self, last: Instant) -> bool {
         let mut state = self.state.lock();
         loop {

@@ -1,4 +1,4 @@
-//! State of the panes: which ones are visible, which one has the focus, and how keys change that.
+//! State of the panes: which panes are visible, which pane has the focus, and how keys change that.
 
 use std::io;
 use std::sync::Arc;
@@ -23,38 +23,39 @@ pub(crate) const SERVER: usize = 0;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TerminalFeatures {
     pub(crate) has_color: bool,
-    /// Whether it can show more than ASCII.
+    /// Whether the terminal can show characters other than ASCII.
     pub(crate) has_unicode: bool,
 }
 
-/// An event for the session.
+/// An event that the panes report to the session.
 pub(crate) enum PanesEvent {
     /// Ctrl+C was pressed.
     Interrupt,
-    /// A line for the server's console was typed. It includes the newline.
+    /// A line for the server's console was typed. The line includes its ending.
     ConsoleLine(Vec<u8>),
-    /// The user wants to restart the client that has left the pane of the window with this ID.
+    /// The user wants to restart the client in the pane of the window with this ID. The previous
+    /// client has ended.
     Restart(usize),
-    /// The terminal can no longer be read or drawn on.
+    /// Reading from or drawing on the terminal has failed.
     Failed,
 }
 
-/// The effect of a key.
+/// The effect of a key on the panes.
 pub(crate) enum Effect {
     /// The screen has changed.
     Changed,
-    /// The key was sent to a client, which will probably change the screen.
+    /// The key was sent to a client, whose response will probably change the screen.
     SentToClient,
     Event(PanesEvent),
 }
 
-/// The panes, and how they are shown.
+/// State of the panes.
 pub(crate) struct PanesState {
     pub(crate) features: TerminalFeatures,
-    /// The screen's columns and rows.
+    /// Size of the screen, in columns and rows.
     pub(crate) size: (u16, u16),
-    /// The number of panes in the layout: the open ones, and those that the session is about to
-    /// open.
+    /// Number of panes in the layout: the panes that are open, and those that the session is about
+    /// to open.
     slots: usize,
     pub(crate) panes: Vec<Pane>,
     pub(crate) focus: usize,
@@ -65,7 +66,7 @@ pub(crate) struct PanesState {
 }
 
 impl PanesState {
-    /// Creates the server's pane, and reserves space for the panes of `clients` clients.
+    /// Creates the server's pane, and reserves space for `clients` more panes.
     pub(crate) fn new(features: TerminalFeatures, size: (u16, u16), clients: usize) -> Self {
         let mut state = Self {
             features,
@@ -87,8 +88,8 @@ impl PanesState {
         layout::arrange(self.slots, area, self.focus, self.zoomed)
     }
 
-    /// Gives every visible pane the size of its tile, and closes terminals of clients that have
-    /// ended.
+    /// Gives every visible pane the size of its tile. Closes the pseudo-terminals of clients that
+    /// have ended.
     pub(crate) fn fit_panes(&mut self) {
         self.panes.iter_mut().for_each(Pane::close_ended);
         let (area, _) = layout::split(self.screen());
@@ -100,8 +101,8 @@ impl PanesState {
         }
     }
 
-    /// Whether any pane's bell rang since the last call. Such a pane is marked until it gets the
-    /// focus.
+    /// Whether the bell of any pane has rung since the last call. Marks such a pane until it gets
+    /// the focus.
     pub(crate) fn take_bells(&mut self) -> bool {
         let mut rang = false;
         for (index, pane) in self.panes.iter().enumerate() {
@@ -117,7 +118,7 @@ impl PanesState {
         Rect::new(0, 0, self.size.0, self.size.1)
     }
 
-    /// The columns and rows inside this pane while it is visible.
+    /// The size inside this pane when it is visible, in columns and rows.
     fn size_of(&self, pane: usize) -> (u16, u16) {
         let (area, _) = layout::split(self.screen());
         let tiles = layout::arrange(self.slots, area, pane, self.zoomed);
@@ -125,7 +126,7 @@ impl PanesState {
         tile.map_or((0, 0), content_size)
     }
 
-    /// Starts a client in the pane that its window has already, or in a new one.
+    /// Starts a client in a new pane. If its window already has a pane, uses that pane.
     ///
     /// # Errors
     /// As [`Pane::start`].
@@ -143,7 +144,7 @@ impl PanesState {
             return self.panes[pane].start(window, redraw, on_end);
         }
         let new = self.panes.len();
-        // A pane for which no space was reserved was asked for with `/open`.
+        // No space was reserved for a pane that the user opens with `/open`.
         let is_extra = new >= self.slots;
         self.slots = self.slots.max(new + 1);
         let mut pane = Pane::new(window.pane_title(), self.size_of(new));
@@ -188,8 +189,8 @@ impl PanesState {
         Effect::Changed
     }
 
-    /// Passes a key to the client in the focused pane, or to the input line if the server's pane
-    /// has the focus.
+    /// Passes a key on to the focused pane: to its client, or to the input line of the server's
+    /// pane.
     fn pass(&mut self, key: KeyEvent) -> Effect {
         let pane = &self.panes[self.focus];
         let mut content = pane.lock();
@@ -205,8 +206,8 @@ impl PanesState {
                 match self.line.key(key, complete) {
                     Some(EditorAction::Submit) => return Effect::Event(self.enter_line()),
                     Some(EditorAction::Refuse(refusal)) => self.show_refusal(&refusal),
-                    // Ctrl+C never gets here, since it ends the session. The other actions have no
-                    // use in a pane.
+                    // Ctrl+C never gets here, because it ends the session. The other actions have
+                    // no effect in a pane.
                     Some(
                         EditorAction::Interrupt
                         | EditorAction::EndOfInput
@@ -222,7 +223,7 @@ impl PanesState {
             }
             Some(_) => {
                 pane.send(&keys::encode(key, application));
-                // A client that does not read shows no echo of the key.
+                // If the client does not read its input, no response to the key will follow.
                 if pane.rejects_input() {
                     Effect::Changed
                 } else {
@@ -232,8 +233,8 @@ impl PanesState {
         }
     }
 
-    /// Passes pasted text to the client in the focused pane, or to the input line if the server's
-    /// pane has the focus.
+    /// Passes pasted text on to the focused pane: to its client, or to the input line of the
+    /// server's pane.
     pub(crate) fn paste(&mut self, text: &str) {
         let pane = &self.panes[self.focus];
         let mut content = pane.lock();
@@ -247,13 +248,14 @@ impl PanesState {
         }
     }
 
-    /// Tells the user why the input line has not accepted the input.
+    /// Tells the user why the input line has refused the input.
     fn show_refusal(&self, refusal: &Refusal) {
         let note = format!("\x1b[33m! {refusal}\x1b[m\n");
         self.panes[SERVER].lock().show(note.as_bytes());
     }
 
-    /// Takes the submitted line, and echoes it in the log, as a terminal would.
+    /// Removes the submitted line from the input line, and echoes it in the log, as a terminal
+    /// would.
     fn enter_line(&mut self) -> PanesEvent {
         let line = self.line.take();
         let echo = format!("\x1b[2m{PROMPT}{line}\x1b[m\n");
@@ -262,7 +264,8 @@ impl PanesState {
     }
 }
 
-/// The columns and rows of a pane's content, without the border and the server's input line.
+/// The size of a pane's content in columns and rows, without the border and the server's input
+/// line.
 fn content_size(tile: Tile) -> (u16, u16) {
     let mut area = layout::inside_border(tile.area);
     if tile.pane == SERVER {

@@ -1,10 +1,11 @@
-//! The terminal watchdog: a process that restores the terminal if the launcher cannot, after
+//! The terminal watchdog: a process that restores the terminal if the launcher cannot do so, after
 //! SIGKILL or a crash.
 //!
 //! The watchdog is `chat-run` itself with a hidden option, started before the panes or the console
 //! take over the terminal. It saves the terminal's modes, reports on a socket that it is ready, and
-//! waits. If the launcher sends a byte, it has restored the terminal itself. If the socket closes
-//! without one, the launcher is gone.
+//! waits. A byte from the launcher means that the launcher has restored the terminal itself. If the
+//! socket closes before a byte arrives, the launcher is gone, and the watchdog restores the
+//! terminal.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -21,7 +22,7 @@ use crate::launcher::process::ChildProcess;
 use crate::launcher::programs;
 use crate::os;
 
-/// Time limit for a blocked terminal to accept output again.
+/// How long to wait for a blocked terminal to accept output again.
 const WRITE_TIMEOUT: Timespec = Timespec {
     tv_sec: 2,
     tv_nsec: 0,
@@ -30,16 +31,16 @@ const WRITE_TIMEOUT: Timespec = Timespec {
 /// The launcher's handle to the watchdog. Dropping the handle makes the watchdog restore the
 /// terminal.
 pub(crate) struct TerminalWatchdog {
-    /// Held so that the watchdog is reaped.
+    /// The watchdog's process, kept here so that it is reaped.
     _process: ChildProcess,
-    /// Disconnected when the watchdog has exited.
+    /// Receiver that is disconnected when the watchdog has exited.
     ended: Receiver<()>,
     socket: UnixStream,
 }
 
 impl TerminalWatchdog {
-    /// Starts the watchdog, and waits until it is ready. To restore the terminal, it will reset the
-    /// modes and write the escape sequences `leave`.
+    /// Starts the watchdog, and waits until it is ready. The watchdog will restore the terminal by
+    /// setting the modes of now and writing the escape sequences `leave`.
     ///
     /// # Errors
     /// The watchdog cannot be started, or exits before it is ready.
@@ -51,8 +52,8 @@ impl TerminalWatchdog {
             .stdin(OwnedFd::from(other))
             .stdout(Stdio::inherit())
             .stderr(Stdio::null())
-            // The watchdog must survive Ctrl+C and other signals sent to the launcher's process
-            // group.
+            // Put the watchdog into its own process group: it must survive Ctrl+C and other signals
+            // to the launcher's group.
             .process_group(0)
             .spawn()?;
         let (end, ended) = mpsc::channel();
@@ -67,19 +68,19 @@ impl TerminalWatchdog {
 
     /// Tells the watchdog that the terminal has been restored, and waits until it has exited.
     pub(crate) fn dismiss(mut self) {
-        // Fails if the watchdog has already exited.
+        // Ignore an error, which means that the watchdog has already exited.
         let _ = self.socket.write_all(b"x");
         let _ = self.ended.recv();
     }
 }
 
-/// Runs the watchdog: waits until the launcher has ended, and restores the terminal on stdout if
-/// the launcher has not.
+/// Runs the watchdog: waits until the launcher has ended. Then restores the terminal on stdout,
+/// unless the launcher has done so.
 ///
 /// # Errors
 /// Stdin is not a socket from the launcher, or stdout is not a terminal.
 pub(crate) fn run(leave: &str) -> io::Result<()> {
-    // Setting the modes from a background job would otherwise stop this process with SIGTTOU.
+    // Otherwise, setting the modes in a background job would stop this process with SIGTTOU.
     os::allow_terminal_output();
     let stdout = io::stdout();
     let before = tcgetattr(&stdout)?;
@@ -87,15 +88,15 @@ pub(crate) fn run(leave: &str) -> io::Result<()> {
     if io::stdin().read(&mut [0])? > 0 {
         return Ok(());
     }
-    // Raw mode disables output processing. If output processing is enabled now, the shell has
-    // already restored its own terminal modes. It knows nothing of the escape sequences, though.
+    // Set the modes only if output processing is disabled, as in raw mode. If it is enabled, the
+    // shell has set its own modes already. The shell does not write the sequences below, though.
     let now = tcgetattr(&stdout)?;
     if !now.output_modes.contains(OutputModes::OPOST) {
         tcsetattr(&stdout, OptionalActions::Now, &before)?;
     }
-    // The terminal is opened again, in non-blocking mode: a blocked terminal must not block this
-    // process, and the shell must not inherit O_NONBLOCK on stdout. Without /proc, the terminal has
-    // no name to open.
+    // Open the terminal again, in non-blocking mode. A blocked terminal must not block this
+    // process, and O_NONBLOCK must not be set on stdout, which the shell shares. Without /proc, the
+    // terminal's name is unknown.
     let Ok(name) = rustix::termios::ttyname(&stdout, Vec::new()) else {
         return stdout.lock().write_all(leave.as_bytes());
     };
