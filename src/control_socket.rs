@@ -103,7 +103,7 @@ fn split_name(name: &OsStr) -> Option<(&str, usize)> {
     Some((socket, window.parse().ok()?))
 }
 
-/// An event of a client, for the launcher.
+/// An event that a client causes, reported to the launcher.
 #[derive(Debug)]
 pub enum ControlEvent {
     /// The client of a window has started.

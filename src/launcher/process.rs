@@ -1,5 +1,5 @@
-//! Child processes: waits for them to end, and sends them signals. A signal never reaches a process
-//! other than the one that is meant.
+//! Child processes: waits for them to end, and sends them signals. A signal never reaches another
+//! process that reuses a PID.
 
 use std::fs::File;
 use std::io;

@@ -26,7 +26,7 @@ pub(crate) fn quote_path(path: &Path) -> String {
             for &byte in bytes {
                 match byte {
                     b'\'' | b'\\' | ..b' ' | 0x7f.. => {
-                        // Writing to a String does not fail.
+                        // Ignore the result, because writing to memory can't fail.
                         let _ = write!(quoted, "\\{byte:03o}");
                     }
                     _ => quoted.push(char::from(byte)),

@@ -7,8 +7,8 @@
 use std::io;
 use std::net::TcpStream;
 
-/// An immutable payload. Dropping it is safe while sockets still have to send it, because they keep
-/// the pages.
+/// An immutable payload. It may be dropped while sockets still have to send it, because each socket
+/// keeps the pages that it needs.
 #[cfg(target_os = "linux")]
 pub struct SharedPayload {
     file: std::fs::File,
@@ -52,6 +52,8 @@ pub struct SharedPayload(std::convert::Infallible);
 
 #[cfg(not(target_os = "linux"))]
 impl SharedPayload {
+    /// Fails, because this system cannot share a payload.
+    ///
     /// # Errors
     /// Always `Unsupported`.
     pub fn new(_bytes: &[u8]) -> io::Result<Self> {

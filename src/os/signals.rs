@@ -48,7 +48,7 @@ pub fn reset_sigchld() -> io::Result<()> {
 pub fn allow_hangup() {
     use nix::sys::signal::{SigSet, Signal};
 
-    // This call cannot fail for a signal that exists.
+    // Ignore the result: unblocking a signal that exists can't fail.
     let _ = SigSet::from(Signal::SIGHUP).thread_unblock();
 }
 
@@ -57,7 +57,7 @@ pub fn allow_hangup() {
 pub(crate) fn fail_background_reads() {
     use nix::sys::signal::{SigSet, Signal};
 
-    // This call cannot fail for a signal that exists.
+    // Ignore the result: blocking a signal that exists can't fail.
     let _ = SigSet::from(Signal::SIGTTIN).thread_block();
 }
 
@@ -66,6 +66,6 @@ pub(crate) fn fail_background_reads() {
 pub fn allow_terminal_output() {
     use nix::sys::signal::{SigSet, Signal};
 
-    // This call cannot fail for a signal that exists.
+    // Ignore the result: blocking a signal that exists can't fail.
     let _ = SigSet::from(Signal::SIGTTOU).thread_block();
 }

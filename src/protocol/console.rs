@@ -1,5 +1,5 @@
-//! The contract between a launcher and the server it starts: lines on the server's stdout and
-//! stdin.
+//! The lines by which a launcher and the server that it starts communicate, over the server's stdin
+//! and stdout.
 
 use std::fmt::{self, Display};
 use std::net::SocketAddr;

@@ -168,7 +168,7 @@ pub struct Welcome {
     pub count: usize,
     /// The first [`MAX_LISTED`] members, in order of joining.
     pub online: Vec<Listed>,
-    /// The number of the last event before the member joined or came back.
+    /// The sequence number of the last event before the member joined or resumed.
     pub seq: u64,
     /// After `/resume`: number of missed events that the server no longer has.
     pub missing: u64,
@@ -280,7 +280,7 @@ impl Display for Answer {
 
 /// Appends the plain form of `line` and a line ending to `out`.
 pub fn write_plain(line: &impl Display, out: &mut Vec<u8>) {
-    // Writing into memory does not fail.
+    // Ignore the result, because writing to memory can't fail.
     let _ = writeln!(out, "{line}");
 }
 

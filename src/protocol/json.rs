@@ -38,7 +38,7 @@ impl ObjectWriter<'_> {
         self.0.extend_from_slice(b",\"");
         self.0.extend_from_slice(name.as_bytes());
         self.0.extend_from_slice(b"\":");
-        // Writing text and numbers into memory does not fail.
+        // Ignore the result, because writing text and numbers to memory can't fail.
         let _ = serde_json::to_writer(&mut *self.0, value);
         self
     }

@@ -71,7 +71,7 @@ impl Linger {
         self.changed.notify_one();
     }
 
-    /// Makes [`Linger::run`] return once no connection lingers.
+    /// Makes [`Linger::run`] return as soon as no connection lingers.
     pub(crate) fn stop(&self) {
         self.state.lock().stopping = true;
         self.changed.notify_one();

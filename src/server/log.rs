@@ -330,7 +330,8 @@ fn write_entry(
     entry: &Entry,
     name: Option<Color>,
 ) -> io::Result<()> {
-    // Messages to the operator and the help are shown without a time: the help has several lines.
+    // Messages to the operator are shown without a time. So is the help, because it has several
+    // lines.
     let has_time = !matches!(
         entry,
         Entry::Plain(_) | Entry::Typed(_) | Entry::Answer(Answer::Help(_))

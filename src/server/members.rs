@@ -54,7 +54,7 @@ pub(crate) struct Members {
 
 /// A member.
 pub(crate) struct Member {
-    /// The current connection.
+    /// The connection that the member uses now.
     connection: ConnectionId,
     pub(crate) name: Name,
     group: Option<Group>,

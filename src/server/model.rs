@@ -150,7 +150,7 @@ impl ThreadBudget {
         self.0.close();
     }
 
-    /// Whether all permits were returned.
+    /// Whether no thread holds a permit.
     pub fn is_unused(&self) -> bool {
         self.0.is_unused()
     }

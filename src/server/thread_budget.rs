@@ -85,7 +85,7 @@ impl ThreadBudget {
         })
     }
 
-    /// Whether all permits were returned.
+    /// Whether no thread holds a permit.
     #[cfg(shuttle)]
     pub(crate) fn is_unused(&self) -> bool {
         let state = self.state.lock();

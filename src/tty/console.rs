@@ -39,10 +39,10 @@ use crate::tty::screen::Screen;
 /// The prompt before the typed line.
 pub(crate) const PROMPT: &str = "> ";
 
-/// Turns on bracketed paste.
+/// Sequence that turns on bracketed paste.
 const ENTER: &str = "\x1b[?2004h";
 
-/// Turns bracketed paste off, and erases the cursor's row and all rows below it.
+/// Sequence that turns bracketed paste off, and erases the cursor's row and all rows below it.
 pub(crate) const LEAVE: &str = "\x1b[?2004l\x1b[0m\r\x1b[J\x1b[?25h";
 
 /// The result of input that does not just edit the line.
@@ -55,9 +55,9 @@ enum Input {
 /// The line being typed, shared by the thread that reads keys and the log thread.
 pub(crate) struct Console {
     state: Mutex<State>,
-    /// Wakes the log thread, which draws the console.
+    /// Function that wakes the log thread, which draws the console.
     wake: Box<dyn Fn() + Send + Sync>,
-    /// Asks the main thread to call [`Console::stop_job`].
+    /// Function that asks the main thread to call [`Console::stop_job`].
     suspend: Box<dyn Fn(Arc<Self>) + Send + Sync>,
 }
 
@@ -318,8 +318,8 @@ impl Attached {
     /// Makes the terminal raw unless it already is.
     fn take(&mut self, out: &mut impl Write) -> io::Result<()> {
         if self.raw_mode.is_none() || !raw_mode::is_taken() {
-            // The terminal is not raw in spite of a guard if a thread panicked, because the panic
-            // hook restores the terminal. Drop the old guard then.
+            // A panic in any thread restores the terminal but leaves this guard. Drop the guard
+            // before making the terminal raw again.
             self.raw_mode = None;
             out.flush()?;
             self.raw_mode = Some(RawMode::enter(Sequences {

@@ -33,7 +33,7 @@ impl Line {
             indent,
             ..Self::default()
         };
-        // Writing to memory can't fail.
+        // Ignore the result, because writing to memory can't fail.
         let _ = write(&mut line);
         line
     }
@@ -88,7 +88,7 @@ impl Line {
         let painted = self.cut(columns).map(|(indent, row)| {
             buffer.clear();
             let row_text = self.text[row.clone()].trim_end();
-            // Writing to memory can't fail.
+            // Ignore the result, because writing to memory can't fail.
             let _ = self.paint(row.start, row.start + row_text.len(), buffer);
             let painted = String::from_utf8_lossy(buffer.as_slice());
             format!("{:indent$}{painted}", "")

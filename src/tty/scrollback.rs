@@ -2,8 +2,8 @@
 //! rows on the screen are also in the terminal's scrollback.
 //!
 //! Rows are counted as the program wrote them. The terminal may need more rows, because it wraps a
-//! long link at the margin itself. So all rows that are on the screen are counted as such, and
-//! perhaps some more that have already scrolled out.
+//! long link at the margin itself. For this reason, the number of rows on the screen may be too
+//! high, but is never too low.
 
 use std::collections::VecDeque;
 

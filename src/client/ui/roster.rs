@@ -32,7 +32,7 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    /// Replaces the members by the members in a welcome.
+    /// Replaces the members with the members in a welcome.
     pub(crate) fn enter(&mut self, welcome: &Welcome) {
         let before = std::mem::take(&mut self.members);
         self.is_complete = welcome.count <= welcome.online.len();

@@ -12,11 +12,12 @@ use crate::tty;
 use crate::tty::input::Keyboard;
 use crate::tty::raw_mode::{self, RawMode, Sequences};
 
-/// Turns on bracketed paste and focus reports, and saves the title (xterm control sequences,
-/// `CSI 22 ; 2 t`).
+/// Sequences that turn on bracketed paste and focus reports, and save the title (xterm control
+/// sequences, `CSI 22 ; 2 t`).
 const ENTER: &str = "\x1b[?2004h\x1b[?1004h\x1b[22;2t";
 
-/// Turns off the modes of [`ENTER`], restores the title, and clears the screen below the cursor.
+/// Sequences that turn off the modes of [`ENTER`], restore the title, and clear the screen below
+/// the cursor.
 const LEAVE: &str = "\x1b[?1004l\x1b[?2004l\x1b[23;2t\x1b[0m\x1b[J\x1b[?25h";
 
 /// How long the main thread may take to leave after a signal or Ctrl+C. After this time, the

@@ -7,7 +7,7 @@ pub(crate) enum Package {
     Common(&'static str),
     /// The name of a package that only newer distributions have. Debian 12 does not have it.
     Newer(&'static str),
-    /// The name of a project that provides the package itself. Few distributions have the package.
+    /// The name of a project that offers packages itself. Few distributions have one.
     Project(&'static str),
 }
 

@@ -35,7 +35,7 @@ impl Session<'_> {
                 if index == 0 {
                     text.push_str("\njoin from elsewhere:");
                 }
-                // Writing to a String does not fail.
+                // Ignore the result, because writing to memory can't fail.
                 let _ = write!(text, "\n  chat-client {ip} {port}\n  nc {ip} {port}");
             }
         }

@@ -6,7 +6,7 @@ use crate::control_socket::ClientHandle;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
 
-/// A window, from its start to its end.
+/// State of a window of the session.
 pub(crate) struct Window {
     pub(crate) spec: WindowSpec,
     pub(crate) state: WindowState,

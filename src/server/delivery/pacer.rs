@@ -14,7 +14,7 @@ use crate::sync::{Condvar, Mutex};
 /// of a reader that takes longer, because the processors are busy, go out with a later round.
 const GATHER: Duration = Duration::from_micros(200);
 
-/// Synchronizes readers with the delivery thread between two rounds.
+/// Keeps busy readers in step with the delivery thread, from one round to the next.
 #[derive(Default)]
 pub(crate) struct Pacer {
     /// The counters of rounds and turns. No other lock is taken while this one is held.

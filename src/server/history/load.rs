@@ -39,7 +39,7 @@ pub enum ControlLine {
 impl ControlLine {
     pub fn line(&self) -> Vec<u8> {
         let mut line = Vec::new();
-        // Serializing strings and numbers into a `Vec` does not fail.
+        // Ignore the result, because serializing strings and numbers to memory can't fail.
         let _ = serde_json::to_writer(&mut line, self);
         if let Self::Room { .. } = self {
             line.resize(line.len().max(FIRST_LINE - 1), b' ');

@@ -66,8 +66,8 @@ impl Display for Change {
 /// An open history file. Only the delivery thread writes it.
 pub struct History {
     file: File,
-    /// A second descriptor of the file, for rewriting its first line in place. `None` if the file
-    /// could not be opened for that.
+    /// A second descriptor of the file, with which its first line is rewritten in place. `None` if
+    /// the file could not be opened a second time.
     first_line: Option<File>,
     path: PathBuf,
     room: String,
@@ -270,8 +270,8 @@ impl History {
     /// Cuts off a partial line, and detects changes that another program made to the file.
     fn repair(&mut self) -> io::Result<()> {
         let mut found = self.file.metadata()?.len();
-        // A partial line remains if an earlier attempt to cut it off failed. It must not be
-        // followed by another line, which would make it count as damage.
+        // A partial line remains if an earlier attempt to cut it off failed. Cut it off before
+        // writing, because a partial line that is followed by another line counts as damage.
         if self.is_torn && found > self.length {
             self.file.set_len(self.length)?;
             found = self.length;

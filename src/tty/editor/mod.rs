@@ -54,7 +54,7 @@ pub(crate) enum EditorAction {
 /// Reason why input was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// With the input, the line would be longer than this many bytes.
+    /// The line is full: with the input, it would be longer than this many bytes.
     TooLong(usize),
     /// A paste into a command line has this many lines, each of which could be a command.
     Lines(usize),
@@ -75,7 +75,7 @@ impl Display for Refusal {
     }
 }
 
-/// The purpose of the line.
+/// The kind of line that is edited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Chat messages. A paste may add lines.
@@ -84,7 +84,7 @@ pub(crate) enum Purpose {
     Answer,
     /// A password, which isn't shown.
     Password,
-    /// One operator command.
+    /// A single command of the operator.
     Command,
 }
 
@@ -145,7 +145,7 @@ pub(crate) struct Editor {
     draft: Buffer,
     search: Option<Search>,
     choice: Option<Choice>,
-    /// Whether input was refused because the line is full. The user was told so once.
+    /// Whether input was refused because the line is full, and the user has been told.
     is_full: bool,
 }
 

@@ -23,7 +23,7 @@ const PASTE_END: &[u8] = b"\x1b[201~";
 /// The start of an OSC sequence about the background color, which is dynamic color 11.
 const BACKGROUND: &[u8] = b"11;";
 
-/// An incremental parser.
+/// An incremental parser of terminal input.
 #[derive(Debug, Default)]
 pub struct Parser {
     bytes: Vec<u8>,
@@ -32,9 +32,9 @@ pub struct Parser {
     /// Whether no more input has arrived within the timeout. The bytes received so far are then
     /// treated as a whole sequence.
     has_timed_out: bool,
-    /// The last answer to `OSC 11 ; ?`.
+    /// The last answer to the query for the background color, `OSC 11 ; ?`.
     background: Option<Background>,
-    /// Whether the answer to `CSI c` (DA1) has arrived.
+    /// Whether the answer to the query for the terminal's attributes, `CSI c` (DA1), has arrived.
     has_attributes: bool,
 }
 
@@ -48,9 +48,9 @@ enum Step {
     Event(Event, usize),
     /// The start of a paste.
     Paste(usize),
-    /// The answer to `OSC 11 ; ?`.
+    /// The answer to the query for the background color, `OSC 11 ; ?`.
     Background(Background, usize),
-    /// The answer to `CSI c`.
+    /// The answer to the query for the terminal's attributes, `CSI c`.
     Attributes(usize),
 }
 

@@ -45,7 +45,7 @@ const ASCII_FOCUSED_BORDER: border::Set = border::Set {
 };
 
 impl TerminalFeatures {
-    /// Replaces the symbols in `text` by ASCII if the terminal can show only ASCII.
+    /// Replaces the symbols in `text` with ASCII if the terminal can show only ASCII.
     fn text(self, text: &str) -> String {
         if self.has_unicode {
             return text.to_owned();

@@ -161,7 +161,7 @@ impl Emulation {
         self.show(fresh);
     }
 
-    /// Changes the size, and replaces the contents of the screen and scrollback by `output`.
+    /// Changes the size, and replaces the contents of the screen and scrollback with `output`.
     pub(crate) fn resize_and_show(&mut self, columns: u16, rows: u16, output: &[u8]) {
         let mut fresh = parser(columns, rows, TerminalRequests::default());
         fresh.process(output);
@@ -317,7 +317,7 @@ struct Rewriter {
     bytes: Vec<u8>,
     /// The style of the previous cell.
     style: Option<CellStyle>,
-    /// How the previous row ended.
+    /// The way in which the previous row ended.
     end: Option<RowEnd>,
 }
 
@@ -334,7 +334,7 @@ enum RowEnd {
 
 impl Rewriter {
     /// Writes a row with the text `text`. `cursor` is the cursor's column, or `None` if the cursor
-    /// is in another row. The output saves the cursor's position (DECSC) when it gets there.
+    /// is in another row. If the cursor is in this row, the output saves its position (DECSC).
     fn row(&mut self, screen: &Screen, row: u16, text: &str, cursor: Option<u16>) {
         let starts_wide = screen.cell(row, 0).is_some_and(Cell::is_wide);
         match self.end {

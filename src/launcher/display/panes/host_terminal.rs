@@ -108,7 +108,7 @@ impl Drop for HostTerminal {
 /// Returns the sequences that leave the alternate screen and restore the cursor.
 pub(crate) fn leave_sequences() -> String {
     let mut bytes = Vec::new();
-    // Writing to a Vec does not fail.
+    // Ignore the result, because writing to memory can't fail.
     let _ = queue!(
         bytes,
         EndSynchronizedUpdate,

@@ -62,8 +62,8 @@ pub(crate) fn action(key: KeyEvent) -> Action {
 }
 
 /// Returns the bytes that a terminal sends for `key` (xterm's control sequences, "PC-style function
-/// keys"), which may be none. `application` is true if the client has set the mode for application
-/// cursor keys (DECCKM).
+/// keys"). Empty if a terminal sends nothing for this key. `application` is true if the client has
+/// set the mode for application cursor keys (DECCKM).
 pub(crate) fn encode(key: KeyEvent, application: bool) -> Vec<u8> {
     let KeyEvent {
         code, modifiers, ..

@@ -40,7 +40,7 @@ pub(crate) struct TerminalWatchdog {
 
 impl TerminalWatchdog {
     /// Starts the watchdog, and waits until it is ready. The watchdog will restore the terminal by
-    /// setting the modes of now and writing the escape sequences `leave`.
+    /// setting the present modes again and writing the escape sequences `leave`.
     ///
     /// # Errors
     /// The watchdog cannot be started, or exits before it is ready.
@@ -80,7 +80,8 @@ impl TerminalWatchdog {
 /// # Errors
 /// Stdin is not a socket from the launcher, or stdout is not a terminal.
 pub(crate) fn run(leave: &str) -> io::Result<()> {
-    // Otherwise, setting the modes in a background job would stop this process with SIGTTOU.
+    // Allow setting the modes from a background job, where SIGTTOU would otherwise stop this
+    // process.
     os::allow_terminal_output();
     let stdout = io::stdout();
     let before = tcgetattr(&stdout)?;
