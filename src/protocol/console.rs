@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_launcher_reads_what_the_server_writes() {
+    fn the_launcher_parses_the_lines_that_the_server_formats() {
         let address = "[fe80::1]:9999".parse().unwrap();
         for line in [
             ServerLine::Listening(address),

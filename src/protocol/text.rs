@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn living_scripts_are_unchanged() {
+    fn text_in_living_scripts_is_unchanged() {
         stays("Zażółć gęślą jaźń, Straße, naïve, Ægir");
         stays("z\u{307}o\u{301}l\u{301}c\u{301}");
         stays("בְּרֵאשִׁית בָּרָא");

@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_thread_budget_asks_for_a_permit_and_waits_for_it() {
+    fn a_reader_waits_for_a_permit_while_the_thread_budget_is_exhausted() {
         let thread_budget = ThreadBudget::new(0, 0);
         let never = || panic!("a permit is free");
         let mut permits: Vec<_> = (0..LEAVING).map(|_| thread_budget.reader(never)).collect();

@@ -27,7 +27,7 @@ fn ala_on_a_screen(proxy: &Proxy) -> Screen {
 }
 
 #[test]
-fn a_line_stalled_mid_character_blocks_no_one_and_arrives_whole() {
+fn a_line_that_stalls_within_a_character_blocks_no_one_and_arrives_whole() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let proxy = proxy_before(&server, Plan::up(HALF, Step::Stall));
@@ -44,7 +44,7 @@ fn a_line_stalled_mid_character_blocks_no_one_and_arrives_whole() {
 }
 
 #[test]
-fn a_name_split_around_the_greeting_is_one_name() {
+fn a_name_that_arrives_partly_after_the_greeting_is_one_name() {
     let server = Server::start(&[]);
     for name in ["ala", "ąla"] {
         // For ą this is the first of its two bytes.

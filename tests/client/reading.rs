@@ -83,7 +83,7 @@ a/link/of/more/than/thirty
 }
 
 #[test]
-fn a_mention_is_bold_and_rings_until_the_bell_is_off() {
+fn a_mention_is_bold_and_rings_the_bell_unless_it_is_off() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = ala_on_screen(&server, 60, 10);
@@ -219,7 +219,7 @@ fn reply_goes_only_to_the_sender_of_the_last_private_message_shown() {
 }
 
 #[test]
-fn window_commands_report_their_effect_and_wrong_ones_clear_the_line() {
+fn client_commands_report_their_effect_and_invalid_ones_clear_the_line() {
     let server = Server::start(&[]);
     let mut ala = ala_on_screen(&server, 70, 12);
     ala.type_keys("/time\r/bell off\r/ignore Ala\r/ignore bob\r/ignore bob\r");
@@ -238,7 +238,7 @@ fn window_commands_report_their_effect_and_wrong_ones_clear_the_line() {
 }
 
 #[test]
-fn no_one_is_reported_absent_when_the_member_list_is_partial() {
+fn no_member_is_reported_as_absent_if_the_member_list_is_incomplete() {
     let server = Server::start(&["-m", "600"]);
     // The welcome event lists at most 500 members.
     let mut members: Vec<_> = (0..502).map(|n| server.join(&format!("m{n}"))).collect();
@@ -292,7 +292,7 @@ fn a_join_notice_too_tall_for_the_screen_begins_with_an_ellipsis() {
 // The terminal.
 
 #[test]
-fn every_exit_of_the_client_restores_the_terminal() {
+fn the_terminal_is_restored_however_the_client_exits() {
     type End = fn(&mut Screen);
 
     let server = Server::start(&[]);

@@ -138,7 +138,7 @@ fn notices_and_errors_are_shown_in_order() {
 }
 
 #[test]
-fn colors_can_be_turned_off() {
+fn the_clients_colors_can_be_turned_off() {
     let server = Server::start(&[]);
     let address = server.address.to_string();
     let ala = [&address, "-n", "ala"];
@@ -178,7 +178,7 @@ fn a_dumb_terminal_gets_only_plain_lines() {
 }
 
 #[test]
-fn every_way_to_leave_exits_cleanly() {
+fn a_client_exits_cleanly_however_its_user_leaves() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let ways: [(&str, Leave); 6] = [
@@ -201,7 +201,7 @@ fn every_way_to_leave_exits_cleanly() {
 }
 
 #[test]
-fn leaving_works_at_the_name_prompt() {
+fn a_user_can_leave_at_the_name_prompt() {
     let fake = FakeServer::new();
     for keys in ["exit\r", "/quit\r", "\x04", "\x03"] {
         let mut ala = Terminal::start(&[&fake.address()]);
@@ -213,7 +213,7 @@ fn leaving_works_at_the_name_prompt() {
 }
 
 #[test]
-fn leaving_works_while_the_server_is_silent() {
+fn a_user_can_leave_while_the_server_is_silent() {
     let fake = FakeServer::new();
     let mut ala = Terminal::start(&[&fake.address(), "-n", "ala"]);
     let mut server = fake.accept();

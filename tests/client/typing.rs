@@ -328,7 +328,7 @@ fn the_last_used_name_is_offered_and_enter_accepts_it() {
 }
 
 #[test]
-fn the_name_a_refusal_suggests_is_offered_and_enter_accepts_it() {
+fn a_name_suggested_by_a_refusal_is_offered_and_enter_accepts_it() {
     let server = Server::start(&[]);
     let state = tempfile::tempdir().unwrap();
     let mut jan = server.join("jan");

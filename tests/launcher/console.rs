@@ -45,7 +45,7 @@ fn a_half_typed_line_stays_whole_while_members_join_and_talk() {
 }
 
 #[test]
-fn lines_are_edited_recalled_and_completed() {
+fn typed_lines_can_be_edited_recalled_and_completed() {
     let (mut screen, address) = start(80, 24);
     let mut ala = Client::connect(address).join("ala");
     screen.type_keys("/sy one\x1b[H\x1b[C\x1b[Ca\r");
@@ -63,7 +63,7 @@ fn lines_are_edited_recalled_and_completed() {
 }
 
 #[test]
-fn every_ending_restores_the_terminal() {
+fn the_terminal_is_restored_however_the_session_ends() {
     type End = fn(&mut Screen);
     let ends: [(&str, End); 3] = [
         ("SIGTERM", |screen| {

@@ -245,7 +245,7 @@ os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
 ";
 
 #[test]
-fn sessions_with_scarce_resources_work_or_say_what_is_missing() {
+fn a_session_with_scarce_resources_works_or_says_what_is_missing() {
     let mut setups = Vec::new();
     for descriptors in [4, 8, 10, 12, 14, 16, 20, 24] {
         setups.push(format!(

@@ -303,7 +303,7 @@ fn killing_the_launcher_ends_the_server_too() {
 }
 
 #[test]
-fn a_room_too_small_for_its_clients_opens_with_a_warning() {
+fn a_session_with_more_clients_than_seats_starts_with_a_warning() {
     let mut session = Session::start(&["-p", "0", "-t", "none", "-c", "3", "-m", "2"]);
     session.line("only 2 of the 3 clients can join");
     session.signal(Signal::INT);

@@ -54,7 +54,7 @@ fn a_half_typed_line_stays_intact_below_the_log() {
 }
 
 #[test]
-fn lines_can_be_edited_recalled_and_completed() {
+fn typed_lines_can_be_edited_recalled_and_completed() {
     let (mut screen, address) = start(80, 24);
     let mut ala = Client::connect(address).join("ala");
     screen.expect("* ala joined");
@@ -87,7 +87,7 @@ fn a_multi_line_paste_is_refused_and_a_single_line_waits_for_enter() {
 }
 
 #[test]
-fn every_exit_restores_the_terminal_and_leaves_the_cursor_below_the_log() {
+fn the_terminal_is_restored_and_the_cursor_is_below_the_log_after_every_exit() {
     type End = fn(&mut Screen);
     let ends: [(&str, End); 4] = [
         ("SIGTERM", |screen| signal(screen.pid(), Signal::TERM)),

@@ -45,7 +45,7 @@ fn a_cr_before_the_lf_is_not_part_of_the_name() {
 }
 
 #[test]
-fn a_json_welcome_lists_the_members_and_its_own_join_event_follows() {
+fn a_json_client_gets_the_member_list_and_then_its_own_join_event() {
     let server = Server::start(&[]);
     let ola = server.join_json_live("ola");
     let mut ala = server.join_json("ala 3ID12");
@@ -346,7 +346,7 @@ fn sending_a_password_to_a_room_without_one_is_not_an_error() {
 }
 
 #[test]
-fn a_name_is_free_before_the_socket_of_its_last_holder_closes() {
+fn a_name_is_free_once_its_holder_has_left_even_if_the_socket_is_still_open() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut first = server.join("ala");

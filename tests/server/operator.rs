@@ -345,7 +345,7 @@ fn a_wrapped_message_cannot_look_like_a_new_log_line() {
 }
 
 #[test]
-fn each_signal_shuts_the_server_down_in_order() {
+fn each_signal_shuts_the_server_down_in_an_orderly_way() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let server = Server::start_as(with_default_sighup(chat_server(&["-p", "0"])));
         let mut nameless = server.greeted();
@@ -396,7 +396,7 @@ fn shutdown_does_not_wait_for_clients_that_keep_their_connections() {
 }
 
 #[test]
-fn a_second_signal_exits_at_once() {
+fn a_second_signal_ends_the_server_at_once() {
     let server = Server::start(&[]);
     // Without a second signal, the server would wait for this client to close.
     let _ala = server.join("ala");
@@ -441,7 +441,7 @@ fn a_closed_stdout_does_not_block_the_room() {
 }
 
 #[test]
-fn lines_that_a_blocked_stdout_missed_are_counted() {
+fn log_lines_dropped_while_stdout_is_blocked_are_counted() {
     const LINES: usize = 8000;
     let (mut program, stdout, address) = start_unread(&["--rate", "0"]);
     let mut ola = Client::connect(address).join("ola");
@@ -653,7 +653,7 @@ fn the_server_listens_on_all_addresses_of_a_host_name() {
 }
 
 #[test]
-fn lan_accepts_ipv4_and_ipv6_and_tells_the_operator() {
+fn with_lan_the_server_accepts_ipv4_and_ipv6_and_the_log_says_who_can_join() {
     let server = Server::start(&["--lan"]);
     assert!(server.address.ip().is_unspecified(), "{}", server.address);
     server.expect_log("anyone on this network can join and read");

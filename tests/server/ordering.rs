@@ -311,7 +311,7 @@ fn line_is_message(client: &mut Client, id: &Value, text: &Value) -> bool {
 }
 
 #[test]
-fn a_full_replay_joins_live_events_without_gaps_or_duplicates() {
+fn live_events_follow_a_full_replay_without_gaps_or_duplicates() {
     for received in join_a_busy_room("all") {
         for (speaker, numbers) in received.numbers {
             assert!(
@@ -323,7 +323,7 @@ fn a_full_replay_joins_live_events_without_gaps_or_duplicates() {
 }
 
 #[test]
-fn a_partial_replay_joins_live_events_without_gaps_or_duplicates() {
+fn live_events_follow_a_partial_replay_without_gaps_or_duplicates() {
     let all = join_a_busy_room("40");
     assert!(
         all.iter().any(|received| received.replayed == 40),

@@ -428,7 +428,7 @@ fn the_bare_word_exit_is_a_message_from_a_json_client() {
 }
 
 #[test]
-fn others_get_a_leave_event_in_json_with_its_reason_if_any() {
+fn json_clients_get_a_leave_event_with_its_reason_if_there_is_one() {
     let server = Server::start(&[]);
     let mut ola = server.join_json_live("ola");
     let mut ala = server.join_json_live("ala");

@@ -307,7 +307,7 @@ fn no_forbidden_character_survives_cleaning() {
 }
 
 #[test]
-fn every_letter_gives_the_same_name_in_both_cases() {
+fn a_letter_in_upper_case_and_in_lower_case_is_the_same_name() {
     for c in ('\0'..=char::MAX)
         .filter(|c| c.is_uppercase() || c.is_lowercase() || !c.to_uppercase().eq([*c]))
     {

@@ -704,7 +704,7 @@ mod tests {
     }
 
     #[test]
-    fn one_row_scrolls_to_the_cursor() {
+    fn a_line_in_a_single_row_scrolls_to_the_cursor() {
         let mut editor = command_line();
         editor.paste("0123456789日本語").unwrap();
         let row = |editor: &Editor| {

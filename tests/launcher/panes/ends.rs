@@ -38,7 +38,7 @@ fn expect_nothing_left(port: u16) {
 }
 
 #[test]
-fn every_requested_end_restores_the_terminal_and_prints_the_summary() {
+fn a_requested_end_restores_the_terminal_and_prints_the_summary() {
     type End = fn(&mut Screen);
     let ends: [(&str, End); 4] = [
         ("Ctrl+C", |screen| screen.type_keys(CTRL_C)),

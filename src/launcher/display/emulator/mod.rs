@@ -400,7 +400,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_emulators_options_end_with_the_one_before_a_command() {
+    fn the_options_of_each_emulator_end_with_the_one_that_precedes_the_command() {
         let window = WindowSpec {
             id: 1,
             number: 1,

@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn queries_are_answered() {
+    fn a_clients_queries_are_answered() {
         for (query, answer) in [
             ("\x1b[5n", "\x1b[0n"),
             ("ab\x1b[6n", "\x1b[1;3R"),
