@@ -37,7 +37,7 @@ pub(crate) enum ClientEvent {
 
 /// The result of reading stdin.
 pub(crate) enum StdinEvent {
-    /// The line that the main thread requested.
+    /// A line that the main thread has requested.
     Line(String),
     /// The line with this number cannot be sent.
     Unsendable(u64, LineError),

@@ -25,7 +25,7 @@ const BACKGROUND_PAUSE: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-/// How long to wait for a terminal that accepts no output to show the last lines.
+/// How long to wait for the terminal to show the last lines, in case it accepts no output.
 const DETACH_TIME: Duration = Duration::from_millis(200);
 
 /// The thread `console`, which reads stdin. Dropping this stops the thread and restores the

@@ -152,7 +152,7 @@ pub(crate) fn kind(c: char) -> Kind {
         | '\u{2065}'
         | '\u{fff0}'..='\u{fff8}'
         | '\u{e0000}'..='\u{e0fff}' => Kind::Hidden,
-        // Noncharacters.
+        // Noncharacters, which Unicode reserves for internal use by programs.
         '\u{fdd0}'..='\u{fdef}' => Kind::Hidden,
         c if u32::from(c) & 0xfffe == 0xfffe => Kind::Hidden,
         // Characters that are empty by design, but do not count as white space: a Braille cell, a

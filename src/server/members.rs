@@ -52,7 +52,7 @@ pub(crate) struct Members {
     next_id: u64,
 }
 
-/// A member.
+/// A member of the room, present or absent.
 pub(crate) struct Member {
     /// The connection that the member uses now.
     connection: ConnectionId,

@@ -42,8 +42,7 @@ struct Taken {
     sequences: Sequences,
 }
 
-/// Control sequences for the terminal itself. The modes, by contrast, belong to the terminal's
-/// driver.
+/// Control sequences that set up the terminal itself, in addition to the modes of its driver.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sequences {
     /// Sequences to write after the terminal was made raw.

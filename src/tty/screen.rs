@@ -80,7 +80,7 @@ pub(crate) struct Screen {
 /// status, the typed line and the completions. All zero if the area was removed.
 #[derive(Default)]
 struct Drawn {
-    /// The terminal's width at the time of that drawing.
+    /// The terminal's width when the area was drawn.
     columns: usize,
     rows: usize,
     /// Number of rows of the area.

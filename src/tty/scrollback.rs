@@ -25,7 +25,8 @@ pub(crate) struct Scrollback {
     bytes: usize,
     /// Number of rows that are on the screen and not in the scrollback. They are the last rows.
     on_screen_only: usize,
-    /// Number of rows, above those, that are on the screen and also in the scrollback.
+    /// Number of rows that are both on the screen and in the scrollback. They are above the rows
+    /// that are only on the screen.
     also_in_scrollback: usize,
 }
 

@@ -125,7 +125,7 @@ enum ReceivedLine {
     Json(String),
     /// A plain error. The server sends plain errors before the client has asked for JSON.
     PlainError(Text),
-    /// Any other plain line.
+    /// A plain line that is not an error.
     Plain(String),
     NotUtf8,
 }

@@ -149,7 +149,7 @@ mod tests {
     /// Common first names, by language. Some look similar, but the keys must treat only `Ian` and
     /// `Lan` as the same name.
     const COMMON: &[&str] = &[
-        // Polish.
+        // Polish names.
         "Ada Adam Adrian Agata Agnieszka Ala Alan Aleksander Aleksandra Alicja Aneta Ania Anna Antoni Artur Asia \
          Bartek Bartosz Basia Beata Błażej Bogdan Celina Cezary Czesław Damian Daniel Daria Dariusz Dawid Dominik \
          Dominika Dorota Edyta Ela Elżbieta Emil Emilia Ewa Ewelina Fabian Filip Franciszek Gabriela Grażyna Grzegorz \
@@ -161,7 +161,7 @@ mod tests {
          Paula Paulina Paweł Piotr Piotrek Przemysław Radosław Rafał Renata Robert Róża Ryszard Sandra Sebastian Stanisław \
          Staś Stefan Sylwia Szymon Tadeusz Tomasz Tomek Tymon Urszula Wacław Wanda Weronika Wiktor Wiktoria Witold \
          Władysław Wojciech Wojtek Zbigniew Zofia Zosia Zuzanna Żaneta",
-        // English and Irish.
+        // English and Irish names.
         "Aaron Abigail Aidan Alice Alison Amelia Amy Andrew Angela Ann Anne Ben Bella Beth Bill Brian Caitlin Carl Caroline \
          Charles Charlie Chloe Chris Clara Clare Colin Connor Dan Dave David Dean Dora Dylan Eileen Ellen Ella Ellie Emily \
          Emma Eoin Eric Erin Ernie Ethan Eva Eve Fiona Frank Gail Gary George Grace Hannah Harry Helen Holly Ian Ivy Jack \
@@ -169,14 +169,14 @@ mod tests {
          Lisa Lola Louis Lucy Luke Lynn Mark Mary Max Megan Mia Mike Molly Neil Nell Niamh Noah Nora Oisín Oliver Olivia \
          Oscar Owen Paddy Pam Paul Peter Phil Rachel Rhys Rita Rob Ron Rory Rose Ruth Ryan Sally Sam Sarah Sean Seán Sharon \
          Sinéad Siobhán Sophie Stella Steve Sue Tara Ted Tim Tina Tom Tony Vera Will Zoe",
-        // German, Dutch and Nordic.
+        // German, Dutch and Nordic names.
         "Anke Annika Anton Antje Björn Britta Bärbel Claus Detlef Dieter Dirk Elke Erik Ernst Franz Frauke Fritz Gerd Götz \
          Günter Günther Hans Heidi Heike Heinz Helga Ingrid Jens Jonas Jörg Jürgen Kai Karl Karin Katja Klaus Kurt Lars \
          Lasse Lotte Lutz Manfred Matthias Maren Moritz Niels Nils Otto Petra Ralf Rolf Rüdiger Sabine Silke Sören Sven \
          Thomas Till Timo Torsten Udo Ulf Ulla Ulrich Ursula Uwe Volker Walter Werner Wilhelm Bram Daan Femke Fleur Joost \
          Joris Maarten Pieter Sanne Thijs Willem Åsa Øystein Øyvind Håkon Magnus Freyja Þór Guðrún Sigríður Ásta Aino Eero \
          Eino Iida Iiris Jaakko Kalle Pekka Päivi Väinö",
-        // French, Spanish, Portuguese, Italian, Romanian.
+        // French, Spanish, Portuguese, Italian and Romanian names.
         "Adèle Amélie Anaïs André Andrée Benoît Camille Cécile Céline Chloé Élise Émile Éric Estelle Étienne Fabien Florian \
          François Françoise Gaël Gaëlle Geneviève Gérard Hélène Hugo Inès Jérôme Joël Joëlle Léa Léo Léon Loïc Lucie Manon \
          Mathieu Maël Mélanie Michèle Noé Noël Océane Pascal Pauline Pierre Quentin Raphaël Rémi Rémy René Renée Sébastien \
@@ -187,7 +187,7 @@ mod tests {
          Luís Luísa Tomé Vasco Alessia Alessandro Bianca Chiara Elisa Enzo Federica Francesca Giacomo Gianni Gino Giorgia \
          Giovanni Giulia Giuseppe Ilaria Lorenzo Luca Luigi Matteo Nicola Niccolò Paolo Pina Pino Salvatore Silvia Simona \
          Simone Ștefan Ionuț Ioana Ion Mihai Mihaela Răzvan",
-        // Czech, Slovak, Hungarian, Croatian, Lithuanian, Turkish, Vietnamese.
+        // Czech, Slovak, Hungarian, Croatian, Lithuanian, Turkish and Vietnamese names.
         "Aleš Anežka Bohumil Božena Eliška Jaromír Jiří Jiřina Kateřina Květa Libor Libuše Luboš Miloš Miloslav Ondřej Pavel \
          Radek Růžena Šárka Tereza Václav Věra Vít Vojtěch Zdeněk Zdeňka Ľuboš Ľudmila Ágnes Attila Balázs Bence Béla \
          Csaba Erzsébet Ferenc Gábor Gergő György Györgyi Ildikó Ilka István János József Katalin Kálmán László Márton Máté \
@@ -197,7 +197,7 @@ mod tests {
          Murat Nilüfer Oğuz Ömer Özge Serkan Şule Ümit Yıldız Yusuf Zeynep An Ánh Bảo Bình Dũng Dương Đức Hà Hải Hạnh Hoa \
          Hòa Hùng Hương Hưng Lan Lân Linh Long Mai Minh Nam Ngọc Nhung Phúc Phương Quân Sơn Thảo Thu Thủy Trang Trung Tú \
          Tuấn Việt Vinh Xuân Yến",
-        // Russian, Ukrainian, Bulgarian, Serbian.
+        // Russian, Ukrainian, Bulgarian and Serbian names.
         "Александр Алексей Алёна Алина Алиса Алла Анастасия Анатолий Андрей Анна Антон Антонина Арина Артём Артур Борис Вадим \
          Валентин Валентина Валерий Валерия Варвара Василий Вера Вероника Виктор Виктория Виталий Влад Владимир Галина \
          Геннадий Георгий Глеб Григорий Даниил Дарья Денис Дмитрий Ева Евгений Евгения Егор Екатерина Елена Елизавета Жанна \
@@ -207,12 +207,12 @@ mod tests {
          Василь Дмитро Євген Ївга Іван Ігор Катерина Кирило Любов Микола Михайло Наталія Олександр Олексій Олена \
          Орест Петро Сергій Соломія Тарас Юлія Юрій Ярина Ангел Бисер Боян Десислава Димитър Живка Йордан Калин Росица Цветан \
          Ђорђе Јован Јелена Љиљана Његош Стефан Ђурђа",
-        // Greek, Georgian, Armenian.
+        // Greek, Georgian and Armenian names.
         "Αθηνά Αλέξανδρος Αναστασία Ανδρέας Άννα Βασίλης Γεωργία Γιάννης Γιώργος Δέσποινα Δημήτρης Ειρήνη Ελένη Εύα Ζωή Ηλίας \
          Θανάσης Θεοδώρα Ιωάννα Κατερίνα Κώστας Λευτέρης Λουκάς Μαρία Μιχάλης Νίκη Νίκος Ξένια Όλγα Παναγιώτης Πέτρος Ρένα Σοφία \
          Σπύρος Στέλιος Τάσος Φωτεινή Χρήστος Χριστίνα ანა გიორგი დავით ელენე ეკა ვახტანგ თამარ ია ირაკლი ლევან ლია მარიამ ნათია ნიკა \
          ნინო სალომე სანდრო ქეთევან შოთა Անի Արամ Արմեն Գոհար Դավիթ Լիլիթ Հայկ Մարիամ Նարեկ Տիգրան",
-        // Hebrew, Arabic, Persian, Urdu.
+        // Hebrew, Arabic, Persian and Urdu names.
         "אבי אברהם אדם אורי אורלי אילן אילנה איתן אלון אלי אסתר בן ג'ורג' גיא גיל גילה דוד דן דנה דניאל דפנה הדס זאב חיה חיים חנה \
          טל יאיר יוסי יוסף יעל יעקב יצחק ירדן לאה ליאור ליה לינוי מאיה מיכל מירי משה נועה נועם נטע ניר עדי עומר עידו עמית ענת רבקה רון \
          רוני רות רחל רינה שחר שי שיר שירה שלמה שמואל שרה שרון תמר \
@@ -220,12 +220,12 @@ mod tests {
          سليم سمير سناء عائشة عادل عباس عثمان عزيز علاء علي عماد عمر فاطمة فريد فؤاد كريم كمال ليلى ماجد محمد محمود مريم مصطفى منى مها \
          نادية ناصر نبيل نجوى نور هالة هبة هدى هند وليد ياسر ياسمين يحيى يوسف آرش آزاده امیر بهرام پریسا پویا جمشید رضا زهرا ژاله سیما شیرین \
          علیرضا فرهاد کاوه کیان گلنار لیلا مهدی مینا نسرین نیما",
-        // Hindi, Bengali, Tamil, Thai, Burmese, Khmer.
+        // Hindi, Bengali, Tamil, Thai, Burmese and Khmer names.
         "अजय अनिता अमित अर्जुन आकाश आरती ईशा कविता किरण कृष्ण गीता जया दीपक दीपा देव नेहा नीता पूजा प्रिया मीरा मोहन रवि राज राजा राजेश राधा राम रमा \
          रीता रेखा लक्ष्मी विजय विनोद शिव श्याम सीता सुनीता सुनील हरि ঋতু অমিত কবিতা জয় নীলা প্রিয়া রবি রিনা সুমন অনিতা அருண் கமலா கவிதா குமார் செல்வி தமிழ் \
          மீனா முருகன் ராஜா லதா กมล กานต์ จันทร์ ชัย ณัฐ ดาว นก นภา น้ำ ปลา ปิติ พร มานะ มานี มาลี วิชัย สมชาย สมหญิง สมศรี สุดา อรุณ အောင် ကျော် ခင် စု ဆု ညို \
          နု မြ မြင့် လှ သန္တာ សុខ សុភា ដារា វណ្ណា",
-        // Chinese, Japanese, Korean.
+        // Chinese, Japanese and Korean names.
         "伟 芳 娜 敏 静 丽 强 磊 军 洋 勇 艳 杰 娟 涛 明 超 兰 霞 平 刚 桂英 建国 志强 秀英 子轩 浩然 宇航 梓涵 欣怡 張偉 张伟 王芳 王力 王刀 李娜 李明 李朋 太郎 大郎 犬郎 一郎 \
          二郎 三郎 花子 陽菜 結衣 葵 蓮 翔太 健 誠 愛 さくら ひなた あおい はな ほのか ゆい ゆうき りん れん いちろう はるか はるき アキラ エミ エリ カオリ ケン ケンジ サラ \
          ノア ハナ ハル パル バル ヒロ マリ マリア ミカ ユキ ユリ リカ リク リサ リン ルカ ルリ レイ ロン 김민수 김민준 김민서 김서연 김지우 이준 이서준 박지민 박지훈 최수빈 \

@@ -121,7 +121,8 @@ impl Backlog {
         Append::Taken
     }
 
-    /// Makes the writer thread end once everything is sent. Returns false if it has ended already.
+    /// Makes the writer thread end once everything is sent. Returns false if the thread has ended
+    /// already.
     pub(crate) fn close(&self) -> bool {
         let mut state = self.state.lock();
         state.closing = Some(Instant::now() + FAREWELL);

@@ -52,7 +52,7 @@ enum Opens {
     /// A helper process, which owns all windows. The emulator's program only sends the helper a
     /// message, and exits when the window closes.
     ThroughHelper(Helper, Arguments),
-    /// Possibly another process: the emulator's program may exit before the window opens.
+    /// A process that may not be the emulator's program, which may exit before the window opens.
     MaybeElsewhere(Arguments),
 }
 
