@@ -505,8 +505,8 @@ mod tests {
                     continue;
                 };
                 let word = line.split([' ', ':']).next().unwrap();
-                // Search all rows: the Polish help line of `/help` begins with `/pomoc`, which is the
-                // name of another row.
+                // Search all rows: the Polish help line of `/help` begins with `/pomoc`, which is
+                // the name of another row.
                 let mut commands = all();
                 assert!(
                     commands.any(|command| command.names.contains(&word)),
