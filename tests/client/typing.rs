@@ -240,6 +240,12 @@ fn keys_edit_the_line_as_in_a_shell() {
         ("日本\x08!", "日!"),
         ("one two\x17\x1f, three", "one two, three"),
         ("one\x15two three\x17\x1f\x1f\x1f!", "one!"),
+        ("one two\x1bOdX\x1bOc!", "one Xtwo!"),
+        ("one two\x1b\x1b[DX", "one Xtwo"),
+        ("bc\x1b[7~a\x1b[8~\x1bOk\x1bOq", "abc+1"),
+        ("ab\x1b[M !!c\x1b[57358u\x1bOz\x1b[99~d", "abcd"),
+        ("ab\x1b]0;a title\x1b\\c\u{9d}0;another\u{9c}d", "abcd"),
+        ("x\x1b[27;5;117~a\x1b[98u", "ab"),
     ] {
         ala.type_keys(keys);
         ala.type_keys("\r");

@@ -47,8 +47,8 @@ const ANSWER_TIME: Duration = Duration::from_millis(100);
 /// How long after the query an answer may still arrive over a slow network.
 const LATE_ANSWER_TIME: Duration = Duration::from_secs(5);
 
-/// How long to wait for the rest of a sequence while an answer may still arrive. This is longer
-/// than [`SEQUENCE_TIME`], so that the first part of an answer isn't taken for keys.
+/// Used instead of [`SEQUENCE_TIME`] for input that can't be a whole key, and while an answer may
+/// still arrive, so that the rest of a sequence isn't taken for keys after a pause in the network.
 const LATE_SEQUENCE_TIME: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 500_000_000,
@@ -136,7 +136,7 @@ impl Keyboard {
         let is_asked = self
             .asked
             .is_some_and(|asked| asked.elapsed() < LATE_ANSWER_TIME);
-        if is_asked && !self.parser.has_attributes() {
+        if is_asked && !self.parser.has_attributes() || !self.parser.may_be_a_key() {
             &LATE_SEQUENCE_TIME
         } else {
             &SEQUENCE_TIME

@@ -1,8 +1,12 @@
 //! Parses the bytes that a terminal sends into keys, pastes and focus changes. The parser itself
 //! uses neither the terminal nor a clock.
 //!
-//! Ctrl+C is recognized anywhere in the input. Other input that isn't a key, such as a late answer
-//! or part of a sequence, is dropped. Sources: ECMA-48 5.4, and xterm's control sequences.
+//! Ctrl+C is recognized anywhere in the input. A sequence that isn't a known key, such as a late
+//! answer or a mouse report, is dropped as a whole, so that none of its bytes count as typed text.
+//! Sources: ECMA-48 5.4 and 8.3, xterm's control sequences, kitty's keyboard protocol, urxvt(7),
+//! and console_codes(4).
+
+use std::ops::Range;
 
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
@@ -12,9 +16,9 @@ use crate::tty::background::Background;
 /// so that the caller can tell that it was too long.
 pub const MAX_PASTE: usize = 1024 * 1024;
 
-/// Limit on the length of an answer from the terminal, in bytes. The sequence of a key is much
+/// Limit on the bytes that are kept of an unfinished sequence. The sequence of a key is much
 /// shorter.
-const MAX_ANSWER: usize = 4096;
+const MAX_SEQUENCE: usize = 4096;
 
 const ESCAPE: u8 = 0x1b;
 const CTRL_C: u8 = 0x03;
@@ -43,6 +47,8 @@ pub struct Parser {
 enum Step {
     /// The bytes are incomplete, so more are needed.
     Wait,
+    /// The bytes are incomplete, and those in this range are too many to keep.
+    Shorten(Range<usize>),
     /// The bytes are not a key and are dropped.
     Skip(usize),
     Event(Event, usize),
@@ -65,6 +71,11 @@ impl Parser {
     /// caller must call [`Parser::time_out`].
     pub fn has_partial_input(&self) -> bool {
         !self.bytes.is_empty() && self.paste.is_none()
+    }
+
+    /// Whether an incomplete sequence may be a whole key, such as Escape or Alt+O.
+    pub(crate) fn may_be_a_key(&self) -> bool {
+        matches!(self.bytes[..], [ESCAPE] | [ESCAPE, _] | [ESCAPE, ESCAPE, _])
     }
 
     /// Treats an incomplete sequence as complete: a lone Escape byte is the Escape key.
@@ -121,6 +132,10 @@ impl Iterator for Parser {
             }
             match step(&self.bytes, self.has_timed_out) {
                 Step::Wait => return None,
+                Step::Shorten(range) => {
+                    // No key's sequence contains a `<`, so the sequence is dropped at its end.
+                    self.bytes.splice(range, *b"<");
+                }
                 Step::Skip(count) => self.take(count),
                 Step::Event(event, count) => {
                     self.take(count);
@@ -150,62 +165,111 @@ fn key(code: KeyCode, modifiers: KeyModifiers) -> Event {
 fn step(bytes: &[u8], has_timed_out: bool) -> Step {
     match *bytes {
         [] => Step::Wait,
-        [ESCAPE] if !has_timed_out => Step::Wait,
+        [ESCAPE] | [ESCAPE, ESCAPE] | [ESCAPE, ESCAPE, b'[' | b'O'] if !has_timed_out => Step::Wait,
+        [ESCAPE, ESCAPE, b'[' | b'O', _, ..] => escaped_sequence(bytes, has_timed_out),
         [ESCAPE] | [ESCAPE, ESCAPE | CTRL_C, ..] => {
             Step::Event(key(KeyCode::Esc, KeyModifiers::NONE), 1)
         }
-        [ESCAPE, b'[', ref rest @ ..] => sequence(rest, has_timed_out),
-        [ESCAPE, b'O', ref rest @ ..] => match rest.first() {
-            None if has_timed_out => with_alt(&bytes[1..], has_timed_out),
-            None => Step::Wait,
-            Some(letter) => match letter_key(*letter) {
-                Some(code) => Step::Event(key(code, KeyModifiers::NONE), 3),
-                None => with_alt(&bytes[1..], has_timed_out),
-            },
-        },
-        // This is DCS, SOS, OSC, PM or APC, the start of an answer from the terminal; or a key
-        // pressed with Alt.
         [
             ESCAPE,
-            kind @ (b'P' | b'X' | b']' | b'^' | b'_'),
-            ref rest @ ..,
+            kind @ (b'[' | b'O' | b'P' | b'X' | b']' | b'^' | b'_'),
+            ..,
         ] => {
-            let end = rest.iter().position(u8::is_ascii_control);
-            let content = &rest[..end.unwrap_or(rest.len())];
-            let background = content.strip_prefix(BACKGROUND).filter(|_| kind == b']');
-            let answer = |count| match background {
-                Some(color) => Step::Background(Background::from_answer(color), count),
-                None => Step::Skip(count),
-            };
-            match end.map(|end| (end, &rest[end..])) {
-                Some((end, [0x07, ..])) => answer(2 + end + 1),
-                Some((end, [ESCAPE, b'\\', ..])) => answer(2 + end + 2),
-                None | Some((_, [ESCAPE])) if !has_timed_out && rest.len() < MAX_ANSWER => {
-                    Step::Wait
-                }
-                // Drop the start of an answer that was cut off: no key's sequence starts like this.
-                None | Some(_) if background.is_some() => Step::Skip(2 + content.len()),
-                None | Some(_) => with_alt(&bytes[1..], has_timed_out),
+            match sequence(kind, &bytes[2..], has_timed_out) {
+                // No sequence follows, so these bytes are a key pressed with Alt.
+                Step::Skip(0) => with_alt(&bytes[1..], has_timed_out),
+                step => step.after(2),
             }
         }
         [ESCAPE, ..] => with_alt(&bytes[1..], has_timed_out),
+        // C1 controls, as one byte or encoded in UTF-8, mean the same as Escape and a letter.
+        [c1 @ 0x80..=0x9f, ref rest @ ..] => sequence(c1 - 0x40, rest, has_timed_out).after(1),
+        [0xc2, c1 @ 0x80..=0x9f, ref rest @ ..] => {
+            sequence(c1 - 0x40, rest, has_timed_out).after(2)
+        }
         _ => plain(bytes, has_timed_out),
+    }
+}
+
+impl Step {
+    /// Returns the same step for input with `count` more bytes at the start.
+    fn after(self, count: usize) -> Self {
+        match self {
+            Self::Wait => Self::Wait,
+            Self::Shorten(range) => Self::Shorten(range.start + count..range.end + count),
+            Self::Skip(rest) => Self::Skip(rest + count),
+            Self::Event(event, rest) => Self::Event(event, rest + count),
+            Self::Paste(rest) => Self::Paste(rest + count),
+            Self::Background(background, rest) => Self::Background(background, rest + count),
+            Self::Attributes(rest) => Self::Attributes(rest + count),
+        }
+    }
+}
+
+/// Parses an Escape that is followed by the sequence of another key. In rxvt, PuTTY and iTerm2, the
+/// Escape means Alt.
+fn escaped_sequence(bytes: &[u8], has_timed_out: bool) -> Step {
+    match step(&bytes[1..], has_timed_out) {
+        Step::Event(Event::Key(mut key), count) => {
+            key.modifiers |= KeyModifiers::ALT;
+            Step::Event(Event::Key(key), count + 1)
+        }
+        step @ (Step::Wait | Step::Shorten(_) | Step::Skip(_)) => step.after(1),
+        // What follows is not a key, so the Escape is a key of its own.
+        Step::Event(..) | Step::Paste(_) | Step::Background(..) | Step::Attributes(_) => {
+            Step::Event(key(KeyCode::Esc, KeyModifiers::NONE), 1)
+        }
     }
 }
 
 /// Parses `bytes`, which follow an Escape, as a key pressed with Alt.
 fn with_alt(bytes: &[u8], has_timed_out: bool) -> Step {
-    match plain(bytes, has_timed_out) {
+    match plain(bytes, has_timed_out).after(1) {
         Step::Event(Event::Key(mut key), count) => {
             key.modifiers |= KeyModifiers::ALT;
-            Step::Event(Event::Key(key), count + 1)
+            Step::Event(Event::Key(key), count)
         }
-        Step::Skip(count) => Step::Skip(count + 1),
-        step @ (Step::Wait
-        | Step::Event(..)
-        | Step::Paste(_)
-        | Step::Background(..)
-        | Step::Attributes(_)) => step,
+        step => step,
+    }
+}
+
+/// Parses `rest`, which follows the control function that Escape and `kind` stand for. Returns
+/// `Skip(0)` if `rest` doesn't continue a sequence.
+fn sequence(kind: u8, rest: &[u8], has_timed_out: bool) -> Step {
+    match kind {
+        b'[' => csi(rest, has_timed_out),
+        b'O' => ss3(rest, has_timed_out),
+        b'P' | b'X' | b']' | b'^' | b'_' => string(kind, rest, has_timed_out),
+        _ => Step::Skip(0),
+    }
+}
+
+/// Parses `rest`, which follows DCS, SOS, OSC, PM or APC, as an answer from the terminal. An answer
+/// ends with ST (`ESC \` or a C1 control), or with BEL as in xterm.
+fn string(kind: u8, rest: &[u8], has_timed_out: bool) -> Step {
+    let ends = |at: usize| match rest[at] {
+        // ST as a C1 control. After any other byte, 0x9c is part of a character in UTF-8.
+        0x9c => at == 0 || rest[at - 1].is_ascii() || rest[at - 1] == 0xc2,
+        byte => byte.is_ascii_control(),
+    };
+    let end = (0..rest.len()).find(|at| ends(*at));
+    let content = &rest[..end.unwrap_or(rest.len())];
+    let count = content.len();
+    match end.map(|end| &rest[end..]) {
+        Some([0x07 | 0x9c, ..]) => answer(kind, content, count + 1),
+        Some([ESCAPE, b'\\', ..]) => answer(kind, content, count + 2),
+        None if !has_timed_out && count > MAX_SEQUENCE => Step::Shorten(0..count),
+        None | Some([ESCAPE]) if !has_timed_out => Step::Wait,
+        // The answer was cut off.
+        None | Some(_) => Step::Skip(count),
+    }
+}
+
+/// Returns the step for a complete answer of `count` bytes.
+fn answer(kind: u8, content: &[u8], count: usize) -> Step {
+    match content.strip_prefix(BACKGROUND) {
+        Some(color) if kind == b']' => Step::Background(Background::from_answer(color), count),
+        Some(_) | None => Step::Skip(count),
     }
 }
 
@@ -229,6 +293,10 @@ fn plain(bytes: &[u8], has_timed_out: bool) -> Step {
     let Some(c) = valid.chars().next() else {
         return Step::Wait;
     };
+    // Drop AppKit's codes for function keys, which some terminals on macOS pass on.
+    if matches!(c, '\u{f700}'..='\u{f747}') {
+        return Step::Skip(c.len_utf8());
+    }
     Step::Event(
         match c {
             '\r' => key(KeyCode::Enter, KeyModifiers::NONE),
@@ -255,107 +323,293 @@ fn character(c: char, mut modifiers: KeyModifiers) -> Event {
     key(KeyCode::Char(c), modifiers)
 }
 
-/// Parses `rest`, which follows `ESC [` (CSI).
-fn sequence(rest: &[u8], has_timed_out: bool) -> Step {
-    const BEGIN: usize = 2;
+/// Parses `rest`, which follows SS3: a letter, or parameters for modifiers and a letter.
+fn ss3(rest: &[u8], has_timed_out: bool) -> Step {
+    let is_parameter = |byte: &&u8| matches!(byte, b'0'..=b'?');
+    let body = rest.iter().take_while(is_parameter).count();
+    match rest.get(body) {
+        None if has_timed_out => Step::Skip(body),
+        None if body > MAX_SEQUENCE => Step::Shorten(0..body),
+        None => Step::Wait,
+        Some(letter @ 0x20..=0x7e) => {
+            let held = parameters(&rest[..body]).map(|held| held.last().map_or(0, |held| held[0]));
+            match held.and_then(|held| ss3_key(*letter, modifiers(held))) {
+                Some((code, modifiers)) => Step::Event(key(code, modifiers), body + 1),
+                None => Step::Skip(body + 1),
+            }
+        }
+        // The sequence was cut off, and other input follows it. Drop only the sequence.
+        Some(_) => Step::Skip(body),
+    }
+}
 
+/// The key for a letter after SS3.
+fn ss3_key(letter: u8, modifiers: KeyModifiers) -> Option<(KeyCode, KeyModifiers)> {
+    Some(match letter {
+        // rxvt's cursor keys with Ctrl.
+        b'a'..=b'd' => (
+            letter_key(letter - 0x20)?,
+            modifiers | KeyModifiers::CONTROL,
+        ),
+        // The numeric keypad in application mode (DECKPAM).
+        b'M' => (KeyCode::Enter, modifiers),
+        b'I' => (KeyCode::Tab, modifiers),
+        b' ' => (KeyCode::Char(' '), KeyModifiers::NONE),
+        b'X' => (KeyCode::Char('='), KeyModifiers::NONE),
+        b'j'..=b'y' => (KeyCode::Char(char::from(letter - 0x40)), KeyModifiers::NONE),
+        letter => (letter_key(letter)?, modifiers),
+    })
+}
+
+/// Parses `rest`, which follows CSI.
+fn csi(rest: &[u8], has_timed_out: bool) -> Step {
     let body = rest
         .iter()
         .take_while(|byte| matches!(byte, 0x20..=0x3f))
         .count();
-    let whole = BEGIN + body + 1;
+    // In rxvt, the sequence of a key that is pressed with Shift ends with `$`. In all other
+    // sequences, another byte follows a `$`.
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if matches!(digits, 1 | 2) && rest.get(digits) == Some(&b'$') {
+        return csi_sequence(&rest[..digits], b'$').after(digits + 1);
+    }
     match rest.get(body) {
-        None if has_timed_out && body == 0 => {
-            Step::Event(key(KeyCode::Char('['), KeyModifiers::ALT), BEGIN)
-        }
-        None if has_timed_out || body > MAX_ANSWER => Step::Skip(BEGIN + body),
+        None if has_timed_out => Step::Skip(body),
+        None if body > MAX_SEQUENCE => Step::Shorten(0..body),
         None => Step::Wait,
         // The Linux console sends this for F1 to F5.
         Some(b'[') if body == 0 => match rest.get(1) {
-            Some(letter @ b'A'..=b'E') => Step::Event(
-                key(KeyCode::F(letter - b'@'), KeyModifiers::NONE),
-                whole + 1,
-            ),
-            None if !has_timed_out => Step::Wait,
-            None | Some(_) => Step::Skip(whole),
-        },
-        Some(end @ 0x40..=0x7e) => {
-            let end = *end;
-            let numbers: Option<Vec<u32>> = str::from_utf8(&rest[..body])
-                .ok()
-                .and_then(|body| body.split(';').map(number).collect());
-            match numbers.as_deref() {
-                None if end == b'c' && rest[0] == b'?' => Step::Attributes(whole),
-                // Drop a sequence with other parameters: those of a key are all numbers.
-                None => Step::Skip(whole),
-                Some([200, ..]) if end == b'~' => Step::Paste(whole),
-                Some(numbers) => match csi_event(numbers, body == 0, end) {
-                    Some(event) => Step::Event(event, whole),
-                    None => Step::Skip(whole),
-                },
+            Some(letter @ b'A'..=b'E') => {
+                Step::Event(key(KeyCode::F(letter - b'@'), KeyModifiers::NONE), 2)
             }
-        }
+            Some(0x20..=0x7e) => Step::Skip(2),
+            None if !has_timed_out => Step::Wait,
+            None | Some(_) => Step::Skip(1),
+        },
+        // Mouse reports: X10, and highlight tracking.
+        Some(b'M') if body == 0 => characters(&rest[1..], 3, has_timed_out).after(1),
+        Some(b't') if body == 0 => characters(&rest[1..], 2, has_timed_out).after(1),
+        Some(b'T') if body == 0 => characters(&rest[1..], 6, has_timed_out).after(1),
+        Some(end @ 0x40..=0x7e) => csi_sequence(&rest[..body], *end).after(body + 1),
         // The sequence was cut off, and other input follows it. Drop only the sequence.
-        Some(_) => Step::Skip(BEGIN + body),
+        Some(_) => Step::Skip(body),
     }
 }
 
-/// Parses a numeric parameter. An empty parameter means 1. Ignores subparameters, which follow a
-/// colon.
-fn number(text: &str) -> Option<u32> {
-    match text.split(':').next()? {
-        "" => Some(1),
-        text => text.parse().ok(),
+/// Skips `count` characters of a mouse report. Each is one byte or, with extended coordinates (DEC
+/// private mode 1005), a character of one or two bytes.
+fn characters(bytes: &[u8], count: usize, has_timed_out: bool) -> Step {
+    let mut at = 0;
+    for _ in 0..count {
+        at += match bytes[at..] {
+            [0xc2..=0xdf, 0x80..=0xbf, ..] => 2,
+            [] | [0xc2..=0xdf] if !has_timed_out => return Step::Wait,
+            // The report was cut off. NUL belongs to it: xterm sends it for a large coordinate.
+            [] | [0x01..=0x1f, ..] => break,
+            [_, ..] => 1,
+        };
     }
+    Step::Skip(at)
+}
+
+/// Returns the step for a CSI sequence with this body and this final byte. The caller adds the
+/// number of bytes.
+fn csi_sequence(body: &[u8], end: u8) -> Step {
+    if end == b'c' && body.starts_with(b"?") {
+        return Step::Attributes(0);
+    }
+    // xterm can be configured to begin the parameters of keys with `>` (modifyCursorKeys).
+    match parameters(body.strip_prefix(b">").unwrap_or(body)) {
+        Some(numbers) if end == b'~' && numbers[0][0] == 200 => Step::Paste(0),
+        Some(numbers) => match csi_event(&numbers, body.is_empty(), end) {
+            Some(event) => Step::Event(event, 0),
+            None => Step::Skip(0),
+        },
+        None => Step::Skip(0),
+    }
+}
+
+/// Parses parameters, which are separated by semicolons, into their subparameters, which are
+/// separated by colons. An empty subparameter is 0. Neither list is ever empty. Returns `None` if a
+/// subparameter isn't a number.
+fn parameters(body: &[u8]) -> Option<Vec<Vec<u32>>> {
+    let number = |text: &str| match text {
+        "" => Some(0),
+        text => text.parse().ok(),
+    };
+    let body = str::from_utf8(body).ok()?;
+    body.split(';')
+        .map(|parameter| parameter.split(':').map(number).collect())
+        .collect()
+}
+
+/// Returns the modifiers in a parameter, which is 1 plus a bit for each modifier. Meta, Super and
+/// Hyper, whose bits differ between terminals, count as Alt.
+fn modifiers(parameter: u32) -> KeyModifiers {
+    let held = parameter.saturating_sub(1);
+    let mut modifiers = KeyModifiers::NONE;
+    modifiers.set(KeyModifiers::SHIFT, held & 0b1 != 0);
+    modifiers.set(KeyModifiers::ALT, held & 0b11_1010 != 0);
+    modifiers.set(KeyModifiers::CONTROL, held & 0b100 != 0);
+    modifiers
 }
 
 /// Returns the event for a CSI sequence with these parameters and this final byte. `is_bare` is
 /// true if the sequence has no parameters.
-fn csi_event(numbers: &[u32], is_bare: bool, end: u8) -> Option<Event> {
-    let first = *numbers.first()?;
-    let mut modifiers = KeyModifiers::NONE;
-    let held = numbers.get(1).map_or(0, |number| number.saturating_sub(1));
-    for (bit, modifier) in [
-        (1, KeyModifiers::SHIFT),
-        (2, KeyModifiers::ALT),
-        (4, KeyModifiers::CONTROL),
-    ] {
-        modifiers.set(modifier, held & bit != 0);
-    }
+fn csi_event(numbers: &[Vec<u32>], is_bare: bool, end: u8) -> Option<Event> {
+    /// The event type of a key that is released, in kitty's protocol.
+    const RELEASE: u32 = 3;
+
+    let number = |index: usize, sub: usize| -> u32 {
+        let parameter = numbers.get(index).and_then(|parameter| parameter.get(sub));
+        parameter.copied().unwrap_or(0)
+    };
+    let first = number(0, 0);
+    let mut held = modifiers(number(1, 0));
     let code = match end {
         b'I' if is_bare => return Some(Event::FocusGained),
         b'O' if is_bare => return Some(Event::FocusLost),
+        _ if number(1, 1) == RELEASE => return None,
+        // xterm (modifyOtherKeys).
+        b'~' if first == 27 => return coded_key(number(2, 0), 0, 0, number(1, 0)),
+        // xterm (formatOtherKeys), and kitty's protocol.
+        b'u' => {
+            let (shifted, base) = match number(2, 0) {
+                0 => (number(0, 1), number(0, 2)),
+                text => (text, number(0, 2)),
+            };
+            return coded_key(first, shifted, base, number(1, 0));
+        }
         b'Z' => {
-            modifiers |= KeyModifiers::SHIFT;
+            held |= KeyModifiers::SHIFT;
             KeyCode::BackTab
         }
-        b'~' => match u8::try_from(first).ok()? {
-            1 | 7 => KeyCode::Home,
-            2 => KeyCode::Insert,
-            3 => KeyCode::Delete,
-            4 | 8 => KeyCode::End,
-            5 => KeyCode::PageUp,
-            6 => KeyCode::PageDown,
-            number @ 11..=15 => KeyCode::F(number - 10),
-            number @ 17..=21 => KeyCode::F(number - 11),
-            number @ 23..=26 => KeyCode::F(number - 12),
-            number @ 28..=29 => KeyCode::F(number - 13),
-            number @ 31..=34 => KeyCode::F(number - 14),
+        b'~' => numbered_key(first)?,
+        // rxvt's keys with Shift, with Ctrl, and with both.
+        b'$' => {
+            held = KeyModifiers::SHIFT;
+            numbered_key(first)?
+        }
+        b'^' => {
+            held = KeyModifiers::CONTROL;
+            numbered_key(first)?
+        }
+        b'@' => {
+            held = KeyModifiers::CONTROL | KeyModifiers::SHIFT;
+            numbered_key(first)?
+        }
+        b'a'..=b'd' if is_bare => {
+            held = KeyModifiers::SHIFT;
+            letter_key(end - 0x20)?
+        }
+        // xterm's keys in Sun mode.
+        b'z' => match first {
+            214 => KeyCode::Home,
+            216 => KeyCode::PageUp,
+            220 => KeyCode::End,
+            222 => KeyCode::PageDown,
             _ => return None,
         },
-        b'u' => match char::from_u32(first)? {
-            '\r' => KeyCode::Enter,
-            '\t' => KeyCode::Tab,
-            '\x1b' => KeyCode::Esc,
-            '\x7f' => KeyCode::Backspace,
-            c => return Some(character(c, modifiers)),
-        },
+        // Delete in st. For F1, other terminals send SS3, or parameters before the `P`.
+        b'P' if is_bare => KeyCode::Delete,
         // `R` after numbers is a report of the cursor's position, and not F3.
         b'R' => return None,
-        letter if first == 1 => letter_key(letter)?,
+        // A single parameter stands for the modifiers (modifyCursorKeys).
+        letter if numbers.len() == 1 => {
+            held = modifiers(first);
+            letter_key(letter)?
+        }
+        letter if first <= 1 => letter_key(letter)?,
         _ => return None,
     };
+    Some(key(code, held))
+}
+
+/// The key with this number in a CSI sequence.
+fn numbered_key(number: u32) -> Option<KeyCode> {
+    Some(match u8::try_from(number).ok()? {
+        1 | 7 => KeyCode::Home,
+        2 => KeyCode::Insert,
+        3 => KeyCode::Delete,
+        4 | 8 => KeyCode::End,
+        5 => KeyCode::PageUp,
+        6 => KeyCode::PageDown,
+        number @ 11..=15 => KeyCode::F(number - 10),
+        number @ 17..=21 => KeyCode::F(number - 11),
+        number @ 23..=26 => KeyCode::F(number - 12),
+        number @ 28..=29 => KeyCode::F(number - 13),
+        number @ 31..=34 => KeyCode::F(number - 14),
+        _ => return None,
+    })
+}
+
+/// Returns the event for a key that is described by numbers: `code` is the character of the key
+/// without modifiers, `typed` the character with Shift, and `base` the character of the same key on
+/// a US keyboard. `typed` and `base` are 0 if unknown. `held` is the parameter of [`modifiers`].
+fn coded_key(code: u32, typed: u32, base: u32, held: u32) -> Option<Event> {
+    /// The bit of Caps Lock in `held`.
+    const CAPS_LOCK: u32 = 0b100_0000;
+    /// The code of `0` on the keypad. The other digits and the keys of [`KEYPAD`] follow.
+    const FIRST_OF_KEYPAD: u32 = 57399;
+    const KEYPAD: [KeyCode; 18] = [
+        KeyCode::Char('.'),
+        KeyCode::Char('/'),
+        KeyCode::Char('*'),
+        KeyCode::Char('-'),
+        KeyCode::Char('+'),
+        KeyCode::Enter,
+        KeyCode::Char('='),
+        KeyCode::Char(','),
+        KeyCode::Left,
+        KeyCode::Right,
+        KeyCode::Up,
+        KeyCode::Down,
+        KeyCode::PageUp,
+        KeyCode::PageDown,
+        KeyCode::Home,
+        KeyCode::End,
+        KeyCode::Insert,
+        KeyCode::Delete,
+    ];
+
+    let mut modifiers = modifiers(held);
+    let is_shifted = modifiers.contains(KeyModifiers::SHIFT);
+    let is_command = modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT);
+    let code = match char::from_u32(code)? {
+        '\r' => KeyCode::Enter,
+        '\t' if is_shifted => KeyCode::BackTab,
+        '\t' => KeyCode::Tab,
+        '\x1b' => KeyCode::Esc,
+        '\x08' | '\x7f' => KeyCode::Backspace,
+        // In kitty's protocol, keys without a character have codes in the private use area.
+        '\u{e000}'..='\u{f8ff}' => match code.checked_sub(FIRST_OF_KEYPAD)? {
+            digit @ 0..=9 => KeyCode::Char(char::from_digit(digit, 10)?),
+            index => *KEYPAD.get(usize::try_from(index - 10).ok()?)?,
+        },
+        c if c.is_control() => return None,
+        // Ctrl and Alt apply to the Latin letter of a key in every keyboard layout.
+        c if is_command => {
+            let c = if c.is_ascii() {
+                c
+            } else {
+                known(base).unwrap_or(c)
+            };
+            return Some(character(c.to_ascii_lowercase(), modifiers));
+        }
+        c => {
+            let is_upper = is_shifted != ((held.saturating_sub(1) & CAPS_LOCK) != 0);
+            let upper = || Some(c.to_uppercase().next()?).filter(|_| is_upper);
+            modifiers.remove(KeyModifiers::SHIFT);
+            let typed = known(typed).or_else(upper).unwrap_or(c);
+            return Some(character(typed, modifiers));
+        }
+    };
     Some(key(code, modifiers))
+}
+
+/// Returns the character with this code, unless it's a control character.
+fn known(code: u32) -> Option<char> {
+    char::from_u32(code).filter(|c| !c.is_control())
 }
 
 /// The key for a letter after `ESC [` or `ESC O`.
@@ -438,6 +692,160 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_recognized_in_every_terminals_dialect() {
+        const SHIFT: KeyModifiers = KeyModifiers::SHIFT;
+        for (bytes, code, modifiers) in [
+            // rxvt.
+            (&b"\x1bOd"[..], KeyCode::Left, CONTROL),
+            (b"\x1bOc", KeyCode::Right, CONTROL),
+            (b"\x1b[a", KeyCode::Up, SHIFT),
+            (b"\x1b[7~", KeyCode::Home, NONE),
+            (b"\x1b[8$", KeyCode::End, SHIFT),
+            (b"\x1b[3^", KeyCode::Delete, CONTROL),
+            (b"\x1b[7@", KeyCode::Home, CONTROL | SHIFT),
+            (b"\x1b\x1b[D", KeyCode::Left, ALT),
+            (b"\x1b\x1bOC", KeyCode::Right, ALT),
+            (b"\x1b\x1b[3~", KeyCode::Delete, ALT),
+            // The keypad in application mode.
+            (b"\x1bOp", KeyCode::Char('0'), NONE),
+            (b"\x1bOy", KeyCode::Char('9'), NONE),
+            (b"\x1bOj", KeyCode::Char('*'), NONE),
+            (b"\x1bOk", KeyCode::Char('+'), NONE),
+            (b"\x1bOl", KeyCode::Char(','), NONE),
+            (b"\x1bOm", KeyCode::Char('-'), NONE),
+            (b"\x1bOn", KeyCode::Char('.'), NONE),
+            (b"\x1bOo", KeyCode::Char('/'), NONE),
+            (b"\x1bOX", KeyCode::Char('='), NONE),
+            (b"\x1bOM", KeyCode::Enter, NONE),
+            (b"\x1bO5M", KeyCode::Enter, CONTROL),
+            // Modifiers after SS3, and as the only parameter of CSI.
+            (b"\x1bO5D", KeyCode::Left, CONTROL),
+            (b"\x1bO1;3C", KeyCode::Right, ALT),
+            (b"\x1bO2P", KeyCode::F(1), SHIFT),
+            (b"\x1b[5D", KeyCode::Left, CONTROL),
+            (b"\x1b[>1;5D", KeyCode::Left, CONTROL),
+            (b"\x1b[1;9D", KeyCode::Left, ALT),
+            (b"\x1b[[A", KeyCode::F(1), NONE),
+            (b"\x1b[214z", KeyCode::Home, NONE),
+            (b"\x1b[P", KeyCode::Delete, NONE),
+            // C1 controls, as one byte and in UTF-8.
+            (b"\x9bA", KeyCode::Up, NONE),
+            (b"\xc2\x9b1;5D", KeyCode::Left, CONTROL),
+            (b"\x8fF", KeyCode::End, NONE),
+            // modifyOtherKeys.
+            (b"\x1b[27;5;99~", KeyCode::Char('c'), CONTROL),
+            (b"\x1b[27;5;67~", KeyCode::Char('c'), CONTROL),
+            (b"\x1b[27;3;98~", KeyCode::Char('b'), ALT),
+            (b"\x1b[27;2;13~", KeyCode::Enter, SHIFT),
+            (b"\x1b[27;5;9~", KeyCode::Tab, CONTROL),
+            // kitty's protocol.
+            (b"\x1b[97u", KeyCode::Char('a'), NONE),
+            (b"\x1b[97;2u", KeyCode::Char('A'), SHIFT),
+            (b"\x1b[97;65u", KeyCode::Char('A'), SHIFT),
+            (b"\x1b[49:33;2u", KeyCode::Char('!'), NONE),
+            (b"\x1b[97;;261u", KeyCode::Char('\u{105}'), NONE),
+            (b"\x1b[1089::99;5u", KeyCode::Char('c'), CONTROL),
+            (b"\x1b[127;5u", KeyCode::Backspace, CONTROL),
+            (b"\x1b[9;2u", KeyCode::BackTab, SHIFT),
+            (b"\x1b[57400u", KeyCode::Char('1'), NONE),
+            (b"\x1b[57413u", KeyCode::Char('+'), NONE),
+            (b"\x1b[57414u", KeyCode::Enter, NONE),
+            (b"\x1b[57424u", KeyCode::End, NONE),
+            (b"\x1b[57426;1:2u", KeyCode::Delete, NONE),
+        ] {
+            let expected = vec![key(code, modifiers)];
+            let (at_once, later) = events(bytes);
+            assert_eq!(at_once, expected, "{:?}", bytes.escape_ascii().to_string());
+            assert_eq!(later, []);
+            let mut parser = Parser::default();
+            let mut split = Vec::new();
+            for byte in bytes {
+                parser.push(&[*byte]);
+                split.extend(parser.by_ref());
+            }
+            assert_eq!(split, expected, "{:?}", bytes.escape_ascii().to_string());
+        }
+    }
+
+    #[test]
+    fn unknown_sequences_are_dropped_whole() {
+        for sequence in [
+            // Mouse reports: X10, with extended coordinates, urxvt, SGR and highlight tracking.
+            &b"\x1b[M !!"[..],
+            b"\x1b[M\x60zq",
+            b"\x1b[M \xc4\x81w",
+            b"\x1b[M \xf0\x00",
+            b"\x1b[32;10;20M",
+            b"\x1b[<0;10;20M",
+            b"\x1b[<0;10;20m",
+            b"\x1b[t!!",
+            // Keys without an effect here.
+            b"\x1bOz",
+            b"\x1bOE",
+            b"\x1bO5z",
+            b"\x1b[E",
+            b"\x1b[G",
+            b"\x1b[[F",
+            b"\x1b[99~",
+            b"\x1b[57358u",
+            b"\x1b[57440;2u",
+            b"\x1b[97;1:3u",
+            b"\x1b[1;5u",
+            b"\x1b[27;5;1~",
+            b"\x1b[27~",
+            b"\x1b[65;30;65;1;0;1_",
+            b"\x1b\x1b[99~",
+            "\u{f700}".as_bytes(),
+            "\u{f72c}".as_bytes(),
+            // Answers.
+            b"\x1bP>|term(1)\x1b\\",
+            b"\x1b_Gi=1;OK\x1b\\",
+            b"\x1b^private\x1b\\",
+            b"\x1bXstring\x1b\\",
+            b"\x1b]52;c;YQ==\x07",
+            b"\x1b]l\xc3\x9c\xc5\x9b title\x1b\\",
+            b"\x9d4;1;rgb:0/0/0\x9c",
+            b"\xc2\x9d4;1;rgb:0/0/0\xc2\x9c",
+            b"\x90$q q\x9c",
+            b"\x85",
+            b"\xc2\x85",
+        ] {
+            let input = [b"a", sequence, b"b"].concat();
+            let shown = sequence.escape_ascii().to_string();
+            assert_eq!(events(&input).0, typed("ab"), "{shown}");
+            let mut parser = Parser::default();
+            let mut split = Vec::new();
+            for byte in input {
+                parser.push(&[byte]);
+                split.extend(parser.by_ref());
+            }
+            assert_eq!(split, typed("ab"), "{shown}, byte by byte");
+        }
+    }
+
+    #[test]
+    fn a_sequence_over_the_limit_is_dropped_up_to_its_end() {
+        for (start, part, end) in [
+            ("\x1b[", "1;", "5u"),
+            ("\x1b[", "9", "7u"),
+            ("\x1bO", "1", "q"),
+            ("\x1bP", "1+r", "\x1b\\"),
+            ("\x1b]52;c;", "YWxh", "\x07"),
+            ("\x1b_", "G", "\u{9c}"),
+        ] {
+            let mut parser = Parser::default();
+            parser.push(start.as_bytes());
+            for _ in 0..4 {
+                parser.push(part.repeat(MAX_SEQUENCE).as_bytes());
+                assert_eq!(parser.next(), None);
+                assert!(parser.bytes.len() <= 2 * MAX_SEQUENCE, "{start:?}");
+            }
+            parser.push(format!("{end}x").as_bytes());
+            assert_eq!(parser.collect::<Vec<_>>(), typed("x"), "{start:?}");
+        }
+    }
+
+    #[test]
     fn input_that_arrives_byte_by_byte_gives_the_same_events() {
         let all = "żó日\x1b[1;5D\x1bOP\x1b[200~one\ntwo\x1b[201~\x1b[?2026;0$yx\x1b[I\x1b]11;rgb:0/0/0\x1b\\y";
         let (expected, _) = events(all.as_bytes());
@@ -506,6 +914,13 @@ mod tests {
             "\x1b]",
             "\x1b]11;rgb",
             "\x1bP1+r",
+            "\x1b[M",
+            "\x1b[M !",
+            "\x1bO5",
+            "\x1b\x1b[",
+            "\x1b_G",
+            "\u{9b}1",
+            "\u{9d}0;",
             "\x1b[200~",
             "\x1b[200~abc\x1b[20",
         ] {
@@ -523,13 +938,25 @@ mod tests {
             ("\x1b", vec![key(KeyCode::Esc, NONE)]),
             ("\x1b[", vec![key(KeyCode::Char('['), ALT)]),
             ("\x1b]", vec![key(KeyCode::Char(']'), ALT)]),
+            (
+                "\x1bO",
+                vec![key(KeyCode::Char('O'), ALT | KeyModifiers::SHIFT)],
+            ),
+            ("\x1b\x1b", vec![key(KeyCode::Esc, NONE); 2]),
+            ("\x1b[1;5", vec![]),
+            ("\x1b[M!", vec![]),
+            ("\x1bO5", vec![]),
             ("\x1b[?2026;0", vec![]),
             ("\x1b]11;rgb:00", vec![]),
+            ("\x1bP1+r5", vec![]),
+            ("\x1b_Gi=1", vec![]),
             ("\x1b]11;rgb:00\x1b", vec![key(KeyCode::Esc, NONE)]),
         ] {
             assert_eq!(events(bytes.as_bytes()), (vec![], expected), "{bytes:?}");
         }
-        assert_eq!(events(b"\xe6\x97"), (vec![], vec![]));
+        for bytes in [&b"\xe6\x97"[..], b"\x9b", b"\xc2\x9b5", b"\x9d0;title"] {
+            assert_eq!(events(bytes), (vec![], vec![]), "{bytes:x?}");
+        }
         assert_eq!(events(b"\xff\xfea").0, typed("a"));
     }
 
@@ -553,7 +980,7 @@ mod tests {
         #[test]
         fn a_repeated_ctrl_c_is_recognized_after_any_input(
             bytes in proptest::collection::vec(
-                proptest::sample::select(&b"\x1b\x1b[]OP?;20~u\x07\\\r\xe6\x97"[..]),
+                proptest::sample::select(&b"\x1b\x1b[]OPMT<$?;20~u\x07\\\r\xc2\x9b\xe6\x97"[..]),
                 0..20,
             ),
         ) {
@@ -561,6 +988,26 @@ mod tests {
             parser.push(&bytes);
             parser.push(&[CTRL_C; 3]);
             assert_eq!(parser.last(), Some(key(KeyCode::Char('c'), CONTROL)));
+        }
+
+        #[test]
+        fn no_sequence_leaves_letters_in_the_line(
+            start in proptest::sample::select(&["\x1b[", "\x1bO", "\u{9b}", "\u{8f}"][..]),
+            body in "[0-9;:<=>?]{0,9}",
+            end in "[A-LN-Za-su-z~^@]",
+        ) {
+            // Sequences that describe a character, and reports with coordinates after them.
+            proptest::prop_assume!(end != "u" && !body.contains("27"));
+            proptest::prop_assume!(end != "T" || !body.is_empty());
+            let input = format!("{start}{body}{end}a");
+            let (at_once, _) = events(input.as_bytes());
+            let (last, before) = at_once.split_last().unwrap();
+            assert_eq!(last, &typed("a")[0], "{input:?}");
+            assert!(before.len() <= 1, "{input:?}: {before:?}");
+            let is_letter = |event: &Event| {
+                matches!(event, Event::Key(KeyEvent { code: KeyCode::Char(c), .. }) if c.is_alphabetic())
+            };
+            assert!(!before.iter().any(is_letter), "{input:?}: {before:?}");
         }
     }
 }
