@@ -28,6 +28,17 @@ pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> 
     }
 }
 
+/// Replaces the contents of `file`, which must be open for writing and not for appending. Unlike a
+/// new file that replaces the old one, this keeps links to the file, and its mode. If the process
+/// is killed during the call, the end of the old contents may remain after the new contents.
+///
+/// # Errors
+/// Same as pwrite(2) and ftruncate(2).
+pub fn overwrite(file: &File, contents: &[u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, contents, 0)?;
+    file.set_len(contents.len() as u64)
+}
+
 /// Whether `path` still leads to `file`. False after the file was renamed, replaced or removed.
 /// True if that cannot be determined.
 pub fn leads_to(path: &Path, file: &File) -> bool {

@@ -13,6 +13,7 @@ mod resize;
 mod screens;
 mod session;
 mod terminal;
+mod typed_lines;
 mod typing;
 mod untrusted;
 

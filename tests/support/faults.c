@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -58,6 +59,16 @@ int fdatasync(int file) {
         return -1;
     }
     return real(file);
+}
+
+// A file system without locks.
+int flock(int file, int operation) {
+    int (*real)(int, int) = dlsym(RTLD_NEXT, "flock");
+    if (fails("flock")) {
+        errno = ENOTSUP;
+        return -1;
+    }
+    return real(file, operation);
 }
 
 // A file system that became read-only. Pipes, terminals and sockets still work.

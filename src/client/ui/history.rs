@@ -1,9 +1,17 @@
 //! The history of typed lines and the last name used, kept in the user's state directory.
+//!
+//! Several clients may use these files at the same time, and a user may have replaced a file with a
+//! link. So the files are only changed in place. Each client appends its lines to the history, and
+//! holds a shared lock on the file until it exits. A client that starts while no other client holds
+//! this lock shortens the file if it is too long. No client waits for a lock.
 
 use std::env;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+
+use rustix::fs::OFlags;
 
 use crate::os;
 use crate::protocol::commands;
@@ -38,64 +46,129 @@ pub(crate) fn saved_name() -> Option<String> {
     let mut words = String::new();
     let file = open("name", OpenOptions::new().read(true))?;
     file.take(1024).read_to_string(&mut words).ok()?;
-    let words = clean(words.trim()).into_owned();
+    // Ignore the rest of a longer line that another client is replacing.
+    let words = clean(words.lines().next()?.trim()).into_owned();
     (!words.is_empty()).then_some(words)
 }
 
 /// Saves the name and group. Ignores errors, because a full disk must not disturb the chat.
 pub(crate) fn save_name(words: &str) {
-    let mut options = OpenOptions::new();
-    if let Some(mut file) = open("name", options.write(true).create(true).truncate(true)) {
-        let _ = writeln!(file, "{words}");
+    let file = open("name", OpenOptions::new().write(true).create(true));
+    // If the file is locked, another client is saving its name just now.
+    if let Some(file) = file
+        && !is_locked(file.try_lock())
+    {
+        let _ = os::overwrite(&file, format!("{words}\n").as_bytes());
     }
 }
 
 /// Loads the lines typed in earlier sessions. New lines are appended to the file, except private
 /// messages and multi-line pastes.
 pub(crate) fn load() -> History {
-    let mut lines = read().unwrap_or_default();
-    let is_long = lines.len() > 2 * MAX_LINES;
-    lines.drain(..lines.len().saturating_sub(MAX_LINES));
-    if is_long {
-        shorten(&lines);
+    let mut options = OpenOptions::new();
+    let writable = open("history", options.read(true).write(true).create(true));
+    let Some(file) = writable.or_else(|| open("history", OpenOptions::new().read(true))) else {
+        return History::default();
+    };
+    let is_alone = file.try_lock().is_ok();
+    let (lines, is_long) = read(&file).unwrap_or_default();
+    if is_alone && is_long {
+        // If this fails, the newest lines are still in the file.
+        let _ = os::overwrite(&file, &lines.concat());
     }
-    // Append each line with a single write, because other clients append to the file too.
-    let mut file = open("history", OpenOptions::new().append(true).create(true));
-    History::new(lines, move |line| {
-        if let Some(file) = &mut file
-            && !line.contains('\n')
-            && commands::may_be_saved(line)
-        {
-            // Ignore errors, as in `save_name`.
-            let _ = file.write_all(format!("{line}\n").as_bytes());
+    // Make each write append, because other clients append to the file too. This can't fail for an
+    // open file (fcntl(2)).
+    let _ = rustix::fs::fcntl_setfl(&file, OFlags::APPEND);
+    let may_append = !is_locked(file.try_lock_shared());
+    let shown = lines
+        .iter()
+        .map(|line| String::from_utf8_lossy(line))
+        .map(|line| clean(line.trim_end_matches(['\r', '\n'])).into_owned())
+        .collect();
+    let mut file = LinesFile {
+        file,
+        may_append,
+        unsaved: String::new(),
+    };
+    History::new(shown, move |line| {
+        if !line.contains('\n') && commands::may_be_saved(line) {
+            file.append(line);
         }
     })
 }
 
-fn read() -> Option<Vec<String>> {
-    let mut file = open("history", OpenOptions::new().read(true))?;
-    let length = file.metadata().ok()?.len();
+/// Reads the last [`MAX_LINES`] lines that aren't blank, each with its ending. Also returns whether
+/// the file is so long that it should be shortened.
+fn read(mut file: &File) -> io::Result<(Vec<Vec<u8>>, bool)> {
+    let length = file.metadata()?.len();
     let start = length.saturating_sub(MAX_FILE);
-    file.seek(SeekFrom::Start(start)).ok()?;
+    file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();
-    file.take(MAX_FILE).read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    Some(text.lines().map(|line| clean(line).into_owned()).collect())
+    file.take(MAX_FILE).read_to_end(&mut bytes)?;
+    // The first line may begin before `start`.
+    let partial = usize::from(start > 0);
+    let lines: Vec<&[u8]> = bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .skip(partial)
+        .filter(|line| !line.trim_ascii().is_empty())
+        .collect();
+    let is_long = lines.len() > 2 * MAX_LINES || length > 2 * MAX_FILE;
+    let last = &lines[lines.len().saturating_sub(MAX_LINES)..];
+    Ok((last.iter().map(|line| line.to_vec()).collect(), is_long))
 }
 
-/// Replaces the contents of the history file with `lines`.
-fn shorten(lines: &[String]) {
-    let Some(directory) = directory() else {
-        return;
-    };
-    let mut options = OpenOptions::new();
-    let new = format!("history.{}", std::process::id());
-    let Some(mut file) = open(&new, options.write(true).create(true).truncate(true)) else {
-        return;
-    };
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    // Replace the old file only if the write succeeded.
-    if file.write_all(text.as_bytes()).is_ok() {
-        let _ = fs::rename(directory.join(&new), directory.join("history"));
+/// Whether a lock was refused because another process holds one. False if the file system has no
+/// locks.
+fn is_locked(result: Result<(), TryLockError>) -> bool {
+    matches!(result, Err(TryLockError::WouldBlock))
+}
+
+/// The history file, to which other clients append at the same time.
+struct LinesFile {
+    file: File,
+    /// Whether no client can shorten the file now, because this client holds the shared lock or
+    /// because the file system has no locks.
+    may_append: bool,
+    /// Lines that were typed while another client held the lock.
+    unsaved: String,
+}
+
+impl LinesFile {
+    /// Appends a line, or keeps it for the next call if another client is shortening the file.
+    fn append(&mut self, line: &str) {
+        self.unsaved.push_str(line);
+        self.unsaved.push('\n');
+        self.may_append = self.may_append || !is_locked(self.file.try_lock_shared());
+        if self.may_append {
+            self.save();
+        }
+    }
+
+    /// Appends the lines in a single write, so that they don't mix with those of other clients.
+    /// Errors are ignored, as in [`save_name`].
+    fn save(&mut self) {
+        if self.has_torn_line().unwrap_or(false) {
+            self.unsaved.insert(0, '\n');
+        }
+        let _ = self.file.write_all(self.unsaved.as_bytes());
+        self.unsaved.clear();
+    }
+
+    /// Whether the last line has no ending, because a disk was full, for example.
+    fn has_torn_line(&self) -> io::Result<bool> {
+        let Some(last) = self.file.metadata()?.len().checked_sub(1) else {
+            return Ok(false);
+        };
+        let mut byte = [0];
+        self.file.read_exact_at(&mut byte, last)?;
+        Ok(byte != *b"\n")
+    }
+}
+
+impl Drop for LinesFile {
+    fn drop(&mut self) {
+        if !self.unsaved.is_empty() {
+            self.save();
+        }
     }
 }
