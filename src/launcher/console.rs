@@ -68,7 +68,7 @@ impl ConsoleThread {
             thread.spawn(move || {
                 // Start the watchdog before the modes change, because it records the original
                 // modes. If it cannot be started, the console works without it.
-                let watchdog = TerminalWatchdog::start(console::LEAVE).ok();
+                let watchdog = TerminalWatchdog::start(&console::sequences()).ok();
                 output.attach(Arc::clone(&console));
                 let names = || names.clone();
                 console.read_keys(keyboard, commands::of_console, names, |line| match line {

@@ -33,17 +33,21 @@ use crate::tty::editor::{Completion, Editor, EditorAction, History, Purpose, Ref
 use crate::tty::input::Keyboard;
 use crate::tty::line::Line;
 use crate::tty::log_wrap;
+use crate::tty::modes::{self, Mode};
 use crate::tty::raw_mode::{self, RawMode, Sequences};
 use crate::tty::screen::Screen;
 
 /// The prompt before the typed line.
 pub(crate) const PROMPT: &str = "> ";
 
-/// Sequence that turns on bracketed paste.
-const ENTER: &str = "\x1b[?2004h";
-
-/// Sequence that turns bracketed paste off, and erases the cursor's row and all rows below it.
-pub(crate) const LEAVE: &str = "\x1b[?2004l\x1b[0m\r\x1b[J\x1b[?25h";
+/// Returns the sequences that set and restore the modes of the terminal. Those that restore them
+/// also erase the cursor's row and all rows below it.
+pub(crate) fn sequences() -> Sequences {
+    Sequences {
+        has_flow_control: true,
+        ..modes::sequences(&[Mode::BracketedPaste, Mode::AltAsEscape], "\r\x1b[J")
+    }
+}
 
 /// The result of input that does not just edit the line.
 enum Input {
@@ -322,11 +326,7 @@ impl Attached {
             // before making the terminal raw again.
             self.raw_mode = None;
             out.flush()?;
-            self.raw_mode = Some(RawMode::enter(Sequences {
-                enter: ENTER.into(),
-                leave: LEAVE.into(),
-                has_flow_control: true,
-            })?);
+            self.raw_mode = Some(RawMode::enter(sequences())?);
         } else if !raw_mode::retake()? {
             return Ok(());
         }

@@ -45,6 +45,8 @@ struct Taken {
 /// Control sequences that set up the terminal itself, in addition to the modes of its driver.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sequences {
+    /// Sequences to write before `enter`. They save the modes that `enter` changes.
+    pub(crate) save: Vec<u8>,
     /// Sequences to write after the terminal was made raw.
     pub(crate) enter: Vec<u8>,
     /// Sequences to write before the original modes are restored.
@@ -73,7 +75,7 @@ impl RawMode {
     /// Stdin isn't a terminal, the terminal on stdout is gone, the program is exiting, or the
     /// process is in the background and no shell can move it to the foreground (orphaned group).
     pub(crate) fn enter(sequences: Sequences) -> io::Result<Self> {
-        let enter = sequences.enter.clone();
+        let enter = [&sequences.save[..], &sequences.enter].concat();
         let guard = Self::take(sequences, raw)?;
         write_past_std(&enter)?;
         Ok(guard)
@@ -293,6 +295,7 @@ mod tests {
         if let Ok(mode) = env::var(MODE) {
             restore_on_panic(|| process::exit(101));
             let sequences = Sequences {
+                save: b"<save>".to_vec(),
                 enter: b"<enter>".to_vec(),
                 leave: b"<leave>".to_vec(),
                 has_flow_control: mode == "console",

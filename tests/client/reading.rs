@@ -329,7 +329,9 @@ fn the_terminal_is_restored_however_the_client_exits() {
             let is_off = |mode: &str| {
                 bytes.rfind(&format!("\x1b[?{mode}l")) > bytes.rfind(&format!("\x1b[?{mode}h"))
             };
-            (is_off("2004") && is_off("1004") && bytes.ends_with("\x1b[?25h")).then_some(())
+            let is_restored = bytes.rfind("\x1b[?1036;1039r") > bytes.rfind("\x1b[?1036;1039h");
+            (is_off("2004") && is_off("1004") && is_restored && bytes.ends_with("\x1b[?25h"))
+                .then_some(())
         });
         ala.inspect(|screen| {
             assert!(!screen.bracketed_paste() && !screen.hide_cursor(), "{how}");

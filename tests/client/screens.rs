@@ -318,10 +318,13 @@ fn the_operators_terminal_shows_only_text() {
     expected.push("eve: that is all".into());
     assert_eq!(shown, expected, "in:\n{text}");
     let requests = log.requests();
-    assert!(
-        requests.iter().eq(["CSI ?2026h", "CSI ?2026l"]),
-        "{requests:?}"
-    );
+    let expected = [
+        "CSI ?1036;1039h",
+        "CSI ?1036;1039s",
+        "CSI ?2026h",
+        "CSI ?2026l",
+    ];
+    assert!(requests.iter().eq(expected), "{requests:?}");
     assert_client_output(&log.bytes());
     drop(members);
 }

@@ -60,6 +60,7 @@ macro_rules! for_each_emulator {
 
 for_each_emulator! {
     a_message_typed_in_one_window_appears_in_the_others,
+    alt_b_moves_the_cursor_by_a_word,
     ctrl_c_ends_the_whole_session,
     sigterm_and_sighup_end_the_whole_session,
     killing_the_launcher_ends_the_whole_session,
@@ -98,6 +99,18 @@ fn a_message_typed_in_one_window_appears_in_the_others(terminal: &str) {
     session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
     session.assert_cleaned_up();
+}
+
+fn alt_b_moves_the_cursor_by_a_word(terminal: &str) {
+    let desktop = Desktop::new();
+    let mut session = start_three(&desktop, terminal);
+    let windows = session.wait_for_members(&MEMBERS);
+    for key in ["a", "space", "b", "alt+b", "x", "Return"] {
+        desktop.press_in(&windows[0], key);
+    }
+    session.wait_for_text(": a xb");
+    session.ctrl_c();
+    assert_eq!(session.wait(), 0, "{}", session.shown());
 }
 
 fn ctrl_c_ends_the_whole_session(terminal: &str) {

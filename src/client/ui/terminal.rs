@@ -10,15 +10,19 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
 use crate::tty;
 use crate::tty::input::Keyboard;
-use crate::tty::raw_mode::{self, RawMode, Sequences};
+use crate::tty::modes::{self, Mode};
+use crate::tty::raw_mode::{self, RawMode};
 
-/// Sequences that turn on bracketed paste and focus reports, and save the title (xterm control
-/// sequences, `CSI 22 ; 2 t`).
-const ENTER: &str = "\x1b[?2004h\x1b[?1004h\x1b[22;2t";
+/// Modes of the terminal while the client uses it.
+const MODES: &[Mode] = &[
+    Mode::BracketedPaste,
+    Mode::FocusReports,
+    Mode::AltAsEscape,
+    Mode::Title,
+];
 
-/// Sequences that turn off the modes of [`ENTER`], restore the title, and clear the screen below
-/// the cursor.
-const LEAVE: &str = "\x1b[?1004l\x1b[?2004l\x1b[23;2t\x1b[0m\x1b[J\x1b[?25h";
+/// Sequence that clears the screen below the cursor.
+const LEAVE: &str = "\x1b[J";
 
 /// How long the main thread may take to leave after a signal or Ctrl+C. After this time, the
 /// process exits anyway, because a terminal that accepts no output blocks the main thread.
@@ -36,11 +40,7 @@ static HANDLED: AtomicU64 = AtomicU64::new(0);
 /// # Errors
 /// As [`RawMode::enter`].
 pub(crate) fn enter() -> io::Result<RawMode> {
-    RawMode::enter(Sequences {
-        enter: ENTER.into(),
-        leave: LEAVE.into(),
-        has_flow_control: false,
-    })
+    RawMode::enter(modes::sequences(MODES, LEAVE))
 }
 
 /// Counts an event as handled. Called by the main thread for each event.

@@ -219,6 +219,10 @@ const CLIENT_SEQUENCES: &[&str] = &[
     // Queries at startup: background color and device attributes.
     "\x1b]11;?\x07",
     "\x1b[c",
+    // Saving, setting and restoring the mode that makes Alt+B send Escape and `b`.
+    "\x1b[?1036;1039s",
+    "\x1b[?1036;1039h",
+    "\x1b[?1036;1039r",
     // Bracketed paste, focus reports, and saving the title, each set and reset.
     "\x1b[?2004h",
     "\x1b[?2004l",

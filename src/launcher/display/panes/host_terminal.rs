@@ -6,26 +6,23 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
 use anyhow::{Result, bail};
-use ratatui::crossterm::cursor::Show;
-use ratatui::crossterm::event::{
-    DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange,
-};
 use ratatui::crossterm::queue;
-use ratatui::crossterm::style::{Print, ResetColor};
-use ratatui::crossterm::terminal::{
-    BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen,
-    LeaveAlternateScreen,
-};
+use ratatui::crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 
+use crate::tty::modes::{self, Mode};
 use crate::tty::raw_mode::{self, RawMode, Sequences};
 
-/// Makes xterm send Escape and `1` for Alt+1, instead of `±` (`metaSendsEscape` and
-/// `altSendsEscape`), and saves the previous settings (XTSAVE). Other terminals send Escape by
-/// default.
-const ALT_AS_ESCAPE: &str = "\x1b[?1036;1039s\x1b[?1036;1039h";
-
-/// Restores the settings that [`ALT_AS_ESCAPE`] saved (XTRESTORE).
-const RESTORE_ALT: &str = "\x1b[?1036;1039r";
+/// Returns the sequences that set and restore the modes of the terminal.
+pub(crate) fn sequences() -> Sequences {
+    let modes = [
+        Mode::AlternateScreen,
+        Mode::BracketedPaste,
+        Mode::FocusReports,
+        Mode::AltAsEscape,
+        Mode::NoWheelKeys,
+    ];
+    modes::sequences(&modes, "")
+}
 
 /// Checks that panes can be drawn on this program's terminal.
 ///
@@ -62,20 +59,7 @@ impl HostTerminal {
     pub(crate) fn take(on_panic: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         raw_mode::restore_on_panic(on_panic);
-        let mut enter = Vec::new();
-        queue!(
-            enter,
-            EnterAlternateScreen,
-            EnableBracketedPaste,
-            EnableFocusChange,
-            Print(ALT_AS_ESCAPE),
-            Clear(ClearType::All)
-        )?;
-        let raw_mode = RawMode::enter(Sequences {
-            enter,
-            leave: leave_sequences().into(),
-            has_flow_control: false,
-        })?;
+        let raw_mode = RawMode::enter(sequences())?;
         Ok(Self {
             out,
             raw_mode: Some(raw_mode),
@@ -103,21 +87,4 @@ impl Drop for HostTerminal {
             raw_mode.restore_and_wait();
         }
     }
-}
-
-/// Returns the sequences that leave the alternate screen and restore the cursor.
-pub(crate) fn leave_sequences() -> String {
-    let mut bytes = Vec::new();
-    // Ignore the result, because writing to memory can't fail.
-    let _ = queue!(
-        bytes,
-        EndSynchronizedUpdate,
-        Print(RESTORE_ALT),
-        DisableFocusChange,
-        DisableBracketedPaste,
-        ResetColor,
-        LeaveAlternateScreen,
-        Show
-    );
-    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -92,7 +92,7 @@ impl Panes {
         clients: usize,
         on_event: impl Fn(PanesEvent) + Clone + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let watchdog = TerminalWatchdog::start(&host_terminal::leave_sequences())?;
+        let watchdog = TerminalWatchdog::start(&host_terminal::sequences())?;
         let redraw = Arc::new(Redraw::default());
         let (on_panic, to_end) = (on_event.clone(), Arc::clone(&redraw));
         let terminal = HostTerminal::take(move || {

@@ -21,6 +21,7 @@ use rustix::termios::{OptionalActions, OutputModes, tcgetattr, tcsetattr};
 use crate::launcher::process::ChildProcess;
 use crate::launcher::programs;
 use crate::os;
+use crate::tty::raw_mode::Sequences;
 
 /// How long to wait for a blocked terminal to accept output again.
 const WRITE_TIMEOUT: Timespec = Timespec {
@@ -40,12 +41,13 @@ pub(crate) struct TerminalWatchdog {
 
 impl TerminalWatchdog {
     /// Starts the watchdog, and waits until it is ready. The watchdog will restore the terminal by
-    /// setting the present modes again and writing the escape sequences `leave`.
+    /// setting the present modes again and writing `sequences.leave`.
     ///
     /// # Errors
     /// The watchdog cannot be started, or exits before it is ready.
-    pub(crate) fn start(leave: &str) -> io::Result<Self> {
+    pub(crate) fn start(sequences: &Sequences) -> io::Result<Self> {
         let (mut socket, other) = UnixStream::pair()?;
+        let leave = String::from_utf8_lossy(&sequences.leave);
         let program = programs::chat_run().ok_or(io::ErrorKind::NotFound)?;
         let process = Command::new(program)
             .arg(format!("--terminal-watchdog={leave}"))
