@@ -166,7 +166,8 @@ impl Console {
             },
             Event::Paste(text) => return state.editor.paste(&text).err().map(Input::Refused),
             Event::Resize(..) => state.is_resized = true,
-            Event::FocusGained | Event::FocusLost | Event::Mouse(_) => {}
+            Event::Mouse(mouse) => state.editor.scroll(mouse.kind),
+            Event::FocusGained | Event::FocusLost => {}
         }
         None
     }

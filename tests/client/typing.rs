@@ -254,6 +254,37 @@ fn keys_edit_the_line_as_in_a_shell() {
     }
 }
 
+#[test]
+fn a_turn_of_the_mouse_wheel_keeps_the_draft() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut ala = ala_on_screen(&server, 60, 10);
+    ola.expect("* ala joined");
+    ala.type_keys("earlier\rearliest\r");
+    ola.expect_all(&["ala: earlier", "ala: earliest"]);
+    ala.type_keys("my draft");
+    ala.expect("> my draft");
+    // Terminals and tmux send such arrow keys for the wheel, in one piece.
+    for turn in [
+        "\x1b[A\x1b[A\x1b[A",
+        "\x1bOB\x1bOB",
+        "\x1b[A\x1b[A\x1b[A\x1b[A\x1b[A",
+    ] {
+        ala.type_keys(turn);
+    }
+    ala.type_keys("!\r");
+    ola.expect("ala: my draft!");
+    // A single arrow key shows another line, and the draft comes back.
+    ala.type_keys("second draft");
+    ala.expect("> second draft");
+    ala.type_keys("\x1b[A");
+    ala.expect("> my draft!");
+    ala.type_keys("\x1b[B");
+    ala.expect("> second draft");
+    ala.type_keys("\r");
+    ola.expect("ala: second draft");
+}
+
 // State that is kept between sessions.
 
 /// A client that keeps its history and last used name in `state`.

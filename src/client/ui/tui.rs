@@ -138,7 +138,10 @@ impl Tui {
             TerminalEvent::Resize(..) => self.screen.resize(),
             TerminalEvent::FocusGained => self.unread = None,
             TerminalEvent::FocusLost => self.unread = Some(0),
-            TerminalEvent::Mouse(_) => {}
+            TerminalEvent::Mouse(mouse) => {
+                let editor = self.question.as_mut().unwrap_or(&mut self.editor);
+                editor.scroll(mouse.kind);
+            }
         }
         Ok(InputAction::None)
     }

@@ -13,9 +13,10 @@ mod buffer;
 mod history;
 mod undo;
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind};
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::protocol::name::keys::without_marks;
@@ -141,8 +142,9 @@ pub(crate) struct Editor {
     /// Index of the history line that is shown. While the new line is shown, the length of the
     /// history.
     position: usize,
-    /// The new line, while a line from the history is shown instead.
-    draft: Buffer,
+    /// The lines that were changed and not submitted, by position: the new line, and lines of the
+    /// history.
+    drafts: BTreeMap<usize, Buffer>,
     search: Option<Search>,
     choice: Option<Choice>,
     /// Whether input was refused because the line is full, and the user has been told.
@@ -152,8 +154,9 @@ pub(crate) struct Editor {
 /// State of a reverse search, which Ctrl+R starts.
 struct Search {
     part: String,
-    /// The line as it was before the search.
+    /// The line before the search, and its position.
     before: Buffer,
+    position: usize,
     failed: bool,
 }
 
@@ -199,7 +202,7 @@ impl Editor {
             cut: String::new(),
             position: history.len(),
             history,
-            draft: Buffer::default(),
+            drafts: BTreeMap::new(),
             search: None,
             choice: None,
             is_full: false,
@@ -223,6 +226,7 @@ impl Editor {
         self.is_kept = false;
         self.is_full = false;
         self.undo = Undo::default();
+        self.drafts.clear();
         self.position = self.history.len();
         text
     }
@@ -365,10 +369,11 @@ impl Editor {
             (KeyCode::Up, _, _) | (KeyCode::Char('p'), true, _) => self.recall(-1),
             (KeyCode::Down, _, _) | (KeyCode::Char('n'), true, _) => self.recall(1),
             (KeyCode::Char('r'), true, _) => {
-                let before = self.buffer.clone();
+                self.keep_draft();
                 self.search = Some(Search {
                     part: String::new(),
-                    before,
+                    before: self.buffer.clone(),
+                    position: self.position,
                     failed: false,
                 });
             }
@@ -431,20 +436,42 @@ impl Editor {
         if position > self.history.len() {
             return;
         }
-        if self.position == self.history.len() {
-            self.draft = self.buffer.clone();
-        }
+        self.keep_draft();
         self.show(position);
+    }
+
+    /// Keeps the line for when its position is shown again, if it was changed.
+    fn keep_draft(&mut self) {
+        if self.is_changed() {
+            self.drafts.insert(self.position, self.buffer.clone());
+        } else {
+            self.drafts.remove(&self.position);
+        }
+    }
+
+    /// Whether the line differs from the line of the history, or whether the new line has text.
+    fn is_changed(&self) -> bool {
+        self.text() != self.history.line(self.position)
     }
 
     fn show(&mut self, position: usize) {
         self.position = position;
         self.is_full = false;
-        self.buffer = if position == self.history.len() {
-            self.draft.clone()
-        } else {
-            Buffer::new(self.history.line(position))
+        let draft = self.drafts.get(&position).cloned();
+        self.buffer = draft.unwrap_or_else(|| Buffer::new(self.history.line(position)));
+    }
+
+    /// Applies an arrow key that the mouse wheel may have sent: shows another line unless this one
+    /// was changed.
+    pub(crate) fn scroll(&mut self, direction: MouseEventKind) {
+        let code = match direction {
+            MouseEventKind::ScrollUp => KeyCode::Up,
+            MouseEventKind::ScrollDown => KeyCode::Down,
+            _ => return,
         };
+        if !self.is_changed() {
+            self.key(KeyEvent::from(code), |_| None);
+        }
     }
 
     /// Applies a key to the search. Returns false if the key ended the search and must also be
@@ -461,7 +488,7 @@ impl Editor {
             (KeyCode::Esc, _) => self.search = None,
             (KeyCode::Char('c' | 'g'), true) => {
                 self.buffer = std::mem::take(&mut search.before);
-                self.position = self.history.len();
+                self.position = search.position;
                 self.search = None;
             }
             (KeyCode::Backspace, _) => {
@@ -488,9 +515,6 @@ impl Editor {
         };
         let found = self.history.find(&search.part, end);
         search.failed = found.is_none();
-        if self.position == self.history.len() {
-            self.draft = search.before.clone();
-        }
         if let Some(position) = found {
             self.show(position);
         }
@@ -661,6 +685,78 @@ mod tests {
             press(&mut editor, key);
             assert_eq!(editor.text(), shown);
         }
+    }
+
+    /// A command line with these lines in its history.
+    fn with_history(lines: &[&str]) -> Editor {
+        let mut editor = command_line();
+        for line in lines {
+            type_text(&mut editor, line);
+            editor.take();
+        }
+        editor
+    }
+
+    #[test]
+    fn changed_lines_of_the_history_stay_changed_until_a_line_is_submitted() {
+        let mut editor = with_history(&["one", "two"]);
+        type_text(&mut editor, "draft");
+        for (keys, shown) in [
+            (&[KeyCode::Up, KeyCode::Char('!')][..], "two!"),
+            (&[KeyCode::Up, KeyCode::Char('?')], "one?"),
+            (&[KeyCode::Down], "two!"),
+            (&[KeyCode::Down], "draft"),
+            (&[KeyCode::Up, KeyCode::Backspace, KeyCode::Down], "draft"),
+            (&[KeyCode::Up, KeyCode::Up], "one?"),
+        ] {
+            for key in keys {
+                press(&mut editor, *key);
+            }
+            assert_eq!(editor.text(), shown, "{keys:?}");
+        }
+        assert_eq!(editor.take(), "one?");
+        for shown in ["one?", "two", "one"] {
+            press(&mut editor, KeyCode::Up);
+            assert_eq!(editor.text(), shown);
+        }
+    }
+
+    #[test]
+    fn a_canceled_search_keeps_the_draft_and_a_changed_line() {
+        let mut editor = with_history(&["one", "two"]);
+        type_text(&mut editor, "draft");
+        press(&mut editor, KeyCode::Up);
+        type_text(&mut editor, "!");
+        for key in ['r', 'o', 'g'] {
+            let modifiers = match key {
+                'o' => KeyModifiers::NONE,
+                _ => KeyModifiers::CONTROL,
+            };
+            editor.key(KeyEvent::new(KeyCode::Char(key), modifiers), |_| None);
+        }
+        assert_eq!(editor.text(), "two!");
+        press(&mut editor, KeyCode::Down);
+        assert_eq!(editor.text(), "draft");
+    }
+
+    #[test]
+    fn the_mouse_wheel_never_replaces_a_changed_line() {
+        const UP: MouseEventKind = MouseEventKind::ScrollUp;
+        const DOWN: MouseEventKind = MouseEventKind::ScrollDown;
+        let mut editor = with_history(&["one", "two"]);
+        for (scrolled, shown) in [(UP, "two"), (UP, "one"), (UP, "one"), (DOWN, "two")] {
+            editor.scroll(scrolled);
+            assert_eq!(editor.text(), shown);
+        }
+        type_text(&mut editor, "!");
+        for scrolled in [UP, DOWN] {
+            editor.scroll(scrolled);
+            assert_eq!(editor.text(), "two!");
+        }
+        press(&mut editor, KeyCode::Down);
+        type_text(&mut editor, "draft");
+        editor.scroll(UP);
+        assert_eq!(editor.text(), "draft");
     }
 
     #[test]

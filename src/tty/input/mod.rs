@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use crossterm::event::Event;
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
 use crossterm::terminal;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -47,8 +47,9 @@ const ANSWER_TIME: Duration = Duration::from_millis(100);
 /// How long after the query an answer may still arrive over a slow network.
 const LATE_ANSWER_TIME: Duration = Duration::from_secs(5);
 
-/// Used instead of [`SEQUENCE_TIME`] for input that can't be a whole key, and while an answer may
-/// still arrive, so that the rest of a sequence isn't taken for keys after a pause in the network.
+/// How long to wait for the rest of a sequence that can't be a whole key, or while an answer may
+/// still arrive. This is longer than [`SEQUENCE_TIME`], so that the rest of a sequence isn't taken
+/// for keys after a pause in the network.
 const LATE_SEQUENCE_TIME: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 500_000_000,
@@ -58,7 +59,7 @@ const LATE_SEQUENCE_TIME: Timespec = Timespec {
 #[derive(Debug)]
 pub struct Keyboard {
     parser: Parser,
-    /// Keys that arrived while [`Keyboard::ask_background`] waited for the answers.
+    /// Events that [`Keyboard::read`] returns before it reads the terminal again.
     typed_ahead: VecDeque<Event>,
     /// The time at which the terminal was asked for its background color. `None` if it was not.
     asked: Option<Instant>,
@@ -145,11 +146,35 @@ impl Keyboard {
 
     /// Whether some bytes were read that do not form a complete event yet.
     pub(crate) fn has_partial_input(&self) -> bool {
-        self.parser.has_partial_input()
+        self.parser.has_partial_input() || !self.typed_ahead.is_empty()
+    }
+
+    /// Whether the next event that [`Keyboard::read`] returns belongs to the same turn of the mouse
+    /// wheel.
+    pub(crate) fn scrolls_on(&self) -> bool {
+        matches!(self.typed_ahead.front(), Some(Event::Mouse(_)))
+    }
+
+    /// Parses bytes from the terminal. If they begin with several Up or Down keys, these probably
+    /// come from the mouse wheel: on the alternate screen, most terminals send arrow keys for it.
+    /// Some terminals can't be asked to stop that, and tmux passes the keys on.
+    fn push(&mut self, bytes: &[u8]) {
+        let is_continued = self.parser.has_partial_input();
+        self.parser.push(bytes);
+        if is_continued {
+            return;
+        }
+        let mut events: Vec<Event> = self.parser.by_ref().collect();
+        let scrolled: Vec<Event> = events.iter().map_while(as_scrolled).collect();
+        if scrolled.len() > 1 {
+            events.splice(..scrolled.len(), scrolled);
+        }
+        self.typed_ahead.extend(events);
     }
 
     /// Waits for the next input or size change. Returns [`Event::FocusGained`] when the process
-    /// continues after a stop, or comes back to the foreground.
+    /// continues after a stop, or comes back to the foreground. Returns [`Event::Mouse`] for each
+    /// of several arrow keys that the mouse wheel may have sent.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -207,7 +232,7 @@ impl Keyboard {
             if typed {
                 match rustix::io::read(&stdin, &mut bytes) {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    Ok(count) => self.parser.push(&bytes[..count]),
+                    Ok(count) => self.push(&bytes[..count]),
                     Err(Errno::INTR | Errno::AGAIN) => {}
                     // The read failed because the process was moved to the background just now (see
                     // `fail_background_reads`).
@@ -217,6 +242,30 @@ impl Keyboard {
             }
         }
     }
+}
+
+/// Returns the event of a mouse wheel that turns in the direction of this arrow key; `None` if the
+/// event is another one. The position of the mouse isn't known.
+fn as_scrolled(event: &Event) -> Option<Event> {
+    let Event::Key(KeyEvent {
+        code,
+        modifiers: KeyModifiers::NONE,
+        ..
+    }) = event
+    else {
+        return None;
+    };
+    let kind = match code {
+        KeyCode::Up => MouseEventKind::ScrollUp,
+        KeyCode::Down => MouseEventKind::ScrollDown,
+        _ => return None,
+    };
+    Some(Event::Mouse(MouseEvent {
+        kind,
+        column: 0,
+        row: 0,
+        modifiers: KeyModifiers::NONE,
+    }))
 }
 
 /// Returns a socket that becomes readable when the signal arrives.

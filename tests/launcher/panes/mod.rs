@@ -308,6 +308,29 @@ fn keys_and_pastes_reach_the_program_as_on_a_terminal() {
 }
 
 #[test]
+fn a_turn_of_the_mouse_wheel_keeps_the_drafts() {
+    let mut screen = start(&["--names", "ala"], 80, 24);
+    let requests = screen.requests();
+    assert!(requests.contains("CSI ?1007l"), "{requests:?}");
+    screen.type_keys("earlier\r");
+    screen.expect("ala: earlier");
+    screen.type_keys("my draft");
+    screen.expect("> my draft");
+    // Some terminals cannot be asked not to send arrow keys for the wheel.
+    screen.type_keys("\x1b[A\x1b[A\x1b[A");
+    screen.type_keys("!\r");
+    screen.expect("ala: my draft!");
+    // In the server's pane.
+    screen.type_keys("\x1b0/say one\r");
+    screen.expect("* the server: one");
+    screen.type_keys("/say two");
+    screen.expect("> /say two");
+    screen.type_keys("\x1b[A\x1b[A\x1b[A");
+    screen.type_keys("\r");
+    screen.expect("* the server: two");
+}
+
+#[test]
 fn enter_restarts_a_client_that_has_left() {
     let mut screen = start(&["--names", "ala,ola"], 80, 40);
     screen.type_keys("/quit\r");

@@ -201,6 +201,7 @@ impl Log {
 /// Reads and handles the terminal's input. A read error counts as a failure of the panes, because
 /// the user cannot end the session without keys.
 fn read_keys(mut keyboard: Keyboard, shared: &SharedPanes, on_event: impl Fn(PanesEvent)) {
+    let mut scrolled = Vec::new();
     while let Ok(event) = keyboard.read() {
         match event {
             Input::Key(key) if key.kind != KeyEventKind::Release => {
@@ -221,7 +222,15 @@ fn read_keys(mut keyboard: Keyboard, shared: &SharedPanes, on_event: impl Fn(Pan
                 state.panes[state.focus].focus(event == Input::FocusGained);
                 continue;
             }
-            Input::Key(_) | Input::Mouse(_) => continue,
+            Input::Mouse(mouse) => {
+                scrolled.push(mouse.kind);
+                if keyboard.scrolls_on() {
+                    continue;
+                }
+                shared.state.lock().scroll(&scrolled);
+                scrolled.clear();
+            }
+            Input::Key(_) => continue,
         }
         shared.redraw.request_now();
     }

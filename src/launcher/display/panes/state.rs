@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, MouseEventKind};
 use ratatui::layout::Rect;
 
 use crate::launcher::display::panes::keys::{self, Action};
@@ -231,6 +231,26 @@ impl PanesState {
                 }
             }
         }
+    }
+
+    /// Passes arrow keys that the mouse wheel may have sent on to the focused pane. Its client gets
+    /// all of them in one write, and so takes them for the wheel as well.
+    pub(crate) fn scroll(&mut self, directions: &[MouseEventKind]) {
+        let pane = &self.panes[self.focus];
+        if pane.window().is_none() {
+            for direction in directions {
+                self.line.scroll(*direction);
+            }
+            return;
+        }
+        let application = pane.lock().emulation.screen().application_cursor();
+        let keys = directions.iter().filter_map(|direction| match direction {
+            MouseEventKind::ScrollUp => Some(KeyCode::Up),
+            MouseEventKind::ScrollDown => Some(KeyCode::Down),
+            _ => None,
+        });
+        let keys = keys.flat_map(|code| keys::encode(KeyEvent::from(code), application));
+        pane.send(&keys.collect::<Vec<_>>());
     }
 
     /// Passes pasted text on to the focused pane: to its client, or to the input line of the
