@@ -167,6 +167,11 @@ fn completion_choices_stay_below_the_line_as_messages_arrive() {
     ala.type_keys("/ms\tja\tpsst\r");
     jan.expect("[ala] psst");
     ala.expect("[to jan] psst (delivered)");
+    // A slash alone lists the commands.
+    ala.type_keys("/\t");
+    ala.expect("> /\n/bell /changename /clear /help");
+    ala.type_keys("\t");
+    ala.expect("> /bell\n[/bell] /changename /clear");
 }
 
 #[test]

@@ -142,8 +142,8 @@ pub(crate) struct Editor {
     /// Index of the history line that is shown. While the new line is shown, the length of the
     /// history.
     position: usize,
-    /// The lines that were changed and not submitted, by position: the new line, and lines of the
-    /// history.
+    /// Lines that were changed but not submitted, by their position: lines of the history, and the
+    /// new line at the end. The line being shown is not among them until another line is shown.
     drafts: BTreeMap<usize, Buffer>,
     search: Option<Search>,
     choice: Option<Choice>,
@@ -154,7 +154,7 @@ pub(crate) struct Editor {
 /// State of a reverse search, which Ctrl+R starts.
 struct Search {
     part: String,
-    /// The line before the search, and its position.
+    /// The line as it was before the search, and its position.
     before: Buffer,
     position: usize,
     failed: bool,
@@ -164,7 +164,8 @@ struct Search {
 struct Choice {
     start: usize,
     words: Vec<String>,
-    index: usize,
+    /// Index of the candidate that is in the line; `None` if the candidates are only listed so far.
+    index: Option<usize>,
 }
 
 /// The line wrapped into rows.
@@ -188,6 +189,8 @@ pub(crate) struct Row<'a> {
     pub(crate) text: &'a str,
     /// The cursor's column in the text.
     pub(crate) column: usize,
+    /// The completion candidates, shown after the text.
+    pub(crate) choice: Option<String>,
 }
 
 impl Editor {
@@ -440,7 +443,7 @@ impl Editor {
         self.show(position);
     }
 
-    /// Keeps the line for when its position is shown again, if it was changed.
+    /// Stores the line in the drafts if it was changed, before another line is shown.
     fn keep_draft(&mut self) {
         if self.is_changed() {
             self.drafts.insert(self.position, self.buffer.clone());
@@ -449,7 +452,7 @@ impl Editor {
         }
     }
 
-    /// Whether the line differs from the line of the history, or whether the new line has text.
+    /// Whether the line differs from the one in the history. A new line differs if it isn't empty.
     fn is_changed(&self) -> bool {
         self.text() != self.history.line(self.position)
     }
@@ -461,8 +464,8 @@ impl Editor {
         self.buffer = draft.unwrap_or_else(|| Buffer::new(self.history.line(position)));
     }
 
-    /// Applies an arrow key that the mouse wheel may have sent: shows another line unless this one
-    /// was changed.
+    /// Applies an arrow key that the mouse wheel may have sent. Shows an older or newer line unless
+    /// the current line was changed.
     pub(crate) fn scroll(&mut self, direction: MouseEventKind) {
         let code = match direction {
             MouseEventKind::ScrollUp => KeyCode::Up,
@@ -521,24 +524,33 @@ impl Editor {
     }
 
     /// Completes the word before the cursor. If the word is a completion already, replaces it with
-    /// the next candidate.
+    /// the next candidate. If the line is only a `/`, lists the candidates without choosing one.
     fn complete(&mut self, forward: bool, complete: impl FnOnce(&str) -> Option<Completion>) {
         let completes = matches!(self.purpose, Purpose::Chat | Purpose::Command);
         if !completes || self.search.is_some() {
             return;
         }
         if let Some(choice) = &mut self.choice {
-            let count = choice.words.len();
-            choice.index = (choice.index + if forward { 1 } else { count - 1 }) % count;
-            self.buffer
-                .replace_from(choice.start, &choice.words[choice.index]);
+            let last = choice.words.len() - 1;
+            let index = match choice.index {
+                Some(index) if forward && index < last => index + 1,
+                None | Some(_) if forward => 0,
+                None | Some(0) => last,
+                Some(index) => index - 1,
+            };
+            choice.index = Some(index);
+            self.buffer.replace_from(choice.start, &choice.words[index]);
             return;
         }
         let Some(found) = complete(self.buffer.before()) else {
             return;
         };
+        let lists_only = found.words.len() > 1 && self.buffer.before() == "/";
         let index = if forward { 0 } else { found.words.len() - 1 };
-        self.buffer.replace_from(found.start, &found.words[index]);
+        let index = (!lists_only).then_some(index);
+        if let Some(index) = index {
+            self.buffer.replace_from(found.start, &found.words[index]);
+        }
         if found.words.len() > 1 {
             self.choice = Some(Choice {
                 start: found.start,
@@ -590,6 +602,7 @@ impl Editor {
             label,
             text: &text[start..],
             column: to_cursor - hidden,
+            choice: self.choice.as_ref().map(Choice::shown),
         }
     }
 
@@ -628,21 +641,18 @@ impl Editor {
 }
 
 impl Choice {
-    /// The list of all candidates. The current candidate is in brackets and comes first, so that
-    /// it's visible even in a narrow window.
+    /// The list of all candidates. The current candidate, if any, is in brackets and comes first,
+    /// so that it's visible even in a narrow window.
     fn shown(&self) -> String {
-        let (before, from) = self.words.split_at(self.index);
-        let mut shown = String::new();
-        for (index, word) in from.iter().chain(before).enumerate() {
-            let word = word.trim_end().trim_end_matches(':');
-            if index == 0 {
-                shown = format!("[{word}]");
-            } else {
-                shown.push(' ');
-                shown.push_str(word);
-            }
+        let (before, from) = self.words.split_at(self.index.unwrap_or(0));
+        let words = from.iter().chain(before);
+        let mut words: Vec<String> = words
+            .map(|word| word.trim_end().trim_end_matches(':').to_owned())
+            .collect();
+        if let (Some(_), Some(current)) = (self.index, words.first_mut()) {
+            *current = format!("[{current}]");
         }
-        shown
+        words.join(" ")
     }
 }
 
@@ -687,7 +697,7 @@ mod tests {
         }
     }
 
-    /// A command line with these lines in its history.
+    /// Returns a command line with these lines in its history.
     fn with_history(lines: &[&str]) -> Editor {
         let mut editor = command_line();
         for line in lines {
@@ -797,6 +807,31 @@ mod tests {
             assert_eq!(press(&mut editor, code), action, "{code:?}");
         }
         assert_eq!(editor.take(), format!("{}y", "x".repeat(MAX_COMMAND - 1)));
+    }
+
+    #[test]
+    fn tab_after_a_slash_lists_the_commands_before_it_chooses_one() {
+        let mut editor = command_line();
+        let complete = |_: &str| {
+            let words = ["/help ", "/kick ", "/say "].map(String::from).into();
+            Some(Completion { start: 0, words })
+        };
+        type_text(&mut editor, "/");
+        for (key, text, choice) in [
+            (KeyCode::Tab, "/", "/help /kick /say"),
+            (KeyCode::Tab, "/help ", "[/help] /kick /say"),
+            (KeyCode::Tab, "/kick ", "[/kick] /say /help"),
+            (KeyCode::BackTab, "/help ", "[/help] /kick /say"),
+            (KeyCode::BackTab, "/say ", "[/say] /help /kick"),
+            (KeyCode::Tab, "/help ", "[/help] /kick /say"),
+        ] {
+            editor.key(KeyEvent::from(key), complete);
+            assert_eq!(editor.text(), text);
+            assert_eq!(editor.rows(80, 1).choice.as_deref(), Some(choice));
+            assert_eq!(editor.row(80).choice.as_deref(), Some(choice));
+        }
+        press(&mut editor, KeyCode::Char('x'));
+        assert_eq!(editor.row(80).choice, None);
     }
 
     #[test]

@@ -397,6 +397,10 @@ fn tab_completes_commands_and_names_in_the_servers_pane() {
     screen.expect("> /kick ola");
     screen.type_keys("\r");
     screen.expect("* ola left (kicked)");
+    screen.type_keys("/\t");
+    screen.expect("> /  /help /kick /online /open /quit /say");
+    screen.type_keys("\t");
+    screen.expect("> /help   [/help] /kick /online");
 }
 
 #[test]

@@ -169,9 +169,12 @@ fn draw_line(state: &PanesState, area: Rect, buffer: &mut Buffer) -> Option<Posi
     }
     let row = state.line.row(area.width.into());
     let column = wrap::width(&row.label) + row.column;
+    let dim = Style::new().add_modifier(Modifier::DIM);
+    let choice = row.choice.map(|choice| format!("  {choice}"));
     let line = Line::from(vec![
-        Span::styled(row.label, Style::new().add_modifier(Modifier::DIM)),
+        Span::styled(row.label, dim),
         Span::raw(row.text),
+        Span::styled(choice.unwrap_or_default(), dim),
     ]);
     line.render(area, buffer);
     let column = u16::try_from(column)
