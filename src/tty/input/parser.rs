@@ -22,7 +22,9 @@ const MAX_SEQUENCE: usize = 4096;
 
 const ESCAPE: u8 = 0x1b;
 const CTRL_C: u8 = 0x03;
-const PASTE_END: &[u8] = b"\x1b[201~";
+
+/// The end of a paste, for each form of CSI: with Escape, as a C1 control, and as one in UTF-8.
+const PASTE_ENDS: [&[u8]; 3] = [b"\x1b[201~", b"\x9b201~", b"\xc2\x9b201~"];
 
 /// The start of an OSC sequence about the background color, which is dynamic color 11.
 const BACKGROUND: &[u8] = b"11;";
@@ -33,6 +35,8 @@ pub struct Parser {
     bytes: Vec<u8>,
     /// The text of an unfinished paste.
     paste: Option<Vec<u8>>,
+    /// The end of the paste, in the same form as its start: the text may contain the other forms.
+    paste_end: &'static [u8],
     /// Whether no more input has arrived within the timeout. The bytes received so far are then
     /// treated as a whole sequence.
     has_timed_out: bool,
@@ -102,9 +106,9 @@ impl Parser {
     /// terminals don't paste, aborts a paste whose end never arrives.
     fn pasted(&mut self) -> Option<Event> {
         let paste = self.paste.as_mut()?;
-        let end = memchr::memmem::find(&self.bytes, PASTE_END);
-        // Keep the last bytes, which may be the first part of `PASTE_END`.
-        let rest = self.bytes.len().saturating_sub(PASTE_END.len() - 1);
+        let end = memchr::memmem::find(&self.bytes, self.paste_end);
+        // Keep the last bytes, which may be the first part of the end.
+        let rest = self.bytes.len().saturating_sub(self.paste_end.len() - 1);
         let until = end.unwrap_or(rest);
         if let Some(stop) = memchr::memchr(CTRL_C, &self.bytes[..end.unwrap_or(self.bytes.len())]) {
             self.paste = None;
@@ -114,7 +118,7 @@ impl Parser {
         let room = (MAX_PASTE + 1).saturating_sub(paste.len());
         paste.extend_from_slice(&self.bytes[..until.min(room)]);
         let whole = end.and_then(|_| self.paste.take());
-        self.take(until + end.map_or(0, |_| PASTE_END.len()));
+        self.take(until + end.map_or(0, |_| self.paste_end.len()));
         whole.map(|paste| Event::Paste(String::from_utf8_lossy(&paste).into_owned()))
     }
 }
@@ -142,6 +146,11 @@ impl Iterator for Parser {
                     return Some(event);
                 }
                 Step::Paste(count) => {
+                    self.paste_end = match self.bytes[0] {
+                        0x9b => PASTE_ENDS[1],
+                        0xc2 => PASTE_ENDS[2],
+                        _ => PASTE_ENDS[0],
+                    };
                     self.take(count);
                     self.paste = Some(Vec::new());
                 }
@@ -958,6 +967,30 @@ mod tests {
             assert_eq!(events(bytes), (vec![], vec![]), "{bytes:x?}");
         }
         assert_eq!(events(b"\xff\xfea").0, typed("a"));
+    }
+
+    #[test]
+    fn a_paste_ends_in_the_same_form_as_it_starts() {
+        for (start, end) in [
+            (&b"\x1b[200~"[..], PASTE_ENDS[0]),
+            (b"\x9b200~", PASTE_ENDS[1]),
+            (b"\xc2\x9b200~", PASTE_ENDS[2]),
+        ] {
+            for inside in PASTE_ENDS
+                .into_iter()
+                .filter(|inside| !inside.ends_with(end))
+            {
+                let mut parser = Parser::default();
+                parser.push(&[start, b"a", inside, b"b", end, b"c"].concat());
+                let text = String::from_utf8_lossy(&[b"a", inside, b"b"].concat()).into_owned();
+                let expected = [vec![Event::Paste(text)], typed("c")].concat();
+                assert_eq!(
+                    parser.collect::<Vec<_>>(),
+                    expected,
+                    "{start:x?} {inside:x?}"
+                );
+            }
+        }
     }
 
     #[test]
