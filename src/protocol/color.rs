@@ -1,8 +1,10 @@
 //! The color slot of a member: a number that the server assigns, and that each client shows as a
 //! color of its choice.
 
-use serde::de::{Deserializer, IgnoredAny};
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// One of twelve color slots. The server sends a slot number rather than a color, because only the
 /// client knows which colors can be told apart on its background.
@@ -48,14 +50,49 @@ impl ColorSlot {
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<ColorSlot>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Field {
-        Number(u8),
-        Other(IgnoredAny),
+    deserializer.deserialize_any(SlotVisitor)
+}
+
+/// Skips an invalid value without storing it. An untagged enum would first copy the whole value,
+/// which takes 16 times the memory of the line if the value is an array of numbers.
+struct SlotVisitor;
+
+impl<'de> Visitor<'de> for SlotVisitor {
+    type Value = Option<ColorSlot>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a color slot")
     }
-    Ok(match Field::deserialize(deserializer)? {
-        Field::Number(number) => ColorSlot::new(number),
-        Field::Other(_) => None,
-    })
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(u8::try_from(number).ok().and_then(ColorSlot::new))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<Self::Value, A::Error> {
+        IgnoredAny.visit_seq(elements).map(|_| None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
+        IgnoredAny.visit_map(entries).map(|_| None)
+    }
 }
