@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 use crate::launcher::display::panes::emulation::SCROLLBACK;
 use crate::tty::log_wrap;
 
-/// Ending of a row. It includes a carriage return, because no terminal driver adds one to this
-/// output.
-const ROW_END: &str = "\r\n";
+/// Separates two rows. The carriage return is needed, since no terminal driver adds one here. None
+/// follows the last row, so that the log fills its screen.
+const ROW_BREAK: &str = "\r\n";
 
 /// The last [`SCROLLBACK`] lines of the log.
 #[derive(Default)]
@@ -17,17 +17,20 @@ pub(crate) struct LogLines {
 }
 
 impl LogLines {
-    /// Adds whole lines. Returns output that shows these lines on a screen of `columns` columns,
-    /// which must be at least 1.
+    /// Adds whole lines. Returns output that shows them below the previous ones on a screen of
+    /// `columns` columns, which must be at least one.
     pub(crate) fn add(&mut self, lines: &[u8], columns: usize) -> Vec<u8> {
         let mut shown = String::with_capacity(lines.len() + 64);
+        if !self.kept.is_empty() {
+            shown.push_str(ROW_BREAK);
+        }
         for line in String::from_utf8_lossy(lines).lines() {
-            log_wrap::push(line, columns, ROW_END, &mut shown);
+            log_wrap::push(line, columns, ROW_BREAK, &mut shown);
             self.kept.push_back(line.to_owned());
         }
         let too_many = self.kept.len().saturating_sub(SCROLLBACK);
         self.kept.drain(..too_many);
-        shown.into_bytes()
+        without_last_break(shown)
     }
 
     /// Returns output that shows all lines on a screen of `columns` columns, which must be at least
@@ -35,15 +38,37 @@ impl LogLines {
     pub(crate) fn all(&self, columns: usize) -> Vec<u8> {
         let mut shown = String::new();
         for line in &self.kept {
-            log_wrap::push(line, columns, ROW_END, &mut shown);
+            log_wrap::push(line, columns, ROW_BREAK, &mut shown);
         }
-        shown.into_bytes()
+        without_last_break(shown)
     }
+}
+
+fn without_last_break(mut shown: String) -> Vec<u8> {
+    if shown.ends_with(ROW_BREAK) {
+        shown.truncate(shown.len() - ROW_BREAK.len());
+    }
+    shown.into_bytes()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::launcher::display::panes::emulation::Emulation;
+
+    #[test]
+    fn the_last_line_is_in_the_last_row_of_the_screen() {
+        let (mut lines, mut emulation) = (LogLines::default(), Emulation::new(20, 4));
+        let expected: Vec<&str> = ["one", "two", "three", "four"].into();
+        for lines_at_once in ["zero\none\ntwo\n", "three\n", "four\n"] {
+            emulation.process(&lines.add(lines_at_once.as_bytes(), 20));
+        }
+        let rows: Vec<String> = emulation.screen().rows(0, 20).collect();
+        assert_eq!(rows, expected);
+        emulation.resize_and_show(30, 4, &lines.all(30));
+        let rows: Vec<String> = emulation.screen().rows(0, 30).collect();
+        assert_eq!(rows, expected);
+    }
 
     #[test]
     fn only_lines_within_the_scrollback_limit_are_kept() {
