@@ -16,6 +16,7 @@ use support::{program, run, wait_until, with_default_sighup};
 const CTRL_C: &str = "\x03";
 const F1: &str = "\x1bOP";
 const F2: &str = "\x1bOQ";
+const F5: &str = "\x1b[15~";
 const F6: &str = "\x1b[17~";
 const SHIFT_F6: &str = "\x1b[17;2~";
 const PAGE_UP: &str = "\x1b[5~";
@@ -207,6 +208,45 @@ fn keys_move_the_focus() {
 }
 
 #[test]
+fn a_number_after_f5_moves_the_focus_to_any_chat() {
+    let dir = with_client("exec cat");
+    let mut screen = Screen::start(&scripted(&dir, &["-c", "12"]), 80, 24);
+    screen.expect("7 more");
+    screen.expect(" F5 chat number ");
+    for (keys, focused) in [
+        ("12", "▶ chat 12"),
+        // With twelve chats, no other number begins with a 4, but three others begin with a 1.
+        ("4", "▶ chat 4"),
+        ("1\r", "▶ chat 1 "),
+        ("0", "▶ server"),
+        ("1\x7f9", "▶ chat 9"),
+    ] {
+        screen.type_keys(F5);
+        screen.expect("go to chat number (0 is the server):");
+        screen.type_keys(keys);
+        screen.expect(focused);
+        screen.expect_gone("go to chat");
+    }
+    screen.type_keys(&format!("{F5}13"));
+    screen.expect("there is no chat 13");
+    // A key that is not part of a number goes to the focused pane.
+    screen.type_keys(&format!("{F5}text"));
+    screen.expect("text");
+    screen.expect(" F1 keys ");
+}
+
+#[test]
+fn hidden_panes_with_news_are_counted() {
+    let dir = with_client("printf 'hello\n'; exec cat");
+    let mut screen = Screen::start(&scripted(&dir, &["-c", "12"]), 80, 24);
+    screen.expect("7 more, 7 with news");
+    screen.type_keys("\x1b9");
+    screen.expect("7 more, 1 with news");
+    screen.resize(20, 6);
+    screen.expect(" F1 keys    12 more");
+}
+
+#[test]
 fn an_enlarged_pane_lists_the_others_and_marks_unread_ones() {
     let mut screen = start(&["--names", "ala,ola,jan"], 80, 24);
     screen.type_keys(F2);
@@ -381,9 +421,11 @@ fn the_servers_pane_accepts_console_commands() {
     screen.type_keys("\x1b0/say hello all\r");
     screen.expect("*** the server: hello all");
     screen.type_keys("/open ola\r");
-    screen.expect("▶ chat 2 · ola");
+    screen.expect("chat 2 · ola");
     screen.expect("2 online");
-    screen.type_keys("\x1b0/quit\r");
+    // The focus stays where the commands are typed.
+    screen.expect("▶ server 127.0.0.1:");
+    screen.type_keys("/quit\r");
     assert_eq!(screen.end().exit_code(), 0);
     screen.expect("the room is closed: ");
 }
@@ -443,7 +485,7 @@ fn a_session_without_clients_shows_the_servers_pane() {
     screen.expect("▶ server 127.0.0.1:");
     screen.expect("listening on 127.0.0.1:");
     screen.type_keys("/open\r");
-    screen.expect("▶ chat 1");
+    screen.expect("╭ chat 1");
     screen.type_keys(CTRL_C);
     assert_eq!(screen.end().exit_code(), 0);
 }
@@ -457,7 +499,7 @@ fn terminals_of_every_size_show_what_fits() {
             screen.wait("the panes", |text| {
                 let frames = text.matches(['┏', '╭']).count();
                 let hidden = 17 - frames;
-                let are_all_there = hidden == 0 || text.contains(&format!("+{hidden}"));
+                let are_all_there = hidden == 0 || text.contains(&format!("{hidden} more"));
                 (frames == shown && are_all_there).then_some(())
             });
             screen.expect(" F1 keys");
@@ -558,7 +600,8 @@ fn a_pane_whose_client_exited_leaks_no_descriptor_or_thread() {
     });
     for number in 2..5 {
         screen.type_keys("\x1b0/open\r");
-        screen.expect(&format!("▶ chat {number}"));
+        screen.expect(&format!(" chat {number} "));
+        screen.type_keys(&format!("\x1b{number}"));
         screen.type_keys("\r");
         wait_until("the launcher holds no more than before", || {
             let (descriptors, threads) = held();

@@ -10,12 +10,16 @@ use ratatui::widgets::{Block, Clear, Padding, Paragraph, Widget};
 use crate::launcher::display::panes::keys;
 use crate::launcher::display::panes::layout::{self, Tile};
 use crate::launcher::display::panes::pane::Pane;
+use crate::launcher::display::panes::prompt::Prompt;
 use crate::launcher::display::panes::state::{PanesState, SERVER, TerminalFeatures};
 use crate::tty::wrap;
 
 /// Minimum columns of a pane for the long form of the note about the key that returns to the last
 /// line.
 const WIDE: u16 = 60;
+
+/// Columns of the key in the status line that is always shown.
+const FIRST_KEY: usize = " F1 keys ".len();
 
 /// Color of the focused pane's border. It is readable on dark and light backgrounds.
 const ACCENT: Color = Color::Indexed(33);
@@ -80,7 +84,11 @@ pub(crate) fn draw(state: &mut PanesState, buffer: &mut Buffer) -> Option<Positi
             cursor = in_pane;
         }
     }
-    draw_status(state, &tiles, status, buffer);
+    if let Some(prompt) = &state.prompt {
+        cursor = draw_prompt(prompt, status, buffer);
+    } else {
+        draw_status(state, &tiles, status, buffer);
+    }
     if state.help {
         draw_help(state.features, area, buffer);
         cursor = None;
@@ -186,23 +194,41 @@ fn draw_line(state: &PanesState, area: Rect, buffer: &mut Buffer) -> Option<Posi
     })
 }
 
+/// Draws the prompt in the status line, and returns the position of the cursor, which follows it.
+fn draw_prompt(prompt: &Prompt, area: Rect, buffer: &mut Buffer) -> Option<Position> {
+    let style = Style::new().fg(Color::Yellow).add_modifier(Modifier::BOLD);
+    let text = shortened(prompt.texts(), usize::from(area.width).saturating_sub(2));
+    let line = Line::styled(format!(" {text}"), style);
+    let column = u16::try_from(line.width()).ok()?;
+    line.render(area, buffer);
+    (column < area.width).then_some(Position {
+        x: area.x + column,
+        y: area.y,
+    })
+}
+
 /// Draws the status line: as many keys as there is space for, and the hidden panes. The choice of
 /// keys depends on the width and on the hidden panes, but not on the marks of these panes, so that
 /// the choice does not change with every message.
 fn draw_status(state: &PanesState, tiles: &[Tile], area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width);
-    let (hidden, widest) = hidden(state, tiles, width / 3);
+    let (hidden, widest) = hidden(state, tiles, width);
     // Rank, key and effect, in the order from left to right. If there is too little space, keys are
     // left out in the order of their ranks, beginning with the highest rank.
     let mut items = vec![
-        (3, "Alt+1…9", "chat"),
-        (5, "Alt+0", "server"),
-        (4, "F6", "next"),
-        (2, "F2", "zoom"),
-        (6, "PgUp", "scroll"),
+        (4, "Alt+1…9", "chat"),
+        (2, "F5", "chat number"),
+        (6, "Alt+0", "server"),
+        (5, "F6", "next"),
+        (3, "F2", "zoom"),
+        (7, "PgUp", "scroll"),
         (0, "F1", "keys"),
         (1, "Ctrl+C", "end"),
     ];
+    if state.panes.len() <= 10 {
+        // Alt and a digit are enough for nine chats.
+        items.retain(|(_, key, _)| *key != "F5");
+    }
     let line = loop {
         let mut spans = Vec::new();
         for (_, key, what) in &items {
@@ -236,10 +262,10 @@ fn mark(pane: &Pane) -> &'static str {
     }
 }
 
-/// Describes the hidden panes by their numbers and marks. If that could need more than `space`
-/// columns, describes only how many there are. Also returns the number of columns that the
-/// description needs if all panes have marks.
-fn hidden(state: &PanesState, tiles: &[Tile], space: usize) -> (String, usize) {
+/// Describes the hidden panes by their numbers and marks. If that could need more than a third of
+/// the `width` columns, describes only how many there are. Also returns the number of columns that
+/// the description needs if all panes have marks.
+fn hidden(state: &PanesState, tiles: &[Tile], width: usize) -> (String, usize) {
     let is_hidden = |pane: &usize| tiles.iter().all(|tile| tile.pane != *pane);
     let hidden: Vec<(usize, &str)> = (0..state.panes.len())
         .filter(is_hidden)
@@ -255,21 +281,35 @@ fn hidden(state: &PanesState, tiles: &[Tile], space: usize) -> (String, usize) {
     let names: Vec<String> = hidden.iter().map(|(pane, _)| name(*pane)).collect();
     // Count two more columns for each name: a space before it, and a mark that may follow it.
     let widest = "more: ".len() + names.iter().map(|name| name.len() + 2).sum::<usize>();
-    if widest <= space {
+    if widest <= width / 3 {
         let marked = names.iter().zip(&hidden);
         let marked: String = marked
             .map(|(name, (_, mark))| format!(" {name}{mark}"))
             .collect();
         return (state.features.text(&format!("more:{marked} ")), widest);
     }
-    let count = |mark| match hidden.iter().filter(|pane| pane.1 == mark).count() {
-        0 => String::new(),
-        count => format!(" {count}{mark}"),
-    };
     let all = hidden.len();
-    let widest = format!("+{all} {all}! {all}* ").len();
-    let marks = count("!") + &count("•");
-    (state.features.text(&format!("+{all}{marks} ")), widest)
+    let with_news = hidden.iter().filter(|(_, mark)| !mark.is_empty()).count();
+    let rang = hidden.iter().filter(|(_, mark)| *mark == "!").count();
+    let variants = count_variants(all, with_news, rang);
+    let widest = count_variants(all, all, all).map(|text| text.len());
+    let index = widest.iter().position(|columns| columns + FIRST_KEY <= width);
+    let index = index.unwrap_or(variants.len() - 1);
+    (variants[index].clone(), widest[index])
+}
+
+/// Descriptions of `all` hidden panes, from the longest to the shortest.
+fn count_variants(all: usize, with_news: usize, rang: usize) -> [String; 3] {
+    let count = |number: usize, what: &str| match number {
+        0 => String::new(),
+        number => format!(", {number} {what}"),
+    };
+    let (news, rang) = (count(with_news, "with news"), count(rang, "rang"));
+    [
+        format!("{all} more{news}{rang} "),
+        format!("{all} more{news} "),
+        format!("{all} more "),
+    ]
 }
 
 fn draw_help(features: TerminalFeatures, area: Rect, buffer: &mut Buffer) {

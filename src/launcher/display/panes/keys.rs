@@ -21,6 +21,8 @@ pub(crate) enum Action {
     ScrollForward,
     /// Scrolls the focused pane to its end, if it is scrolled back.
     ScrollToEnd,
+    /// Asks for the number of the pane that gets the focus.
+    AskPane,
     Help,
     /// Passes the key to the focused pane's client or input line, because it does not control the
     /// panes.
@@ -28,8 +30,9 @@ pub(crate) enum Action {
 }
 
 /// The list of keys that is shown to the user.
-pub(crate) const HELP: [(&str, &str); 9] = [
+pub(crate) const HELP: [(&str, &str); 10] = [
     ("Alt+1 … Alt+9", "chat 1 … chat 9"),
+    ("F5, then a number", "chat 10 and up"),
     ("Alt+0", "the server"),
     ("F6, Shift+F6", "next, previous pane"),
     ("F2", "zoom the pane in or out"),
@@ -46,6 +49,7 @@ pub(crate) fn action(key: KeyEvent) -> Action {
     match (key.code, key.modifiers) {
         (KeyCode::Char('c'), CONTROL) => Action::EndSession,
         (KeyCode::Char(digit @ '0'..='9'), ALT) => Action::Focus(digit as usize - '0' as usize),
+        (KeyCode::F(5), KeyModifiers::NONE) => Action::AskPane,
         (KeyCode::F(6), KeyModifiers::NONE) => Action::Next,
         // Some terminals send F18 for Shift+F6, because they count shifted function keys from F13
         // on.
@@ -188,6 +192,7 @@ mod tests {
                 Action::EndSession,
             ),
             (KeyCode::Char('3'), KeyModifiers::ALT, Action::Focus(3)),
+            (KeyCode::F(5), KeyModifiers::NONE, Action::AskPane),
             (KeyCode::F(6), KeyModifiers::NONE, Action::Next),
             (KeyCode::F(6), KeyModifiers::SHIFT, Action::Previous),
             (KeyCode::F(2), KeyModifiers::NONE, Action::Zoom),

@@ -24,6 +24,7 @@ mod keys;
 mod layout;
 mod lines;
 mod pane;
+mod prompt;
 mod redraw;
 mod state;
 mod terminal_watchdog;

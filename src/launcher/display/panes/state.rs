@@ -9,6 +9,7 @@ use ratatui::layout::Rect;
 use crate::launcher::display::panes::keys::{self, Action};
 use crate::launcher::display::panes::layout::{self, Tile};
 use crate::launcher::display::panes::pane::Pane;
+use crate::launcher::display::panes::prompt::{self, Prompt, Reply};
 use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
@@ -61,6 +62,8 @@ pub(crate) struct PanesState {
     pub(crate) focus: usize,
     pub(crate) zoomed: bool,
     pub(crate) help: bool,
+    /// The question in the status line.
+    pub(crate) prompt: Option<Prompt>,
     /// The input line of the server's pane.
     pub(crate) line: Editor,
 }
@@ -76,6 +79,7 @@ impl PanesState {
             focus: SERVER,
             zoomed: false,
             help: false,
+            prompt: None,
             line: Editor::new(PROMPT, Purpose::Command, History::default()),
         };
         let size = state.size_of(SERVER);
@@ -144,13 +148,13 @@ impl PanesState {
             return self.panes[pane].start(window, redraw, on_end);
         }
         let new = self.panes.len();
-        // No space was reserved for a pane that the user opens with `/open`.
-        let is_extra = new >= self.slots;
+        // The user may go on typing commands after `/open`, for whose pane no space was reserved.
+        let takes_focus = new == 1 && new < self.slots && self.focus == SERVER;
         self.slots = self.slots.max(new + 1);
         let mut pane = Pane::new(window.pane_title(), self.size_of(new));
         let child = pane.start(window, redraw, on_end)?;
         self.panes.push(pane);
-        if is_extra || (new == 1 && self.focus == SERVER) {
+        if takes_focus {
             self.focus_on(new);
         }
         Ok(child)
@@ -165,8 +169,33 @@ impl PanesState {
         self.panes[self.focus].focus(true);
     }
 
-    /// Handles a key.
+    /// Handles a key. Any key answers or removes the prompt.
     pub(crate) fn key(&mut self, key: KeyEvent) -> Effect {
+        let Some(prompt) = self.prompt.take() else {
+            return self.act(key);
+        };
+        if let Prompt::PaneNumber(digits) = prompt {
+            match prompt::type_number(digits, key, self.panes.len()) {
+                Reply::Ask(prompt) => self.prompt = Some(prompt),
+                Reply::Focus(pane) => self.focus_on(pane),
+                Reply::Cancel => {}
+                Reply::Other => return self.act_and_redraw(key),
+            }
+            return Effect::Changed;
+        }
+        self.act_and_redraw(key)
+    }
+
+    /// Handles a key that has removed the prompt. The screen changes even if the key goes to a
+    /// client that does not react.
+    fn act_and_redraw(&mut self, key: KeyEvent) -> Effect {
+        match self.act(key) {
+            Effect::SentToClient => Effect::Changed,
+            effect @ (Effect::Changed | Effect::Event(_)) => effect,
+        }
+    }
+
+    fn act(&mut self, key: KeyEvent) -> Effect {
         let action = keys::action(key);
         if std::mem::take(&mut self.help) && action != Action::EndSession {
             return Effect::Changed;
@@ -183,6 +212,7 @@ impl PanesState {
             Action::ScrollToEnd if self.panes[self.focus].lock().emulation.scrolled() > 0 => {
                 self.panes[self.focus].lock().emulation.scroll_to_end();
             }
+            Action::AskPane => self.prompt = Some(Prompt::PaneNumber(String::new())),
             Action::Help => self.help = true,
             Action::ScrollToEnd | Action::Pass => return self.pass(key),
         }
@@ -256,6 +286,7 @@ impl PanesState {
     /// Passes pasted text on to the focused pane: to its client, or to the input line of the
     /// server's pane.
     pub(crate) fn paste(&mut self, text: &str) {
+        self.prompt = None;
         let pane = &self.panes[self.focus];
         let mut content = pane.lock();
         content.emulation.scroll_to_end();

@@ -1,0 +1,98 @@
+//! A question to the user, shown in the status line instead of the list of keys.
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+pub(crate) enum Prompt {
+    /// Asks for the number of the pane to move to. Contains the digits typed so far.
+    PaneNumber(String),
+    /// Reports that there is no pane with this number.
+    NoPane(usize),
+}
+
+/// The effect of a key on [`Prompt::PaneNumber`].
+pub(crate) enum Reply {
+    /// Show this prompt from now on.
+    Ask(Prompt),
+    /// Move the focus to this pane.
+    Focus(usize),
+    /// The user no longer wants to move.
+    Cancel,
+    /// The key has another meaning than to answer the prompt.
+    Other,
+}
+
+impl Prompt {
+    /// The text for the status line, in variants from the longest to the shortest.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        match self {
+            Self::PaneNumber(digits) => vec![
+                format!("go to chat number (0 is the server): {digits}"),
+                format!("go to chat: {digits}"),
+            ],
+            Self::NoPane(number) => vec![format!("there is no chat {number}")],
+        }
+    }
+}
+
+/// Handles a key while [`Prompt::PaneNumber`] shows `digits`. The panes have the numbers below
+/// `count`. A number that no other digit can continue needs no Enter.
+pub(crate) fn type_number(mut digits: String, key: KeyEvent, count: usize) -> Reply {
+    match (key.code, key.modifiers) {
+        (KeyCode::Char(digit @ '0'..='9'), KeyModifiers::NONE) => digits.push(digit),
+        (KeyCode::Backspace, KeyModifiers::NONE) => {
+            digits.pop();
+            return Reply::Ask(Prompt::PaneNumber(digits));
+        }
+        (KeyCode::Enter, _) => return digits.parse().map_or(Reply::Cancel, Reply::Focus),
+        (KeyCode::Esc, _) => return Reply::Cancel,
+        _ => return Reply::Other,
+    }
+    // The digits make a number less than ten times `count`, so parsing them does not fail.
+    match digits.parse() {
+        Ok(number) if number >= count => Reply::Ask(Prompt::NoPane(number)),
+        Ok(number) if number == 0 || number * 10 >= count => Reply::Focus(number),
+        Ok(_) | Err(_) => Reply::Ask(Prompt::PaneNumber(digits)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The outcome of typing `keys` after F5, with this many panes: the pane that gets the focus,
+    /// or else the text of the prompt.
+    fn typed(keys: &[KeyCode], count: usize) -> Result<usize, String> {
+        let mut digits = String::new();
+        for code in keys {
+            let key = KeyEvent::new(*code, KeyModifiers::NONE);
+            match type_number(std::mem::take(&mut digits), key, count) {
+                Reply::Ask(Prompt::PaneNumber(typed)) => digits = typed,
+                Reply::Ask(prompt) => return Err(prompt.texts().remove(0)),
+                Reply::Focus(pane) => return Ok(pane),
+                Reply::Cancel => return Err("canceled".into()),
+                Reply::Other => return Err("another key".into()),
+            }
+        }
+        Err(format!("waits after {digits}"))
+    }
+
+    #[test]
+    fn a_number_selects_a_pane_as_soon_as_it_is_unambiguous() {
+        use KeyCode::{Backspace, Char, Enter, Esc, Tab};
+        for (keys, expected) in [
+            (&[Char('0')][..], Ok(0)),
+            (&[Char('3')], Ok(3)),
+            (&[Char('1')], Err("waits after 1")),
+            (&[Char('1'), Enter], Ok(1)),
+            (&[Char('1'), Char('2')], Ok(12)),
+            (&[Char('1'), Char('3')], Err("there is no chat 13")),
+            (&[Char('1'), Backspace, Char('7')], Ok(7)),
+            (&[Enter], Err("canceled")),
+            (&[Char('1'), Esc], Err("canceled")),
+            (&[Tab], Err("another key")),
+        ] {
+            let expected = expected.map_err(str::to_owned);
+            assert_eq!(typed(keys, 13), expected, "{keys:?}");
+        }
+    }
+}
