@@ -8,12 +8,15 @@
 //! - The launcher waits for the client's process itself, because a client can close its socket and
 //!   keep running.
 //!
+//! Before the client logs in to the room, it sends `in\n`, and when it is not in the room any more,
+//! `out\n`. So the launcher can tell the session's own members from all others.
+//!
 //! To end a client, the launcher sends `quit\n`.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,8 +33,12 @@ use crate::os::{self, Process};
 /// environment.
 pub const NAME_VARIABLE: &str = "CHAT_CONTROL_SOCKET";
 
-/// Maximum length of the hello, a client's first line, in bytes: two numbers, a space and LF.
-const MAX_HELLO: usize = 24;
+/// Maximum length of a client's line, in bytes. The longest is the hello, its first line: two
+/// numbers, a space and LF.
+const MAX_LINE: usize = 24;
+
+const IN: &str = "in\n";
+const OUT: &str = "out\n";
 
 /// Pause after a failed accept, so that the thread does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -83,6 +90,24 @@ impl ControlConnection {
             reader: Some(reader),
         })
     }
+
+    /// Tells the launcher whether this client is in the room. Must be called before a login is
+    /// sent, so that the launcher never takes the new member for a stranger.
+    pub fn report(&self, membership: Membership) {
+        let line = match membership {
+            Membership::In => IN,
+            Membership::Out => OUT,
+        };
+        // If the launcher has exited, the client is about to exit as well.
+        let _ = (&self.socket).write_all(line.as_bytes());
+    }
+}
+
+/// Whether a client is in the room, or is logging in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Membership {
+    In,
+    Out,
 }
 
 impl Drop for ControlConnection {
@@ -112,6 +137,14 @@ pub enum ControlEvent {
         window: usize,
         /// The launcher's handle to the client.
         client: ClientHandle,
+    },
+    /// A client has entered or left the room.
+    Membership {
+        /// The window's ID.
+        window: usize,
+        /// The process ID of the client.
+        pid: i32,
+        membership: Membership,
     },
     /// A client has exited after it sent its hello.
     Exited {
@@ -199,10 +232,12 @@ impl Drop for ControlListener {
 /// A connection that the launcher has accepted.
 struct Peer {
     socket: UnixStream,
-    /// The hello received so far.
-    hello: Vec<u8>,
+    /// The beginning of a line.
+    received: Vec<u8>,
     /// The client's window and process, once the hello is complete.
     client: Option<(usize, Arc<Process>)>,
+    /// Whether the client has closed the socket.
+    is_closed: bool,
 }
 
 impl Peer {
@@ -210,54 +245,70 @@ impl Peer {
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket,
-            hello: Vec::new(),
+            received: Vec::new(),
             client: None,
+            is_closed: false,
         })
     }
 
-    /// The descriptor to poll: the pidfd of the client's process once the process is known, if the
-    /// system has pidfds; otherwise the socket.
-    fn poll_fd(&self) -> PollFd<'_> {
-        let process_end = self.client.as_ref().and_then(|(_, process)| process.end());
-        PollFd::from_borrowed_fd(
-            process_end.unwrap_or_else(|| self.socket.as_fd()),
-            PollFlags::IN,
-        )
+    /// The end of the client's process, if the system has descriptors for that.
+    fn process_end(&self) -> Option<BorrowedFd<'_>> {
+        let (_, process) = self.client.as_ref()?;
+        process.end()
     }
 
-    /// Reads the part of the hello that has arrived. Returns the event `Hello` once the hello is
-    /// complete.
-    fn read_hello(&mut self) -> io::Result<Option<ControlEvent>> {
-        let mut bytes = [0; MAX_HELLO];
-        let count = match self.socket.read(&mut bytes) {
+    /// The descriptors to poll: the socket until it is closed, and the process if possible.
+    fn poll_fds(&self) -> [PollFd<'_>; 2] {
+        let process = self.process_end();
+        let socket = process.filter(|_| self.is_closed);
+        let socket = socket.unwrap_or_else(|| self.socket.as_fd());
+        [socket, process.unwrap_or(socket)].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+    }
+
+    /// Reads what has arrived on the socket, and returns the events in it.
+    ///
+    /// # Errors
+    /// The socket is closed, or the peer is not a client of this user.
+    fn read(&mut self) -> io::Result<Vec<ControlEvent>> {
+        let mut bytes = [0; MAX_LINE];
+        match self.socket.read(&mut bytes) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => count,
-            Err(error) if is_temporary(&error) => return Ok(None),
+            Ok(count) => self.received.extend_from_slice(&bytes[..count]),
+            Err(error) if is_temporary(&error) => {}
             Err(error) => return Err(error),
-        };
-        self.hello.extend_from_slice(&bytes[..count]);
-        if !self.hello.ends_with(b"\n") {
-            if self.hello.len() < MAX_HELLO {
-                return Ok(None);
-            }
+        }
+        let mut events = Vec::new();
+        while let Some(end) = memchr::memchr(b'\n', &self.received) {
+            let line: Vec<u8> = self.received.drain(..=end).collect();
+            events.push(self.event(&line)?);
+        }
+        if self.received.len() >= MAX_LINE {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let (window, pid) = parse_hello(&self.hello).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(events)
+    }
+
+    /// The event that a line reports.
+    fn event(&mut self, line: &[u8]) -> io::Result<ControlEvent> {
+        let line = std::str::from_utf8(line).map_err(io::Error::other)?;
+        if let Some((window, process)) = &self.client {
+            let membership = match line {
+                IN => Membership::In,
+                OUT => Membership::Out,
+                _ => return Err(io::ErrorKind::InvalidData.into()),
+            };
+            return Ok(ControlEvent::Membership {
+                window: *window,
+                pid: process.pid(),
+                membership,
+            });
+        }
+        let (window, pid) = parse_hello(line).ok_or(io::ErrorKind::InvalidData)?;
         let process = Arc::new(Process::peer(&self.socket, pid)?);
         self.client = Some((window, Arc::clone(&process)));
         let socket = self.socket.try_clone()?;
         let client = ClientHandle { process, socket };
-        Ok(Some(ControlEvent::Hello { window, client }))
-    }
-
-    /// Whether the client has exited. Called when [`Peer::poll_fd`] has become readable. On a
-    /// system without pidfds, the end of the client's socket counts as its exit.
-    fn has_exited(&mut self, process: &Process) -> bool {
-        process.end().is_some()
-            || match self.socket.read(&mut [0; MAX_HELLO]) {
-                Ok(count) => count == 0,
-                Err(error) => !is_temporary(&error),
-            }
+        Ok(ControlEvent::Hello { window, client })
     }
 }
 
@@ -268,13 +319,12 @@ fn is_temporary(error: &io::Error) -> bool {
     )
 }
 
-fn parse_hello(line: &[u8]) -> Option<(usize, i32)> {
-    let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
-    let (window, pid) = line.split_once(' ')?;
+fn parse_hello(line: &str) -> Option<(usize, i32)> {
+    let (window, pid) = line.strip_suffix('\n')?.split_once(' ')?;
     Some((window.parse().ok()?, pid.parse().ok()?))
 }
 
-/// Handles connections, hellos and exits. Returns when the other end of `stopped` is closed.
+/// Handles connections, lines and exits. Returns when the other end of `stopped` is closed.
 fn serve(listener: &UnixListener, stopped: &UnixStream, on_event: impl Fn(ControlEvent)) {
     let mut peers: Vec<Peer> = Vec::new();
     loop {
@@ -283,7 +333,7 @@ fn serve(listener: &UnixListener, stopped: &UnixStream, on_event: impl Fn(Contro
                 PollFd::new(stopped, PollFlags::IN),
                 PollFd::new(listener, PollFlags::IN),
             ];
-            fds.extend(peers.iter().map(Peer::poll_fd));
+            fds.extend(peers.iter().flat_map(Peer::poll_fds));
             match rustix::event::poll(&mut fds, None) {
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => continue,
@@ -298,10 +348,10 @@ fn serve(listener: &UnixListener, stopped: &UnixStream, on_event: impl Fn(Contro
         if ready[0] {
             return;
         }
-        let mut index = 1;
-        peers.retain_mut(|peer| {
-            index += 1;
-            !ready[index] || handle_readable(peer, &on_event)
+        let mut ready_peers = ready[2..].chunks_exact(2);
+        peers.retain_mut(|peer| match ready_peers.next() {
+            Some(&[socket, process]) => handle_readable(peer, socket, process, &on_event),
+            Some(_) | None => true,
         });
         if ready[1] {
             match listener.accept() {
@@ -315,27 +365,36 @@ fn serve(listener: &UnixListener, stopped: &UnixStream, on_event: impl Fn(Contro
     }
 }
 
-/// Handles a peer's input or exit. Returns false if the peer is no longer needed and must be
-/// dropped.
-fn handle_readable(peer: &mut Peer, on_event: &impl Fn(ControlEvent)) -> bool {
-    if let Some((window, process)) = peer.client.clone() {
-        let has_exited = peer.has_exited(&process);
-        if has_exited {
-            on_event(ControlEvent::Exited {
-                window,
-                pid: process.pid(),
-            });
+/// Handles a peer's input or exit, after its `socket` or `process` has become readable. Returns
+/// false if the peer is no longer needed and must be dropped.
+fn handle_readable(
+    peer: &mut Peer,
+    socket: bool,
+    process: bool,
+    on_event: &impl Fn(ControlEvent),
+) -> bool {
+    if socket && !peer.is_closed {
+        match peer.read() {
+            Ok(events) => events.into_iter().for_each(on_event),
+            Err(_) => peer.is_closed = true,
         }
-        return !has_exited;
     }
-    match peer.read_hello() {
-        Ok(event) => {
-            event.into_iter().for_each(on_event);
-            true
-        }
-        // Drop the peer: it belongs to another user, has exited already, or is not a client.
-        Err(_) => false,
+    let Some((window, client)) = &peer.client else {
+        // Drop a closed peer: it belongs to another user, has exited already, or is not a client.
+        return !peer.is_closed;
+    };
+    // If the process cannot be polled, the end of its socket counts as its exit.
+    let has_exited = match peer.process_end() {
+        Some(_) => process && (peer.is_closed || !socket),
+        None => peer.is_closed,
+    };
+    if has_exited {
+        on_event(ControlEvent::Exited {
+            window: *window,
+            pid: client.pid(),
+        });
     }
+    !has_exited
 }
 
 #[cfg(test)]
@@ -355,7 +414,9 @@ mod tests {
     fn hello(events: &mpsc::Receiver<ControlEvent>) -> (usize, ClientHandle) {
         match events.recv_timeout(DEADLINE).unwrap() {
             ControlEvent::Hello { window, client } => (window, client),
-            event @ ControlEvent::Exited { .. } => panic!("{event:?}"),
+            event @ (ControlEvent::Membership { .. } | ControlEvent::Exited { .. }) => {
+                panic!("{event:?}")
+            }
         }
     }
 
@@ -366,6 +427,27 @@ mod tests {
         let (window, client) = hello(&events);
         assert_eq!(window, 3);
         assert_eq!(client.pid(), std::process::id() as i32);
+    }
+
+    #[test]
+    fn a_client_reports_that_it_enters_and_leaves_the_room() {
+        let (listener, events) = listener();
+        let connection = ControlConnection::open(&listener.name_for(3), || {}).unwrap();
+        connection.report(Membership::In);
+        let (_, client) = hello(&events);
+        connection.report(Membership::Out);
+        for expected in [Membership::In, Membership::Out] {
+            match events.recv_timeout(DEADLINE).unwrap() {
+                ControlEvent::Membership {
+                    window,
+                    pid,
+                    membership,
+                } => assert_eq!((window, pid, membership), (3, client.pid(), expected)),
+                event @ (ControlEvent::Hello { .. } | ControlEvent::Exited { .. }) => {
+                    panic!("{event:?}")
+                }
+            }
+        }
     }
 
     #[test]
@@ -434,7 +516,7 @@ mod tests {
         let name = listener.name_for(1);
         let (socket, _) = split_name(&name).unwrap();
         let mut rude = os::connect_locally(OsStr::new(socket)).unwrap();
-        rude.write_all(&[b'x'; 2 * MAX_HELLO]).unwrap();
+        rude.write_all(&[b'x'; 2 * MAX_LINE]).unwrap();
         let mut silent = os::connect_locally(OsStr::new(socket)).unwrap();
         let _connection = ControlConnection::open(&name, || {}).unwrap();
         assert_eq!(hello(&events).0, 1);

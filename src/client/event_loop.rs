@@ -12,6 +12,7 @@ use crate::client::net::stdin::StdinRequest;
 use crate::client::ui::Ui;
 use crate::client::ui::terminal;
 use crate::client::ui::tui::InputAction;
+use crate::control_socket::{ControlConnection, Membership};
 use crate::protocol::json::Received;
 use crate::tty::editor::Purpose;
 use crate::tty::raw_mode::RawMode;
@@ -24,6 +25,8 @@ pub(crate) struct EventLoop {
     /// Whether stdin is a terminal, so that the user can answer questions.
     pub(crate) is_interactive: bool,
     pub(crate) leave_request: LeaveRequest,
+    /// The launcher, if it started this client.
+    pub(crate) launcher: Option<ControlConnection>,
     /// Sender for events. Each thread that posts events has a clone.
     pub(crate) post: SyncSender<ClientEvent>,
     events: Receiver<ClientEvent>,
@@ -36,16 +39,25 @@ impl EventLoop {
     pub(crate) fn new(
         ui: Ui,
         leave_request: LeaveRequest,
+        launcher: Option<ControlConnection>,
         post: SyncSender<ClientEvent>,
         events: Receiver<ClientEvent>,
     ) -> Self {
         Self {
             ui,
+            launcher,
             is_interactive: io::stdin().is_terminal(),
             leave_request,
             post,
             events,
             is_disconnected: false,
+        }
+    }
+
+    /// Tells the launcher, if there is one, whether this client is in the room or is logging in.
+    pub(crate) fn report(&self, membership: Membership) {
+        if let Some(launcher) = &self.launcher {
+            launcher.report(membership);
         }
     }
 

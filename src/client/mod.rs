@@ -55,7 +55,7 @@ use crate::client::session::reconnect::{self, Backoff};
 use crate::client::session::room::RoomState;
 use crate::client::ui::Ui;
 use crate::client::ui::plain::Plain;
-use crate::control_socket::ControlConnection;
+use crate::control_socket::{ControlConnection, Membership};
 use crate::os;
 use crate::tty::raw_mode;
 
@@ -82,7 +82,6 @@ struct Client {
     config: Config,
     events: EventLoop,
     room: RoomState,
-    control: Option<ControlConnection>,
 }
 
 impl Client {
@@ -93,7 +92,7 @@ impl Client {
         let leave_request = LeaveRequest::new(post.clone());
         // Open the control connection first, before another thread exists, because the launcher is
         // waiting for it.
-        let control = match &config.control_socket {
+        let launcher = match &config.control_socket {
             None => None,
             Some(name) => {
                 // Allow SIGHUP even if the launcher runs under `nohup`, so that closing a window
@@ -108,10 +107,9 @@ impl Client {
         ctrlc::set_handler(move || request.make()).context("cannot handle signals")?;
         let ui = Ui::open(&config, post.clone()).context(os::NO_THREAD)?;
         Ok(Self {
-            events: EventLoop::new(ui, leave_request, post, events),
+            events: EventLoop::new(ui, leave_request, launcher, post, events),
             room: RoomState::default(),
             config,
-            control,
         })
     }
 
@@ -132,7 +130,7 @@ impl Client {
 
     fn fail(&mut self, error: &str) -> ExitCode {
         self.events.ui.show_failure(&error);
-        if self.control.is_some() && !self.config.in_pane {
+        if self.events.launcher.is_some() && !self.config.in_pane {
             self.events.keep_window_open();
         }
         ExitCode::FAILURE
@@ -161,6 +159,7 @@ impl Client {
                 Err(Stop::ShutDown) if reconnects => "the server has shut down".into(),
                 result => return result,
             };
+            self.events.report(Membership::Out);
             let notice = format!("{lost}: trying again, Ctrl+C gives up");
             self.events.ui.show_error(&notice);
             login.request.resume = self.room.resume_point();

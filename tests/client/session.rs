@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use chat_run::control_socket::{ClientHandle, ControlEvent, ControlListener};
+use chat_run::control_socket::{ClientHandle, ControlEvent, ControlListener, Membership};
 
 use support::Terminal;
 use support::client::{FakeServer, chat_client};
@@ -24,8 +24,36 @@ fn window(listener: &ControlListener, args: &[&str]) -> Terminal {
 fn hello(events: &mpsc::Receiver<ControlEvent>) -> ClientHandle {
     match events.recv_timeout(DEADLINE).unwrap() {
         ControlEvent::Hello { client, .. } => client,
-        event @ ControlEvent::Exited { .. } => panic!("{event:?}"),
+        event @ (ControlEvent::Membership { .. } | ControlEvent::Exited { .. }) => {
+            panic!("{event:?}")
+        }
     }
+}
+
+/// The next report of a client's membership.
+#[track_caller]
+fn membership(events: &mpsc::Receiver<ControlEvent>) -> Membership {
+    match events.recv_timeout(DEADLINE).unwrap() {
+        ControlEvent::Membership { membership, .. } => membership,
+        event @ (ControlEvent::Hello { .. } | ControlEvent::Exited { .. }) => panic!("{event:?}"),
+    }
+}
+
+#[test]
+fn a_client_reports_that_it_is_in_the_room_only_while_it_logs_in_or_is_a_member() {
+    let (listener, events) = listener();
+    let server = Server::start(&[]);
+    let _ola = server.join("ola");
+    let mut window = window(&listener, &[&server.address.to_string()]);
+    let _client = hello(&events);
+    window.expect("name, and group if you like: ");
+    window.type_line("ola");
+    assert_eq!(membership(&events), Membership::In);
+    window.expect("the name ola is taken");
+    assert_eq!(membership(&events), Membership::Out);
+    window.type_line("ala");
+    window.expect("welcome");
+    assert_eq!(membership(&events), Membership::In);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::client::net::connection::Connection;
 use crate::client::net::receive::{self, LoginRequest};
 use crate::client::net::stdin;
 use crate::client::ui::history;
+use crate::control_socket::Membership;
 use crate::protocol::event::Welcome;
 use crate::protocol::name::{Group, Name};
 use crate::protocol::request::Identity;
@@ -76,6 +77,7 @@ impl LoginDialog {
     ) -> Result<Result<Joined, Error>, Stop> {
         loop {
             events.ui.set_status(status.map(str::to_owned));
+            events.report(Membership::In);
             let receiver = receive::start(self.request.clone(), events.post.clone())
                 .map_err(Stop::cannot_start_thread)?;
             let rejection = match events.login_reply()? {
@@ -87,9 +89,13 @@ impl LoginDialog {
                         receiver,
                     }));
                 }
-                LoginReply::Failed(error) => return Ok(Err(error)),
+                LoginReply::Failed(error) => {
+                    events.report(Membership::Out);
+                    return Ok(Err(error));
+                }
                 LoginReply::Rejected(rejection) => rejection,
             };
+            events.report(Membership::Out);
             // The join does not block, because the thread ends after a rejected attempt.
             let _ = receiver.join();
             self.update_request(rejection, events)?;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Signal;
 
-use crate::control_socket::{ClientHandle, ControlEvent, ControlListener};
+use crate::control_socket::{ClientHandle, ControlEvent, ControlListener, Membership};
 use crate::launcher::config::Config;
 use crate::launcher::console::ConsoleThread;
 use crate::launcher::display::{Backend, Display};
@@ -39,6 +39,10 @@ const LAST_LINES: Duration = Duration::from_millis(300);
 /// How long to wait, after a failure that Ctrl+C may have caused, for a
 /// [`SessionEvent::Interrupt`].
 const INTERRUPT_TIME: Duration = Duration::from_millis(20);
+
+/// How long the server's count of the members may still include a client that has left. The server
+/// gathers leaves for up to 200 ms before it reports them.
+const LEAVE_TIME: Duration = Duration::from_millis(400);
 
 /// How much longer than requested a wait must take to show that this process was suspended
 /// (SIGSTOP).
@@ -102,6 +106,8 @@ struct Session<'a> {
     /// The server's address. `None` until the server listens.
     address: Option<SocketAddr>,
     online: usize,
+    /// When to count the other members again, after a client of this session has left the room.
+    recount_at: Option<Instant>,
     /// The thread that reads the terminal. `None` while panes read it.
     console: Option<ConsoleThread>,
     display: Option<Display>,
@@ -177,6 +183,7 @@ impl<'a> Session<'a> {
             server,
             address: None,
             online: 0,
+            recount_at: None,
             console: None,
             display: None,
             windows: Vec::new(),
@@ -271,6 +278,7 @@ impl<'a> Session<'a> {
                 .iter()
                 .filter_map(Window::next_check)
                 .chain(deadline)
+                .chain(self.recount_at)
                 .min();
             // An error can only be a timeout, because the session itself holds a sender.
             let event = match next {
@@ -290,6 +298,13 @@ impl<'a> Session<'a> {
             if let Some(event) = event {
                 self.handle(event);
             }
+            if self
+                .recount_at
+                .take_if(|at| *at <= Instant::now())
+                .is_some()
+            {
+                self.update_panes();
+            }
             self.check_server();
             self.check_windows();
             self.end_helper();
@@ -308,6 +323,13 @@ impl<'a> Session<'a> {
             SessionEvent::Control(ControlEvent::Hello { window, client }) => {
                 self.add_client(window, client);
             }
+            SessionEvent::Control(ControlEvent::Membership {
+                window,
+                pid,
+                membership,
+            }) => {
+                self.set_membership(window, pid, membership);
+            }
             SessionEvent::Control(ControlEvent::Exited { window, pid }) => {
                 self.remove_client(window, pid);
             }
@@ -319,10 +341,7 @@ impl<'a> Session<'a> {
             }
             SessionEvent::Online(count) => {
                 self.online = count;
-                if let (Some(Display::Panes(panes)), Some(address)) = (&self.display, self.address)
-                {
-                    panes.set_server(address, count);
-                }
+                self.update_panes();
             }
             SessionEvent::Suspend(console) => console.stop_job(),
             SessionEvent::Restart(window) => self.restart_client(window),
@@ -351,7 +370,21 @@ impl<'a> Session<'a> {
         }
     }
 
+    fn set_membership(&mut self, id: usize, pid: i32, membership: Membership) {
+        if let Some(window) = self.window(id)
+            && let Some(client) = &window.client
+            && client.pid() == pid
+        {
+            window.is_member = membership == Membership::In;
+            match membership {
+                Membership::In => self.update_panes(),
+                Membership::Out => self.recount_at = Some(Instant::now() + LEAVE_TIME),
+            }
+        }
+    }
+
     fn remove_client(&mut self, id: usize, pid: i32) {
+        self.set_membership(id, pid, Membership::Out);
         let is_stopping = self.is_stopping();
         if let Some(window) = self.window(id)
             && window

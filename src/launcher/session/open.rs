@@ -140,6 +140,7 @@ impl Session<'_> {
             },
             process: None,
             client: None,
+            is_member: false,
         });
         self.start_window(index);
     }

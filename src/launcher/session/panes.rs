@@ -34,9 +34,26 @@ impl Session<'_> {
             self.say_how_to_join();
         }
         if let Some(address) = self.address {
-            panes.set_server(address, self.online);
+            panes.set_server(address, self.online, self.others());
         }
         Ok(panes)
+    }
+
+    /// Updates what the panes show and know about the server's members.
+    pub(crate) fn update_panes(&self) {
+        if let (Some(Display::Panes(panes)), Some(address)) = (&self.display, self.address) {
+            panes.set_server(address, self.online, self.others());
+        }
+    }
+
+    /// The number of members who are not clients of this session; 0 once the session is ending, when
+    /// there is no more to ask.
+    fn others(&self) -> usize {
+        if self.is_stopping() {
+            return 0;
+        }
+        let own = self.windows.iter().filter(|window| window.is_member);
+        self.online.saturating_sub(own.count())
     }
 
     /// Restores the terminal if panes are drawn on it.
@@ -58,6 +75,7 @@ impl Session<'_> {
             // Forget the previous client here, because its event `ControlEvent::Exited` may arrive
             // later.
             self.windows[index].client = None;
+            self.windows[index].is_member = false;
             self.start_window(index);
         }
     }

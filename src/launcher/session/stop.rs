@@ -31,6 +31,7 @@ impl Session<'_> {
         self.phase = Phase::Stopping {
             helper_signaled: false,
         };
+        self.update_panes();
         // Stop the console first, because its thread holds a duplicate of the server's stdin, which
         // would keep the server running.
         self.console = None;

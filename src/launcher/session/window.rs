@@ -14,6 +14,8 @@ pub(crate) struct Window {
     pub(crate) process: Option<ChildProcess>,
     /// The client. `None` before its hello and after its exit.
     pub(crate) client: Option<ClientHandle>,
+    /// Whether the client is in the room, or is logging in.
+    pub(crate) is_member: bool,
 }
 
 pub(crate) enum WindowState {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -64,6 +65,60 @@ fn a_requested_end_restores_the_terminal_and_prints_the_summary() {
             (lines.next() == Some("before") && lines.next().is_some_and(is_summary)).then_some(())
         });
         assert!(left(port).is_empty(), "{name}: {:?}", left(port));
+    }
+}
+
+/// Joins the room of this session as someone else would.
+fn join(screen: &Screen, name: &str) -> TcpStream {
+    let mut member = TcpStream::connect(("127.0.0.1", port(screen))).unwrap();
+    member.write_all(format!("{name}\n").as_bytes()).unwrap();
+    screen.expect(&format!("* {name} joined"));
+    member
+}
+
+#[test]
+fn ctrl_c_asks_once_if_others_are_in_the_room() {
+    let mut screen = start(&["--names", "ala,ola"], 100, 30);
+    let _jan = join(&screen, "jan");
+    screen.type_keys(CTRL_C);
+    screen.expect("Ctrl+C again ends the session for 1 member");
+    // Any other key withdraws the question.
+    screen.type_keys("h");
+    screen.expect_gone("Ctrl+C again");
+    screen.type_keys("ello\r");
+    screen.expect(" ala: hello");
+    let _ela = join(&screen, "ela");
+    screen.type_keys(&format!("\x1b0{CTRL_C}"));
+    screen.expect("Ctrl+C again ends the session for 2 members");
+    // So does time.
+    screen.expect_gone("Ctrl+C again");
+    screen.type_keys(CTRL_C);
+    screen.expect("Ctrl+C again");
+    screen.type_keys(CTRL_C);
+    assert_eq!(screen.end().exit_code(), 0);
+}
+
+#[test]
+fn a_client_that_has_no_name_yet_does_not_count_as_a_member_of_the_session() {
+    let mut screen = Screen::start(&panes(&["-c", "2"]), 100, 30);
+    screen.expect("0 online");
+    screen.expect("name, and group if you like");
+    let jan = join(&screen, "jan");
+    screen.type_keys(CTRL_C);
+    screen.expect("Ctrl+C again ends the session for 1 member");
+    drop(jan);
+    screen.expect("· 0 online");
+    screen.type_keys(CTRL_C);
+    assert_eq!(screen.end().exit_code(), 0);
+}
+
+#[test]
+fn a_signal_ends_a_session_without_a_question() {
+    for signal in [Signal::TERM, Signal::HUP] {
+        let mut screen = start(&["--names", "ala"], 100, 30);
+        let _jan = join(&screen, "jan");
+        send(&screen, signal);
+        assert_eq!(screen.end().exit_code(), 0);
     }
 }
 

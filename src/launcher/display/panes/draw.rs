@@ -84,6 +84,7 @@ pub(crate) fn draw(state: &mut PanesState, buffer: &mut Buffer) -> Option<Positi
             cursor = in_pane;
         }
     }
+    state.prompt.take_if(|prompt| prompt.is_over());
     if let Some(prompt) = &state.prompt {
         cursor = draw_prompt(prompt, status, buffer);
     } else {
@@ -293,7 +294,9 @@ fn hidden(state: &PanesState, tiles: &[Tile], width: usize) -> (String, usize) {
     let rang = hidden.iter().filter(|(_, mark)| *mark == "!").count();
     let variants = count_variants(all, with_news, rang);
     let widest = count_variants(all, all, all).map(|text| text.len());
-    let index = widest.iter().position(|columns| columns + FIRST_KEY <= width);
+    let index = widest
+        .iter()
+        .position(|columns| columns + FIRST_KEY <= width);
     let index = index.unwrap_or(variants.len() - 1);
     (variants[index].clone(), widest[index])
 }

@@ -40,7 +40,7 @@ pub(crate) const HELP: [(&str, &str); 10] = [
     ("End", "return to the last line"),
     ("Enter", "restart a client that has left"),
     ("F1", "this list"),
-    ("Ctrl+C", "end the session"),
+    ("Ctrl+C", "end the session; asks if others are in it"),
 ];
 
 pub(crate) fn action(key: KeyEvent) -> Action {

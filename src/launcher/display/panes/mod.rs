@@ -154,15 +154,19 @@ impl Panes {
     }
 
     /// Shows the server's address and the number of members online in the title of the server's
-    /// pane.
-    pub(crate) fn set_server(&self, address: SocketAddr, online: usize) {
+    /// pane. If `others` of them are not clients of this session, Ctrl+C asks before it ends the
+    /// session.
+    pub(crate) fn set_server(&self, address: SocketAddr, online: usize, others: usize) {
         let titles = vec![
             format!("server {address} · {online} online"),
             format!("server :{} · {online} online", address.port()),
             format!("server · {online} online"),
             "server".into(),
         ];
-        self.shared.state.lock().panes[SERVER].set_titles(titles);
+        let mut state = self.shared.state.lock();
+        state.panes[SERVER].set_titles(titles);
+        state.others = others;
+        drop(state);
         self.shared.redraw.request();
     }
 }
@@ -209,6 +213,7 @@ fn read_keys(mut keyboard: Keyboard, shared: &SharedPanes, on_event: impl Fn(Pan
                 let effect = shared.state.lock().key(key);
                 match effect {
                     Effect::Changed => {}
+                    Effect::ChangedUntil(time) => shared.redraw.request_at(time),
                     Effect::SentToClient => {
                         shared.redraw.expect_echo();
                         continue;

@@ -1,12 +1,25 @@
 //! A question to the user, shown in the status line instead of the list of keys.
 
+use std::time::{Duration, Instant};
+
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// How long Ctrl+C can be confirmed by a second Ctrl+C.
+const CONFIRMATION_TIME: Duration = Duration::from_secs(5);
 
 pub(crate) enum Prompt {
     /// Asks for the number of the pane to move to. Contains the digits typed so far.
     PaneNumber(String),
     /// Reports that there is no pane with this number.
     NoPane(usize),
+    /// Asks for a second Ctrl+C, since the end of the session also affects members who joined from
+    /// elsewhere.
+    EndSession {
+        /// The number of these members.
+        members: usize,
+        /// When the question is withdrawn.
+        until: Instant,
+    },
 }
 
 /// The effect of a key on [`Prompt::PaneNumber`].
@@ -22,6 +35,23 @@ pub(crate) enum Reply {
 }
 
 impl Prompt {
+    /// Asks for a second Ctrl+C that ends the session for `members` members. Also returns when the
+    /// question is withdrawn.
+    pub(crate) fn end_session(members: usize) -> (Self, Instant) {
+        let until = Instant::now() + CONFIRMATION_TIME;
+        (Self::EndSession { members, until }, until)
+    }
+
+    /// Whether the question has been withdrawn.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Self::EndSession { until, .. } if *until <= Instant::now())
+    }
+
+    /// Whether Ctrl+C, pressed now, is the answer to [`Prompt::EndSession`].
+    pub(crate) fn confirms_end(&self) -> bool {
+        matches!(self, Self::EndSession { .. }) && !self.is_over()
+    }
+
     /// The text for the status line, in variants from the longest to the shortest.
     pub(crate) fn texts(&self) -> Vec<String> {
         match self {
@@ -30,6 +60,14 @@ impl Prompt {
                 format!("go to chat: {digits}"),
             ],
             Self::NoPane(number) => vec![format!("there is no chat {number}")],
+            Self::EndSession { members, .. } => {
+                let plural = if *members == 1 { "" } else { "s" };
+                vec![
+                    format!("Ctrl+C again ends the session for {members} member{plural}"),
+                    format!("Ctrl+C again ends it for {members} member{plural}"),
+                    "Ctrl+C again to end".into(),
+                ]
+            }
         }
     }
 }
@@ -94,5 +132,17 @@ mod tests {
             let expected = expected.map_err(str::to_owned);
             assert_eq!(typed(keys, 13), expected, "{keys:?}");
         }
+    }
+
+    #[test]
+    fn the_question_names_one_member_in_the_singular() {
+        assert_eq!(
+            Prompt::end_session(1).0.texts()[0],
+            "Ctrl+C again ends the session for 1 member"
+        );
+        assert_eq!(
+            Prompt::end_session(14).0.texts()[0],
+            "Ctrl+C again ends the session for 14 members"
+        );
     }
 }

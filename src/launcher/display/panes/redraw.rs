@@ -21,6 +21,8 @@ pub(crate) struct Redraw {
 struct RedrawState {
     is_requested: bool,
     is_urgent: bool,
+    /// When a frame is due even if none is requested.
+    due: Option<Instant>,
     /// Time until which output of the focused client counts as its response to a key, and is
     /// urgent.
     echo_until: Option<Instant>,
@@ -41,6 +43,11 @@ impl Redraw {
     /// Requests an urgent frame, because the user is waiting for it.
     pub(crate) fn request_now(&self) {
         self.update(|state| (state.is_requested, state.is_urgent) = (true, true));
+    }
+
+    /// Requests a frame at `time`, instead of the last such time.
+    pub(crate) fn request_at(&self, time: Instant) {
+        self.update(|state| state.due = Some(time));
     }
 
     /// Makes the next output of the focused client urgent. Called after a key was sent to the
@@ -71,15 +78,18 @@ impl Redraw {
             if state.has_ended {
                 return false;
             }
+            let now = Instant::now();
+            state.is_requested |= state.due.take_if(|due| *due <= now).is_some();
             let pause = FRAME.saturating_sub(last.elapsed());
             if state.is_requested && (state.is_urgent || pause.is_zero()) {
                 (state.is_requested, state.is_urgent) = (false, false);
                 return true;
             }
-            state = if state.is_requested {
-                self.changed.wait_timeout(state, pause)
-            } else {
-                self.changed.wait(state)
+            let until_due = state.due.map(|due| due.saturating_duration_since(now));
+            state = match until_due {
+                _ if state.is_requested => self.changed.wait_timeout(state, pause),
+                Some(time) => self.changed.wait_timeout(state, time),
+                None => self.changed.wait(state),
             };
         }
     }

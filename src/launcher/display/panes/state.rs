@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, MouseEventKind};
 use ratatui::layout::Rect;
@@ -30,7 +31,7 @@ pub(crate) struct TerminalFeatures {
 
 /// An event that the panes report to the session.
 pub(crate) enum PanesEvent {
-    /// Ctrl+C was pressed.
+    /// The user wants to end the session.
     Interrupt,
     /// A line for the server's console was typed. The line includes its ending.
     ConsoleLine(Vec<u8>),
@@ -45,6 +46,8 @@ pub(crate) enum PanesEvent {
 pub(crate) enum Effect {
     /// The screen has changed.
     Changed,
+    /// The screen has changed, and will change again at this time.
+    ChangedUntil(Instant),
     /// The key was sent to a client, whose response will probably change the screen.
     SentToClient,
     Event(PanesEvent),
@@ -62,6 +65,8 @@ pub(crate) struct PanesState {
     pub(crate) focus: usize,
     pub(crate) zoomed: bool,
     pub(crate) help: bool,
+    /// The number of members in the room who are not clients of this session.
+    pub(crate) others: usize,
     /// The question in the status line.
     pub(crate) prompt: Option<Prompt>,
     /// The input line of the server's pane.
@@ -79,6 +84,7 @@ impl PanesState {
             focus: SERVER,
             zoomed: false,
             help: false,
+            others: 0,
             prompt: None,
             line: Editor::new(PROMPT, Purpose::Command, History::default()),
         };
@@ -174,6 +180,9 @@ impl PanesState {
         let Some(prompt) = self.prompt.take() else {
             return self.act(key);
         };
+        if prompt.confirms_end() && keys::action(key) == Action::EndSession {
+            return Effect::Event(PanesEvent::Interrupt);
+        }
         if let Prompt::PaneNumber(digits) = prompt {
             match prompt::type_number(digits, key, self.panes.len()) {
                 Reply::Ask(prompt) => self.prompt = Some(prompt),
@@ -191,7 +200,7 @@ impl PanesState {
     fn act_and_redraw(&mut self, key: KeyEvent) -> Effect {
         match self.act(key) {
             Effect::SentToClient => Effect::Changed,
-            effect @ (Effect::Changed | Effect::Event(_)) => effect,
+            effect @ (Effect::Changed | Effect::ChangedUntil(_) | Effect::Event(_)) => effect,
         }
     }
 
@@ -202,7 +211,7 @@ impl PanesState {
         }
         let count = self.panes.len();
         match action {
-            Action::EndSession => return Effect::Event(PanesEvent::Interrupt),
+            Action::EndSession => return self.end_session(),
             Action::Focus(pane) => self.focus_on(pane),
             Action::Next => self.focus_on((self.focus + 1) % count),
             Action::Previous => self.focus_on((self.focus + count - 1) % count),
@@ -217,6 +226,16 @@ impl PanesState {
             Action::ScrollToEnd | Action::Pass => return self.pass(key),
         }
         Effect::Changed
+    }
+
+    /// Ends the session, or first asks the user to press Ctrl+C again if others are in the room.
+    fn end_session(&mut self) -> Effect {
+        if self.others == 0 {
+            return Effect::Event(PanesEvent::Interrupt);
+        }
+        let (prompt, until) = Prompt::end_session(self.others);
+        self.prompt = Some(prompt);
+        Effect::ChangedUntil(until)
     }
 
     /// Passes a key on to the focused pane: to its client, or to the input line of the server's
