@@ -3,6 +3,7 @@
 //! Only one thread writes to the terminal, so a terminal that blocks or is gone delays no other
 //! thread.
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
@@ -18,12 +19,26 @@ use crate::tty::log_wrap;
 /// Limit on the messages that wait for the terminal.
 const MAX_WAITING: usize = 256;
 
+/// Maximum number of lines of the server's log that are shown on the terminal once the panes are
+/// gone.
+const LAST_LOG_LINES: usize = 20;
+
 /// A piece of output for stdout or stderr: one line from the launcher, or up to 8 KiB of the
 /// server's log.
 #[derive(Clone)]
 enum Piece {
     Out(Vec<u8>),
     Err(Vec<u8>),
+}
+
+/// Whether a piece that goes to a pane is shown again on the terminal once the panes are gone.
+#[derive(Clone, Copy)]
+enum Repeat {
+    Never,
+    /// If it is among the last [`LAST_LOG_LINES`] lines of the log.
+    AsLog,
+    /// Below the log.
+    AsConclusion,
 }
 
 impl Piece {
@@ -36,7 +51,9 @@ impl Piece {
 
 /// A message to the output thread.
 enum Message {
-    Show(Piece),
+    Show(Piece, Repeat),
+    /// The panes are gone: show pieces on the terminal.
+    MoveToTerminal,
     /// Show a console below the log.
     Attach(Arc<Console>),
     /// Remove the console, and then drop this sender to tell the caller.
@@ -50,10 +67,39 @@ enum Destination {
     Terminal,
     /// No destination yet, because panes are about to use the terminal. Holds the pieces until
     /// then.
-    Held(Vec<Piece>),
-    /// The server's pane. Also holds the pieces that must be shown on the terminal once the panes
-    /// are gone.
-    Pane(Log, Vec<Piece>),
+    Held(Vec<(Piece, Repeat)>),
+    /// The server's pane. Also holds what to show on the terminal once the panes are gone.
+    Pane(Log, Repeated),
+}
+
+/// Pieces to show on the terminal once the panes are gone.
+#[derive(Default)]
+struct Repeated {
+    /// The last lines of the log, a piece each.
+    log: VecDeque<Piece>,
+    conclusion: Vec<Piece>,
+}
+
+impl Repeated {
+    fn add(&mut self, piece: Piece, repeat: Repeat) {
+        match repeat {
+            Repeat::Never => {}
+            Repeat::AsLog => {
+                let lines: Vec<&[u8]> = piece.bytes().split_inclusive(|b| *b == b'\n').collect();
+                let first = lines.len().saturating_sub(LAST_LOG_LINES);
+                for line in &lines[first..] {
+                    let line = line.to_vec();
+                    self.log.push_back(match piece {
+                        Piece::Out(_) => Piece::Out(line),
+                        Piece::Err(_) => Piece::Err(line),
+                    });
+                }
+                let too_many = self.log.len().saturating_sub(LAST_LOG_LINES);
+                self.log.drain(..too_many);
+            }
+            Repeat::AsConclusion => self.conclusion.push(piece),
+        }
+    }
 }
 
 /// Handle that sends output to the output thread.
@@ -108,26 +154,30 @@ impl Output {
 
     /// Shows a line on stdout. Never blocks: if too many messages are waiting, drops the line.
     pub(crate) fn say(&self, line: &str) {
-        self.post(Piece::Out(format!("{line}\n").into_bytes()));
+        let piece = Piece::Out(format!("{line}\n").into_bytes());
+        let _ = self.messages.try_send(Message::Show(piece, Repeat::Never));
     }
 
-    /// Shows a line on stderr. Never blocks, like [`Output::say`].
+    /// Shows a line on stderr. Never blocks, like [`Output::say`]. If the line goes to a pane, it
+    /// counts as a line of the log.
     pub(crate) fn warn(&self, line: &str) {
-        self.post(Piece::Err(format!("{line}\n").into_bytes()));
+        let piece = Piece::Err(format!("{line}\n").into_bytes());
+        let _ = self.messages.try_send(Message::Show(piece, Repeat::AsLog));
     }
 
-    /// Shows a line on stdout like [`Output::say`]. If panes are open, shows the line again on the
-    /// terminal once the panes are gone.
+    /// Shows the last line of a session on stdout. Never blocks, like [`Output::say`]. If the line
+    /// goes to a pane, it is shown again on the terminal once the panes are gone.
     pub(crate) fn conclude(&self, line: &str) {
-        if let Destination::Pane(_, kept) = &mut *self.destination.lock() {
-            kept.push(Piece::Out(format!("{line}\n").into_bytes()));
-        }
-        self.say(line);
+        let piece = Piece::Out(format!("{line}\n").into_bytes());
+        let _ = self
+            .messages
+            .try_send(Message::Show(piece, Repeat::AsConclusion));
     }
 
-    /// Shows bytes on stdout. Blocks while too many messages are waiting.
+    /// Shows lines of the server's log on stdout. Blocks while too many messages are waiting.
     pub(crate) fn pass_on(&self, bytes: Vec<u8>) {
-        let _ = self.messages.send(Message::Show(Piece::Out(bytes)));
+        let piece = Piece::Out(bytes);
+        let _ = self.messages.send(Message::Show(piece, Repeat::AsLog));
     }
 
     /// Shows a console below the log. Blocks like [`Output::pass_on`].
@@ -153,28 +203,24 @@ impl Output {
     /// Shows the held pieces and all later ones in the server's pane.
     pub(crate) fn move_to_pane(&self, log: Log) {
         let mut destination = self.destination.lock();
-        if let Destination::Held(pieces) = &*destination {
-            for piece in pieces {
+        let mut repeated = Repeated::default();
+        if let Destination::Held(pieces) = &mut *destination {
+            for (piece, repeat) in pieces.drain(..) {
                 log.show(piece.bytes());
+                repeated.add(piece, repeat);
             }
         }
-        *destination = Destination::Pane(log, Vec::new());
+        *destination = Destination::Pane(log, repeated);
     }
 
-    /// Shows the held pieces and all later ones on the terminal, and repeats the lines that were
-    /// passed to [`Output::conclude`]. The panes must be gone.
+    /// Shows the held pieces and all later ones on the terminal, and repeats the last lines of the
+    /// log and the line passed to [`Output::conclude`]. The panes must be gone.
     pub(crate) fn move_to_terminal(&self) {
-        let kept = match std::mem::replace(&mut *self.destination.lock(), Destination::Terminal) {
-            Destination::Terminal => Vec::new(),
-            Destination::Held(pieces) | Destination::Pane(_, pieces) => pieces,
-        };
-        for piece in kept {
-            self.post(piece);
+        if matches!(*self.destination.lock(), Destination::Terminal) {
+            return;
         }
-    }
-
-    fn post(&self, piece: Piece) {
-        let _ = self.messages.try_send(Message::Show(piece));
+        // This waits only briefly, since pieces that are held or go to a pane block nothing.
+        let _ = self.messages.send(Message::MoveToTerminal);
     }
 }
 
@@ -201,12 +247,25 @@ fn handle_next(
     };
     // Ignore errors of the terminal, as in the caller.
     match next {
-        Ok(Message::Show(piece)) => {
+        Ok(Message::Show(piece, repeat)) => {
             // Call `deliver` in a statement of its own, to release the lock before writing to the
             // terminal.
-            let piece = deliver(&mut destination.lock(), piece);
+            let piece = deliver(&mut destination.lock(), piece, repeat);
             if let Some(piece) = piece {
                 let _ = terminal.update();
+                let _ = show(terminal, &piece);
+            }
+        }
+        Ok(Message::MoveToTerminal) => {
+            let before = std::mem::replace(&mut *destination.lock(), Destination::Terminal);
+            let pieces = match before {
+                Destination::Terminal => Vec::new(),
+                Destination::Held(pieces) => pieces.into_iter().map(|(piece, _)| piece).collect(),
+                Destination::Pane(_, Repeated { log, conclusion }) => {
+                    log.into_iter().chain(conclusion).collect()
+                }
+            };
+            for piece in pieces {
                 let _ = show(terminal, &piece);
             }
         }
@@ -228,13 +287,16 @@ fn handle_next(
 
 /// Sends a piece of output to its destination. If the destination is the terminal, returns the
 /// piece, so that the caller can write it.
-fn deliver(destination: &mut Destination, piece: Piece) -> Option<Piece> {
+fn deliver(destination: &mut Destination, piece: Piece, repeat: Repeat) -> Option<Piece> {
     match destination {
         Destination::Terminal => return Some(piece),
         // Drop pieces beyond a limit, which is not reached before the panes open.
-        Destination::Held(pieces) if pieces.len() < MAX_WAITING => pieces.push(piece),
+        Destination::Held(pieces) if pieces.len() < MAX_WAITING => pieces.push((piece, repeat)),
         Destination::Held(_) => {}
-        Destination::Pane(log, _) => log.show(piece.bytes()),
+        Destination::Pane(log, repeated) => {
+            log.show(piece.bytes());
+            repeated.add(piece, repeat);
+        }
     }
     None
 }
@@ -245,6 +307,8 @@ fn show(terminal: &mut LogOutput, piece: &Piece) -> io::Result<()> {
         Piece::Out(lines) => terminal.write(lines),
         Piece::Err(lines) if terminal.is_raw() && stderr.is_terminal() => terminal.write(lines),
         Piece::Err(lines) => {
+            // Both streams may lead to the same terminal, where the order counts.
+            let _ = terminal.flush();
             let columns = tty::columns(&stderr);
             stderr.write_all(&log_wrap::fitting(lines, columns))
         }

@@ -52,7 +52,7 @@ impl Session<'_> {
         if self.is_stopping() {
             return 0;
         }
-        let own = self.windows.iter().filter(|window| window.is_member);
+        let own = self.windows.iter().filter(|window| window.may_be_member());
         self.online.saturating_sub(own.count())
     }
 

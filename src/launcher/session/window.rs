@@ -38,6 +38,15 @@ impl Window {
         matches!(self.state, WindowState::Opening { .. })
     }
 
+    /// Whether the program in the window is in the room, as far as it has told. Until its hello, a
+    /// program that runs counts as a member.
+    pub(crate) fn may_be_member(&self) -> bool {
+        match self.client {
+            Some(_) => self.is_member,
+            None => self.process.is_some(),
+        }
+    }
+
     /// Resets the deadline of a window that is still opening to `time` from now.
     pub(crate) fn extend_deadline(&mut self, time: Duration) {
         if let WindowState::Opening { deadline, .. } = &mut self.state {

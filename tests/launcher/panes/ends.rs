@@ -9,7 +9,7 @@ use std::process::Command;
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use rustix::process::Pid;
 
-use super::{CTRL_C, panes, port, scripted, start, with_client};
+use super::{CTRL_C, panes, port, put_script, scripted, start, with_client};
 use support::screen::Screen;
 use support::{Signal, wait_until};
 
@@ -57,13 +57,21 @@ fn a_requested_end_restores_the_terminal_and_prints_the_summary() {
         end(&mut screen);
         assert_eq!(screen.end().exit_code(), 0, "{name}");
         expect_restored(&screen, &modes);
-        screen.wait("the summary under what was there before", |text| {
-            let mut lines = text.lines();
-            let is_summary = |line: &str| {
-                line.starts_with("the room is closed: ") && line.ends_with("3 joined, 0 messages")
-            };
-            (lines.next() == Some("before") && lines.next().is_some_and(is_summary)).then_some(())
-        });
+        screen.wait(
+            "the log and the summary under what was there before",
+            |text| {
+                let rows: Vec<&str> = text.trim_end().lines().collect();
+                let [first, log @ .., last] = &rows[..] else {
+                    return None;
+                };
+                let is_summary = last.starts_with("the room is closed: ")
+                    && last.ends_with("3 joined, 0 messages");
+                let is_whole = *first == "before"
+                    && log[0].starts_with("listening on ")
+                    && log.iter().filter(|row| row.contains(" joined")).count() == 3;
+                (is_summary && is_whole).then_some(())
+            },
+        );
         assert!(left(port).is_empty(), "{name}: {:?}", left(port));
     }
 }
@@ -196,6 +204,29 @@ fn killing_the_server_ends_the_session() {
     expect_restored(&screen, &modes);
     screen.expect("error: the server ended by itself (signal: 9 (SIGKILL))");
     expect_nothing_left(port);
+}
+
+#[test]
+fn the_last_lines_of_a_failed_servers_log_are_shown_on_the_terminal() {
+    let dir = with_client("exec cat");
+    let server = dir.path().join("chat-server");
+    fs::remove_file(&server).unwrap();
+    let script = "printf 'listening on 127.0.0.1:9999\\n'; read -r line; \
+         seq -f '\\e[32mline %.0f.\\e[m' 1 50; \
+         echo 'error: cannot go on' >&2; exit 3";
+    put_script(&server, &script.replace("\\e", "\x1b"));
+    let mut screen = Screen::start(&scripted(&dir, &["-c", "1"]), 80, 40);
+    screen.expect("▶ chat 1");
+    screen.type_keys("\x1b0/go\r");
+    assert_eq!(screen.end().exit_code(), 1);
+    screen.expect("error: the server ended by itself (exit status: 3)");
+    let text = screen.text();
+    assert!(text.contains("line 50."), "{text}");
+    assert!(!text.contains("line 30."), "{text}");
+    assert!(text.contains("error: cannot go on"), "{text}");
+    let row = text.lines().position(|row| row == "line 50.").unwrap() as u16;
+    let color = screen.inspect(|screen| screen.cell(row, 0).unwrap().fgcolor());
+    assert_eq!(color, vt100::Color::Idx(2), "{text}");
 }
 
 #[test]

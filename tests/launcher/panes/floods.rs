@@ -89,6 +89,8 @@ fn keys_work_while_a_flood_is_drawn() {
     screen.type_keys(F2);
     screen.expect_gone("chat 2");
     screen.type_keys(CTRL_C);
+    screen.expect("Ctrl+C again ends the session for 1 member");
+    screen.type_keys(CTRL_C);
     assert_eq!(screen.end().exit_code(), 0);
     sender.join().unwrap();
 }
