@@ -39,12 +39,22 @@ pub(crate) struct ProcessEnd {
 impl ProcessEnd {
     /// Describes how the process called `name` ended, for an error message.
     pub(crate) fn reason(&self, name: &str) -> String {
-        let mut reason = format!("{name} ended ({})", self.status);
+        let mut reason = format!("{name} {}", describe(self.status, "ended"));
         if !self.last_line.is_empty() {
             reason.push_str(": ");
             reason.push_str(&self.last_line);
         }
         reason
+    }
+}
+
+/// Describes in a predicate how a process ended, such as `was killed by signal 9 (SIGKILL)` or,
+/// after an exit, `ended` and the exit status.
+pub(crate) fn describe(status: ExitStatus, ended: &str) -> String {
+    let shown = status.to_string();
+    match shown.strip_prefix("signal: ") {
+        Some(signal) => format!("was killed by signal {signal}"),
+        None => format!("{ended} ({shown})"),
     }
 }
 
@@ -212,6 +222,16 @@ mod tests {
         ends.recv_timeout(DEADLINE).unwrap();
         let end = child.end().unwrap();
         assert_eq!(end.reason("sh"), "sh ended (exit status: 3): why");
+    }
+
+    #[test]
+    fn an_exit_reason_names_the_signal_that_killed_the_process() {
+        let (sender, ends) = mpsc::channel();
+        let on_end = move || sender.send(()).unwrap();
+        let child = ChildProcess::start_quiet(sh("kill -KILL $$"), "test", on_end).unwrap();
+        ends.recv_timeout(DEADLINE).unwrap();
+        let end = child.end().unwrap();
+        assert_eq!(end.reason("sh"), "sh was killed by signal 9 (SIGKILL)");
     }
 
     #[test]

@@ -196,7 +196,7 @@ fn killing_the_server_ends_the_session(terminal: &str) {
     );
     assert_eq!(session.wait(), 1, "{}", session.shown());
     session.assert_cleaned_up();
-    session.wait_for_text("error: the server ended by itself (signal: 9 (SIGKILL))");
+    session.wait_for_text("error: the server was killed by signal 9 (SIGKILL)");
     session.wait_for_text("the room is closed: ");
 }
 

@@ -22,7 +22,7 @@ use crate::launcher::config::Config;
 use crate::launcher::console::ConsoleThread;
 use crate::launcher::display::{Backend, Display};
 use crate::launcher::output::Output;
-use crate::launcher::process::ChildProcess;
+use crate::launcher::process::{self, ChildProcess};
 use crate::launcher::programs::Programs;
 use crate::launcher::server::Server;
 use crate::launcher::session::window::{Window, WindowState};
@@ -210,7 +210,8 @@ impl<'a> Session<'a> {
         match self.end {
             None | Some(SessionEnd::Asked) => Ok(()),
             Some(SessionEnd::ServerEnded(status)) => {
-                Err(anyhow!("the server ended by itself ({status})"))
+                let end = process::describe(status, "ended by itself");
+                Err(anyhow!("the server {end}"))
             }
             Some(SessionEnd::NoWindow) => Err(anyhow!(
                 "no window opened; try another terminal with `-t`, \

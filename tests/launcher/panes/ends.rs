@@ -202,7 +202,7 @@ fn killing_the_server_ends_the_session() {
     rustix::process::kill_process(server, Signal::KILL).unwrap();
     assert_eq!(screen.end().exit_code(), 1);
     expect_restored(&screen, &modes);
-    screen.expect("error: the server ended by itself (signal: 9 (SIGKILL))");
+    screen.expect("error: the server was killed by signal 9 (SIGKILL)");
     expect_nothing_left(port);
 }
 
