@@ -118,9 +118,9 @@ impl Client {
             Ok(()) | Err(Stop::Leave | Stop::ShutDown) if self.room.has_unsent => ExitCode::FAILURE,
             Ok(()) | Err(Stop::Leave | Stop::ShutDown) => ExitCode::SUCCESS,
             // Leave out the advice, because the pane itself shows how to restart the client.
-            Err(Stop::Lost(lost) | Stop::Kicked(lost)) if self.config.in_pane => {
-                self.fail(&lost.reason)
-            }
+            Err(Stop::Lost(lost)) if self.config.in_pane => self.fail(&lost.reason),
+            // The server has said that it kicked the client.
+            Err(Stop::Kicked(_)) if self.config.in_pane => ExitCode::FAILURE,
             Err(Stop::Lost(lost) | Stop::Kicked(lost)) => {
                 self.fail(&format!("{}: {}", lost.reason, lost.advice))
             }

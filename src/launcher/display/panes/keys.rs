@@ -38,7 +38,7 @@ pub(crate) const HELP: [(&str, &str); 10] = [
     ("F2", "zoom the pane in or out"),
     ("PageUp, PageDown", "scroll the pane"),
     ("End", "return to the last line"),
-    ("Enter", "restart a client that has left"),
+    ("Enter", "restart a client that has ended"),
     ("F1", "this list"),
     ("Ctrl+C", "end the session; asks if others are in it"),
 ];

@@ -17,7 +17,7 @@ use crate::protocol::text;
 use crate::sync::{Mutex, MutexGuard};
 
 /// The note that a pane shows when its client has ended.
-const LEFT: &[u8] = b"\x1b[1mclient left; Enter restarts it\x1b[m\x1b[?25l";
+const LEFT: &[u8] = b"\x1b[1mended; press Enter to restart it\x1b[m\x1b[?25l";
 
 /// The content of a pane, shared by the pane's reader and the thread `draw`. No thread blocks while
 /// it holds the lock.
