@@ -219,6 +219,17 @@ fn typed_lines_go_to_the_servers_console() {
 }
 
 #[test]
+fn the_help_of_a_session_without_windows_does_not_list_the_command_for_one() {
+    let mut session = Session::start(&["-p", "0", "-t", "none"]);
+    session.port();
+    session.type_in("/help\n");
+    let first = session.line("* /");
+    assert!(!first.contains("/open"), "{first}");
+    session.type_in("/quit\n");
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
 fn the_end_of_input_does_not_end_the_session() {
     let mut session = Session::start(&["-p", "0", "-c", "0"]);
     session.console = None;

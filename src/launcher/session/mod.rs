@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::Signal;
 
+use crate::cli::Terminal;
 use crate::control_socket::{ClientHandle, ControlEvent, ControlListener, Membership};
 use crate::launcher::config::Config;
 use crate::launcher::console::ConsoleThread;
@@ -420,7 +421,7 @@ impl<'a> Session<'a> {
         }
         let command = commands::find(&commands::OPERATOR, &word).map(|(command, _)| command);
         self.quit_typed |= command == Some(OperatorCommand::Quit);
-        if command == Some(OperatorCommand::Help) {
+        if command == Some(OperatorCommand::Help) && self.config.terminal != Terminal::None {
             // Show the launcher's own commands before the server's list, because the launcher
             // cannot tell where that list ends. The lines have the same form as the server's.
             for line in commands::launcher_help() {
