@@ -23,7 +23,7 @@ use crate::client::ui::plain::Plain;
 use crate::client::ui::tui::Tui;
 use crate::protocol::event::Welcome;
 use crate::protocol::json::Received;
-use crate::tty::input::Keyboard;
+use crate::tty::input::{BACKGROUND_QUERY, Keyboard};
 use crate::tty::{self, style};
 
 pub(crate) enum Ui {
@@ -49,7 +49,7 @@ impl Ui {
         {
             let mut keyboard = Keyboard::open()?;
             if is_colored {
-                let ask = || keyboard.ask_background().ok().flatten();
+                let ask = || keyboard.ask_background(BACKGROUND_QUERY).ok().flatten();
                 tui.formatter.names.fit_terminal(ask);
             }
             terminal::start_keys(keyboard, post, ClientEvent::Terminal, || {

@@ -38,7 +38,7 @@ const BACKGROUND_TIME: Timespec = Timespec {
 
 /// Query for the background color (xterm control sequences, `OSC 11`), followed by a query for the
 /// terminal's attributes (DA1), which all terminals answer.
-const BACKGROUND_QUERY: &[u8] = b"\x1b]11;?\x07\x1b[c";
+pub(crate) const BACKGROUND_QUERY: &[u8] = b"\x1b]11;?\x07\x1b[c";
 
 /// How long to wait for the answers to the queries. A local terminal answers within a few
 /// milliseconds.
@@ -103,12 +103,12 @@ impl Keyboard {
 
     /// Asks the terminal for its background color. Returns `None` if the terminal doesn't answer
     /// within 100 ms; a later answer is dropped. The terminal must be in raw mode. Otherwise it
-    /// would echo the answer.
+    /// would echo the answer. `query` is [`BACKGROUND_QUERY`] or an equivalent.
     ///
     /// # Errors
     /// The terminal is gone.
-    pub(crate) fn ask_background(&mut self) -> io::Result<Option<Background>> {
-        tty::write_past_std(BACKGROUND_QUERY)?;
+    pub(crate) fn ask_background(&mut self, query: &[u8]) -> io::Result<Option<Background>> {
+        tty::write_past_std(query)?;
         let asked = Instant::now();
         self.asked = Some(asked);
         let stdin = io::stdin();

@@ -374,6 +374,31 @@ fn a_turn_of_the_mouse_wheel_keeps_the_drafts() {
 }
 
 #[test]
+fn clients_are_told_the_background_of_the_host_terminal() {
+    for (host, told) in [
+        (
+            "\x1b]11;rgb:0000/2b2b/3636\x1b\\",
+            "^[]11;rgb:0000/0000/0000^[\\^[[?62;22c",
+        ),
+        (
+            "\x1b]11;rgb:ffff/ffff/ffff\x07",
+            "^[]11;rgb:ffff/ffff/ffff^[\\^[[?62;22c",
+        ),
+        ("", "┃^[[?62;22c"),
+    ] {
+        let dir = with_client("stty raw -echo; printf '\\033]11;?\\007\\033[c'; exec cat -vT");
+        // On a busy machine, the host's answer may be late.
+        wait_until(told, || {
+            let mut screen = Screen::start(&scripted(&dir, &["-c", "1"]), 80, 24);
+            screen.type_keys(&format!("{host}\x1b[?62;22c"));
+            screen.expect("▶ chat 1");
+            screen.expect("^[[?62;22c");
+            screen.text().contains(told).then_some(())
+        });
+    }
+}
+
+#[test]
 fn enter_restarts_a_client_that_has_left() {
     let mut screen = start(&["--names", "ala,ola"], 80, 40);
     screen.type_keys("/quit\r");

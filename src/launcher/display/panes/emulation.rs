@@ -32,6 +32,8 @@ use ratatui::widgets::Widget;
 use tui_term::vt100::{Callbacks, Cell, Color, Parser, Screen};
 use tui_term::widget::{Cursor, PseudoTerminal};
 
+use crate::tty::background::Background;
+
 /// Number of scrollback lines in each pane. A line takes 32 bytes per cell.
 pub(crate) const SCROLLBACK: usize = 5000;
 
@@ -55,6 +57,7 @@ struct TerminalRequests {
     has_rung: bool,
     wants_focus_reports: bool,
     has_focus: bool,
+    background: Option<Background>,
 }
 
 /// The bytes that a terminal sends when it gets or loses the focus.
@@ -113,6 +116,24 @@ impl Callbacks for TerminalRequests {
         };
         self.answers.extend_from_slice(answer.as_bytes());
     }
+
+    fn unhandled_osc(&mut self, _: &mut Screen, params: &[&[u8]]) {
+        if let [b"11", b"?"] = params {
+            let answer = self.background.and_then(background_answer);
+            self.answers
+                .extend_from_slice(answer.unwrap_or_default().as_bytes());
+        }
+    }
+}
+
+/// The answer to a query of the background color (`OSC 11 ; ?`). The color stands for all that are
+/// as dark or as light; `None` if the background is unknown.
+fn background_answer(background: Background) -> Option<&'static str> {
+    match background {
+        Background::Dark => Some("\x1b]11;rgb:0000/0000/0000\x1b\\"),
+        Background::Light => Some("\x1b]11;rgb:ffff/ffff/ffff\x1b\\"),
+        Background::Unknown => None,
+    }
 }
 
 impl Emulation {
@@ -121,6 +142,11 @@ impl Emulation {
             parser: parser(columns, rows, TerminalRequests::default()),
             has_unseen_lines: false,
         }
+    }
+
+    /// Sets the background that queries are answered with.
+    pub(crate) fn set_background(&mut self, background: Option<Background>) {
+        self.parser.callbacks_mut().background = background;
     }
 
     /// Processes output of the client. Returns answers to the queries in the output.
@@ -456,6 +482,23 @@ mod tests {
         ] {
             let answered = Emulation::new(10, 4).process(query.as_bytes());
             assert_eq!(String::from_utf8(answered).unwrap(), answer, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn a_query_of_the_background_is_answered_if_it_is_known() {
+        for (background, answer) in [
+            (Some(Background::Dark), "\x1b]11;rgb:0000/0000/0000\x1b\\"),
+            (Some(Background::Light), "\x1b]11;rgb:ffff/ffff/ffff\x1b\\"),
+            (Some(Background::Unknown), ""),
+            (None, ""),
+        ] {
+            let mut emulation = Emulation::new(10, 4);
+            emulation.set_background(background);
+            emulation.resize(20, 4);
+            // Setting a color is not a query.
+            let answered = emulation.process(b"\x1b]11;#000\x07\x1b]11;?\x07");
+            assert_eq!(String::from_utf8(answered).unwrap(), answer);
         }
     }
 

@@ -64,6 +64,10 @@ pub(crate) const NAME: &str = "panes";
 /// How long the terminal may take to show its last frame before it is restored.
 const LAST_FRAME: Duration = Duration::from_millis(300);
 
+/// [`crate::tty::input::BACKGROUND_QUERY`] with another terminator than the bell, which would ring
+/// on a terminal that does not know the query, as if a client had called the user.
+const BACKGROUND_QUERY: &[u8] = b"\x1b]11;?\x1b\\\x1b[c";
+
 /// Control character that rings the terminal's bell.
 const BELL: u8 = 0x07;
 
@@ -101,10 +105,15 @@ impl Panes {
             on_panic(PanesEvent::Failed);
         })?;
         // Open the keyboard before reading the size, so that no resize is missed.
-        let keyboard = Keyboard::open()?;
+        let mut keyboard = Keyboard::open()?;
+        let background = if features.has_color {
+            keyboard.ask_background(BACKGROUND_QUERY)?
+        } else {
+            None
+        };
         let size = terminal::size()?;
         let shared = Arc::new(SharedPanes {
-            state: Mutex::new(PanesState::new(features, size, clients)),
+            state: Mutex::new(PanesState::new(features, background, size, clients)),
             redraw,
         });
         shared.redraw.request_now();

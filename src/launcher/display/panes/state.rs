@@ -15,6 +15,7 @@ use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
 use crate::protocol::commands;
+use crate::tty::background::Background;
 use crate::tty::console::{self, PROMPT};
 use crate::tty::editor::{Editor, EditorAction, History, Purpose, Refusal};
 
@@ -56,6 +57,8 @@ pub(crate) enum Effect {
 /// State of the panes.
 pub(crate) struct PanesState {
     pub(crate) features: TerminalFeatures,
+    /// The host terminal's background, if the terminal has reported it.
+    background: Option<Background>,
     /// Size of the screen, in columns and rows.
     pub(crate) size: (u16, u16),
     /// Number of panes in the layout: the panes that are open, and those that the session is about
@@ -75,9 +78,15 @@ pub(crate) struct PanesState {
 
 impl PanesState {
     /// Creates the server's pane, and reserves space for `clients` more panes.
-    pub(crate) fn new(features: TerminalFeatures, size: (u16, u16), clients: usize) -> Self {
+    pub(crate) fn new(
+        features: TerminalFeatures,
+        background: Option<Background>,
+        size: (u16, u16),
+        clients: usize,
+    ) -> Self {
         let mut state = Self {
             features,
+            background,
             size,
             slots: 1 + clients,
             panes: Vec::new(),
@@ -158,6 +167,7 @@ impl PanesState {
         let takes_focus = new == 1 && new < self.slots && self.focus == SERVER;
         self.slots = self.slots.max(new + 1);
         let mut pane = Pane::new(window.pane_title(), self.size_of(new));
+        pane.lock().emulation.set_background(self.background);
         let child = pane.start(window, redraw, on_end)?;
         self.panes.push(pane);
         if takes_focus {
