@@ -77,6 +77,7 @@ enum Destination {
 struct Repeated {
     /// The last lines of the log, a piece each.
     log: VecDeque<Piece>,
+    /// The lines below the log, a piece each.
     conclusion: Vec<Piece>,
 }
 
@@ -97,7 +98,10 @@ impl Repeated {
                 let too_many = self.log.len().saturating_sub(LAST_LOG_LINES);
                 self.log.drain(..too_many);
             }
-            Repeat::AsConclusion => self.conclusion.push(piece),
+            Repeat::AsConclusion if self.conclusion.len() < LAST_LOG_LINES => {
+                self.conclusion.push(piece);
+            }
+            Repeat::AsConclusion => {}
         }
     }
 }
@@ -169,6 +173,16 @@ impl Output {
     /// goes to a pane, it is shown again on the terminal once the panes are gone.
     pub(crate) fn conclude(&self, line: &str) {
         let piece = Piece::Out(format!("{line}\n").into_bytes());
+        let _ = self
+            .messages
+            .try_send(Message::Show(piece, Repeat::AsConclusion));
+    }
+
+    /// Shows a line of the server's stderr on stderr. Never blocks, like [`Output::say`]. If the
+    /// line goes to a pane, it is shown again like [`Output::conclude`], because it says why the
+    /// server fails.
+    pub(crate) fn fail(&self, line: &str) {
+        let piece = Piece::Err(format!("{line}\n").into_bytes());
         let _ = self
             .messages
             .try_send(Message::Show(piece, Repeat::AsConclusion));

@@ -88,7 +88,7 @@ impl Server {
             log_thread()
                 .spawn(move || {
                     for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-                        output.warn(&String::from_utf8_lossy(&line));
+                        output.fail(&String::from_utf8_lossy(&line));
                     }
                 })
                 .context(NO_LOG_THREAD)?;
