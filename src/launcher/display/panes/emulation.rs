@@ -21,10 +21,10 @@
 //! - It drops titles that are not UTF-8, ignores the extended cursor position query (`CSI ? 6 n`),
 //!   and reports a VT102 without colors.
 //!
-//! In its favor: `CSI 65535 @` takes less than 0.01 ms (vt100: 2.8 s), a resize with a full
-//! scrollback takes 0.1 ms (this module: 18 ms), drawing takes 0.06 ms (0.1 ms), answers to DECRQM
-//! are correct, and a screen may have a single row. Only the program in a pane can send such
-//! sequences: the client escapes what members send.
+//! In its favor: `CSI 65535 @` takes less than 0.01 ms (vt100: 2.8 s, hence `number_limit`), a
+//! resize with a full scrollback takes 0.1 ms (this module: 18 ms), drawing takes 0.06 ms (0.1 ms),
+//! answers to DECRQM are correct, and a screen may have a single row. Only the program in a pane
+//! can send such sequences: the client escapes what members send.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -32,6 +32,7 @@ use ratatui::widgets::Widget;
 use tui_term::vt100::{Callbacks, Cell, Color, Parser, Screen};
 use tui_term::widget::{Cursor, PseudoTerminal};
 
+use crate::launcher::display::panes::number_limit::NumberLimit;
 use crate::tty::background::Background;
 
 /// Number of scrollback lines in each pane. A line takes 32 bytes per cell.
@@ -43,6 +44,7 @@ const MIN_SIZE: (u16, u16) = (2, 2);
 
 pub(crate) struct Emulation {
     parser: Parser<TerminalRequests>,
+    number_limit: NumberLimit,
     /// Whether lines were added since the pane was last drawn.
     has_unseen_lines: bool,
 }
@@ -140,6 +142,7 @@ impl Emulation {
     pub(crate) fn new(columns: u16, rows: u16) -> Self {
         Self {
             parser: parser(columns, rows, TerminalRequests::default()),
+            number_limit: NumberLimit::default(),
             has_unseen_lines: false,
         }
     }
@@ -151,6 +154,8 @@ impl Emulation {
 
     /// Processes output of the client. Returns answers to the queries in the output.
     pub(crate) fn process(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let (rows, columns) = self.screen().size();
+        let bytes = &*self.number_limit.apply(bytes, rows.max(columns));
         self.parser.process(bytes);
         self.has_unseen_lines |= memchr::memchr(b'\n', bytes).is_some();
         std::mem::take(&mut self.parser.callbacks_mut().answers)
@@ -593,6 +598,19 @@ mod tests {
             " ",
         ];
         assert_eq!(row, cells);
+    }
+
+    #[test]
+    fn huge_counts_have_the_effect_of_the_screens_size() {
+        for end in ["@", "X", "L", "M", "P", "S", "T", "C"] {
+            let screens = [10, 65535].map(|count| {
+                let mut emulation = Emulation::new(10, 4);
+                emulation.process(b"one\r\ntwo\r\nthree\x1b[2;2H");
+                emulation.process(format!("\x1b[{count}{end}x").as_bytes());
+                text(&emulation)
+            });
+            assert_eq!(screens[0], screens[1], "{end}");
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod input_queue;
 mod keys;
 mod layout;
 mod lines;
+mod number_limit;
 mod pane;
 mod prompt;
 mod redraw;
