@@ -37,6 +37,7 @@ fn config(args: ServerArgs) -> Config {
             Replay::All => usize::MAX,
         },
         history: room.history,
+        log: room.log,
         rate: room.rate,
         colored: style::is_colored(room.color),
         login_time: room.login_time.map_or(LOGIN_TIME, Duration::from_millis),

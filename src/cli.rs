@@ -109,6 +109,10 @@ pub struct RoomArgs {
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
 
+    /// Append the log to FILE, as plain text
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+
     /// Maximum lines per second per client, with bursts of ten times as many; 0 for no limit
     #[arg(
         long,
@@ -146,6 +150,9 @@ impl RoomArgs {
         args.extend(["--replay".into(), self.replay.to_string().into()]);
         if let Some(file) = &self.history {
             args.extend(["--history".into(), file.into()]);
+        }
+        if let Some(file) = &self.log {
+            args.extend(["--log".into(), file.into()]);
         }
         args.extend(["--rate".into(), self.rate.to_string().into()]);
         if let Some(time) = self.login_time {

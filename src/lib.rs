@@ -38,12 +38,14 @@
 //! | `w:NAME` | one per member with a backlog | space in its socket | the end of the backlog |
 //! | `linger` | one | connections that are closing | the last of them |
 //! | `sync` | one, with a history file | bytes to sync to disk | the history's end |
+//! | `log-file` | one, with a log file | lines to append | the log's end |
 //! | `log` | one | lines to print | the log's end |
 //! | `console` | one, with a terminal or launcher | the operator's lines | the program's end |
 //! | `ctrl-c` | one | signals | the program's end |
 //!
-//! All threads but the last three are joined before the program exits. Nothing can interrupt those
-//! three, which may be blocked reading or writing a terminal, or waiting for signals.
+//! All threads but the last four are joined before the program exits. Nothing can interrupt those
+//! four, which may be blocked reading or writing a terminal, writing a file that is a pipe, or
+//! waiting for signals.
 //!
 //! # The locks
 //!

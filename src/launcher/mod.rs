@@ -73,6 +73,8 @@ fn add_advice(error: anyhow::Error) -> anyhow::Error {
 fn start(config: &Config) -> Result<()> {
     let programs = Programs::find()?;
     listen::check(&ListenAddress::from(&config.room), config.room.port())?;
+    // Open until the end, so that a program that reads the log from a pipe does not see its end.
+    let _log = config.room.log.as_deref().map(os::open_log).transpose()?;
     // Find no display for a session without clients, unless the user chose tmux or panes by name.
     let is_chosen_by_name = matches!(config.terminal, Terminal::Tmux | Terminal::Panes);
     let backends = if config.clients == 0 && !is_chosen_by_name {

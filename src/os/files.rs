@@ -39,6 +39,32 @@ pub fn overwrite(file: &File, contents: &[u8]) -> io::Result<()> {
     file.set_len(contents.len() as u64)
 }
 
+/// Opens a log file to append to, or creates it, accessible by its owner only (mode 0600). Does not
+/// block: a pipe must have a reader already.
+///
+/// # Errors
+/// Same as [`OpenOptions::open`]. The text names the file and says what to try.
+pub fn open_log(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits() as i32);
+    private(options.append(true).create(true))
+        .open(path)
+        .and_then(|file| {
+            // Only opening the file must not block.
+            rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::APPEND)?;
+            Ok(file)
+        })
+        .map_err(|error| {
+            let path = path.display();
+            let text = format!(
+                "cannot open the log file {path}: {error}; \
+                 name a file that can be written, or leave --log out"
+            );
+            io::Error::new(error.kind(), text)
+        })
+}
+
 /// Whether `path` still leads to `file`. False after the file was renamed, replaced or removed.
 /// True if that cannot be determined.
 pub fn leads_to(path: &Path, file: &File) -> bool {

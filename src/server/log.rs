@@ -20,6 +20,7 @@ use crate::os;
 use crate::protocol::console::ServerLine;
 use crate::protocol::event::{Answer, Event, MemberId, Record};
 use crate::protocol::text::Text;
+use crate::server::log_file::LogFile;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex};
 use crate::tty::console::{Console, LogOutput, PROMPT};
@@ -32,7 +33,11 @@ const MAX_WAITING: usize = 4096;
 /// How long the program waits, before it exits, for the last lines to be shown.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
+/// Limit on the lines queued for the log file. A slow disk must not take the memory of the room.
+const MAX_WAITING_FOR_FILE: usize = 32 * 1024;
+
 /// A line of the log.
+#[derive(Clone)]
 pub(crate) enum Entry {
     /// An event in the room.
     Record(Arc<Record>),
@@ -56,7 +61,7 @@ pub(crate) enum Entry {
 /// The log. None of its methods waits for the terminal, except [`Log::finish`].
 pub(crate) struct Log {
     poster: Poster,
-    thread: JoinHandle<()>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// A handle that adds lines to the log, for threads that may outlive the [`Log`].
@@ -77,6 +82,8 @@ struct State {
     waiting: Vec<(Timestamp, Entry, Option<Color>)>,
     /// Number of lines dropped because the queue was full.
     lost: u64,
+    /// The queue of the log file, if there is one.
+    file: Option<FileQueue>,
     /// The members in the room after the last event posted.
     members: BTreeMap<MemberId, Text>,
     /// The members' colors. Updated when an event is posted and not when it is printed, because
@@ -86,10 +93,29 @@ struct State {
     console: Option<Arc<Console>>,
     /// Whether the console has to be drawn again.
     is_console_stale: bool,
-    /// Whether the log's thread must show all queued entries and exit.
+    /// Whether the log's threads must show all queued entries and exit.
     closing: bool,
-    /// Whether the log's thread has shown everything.
-    over: bool,
+    /// Number of the log's threads that have shown everything.
+    over: usize,
+}
+
+/// Entries for the log file, which has a thread of its own: a terminal whose output is stopped must
+/// not stop the file, nor a slow disk the terminal.
+#[derive(Default)]
+struct FileQueue {
+    waiting: Vec<(Timestamp, Entry)>,
+    /// Number of entries dropped because the queue was full.
+    lost: u64,
+}
+
+impl FileQueue {
+    fn push(&mut self, time: Timestamp, entry: Entry) {
+        if self.waiting.len() < MAX_WAITING_FOR_FILE {
+            self.waiting.push((time, entry));
+        } else {
+            self.lost += 1;
+        }
+    }
 }
 
 impl State {
@@ -110,6 +136,9 @@ impl State {
                 Event::Message { .. } | Event::Server { .. } | Event::Shutdown => {}
             }
         }
+        if let Some(file) = &mut self.file {
+            file.push(time, entry.clone());
+        }
         if self.waiting.len() < MAX_WAITING {
             self.waiting.push((time, entry, color));
         } else {
@@ -121,20 +150,26 @@ impl State {
 impl Log {
     /// Starts the log's thread, which prints to stdout. If `to_launcher`, the thread also prints
     /// the number of members whenever it changes, as [`ServerLine::Online`].
-    pub(crate) fn start(colored: bool, to_launcher: bool) -> Result<Self> {
+    /// If there is a `file`, the thread `log-file` writes the log to it as well.
+    pub(crate) fn start(colored: bool, to_launcher: bool, file: Option<LogFile>) -> Result<Self> {
         let poster = Poster(Arc::default());
         let shared = Arc::clone(&poster.0);
         shared.state.lock().colors.fit_terminal(|| None);
+        shared.state.lock().file = file.is_some().then(FileQueue::default);
         let line = if colored {
             Buffer::ansi()
         } else {
             Buffer::no_color()
         };
-        let thread = thread::Builder::new()
-            .name("log".into())
-            .spawn(move || print(&shared, line, to_launcher))
-            .context(os::NO_THREAD)?;
-        Ok(Self { poster, thread })
+        let spawn = |name: &str| thread::Builder::new().name(name.into());
+        let thread = spawn("log").spawn(move || print(&shared, line, to_launcher));
+        let mut threads = vec![thread.context(os::NO_THREAD)?];
+        if let Some(file) = file {
+            let poster = poster.clone();
+            let thread = spawn("log-file").spawn(move || write_file(&poster, file));
+            threads.push(thread.context(os::NO_THREAD)?);
+        }
+        Ok(Self { poster, threads })
     }
 
     /// Creates a log that only collects its entries, for the model tests.
@@ -142,7 +177,7 @@ impl Log {
     pub(crate) fn silent() -> Self {
         Self {
             poster: Poster(Arc::default()),
-            thread: thread::spawn(|| {}),
+            threads: Vec::new(),
         }
     }
 
@@ -167,6 +202,17 @@ impl Log {
     /// the entry.
     pub(crate) fn post(&self, entry: Entry) {
         self.poster.post(entry);
+    }
+
+    /// Like [`Log::post`], but only for the log file.
+    pub(crate) fn post_to_file(&self, entry: Entry) {
+        let mut state = self.poster.0.state.lock();
+        let now = Timestamp::now();
+        if let Some(file) = &mut state.file {
+            file.push(now, entry);
+        }
+        drop(state);
+        self.show_queued();
     }
 
     /// Queues `entry` without waking the log's thread: the entry is shown with the next posted
@@ -203,10 +249,14 @@ impl Log {
         shared.changed.notify_all();
         let state = shared
             .changed
-            .wait_timeout_while(state, LAST_LINES, |state| !state.over);
-        if state.over {
-            // The join doesn't block, because the thread is about to exit.
-            let _ = self.thread.join();
+            .wait_timeout_while(state, LAST_LINES, |state| state.over < self.threads.len());
+        let is_over = state.over == self.threads.len();
+        drop(state);
+        if is_over {
+            // The joins don't block, because the threads are about to exit.
+            for thread in self.threads {
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -242,7 +292,7 @@ impl Poster {
 
 /// Prints entries until the log is finished. `line` is the buffer in which each entry is formatted.
 fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
-    let mut clock = Clock::new();
+    let mut clock = Clock::new("%H:%M:%S");
     let mut output = LogOutput::new();
     let mut entries = Vec::new();
     let mut last_online = 0;
@@ -265,7 +315,7 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
         // Ignore errors from here on: the room continues without the terminal.
         if is_over {
             let _ = output.detach();
-            shared.state.lock().over = true;
+            shared.state.lock().over += 1;
             shared.changed.notify_all();
             return;
         }
@@ -296,18 +346,53 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
     }
 }
 
+/// Appends entries to the log file until the log is finished.
+fn write_file(poster: &Poster, mut file: LogFile) {
+    let shared = &poster.0;
+    let mut clock = Clock::new("%Y-%m-%d %H:%M:%S");
+    let mut lines = Buffer::no_color();
+    loop {
+        let state = shared.state.lock();
+        let mut state = shared.changed.wait_while(state, |state| {
+            let queue = state.file.as_ref();
+            queue.is_some_and(|queue| queue.waiting.is_empty()) && !state.closing
+        });
+        let is_closing = state.closing;
+        let FileQueue { waiting, lost } =
+            state.file.replace(FileQueue::default()).unwrap_or_default();
+        drop(state);
+        if waiting.is_empty() && is_closing {
+            shared.state.lock().over += 1;
+            shared.changed.notify_all();
+            return;
+        }
+        for (time, entry) in waiting {
+            // Writing to a buffer does not fail.
+            let _ = write!(lines, "{} ", clock.show(time));
+            let _ = write_text(&mut lines, &entry, None);
+        }
+        if let Some(change) = file.append(lines.as_slice(), lost) {
+            poster.post(Entry::Error(change.to_string()));
+        }
+        lines.clear();
+    }
+}
+
 /// Formats the local time of day. Caches the text for the current second, because formatting the
 /// time takes longer than writing a line.
 struct Clock {
     zone: TimeZone,
+    /// The format of the time, as for strftime(3).
+    format: &'static str,
     second: i64,
     shown: String,
 }
 
 impl Clock {
-    fn new() -> Self {
+    fn new(format: &'static str) -> Self {
         Self {
             zone: TimeZone::system(),
+            format,
             second: i64::MIN,
             shown: String::new(),
         }
@@ -317,7 +402,7 @@ impl Clock {
         if self.second != time.as_second() {
             self.second = time.as_second();
             let local = time.to_zoned(self.zone.clone());
-            self.shown = local.strftime("%H:%M:%S").to_string();
+            self.shown = local.strftime(self.format).to_string();
         }
         &self.shown
     }
@@ -339,6 +424,11 @@ fn write_entry(
     if has_time {
         write!(out, "{} ", clock.show(time))?;
     }
+    write_text(out, entry, name)
+}
+
+/// Writes an entry without its time.
+fn write_text(out: &mut dyn WriteColor, entry: &Entry, name: Option<Color>) -> io::Result<()> {
     match entry {
         Entry::Record(record) => style::paint_event(out, &record.event, name)?,
         Entry::Connected(peer) => write!(out, "{} connected", Peer(peer))?,
@@ -385,7 +475,7 @@ mod tests {
         let poster = Poster(Arc::default());
         let log = Log {
             poster: poster.clone(),
-            thread: thread::spawn(|| {}),
+            threads: Vec::new(),
         };
         let before = Timestamp::try_from(SystemTime::now() - Duration::from_secs(2)).unwrap();
         let record = Record {

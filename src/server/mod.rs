@@ -6,6 +6,7 @@ mod delivery;
 pub mod history;
 mod linger;
 mod log;
+mod log_file;
 mod login;
 mod members;
 #[cfg(shuttle)]
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::net;
 use crate::net::listen::{self, ListenAddress};
@@ -39,6 +40,7 @@ use crate::server::history::History;
 use crate::server::history::load::Loaded;
 use crate::server::linger::Linger;
 use crate::server::log::{Entry, Log};
+use crate::server::log_file::LogFile;
 use crate::server::replay::ReplayBuffer;
 use crate::server::room::Room;
 use crate::server::thread_budget::{LEAVING, ThreadBudget};
@@ -62,6 +64,8 @@ pub struct Config {
     pub replay: usize,
     /// The history file.
     pub history: Option<PathBuf>,
+    /// The log file.
+    pub log: Option<PathBuf>,
     /// Rate limit per client after a burst, in lines per second; 0 for no limit.
     pub rate: u32,
     pub colored: bool,
@@ -111,6 +115,12 @@ pub fn run(config: Config) -> Result<()> {
     handle_signals(sender.clone())?;
 
     let listeners = listen::listen(&config.target, config.port)?;
+    let log_file = config.log.as_deref().map(LogFile::open).transpose()?;
+    if let (Some(log_file), Some(history)) = (&log_file, &config.history)
+        && log_file.is_at(history)
+    {
+        bail!("--log and --history name the same file: name another one for the log");
+    }
     let mut replay = ReplayBuffer::new(config.replay);
     let (history, loaded) = match &config.history {
         Some(path) => {
@@ -125,7 +135,7 @@ pub fn run(config: Config) -> Result<()> {
             },
         ),
     };
-    let log = Log::start(config.colored, config.supervised)?;
+    let log = Log::start(config.colored, config.supervised, log_file)?;
     announce(&config, &listeners, &log)?;
     if loaded.torn > 0 {
         let torn = loaded.torn;
@@ -266,6 +276,7 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     let mut out = io::stdout();
     // Ignore errors: if no one reads stdout, the server runs without output.
     let _ = writeln!(out, "{}", ServerLine::Listening(*first)).and_then(|()| out.flush());
+    log.post_to_file(Entry::Plain(ServerLine::Listening(*first).to_string()));
     for address in others {
         log.post(Entry::Plain(format!("and on {address}")));
     }

@@ -230,6 +230,34 @@ fn the_help_of_a_session_without_windows_does_not_list_the_command_for_one() {
 }
 
 #[test]
+fn a_session_writes_its_log_to_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log.txt");
+    let mut session = Session::start(&["-p", "0", "-t", "none", "--log", path.to_str().unwrap()]);
+    let mut member = TcpStream::connect(("127.0.0.1", session.port())).unwrap();
+    writeln!(member, "ala").unwrap();
+    session.line("ala joined");
+    session.type_in("/quit\n");
+    assert_eq!(session.end(), Some(0));
+    let text = fs::read_to_string(path).unwrap();
+    for part in [
+        " listening on 127.0.0.1:",
+        " * ala joined\n",
+        " the room is closed: ",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+}
+
+#[test]
+fn a_log_file_that_cannot_be_created_is_reported_before_anything_starts() {
+    let (code, stderr) = refused(chat_run(&["-p", "0", "-t", "none", "--log", "/"]));
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("cannot open the log file /: "), "{stderr}");
+    assert!(!stderr.contains("the server"), "{stderr}");
+}
+
+#[test]
 fn the_end_of_input_does_not_end_the_session() {
     let mut session = Session::start(&["-p", "0", "-c", "0"]);
     session.console = None;

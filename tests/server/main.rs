@@ -5,6 +5,7 @@
 mod console;
 mod history;
 mod identity;
+mod log_file;
 mod login;
 mod loss;
 mod netcat;
