@@ -11,6 +11,9 @@ use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::FDTarget;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
+/// Maximum number of processes returned by [`ancestors`].
+const MAX_ANCESTORS: usize = 64;
+
 /// A process, not necessarily a child. The pidfd (pidfd_open(2)) ensures that a signal never
 /// reaches another process that reuses the PID.
 #[derive(Debug)]
@@ -89,6 +92,19 @@ pub(crate) fn hangup_is_ignored() -> bool {
     procfs::process::Process::myself()
         .and_then(|me| me.status())
         .is_ok_and(|status| status.sigign & 1 != 0)
+}
+
+/// The process IDs of a process's parent, its parent, and so on, up to the first process. Empty if
+/// the process has exited.
+pub fn ancestors(pid: i32) -> Vec<i32> {
+    let parent = |child: &i32| {
+        let stat = procfs::process::Process::new(*child).ok()?.stat().ok()?;
+        Some(stat.ppid).filter(|parent| *parent > 1)
+    };
+    // A process ID may be reused between two steps, so there might be a cycle.
+    std::iter::successors(parent(&pid), parent)
+        .take(MAX_ANCESTORS)
+        .collect()
 }
 
 /// Describes the process that listens on a TCP port, such as `python3 (pid 123)`. `None` if there

@@ -15,6 +15,11 @@ use crate::os::memfd::PREFIX;
 /// Does nothing: on these systems, a running thread cannot be renamed.
 pub fn set_thread_name(_prefix: &str, _name: &str) {}
 
+/// Empty: the parents of another process cannot be determined here.
+pub fn ancestors(_pid: i32) -> Vec<i32> {
+    Vec::new()
+}
+
 /// Always `None`: on these systems, the process that listens on a port cannot be determined.
 pub fn port_holder(_port: u16) -> Option<String> {
     None

@@ -180,10 +180,13 @@ impl Display {
         }
     }
 
-    /// The place on the screen of the window with this number, counted from 1. Always `None` except
-    /// for windows of emulators.
-    pub(crate) fn place(&self, number: usize) -> Option<Place> {
-        self.emulator()?.place(number)
+    /// The place on the screen for one more window, if the windows in `taken` stay. Only windows of
+    /// emulators have places.
+    pub(crate) fn next_place(&mut self, taken: &[Place]) -> Option<Place> {
+        match self {
+            Self::Emulator(windows) => windows.next_place(taken),
+            Self::Tmux(_) | Self::Panes(_) => None,
+        }
     }
 
     /// Whether to try again after a process ended with this status without opening a window.

@@ -25,6 +25,11 @@ pub(crate) struct WindowSpec {
     pub(crate) environment: Vec<(&'static str, OsString)>,
 }
 
+/// Whether a window with this title, as from [`WindowSpec::title`], is the first client's.
+pub(crate) fn is_first(title: &str) -> bool {
+    title == "chat 1" || title.starts_with("chat 1 ")
+}
+
 impl WindowSpec {
     /// The window's title, such as `chat 1 - ala`. Leaves out a name that is not ASCII, because not
     /// every emulator can show it.

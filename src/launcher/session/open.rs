@@ -100,9 +100,13 @@ impl Session<'_> {
     /// Starts opening one more window. Does not wait: [`Window::state`] tells later whether it
     /// opened.
     fn open(&mut self, member: Option<&Identity>) {
-        let (Some(address), Some(display)) = (self.local_address(), &self.display) else {
+        let address = self.local_address();
+        let (Some(address), Some(display)) = (address, &mut self.display) else {
             return;
         };
+        let open = self.windows.iter().filter(|window| window.is_open());
+        let taken: Vec<_> = open.filter_map(|window| window.spec.place).collect();
+        let place = display.next_place(&taken);
         let id = self.next_id;
         self.next_id += 1;
         let index = self.windows.len();
@@ -128,7 +132,7 @@ impl Session<'_> {
                 id,
                 number,
                 name: member.map(|member| member.name.clone()),
-                place: display.place(number),
+                place,
                 big: self.config.big,
                 client_command,
                 environment,

@@ -47,6 +47,15 @@ impl Window {
         }
     }
 
+    /// Whether the window is open or still opening.
+    pub(crate) fn is_open(&self) -> bool {
+        match self.state {
+            WindowState::Opening { .. } => true,
+            WindowState::Opened => self.process.is_some() || self.client.is_some(),
+            WindowState::Failed(_) => false,
+        }
+    }
+
     /// Resets the deadline of a window that is still opening to `time` from now.
     pub(crate) fn extend_deadline(&mut self, time: Duration) {
         if let WindowState::Opening { deadline, .. } = &mut self.state {

@@ -1,216 +1,519 @@
-//! Places for windows side by side on an X11 screen. On Wayland, programs cannot choose the
-//! positions of their windows.
+//! Places for windows side by side on a screen, around the terminal that shows the server's log.
 
-use std::process::{Command, Stdio};
+use std::collections::BTreeSet;
 
-/// Minimum columns of text for a readable window.
-const MIN_COLUMNS: u32 = 50;
-/// Minimum rows of text for a usable window.
-const MIN_ROWS: u32 = 6;
-/// Preferred size of a window, in columns and rows. Windows are smaller on a small screen.
-const PREFERRED: (u32, u32) = (80, 24);
+use crate::launcher::display::emulator::screen::Screen;
 
-/// Approximate width and height, in pixels, that the window decoration adds to a window. The width
-/// is that of both borders and a scrollbar. The height is that of the title bar and the lower
-/// border.
-const DECORATION: (u32, u32) = (26, 44);
+/// Smallest size of a window that is comfortable to read, in columns and rows.
+const READABLE: (i32, i32) = (40, 10);
+/// Smallest size of a window that can be read with some effort, in columns and rows.
+const SMALL: (i32, i32) = (30, 6);
+/// Smallest size of a window that can still be used, in columns and rows.
+const USABLE: (i32, i32) = (24, 4);
+/// Size of a window if the screen is large enough, in columns and rows.
+const PREFERRED: (i32, i32) = (80, 24);
 
-/// Offset between successive windows that share a place, in pixels. Slightly more than the height
-/// of a title bar.
-const STEP: u32 = 28;
-/// Number of windows that share a place before the offsets repeat. The largest offset is less than
-/// the minimum height of a window, so that no window completely covers a window in the row above.
-const ROUNDS: u32 = 5;
+/// Approximate width and height in pixels that the decoration adds to a window. The width covers
+/// both borders and a scrollbar, the height the title bar and the lower border.
+const DECORATION: (i32, i32) = (26, 44);
+
+/// Rows at the bottom of the launcher's terminal to leave free if most of it must be covered: the
+/// line that is typed, and the newest lines of the log.
+const LAST_ROWS: i32 = 3;
+
+/// Offset in pixels between successive windows that share a place: slightly more than a title bar.
+const STEP: i32 = 28;
+/// Number of windows that share a place before the offsets repeat.
+const ROUNDS: usize = 5;
 
 /// A size in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
-    pub(crate) width: u32,
-    pub(crate) height: u32,
+    pub(crate) width: i32,
+    pub(crate) height: i32,
 }
 
-/// A window's position and size on the screen, in pixels.
+/// A rectangle on the screen, in pixels. `x` and `y` are its left and upper edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rect {
+    pub(crate) x: i32,
+    pub(crate) y: i32,
+    pub(crate) width: i32,
+    pub(crate) height: i32,
+}
+
+impl Rect {
+    pub(crate) fn right(&self) -> i32 {
+        self.x + self.width
+    }
+
+    pub(crate) fn bottom(&self) -> i32 {
+        self.y + self.height
+    }
+
+    /// The rectangle between these edges; none if it is empty.
+    pub(crate) fn between(left: i32, top: i32, right: i32, bottom: i32) -> Option<Self> {
+        (left < right && top < bottom).then_some(Self {
+            x: left,
+            y: top,
+            width: right - left,
+            height: bottom - top,
+        })
+    }
+
+    /// The part that is also in `other`, if any.
+    pub(crate) fn intersection(&self, other: &Self) -> Option<Self> {
+        Self::between(
+            self.x.max(other.x),
+            self.y.max(other.y),
+            self.right().min(other.right()),
+            self.bottom().min(other.bottom()),
+        )
+    }
+
+    /// The parts outside of `hole`. They do not overlap.
+    fn without(&self, hole: &Self, cut: Cut) -> Vec<Self> {
+        let Some(hole) = self.intersection(hole) else {
+            return vec![*self];
+        };
+        let (left, top, right, bottom) = (self.x, self.y, self.right(), self.bottom());
+        let parts = match cut {
+            Cut::Rows => [
+                Self::between(left, top, right, hole.y),
+                Self::between(left, hole.y, hole.x, hole.bottom()),
+                Self::between(hole.right(), hole.y, right, hole.bottom()),
+                Self::between(left, hole.bottom(), right, bottom),
+            ],
+            Cut::Columns => [
+                Self::between(left, top, hole.x, bottom),
+                Self::between(hole.x, top, hole.right(), hole.y),
+                Self::between(hole.x, hole.bottom(), hole.right(), bottom),
+                Self::between(hole.right(), top, right, bottom),
+            ],
+        };
+        parts.into_iter().flatten().collect()
+    }
+
+    /// Number of columns and rows of rectangles of this size that fit.
+    fn capacity(&self, size: Size) -> (i32, i32) {
+        (self.width / size.width, self.height / size.height)
+    }
+}
+
+/// How to cut the space around a rectangle into parts.
+#[derive(Clone, Copy)]
+enum Cut {
+    /// The parts above and below have the full width.
+    Rows,
+    /// The parts on the left and right have the full height.
+    Columns,
+}
+
+/// A window's place on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Distance from the left edge of the screen to the window with its decoration.
-    pub(crate) x: u32,
-    /// Distance from the top edge of the screen to the window with its decoration.
-    pub(crate) y: u32,
-    /// Size of the window without its decoration.
-    pub(crate) size: Size,
+    /// The window with its decoration.
+    pub(crate) frame: Rect,
 }
 
 impl Place {
-    /// The size in columns and rows, which are at least 1.
-    pub(crate) fn cells(&self, cell: Size) -> (u32, u32) {
+    /// Size without the decoration.
+    pub(crate) fn size(&self) -> Size {
+        Size {
+            width: (self.frame.width - DECORATION.0).max(1),
+            height: (self.frame.height - DECORATION.1).max(1),
+        }
+    }
+
+    /// Size in columns and rows, at least one of each.
+    pub(crate) fn cells(&self, cell: Size) -> (i32, i32) {
+        let size = self.size();
         (
-            (self.size.width / cell.width).max(1),
-            (self.size.height / cell.height).max(1),
+            (size.width / cell.width).max(1),
+            (size.height / cell.height).max(1),
         )
+    }
+
+    /// The place of a window that shares this place with `round` earlier ones. It is inside of this
+    /// place, and leaves the title bars and the prompts, in the last rows, of the earlier ones
+    /// visible.
+    fn shared(&self, round: usize) -> Self {
+        let shift = i32::try_from(round % ROUNDS).unwrap_or(0) * STEP;
+        let Rect {
+            x,
+            y,
+            width,
+            height,
+        } = self.frame;
+        let frame = Rect {
+            x: x + shift.min(width / 2),
+            y,
+            width: width - shift.min(width / 2),
+            height: height - shift.min(height / 2),
+        };
+        Self { frame }
     }
 }
 
-/// Returns the place of the window at `index`, which is one of `places`. If there are more windows
-/// than places, windows share places at different offsets. Returns `None` if `places` is empty.
-pub(crate) fn place(places: &[Place], index: usize) -> Option<Place> {
-    let first = places.get(index.checked_rem(places.len())?)?;
-    let round = u32::try_from(index / places.len()).unwrap_or(u32::MAX);
-    let shift = round % ROUNDS * STEP;
-    // Shift windows up, so that the prompt in the bottom line of each window stays visible. At the
-    // top of the screen, shift windows to the right instead, and make them narrower.
-    let up = shift.min(first.y);
-    let aside = shift - up;
-    Some(Place {
-        x: first.x + aside,
-        y: first.y - up,
-        size: Size {
-            width: first.size.width.saturating_sub(aside),
-            height: first.size.height,
-        },
-    })
-}
-
-/// The size of a character cell in common monospace fonts (DejaVu, Noto) of this size, at 96 pixels
-/// per inch.
+/// The size of a character cell in common monospace fonts (DejaVu, Noto) at 96 pixels per inch.
+/// xterm's rows are a pixel higher than those of other emulators.
 pub(crate) fn cell(points: f32) -> Size {
     let pixels = points * 96.0 / 72.0;
     Size {
-        width: (pixels * 0.61).ceil() as u32,
-        height: (pixels * 1.2).ceil() as u32,
+        width: (pixels * 0.61).ceil() as i32,
+        height: (pixels * 1.2).ceil() as i32 + 1,
     }
 }
 
-/// Returns places for `count` windows. They fill the screen from the bottom up, because the
-/// terminal with the server's log is usually near the top.
-pub(crate) fn tile(screen: Size, cell: Size, count: usize) -> Vec<Place> {
-    let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
-    let readable = screen.width / (MIN_COLUMNS * cell.width + DECORATION.0);
-    let mut columns = readable.clamp(1, count);
-    // Prefer windows that are too narrow to windows that are too low to show a prompt.
-    let min_height = MIN_ROWS * cell.height + DECORATION.1;
-    while columns < count && screen.height / count.div_ceil(columns) < min_height {
-        columns += 1;
+/// The size in pixels of a window with this many columns and rows, with its decoration.
+fn frame_size((columns, rows): (i32, i32), cell: Size) -> Size {
+    Size {
+        width: columns * cell.width + DECORATION.0,
+        height: rows * cell.height + DECORATION.1,
     }
-    let rows = count.div_ceil(columns);
-    let preferred = Size {
-        width: PREFERRED.0 * cell.width + DECORATION.0,
-        height: PREFERRED.1 * cell.height + DECORATION.1,
-    };
-    // Leave the upper third of the screen to the log, unless the windows would be too low.
-    let lower = (screen.height * 2 / 3 / rows).max(min_height);
-    let slot = Size {
-        width: (screen.width / columns).min(preferred.width),
-        height: (screen.height / rows).min(lower).min(preferred.height),
-    };
-    (0..count)
-        .map(|index| Place {
-            x: index % columns * slot.width,
-            y: screen
-                .height
-                .saturating_sub((rows - index / columns) * slot.height),
-            size: Size {
-                width: slot.width.saturating_sub(DECORATION.0),
-                height: slot.height.saturating_sub(DECORATION.1),
-            },
-        })
+}
+
+/// The places for the windows of a session.
+#[derive(Debug)]
+pub(crate) struct Tiling {
+    area: Rect,
+    /// The parts of the launcher's terminal to leave free.
+    reserved: Vec<Rect>,
+    cell: Size,
+    places: Vec<Place>,
+}
+
+impl Tiling {
+    /// Finds places for `count` windows of equal size.
+    ///
+    /// The windows leave the launcher's terminal free if they can be read around it. Otherwise they
+    /// cover its right part, and leave the beginnings of all lines and the last rows, if possible
+    /// in full. If even small windows do not fit then, they leave only the last rows, which have
+    /// the line that is typed. If the place of the terminal is not known, it is assumed to be in
+    /// the upper third of the screen, or on the left.
+    pub(crate) fn new(screen: &Screen, cell: Size, count: usize) -> Self {
+        let count = i32::try_from(count).unwrap_or(i32::MAX).max(1);
+        let area = screen.area;
+        let Reservations { choices, least } = Reservations::new(screen, cell);
+        let found = [READABLE, SMALL].into_iter().find_map(|cells| {
+            let min = frame_size(cells, cell);
+            choices
+                .iter()
+                .find_map(|reserved| Some((reserved, fit(area, reserved, cell, count, min)?)))
+        });
+        let (reserved, places) = found.unwrap_or_else(|| {
+            let min = frame_size(USABLE, cell);
+            // If there is no space for all windows, some share a place.
+            let places = (1..=count)
+                .rev()
+                .find_map(|count| fit(area, &least, cell, count, min));
+            (
+                &least,
+                places.unwrap_or_else(|| vec![Place { frame: area }]),
+            )
+        });
+        Self {
+            area,
+            reserved: reserved.clone(),
+            cell,
+            places,
+        }
+    }
+
+    /// The place for one more window: the first one that no window in `taken` has. If all are taken,
+    /// a new place in the space that is left or, if there is too little, a shared place.
+    pub(crate) fn next(&mut self, taken: &[Place]) -> Place {
+        let is_free = |place: &Place| !taken.contains(place);
+        if let Some(place) = self.places.iter().copied().find(is_free) {
+            return place;
+        }
+        let frames = taken.iter().map(|place| place.frame);
+        let occupied: Vec<Rect> = self.reserved.iter().copied().chain(frames).collect();
+        let readable = frame_size(READABLE, self.cell);
+        if let Some(new) = fit(self.area, &occupied, self.cell, 1, readable) {
+            self.places.extend(&new);
+            return new[0];
+        }
+        let mut shared =
+            (1..ROUNDS).flat_map(|round| self.places.iter().map(move |place| place.shared(round)));
+        shared
+            .find(is_free)
+            .unwrap_or_else(|| self.places[taken.len() % self.places.len()])
+    }
+}
+
+/// The parts of the screen that windows may have to leave free, for the launcher's terminal.
+struct Reservations {
+    /// Sets of rectangles, from all of the terminal to the beginnings of its lines.
+    choices: Vec<Vec<Rect>>,
+    /// The smallest set: the last rows of the terminal.
+    least: Vec<Rect>,
+}
+
+impl Reservations {
+    fn new(screen: &Screen, cell: Size) -> Self {
+        let area = screen.area;
+        let left = |of: Rect| Rect {
+            width: of.width.min(frame_size(READABLE, cell).width),
+            ..of
+        };
+        let visible = screen.launcher.and_then(|frame| frame.intersection(&area));
+        let Some(terminal) = visible else {
+            let top = Rect {
+                height: area.height / 3,
+                ..area
+            };
+            return Self {
+                choices: vec![vec![top], vec![left(area)]],
+                least: Vec::new(),
+            };
+        };
+        let height = terminal.height.min(LAST_ROWS * cell.height);
+        let last_rows = Rect {
+            y: terminal.bottom() - height,
+            height,
+            ..terminal
+        };
+        Self {
+            choices: vec![
+                vec![terminal],
+                vec![left(terminal), last_rows],
+                vec![left(terminal)],
+            ],
+            least: vec![last_rows],
+        }
+    }
+}
+
+/// Finds places of equal size for `count` windows in `area`, outside of `occupied`: the largest
+/// that fit, up to [`PREFERRED`] and not less than `min`. Returns none if they do not fit.
+fn fit(area: Rect, occupied: &[Rect], cell: Size, count: i32, min: Size) -> Option<Vec<Place>> {
+    let preferred = frame_size(PREFERRED, cell);
+    let mut best: Option<((i32, i32, i32), Size, Vec<Rect>)> = None;
+    for cut in [Cut::Rows, Cut::Columns] {
+        let mut free = vec![area];
+        for hole in occupied {
+            free = free
+                .iter()
+                .flat_map(|rect| rect.without(hole, cut))
+                .collect();
+        }
+        let widths = lengths(
+            free.iter().map(|rect| rect.width),
+            min.width,
+            preferred.width,
+        );
+        let heights = lengths(
+            free.iter().map(|rect| rect.height),
+            min.height,
+            preferred.height,
+        );
+        for width in widths {
+            for &height in &heights {
+                let size = Size { width, height };
+                let capacities = free.iter().map(|rect| {
+                    let (columns, rows) = rect.capacity(size);
+                    columns * rows
+                });
+                if capacities.clone().sum::<i32>() < count {
+                    continue;
+                }
+                let together = capacities.max().unwrap_or(0).min(count);
+                let (columns, rows) = (width / cell.width, height / cell.height);
+                // A window that lacks columns or rows to be readable counts for less.
+                let readable = columns.min(READABLE.0) * rows.min(READABLE.1);
+                let score = (readable, columns * rows, together);
+                if best.as_ref().is_none_or(|(other, ..)| *other < score) {
+                    best = Some((score, size, free.clone()));
+                }
+            }
+        }
+    }
+    let (_, size, free) = best?;
+    Some(places(area, free, size, count))
+}
+
+/// Lengths of equal parts of `totals`, from `min` to `max`, without duplicates.
+fn lengths(totals: impl Iterator<Item = i32>, min: i32, max: i32) -> BTreeSet<i32> {
+    totals
+        .flat_map(|total| (1..=total / min).map(move |parts| (total / parts).min(max)))
         .collect()
 }
 
-/// The size of the X11 screen, or of the primary monitor if there are several. `None` if neither
-/// xrandr nor xdpyinfo is installed.
-pub(crate) fn screen() -> Option<Size> {
-    std::env::var_os("DISPLAY")?;
-    output_of("xrandr", &["--current"])
-        .and_then(|text| parse_xrandr(&text))
-        .or_else(|| output_of("xdpyinfo", &[]).and_then(|text| parse_xdpyinfo(&text)))
-}
-
-fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    String::from_utf8(output.stdout).ok()
-}
-
-/// Parses a line such as `eDP-1 connected primary 1920x1080+0+0 (normal …`.
-fn parse_xrandr(text: &str) -> Option<Size> {
-    let connected = || text.lines().filter(|line| line.contains(" connected "));
-    connected()
-        .filter(|line| line.contains(" primary "))
-        .chain(connected())
-        .find_map(|line| {
-            line.split(' ')
-                .find_map(|word| parse_size(word.split('+').next()?))
+/// Places of this size for `count` windows in `free`, in reading order. The windows of a part are at
+/// the edge of the screen, away from the launcher's terminal.
+fn places(area: Rect, mut free: Vec<Rect>, size: Size, count: i32) -> Vec<Place> {
+    // Keep windows together: use the parts with space for most of them first.
+    free.sort_by_key(|rect| {
+        let (columns, rows) = rect.capacity(size);
+        -(columns * rows)
+    });
+    let mut places: Vec<Place> = free
+        .iter()
+        .flat_map(|rect| {
+            let (columns, rows) = rect.capacity(size);
+            let left = if rect.x == area.x {
+                rect.x
+            } else {
+                rect.right() - columns * size.width
+            };
+            let top = if rect.y == area.y && rect.bottom() < area.bottom() {
+                rect.y
+            } else {
+                rect.bottom() - rows * size.height
+            };
+            (0..columns * rows).map(move |index| Place {
+                frame: Rect {
+                    x: left + index % columns * size.width,
+                    y: top + index / columns * size.height,
+                    width: size.width,
+                    height: size.height,
+                },
+            })
         })
-}
-
-/// Parses a line such as `  dimensions:    1600x1000 pixels (…`.
-fn parse_xdpyinfo(text: &str) -> Option<Size> {
-    let line = text.lines().find(|line| line.contains("dimensions:"))?;
-    line.split_whitespace().find_map(parse_size)
-}
-
-fn parse_size(text: &str) -> Option<Size> {
-    let (width, height) = text.split_once('x')?;
-    Some(Size {
-        width: width.parse().ok()?,
-        height: height.parse().ok()?,
-    })
+        .take(usize::try_from(count).unwrap_or(0))
+        .collect();
+    places.sort_by_key(|place| (place.frame.y, place.frame.x));
+    places
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SCREEN: Size = Size {
-        width: 1600,
-        height: 1000,
+    const CELL: Size = Size {
+        width: 9,
+        height: 19,
     };
 
-    #[test]
-    fn three_windows_fit_side_by_side_on_a_usual_screen() {
-        let places = tile(SCREEN, cell(11.0), 3);
-        assert!(places.iter().all(|place| place.y == places[0].y));
-        assert!(
-            places
-                .iter()
-                .all(|place| place.cells(cell(11.0)).0 >= MIN_COLUMNS)
-        );
+    fn rect(x: i32, y: i32, width: i32, height: i32) -> Rect {
+        Rect {
+            x,
+            y,
+            width,
+            height,
+        }
+    }
+
+    fn screen(width: i32, height: i32, launcher: Option<Rect>) -> Screen {
+        Screen {
+            area: rect(0, 0, width, height),
+            launcher,
+        }
+    }
+
+    fn frames(screen: &Screen, count: usize) -> Vec<Rect> {
+        let tiling = Tiling::new(screen, cell(11.0), count);
+        tiling.places.iter().map(|place| place.frame).collect()
+    }
+
+    fn assert_readable(frames: &[Rect]) {
+        for frame in frames {
+            let (columns, rows) = Place { frame: *frame }.cells(CELL);
+            assert!(columns >= READABLE.0 && rows >= READABLE.1, "{frames:?}");
+        }
+    }
+
+    fn assert_free(frames: &[Rect], place: Rect) {
+        for frame in frames {
+            assert_eq!(frame.intersection(&place), None, "{frame:?} {place:?}");
+        }
     }
 
     #[test]
-    fn the_top_third_stays_free_for_the_log_if_windows_are_still_readable() {
-        for (points, count) in [(11.0, 3), (11.0, 6), (18.0, 3), (18.0, 4)] {
-            let places = tile(SCREEN, cell(points), count);
-            for place in places {
-                assert!(
-                    place.y >= SCREEN.height / 3,
-                    "{count} of {points}: {place:?}"
-                );
-                assert!(place.cells(cell(points)).1 >= MIN_ROWS, "{place:?}");
+    fn windows_leave_the_launchers_terminal_free_where_it_can_be_seen_whole() {
+        for (launcher, count) in [
+            (rect(0, 0, 740, 480), 3),
+            (rect(0, 0, 740, 480), 6),
+            (rect(860, 0, 740, 480), 6),
+            (rect(0, 520, 740, 480), 6),
+            (rect(860, 520, 740, 480), 6),
+            (rect(430, 0, 740, 480), 4),
+            (rect(430, 260, 740, 480), 6),
+            (rect(-300, -200, 740, 480), 12),
+        ] {
+            let frames = frames(&screen(1600, 1000, Some(launcher)), count);
+            assert_eq!(frames.len(), count);
+            assert_readable(&frames);
+            assert_free(&frames, launcher);
+        }
+    }
+
+    #[test]
+    fn windows_leave_the_first_columns_of_a_large_terminal_free() {
+        for (width, height, counts) in [
+            (1024, 768, &[1, 3][..]),
+            (1600, 1000, &[1, 3, 6]),
+            (1920, 1080, &[1, 3, 6, 12]),
+        ] {
+            for launcher in [
+                rect(0, 0, width, height),
+                rect(10, 10, width - 20, height - 20),
+                rect(140, 140, width - 300, height - 280),
+            ] {
+                for &count in counts {
+                    let frames = frames(&screen(width, height, Some(launcher)), count);
+                    assert_eq!(frames.len(), count);
+                    // The line that is typed is in the middle until the log fills the terminal.
+                    let columns = 40 * CELL.width;
+                    assert_free(
+                        &frames,
+                        rect(launcher.x, launcher.y, columns, launcher.height),
+                    );
+                }
             }
+        }
+    }
+
+    #[test]
+    fn many_windows_leave_at_least_the_last_rows_of_the_terminal_free() {
+        for launcher in [
+            rect(0, 0, 1024, 768),
+            rect(0, 0, 740, 480),
+            rect(140, 140, 740, 480),
+        ] {
+            for count in [12, 30, 64] {
+                let frames = frames(&screen(1024, 768, Some(launcher)), count);
+                let last_rows = rect(
+                    launcher.x,
+                    launcher.bottom() - 2 * CELL.height,
+                    launcher.width,
+                    2 * CELL.height,
+                );
+                assert_free(&frames, last_rows);
+            }
+        }
+    }
+
+    #[test]
+    fn twelve_windows_are_readable_beside_a_maximized_terminal() {
+        let frames = frames(&screen(1600, 1000, Some(rect(0, 0, 1600, 1000))), 12);
+        assert_eq!(frames.len(), 12);
+        assert_readable(&frames);
+    }
+
+    #[test]
+    fn windows_leave_the_top_free_if_the_place_of_the_terminal_is_not_known() {
+        for count in [1, 3, 6] {
+            let frames = frames(&screen(1600, 1000, None), count);
+            assert_readable(&frames);
+            assert_free(&frames, rect(0, 0, 1600, 333));
         }
     }
 
     #[test]
     fn windows_neither_overlap_nor_leave_the_screen() {
-        for (width, height) in [(800, 600), (1366, 768), (1920, 1080), (3840, 2160)] {
-            for count in 1..=64 {
-                let screen = Size { width, height };
-                let places = tile(screen, cell(11.0), count);
-                assert_eq!(places.len(), count);
-                for (index, a) in places.iter().enumerate() {
-                    let (right, bottom) = corner(a);
-                    assert!(right <= width && bottom <= height, "{count} {a:?}");
-                    for b in &places[..index] {
-                        let apart = corner(b).0 <= a.x
-                            || right <= b.x
-                            || corner(b).1 <= a.y
-                            || bottom <= b.y;
-                        assert!(apart, "{count} on {screen:?}: {a:?} {b:?}");
+        for (width, height) in [(640, 480), (1366, 768), (1920, 1080), (3840, 2160)] {
+            for launcher in [None, Some(rect(200, 100, 700, 400))] {
+                for count in 1..=64 {
+                    let mut screen = screen(width, height, launcher);
+                    screen.area.x = 1600;
+                    screen.area.y = 30;
+                    screen.launcher = launcher.map(|frame| rect(frame.x + 1600, 30, 700, 400));
+                    let frames = frames(&screen, count);
+                    for (index, frame) in frames.iter().enumerate() {
+                        assert_eq!(frame.intersection(&screen.area), Some(*frame));
+                        assert_free(&frames[..index], *frame);
                     }
                 }
             }
@@ -218,47 +521,34 @@ mod tests {
     }
 
     #[test]
-    fn later_windows_are_offset_from_earlier_ones_and_stay_on_the_screen() {
-        for (width, height) in [(800, 600), (1366, 768), (1920, 1080)] {
-            for count in 1..=9 {
-                let screen = Size { width, height };
-                let places = tile(screen, cell(11.0), count);
-                let given: Vec<Place> = (0..count * ROUNDS as usize)
-                    .filter_map(|number| place(&places, number))
-                    .collect();
-                assert_eq!(given[..count], places);
-                for (index, a) in given.iter().enumerate() {
-                    let (right, bottom) = corner(a);
-                    assert!(right <= width && bottom <= height, "{count} {a:?}");
-                    for b in &given[..index] {
-                        assert_ne!((a.x, a.y), (b.x, b.y), "{count} on {screen:?}");
-                    }
-                }
-            }
+    fn a_later_window_takes_the_place_of_a_closed_one_and_then_free_space() {
+        let terminal = rect(0, 0, 740, 480);
+        let mut tiling = Tiling::new(&screen(1600, 1000, Some(terminal)), cell(11.0), 2);
+        let mut taken = Vec::new();
+        for _ in 0..2 {
+            taken.push(tiling.next(&taken));
         }
-        assert_eq!(place(&[], 3), None);
-    }
-
-    fn corner(place: &Place) -> (u32, u32) {
-        (
-            place.x + place.size.width + DECORATION.0,
-            place.y + place.size.height + DECORATION.1,
-        )
+        let closed = taken.remove(0);
+        assert_eq!(tiling.next(&taken), closed);
+        taken.push(closed);
+        let new = tiling.next(&taken);
+        let frames: Vec<Rect> = taken.iter().map(|place| place.frame).collect();
+        assert_free(&frames, new.frame);
+        assert_free(&[new.frame], terminal);
+        assert_readable(&[new.frame]);
     }
 
     #[test]
-    fn the_screen_size_is_read_from_either_tool() {
-        let size = |width, height| Some(Size { width, height });
-        let xrandr = "Screen 0: minimum 320 x 200, current 3520 x 1080\n\
-            HDMI-1 connected 1600x900+1920+0 (normal left) 443mm x 249mm\n\
-            eDP-1 connected primary 1920x1080+0+0 (normal left) 344mm x 194mm\n   1920x1080 60.0*+\n";
-        assert_eq!(parse_xrandr(xrandr), size(1920, 1080));
-        assert_eq!(
-            parse_xrandr("screen connected 1600x1000+0+0 0mm x 0mm"),
-            size(1600, 1000)
-        );
-        assert_eq!(parse_xrandr("eDP-1 disconnected"), None);
-        let xdpyinfo = "screen #0:\n  dimensions:    1600x1000 pixels (406x254 millimeters)\n";
-        assert_eq!(parse_xdpyinfo(xdpyinfo), size(1600, 1000));
+    fn windows_without_space_of_their_own_leave_the_prompts_of_earlier_ones_visible() {
+        let mut tiling = Tiling::new(&screen(1024, 768, None), cell(11.0), 6);
+        let mut taken: Vec<Place> = Vec::new();
+        for _ in 0..18 {
+            let new = tiling.next(&taken);
+            for place in &taken {
+                let prompt = rect(place.frame.x, place.frame.bottom() - STEP, STEP, STEP);
+                assert_free(&[new.frame], prompt);
+            }
+            taken.push(new);
+        }
     }
 }

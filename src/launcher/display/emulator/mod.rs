@@ -5,14 +5,17 @@
 //! such a window would outlive the session, and have the wrong environment.
 
 pub(crate) mod find;
+mod focus;
 pub(crate) mod geometry;
 pub(crate) mod open;
+mod screen;
+mod x11;
 
 use std::ffi::OsString;
 use std::io;
 
 use crate::cli::Terminal;
-use crate::launcher::display::emulator::geometry::Place;
+use crate::launcher::display::emulator::geometry::Size;
 use crate::launcher::display::package::Package;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::os::Scratch;
@@ -114,7 +117,7 @@ impl WindowSpec {
     }
 
     /// The size in columns and rows, or `None` if the place on the screen is unknown.
-    fn cells(&self) -> Option<(u32, u32)> {
+    fn cells(&self) -> Option<(i32, i32)> {
         let cell = geometry::cell(font_points(self.big));
         Some(self.place?.cells(cell))
     }
@@ -127,14 +130,21 @@ impl WindowSpec {
 
     /// The size in columns and rows and the position in pixels, such as `80x24+0+100`.
     fn cell_geometry(&self) -> Option<String> {
-        let Place { x, y, .. } = self.place?;
+        let (x, y) = self.position()?;
         Some(format!("{}+{x}+{y}", self.cell_size()?))
     }
 
     /// The size and position in pixels, such as `800x600+0+100`.
     fn pixel_geometry(&self) -> Option<String> {
-        let Place { x, y, size } = self.place?;
-        Some(format!("{}x{}+{x}+{y}", size.width, size.height))
+        let Size { width, height } = self.place?.size();
+        let (x, y) = self.position()?;
+        Some(format!("{width}x{height}+{x}+{y}"))
+    }
+
+    /// The position of the upper left corner, in pixels.
+    fn position(&self) -> Option<(i32, i32)> {
+        let frame = self.place?.frame;
+        Some((frame.x, frame.y))
     }
 }
 
@@ -278,12 +288,8 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
         package: Package::Common("alacritty"),
         needs: Needs::Display,
         opens: Opens::Itself(|window, _| {
-            let (cells, x, y) = (
-                window.cells(),
-                window.place.map(|p| p.x),
-                window.place.map(|p| p.y),
-            );
-            let setting = |name, value: Option<u32>| {
+            let (cells, position) = (window.cells(), window.position());
+            let setting = |name, value: Option<i32>| {
                 option("-o", value.map(|value| format!("window.{name}={value}")))
             };
             [
@@ -291,8 +297,8 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
                 window.if_big(&["-o", "font.size={}"]),
                 setting("dimensions.columns", cells.map(|cells| cells.0)),
                 setting("dimensions.lines", cells.map(|cells| cells.1)),
-                setting("position.x", x),
-                setting("position.y", y),
+                setting("position.x", position.map(|(x, _)| x)),
+                setting("position.y", position.map(|(_, y)| y)),
                 words(&["-e"]),
             ]
             .concat()
@@ -324,8 +330,8 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
         // Without --always-new-process, a wezterm that is already running would open the window.
         // wezterm has no option for the title.
         opens: Opens::Itself(|window, _| {
-            let (cells, place) = (window.cells(), window.place);
-            let setting = |name, value: Option<u32>| {
+            let (cells, position) = (window.cells(), window.position());
+            let setting = |name, value: Option<i32>| {
                 option("--config", value.map(|value| format!("{name}={value}")))
             };
             [
@@ -335,10 +341,7 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
                 setting("initial_cols", cells.map(|cells| cells.0)),
                 setting("initial_rows", cells.map(|cells| cells.1)),
                 words(&["start", "--always-new-process"]),
-                option(
-                    "--position",
-                    place.map(|place| format!("{},{}", place.x, place.y)),
-                ),
+                option("--position", position.map(|(x, y)| format!("{x},{y}"))),
                 words(&["--"]),
             ]
             .concat()

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 
 use crate::launcher::display::emulator::find::FoundEmulator;
-use crate::launcher::display::emulator::geometry::{self, Place};
+use crate::launcher::display::emulator::focus::FocusKeeper;
+use crate::launcher::display::emulator::geometry::{self, Place, Tiling};
+use crate::launcher::display::emulator::screen::Screen;
 use crate::launcher::display::emulator::{Isolation, Opens, font_points, words};
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::locale;
@@ -16,8 +18,10 @@ use crate::launcher::process::ChildProcess;
 pub(crate) struct EmulatorWindows {
     found: FoundEmulator,
     isolation: Isolation,
-    /// Places for the windows. Empty if the size of the screen is unknown.
-    places: Vec<Place>,
+    /// Places for the windows; none if the size of the screen is not known.
+    tiling: Option<Tiling>,
+    /// Keeps the focus while windows open; none without an X server.
+    _focus: Option<FocusKeeper>,
     helper: Option<ChildProcess>,
 }
 
@@ -28,10 +32,12 @@ impl EmulatorWindows {
     /// No temporary file can be made.
     pub(crate) fn new(found: FoundEmulator, big: bool, count: usize) -> io::Result<Self> {
         let cell = geometry::cell(font_points(big));
-        let screen = geometry::screen();
+        let (screen, server) = Screen::find().unzip();
         Ok(Self {
             isolation: Isolation::new(big)?,
-            places: screen.map_or_else(Vec::new, |screen| geometry::tile(screen, cell, count)),
+            tiling: screen.map(|screen| Tiling::new(&screen, cell, count)),
+            // Without this thread, only the focus moves.
+            _focus: server.and_then(|server| FocusKeeper::start(server).ok()),
             found,
             helper: None,
         })
@@ -42,10 +48,10 @@ impl EmulatorWindows {
         self.found.emulator.program
     }
 
-    /// The place of the window with this number, counted from 1. `None` if the size of the screen
-    /// is unknown.
-    pub(crate) fn place(&self, number: usize) -> Option<Place> {
-        geometry::place(&self.places, number - 1)
+    /// The place for one more window, if the windows in `taken` stay; none if the size of the screen
+    /// is not known.
+    pub(crate) fn next_place(&mut self, taken: &[Place]) -> Option<Place> {
+        Some(self.tiling.as_mut()?.next(taken))
     }
 
     /// Starts a process that opens a window with the client in it. `on_end` is called when this

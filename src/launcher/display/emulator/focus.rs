@@ -1,0 +1,115 @@
+//! Keeps the keyboard focus where it was while windows open. A window manager focuses each new
+//! window, and the order in which windows of several processes open is random.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use x11rb::protocol::xproto::Window;
+
+use crate::launcher::display::emulator::x11::XServer;
+use crate::launcher::display::window_spec;
+use crate::os;
+
+/// How long after a window appears a change of the focus to it counts as the window manager's, not
+/// as the user's.
+const NEW: Duration = Duration::from_secs(1);
+
+/// The thread `focus`. It stops when this is dropped.
+pub(crate) struct FocusKeeper {
+    _stop: UnixStream,
+}
+
+impl FocusKeeper {
+    /// Starts the thread. From now on, it moves the focus from new windows of this process's
+    /// descendants back to the window that had it, or to the first client's window if none had it.
+    ///
+    /// # Errors
+    /// A socket or thread cannot be created.
+    pub(crate) fn start(server: XServer) -> io::Result<Self> {
+        let (stop, stopped) = UnixStream::pair()?;
+        server.watch_root();
+        let mut watch = Watch {
+            known: server.windows(),
+            own: Vec::new(),
+            focused: server.active(),
+            launcher: std::process::id().cast_signed(),
+            server,
+        };
+        // This thread is never joined, since the X server may not answer.
+        thread::Builder::new()
+            .name("focus".into())
+            .spawn(move || while watch.wait(&stopped) {})?;
+        Ok(Self { _stop: stop })
+    }
+}
+
+struct Watch {
+    server: XServer,
+    /// The process ID of this process.
+    launcher: i32,
+    /// All windows seen so far.
+    known: Vec<Window>,
+    /// The session's windows, with the time at which each appeared.
+    own: Vec<(Window, Instant)>,
+    /// The last window with the focus that was not a new window of the session.
+    focused: Option<Window>,
+}
+
+impl Watch {
+    /// Waits for an event and handles it. Returns false if the thread must stop.
+    fn wait(&mut self, stopped: &UnixStream) -> bool {
+        match self.server.take_events() {
+            Some(true) => self.update(),
+            Some(false) => {
+                let mut waits = [
+                    PollFd::from_borrowed_fd(self.server.descriptor(), PollFlags::IN),
+                    PollFd::new(stopped, PollFlags::IN),
+                ];
+                match rustix::event::poll(&mut waits, None) {
+                    Ok(_) if !waits[1].revents().is_empty() => return false,
+                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                    Err(_) => return false,
+                }
+            }
+            None => return false,
+        }
+        true
+    }
+
+    fn update(&mut self) {
+        let windows = self.server.windows();
+        let now = Instant::now();
+        for &window in &windows {
+            if !self.known.contains(&window) {
+                self.known.push(window);
+                let process = self.server.process(window);
+                if process.is_some_and(|process| os::ancestors(process).contains(&self.launcher)) {
+                    self.own.push((window, now));
+                }
+            }
+        }
+        self.known.retain(|window| windows.contains(window));
+        self.own.retain(|(window, _)| windows.contains(window));
+        let Some(active) = self.server.active() else {
+            return;
+        };
+        let mut own = self.own.iter();
+        if !own.any(|(window, since)| *window == active && since.elapsed() < NEW) {
+            self.focused = Some(active);
+            return;
+        }
+        let first = || {
+            let mut own = self.own.iter().map(|(window, _)| *window);
+            own.find(|window| window_spec::is_first(&self.server.title(*window)))
+        };
+        let target = self.focused.filter(|window| windows.contains(window));
+        if let Some(target) = target.or_else(first)
+            && target != active
+        {
+            self.server.focus(target);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The screen that the windows are placed on, and the place of the launcher's terminal. Known only
+//! with X11: Wayland lets no program choose or see the positions of windows.
+
+use std::env;
+use std::io::{self, IsTerminal};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use x11rb::protocol::xproto::Window;
+
+use crate::launcher::display::emulator::geometry::Rect;
+use crate::launcher::display::emulator::x11::XServer;
+use crate::os;
+
+/// Time limit for the X server's answers.
+const SERVER_TIME: Duration = Duration::from_secs(1);
+
+/// Maximum number of parents between a terminal's inner window and the window of its frame.
+const MAX_PARENTS: usize = 8;
+
+/// A monitor, and the launcher's terminal on it.
+#[derive(Debug)]
+pub(crate) struct Screen {
+    /// The part of the monitor that panels leave free.
+    pub(crate) area: Rect,
+    /// The window of the terminal that shows the server's log, with its decoration; none if it was
+    /// not found.
+    pub(crate) launcher: Option<Rect>,
+}
+
+impl Screen {
+    /// Connects to the X server and reads the screen. None if there is no X server, or if it does
+    /// not answer in time.
+    pub(crate) fn find() -> Option<(Self, XServer)> {
+        let (sender, found) = mpsc::channel();
+        let thread = thread::Builder::new().name("screen".into());
+        // Never joined: if the server does not answer, the thread ends with the process.
+        let _thread = thread.spawn(move || {
+            let server = XServer::connect().ok()?;
+            // The receiver is gone if this took too long.
+            sender.send((Self::read(&server)?, server)).ok()
+        });
+        found.recv_timeout(SERVER_TIME).ok()
+    }
+
+    /// Reads the monitor that the launcher's terminal is on, or the primary one.
+    fn read(server: &XServer) -> Option<Self> {
+        let launcher = launcher_window(server).and_then(|window| server.frame(window));
+        let monitors = server.monitors();
+        let has_launcher = |monitor: &&Rect| {
+            let shared = launcher.and_then(|frame| frame.intersection(monitor));
+            // More than half of it.
+            launcher.zip(shared).is_some_and(|(frame, shared)| {
+                2 * shared.width * shared.height > frame.width * frame.height
+            })
+        };
+        let monitor = monitors.iter().find(has_launcher).or(monitors.first())?;
+        let free = server
+            .work_area()
+            .and_then(|area| area.intersection(monitor));
+        Some(Self {
+            area: free.unwrap_or(*monitor),
+            launcher,
+        })
+    }
+}
+
+/// The window of the terminal that shows the log: a window of a process that this one descends from.
+/// If that process has several windows, or none because of tmux or SSH, the window in `WINDOWID`,
+/// which some emulators set, or the active one.
+fn launcher_window(server: &XServer) -> Option<Window> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    let all = server.windows();
+    let ancestors = os::ancestors(std::process::id().cast_signed());
+    let is_own = |window: &Window| {
+        let process = server.process(*window);
+        process.is_some_and(|process| ancestors.contains(&process))
+    };
+    let own: Vec<Window> = all.iter().copied().filter(is_own).collect();
+    let candidates = if own.is_empty() { &all } else { &own };
+    let named = env::var("WINDOWID").ok().and_then(|id| id.parse().ok());
+    // The variable may have the ID of a window inside of the one that the window manager knows.
+    named
+        .into_iter()
+        .flat_map(|window| std::iter::successors(Some(window), |child| server.parent(*child)))
+        .take(MAX_PARENTS)
+        .chain(server.active())
+        .find(|window| candidates.contains(window))
+        .or(own.last().copied())
+}

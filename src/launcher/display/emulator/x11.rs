@@ -1,0 +1,212 @@
+//! A connection to the X server: the windows, the monitors, and the keyboard focus.
+
+use std::error::Error;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use x11rb::connection::Connection;
+use x11rb::protocol::randr::ConnectionExt as _;
+use x11rb::protocol::xproto::{
+    Atom, AtomEnum, ChangeWindowAttributesAux, ConnectionExt as _, EventMask, InputFocus, MapState,
+    Window,
+};
+use x11rb::rust_connection::RustConnection;
+
+use crate::launcher::display::emulator::geometry::Rect;
+
+/// Maximum number of 32-bit values to read of a property.
+const MAX_VALUES: u32 = 4096;
+
+x11rb::atom_manager! {
+    /// Properties from the Extended Window Manager Hints (EWMH), and the margin that GTK draws a
+    /// shadow in.
+    pub(crate) Atoms: AtomsCookie {
+        _GTK_FRAME_EXTENTS,
+        _NET_ACTIVE_WINDOW,
+        _NET_CLIENT_LIST,
+        _NET_CLIENT_LIST_STACKING,
+        _NET_CURRENT_DESKTOP,
+        _NET_FRAME_EXTENTS,
+        _NET_WM_PID,
+        _NET_WORKAREA,
+    }
+}
+
+/// A connection to the X server. Each call waits for the server's answer.
+pub(crate) struct XServer {
+    connection: RustConnection,
+    pub(crate) root: Window,
+    root_frame: Rect,
+    pub(crate) atoms: Atoms,
+}
+
+impl XServer {
+    /// Connects to the server in `DISPLAY`.
+    ///
+    /// # Errors
+    /// There is no such server, or it refuses the connection.
+    pub(crate) fn connect() -> Result<Self, Box<dyn Error>> {
+        let (connection, number) = x11rb::connect(None)?;
+        let atoms = Atoms::new(&connection)?.reply()?;
+        let screen = &connection.setup().roots[number];
+        let root = screen.root;
+        let root_frame = Rect {
+            x: 0,
+            y: 0,
+            width: screen.width_in_pixels.into(),
+            height: screen.height_in_pixels.into(),
+        };
+        Ok(Self {
+            connection,
+            root,
+            root_frame,
+            atoms,
+        })
+    }
+
+    /// The 32-bit values of a property; empty if the window or the property does not exist.
+    pub(crate) fn values(&self, window: Window, property: Atom) -> Vec<u32> {
+        let request =
+            self.connection
+                .get_property(false, window, property, AtomEnum::ANY, 0, MAX_VALUES);
+        let reply = request.ok().and_then(|cookie| cookie.reply().ok());
+        let values = reply.and_then(|reply| Some(reply.value32()?.collect()));
+        values.unwrap_or_default()
+    }
+
+    /// The title of a window, as far as it is Latin-1 or UTF-8 text.
+    pub(crate) fn title(&self, window: Window) -> String {
+        let name = AtomEnum::WM_NAME;
+        let request =
+            self.connection
+                .get_property(false, window, name, AtomEnum::ANY, 0, MAX_VALUES);
+        let reply = request.ok().and_then(|cookie| cookie.reply().ok());
+        let text = reply.map(|reply| String::from_utf8_lossy(&reply.value).into_owned());
+        text.unwrap_or_default()
+    }
+
+    /// The windows that the window manager manages, from the lowest to the topmost if the window
+    /// manager tells their order.
+    pub(crate) fn windows(&self) -> Vec<Window> {
+        let windows = self.values(self.root, self.atoms._NET_CLIENT_LIST_STACKING);
+        if windows.is_empty() {
+            return self.values(self.root, self.atoms._NET_CLIENT_LIST);
+        }
+        windows
+    }
+
+    /// The window that has the keyboard focus, if the window manager tells.
+    pub(crate) fn active(&self) -> Option<Window> {
+        let active = self.values(self.root, self.atoms._NET_ACTIVE_WINDOW);
+        active.first().copied().filter(|window| *window != 0)
+    }
+
+    /// The process ID that a window's program has set.
+    pub(crate) fn process(&self, window: Window) -> Option<i32> {
+        let pid = self.values(window, self.atoms._NET_WM_PID);
+        pid.first().and_then(|pid| i32::try_from(*pid).ok())
+    }
+
+    pub(crate) fn parent(&self, window: Window) -> Option<Window> {
+        let tree = self.connection.query_tree(window).ok()?.reply().ok()?;
+        Some(tree.parent).filter(|parent| *parent != 0)
+    }
+
+    /// The place of a window with its decoration; none if the window is not visible.
+    pub(crate) fn frame(&self, window: Window) -> Option<Rect> {
+        let connection = &self.connection;
+        let attributes = connection
+            .get_window_attributes(window)
+            .ok()?
+            .reply()
+            .ok()?;
+        if attributes.map_state != MapState::VIEWABLE {
+            return None;
+        }
+        let size = connection.get_geometry(window).ok()?.reply().ok()?;
+        let origin = connection
+            .translate_coordinates(window, self.root, 0, 0)
+            .ok()?
+            .reply()
+            .ok()?;
+        // Both properties have the order left, right, top, bottom.
+        let extents = |property| match self.values(window, property)[..] {
+            [left, right, top, bottom] => {
+                [left, right, top, bottom].map(|extent| i32::try_from(extent).unwrap_or(0))
+            }
+            _ => [0; 4],
+        };
+        let outer = extents(self.atoms._NET_FRAME_EXTENTS);
+        let shadow = extents(self.atoms._GTK_FRAME_EXTENTS);
+        let [left, right, top, bottom] = [0, 1, 2, 3].map(|side| outer[side] - shadow[side]);
+        let (x, y) = (i32::from(origin.dst_x), i32::from(origin.dst_y));
+        Rect::between(
+            x - left,
+            y - top,
+            x + i32::from(size.width) + right,
+            y + i32::from(size.height) + bottom,
+        )
+    }
+
+    /// The monitors, with the primary one first; the whole screen if the server does not tell.
+    pub(crate) fn monitors(&self) -> Vec<Rect> {
+        let monitors = self.connection.randr_get_monitors(self.root, true);
+        let monitors = monitors.ok().and_then(|cookie| cookie.reply().ok());
+        let mut monitors = monitors.map_or_else(Vec::new, |reply| reply.monitors);
+        monitors.sort_by_key(|monitor| !monitor.primary);
+        let frames = monitors.iter().map(|monitor| Rect {
+            x: monitor.x.into(),
+            y: monitor.y.into(),
+            width: monitor.width.into(),
+            height: monitor.height.into(),
+        });
+        let whole = monitors.is_empty().then_some(self.root_frame);
+        frames.chain(whole).collect()
+    }
+
+    /// The part of the screen that panels leave free on the current desktop.
+    pub(crate) fn work_area(&self) -> Option<Rect> {
+        let desktop = self.values(self.root, self.atoms._NET_CURRENT_DESKTOP);
+        let desktop = desktop.first().map_or(0, |desktop| *desktop as usize);
+        let areas = self.values(self.root, self.atoms._NET_WORKAREA);
+        // Four values for each desktop; some window managers set only those of the first.
+        let area = areas
+            .chunks_exact(4)
+            .nth(desktop)
+            .or_else(|| areas.get(..4))?;
+        let [x, y, width, height] =
+            [0, 1, 2, 3].map(|index| i32::try_from(area[index]).unwrap_or(0));
+        Rect::between(x, y, x + width, y + height)
+    }
+
+    /// Makes the server report changes of the root window's properties: the active window and the
+    /// list of windows.
+    pub(crate) fn watch_root(&self) {
+        let events = ChangeWindowAttributesAux::new().event_mask(EventMask::PROPERTY_CHANGE);
+        let _ = self.connection.change_window_attributes(self.root, &events);
+        let _ = self.connection.flush();
+    }
+
+    /// Gives a window the keyboard focus, without raising the window.
+    pub(crate) fn focus(&self, window: Window) {
+        // An error means that the window has closed, or is not visible.
+        let _ = self
+            .connection
+            .set_input_focus(InputFocus::PARENT, window, x11rb::CURRENT_TIME);
+        let _ = self.connection.flush();
+    }
+
+    /// Discards all events that have arrived. Returns whether there was one; none if the connection
+    /// is lost.
+    pub(crate) fn take_events(&self) -> Option<bool> {
+        let mut any = false;
+        while self.connection.poll_for_event().ok()?.is_some() {
+            any = true;
+        }
+        Some(any)
+    }
+
+    /// The descriptor that becomes readable when an event arrives.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.connection.stream().as_fd()
+    }
+}
