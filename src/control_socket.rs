@@ -8,13 +8,15 @@
 //! - The launcher waits for the client's process itself, because a client can close its socket and
 //!   keep running.
 //!
-//! Before the client logs in to the room, it sends `in\n`, and when it is not in the room any more,
-//! `out\n`. So the launcher can tell the session's own members from all others.
+//! Before the client logs in to the room, it sends `joining\n`, after the login `in\n`, and when it
+//! is not in the room any more, `out\n`. So the launcher can tell the session's own members from all
+//! others, and can send `turn\n` to one client after the other, to make them join in the order of
+//! their windows.
 //!
 //! To end a client, the launcher sends `quit\n`.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -37,8 +39,12 @@ pub const NAME_VARIABLE: &str = "CHAT_CONTROL_SOCKET";
 /// numbers, a space and LF.
 const MAX_LINE: usize = 24;
 
+const JOINING: &str = "joining\n";
 const IN: &str = "in\n";
 const OUT: &str = "out\n";
+
+/// The line that lets a client log in, without its ending.
+const TURN: &str = "turn";
 
 /// Pause after a failed accept, so that the thread does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -56,26 +62,35 @@ impl ControlConnection {
     /// Connects to the control socket called `name`, which comes from `--control-socket` or
     /// [`NAME_VARIABLE`]. Called by the main thread before it starts any other thread.
     ///
-    /// `on_close` is called at most once, when the client has to exit, in a thread called
-    /// `control`. It must not wait for the connection to be dropped, because dropping the
-    /// connection waits for `on_close` to return.
+    /// Both functions are called in a thread called `control`: `on_turn` when it is this client's
+    /// turn to log in, and `on_close` at most once, when the client has to exit. Neither may wait
+    /// for the connection to be dropped, because dropping the connection waits for them to return.
     ///
     /// # Errors
     /// The launcher has exited, or `name` is not the name of a control socket. The session that the
     /// client was started for is over, so the client should exit.
-    pub fn open(name: &OsStr, on_close: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+    pub fn open(
+        name: &OsStr,
+        on_turn: impl Fn() + Send + 'static,
+        on_close: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let (socket_name, window) = split_name(name).ok_or(io::ErrorKind::InvalidInput)?;
         let mut socket = os::connect_locally(OsStr::new(socket_name))?;
         let is_dropped = Arc::new(AtomicBool::new(false));
         let reader = {
-            let mut socket = socket.try_clone()?;
+            let socket = socket.try_clone()?;
             let is_dropped = Arc::clone(&is_dropped);
             thread::Builder::new()
                 .name("control".into())
                 .spawn(move || {
-                    // This read returns when the launcher sends `quit` and when it exits. The
-                    // client exits in both cases, so the result does not matter.
-                    let _ = socket.read_exact(&mut [0]);
+                    // This loop ends when the launcher sends `quit` and when it exits. The client
+                    // exits in both cases.
+                    for line in BufReader::new(socket).lines().map_while(Result::ok) {
+                        if line != TURN {
+                            break;
+                        }
+                        on_turn();
+                    }
                     if !is_dropped.load(Ordering::SeqCst) {
                         on_close();
                     }
@@ -95,6 +110,7 @@ impl ControlConnection {
     /// sent, so that the launcher never takes the new member for a stranger.
     pub fn report(&self, membership: Membership) {
         let line = match membership {
+            Membership::Joining => JOINING,
             Membership::In => IN,
             Membership::Out => OUT,
         };
@@ -103,9 +119,11 @@ impl ControlConnection {
     }
 }
 
-/// Whether a client is in the room, or is logging in.
+/// Whether a client is in the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Membership {
+    /// The client is logging in, so the server may already count it as a member.
+    Joining,
     In,
     Out,
 }
@@ -138,7 +156,7 @@ pub enum ControlEvent {
         /// The launcher's handle to the client.
         client: ClientHandle,
     },
-    /// A client has entered or left the room.
+    /// A client logs in, or has entered or left the room.
     Membership {
         /// The window's ID.
         window: usize,
@@ -168,6 +186,12 @@ impl ClientHandle {
         // Ignore errors, which mean that the client has closed its socket. The thread `control`
         // notices when the client exits.
         let _ = (&self.socket).write_all(b"quit\n");
+    }
+
+    /// Lets the client log in.
+    pub fn give_turn(&self) {
+        // If this fails, the client has closed its socket, as in `quit`.
+        let _ = (&self.socket).write_all(format!("{TURN}\n").as_bytes());
     }
 
     /// Sends the client a signal, unless it has exited.
@@ -293,6 +317,7 @@ impl Peer {
         let line = std::str::from_utf8(line).map_err(io::Error::other)?;
         if let Some((window, process)) = &self.client {
             let membership = match line {
+                JOINING => Membership::Joining,
                 IN => Membership::In,
                 OUT => Membership::Out,
                 _ => return Err(io::ErrorKind::InvalidData.into()),
@@ -423,7 +448,7 @@ mod tests {
     #[test]
     fn a_hello_contains_the_window_and_the_process() {
         let (listener, events) = listener();
-        let _connection = ControlConnection::open(&listener.name_for(3), || {}).unwrap();
+        let _connection = ControlConnection::open(&listener.name_for(3), || {}, || {}).unwrap();
         let (window, client) = hello(&events);
         assert_eq!(window, 3);
         assert_eq!(client.pid(), std::process::id() as i32);
@@ -432,11 +457,12 @@ mod tests {
     #[test]
     fn a_client_reports_that_it_enters_and_leaves_the_room() {
         let (listener, events) = listener();
-        let connection = ControlConnection::open(&listener.name_for(3), || {}).unwrap();
-        connection.report(Membership::In);
+        let connection = ControlConnection::open(&listener.name_for(3), || {}, || {}).unwrap();
+        connection.report(Membership::Joining);
         let (_, client) = hello(&events);
+        connection.report(Membership::In);
         connection.report(Membership::Out);
-        for expected in [Membership::In, Membership::Out] {
+        for expected in [Membership::Joining, Membership::In, Membership::Out] {
             match events.recv_timeout(DEADLINE).unwrap() {
                 ControlEvent::Membership {
                     window,
@@ -451,12 +477,26 @@ mod tests {
     }
 
     #[test]
+    fn a_client_is_told_when_it_is_its_turn() {
+        let (listener, events) = listener();
+        let (sender, turns) = mpsc::channel();
+        let on_turn = move || sender.send(()).unwrap();
+        let _connection = ControlConnection::open(&listener.name_for(5), on_turn, || {}).unwrap();
+        let (_, client) = hello(&events);
+        client.give_turn();
+        turns.recv_timeout(DEADLINE).unwrap();
+    }
+
+    #[test]
     fn a_client_is_told_to_quit() {
         let (listener, events) = listener();
         let (sender, closed) = mpsc::channel();
-        let _connection =
-            ControlConnection::open(&listener.name_for(1), move || sender.send(()).unwrap())
-                .unwrap();
+        let _connection = ControlConnection::open(
+            &listener.name_for(1),
+            || {},
+            move || sender.send(()).unwrap(),
+        )
+        .unwrap();
         hello(&events).1.quit();
         closed.recv_timeout(DEADLINE).unwrap();
     }
@@ -465,9 +505,12 @@ mod tests {
     fn a_client_is_told_when_its_launcher_has_exited() {
         let (listener, events) = listener();
         let (sender, closed) = mpsc::channel();
-        let _connection =
-            ControlConnection::open(&listener.name_for(1), move || sender.send(()).unwrap())
-                .unwrap();
+        let _connection = ControlConnection::open(
+            &listener.name_for(1),
+            || {},
+            move || sender.send(()).unwrap(),
+        )
+        .unwrap();
         drop(hello(&events));
         drop(listener);
         closed.recv_timeout(DEADLINE).unwrap();
@@ -477,9 +520,12 @@ mod tests {
     fn a_client_that_closes_the_connection_is_not_told_to_exit() {
         let (listener, _events) = listener();
         let (sender, closed) = mpsc::channel();
-        let connection =
-            ControlConnection::open(&listener.name_for(1), move || sender.send(()).unwrap())
-                .unwrap();
+        let connection = ControlConnection::open(
+            &listener.name_for(1),
+            || {},
+            move || sender.send(()).unwrap(),
+        )
+        .unwrap();
         drop(connection);
         drop(listener);
         closed
@@ -491,12 +537,12 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_client_that_closes_its_socket_has_not_exited() {
         let (listener, events) = listener();
-        let connection = ControlConnection::open(&listener.name_for(1), || {}).unwrap();
+        let connection = ControlConnection::open(&listener.name_for(1), || {}, || {}).unwrap();
         let (_, client) = hello(&events);
         drop(connection);
         // Wait for a second hello: if the first client had exited, that would be reported before
         // it.
-        let _second = ControlConnection::open(&listener.name_for(2), || {}).unwrap();
+        let _second = ControlConnection::open(&listener.name_for(2), || {}, || {}).unwrap();
         assert_eq!(hello(&events).0, 2);
         client.signal(Signal::CONT);
     }
@@ -506,8 +552,8 @@ mod tests {
         let (listener, _events) = listener();
         let name = listener.name_for(1);
         drop(listener);
-        ControlConnection::open(&name, || {}).unwrap_err();
-        ControlConnection::open(OsStr::new("nonsense"), || {}).unwrap_err();
+        ControlConnection::open(&name, || {}, || {}).unwrap_err();
+        ControlConnection::open(OsStr::new("nonsense"), || {}, || {}).unwrap_err();
     }
 
     #[test]
@@ -518,7 +564,7 @@ mod tests {
         let mut rude = os::connect_locally(OsStr::new(socket)).unwrap();
         rude.write_all(&[b'x'; 2 * MAX_LINE]).unwrap();
         let mut silent = os::connect_locally(OsStr::new(socket)).unwrap();
-        let _connection = ControlConnection::open(&name, || {}).unwrap();
+        let _connection = ControlConnection::open(&name, || {}, || {}).unwrap();
         assert_eq!(hello(&events).0, 1);
         rude.set_read_timeout(Some(DEADLINE)).unwrap();
         // The launcher has closed the socket with unread bytes, so a read returns a reset or end of

@@ -31,6 +31,8 @@ pub(crate) enum ClientEvent {
     Login(LoginReply),
     Received(Received),
     Disconnected(Disconnect),
+    /// The launcher lets this client log in.
+    Turn,
     /// Wakes the main thread, which then checks its [`LeaveRequest`].
     Leave,
 }

@@ -20,6 +20,9 @@ use crate::tty::raw_mode::RawMode;
 /// How long to wait for the server to close the connection after the user leaves.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long to wait for the turn to log in. A client in an earlier window may be slow to start.
+const TURN_TIMEOUT: Duration = Duration::from_secs(2);
+
 pub(crate) struct EventLoop {
     pub(crate) ui: Ui,
     /// Whether stdin is a terminal, so that the user can answer questions.
@@ -134,6 +137,18 @@ impl EventLoop {
                 Err(_) => return,
             }
         }
+    }
+
+    /// Waits until the launcher lets this client log in, but no longer than [`TURN_TIMEOUT`].
+    pub(crate) fn wait_for_turn(&mut self) -> Result<(), Stop> {
+        let deadline = Instant::now() + TURN_TIMEOUT;
+        while let Some(event) = self.next_until(Some(deadline))? {
+            if let ClientEvent::Turn = event {
+                break;
+            }
+            self.handle_offline(&event)?;
+        }
+        Ok(())
     }
 
     /// Waits for the result of a login attempt.

@@ -45,7 +45,7 @@ use std::sync::mpsc;
 use anyhow::{Context, Error};
 
 pub use crate::client::config::Config;
-use crate::client::event::{LeaveRequest, Lost, Stop};
+use crate::client::event::{ClientEvent, LeaveRequest, Lost, Stop};
 use crate::client::event_loop::EventLoop;
 pub use crate::client::net::address::Address;
 use crate::client::session::chat::ChatSession;
@@ -98,8 +98,10 @@ impl Client {
                 // Allow SIGHUP even if the launcher runs under `nohup`, so that closing a window
                 // ends its client.
                 os::allow_hangup();
-                let request = leave_request.clone();
-                let control = ControlConnection::open(name, move || request.make());
+                let (request, turn) = (leave_request.clone(), post.clone());
+                // If the queue is full, the client logs in a little later.
+                let on_turn = move || drop(turn.try_send(ClientEvent::Turn));
+                let control = ControlConnection::open(name, on_turn, move || request.make());
                 Some(control.context("the session that this client belongs to is over")?)
             }
         };
@@ -137,7 +139,12 @@ impl Client {
     }
 
     fn join_and_chat(&mut self) -> Result<(), Stop> {
+        let has_turn = self.events.launcher.is_some() && self.config.name.is_some();
         let mut login = LoginDialog::start(&mut self.config, &mut self.events)?;
+        if has_turn {
+            // Clients with names join in the order of their windows.
+            self.events.wait_for_turn()?;
+        }
         let joined = login.log_in(&mut self.events, None)?;
         let joined = joined.map_err(Stop::Failed)?;
         login.remember_name(&self.events);

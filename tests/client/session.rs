@@ -23,7 +23,10 @@ fn window(listener: &ControlListener, args: &[&str]) -> Terminal {
 #[track_caller]
 fn hello(events: &mpsc::Receiver<ControlEvent>) -> ClientHandle {
     match events.recv_timeout(DEADLINE).unwrap() {
-        ControlEvent::Hello { client, .. } => client,
+        ControlEvent::Hello { client, .. } => {
+            client.give_turn();
+            client
+        }
         event @ (ControlEvent::Membership { .. } | ControlEvent::Exited { .. }) => {
             panic!("{event:?}")
         }
@@ -48,11 +51,12 @@ fn a_client_reports_that_it_is_in_the_room_only_while_it_logs_in_or_is_a_member(
     let _client = hello(&events);
     window.expect("name, and group if you like: ");
     window.type_line("ola");
-    assert_eq!(membership(&events), Membership::In);
+    assert_eq!(membership(&events), Membership::Joining);
     window.expect("the name ola is taken");
     assert_eq!(membership(&events), Membership::Out);
     window.type_line("ala");
     window.expect("welcome");
+    assert_eq!(membership(&events), Membership::Joining);
     assert_eq!(membership(&events), Membership::In);
 }
 

@@ -311,6 +311,25 @@ fn ctrl_c_in_a_window_ends_only_its_client() {
 }
 
 #[test]
+fn clients_join_in_the_order_of_their_names() {
+    let desktop = Desktop::new();
+    let names = ["zoe", "ala", "max", "ewa", "tom", "jan"];
+    // The first window opens last.
+    let script = "case \"$*\" in *'chat 1'*) sleep 0.3;; esac\nexec /usr/bin/xterm \"$@\"";
+    desktop.put_program("xterm", script);
+    let (all, count) = (names.join(","), names.len().to_string());
+    let arguments = ["-p", "0", "-t", "xterm", "-c", &count, "--names", &all];
+    let mut session = Session::start(&desktop, &arguments);
+    session.wait_for_members(&names);
+    let shown = session.shown();
+    let places = names.map(|name| shown.find(&format!("{name} joined")));
+    assert!(places.is_sorted(), "{shown}");
+    session.ctrl_c();
+    assert_eq!(session.wait(), 0, "{}", session.shown());
+    session.assert_cleaned_up();
+}
+
+#[test]
 fn a_second_ctrl_c_speeds_up_the_shutdown() {
     let desktop = Desktop::new();
     let mut session = start_three(&desktop, "xterm");

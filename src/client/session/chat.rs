@@ -169,12 +169,14 @@ impl<'a> ChatSession<'a> {
                 ClientEvent::Stdin(StdinEvent::Failed(error)) => {
                     return Err(Stop::cannot_read_stdin(error));
                 }
-                // None of these events matters here: no line or login was requested, and the event
-                // loop has already handled the terminal's events.
+                // None of these events matters here: no line, login or turn was
+                // requested, and the event loop has already handled the terminal's
+                // events.
                 ClientEvent::Stdin(StdinEvent::Line(_))
                 | ClientEvent::Terminal(_)
                 | ClientEvent::TerminalGone
                 | ClientEvent::Login(_)
+                | ClientEvent::Turn
                 | ClientEvent::Leave => {}
             }
         }

@@ -77,11 +77,12 @@ impl LoginDialog {
     ) -> Result<Result<Joined, Error>, Stop> {
         loop {
             events.ui.set_status(status.map(str::to_owned));
-            events.report(Membership::In);
+            events.report(Membership::Joining);
             let receiver = receive::start(self.request.clone(), events.post.clone())
                 .map_err(Stop::cannot_start_thread)?;
             let rejection = match events.login_reply()? {
                 LoginReply::Joined(welcome, connection) => {
+                    events.report(Membership::In);
                     return Ok(Ok(Joined {
                         welcome: *welcome,
                         has_resumed: self.request.resume.is_some(),

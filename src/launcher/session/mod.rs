@@ -26,7 +26,7 @@ use crate::launcher::output::Output;
 use crate::launcher::process::{self, ChildProcess};
 use crate::launcher::programs::Programs;
 use crate::launcher::server::Server;
-use crate::launcher::session::window::{Window, WindowState};
+use crate::launcher::session::window::{Turn, Window, WindowState};
 use crate::protocol::commands::{self, LauncherCommand, OperatorCommand};
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
 use crate::tty::{console, style};
@@ -309,6 +309,7 @@ impl<'a> Session<'a> {
             }
             self.check_server();
             self.check_windows();
+            self.give_turn();
             self.end_helper();
         }
     }
@@ -367,6 +368,8 @@ impl<'a> Session<'a> {
                 }
                 window.state = WindowState::Opened;
                 window.client = Some(client);
+                // In a pane, this may be a client that was restarted.
+                window.turn = Turn::new(&window.spec);
             }
             Some(_) | None => client.quit(),
         }
@@ -377,10 +380,14 @@ impl<'a> Session<'a> {
             && let Some(client) = &window.client
             && client.pid() == pid
         {
-            window.is_member = membership == Membership::In;
+            window.is_member = membership != Membership::Out;
             match membership {
-                Membership::In => self.update_panes(),
-                Membership::Out => self.recount_at = Some(Instant::now() + LEAVE_TIME),
+                Membership::Joining => self.update_panes(),
+                Membership::In => window.turn = Turn::Over,
+                Membership::Out => {
+                    window.turn = Turn::Over;
+                    self.recount_at = Some(Instant::now() + LEAVE_TIME);
+                }
             }
         }
     }

@@ -18,12 +18,15 @@ use crate::launcher::display::tmux::TmuxPanes;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::display::{self, Backend, Display, Opened};
 use crate::launcher::process::ChildProcess;
-use crate::launcher::session::window::{Window, WindowState};
+use crate::launcher::session::window::{Turn, Window, WindowState};
 use crate::launcher::session::{Phase, Session, SessionEnd, SessionEvent};
 use crate::protocol::request::Identity;
 
 /// Pause before the launcher tries again to open a window.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a client may take to log in while later clients wait.
+const TURN_TIME: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
     /// Opens the windows with the first backend that succeeds in opening the first window.
@@ -127,21 +130,23 @@ impl Session<'_> {
         if let Some(password) = &self.config.room.password {
             environment.push(("CHAT_PASSWORD", password.into()));
         }
+        let spec = WindowSpec {
+            id,
+            number,
+            name: member.map(|member| member.name.clone()),
+            place,
+            big: self.config.big,
+            client_command,
+            environment,
+        };
         self.windows.push(Window {
-            spec: WindowSpec {
-                id,
-                number,
-                name: member.map(|member| member.name.clone()),
-                place,
-                big: self.config.big,
-                client_command,
-                environment,
-            },
             state: WindowState::Opening {
                 deadline: Instant::now() + self.config.window_time,
                 retry_at: None,
                 may_retry: true,
             },
+            turn: Turn::new(&spec),
+            spec,
             process: None,
             client: None,
             is_member: false,
@@ -248,6 +253,25 @@ impl Session<'_> {
                 continue;
             };
             self.fail(index, reason);
+        }
+    }
+
+    /// Lets the next client log in, if the login of the previous one is over. Only clients that have
+    /// a name from the start have a turn.
+    pub(crate) fn give_turn(&mut self) {
+        for window in &mut self.windows {
+            match (&window.turn, &window.client) {
+                (Turn::Waiting, Some(client)) => {
+                    client.give_turn();
+                    window.turn = Turn::Given(Instant::now());
+                    return;
+                }
+                (Turn::Waiting, None) if window.is_opening() => return,
+                (Turn::Given(time), Some(_)) if time.elapsed() < TURN_TIME => return,
+                // The client has exited, has failed to start, or takes too long.
+                (Turn::Waiting | Turn::Given(_), _) => window.turn = Turn::Over,
+                (Turn::Over, _) => {}
+            }
         }
     }
 

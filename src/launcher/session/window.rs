@@ -10,6 +10,7 @@ use crate::launcher::process::ChildProcess;
 pub(crate) struct Window {
     pub(crate) spec: WindowSpec,
     pub(crate) state: WindowState,
+    pub(crate) turn: Turn,
     /// The process that shows the window. `None` after it has ended, and if tmux shows the window.
     pub(crate) process: Option<ChildProcess>,
     /// The client. `None` before its hello and after its exit.
@@ -31,6 +32,25 @@ pub(crate) enum WindowState {
     Opened,
     /// The window did not open, for this reason.
     Failed(String),
+}
+
+/// The turn of a window's client to log in.
+pub(crate) enum Turn {
+    /// Earlier clients log in first.
+    Waiting,
+    /// The client was told at this time to log in.
+    Given(Instant),
+    /// The client has logged in or failed to, or it asks the user for a name.
+    Over,
+}
+
+impl Turn {
+    pub(crate) fn new(spec: &WindowSpec) -> Self {
+        match spec.name {
+            Some(_) => Self::Waiting,
+            None => Self::Over,
+        }
+    }
 }
 
 impl Window {
