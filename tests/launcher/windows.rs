@@ -4,10 +4,11 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::process::Child;
 
 use rustix::process::Signal;
 
-use support::desktop::Desktop;
+use support::desktop::{Desktop, Window};
 use support::session::{Session, send};
 use support::wait::DEADLINE;
 
@@ -68,6 +69,7 @@ for_each_emulator! {
     closing_a_window_ends_only_its_client,
     killing_the_server_ends_the_session,
     the_open_command_starts_more_clients,
+    new_windows_leave_the_focus_to_the_first_client,
     the_big_option_enlarges_the_letters,
 }
 
@@ -216,14 +218,24 @@ fn the_open_command_starts_more_clients(terminal: &str) {
     session.type_in("/open\n");
     let windows = session.wait_for_windows(2);
     assert!(windows[1].title.starts_with("chat 3"), "{windows:#?}");
-    session.wait_for("separate position", || {
-        let [_, earlier, _, _] = desktop.geometry(&windows[0]);
-        let [_, later, _, _] = desktop.geometry(&windows[1]);
-        (later < earlier).then_some(())
-    });
     session.type_in("/open *\n");
     session.wait_for_text("cannot log in as `*`: ");
     session.type_in("/quit\n");
+    assert_eq!(session.wait(), 0, "{}", session.shown());
+    session.assert_cleaned_up();
+}
+
+fn new_windows_leave_the_focus_to_the_first_client(terminal: &str) {
+    let desktop = Desktop::new();
+    let mut session = start_three(&desktop, terminal);
+    session.wait_for_members(&MEMBERS);
+    session.wait_for("focus", || {
+        desktop
+            .active_title()
+            .starts_with("chat 1 - ala")
+            .then_some(())
+    });
+    session.ctrl_c();
     assert_eq!(session.wait(), 0, "{}", session.shown());
     session.assert_cleaned_up();
 }
@@ -295,6 +307,99 @@ impl Watched<'_> {
         };
         support::wait::wait_at_most(DEADLINE, what, captured, answer)
     }
+}
+
+/// Starts `chat-run` in an xterm called `launcher`, at this place.
+fn run_in_xterm(desktop: &Desktop, geometry: &str, arguments: &[&str]) -> Child {
+    let mut xterm = desktop.command("xterm");
+    xterm.args(["-fa", "Monospace", "-fs", "11", "-geometry", geometry]);
+    xterm.args(["-T", "launcher", "-e", env!("CARGO_BIN_EXE_chat-run")]);
+    xterm.args(["-p", "0"]).args(arguments).spawn().unwrap()
+}
+
+/// Whether two windows, without their frames, have a part of the screen in common.
+fn overlap(a: [i32; 4], b: [i32; 4]) -> bool {
+    let apart = |axis: usize| a[axis] + a[axis + 2] <= b[axis] || b[axis] + b[axis + 2] <= a[axis];
+    !apart(0) && !apart(1)
+}
+
+fn wait_for_count(watched: &Watched<'_>, count: usize) -> Vec<Window> {
+    watched.wait_for("client windows", || {
+        let windows = watched.desktop.windows("chat ");
+        (windows.len() == count).then_some(windows)
+    })
+}
+
+#[test]
+fn windows_leave_the_launchers_terminal_and_its_focus_alone() {
+    let desktop = Desktop::new();
+    let watched = Watched { desktop: &desktop };
+    for geometry in ["80x24+0+0", "80x24-0-0", "80x24+430+258"] {
+        let arguments = ["-t", "xterm", "-c", "6"];
+        let mut launcher = run_in_xterm(&desktop, geometry, &arguments);
+        let clients = wait_for_count(&watched, 6);
+        let terminal = desktop.windows("launcher").remove(0);
+        let place = desktop.geometry(&terminal);
+        for client in &clients {
+            let other = desktop.geometry(client);
+            assert!(!overlap(place, other), "{place:?} {client:?} {other:?}");
+        }
+        for client in &clients {
+            watched.wait_for("a question", || {
+                desktop.text_in(client).contains("name").then_some(())
+            });
+        }
+        desktop.activate(&terminal);
+        desktop.type_in(&terminal, "/open");
+        wait_for_count(&watched, 7);
+        watched.wait_for("focus", || {
+            (desktop.active_title() == "launcher").then_some(())
+        });
+        desktop.press_in(&terminal, "ctrl+c");
+        launcher.wait().unwrap();
+        wait_for_count(&watched, 0);
+    }
+}
+
+#[test]
+fn a_large_launchers_terminal_keeps_its_first_columns_visible() {
+    let desktop = Desktop::new();
+    let watched = Watched { desktop: &desktop };
+    let mut launcher = run_in_xterm(&desktop, "170x50+0+0", &["-t", "xterm", "-c", "6"]);
+    let clients = wait_for_count(&watched, 6);
+    let terminal = desktop.windows("launcher").remove(0);
+    let [x, y, width, height] = desktop.geometry(&terminal);
+    assert!(width > 1500, "{width}");
+    for client in &clients {
+        let other = desktop.geometry(client);
+        assert!(!overlap([x, y, 360, height], other), "{client:?} {other:?}");
+    }
+    desktop.press_in(&terminal, "ctrl+c");
+    launcher.wait().unwrap();
+}
+
+#[test]
+fn a_later_window_takes_a_free_place() {
+    let desktop = Desktop::new();
+    let mut session = start_three(&desktop, "xterm");
+    let windows = session.wait_for_members(&MEMBERS);
+    let places: Vec<[i32; 4]> = windows.iter().map(|w| desktop.geometry(w)).collect();
+    desktop.close(&windows[1]);
+    session.wait_for_text("ola left");
+    session.wait_for_windows(2);
+    session.type_in("/open ela\n");
+    session.wait_for_text("ela joined");
+    let windows = session.wait_for_windows(3);
+    assert_eq!(desktop.geometry(&windows[2]), places[1]);
+    session.type_in("/open iza\n");
+    session.wait_for_text("iza joined");
+    let new = desktop.geometry(&session.wait_for_windows(4)[3]);
+    for place in places {
+        assert!(!overlap(new, place), "{new:?} {place:?}");
+    }
+    session.ctrl_c();
+    assert_eq!(session.wait(), 0, "{}", session.shown());
+    session.assert_cleaned_up();
 }
 
 #[test]

@@ -164,6 +164,12 @@ impl Desktop {
         windows
     }
 
+    /// The title of the window that has the focus; empty if there is none.
+    pub fn active_title(&self) -> String {
+        let title = self.ask("xdotool", &["getactivewindow", "getwindowname"]);
+        title.trim().into()
+    }
+
     /// Raises a window and focuses it.
     pub fn activate(&self, window: &Window) {
         let id = u64::from_str_radix(window.id.trim_start_matches("0x"), 16).unwrap();

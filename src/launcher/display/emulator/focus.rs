@@ -30,7 +30,7 @@ impl FocusKeeper {
     /// A socket or thread cannot be created.
     pub(crate) fn start(server: XServer) -> io::Result<Self> {
         let (stop, stopped) = UnixStream::pair()?;
-        server.watch_root();
+        server.watch(server.root);
         let mut watch = Watch {
             known: server.windows(),
             own: Vec::new(),
@@ -88,6 +88,8 @@ impl Watch {
                 let process = self.server.process(window);
                 if process.is_some_and(|process| os::ancestors(process).contains(&self.launcher)) {
                     self.own.push((window, now));
+                    // konsole shows the title that tells the first window late.
+                    self.server.watch(window);
                 }
             }
         }

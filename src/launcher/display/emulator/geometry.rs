@@ -179,6 +179,8 @@ pub(crate) struct Tiling {
     area: Rect,
     /// The parts of the launcher's terminal to leave free.
     reserved: Vec<Rect>,
+    /// Whether the place of the terminal is known.
+    is_certain: bool,
     cell: Size,
     places: Vec<Place>,
 }
@@ -215,6 +217,7 @@ impl Tiling {
         Self {
             area,
             reserved: reserved.clone(),
+            is_certain: screen.launcher.is_some(),
             cell,
             places,
         }
@@ -227,10 +230,17 @@ impl Tiling {
         if let Some(place) = self.places.iter().copied().find(is_free) {
             return place;
         }
-        let frames = taken.iter().map(|place| place.frame);
-        let occupied: Vec<Rect> = self.reserved.iter().copied().chain(frames).collect();
         let readable = frame_size(READABLE, self.cell);
-        if let Some(new) = fit(self.area, &occupied, self.cell, 1, readable) {
+        let frames: Vec<Rect> = taken.iter().map(|place| place.frame).collect();
+        let fit_beside = |reserved: &[Rect]| {
+            let occupied = [reserved, &frames].concat();
+            fit(self.area, &occupied, self.cell, 1, readable)
+        };
+        let new = fit_beside(&self.reserved).or_else(|| {
+            // It is better to cover the place that was only assumed than another window.
+            (!self.is_certain).then(|| fit_beside(&[])).flatten()
+        });
+        if let Some(new) = new {
             self.places.extend(&new);
             return new[0];
         }

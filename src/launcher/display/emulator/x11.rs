@@ -178,11 +178,12 @@ impl XServer {
         Rect::between(x, y, x + width, y + height)
     }
 
-    /// Makes the server report changes of the root window's properties: the active window and the
-    /// list of windows.
-    pub(crate) fn watch_root(&self) {
+    /// Makes the server report changes of a window's properties. Those of the root window include
+    /// the active window and the list of windows.
+    pub(crate) fn watch(&self, window: Window) {
         let events = ChangeWindowAttributesAux::new().event_mask(EventMask::PROPERTY_CHANGE);
-        let _ = self.connection.change_window_attributes(self.root, &events);
+        // An error means that the window has closed.
+        let _ = self.connection.change_window_attributes(window, &events);
         let _ = self.connection.flush();
     }
 
