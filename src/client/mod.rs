@@ -147,7 +147,7 @@ impl Client {
         }
         let joined = login.log_in(&mut self.events, None)?;
         let joined = joined.map_err(Stop::Failed)?;
-        login.remember_name(&self.events);
+        login.remember_name(&self.events, self.config.window);
         let result = self.chat(joined, &mut login);
         if let Ok(()) | Err(Stop::Leave) = result {
             drain::check_echoed(&self.room.unacked)?;

@@ -387,17 +387,40 @@ fn a_name_suggested_by_a_refusal_is_offered_and_enter_accepts_it() {
 }
 
 #[test]
-fn only_the_first_window_of_a_session_offers_the_last_used_name() {
+fn each_window_of_a_session_offers_the_name_that_it_used_last() {
     let server = Server::start(&[]);
     let state = tempfile::tempdir().unwrap();
-    let mut ala = ala_with_state(&server, &state, &[]);
-    ala.expect("name, and group if you like:");
-    ala.type_keys("ala\r");
-    ala.expect("* welcome, ala");
+    let windows = [
+        (&[][..], "iza"),
+        (&["--window", "1"], "ala"),
+        (&["--window", "2"], "ola 3ID12"),
+    ];
+    for (args, name) in windows {
+        let mut client = ala_with_state(&server, &state, args);
+        client.expect("name, and group if you like:");
+        client.type_keys(&format!("{name}\r"));
+        client.expect("* welcome");
+        client.type_keys("\x04");
+        client.end();
+    }
+    for (args, name) in windows {
+        let client = ala_with_state(&server, &state, args);
+        client.expect(&format!("name, and group if you like [{name}]:"));
+    }
+    // The first window takes the name that the second one had.
+    let mut first = ala_with_state(&server, &state, &["--window", "1"]);
+    first.expect("[ala]:");
+    first.type_keys("Ola\r");
+    first.expect("* welcome, Ola");
     let first = ala_with_state(&server, &state, &["--window", "1"]);
-    first.expect("name, and group if you like [ala]:");
+    first.expect("name, and group if you like [Ola]:");
     let second = ala_with_state(&server, &state, &["--window", "2"]);
     second.expect("name, and group if you like:");
+    // A name from `--names` counts as well.
+    let second = ala_with_state(&server, &state, &["--window", "2", "-n", "jan"]);
+    second.expect("* welcome, jan");
+    let second = ala_with_state(&server, &state, &["--window", "2"]);
+    second.expect("name, and group if you like [jan]:");
 }
 
 #[test]

@@ -40,11 +40,8 @@ impl LoginDialog {
             has_asked: false,
         };
         let name = config.name.take();
-        // Offer the saved name only in the first window of a session, because only one client can
-        // use it.
-        let may_be_free = config.window.is_none_or(|number| number == 1);
-        let offered = (name.is_none() && events.is_interactive && may_be_free)
-            .then(history::saved_name)
+        let offered = (name.is_none() && events.is_interactive)
+            .then(|| history::saved_name(config.window))
             .flatten();
         let request = LoginRequest {
             server: config.server.clone(),
@@ -58,10 +55,11 @@ impl LoginDialog {
         })
     }
 
-    /// Saves the name for the next start, if the user typed it.
-    pub(crate) fn remember_name(&self, events: &EventLoop) {
-        if events.is_interactive && self.name_prompt.has_asked {
-            history::save_name(&self.request.identity.to_string());
+    /// Saves the name for the next start in this window of a session or, outside of sessions, if
+    /// the user typed it.
+    pub(crate) fn remember_name(&self, events: &EventLoop, window: Option<usize>) {
+        if events.is_interactive && (self.name_prompt.has_asked || window.is_some()) {
+            history::save_name(window, &self.request.identity);
         }
     }
 

@@ -15,12 +15,16 @@ use rustix::fs::OFlags;
 
 use crate::os;
 use crate::protocol::commands;
+use crate::protocol::request::Identity;
 use crate::protocol::text::clean;
 use crate::tty::editor::{History, MAX_LINES};
 
 /// Limit on the bytes that are read from the end of the history file: [`MAX_LINES`] lines of
 /// maximum length.
 const MAX_FILE: u64 = 1024 * 1024;
+
+/// Number of windows whose names are compared: the maximum of `chat-run -c`.
+const MAX_WINDOWS: usize = 64;
 
 /// The directory for state, as opposed to configuration (XDG Base Directory Specification,
 /// `XDG_STATE_HOME`).
@@ -41,24 +45,40 @@ fn open(name: &str, options: &mut OpenOptions) -> Option<File> {
     os::open_regular(os::private(options), &directory.join(name)).ok()
 }
 
-/// Loads the name and group of the last login.
-pub(crate) fn saved_name() -> Option<String> {
+/// The file with the name that was used last in this window of a session, or outside of sessions.
+/// Each window has its own, because two windows cannot use the same name.
+fn name_file(window: Option<usize>) -> String {
+    window.map_or_else(|| "name".into(), |number| format!("name-{number}"))
+}
+
+/// Loads the name, with its group, of the last login in this window.
+pub(crate) fn saved_name(window: Option<usize>) -> Option<String> {
     let mut words = String::new();
-    let file = open("name", OpenOptions::new().read(true))?;
+    let file = open(&name_file(window), OpenOptions::new().read(true))?;
     file.take(1024).read_to_string(&mut words).ok()?;
     // Ignore the rest of a longer line that another client is replacing.
     let words = clean(words.lines().next()?.trim()).into_owned();
     (!words.is_empty()).then_some(words)
 }
 
-/// Saves the name and group. Ignores errors, because a full disk must not disturb the chat.
-pub(crate) fn save_name(words: &str) {
-    let file = open("name", OpenOptions::new().write(true).create(true));
+/// Saves the name and group. If another window used the name last, it offers none the next time.
+/// Ignores errors, because a full disk must not disturb the chat.
+pub(crate) fn save_name(window: Option<usize>, identity: &Identity) {
+    let others = (1..=MAX_WINDOWS).filter(|number| window.is_some_and(|own| own != *number));
+    for other in others.map(Some) {
+        let saved = saved_name(other).and_then(|words| Identity::parse(&words).ok());
+        if saved.is_some_and(|saved| saved.name.is_same(&identity.name)) {
+            let mut options = OpenOptions::new();
+            open(&name_file(other), options.write(true).truncate(true));
+        }
+    }
+    let mut options = OpenOptions::new();
+    let file = open(&name_file(window), options.write(true).create(true));
     // If the file is locked, another client is saving its name just now.
     if let Some(file) = file
         && !is_locked(file.try_lock())
     {
-        let _ = os::overwrite(&file, format!("{words}\n").as_bytes());
+        let _ = os::overwrite(&file, format!("{identity}\n").as_bytes());
     }
 }
 
