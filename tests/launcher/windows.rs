@@ -219,7 +219,14 @@ fn the_open_command_starts_more_clients(terminal: &str) {
     let windows = session.wait_for_windows(2);
     assert!(windows[1].title.starts_with("chat 3"), "{windows:#?}");
     session.type_in("/open *\n");
-    session.wait_for_text("cannot log in as `*`: ");
+    let error = session.wait_for("error", || {
+        let shown = session.shown();
+        let line = shown.lines().find(|line| line.contains("`*`"))?;
+        Some(line.trim_end().to_owned())
+    });
+    // As the server's errors: the time, and the rest in yellow.
+    let (_, text) = error.split_once(':').unwrap();
+    assert_eq!(&text[5..17], " \x1b[0m\x1b[33m! ", "{error:?}");
     session.type_in("/quit\n");
     assert_eq!(session.wait(), 0, "{}", session.shown());
     session.assert_cleaned_up();

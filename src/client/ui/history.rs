@@ -61,7 +61,7 @@ pub(crate) fn saved_name(window: Option<usize>) -> Option<String> {
     (!words.is_empty()).then_some(words)
 }
 
-/// Saves the name and group. If another window used the name last, it offers none the next time.
+/// Saves the name and group. A window that used the same name last will offer none.
 /// Ignores errors, because a full disk must not disturb the chat.
 pub(crate) fn save_name(window: Option<usize>, identity: &Identity) {
     let others = (1..=MAX_WINDOWS).filter(|number| window.is_some_and(|own| own != *number));

@@ -6,7 +6,7 @@ mod panes;
 mod stop;
 mod window;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -15,7 +15,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use jiff::Zoned;
 use rustix::process::Signal;
+use termcolor::{Buffer, Color};
 
 use crate::cli::Terminal;
 use crate::control_socket::{ClientHandle, ControlEvent, ControlListener, Membership};
@@ -416,9 +418,7 @@ impl<'a> Session<'a> {
     fn type_in(&mut self, line: &[u8]) {
         if line.len() > MAX_CONSOLE_LINE {
             let most = MAX_CONSOLE_LINE - 1;
-            self.output
-                .warn(&format!("line ignored: the limit is {most} bytes"));
-            return;
+            return self.show_error(&format!("line ignored: the limit is {most} bytes"));
         }
         let text = String::from_utf8_lossy(line);
         let mut words = text.trim().splitn(2, char::is_whitespace);
@@ -436,9 +436,23 @@ impl<'a> Session<'a> {
             }
         }
         if !self.server.type_in(line) {
-            self.output
-                .warn("the server does not read its console; try again, or press Ctrl+C to end");
+            self.show_error(
+                "the server does not read its console; try again, or press Ctrl+C to end",
+            );
         }
+    }
+
+    /// Shows an error in the form of the server's answers to typed lines.
+    fn show_error(&self, error: &str) {
+        let mut line = if style::is_colored(self.config.room.color) {
+            Buffer::ansi()
+        } else {
+            Buffer::no_color()
+        };
+        // Writing to a buffer does not fail.
+        let _ = write!(line, "{} ", Zoned::now().strftime("%H:%M:%S"));
+        let _ = style::paint(&mut line, Color::Yellow, &format!("! {error}"));
+        self.output.warn(&String::from_utf8_lossy(line.as_slice()));
     }
 
     fn check_server(&mut self) {

@@ -200,7 +200,7 @@ impl Session<'_> {
             Ok(())
         });
         if let Err(error) = opened {
-            self.output.warn(&format!("{error:#}"));
+            self.show_error(&format!("{error:#}"));
         }
     }
 
@@ -280,7 +280,7 @@ impl Session<'_> {
     fn fail(&mut self, index: usize, reason: String) {
         if let Phase::Running = self.phase {
             let title = self.windows[index].spec.title();
-            self.output.warn(&format!("{title} did not open: {reason}"));
+            self.show_error(&format!("{title} did not open: {reason}"));
         }
         self.windows[index].state = WindowState::Failed(reason);
         let all_failed = self
