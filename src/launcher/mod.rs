@@ -34,7 +34,7 @@ use anyhow::{Context, Result, anyhow};
 use rustix::io::Errno;
 
 use crate::cli::Terminal;
-use crate::launcher::display::panes;
+use crate::launcher::display::{Backend, panes};
 use crate::launcher::programs::Programs;
 use crate::net::listen::{self, ListenAddress};
 use crate::os;
@@ -82,6 +82,9 @@ fn start(config: &Config) -> Result<()> {
     } else {
         display::backends(config.terminal)?
     };
+    if let ([Backend::Tmux(tmux)], None) = (&backends[..], &config.room.password) {
+        display::tmux::check_password(tmux)?;
+    }
     session::run(config, programs, backends)
 }
 

@@ -107,6 +107,14 @@ pub fn ancestors(pid: i32) -> Vec<i32> {
         .collect()
 }
 
+/// Whether a process was started with this variable in its environment. False if `/proc` does not
+/// show that, because the process belongs to another user or has exited.
+pub fn has_variable(pid: i32, name: &str) -> bool {
+    procfs::process::Process::new(pid)
+        .and_then(|process| process.environ())
+        .is_ok_and(|variables| variables.contains_key(OsStr::new(name)))
+}
+
 /// Describes the process that listens on a TCP port, such as `python3 (pid 123)`. `None` if there
 /// is no such process, or if `/proc` does not show it because it belongs to another user.
 pub fn port_holder(port: u16) -> Option<String> {

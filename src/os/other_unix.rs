@@ -20,6 +20,11 @@ pub fn ancestors(_pid: i32) -> Vec<i32> {
     Vec::new()
 }
 
+/// Always false: on these systems, the environment of another process cannot be read.
+pub fn has_variable(_pid: i32, _name: &str) -> bool {
+    false
+}
+
 /// Always `None`: on these systems, the process that listens on a port cannot be determined.
 pub fn port_holder(_port: u16) -> Option<String> {
     None

@@ -268,6 +268,55 @@ fn outside_tmux_the_error_suggests_a_command_that_works() {
 }
 
 #[test]
+fn a_tmux_or_pane_that_is_gone_is_noticed_before_anything_starts() {
+    let terminal = Terminal::in_tmux();
+    let program = env!("CARGO_BIN_EXE_chat-run");
+    for (variable, reason) in [
+        ("TMUX=/nowhere/default,1,0", "the tmux in TMUX is gone: "),
+        ("TMUX_PANE=%99", "the tmux pane in TMUX_PANE is gone: "),
+    ] {
+        terminal.type_line(r"printf '\033[2J\033[H'");
+        terminal.type_line(&format!("{variable} {program} -t tmux -p 0; echo code=$?"));
+        let shown = terminal.end(1);
+        assert!(shown.contains(reason), "{shown}");
+        assert!(shown.contains("unset TMUX TMUX_PANE"), "{shown}");
+        assert!(!shown.contains("listening on"), "{shown}");
+        terminal.type_line("clear");
+        terminal.wait_for("clear screen", || {
+            (!terminal.screen().contains("code=")).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_password_that_does_not_reach_a_running_tmux_is_reported() {
+    let terminal = Terminal::plain();
+    let dir = terminal.sandbox.mark().display();
+    terminal.type_line(&format!("export TMUX_TMPDIR={dir}"));
+    terminal.type_line("tmux -f /dev/null new-session -d");
+    let program = env!("CARGO_BIN_EXE_chat-run");
+    terminal.type_line(&format!(
+        "CHAT_PASSWORD=se-cret tmux new-session sh -c \
+         '{program} -t tmux -p 0; echo code=$?; exec cat'"
+    ));
+    terminal.wait_for_text("code=1");
+    let shown = terminal.screen();
+    assert!(shown.contains("CHAT_PASSWORD is set outside"), "{shown}");
+    // Set to nothing, it means that no password is wanted.
+    terminal.press(&["C-c"]);
+    terminal.wait_for_text("[exited]");
+    terminal.type_line(&format!(
+        "CHAT_PASSWORD=se-cret tmux new-session sh -c \
+         'CHAT_PASSWORD= {program} -t tmux -p 0 --names ala -c 1'; echo code=$?"
+    ));
+    terminal.wait_for_text("ala joined");
+    terminal.press(&["C-c"]);
+    terminal.wait_for_text("code=0");
+    terminal.type_line("tmux kill-server");
+    terminal.wait_for("cleanup", || terminal.left().is_empty().then_some(()));
+}
+
+#[test]
 fn a_client_leaves_no_copy_of_its_prompt_in_the_scrollback() {
     let terminal = Terminal::plain();
     // The client asks for a name before it connects, so it needs no server.

@@ -83,7 +83,7 @@ pub(crate) fn backends(terminal: Terminal) -> Result<Vec<Backend>> {
 fn automatic_backends() -> Result<Vec<Backend>> {
     match (find::find_all(), panes::check()) {
         (Err(no_windows), Err(no_panes)) => {
-            let tmux = if tmux::is_inside() {
+            let tmux = if tmux::find().is_ok() {
                 "`-t tmux` shows the clients in this tmux; "
             } else {
                 ""

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
@@ -15,10 +15,13 @@ use anyhow::{Result, bail};
 use crate::launcher::display::package::Package;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::shell;
-use crate::os::Scratch;
+use crate::os::{self, Scratch};
 use crate::protocol::text;
 
 pub(crate) const NAME: &str = "tmux";
+
+/// The variable in which tmux passes the ID of a pane to the programs in it.
+const PANE_VARIABLE: &str = "TMUX_PANE";
 
 /// Minimum columns and rows of a pane. If another pane would get less space in a tmux window, the
 /// pane is opened in a new tmux window.
@@ -30,7 +33,7 @@ const MIN_SIZE: (u32, u32) = (30, 6);
 const SCRIPT: &str = r#". "$0"; exec "$@""#;
 
 /// Whether this process runs inside tmux.
-pub(crate) fn is_inside() -> bool {
+fn is_inside() -> bool {
     env::var_os("TMUX").is_some_and(|value| !value.is_empty())
 }
 
@@ -55,7 +58,48 @@ pub(crate) fn find() -> Result<PathBuf> {
              command, as in `tmux new-session chat-run -t tmux`"
         );
     }
+    // A shell keeps the variables when its tmux ends, or passes them on to another terminal.
+    let advice = "type `unset TMUX TMUX_PANE`, and start the session in a new tmux";
+    if let Err(error) = run(&program, ["display-message", "-p", ""]) {
+        bail!("the tmux in TMUX is gone: {error}; {advice}");
+    }
+    if let Some(pane) = env::var_os(PANE_VARIABLE).filter(|pane| !pane.is_empty()) {
+        let pane = pane.to_string_lossy();
+        let arguments = ["display-message", "-p", "-t", &pane, "#{pane_id}"];
+        let found = run(&program, arguments).unwrap_or_default();
+        if found != pane {
+            let pane = text::clean(&pane);
+            bail!("the tmux pane in {PANE_VARIABLE} is gone: there is no {pane}; {advice}");
+        }
+    }
     Ok(program)
+}
+
+/// Checks that the user has not set a password that did not reach this process. A tmux server that
+/// is already running does not pass on variables from the terminal in which a tmux session is
+/// started, so the room would have no password.
+///
+/// # Errors
+/// `CHAT_PASSWORD` is set outside of tmux, but not inside.
+pub(crate) fn check_password(program: &Path) -> Result<()> {
+    const VARIABLE: &str = "CHAT_PASSWORD";
+
+    // If the variable is set to nothing, no password is wanted.
+    if env::var_os(VARIABLE).is_some() {
+        return Ok(());
+    }
+    let pane = env::var(PANE_VARIABLE).unwrap_or_default();
+    let clients = ["list-clients", "-t", &pane, "-F", "#{client_pid}"];
+    let clients = run(program, clients).unwrap_or_default();
+    let mut clients = clients.lines().flat_map(str::parse);
+    if clients.any(|client| os::has_variable(client, VARIABLE)) {
+        bail!(
+            "{VARIABLE} is set outside of this tmux, but not inside, because tmux was already \
+             running; start the session in a shell inside tmux, with `{VARIABLE}=… chat-run`, or \
+             `{VARIABLE}= chat-run` for no password"
+        );
+    }
+    Ok(())
 }
 
 /// Panes in the user's tmux session, in tmux windows that contain only clients.
@@ -103,7 +147,7 @@ impl TmuxPanes {
         command.extend(spec.client_command.iter().map(|argument| escape(argument)));
         self.environments.push(environment);
 
-        let ids = self.run(command)?;
+        let ids = run(&self.program, command)?;
         let [pane, window, index] = ids.split(' ').collect::<Vec<_>>()[..] else {
             return Err(io::Error::other("tmux did not report where the pane is"));
         };
@@ -116,7 +160,7 @@ impl TmuxPanes {
             "set-option", "-w", "-t", window, "remain-on-exit", "off", ";",
             "select-layout", "-t", window, "tiled",
         ];
-        self.run(settings)?;
+        run(&self.program, settings)?;
         self.window = Some(window.to_owned());
         Ok(note)
     }
@@ -124,7 +168,7 @@ impl TmuxPanes {
     /// Returns directions to the tmux window with this index for the user. They assume tmux's
     /// default key bindings.
     fn directions(&self, index: &str) -> String {
-        let prefix = self.run(["show-options", "-gv", "prefix"]);
+        let prefix = run(&self.program, ["show-options", "-gv", "prefix"]);
         let prefix = prefix.unwrap_or_default();
         let prefix = match prefix.strip_prefix("C-") {
             Some(key) => format!("Ctrl+{}", key.to_uppercase()),
@@ -138,7 +182,10 @@ impl TmuxPanes {
     /// Whether the tmux window still exists and has space for one more pane.
     fn has_space(&self, window: &str) -> bool {
         let format = "#{window_width} #{window_height} #{window_panes}";
-        let answer = self.run(["display-message", "-p", "-t", window, format]);
+        let answer = run(
+            &self.program,
+            ["display-message", "-p", "-t", window, format],
+        );
         let answer = answer.unwrap_or_default();
         let numbers: Vec<u32> = answer.split(' ').flat_map(str::parse).collect();
         let [width, height, panes] = numbers[..] else {
@@ -148,21 +195,21 @@ impl TmuxPanes {
         // Subtract a column between panes side by side, and a title row for each pane.
         (width + 1) / columns > MIN_SIZE.0 && height / rows > MIN_SIZE.1
     }
+}
 
-    /// Runs a tmux command and returns its output. The command has its own process group, so that
-    /// Ctrl+C in the terminal does not reach it.
-    fn run(&self, arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> io::Result<String> {
-        let output = Command::new(&self.program)
-            .args(arguments)
-            .process_group(0)
-            .stdin(Stdio::null())
-            .output()?;
-        if !output.status.success() {
-            let error = String::from_utf8_lossy(&output.stderr);
-            return Err(io::Error::other(text::clean(error.trim()).into_owned()));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+/// Runs a tmux command and returns its output. The command has its own process group, so that
+/// Ctrl+C in the terminal does not reach it.
+fn run(program: &Path, arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> io::Result<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .output()?;
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        return Err(io::Error::other(text::clean(error.trim()).into_owned()));
     }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The number of columns and rows of `panes` panes in tmux's layout `tiled`, which adds a row
