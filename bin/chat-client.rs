@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
-use chat_run::cli::ClientArgs;
+use chat_run::cli::{self, ClientArgs};
 use chat_run::client::{self, Config};
 use chat_run::os;
+use clap::CommandFactory;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
     os::settle_signals();
-    let config = Config::try_from(ClientArgs::parse()).unwrap_or_else(|error| {
+    let config = Config::try_from(cli::parse::<ClientArgs>()).unwrap_or_else(|error| {
         ClientArgs::command()
             .error(ErrorKind::ValueValidation, error)
             .exit()

@@ -4,11 +4,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use chat_run::cli::RunArgs;
-use clap::Parser;
+use chat_run::cli::{self, RunArgs};
 
 fn main() -> ExitCode {
-    match run(RunArgs::parse()) {
+    match run(cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Ignore errors: stderr may be a terminal that is gone.

@@ -4,17 +4,16 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chat_run::cli::{Replay, ServerArgs};
+use chat_run::cli::{self, Replay, ServerArgs};
 use chat_run::net::listen::ListenAddress;
 use chat_run::os;
 use chat_run::protocol::limits::LOGIN_TIME;
 use chat_run::server::{self, Config};
 use chat_run::tty::style;
-use clap::Parser;
 
 fn main() -> ExitCode {
     os::settle_signals();
-    match server::run(config(ServerArgs::parse())) {
+    match server::run(config(cli::parse())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Ignore errors: stderr may be a terminal that is gone.

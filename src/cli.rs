@@ -7,9 +7,21 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::error::ContextKind;
 use clap::{Args, Parser, ValueEnum};
 
 use crate::protocol::limits::DEFAULT_PORT;
+
+/// Parses the command line. On a usage error or for `--help`, prints the message and exits.
+pub fn parse<T: Parser>() -> T {
+    T::try_parse().unwrap_or_else(|error| usage_error(error).exit())
+}
+
+/// Removes clap's tip to pass a misspelled option as a value after `--`: no value begins with `-`.
+fn usage_error(mut error: clap::Error) -> clap::Error {
+    error.remove(ContextKind::Suggested);
+    error
+}
 
 /// When to color output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -372,6 +384,22 @@ impl RunArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_misspelled_option_gets_the_similar_one_as_the_only_tip() {
+        let parse = |option| RunArgs::try_parse_from(["chat-run", option]).unwrap_err();
+        let said = usage_error(parse("--nams")).to_string();
+        assert!(
+            said.contains("similar argument exists: '--names'"),
+            "{said}"
+        );
+        let said = usage_error(parse("--frobnicate")).to_string();
+        assert!(
+            said.contains("unexpected argument '--frobnicate'"),
+            "{said}"
+        );
+        assert!(!said.contains("tip:"), "{said}");
+    }
 
     #[test]
     fn a_port_to_listen_on_may_be_0_and_a_port_to_join_may_not() {
