@@ -39,7 +39,7 @@ pub(crate) struct ProcessEnd {
 impl ProcessEnd {
     /// Describes how the process called `name` ended, for an error message.
     pub(crate) fn reason(&self, name: &str) -> String {
-        let mut reason = format!("{name} {}", describe(self.status, "ended"));
+        let mut reason = format!("{name} {}", describe(self.status));
         if !self.last_line.is_empty() {
             reason.push_str(": ");
             reason.push_str(&self.last_line);
@@ -48,13 +48,14 @@ impl ProcessEnd {
     }
 }
 
-/// Describes in a predicate how a process ended, such as `was killed by signal 9 (SIGKILL)` or,
-/// after an exit, `ended` and the exit status.
-pub(crate) fn describe(status: ExitStatus, ended: &str) -> String {
+/// Describes in a predicate how a process ended: `exited with status 3`, or `was killed by signal 9
+/// (SIGKILL)`.
+pub(crate) fn describe(status: ExitStatus) -> String {
     let shown = status.to_string();
-    match shown.strip_prefix("signal: ") {
-        Some(signal) => format!("was killed by signal {signal}"),
-        None => format!("{ended} ({shown})"),
+    match (status.code(), shown.strip_prefix("signal: ")) {
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => format!("ended ({shown})"),
     }
 }
 
@@ -221,7 +222,7 @@ mod tests {
         let child = ChildProcess::start_quiet(command, "test", on_end).unwrap();
         ends.recv_timeout(DEADLINE).unwrap();
         let end = child.end().unwrap();
-        assert_eq!(end.reason("sh"), "sh ended (exit status: 3): why");
+        assert_eq!(end.reason("sh"), "sh exited with status 3: why");
     }
 
     #[test]

@@ -429,7 +429,7 @@ fn a_server_that_fails_to_start_ends_the_session() {
     let (code, stderr) = refused(command);
     assert_eq!(code, Some(1));
     assert!(
-        stderr.contains("error: the server did not start (exit status: 1)"),
+        stderr.contains("error: the server did not start: it exited with status 1"),
         "{stderr}"
     );
 }

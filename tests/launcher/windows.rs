@@ -505,7 +505,7 @@ fn auto_tries_the_next_emulator_if_one_fails() {
     let windows = session.wait_for_members(&MEMBERS);
     assert_eq!(windows[0].title, "chat 1 - ala");
     session.wait_for_text(
-        "no window opened: gnome-terminal ended (exit status: 1): this is a fake; trying terminator",
+        "no window opened: gnome-terminal exited with status 1: this is a fake; trying terminator",
     );
     let all = desktop.running();
     assert!(
@@ -543,7 +543,7 @@ fn a_session_ends_if_no_window_opens() {
     assert_eq!(session.wait(), 1, "{}", session.shown());
     for window in ["chat 1", "chat 2"] {
         session.wait_for_text(&format!(
-            "{window} did not open: xterm ended (exit status: 7)"
+            "{window} did not open: xterm exited with status 7"
         ));
     }
     session.wait_for_text("error: no window opened; try another terminal");
@@ -557,7 +557,7 @@ fn a_window_that_fails_to_open_does_not_affect_the_others() {
     desktop.put_program("xterm", script);
     let mut session = start_three(&desktop, "xterm");
     session.port();
-    session.wait_for_text("chat 2 - ola did not open: xterm ended (exit status: 7)");
+    session.wait_for_text("chat 2 - ola did not open: xterm exited with status 7");
     for name in ["ala", "jan"] {
         session.wait_for_text(&format!("{name} joined"));
     }
@@ -670,7 +670,7 @@ fn auto_falls_back_to_panes_if_no_emulator_works() {
     session.port();
     session.wait_for_text("trying terminator");
     session.wait_for_text("trying xterm");
-    session.wait_for_text("no window opened: xterm ended (exit status: 1)");
+    session.wait_for_text("no window opened: xterm exited with status 1");
     for name in MEMBERS {
         session.process("chat-client", name);
     }

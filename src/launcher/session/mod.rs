@@ -213,8 +213,7 @@ impl<'a> Session<'a> {
         match self.end {
             None | Some(SessionEnd::Asked) => Ok(()),
             Some(SessionEnd::ServerEnded(status)) => {
-                let end = process::describe(status, "ended by itself");
-                Err(anyhow!("the server {end}"))
+                Err(anyhow!("the server {}", process::describe(status)))
             }
             Some(SessionEnd::NoWindow) => Err(anyhow!(
                 "no window opened; try another terminal with `-t`, \
@@ -259,7 +258,9 @@ impl<'a> Session<'a> {
             session.end.is_some() || session.address.is_some()
         });
         match self.end {
-            Some(SessionEnd::ServerEnded(status)) => bail!("the server did not start ({status})"),
+            Some(SessionEnd::ServerEnded(status)) => {
+                bail!("the server did not start: it {}", process::describe(status))
+            }
             None if self.address.is_none() => bail!(
                 "the server did not start listening within {} s",
                 SERVER_TIME.as_secs()

@@ -219,7 +219,7 @@ fn the_last_lines_of_a_failed_servers_log_are_shown_on_the_terminal() {
     screen.expect("▶ chat 1");
     screen.type_keys("\x1b0/go\r");
     assert_eq!(screen.end().exit_code(), 1);
-    screen.expect("error: the server ended by itself (exit status: 3)");
+    screen.expect("error: the server exited with status 3");
     let text = screen.text();
     assert!(text.contains("line 50."), "{text}");
     assert!(!text.contains("line 30."), "{text}");
