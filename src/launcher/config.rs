@@ -40,7 +40,17 @@ impl TryFrom<RunArgs> for Config {
     fn try_from(args: RunArgs) -> Result<Self, Self::Error> {
         let clients = usize::from(args.clients);
         let mut members: Vec<Identity> = Vec::new();
-        for text in &args.names {
+        let last = args.names.len().saturating_sub(1);
+        for (index, text) in args.names.iter().enumerate() {
+            if text.trim().is_empty() {
+                let place = match index {
+                    0 if last == 0 => "",
+                    0 => " before the first comma",
+                    _ if index == last => " after the last comma",
+                    _ => " between two commas",
+                };
+                return Err(format!("--names has an empty name{place}"));
+            }
             let member = parse_member(text)?;
             let same = members
                 .iter()
@@ -116,7 +126,16 @@ mod tests {
                 "as `ala g!`: \"!\" cannot be in a group",
             ),
             (&["-c", "1", "--names", "ala,ola"], "2 names for 1 clients"),
-            (&["--names", "ala,,ola"], "as ``: a name is missing"),
+            (&["--names", "ala,,ola"], "an empty name between two commas"),
+            (
+                &["--names", "ala,ola,"],
+                "an empty name after the last comma",
+            ),
+            (
+                &["--names", " ,ala"],
+                "an empty name before the first comma",
+            ),
+            (&["--names", ""], "--names has an empty name"),
             (
                 &["--names", "a b c"],
                 "as `a b c`: a name is one word, and so is a group: try a_b_c",
