@@ -128,11 +128,18 @@ pub(crate) fn list() -> String {
 /// Formats a row of the list: the path of the program that was found, or the reason why this kind
 /// of display is not available.
 fn row(name: &str, found: Result<String>, is_installed: bool) -> String {
-    match found {
-        Ok(found) => format!("{name:<20}{found}\n"),
-        Err(error) if is_installed => format!("{name:<20}installed; {error}\n"),
-        Err(error) => format!("{name:<20}{error}\n"),
-    }
+    let text = match found {
+        Ok(found) => found,
+        Err(error) => {
+            let reason = error.to_string();
+            // The first column has the name already.
+            let reason = reason.strip_prefix(name).map_or(&*reason, str::trim_start);
+            let reason = reason.strip_prefix("is ").unwrap_or(reason);
+            let state = if is_installed { "installed; " } else { "" };
+            format!("{state}{reason}")
+        }
+    };
+    format!("{name:<20}{text}\n")
 }
 
 /// The display of a session.
