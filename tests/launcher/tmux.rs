@@ -268,6 +268,22 @@ fn outside_tmux_the_error_suggests_a_command_that_works() {
 }
 
 #[test]
+fn the_log_wraps_between_words_in_a_narrow_tmux() {
+    let terminal = Terminal::in_tmux();
+    terminal.tmux(&["resize-window", "-t", "0:0", "-x", "46", "-y", "30"]);
+    terminal.run("-p 0 -t tmux -c 1 --names ala", &["ala"]);
+    let shown = terminal.screen();
+    for rows in [
+        "only this machine can join; --lan lets this\n  network in\n",
+        "the clients are in tmux window 1, \"chat\":\n  press Ctrl+B 1\n",
+    ] {
+        assert!(shown.contains(rows), "{shown}");
+    }
+    terminal.press(&["C-c"]);
+    terminal.end(0);
+}
+
+#[test]
 fn a_tmux_or_pane_that_is_gone_is_noticed_before_anything_starts() {
     let terminal = Terminal::in_tmux();
     let program = env!("CARGO_BIN_EXE_chat-run");
