@@ -1,6 +1,6 @@
 //! The launcher's console: reads lines for the server from the terminal or a pipe.
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 
 use crate::launcher::display::panes::TerminalWatchdog;
 use crate::launcher::output::Output;
@@ -18,15 +18,21 @@ use crate::tty;
 use crate::tty::console::{self, PROMPT};
 use crate::tty::input::Keyboard;
 use crate::tty::raw_mode;
-
-/// How often a launcher in the background checks whether it is in the foreground again.
-const BACKGROUND_PAUSE: Timespec = Timespec {
-    tv_sec: 1,
-    tv_nsec: 0,
-};
+use crate::tty::stdin::{self, InputEnd};
 
 /// How long to wait for the terminal to show the last lines, in case it accepts no output.
 const DETACH_TIME: Duration = Duration::from_millis(200);
+
+/// A report from the console.
+pub(crate) enum ConsoleEvent {
+    /// A line was typed. Includes its ending.
+    Line(Vec<u8>),
+    /// Ctrl+Z was pressed, and the terminal is restored: the main thread must call
+    /// [`console::Console::stop_job`].
+    Suspend(Arc<console::Console>),
+    /// The terminal is gone.
+    HangUp,
+}
 
 /// The thread `console`, which reads stdin. Dropping this stops the thread and restores the
 /// terminal.
@@ -41,9 +47,8 @@ impl ConsoleThread {
     /// only when `pipe`, to which the line will be written, has space for it: unlike a typed line,
     /// a dropped line could not be entered again.
     ///
-    /// `on_line` gets each line with its ending, and gets the next line only after a call of
-    /// [`ConsoleThread::line_handled`]. `on_suspend` is called after Ctrl+Z, and must make the main
-    /// thread call [`console::Console::stop_job`]. Neither may block.
+    /// `on_event` must not block. It gets the next [`ConsoleEvent::Line`] only after a call of
+    /// [`ConsoleThread::line_handled`].
     ///
     /// # Errors
     /// A socket or thread can't be created.
@@ -52,31 +57,34 @@ impl ConsoleThread {
         output: &Output,
         is_colored: bool,
         names: Vec<String>,
-        on_line: impl Fn(Vec<u8>) + Send + 'static,
-        on_suspend: impl Fn(Arc<console::Console>) + Send + Sync + 'static,
+        on_event: impl Fn(ConsoleEvent) + Clone + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let stdin = io::stdin();
         let pipe = pipe.filter(|_| !stdin.is_terminal());
         let (stop, stopped) = UnixStream::pair()?;
-        let has_editor = tty::is_capable() && tty::is_foreground(&stdin).is_some();
         let thread = thread::Builder::new().name("console".into());
-        let reader = if has_editor {
+        let reader = if tty::is_capable() {
             raw_mode::restore_on_panic(|| {});
             let keyboard = Keyboard::open()?.pausing_in_background(Some(stopped.try_clone()?));
             let (redrawn, output) = (output.clone(), output.clone());
-            let console = console::Console::new(move || redrawn.redraw(), on_suspend);
+            let suspending = on_event.clone();
+            let console = console::Console::new(
+                move || redrawn.redraw(),
+                move |console| suspending(ConsoleEvent::Suspend(console)),
+            );
             thread.spawn(move || {
                 // Start the watchdog before the modes change, because it records the original
                 // modes. If it cannot be started, the console works without it.
                 let watchdog = TerminalWatchdog::start(&console::sequences()).ok();
                 output.attach(Arc::clone(&console));
                 let names = || names.clone();
-                console.read_keys(keyboard, commands::of_console, names, |line| match line {
+                let commands = commands::of_console;
+                let end = console.read_keys(keyboard, commands, names, |line| match line {
                     Ok(line) => {
                         output.say(&styled(is_colored, "\x1b[2m", &format!("{PROMPT}{line}")));
                         // Ignore the result: if this thread must stop, the keyboard's next read
                         // fails.
-                        let _ = hand_over(format!("{line}\n").into(), &stopped, None, &on_line);
+                        let _ = hand_over(format!("{line}\n").into(), &stopped, None, &on_event);
                     }
                     Err(refusal) => {
                         output.say(&styled(is_colored, "\x1b[33m", &format!("! {refusal}")));
@@ -87,10 +95,15 @@ impl ConsoleThread {
                 // restored it.
                 raw_mode::restore();
                 watchdog.into_iter().for_each(TerminalWatchdog::dismiss);
+                report_hang_up(end, on_event);
             })?
         } else {
-            // Treat a read error like the end of input.
-            thread.spawn(move || drop(read_lines(&stopped, pipe.as_ref(), on_line)))?
+            thread.spawn(move || {
+                let end = stdin::read_lines(Some(&stopped), MAX_CONSOLE_LINE, |line| {
+                    hand_over(line, &stopped, pipe.as_ref(), &on_event).unwrap_or(false)
+                });
+                report_hang_up(end, on_event);
+            })?
         };
         Ok(Self {
             stop,
@@ -122,52 +135,10 @@ fn styled(is_colored: bool, style: &str, text: &str) -> String {
     }
 }
 
-fn read_lines(
-    stopped: &UnixStream,
-    pipe: Option<&OwnedFd>,
-    on_line: impl Fn(Vec<u8>),
-) -> io::Result<()> {
-    let mut input = io::stdin().lock();
-    let mut line = Vec::new();
-    loop {
-        let foreground = may_read(&io::stdin());
-        let stdin = io::stdin();
-        let mut waits = vec![PollFd::new(stopped, PollFlags::IN)];
-        if foreground {
-            waits.push(PollFd::new(&stdin, PollFlags::IN));
-        }
-        let timeout = (!foreground).then_some(&BACKGROUND_PAUSE);
-        match rustix::event::poll(&mut waits, timeout) {
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
-        }
-        if !waits[0].revents().is_empty() {
-            return Ok(());
-        }
-        if waits.get(1).is_none_or(|wait| wait.revents().is_empty()) {
-            continue;
-        }
-        let bytes = input.fill_buf()?;
-        if bytes.is_empty() {
-            if !line.is_empty() {
-                line.push(b'\n');
-                hand_over(line, stopped, pipe, &on_line)?;
-            }
-            return Ok(());
-        }
-        for &byte in bytes {
-            // Drop the end of a line that is too long. The rest of the line still exceeds the
-            // limit, so the line is refused.
-            if byte == b'\n' || line.len() < MAX_CONSOLE_LINE {
-                line.push(byte);
-            }
-            if byte == b'\n' && !hand_over(std::mem::take(&mut line), stopped, pipe, &on_line)? {
-                return Ok(());
-            }
-        }
-        let count = bytes.len();
-        input.consume(count);
+fn report_hang_up(end: InputEnd, on_event: impl Fn(ConsoleEvent)) {
+    match end {
+        InputEnd::HangUp => on_event(ConsoleEvent::HangUp),
+        InputEnd::Stopped | InputEnd::EndOfInput => {}
     }
 }
 
@@ -177,7 +148,7 @@ fn hand_over(
     line: Vec<u8>,
     mut stopped: &UnixStream,
     pipe: Option<&OwnedFd>,
-    on_line: impl Fn(Vec<u8>),
+    on_event: impl Fn(ConsoleEvent),
 ) -> io::Result<bool> {
     if let Some(pipe) = pipe {
         let mut waits = [
@@ -193,12 +164,6 @@ fn hand_over(
             return Ok(false);
         }
     }
-    on_line(line);
+    on_event(ConsoleEvent::Line(line));
     Ok(stopped.read(&mut [0])? > 0)
-}
-
-/// Whether stdin may be read now. Reading a terminal in the background would stop the job
-/// (SIGTTIN).
-fn may_read(stdin: &io::Stdin) -> bool {
-    !stdin.is_terminal() || tty::is_foreground(stdin) == Some(true)
 }

@@ -2,10 +2,12 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::iter;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::sync::OnceLock;
 
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::FDTarget;
@@ -113,6 +115,36 @@ pub fn has_variable(pid: i32, name: &str) -> bool {
     procfs::process::Process::new(pid)
         .and_then(|process| process.environ())
         .is_ok_and(|variables| variables.contains_key(OsStr::new(name)))
+}
+
+/// Whether another job is in the foreground of a terminal that is not this process's controlling
+/// terminal. `device` is the terminal's device number.
+///
+/// The kernel tells only processes in the terminal's session which job is in the foreground
+/// (tcgetpgrp(3)), but `/proc` shows it for each of them. If an ancestor of this process is in that
+/// session, such as `su` of `su -c`, this process counts as part of the ancestor's job. If no
+/// ancestor is, the session's jobs are all other jobs: this process was detached, as by `setsid`.
+/// The terminal may also have no session.
+pub(crate) fn is_used_by_another_job(device: u64) -> bool {
+    use procfs::process::{Process, Stat, all_processes};
+
+    static IS_DETACHED: OnceLock<bool> = OnceLock::new();
+    let major_and_minor = (rustix::fs::major(device), rustix::fs::minor(device));
+    let has_terminal = |stat: &Stat| {
+        let (major, minor) = stat.tty_nr();
+        (major.cast_unsigned(), minor.cast_unsigned()) == major_and_minor
+    };
+    let stat = |process: Process| process.stat().ok();
+    let parent = |of: &Stat| Process::new(of.ppid).ok().and_then(stat);
+    let this = Process::myself().ok().and_then(stat);
+    match iter::successors(this, parent).find(has_terminal) {
+        Some(ancestor) => ancestor.pgrp != ancestor.tpgid,
+        // Look through all processes only once, as it takes milliseconds.
+        None => *IS_DETACHED.get_or_init(|| {
+            let processes = all_processes().into_iter().flatten().flatten();
+            processes.filter_map(stat).any(|stat| has_terminal(&stat))
+        }),
+    }
 }
 
 /// Describes the process that listens on a TCP port, such as `python3 (pid 123)`. `None` if there

@@ -30,6 +30,12 @@ pub fn port_holder(_port: u16) -> Option<String> {
     None
 }
 
+/// Always false: which job uses a terminal that is not the controlling one cannot be determined
+/// here.
+pub(crate) fn is_used_by_another_job(_device: u64) -> bool {
+    false
+}
+
 /// A process, not necessarily a child. Its PID may be reused after it has exited.
 #[derive(Debug)]
 pub struct Process {

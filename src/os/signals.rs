@@ -52,6 +52,14 @@ pub fn allow_hangup() {
     let _ = SigSet::from(Signal::SIGHUP).thread_unblock();
 }
 
+/// Whether [`settle_signals`] or a parent has blocked SIGHUP, so that it doesn't end this process.
+pub(crate) fn ignores_hangup() -> bool {
+    use nix::sys::signal::{SigSet, Signal};
+
+    // Reading the mask cannot fail.
+    SigSet::thread_get_mask().is_ok_and(|blocked| blocked.contains(Signal::SIGHUP))
+}
+
 /// Makes this thread's reads from its terminal fail with `EIO` while the process is in the
 /// background. Otherwise SIGTTIN would stop the process (credentials(7)).
 pub(crate) fn fail_background_reads() {
@@ -61,7 +69,7 @@ pub(crate) fn fail_background_reads() {
     let _ = SigSet::from(Signal::SIGTTIN).thread_block();
 }
 
-/// Lets this process write to its terminal and change the terminal's modes while another job is in
+/// Lets this thread write to its terminal and change the terminal's modes while another job is in
 /// the foreground. Otherwise SIGTTOU would stop the process.
 pub fn allow_terminal_output() {
     use nix::sys::signal::{SigSet, Signal};

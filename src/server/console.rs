@@ -1,6 +1,6 @@
 //! Reads the operator's commands from the terminal or a pipe, and runs them.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -16,6 +16,7 @@ use crate::tty;
 use crate::tty::console::Console;
 use crate::tty::input::Keyboard;
 use crate::tty::raw_mode;
+use crate::tty::stdin::{self, InputEnd};
 
 /// The result of an operator's command.
 pub(crate) enum Outcome {
@@ -25,19 +26,17 @@ pub(crate) enum Outcome {
 }
 
 /// Starts the thread `console`, which reads the operator's lines. On a capable terminal, the
-/// operator types in a line editor below the log. If `supervised`, the lines come from the
-/// launcher, and the end of input stops the server.
+/// operator types in a line editor below the log. The server stops when the terminal is gone. If
+/// `supervised`, the lines come from the launcher, and the end of input stops the server.
 ///
-/// The thread is never joined, because a read from a terminal can't be interrupted. It owns only
-/// senders, so it needs no cleanup.
+/// The thread is never joined, because nothing ends its wait for input. It owns only senders, so it
+/// needs no cleanup.
 ///
 /// # Errors
 /// A thread or socket can't be created.
 pub(crate) fn start(supervised: bool, events: Sender<ServerEvent>, log: &Log) -> io::Result<()> {
-    let input = io::stdin();
-    let is_operator = input.is_terminal() && tty::is_foreground(&input) == Some(true);
     let thread = thread::Builder::new().name("console".into());
-    if is_operator && !supervised && tty::is_capable() {
+    if !supervised && tty::is_capable() {
         // Restore the terminal on any panic. If the panic ends only a client's thread, the server
         // continues, and the next log line makes the terminal raw again.
         raw_mode::restore_on_panic(|| {});
@@ -54,20 +53,16 @@ pub(crate) fn start(supervised: bool, events: Sender<ServerEvent>, log: &Log) ->
         log.attach(console);
         return Ok(());
     }
-    if !is_operator && !supervised {
+    if !io::stdin().is_terminal() && !supervised {
         return Ok(());
     }
     let read = move || {
-        for line in input.lock().split(b'\n') {
-            // The read fails if the terminal is gone.
-            let Ok(line) = line else { break };
+        let end = stdin::read_lines(None, usize::MAX, |line| {
             // Replace invalid UTF-8, because the terminal may use another encoding.
             let line = String::from_utf8_lossy(&line).into_owned();
-            if events.send(ServerEvent::Line(line)).is_err() {
-                return;
-            }
-        }
-        if supervised {
+            events.send(ServerEvent::Line(line)).is_ok()
+        });
+        if supervised || end == InputEnd::HangUp {
             // Ignore errors: the receiver is gone if the server is already stopping.
             let _ = events.send(ServerEvent::Stop);
         }
@@ -78,7 +73,7 @@ pub(crate) fn start(supervised: bool, events: Sender<ServerEvent>, log: &Log) ->
 fn read_keys(console: &Console, keyboard: Keyboard, events: &Sender<ServerEvent>, log: &Poster) {
     let keyboard = keyboard.pausing_in_background(None);
     let names = || log.names();
-    console.read_keys(keyboard, commands::of_operator, names, |line| match line {
+    let end = console.read_keys(keyboard, commands::of_operator, names, |line| match line {
         Ok(line) => {
             log.post(Entry::Typed(line.clone()));
             // Ignore errors: the receiver is gone if the server is already stopping.
@@ -86,6 +81,9 @@ fn read_keys(console: &Console, keyboard: Keyboard, events: &Sender<ServerEvent>
         }
         Err(refusal) => log.post(Entry::Error(refusal.to_string())),
     });
+    if end == InputEnd::HangUp {
+        let _ = events.send(ServerEvent::Stop);
+    }
 }
 
 /// Runs the operator's command.

@@ -204,17 +204,6 @@ impl Log {
         self.poster.post(entry);
     }
 
-    /// Like [`Log::post`], but only for the log file.
-    pub(crate) fn post_to_file(&self, entry: Entry) {
-        let mut state = self.poster.0.state.lock();
-        let now = Timestamp::now();
-        if let Some(file) = &mut state.file {
-            file.push(now, entry);
-        }
-        drop(state);
-        self.show_queued();
-    }
-
     /// Queues `entry` without waking the log's thread: the entry is shown with the next posted
     /// entry or by [`Log::show_queued`]. If the queue is full, drops and counts the entry.
     pub(crate) fn note(&self, entry: Entry) {
@@ -319,9 +308,6 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
             shared.changed.notify_all();
             return;
         }
-        if let Some(console) = console {
-            output.attach(console);
-        }
         let _ = output.update();
         let mut show = |line: &mut Buffer| {
             let _ = output.write(line.as_slice());
@@ -341,6 +327,12 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
             let _ = writeln!(line, "{}", ServerLine::Online(online));
             show(&mut line);
             last_online = online;
+        }
+        // Attach the console below the first lines, so that programs on a pseudoterminal find the
+        // very first one without escape sequences before it.
+        if let Some(console) = console {
+            output.attach(console);
+            let _ = output.update();
         }
         let _ = output.flush();
     }

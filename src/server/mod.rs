@@ -17,7 +17,7 @@ mod room;
 mod session;
 mod thread_budget;
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -95,7 +95,8 @@ enum ServerEvent {
     /// The operator pressed Ctrl+Z, and the terminal is restored: the main thread must stop the
     /// job.
     Suspend(Arc<Console>),
-    /// The server must stop, because of a signal or the end of the console.
+    /// The server must stop, because of a signal, or the end of the launcher's pipe or of the
+    /// operator's terminal.
     Stop,
 }
 
@@ -273,10 +274,7 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     let Some((first, others)) = addresses.split_first() else {
         return Ok(());
     };
-    let mut out = io::stdout();
-    // Ignore errors: if no one reads stdout, the server runs without output.
-    let _ = writeln!(out, "{}", ServerLine::Listening(*first)).and_then(|()| out.flush());
-    log.post_to_file(Entry::Plain(ServerLine::Listening(*first).to_string()));
+    log.post(Entry::Plain(ServerLine::Listening(*first).to_string()));
     for address in others {
         log.post(Entry::Plain(format!("and on {address}")));
     }

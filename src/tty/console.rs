@@ -36,6 +36,7 @@ use crate::tty::log_wrap;
 use crate::tty::modes::{self, Mode};
 use crate::tty::raw_mode::{self, RawMode, Sequences};
 use crate::tty::screen::Screen;
+use crate::tty::stdin::InputEnd;
 
 /// The prompt before the typed line.
 pub(crate) const PROMPT: &str = "> ";
@@ -109,19 +110,26 @@ impl Console {
         })
     }
 
-    /// Reads keys until the terminal is gone or `keyboard` is stopped. Tab completes `commands` and
-    /// members' `names`. `on_line` gets each submitted line without its ending, or the reason why
-    /// input was refused. Ctrl+C sends SIGINT to the process group.
+    /// Reads keys until the terminal is gone or `keyboard` is stopped, and returns which. Tab
+    /// completes `commands` and members' `names`. `on_line` gets each submitted line without its
+    /// ending, or the reason why input was refused. Ctrl+C sends SIGINT to the process group.
     pub(crate) fn read_keys<Commands: Iterator<Item = &'static Command>>(
         &self,
         mut keyboard: Keyboard,
         commands: impl Fn() -> Commands,
         names: impl Fn() -> Vec<String>,
         on_line: impl Fn(Result<String, Refusal>),
-    ) {
+    ) -> InputEnd {
         os::fail_background_reads();
         let mut is_interrupted = false;
-        while let Ok(event) = keyboard.read() {
+        let end = loop {
+            let event = match keyboard.read() {
+                Ok(event) => event,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    break InputEnd::Stopped;
+                }
+                Err(_) => break InputEnd::of_terminal(),
+            };
             let is_tab = matches!(&event, Event::Key(key) if [KeyCode::Tab, KeyCode::BackTab].contains(&key.code));
             // Get the names before taking the state's lock, because getting them takes another
             // lock.
@@ -142,9 +150,10 @@ impl Console {
                 let _ = kill_current_process_group(Signal::INT);
             }
             (self.wake)();
-        }
+        };
         self.state.lock().phase = Phase::Over;
         (self.wake)();
+        end
     }
 
     fn handle(&self, event: Event, complete: impl Fn(&str) -> Option<Completion>) -> Option<Input> {
@@ -201,8 +210,11 @@ struct Attached {
 }
 
 impl LogOutput {
-    /// Creates output without a console.
+    /// Creates output without a console. Must be called in the log thread.
     pub(crate) fn new() -> Self {
+        // Allow output in the background, so that a write does not stop the process if it moves to
+        // the background just before the write.
+        os::allow_terminal_output();
         Self {
             out: BufWriter::new(io::stdout()),
             attached: None,
@@ -211,9 +223,6 @@ impl LogOutput {
 
     /// Attaches a console, which the next [`LogOutput::update`] shows below the log.
     pub(crate) fn attach(&mut self, console: Arc<Console>) {
-        // Allow output in the background, so that a write does not stop the process if it moves to
-        // the background just before the write.
-        os::allow_terminal_output();
         self.attached = Some(Attached {
             console,
             screen: Screen::new(true, false),
@@ -233,11 +242,13 @@ impl LogOutput {
     }
 
     /// Makes the terminal raw or restores it, as the console's state requires. Must be called
-    /// before lines are written.
+    /// before lines are written. Blocks while the process is in the background and `stty tostop`
+    /// forbids output from there.
     ///
     /// # Errors
     /// The terminal is gone.
     pub(crate) fn update(&mut self) -> io::Result<()> {
+        tty::wait_while_output_is_held();
         let Some(attached) = &mut self.attached else {
             return Ok(());
         };
@@ -250,7 +261,7 @@ impl LogOutput {
             let is_resized = std::mem::take(&mut state.is_resized);
             (state.phase, is_cleared, is_resized)
         };
-        if phase == Phase::Active && tty::is_foreground(&io::stdin()) == Some(true) {
+        if phase == Phase::Active && !tty::is_background(&io::stdin()) {
             attached.take(&mut self.out)?;
             if is_resized {
                 attached.screen.resize();
@@ -341,7 +352,7 @@ impl Attached {
         let Some(raw_mode) = self.raw_mode.take() else {
             return Ok(());
         };
-        if tty::is_foreground(&io::stdin()) == Some(false) {
+        if tty::is_background(&io::stdin()) {
             // Leave the screen alone: the shell is using the terminal again, and its prompt is in
             // the row of the typed line.
             drop(raw_mode);

@@ -12,6 +12,7 @@ pub mod name_colors;
 pub(crate) mod raw_mode;
 pub(crate) mod screen;
 pub(crate) mod scrollback;
+pub(crate) mod stdin;
 pub mod style;
 mod terminal;
 pub(crate) mod wrap;

@@ -14,7 +14,7 @@ use rustix::process::{Signal, kill_current_process_group};
 use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::sync::Mutex;
-use crate::tty::{is_foreground, write_past_std};
+use crate::tty::{is_background, write_past_std};
 
 /// Time limit for writing [`Sequences::leave`]. A terminal that accepts no output must not keep the
 /// program from exiting.
@@ -101,7 +101,7 @@ impl RawMode {
         modes: impl FnOnce(&Termios, &Sequences) -> Termios,
     ) -> io::Result<Self> {
         let stdin = io::stdin();
-        if is_foreground(&stdin) == Some(false) {
+        if is_background(&stdin) {
             // Setting the modes stops a background process (SIGTTOU) until it's in the foreground.
             // Wait for that here, before taking the lock.
             set(&tcgetattr(&stdin)?)?;
@@ -141,7 +141,7 @@ pub(crate) fn restore() {
     };
     // In the background, the shell has set its own modes, and setting other modes would stop this
     // process.
-    if is_foreground(&io::stdin()) == Some(false) {
+    if is_background(&io::stdin()) {
         return;
     }
     let stdout = io::stdout();
@@ -233,7 +233,7 @@ pub(crate) fn retake() -> io::Result<bool> {
     };
     let stdin = io::stdin();
     let modes = tcgetattr(&stdin)?;
-    if is_foreground(&stdin) != Some(false) && !modes.local_modes.contains(LocalModes::ICANON) {
+    if !is_background(&stdin) && !modes.local_modes.contains(LocalModes::ICANON) {
         return Ok(false);
     }
     set(&raw(&modes, &taken.sequences))?;

@@ -1,13 +1,23 @@
-//! The terminal as a device: its size, its foreground process group, writing to it, and waiting for
-//! it to close.
+//! The terminal as a device: its size, its foreground job, writing to it, and waiting for it to
+//! close.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Stat, fstat};
+use rustix::io::Errno;
 use rustix::process::getpgrp;
-use rustix::termios::{tcgetpgrp, tcgetwinsize};
+use rustix::termios::{LocalModes, isatty, tcgetattr, tcgetpgrp, tcgetwinsize};
+
+use crate::os;
+
+/// How often a background process checks whether it is in the foreground again. The check is needed
+/// because a running process gets no signal when the shell's `fg` moves it to the foreground.
+pub(crate) const BACKGROUND_TIME: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 250_000_000,
+};
 
 /// The size of the terminal on stdout, in columns and rows. 80 × 24 if the size is unknown.
 pub(crate) fn size() -> (usize, usize) {
@@ -51,16 +61,42 @@ pub(crate) fn write_past_std(mut bytes: &[u8]) -> io::Result<()> {
 
 /// Waits until the terminal on stdin is gone.
 pub(crate) fn wait_until_gone() {
+    while let Err(Errno::INTR) = poll_for_hang_up(None) {}
+}
+
+/// Whether the terminal on stdin is gone.
+pub(crate) fn is_gone() -> bool {
+    poll_for_hang_up(Some(&Timespec::default())).is_ok_and(|count| count > 0)
+}
+
+fn poll_for_hang_up(timeout: Option<&Timespec>) -> rustix::io::Result<usize> {
     // Request no events, so that poll(2) only reports `POLLHUP`.
     let stdin = io::stdin();
     let mut waits = [PollFd::new(&stdin, PollFlags::empty())];
-    while let Err(rustix::io::Errno::INTR) = rustix::event::poll(&mut waits, None) {}
+    rustix::event::poll(&mut waits, timeout)
 }
 
-/// Whether this process is in the foreground of the terminal on `input`. `None` if `input` isn't
-/// the process's controlling terminal. In the background, reading the terminal stops the process
-/// (`SIGTTIN`, credentials(7)).
-pub(crate) fn is_foreground(input: &impl AsFd) -> Option<bool> {
-    let group = tcgetpgrp(input).ok()?;
-    Some(group == getpgrp())
+/// Whether another job is in the foreground of `terminal`, such as the shell. While this is true,
+/// reading stops the process (`SIGTTIN`, credentials(7)), unless the terminal isn't its controlling
+/// one. False if `terminal` isn't a terminal, or is gone.
+pub(crate) fn is_background(terminal: &impl AsFd) -> bool {
+    match tcgetpgrp(terminal) {
+        Ok(group) => group != getpgrp(),
+        Err(Errno::NOTTY) if isatty(terminal) => {
+            fstat(terminal).is_ok_and(|stat| os::is_used_by_another_job(stat.st_rdev))
+        }
+        Err(_) => false,
+    }
+}
+
+/// Waits while this process is in the background of the terminal on stdout, if the user wants no
+/// output from there (`stty tostop`).
+pub(crate) fn wait_while_output_is_held() {
+    let stdout = io::stdout();
+    let has_tostop =
+        || tcgetattr(&stdout).is_ok_and(|modes| modes.local_modes.contains(LocalModes::TOSTOP));
+    while has_tostop() && is_background(&stdout) {
+        // With no descriptors, poll(2) just sleeps.
+        let _ = rustix::event::poll(&mut [], Some(&BACKGROUND_TIME));
+    }
 }

@@ -5,6 +5,7 @@
 
 mod console;
 mod hostile;
+mod job_control;
 mod panes;
 mod pictures;
 mod stages;

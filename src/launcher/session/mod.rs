@@ -10,7 +10,6 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitStatus;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -22,7 +21,7 @@ use termcolor::{Buffer, Color};
 use crate::cli::Terminal;
 use crate::control_socket::{ClientHandle, ControlEvent, ControlListener, Membership};
 use crate::launcher::config::Config;
-use crate::launcher::console::ConsoleThread;
+use crate::launcher::console::{ConsoleEvent, ConsoleThread};
 use crate::launcher::display::{Backend, Display};
 use crate::launcher::output::Output;
 use crate::launcher::process::{self, ChildProcess};
@@ -31,7 +30,7 @@ use crate::launcher::server::Server;
 use crate::launcher::session::window::{Turn, Window, WindowState};
 use crate::protocol::commands::{self, LauncherCommand, OperatorCommand};
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
-use crate::tty::{console, style};
+use crate::tty::style;
 
 /// How long the server may take until it listens. With a history of a million lines, it takes 2 s.
 const SERVER_TIME: Duration = Duration::from_secs(60);
@@ -61,10 +60,8 @@ enum SessionEvent {
     ChildEnded,
     /// A client has connected or exited.
     Control(ControlEvent),
-    /// A line for the server's console was typed.
-    ConsoleLine(Vec<u8>),
-    /// Ctrl+Z was pressed, and the terminal is restored: the session must stop the job.
-    Suspend(Arc<console::Console>),
+    /// An event of the console, which reads lines for the server's console.
+    Console(ConsoleEvent),
     /// The number of members online has changed to this number.
     Online(usize),
     /// The user wants to restart the client in the pane of the window with this ID. The previous
@@ -226,18 +223,16 @@ impl<'a> Session<'a> {
     }
 
     fn start_console(&mut self) -> io::Result<()> {
-        let (typed, suspended) = (self.sender.clone(), self.sender.clone());
+        let sender = self.sender.clone();
         // Ignore errors: the receiver is gone once the session is over.
-        let on_line = move |line| drop(typed.send(SessionEvent::ConsoleLine(line)));
-        let on_suspend = move |console| drop(suspended.send(SessionEvent::Suspend(console)));
+        let on_event = move |event| drop(sender.send(SessionEvent::Console(event)));
         let members = self.config.members.iter();
         let console = ConsoleThread::start(
             self.server.console(),
             &self.output,
             style::is_colored(self.config.room.color),
             members.map(|member| member.name.to_string()).collect(),
-            on_line,
-            on_suspend,
+            on_event,
         )?;
         self.console = Some(console);
         Ok(())
@@ -339,7 +334,7 @@ impl<'a> Session<'a> {
             SessionEvent::Control(ControlEvent::Exited { window, pid }) => {
                 self.remove_client(window, pid);
             }
-            SessionEvent::ConsoleLine(line) => {
+            SessionEvent::Console(ConsoleEvent::Line(line)) => {
                 self.type_in(&line);
                 if let Some(console) = &self.console {
                     console.line_handled();
@@ -349,7 +344,10 @@ impl<'a> Session<'a> {
                 self.online = count;
                 self.update_panes();
             }
-            SessionEvent::Suspend(console) => console.stop_job(),
+            SessionEvent::Console(ConsoleEvent::Suspend(console)) => console.stop_job(),
+            SessionEvent::Console(ConsoleEvent::HangUp) => {
+                self.end.get_or_insert(SessionEnd::Asked);
+            }
             SessionEvent::Restart(window) => self.restart_client(window),
             SessionEvent::PanesFailed => {
                 self.end.get_or_insert(SessionEnd::PanesFailed);

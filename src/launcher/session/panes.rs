@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 
+use crate::launcher::console::ConsoleEvent;
 use crate::launcher::display::Display;
 use crate::launcher::display::panes::{Panes, PanesEvent, TerminalFeatures};
 use crate::launcher::locale;
@@ -22,7 +23,7 @@ impl Session<'_> {
             // Ignore an error: the receiver is gone once the session is over.
             let _ = sender.send(match event {
                 PanesEvent::Interrupt => SessionEvent::Interrupt,
-                PanesEvent::ConsoleLine(line) => SessionEvent::ConsoleLine(line),
+                PanesEvent::ConsoleLine(line) => SessionEvent::Console(ConsoleEvent::Line(line)),
                 PanesEvent::Restart(window) => SessionEvent::Restart(window),
                 PanesEvent::Failed => SessionEvent::PanesFailed,
             });

@@ -29,13 +29,6 @@ const SEQUENCE_TIME: Timespec = Timespec {
     tv_nsec: 50_000_000,
 };
 
-/// How often a background process checks whether it is in the foreground again. The check is needed
-/// because a running process gets no signal when the shell's `fg` moves it to the foreground.
-const BACKGROUND_TIME: Timespec = Timespec {
-    tv_sec: 1,
-    tv_nsec: 0,
-};
-
 /// Query for the background color (xterm control sequences, `OSC 11`), followed by a query for the
 /// terminal's attributes (DA1), which all terminals answer.
 pub(crate) const BACKGROUND_QUERY: &[u8] = b"\x1b]11;?\x07\x1b[c";
@@ -185,12 +178,12 @@ impl Keyboard {
             if let Some(event) = self.typed_ahead.pop_front().or_else(|| self.parser.next()) {
                 return Ok(event);
             }
-            let in_background = self.pauses && tty::is_foreground(&stdin) == Some(false);
+            let in_background = self.pauses && tty::is_background(&stdin);
             if std::mem::replace(&mut self.was_in_background, in_background) && !in_background {
                 return Ok(Event::FocusGained);
             }
             let (typed, time) = if in_background {
-                (PollFlags::empty(), Some(&BACKGROUND_TIME))
+                (PollFlags::empty(), Some(&tty::BACKGROUND_TIME))
             } else {
                 (
                     PollFlags::IN,
@@ -231,12 +224,14 @@ impl Keyboard {
             }
             if typed {
                 match rustix::io::read(&stdin, &mut bytes) {
-                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(0) if tty::is_gone() => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    // Ctrl+D, typed before the terminal was raw.
+                    Ok(0) => {}
                     Ok(count) => self.push(&bytes[..count]),
                     Err(Errno::INTR | Errno::AGAIN) => {}
                     // The read failed because the process was moved to the background just now (see
                     // `fail_background_reads`).
-                    Err(Errno::IO) if self.pauses && tty::is_foreground(&stdin) == Some(false) => {}
+                    Err(Errno::IO) if self.pauses && tty::is_background(&stdin) => {}
                     Err(error) => return Err(error.into()),
                 }
             }

@@ -7,7 +7,9 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use portable_pty::{Child, ExitStatus, MasterPty, PtyPair, PtySize, native_pty_system};
+use portable_pty::{
+    Child, CommandBuilder, ExitStatus, MasterPty, PtyPair, PtySize, native_pty_system,
+};
 
 use crate::DEADLINE;
 use crate::emulation::Emulation;
@@ -34,7 +36,24 @@ impl Screen {
     /// Starts `command` on a terminal of `columns` and `rows`.
     #[track_caller]
     pub fn start(command: &Command, columns: u16, rows: u16) -> Self {
+        Self::start_built(command_builder(command), command, columns, rows)
+    }
+
+    /// Starts `command` on a terminal that is the controlling terminal of no process.
+    #[track_caller]
+    pub fn start_uncontrolled(command: &Command, columns: u16, rows: u16) -> Self {
         let mut builder = command_builder(command);
+        builder.set_controlling_tty(false);
+        Self::start_built(builder, command, columns, rows)
+    }
+
+    #[track_caller]
+    fn start_built(
+        mut builder: CommandBuilder,
+        command: &Command,
+        columns: u16,
+        rows: u16,
+    ) -> Self {
         builder.cwd(
             command
                 .get_current_dir()

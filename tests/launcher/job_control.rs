@@ -1,0 +1,307 @@
+//! Consoles and job control: the room never stops for its terminal, and a console reads lines
+//! whenever its job is in the foreground.
+
+#![cfg(target_os = "linux")] // `setsid`, `script`, and /proc.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::sandbox::{MARK, Sandbox};
+use support::screen::Screen;
+use support::{Client, bin, program, reserved_port, wait_until};
+
+/// A terminal with a line editor, and one without.
+const TERMS: [&str; 2] = ["xterm-256color", "dumb"];
+
+/// A program with a console, which is a job of a shell.
+struct Job {
+    screen: Screen,
+    term: &'static str,
+    address: SocketAddr,
+    /// The command line, without a path.
+    command: String,
+    /// How often the shell has said that the job was stopped.
+    stops: usize,
+}
+
+/// Calls `test` for each program with a console, on each kind of terminal. The shell has run
+/// `setup` and not started the program yet.
+fn for_each_job(setup: &str, test: impl Fn(Job)) {
+    for program in ["chat-server", "chat-run -t none"] {
+        for term in TERMS {
+            test(Job::new(program, term, setup));
+        }
+    }
+}
+
+/// A command that runs `shell` with its options, finds the programs, and has no startup files.
+fn shell(options: &[&str], term: &str) -> Command {
+    let chat_run = PathBuf::from(bin("chat-run"));
+    let programs = chat_run.parent().expect("a directory").display();
+    let mut shell = program("bash");
+    shell.args(["--norc", "--noprofile"]).args(options);
+    shell.env("PS1", "$ ").env("HISTFILE", "/dev/null");
+    let path = std::env::var("PATH").unwrap_or_default();
+    shell.env("PATH", format!("{programs}:{path}"));
+    shell.env("TERM", term);
+    shell
+}
+
+/// An address for a server to listen on.
+fn address() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, reserved_port()).into()
+}
+
+/// Joins the room as soon as its server listens.
+#[track_caller]
+fn join(address: SocketAddr, name: &str) -> Client {
+    let socket = wait_until("a server", || TcpStream::connect(address).ok());
+    Client::from_socket(socket).join(name)
+}
+
+/// Checks that the console carries out a line.
+#[track_caller]
+fn expect_console(screen: &mut Screen, member: &mut Client, text: &str) {
+    screen.type_keys(&format!("/say {text}\r"));
+    member.skip_to(&format!("* the server: {text}"));
+}
+
+impl Job {
+    fn new(program: &str, term: &'static str, setup: &str) -> Self {
+        let mut screen = Screen::start(&shell(&["-i"], term), 100, 60);
+        screen.expect("$");
+        if !setup.is_empty() {
+            screen.type_keys(&format!("{setup}\r"));
+        }
+        let address = address();
+        Self {
+            screen,
+            term,
+            address,
+            command: format!("{program} -p {}", address.port()),
+            stops: 0,
+        }
+    }
+
+    /// Runs the program in the foreground.
+    fn run(&mut self) {
+        self.screen.type_keys(&format!("{}\r", self.command));
+        self.screen.expect("only this machine can join");
+        self.expect_foreground();
+    }
+
+    /// Waits until what is typed is for the program.
+    #[track_caller]
+    fn expect_foreground(&self) {
+        if self.term == "dumb" {
+            // The shell's own line editor turns canonical mode off.
+            let is_canonical = || self.screen.modes().contains("ICANON").then_some(());
+            wait_until("canonical mode", is_canonical);
+        } else {
+            self.screen.expect_last_row(">");
+        }
+    }
+
+    /// Presses Ctrl+Z, and waits until the shell has the terminal.
+    #[track_caller]
+    fn stop(&mut self) {
+        self.stops += 1;
+        self.screen.type_keys("\x1a");
+        self.screen.wait("another stop", |text| {
+            (text.matches("Stopped").count() == self.stops).then_some(())
+        });
+    }
+
+    /// Types a command, and waits until the shell has carried it out.
+    #[track_caller]
+    fn expect_shell(&mut self, number: usize) {
+        self.screen
+            .type_keys(&format!("echo answer $(({number}))\r"));
+        self.screen.expect(&format!("\nanswer {number}"));
+    }
+}
+
+#[test]
+fn a_room_in_the_background_goes_on_and_its_console_works_after_each_fg() {
+    for_each_job("", |mut job| {
+        job.run();
+        let mut ala = join(job.address, "ala");
+        let mut ola = join(job.address, "ola");
+        for number in 0..2 {
+            job.stop();
+            job.screen.type_keys("bg\r");
+            job.expect_shell(number);
+            ala.send(&format!("in the background {number}"));
+            ola.skip_to(&format!("ala: in the background {number}"));
+            job.screen.type_keys("fg\r");
+            job.expect_foreground();
+            expect_console(&mut job.screen, &mut ola, &format!("after fg {number}"));
+        }
+    });
+}
+
+#[test]
+fn a_console_started_in_the_background_works_after_fg() {
+    for_each_job("", |mut job| {
+        job.screen.type_keys(&format!("{} &\r", job.command));
+        let mut ala = join(job.address, "ala");
+        job.expect_shell(1);
+        job.screen.type_keys("fg\r");
+        job.expect_foreground();
+        expect_console(&mut job.screen, &mut ala, "in the foreground");
+        job.stop();
+        job.expect_shell(2);
+    });
+}
+
+#[test]
+fn tostop_holds_the_log_of_a_background_job_but_not_the_room() {
+    for_each_job("stty tostop", |mut job| {
+        job.screen.type_keys(&format!("{} &\r", job.command));
+        let mut ala = join(job.address, "ala");
+        let mut ola = join(job.address, "ola");
+        ala.send("started in the background");
+        ola.skip_to("ala: started in the background");
+        job.expect_shell(1);
+        let text = job.screen.text();
+        assert!(!text.contains("ala: started"), "{text}");
+        job.screen.type_keys("fg\r");
+        job.screen.expect("ala: started in the background");
+        job.expect_foreground();
+        job.stop();
+        job.screen.type_keys("bg\r");
+        ala.send("moved to the background");
+        ola.skip_to("ala: moved to the background");
+        job.expect_shell(2);
+        let text = job.screen.text();
+        assert!(!text.contains("ala: moved"), "{text}");
+        job.screen.type_keys("fg\r");
+        job.screen.expect("ala: moved to the background");
+        job.expect_foreground();
+        expect_console(&mut job.screen, &mut ola, "in the foreground");
+    });
+}
+
+#[test]
+fn a_console_works_on_a_terminal_that_is_not_its_controlling_one() {
+    for_each_job("", |mut job| {
+        job.screen
+            .type_keys(&format!("setsid -w {}\r", job.command));
+        let mut ala = join(job.address, "ala");
+        job.expect_foreground();
+        expect_console(&mut job.screen, &mut ala, "in a session of its own");
+        let end = if job.term == "dumb" {
+            "/quit\r"
+        } else {
+            "\x03"
+        };
+        job.screen.type_keys(end);
+        ala.skip_to("* the server is shutting down");
+        job.screen.expect("the room is closed: ");
+        drop(ala);
+        job.expect_shell(1);
+    });
+}
+
+#[test]
+fn a_console_works_on_a_terminal_that_controls_no_one() {
+    for name in ["chat-server", "chat-run"] {
+        for term in TERMS {
+            let address = address();
+            let mut command = program(&bin(name));
+            command.env("TERM", term);
+            command.args(["-p", &address.port().to_string()]);
+            if name == "chat-run" {
+                command.args(["-t", "none"]);
+            }
+            let mut screen = Screen::start_uncontrolled(&command, 100, 24);
+            let mut ala = join(address, "ala");
+            screen.expect("* ala joined");
+            expect_console(&mut screen, &mut ala, "hi");
+            screen.type_keys("/quit\r");
+            assert_eq!(screen.end().exit_code(), 0, "{name} {term}");
+        }
+    }
+}
+
+#[test]
+fn a_detached_job_leaves_the_terminal_to_the_shell() {
+    for_each_job("", |mut job| {
+        // Without `-w`, setsid exits at once.
+        job.screen.type_keys(&format!("setsid {}\r", job.command));
+        let mut ala = join(job.address, "ala");
+        for number in 0..5 {
+            job.expect_shell(number);
+        }
+        job.screen.type_keys("echo /say $((1))\r");
+        job.screen.expect("\n/say 1");
+        ala.send("/online");
+        ala.expect("* 1 online: ala");
+    });
+}
+
+/// Runs `command` on a terminal that closes when this process is killed with SIGKILL. The programs
+/// are marked as those of `sandbox`.
+fn on_a_closable_terminal(command: &str, term: &str, sandbox: &Sandbox) -> Screen {
+    let mut wrapper = shell(&["-c", "exec script -qec \"$0\" /dev/null", command], term);
+    wrapper.env(MARK, sandbox.mark());
+    Screen::start(&wrapper, 100, 24)
+}
+
+#[track_caller]
+fn kill(screen: &Screen) {
+    let pid = Pid::from_raw(screen.pid().cast_signed()).expect("a process");
+    kill_process(pid, Signal::KILL).expect("it runs");
+}
+
+#[test]
+fn a_terminal_that_closes_ends_the_session_even_without_sighup() {
+    for name in ["chat-server", "chat-run -t none"] {
+        for term in TERMS {
+            let (sandbox, address) = (Sandbox::new(), address());
+            let command = format!("setsid -w {name} -p {}", address.port());
+            let screen = on_a_closable_terminal(&command, term, &sandbox);
+            let mut ala = join(address, "ala");
+            screen.expect("* ala joined");
+            kill(&screen);
+            ala.expect("* the server is shutting down");
+            ala.expect_end();
+            drop(ala);
+            wait_until("the programs' exit", || {
+                sandbox.running().is_empty().then_some(())
+            });
+        }
+    }
+}
+
+#[test]
+fn a_terminal_that_closes_does_not_end_a_session_that_ignores_sighup() {
+    for name in ["chat-server", "chat-run -t none"] {
+        for term in TERMS {
+            let (sandbox, address) = (Sandbox::new(), address());
+            let command = format!("trap '' HUP; setsid -w {name} -p {}", address.port());
+            let screen = on_a_closable_terminal(&command, term, &sandbox);
+            let mut ala = join(address, "ala");
+            let mut ola = join(address, "ola");
+            screen.expect("* ola joined");
+            kill(&screen);
+            for number in 0..100 {
+                ala.send(&number.to_string());
+                ola.expect(&format!("ala: {number}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn ctrl_d_does_not_end_a_console_without_an_editor() {
+    for_each_job("", |mut job| {
+        job.screen.type_keys(&format!("{} | cat\r", job.command));
+        job.screen.expect("only this machine can join");
+        let mut ala = join(job.address, "ala");
+        job.screen.type_keys("\x04");
+        expect_console(&mut job.screen, &mut ala, "still here");
+    });
+}
