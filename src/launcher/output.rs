@@ -54,11 +54,9 @@ enum Message {
     Show(Piece, Repeat),
     /// The panes are gone: show pieces on the terminal.
     MoveToTerminal,
-    /// Show a console below the log.
-    Attach(Arc<Console>),
     /// Remove the console, and then drop this sender to tell the caller.
     Detach(mpsc::Sender<()>),
-    /// Draw the console, because it has changed.
+    /// Draw the console, because it was attached or has changed.
     Redraw,
 }
 
@@ -112,6 +110,8 @@ pub(crate) struct Output {
     messages: SyncSender<Message>,
     /// The current destination. Its lock is never held during a write to the terminal.
     destination: Arc<Mutex<Destination>>,
+    /// The console to show below the log, until the output thread takes it.
+    attaching: Arc<Mutex<Option<Arc<Console>>>>,
 }
 
 /// Handle that waits for the output thread to finish.
@@ -135,6 +135,8 @@ impl Output {
             Destination::Terminal
         }));
         let shared = Arc::clone(&destination);
+        let attaching = Arc::new(Mutex::new(None));
+        let to_attach = Arc::clone(&attaching);
         thread::Builder::new()
             .name("output".into())
             .spawn(move || {
@@ -142,7 +144,7 @@ impl Output {
                 let mut terminal = LogOutput::new();
                 // Ignore errors of a terminal that is gone, because another thread decides when the
                 // session stops.
-                while handle_next(&waiting, &shared, &mut terminal) {
+                while handle_next(&waiting, &shared, &to_attach, &mut terminal) {
                     let _ = terminal.flush();
                 }
                 let _ = terminal.detach();
@@ -151,6 +153,7 @@ impl Output {
             Self {
                 messages,
                 destination,
+                attaching,
             },
             Shown { done },
         ))
@@ -194,9 +197,10 @@ impl Output {
         let _ = self.messages.send(Message::Show(piece, Repeat::AsLog));
     }
 
-    /// Shows a console below the log. Blocks like [`Output::pass_on`].
+    /// Shows a console below the log. Never blocks.
     pub(crate) fn attach(&self, console: Arc<Console>) {
-        let _ = self.messages.send(Message::Attach(console));
+        *self.attaching.lock() = Some(console);
+        self.redraw();
     }
 
     /// Removes the console and restores the terminal. Waits until that is done, but no longer than
@@ -253,12 +257,18 @@ impl Shown {
 fn handle_next(
     messages: &Receiver<Message>,
     destination: &Mutex<Destination>,
+    attaching: &Mutex<Option<Arc<Console>>>,
     terminal: &mut LogOutput,
 ) -> bool {
     let next = match terminal.wait() {
         None => messages.recv().map_err(RecvTimeoutError::from),
         Some(time) => messages.recv_timeout(time),
     };
+    // Use a separate statement, which releases the lock.
+    let console = attaching.lock().take();
+    if let Some(console) = console {
+        terminal.attach(console);
+    }
     // Ignore errors of the terminal, as in the caller.
     match next {
         Ok(Message::Show(piece, repeat)) => {
@@ -282,10 +292,6 @@ fn handle_next(
             for piece in pieces {
                 let _ = show(terminal, &piece);
             }
-        }
-        Ok(Message::Attach(console)) => {
-            terminal.attach(console);
-            let _ = terminal.update();
         }
         Ok(Message::Detach(_detached)) => {
             let _ = terminal.detach();
