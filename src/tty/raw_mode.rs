@@ -13,6 +13,7 @@ use rustix::io::retry_on_intr;
 use rustix::process::{Signal, kill_current_process_group};
 use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
+use crate::os;
 use crate::sync::Mutex;
 use crate::tty::{is_background, write_past_std};
 
@@ -101,11 +102,7 @@ impl RawMode {
         modes: impl FnOnce(&Termios, &Sequences) -> Termios,
     ) -> io::Result<Self> {
         let stdin = io::stdin();
-        if is_background(&stdin) {
-            // Setting the modes stops a background process (SIGTTOU) until it's in the foreground.
-            // Wait for that here, before taking the lock.
-            set(&tcgetattr(&stdin)?)?;
-        }
+        wait_for_foreground()?;
         let mut terminal = TERMINAL.lock();
         if terminal.is_final {
             return Err(io::ErrorKind::Interrupted.into());
@@ -147,7 +144,8 @@ pub(crate) fn restore() {
     let stdout = io::stdout();
     let mut wait = [PollFd::new(&stdout, PollFlags::OUT)];
     // Wait until the terminal accepts output (poll(2)). It doesn't if its output is stopped, or if
-    // a write of another thread blocks.
+    // a write of another thread blocks. When it does, a pseudoterminal has space for more than the
+    // few bytes written here.
     if let Ok(1..) = retry_on_intr(|| poll(&mut wait, Some(&LEAVE_TIME))) {
         let _ = write_past_std(&taken.sequences.leave);
     }
@@ -178,6 +176,8 @@ pub(crate) fn is_taken() -> bool {
 pub(crate) fn restore_on_panic(then: impl Fn() + Send + Sync + 'static) {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
+        // The report must not stop a process in the background.
+        os::allow_terminal_output();
         restore();
         report(panic);
         then();
@@ -228,17 +228,39 @@ pub(crate) fn stop_job() -> io::Result<()> {
 /// # Errors
 /// The terminal is gone, or no shell can move the process to the foreground (orphaned group).
 pub(crate) fn retake() -> io::Result<bool> {
-    let Some(taken) = TERMINAL.lock().taken.clone() else {
-        return Ok(false);
-    };
-    let stdin = io::stdin();
-    let modes = tcgetattr(&stdin)?;
-    if !is_background(&stdin) && !modes.local_modes.contains(LocalModes::ICANON) {
+    if !is_taken() {
         return Ok(false);
     }
-    set(&raw(&modes, &taken.sequences))?;
-    write_past_std(&taken.sequences.enter)?;
+    let was_background = wait_for_foreground()?;
+    // Like `RawMode::take`, check and set the modes under one lock.
+    let enter = {
+        let terminal = TERMINAL.lock();
+        let Some(taken) = &terminal.taken else {
+            return Ok(false);
+        };
+        let modes = tcgetattr(io::stdin())?;
+        if !was_background && !modes.local_modes.contains(LocalModes::ICANON) {
+            return Ok(false);
+        }
+        set(&raw(&modes, &taken.sequences))?;
+        taken.sequences.enter.clone()
+    };
+    write_past_std(&enter)?;
     Ok(true)
+}
+
+/// Stops this process (SIGTTOU) if it is in the background, until the shell moves it to the
+/// foreground. Returns whether it was in the background. The caller must not hold the lock.
+///
+/// # Errors
+/// The terminal is gone, or no shell can bring the process back (orphaned group).
+fn wait_for_foreground() -> io::Result<bool> {
+    let stdin = io::stdin();
+    let is_background = is_background(&stdin);
+    if is_background {
+        set(&tcgetattr(&stdin)?)?;
+    }
+    Ok(is_background)
 }
 
 /// Continues output that Ctrl+S stopped, as the terminal driver does when a key sends a signal.
