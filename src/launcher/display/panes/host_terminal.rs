@@ -69,8 +69,11 @@ impl HostTerminal {
     /// Draws a frame. A terminal that supports synchronized updates shows the whole frame at once.
     ///
     /// # Errors
-    /// The terminal is gone.
+    /// The terminal is gone, or was restored because a thread panicked or the program is exiting.
     pub(crate) fn show(&mut self, frame: &[u8]) -> io::Result<()> {
+        if !raw_mode::is_taken() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let mut bytes = Vec::with_capacity(frame.len() + 16);
         queue!(bytes, BeginSynchronizedUpdate)?;
         bytes.extend_from_slice(frame);
