@@ -165,11 +165,13 @@ impl Console {
                 EditorAction::Refuse(refusal) => return Some(Input::Refused(refusal)),
                 EditorAction::Clear => state.is_cleared = true,
                 EditorAction::Interrupt => return Some(Input::Interrupt),
-                EditorAction::Suspend => {
+                // Ignore another Ctrl+Z until the job has been stopped.
+                EditorAction::Suspend if state.phase == Phase::Active => {
                     state.phase = Phase::Suspending;
                     drop(state);
                     raw_mode::restart_output();
                 }
+                EditorAction::Suspend => {}
                 // Ignore Ctrl+D, which has no effect on this console.
                 EditorAction::EndOfInput => {}
             },
@@ -179,6 +181,16 @@ impl Console {
             Event::FocusGained | Event::FocusLost => {}
         }
         None
+    }
+
+    /// Records that the terminal is restored. Returns whether the main thread must stop the job.
+    fn finish_suspending(&self) -> bool {
+        let mut state = self.state.lock();
+        let is_suspending = state.phase == Phase::Suspending;
+        if is_suspending {
+            state.phase = Phase::Suspended;
+        }
+        is_suspending
     }
 
     /// Stops the job. When the job continues, makes the console use the terminal again. Must be
@@ -272,8 +284,7 @@ impl LogOutput {
             return Ok(());
         }
         let released = attached.release(&mut self.out);
-        if phase == Phase::Suspending {
-            attached.console.state.lock().phase = Phase::Suspended;
+        if attached.console.finish_suspending() {
             (attached.console.suspend)(Arc::clone(&attached.console));
         }
         released
@@ -392,7 +403,28 @@ pub(crate) fn complete(
 
 #[cfg(test)]
 mod tests {
+    use crossterm::event::{KeyEvent, KeyModifiers};
+
     use super::*;
+
+    #[test]
+    fn ctrl_z_stops_the_job_once_and_not_after_the_end_of_input() {
+        let console = Console::new(|| {}, |_| {});
+        let press_ctrl_z = || {
+            let key = KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL);
+            assert!(console.handle(Event::Key(key), |_| None).is_none());
+        };
+        press_ctrl_z();
+        assert!(console.finish_suspending());
+        press_ctrl_z();
+        assert!(!console.finish_suspending());
+
+        console.state.lock().phase = Phase::Active;
+        press_ctrl_z();
+        console.state.lock().phase = Phase::Over;
+        assert!(!console.finish_suspending());
+        assert!(console.state.lock().phase == Phase::Over);
+    }
 
     #[test]
     fn tab_completes_commands_and_the_names_after_kick() {
