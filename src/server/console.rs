@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
 
-use crate::protocol::commands::{self, OperatorCommand};
+use crate::protocol::commands::{self, CommandLine, OperatorCommand};
 use crate::protocol::event::Answer;
 use crate::protocol::request::{self, RequestError};
 use crate::protocol::text::Text;
@@ -97,8 +97,12 @@ pub(crate) fn handle(line: &str, room: &Room) -> Outcome {
         return Outcome::Nothing;
     }
     let Some((command, row)) = commands::find(&commands::OPERATOR, &word) else {
-        let word = request::excerpt(&word);
-        let text = format!("unknown command {word}: /say TEXT speaks, /help lists the commands");
+        let text = if CommandLine::parse(line).is_some() {
+            let word = request::excerpt(&word);
+            format!("unknown command {word}: /say TEXT speaks, /help lists the commands")
+        } else {
+            "not sent: type /say TEXT to speak to the room, or /help for the commands".into()
+        };
         return Outcome::Answer(Answer::Error(Text::new(&text)));
     };
     match command {

@@ -211,7 +211,14 @@ fn the_console_can_speak_kick_and_list_members() {
         ("/kick jan", "! jan is not here"),
         ("/kick", "! type /kick NAME"),
         ("/say", "! type /say TEXT"),
-        ("hello", "! unknown command hello: /say TEXT speaks"),
+        (
+            "hello",
+            "! not sent: type /say TEXT to speak to the room, or /help for the commands",
+        ),
+        (
+            "//hello",
+            "! not sent: type /say TEXT to speak to the room, or /help for the commands",
+        ),
         ("/nonsense", "! unknown command /nonsense: /say TEXT speaks"),
     ] {
         server.type_line(line);
