@@ -15,7 +15,7 @@ use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetatt
 
 use crate::os;
 use crate::sync::Mutex;
-use crate::tty::{is_background, write_past_std};
+use crate::tty::{BACKGROUND_TIME, is_background, write_past_std};
 
 /// Time limit for writing [`Sequences::leave`]. A terminal that accepts no output must not keep the
 /// program from exiting.
@@ -249,18 +249,25 @@ pub(crate) fn retake() -> io::Result<bool> {
     Ok(true)
 }
 
-/// Stops this process (SIGTTOU) if it is in the background, until the shell moves it to the
-/// foreground. Returns whether it was in the background. The caller must not hold the lock.
+/// Waits until this process is in the foreground. Returns whether it was in the background. The
+/// caller must not hold the lock.
 ///
 /// # Errors
 /// The terminal is gone, or no shell can bring the process back (orphaned group).
 fn wait_for_foreground() -> io::Result<bool> {
     let stdin = io::stdin();
-    let is_background = is_background(&stdin);
-    if is_background {
+    let mut was_background = false;
+    while is_background(&stdin) {
+        was_background = true;
+        // This stops the process (SIGTTOU) until the shell moves it to the foreground.
         set(&tcgetattr(&stdin)?)?;
+        // It has no effect on a terminal that is not the controlling one. With no descriptors,
+        // poll(2) just sleeps.
+        if is_background(&stdin) {
+            let _ = poll(&mut [], Some(&BACKGROUND_TIME));
+        }
     }
-    Ok(is_background)
+    Ok(was_background)
 }
 
 /// Continues output that Ctrl+S stopped, as the terminal driver does when a key sends a signal.

@@ -378,6 +378,12 @@ fn the_title_shows_window_number_name_and_unread_count() {
 /// An interactive shell that runs a client named `ala` as its foreground job.
 #[track_caller]
 fn shell_with_client(server: &Server) -> Screen {
+    shell_with_job(server, |client| client.into())
+}
+
+/// An interactive shell that runs the command line `job`, made from that of a client named `ala`.
+#[track_caller]
+fn shell_with_job(server: &Server, job: impl Fn(&str) -> String) -> Screen {
     let client = chat_client_for(server, &["-n", "ala"]);
     let mut shell = program("bash");
     shell.args(["--norc", "--noprofile", "-i"]).env("PS1", "$ ");
@@ -388,8 +394,26 @@ fn shell_with_client(server: &Server) -> Screen {
     for arg in client.get_args() {
         line += &format!(" {arg:?}");
     }
-    screen.type_keys(&format!("{line}\r"));
+    screen.type_keys(&format!("{}\r", job(&line)));
     screen
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_background_client_on_a_terminal_that_does_not_control_it_waits_for_fg() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut screen = shell_with_job(&server, |client| format!("setsid -w {client} &"));
+    screen.expect("[1]");
+    for number in 0..5 {
+        screen.type_keys(&format!("echo answer $(({number}))\r"));
+        screen.expect(&format!("\nanswer {number}"));
+    }
+    screen.type_keys("fg\r");
+    ola.expect("* ala joined");
+    screen.expect("* welcome, ala");
+    screen.type_keys("hi\r");
+    ola.expect("ala: hi");
 }
 
 #[test]
