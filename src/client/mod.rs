@@ -57,7 +57,7 @@ use crate::client::ui::Ui;
 use crate::client::ui::plain::Plain;
 use crate::control_socket::{ControlConnection, Membership};
 use crate::os;
-use crate::tty::raw_mode;
+use crate::tty::{self, raw_mode};
 
 /// Limit on the events that are queued for the main thread. The limit is low because an event may
 /// contain a line of maximum length.
@@ -107,6 +107,8 @@ impl Client {
         };
         let request = leave_request.clone();
         ctrlc::set_handler(move || request.make()).context("cannot handle signals")?;
+        let request = leave_request.clone();
+        tty::watch_owner(move || request.make()).context(os::NO_THREAD)?;
         let ui = Ui::open(&config, post.clone()).context(os::NO_THREAD)?;
         Ok(Self {
             events: EventLoop::new(ui, leave_request, launcher, post, events),

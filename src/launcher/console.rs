@@ -30,7 +30,7 @@ pub(crate) enum ConsoleEvent {
     /// Ctrl+Z was pressed, and the terminal is restored: the main thread must call
     /// [`console::Console::stop_job`].
     Suspend(Arc<console::Console>),
-    /// The terminal is gone.
+    /// The terminal is gone, or its owner is; see [`tty::watch_owner`].
     HangUp,
 }
 

@@ -10,7 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::OnceLock;
 
 use procfs::net::{TcpNetEntry, TcpState};
-use procfs::process::FDTarget;
+use procfs::process::{FDTarget, Stat};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 /// Maximum number of processes returned by [`ancestors`].
@@ -121,30 +121,42 @@ pub fn has_variable(pid: i32, name: &str) -> bool {
 /// terminal. `device` is the terminal's device number.
 ///
 /// The kernel tells only processes in the terminal's session which job is in the foreground
-/// (tcgetpgrp(3)), but `/proc` shows it for each of them. If an ancestor of this process is in that
-/// session, such as `su` of `su -c`, this process counts as part of the ancestor's job. If no
-/// ancestor is, the session's jobs are all other jobs: this process was detached, as by `setsid`.
-/// The terminal may also have no session.
+/// (tcgetpgrp(3)), but `/proc` shows it for each of them. A process with an ancestor in that
+/// session, such as `su` of `su -c`, counts as part of the ancestor's job. A process without one
+/// was detached, as by `setsid`, and all jobs of the session are other jobs. The terminal may also
+/// have no session.
 pub(crate) fn is_used_by_another_job(device: u64) -> bool {
-    use procfs::process::{Process, Stat, all_processes};
-
-    static IS_DETACHED: OnceLock<bool> = OnceLock::new();
-    let major_and_minor = (rustix::fs::major(device), rustix::fs::minor(device));
-    let has_terminal = |stat: &Stat| {
-        let (major, minor) = stat.tty_nr();
-        (major.cast_unsigned(), minor.cast_unsigned()) == major_and_minor
-    };
-    let stat = |process: Process| process.stat().ok();
-    let parent = |of: &Stat| Process::new(of.ppid).ok().and_then(stat);
-    let this = Process::myself().ok().and_then(stat);
-    match iter::successors(this, parent).find(has_terminal) {
+    static HAS_SESSION: OnceLock<bool> = OnceLock::new();
+    match ancestor_with_terminal(device) {
         Some(ancestor) => ancestor.pgrp != ancestor.tpgid,
-        // Look through all processes only once, as it takes milliseconds.
-        None => *IS_DETACHED.get_or_init(|| {
-            let processes = all_processes().into_iter().flatten().flatten();
-            processes.filter_map(stat).any(|stat| has_terminal(&stat))
+        // Look through all processes only once, because it takes milliseconds.
+        None => *HAS_SESSION.get_or_init(|| {
+            let processes = procfs::process::all_processes().into_iter();
+            let mut stats = processes.flatten().flatten().flat_map(|each| each.stat());
+            stats.any(|stat| controls(device, &stat))
         }),
     }
+}
+
+/// Returns the nearest ancestor whose controlling terminal has the device number `device`. `None`
+/// if there is none, or it has exited.
+pub(crate) fn terminal_owner(device: u64) -> Option<Process> {
+    let pid = Pid::from_raw(ancestor_with_terminal(device)?.pid)?;
+    let fd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    Some(Process { pid, fd })
+}
+
+fn ancestor_with_terminal(device: u64) -> Option<Stat> {
+    let stat = |pid| procfs::process::Process::new(pid).ok()?.stat().ok();
+    let this = stat(rustix::process::getpid().as_raw_nonzero().get());
+    iter::successors(this, |child| stat(child.ppid)).find(|stat| controls(device, stat))
+}
+
+/// Whether the terminal is the controlling one of the process that `stat` is about.
+fn controls(device: u64, stat: &Stat) -> bool {
+    let (major, minor) = stat.tty_nr();
+    let controlling = (major.cast_unsigned(), minor.cast_unsigned());
+    controlling == (rustix::fs::major(device), rustix::fs::minor(device))
 }
 
 /// Describes the process that listens on a TCP port, such as `python3 (pid 123)`. `None` if there

@@ -35,6 +35,9 @@ pub(crate) enum Outcome {
 /// # Errors
 /// A thread or socket can't be created.
 pub(crate) fn start(supervised: bool, events: Sender<ServerEvent>, log: &Log) -> io::Result<()> {
+    let stopping = events.clone();
+    // Ignore errors: the receiver is gone if the server is already stopping.
+    tty::watch_owner(move || drop(stopping.send(ServerEvent::Stop)))?;
     let thread = thread::Builder::new().name("console".into());
     if !supervised && tty::is_capable() {
         // Restore the terminal on any panic. If the panic ends only a client's thread, the server

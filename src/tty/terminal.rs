@@ -3,6 +3,8 @@
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Stat, fstat};
@@ -18,6 +20,10 @@ pub(crate) const BACKGROUND_TIME: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 250_000_000,
 };
+
+/// How soon the terminal's owner exits if it only detaches this process from the shell, as `setsid`
+/// does.
+const DETACH_TIME: Duration = Duration::from_secs(1);
 
 /// The size of the terminal on stdout, in columns and rows. 80 × 24 if the size is unknown.
 pub(crate) fn size() -> (usize, usize) {
@@ -87,6 +93,39 @@ pub(crate) fn is_background(terminal: &impl AsFd) -> bool {
         }
         Err(_) => false,
     }
+}
+
+/// Calls `on_exit` when the owner of the terminal on stdin exits, such as `su` of `su -c`: an
+/// ancestor through which this process uses a terminal that isn't its controlling one. On such a
+/// terminal, Ctrl+C ends the owner and not this process, for which the terminal is then gone.
+///
+/// If there is an owner and SIGHUP isn't ignored, this starts the thread `owner`, which is never
+/// joined.
+///
+/// # Errors
+/// The thread can't be started.
+pub(crate) fn watch_owner(on_exit: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let stdin = io::stdin();
+    let is_lent = isatty(&stdin) && tcgetpgrp(&stdin) == Err(Errno::NOTTY);
+    let device = fstat(&stdin).map(|stat| stat.st_rdev);
+    let Some(owner) = device.ok().filter(|_| is_lent).and_then(os::terminal_owner) else {
+        return Ok(());
+    };
+    if os::ignores_hangup() {
+        return Ok(());
+    }
+    let started = Instant::now();
+    let watch = move || {
+        let mut waits = owner
+            .end()
+            .map(|end| PollFd::from_borrowed_fd(end, PollFlags::IN));
+        while let Err(Errno::INTR) = rustix::event::poll(waits.as_mut_slice(), None) {}
+        if started.elapsed() >= DETACH_TIME {
+            on_exit();
+        }
+    };
+    let thread = thread::Builder::new().name("owner".into());
+    thread.spawn(watch).map(drop)
 }
 
 /// Waits while this process is in the background of the terminal on stdout, if the user wants no

@@ -6,6 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::sandbox::{MARK, Sandbox};
@@ -201,6 +202,30 @@ fn a_console_works_on_a_terminal_that_is_not_its_controlling_one() {
         ala.skip_to("* the server is shutting down");
         job.screen.expect("the room is closed: ");
         drop(ala);
+        job.expect_shell(1);
+    });
+}
+
+#[test]
+fn ctrl_c_on_a_terminal_that_is_not_the_controlling_one_ends_the_session() {
+    for_each_job("", |mut job| {
+        // Output to a pipe turns the line editor off, so the terminal sends SIGINT, but only to
+        // setsid.
+        let command = format!("setsid -w {} | cat\r", job.command);
+        job.screen.type_keys(&command);
+        let mut ala = join(job.address, "ala");
+        let joined = Instant::now();
+        // An owner that exits within a second would count as one that detaches its child.
+        wait_until("the second", || {
+            (joined.elapsed() > Duration::from_secs(1)).then_some(())
+        });
+        job.screen.type_keys("\x03");
+        ala.expect("* the server is shutting down");
+        ala.expect_end();
+        drop(ala);
+        wait_until("the end of the server", || {
+            TcpStream::connect(job.address).is_err().then_some(())
+        });
         job.expect_shell(1);
     });
 }

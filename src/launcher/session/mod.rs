@@ -30,7 +30,7 @@ use crate::launcher::server::Server;
 use crate::launcher::session::window::{Turn, Window, WindowState};
 use crate::protocol::commands::{self, LauncherCommand, OperatorCommand};
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
-use crate::tty::style;
+use crate::tty::{self, style};
 
 /// How long the server may take until it listens. With a history of a million lines, it takes 2 s.
 const SERVER_TIME: Duration = Duration::from_secs(60);
@@ -161,6 +161,9 @@ impl<'a> Session<'a> {
         let report = reporter();
         ctrlc::set_handler(move || report(SessionEvent::Interrupt))
             .context("cannot handle signals")?;
+        let report = reporter();
+        tty::watch_owner(move || report(SessionEvent::Console(ConsoleEvent::HangUp)))
+            .context("cannot start a thread")?;
         let report = reporter();
         let control = ControlListener::start(move |event| report(SessionEvent::Control(event)))
             .context("cannot listen for clients on the control socket")?;
