@@ -83,23 +83,29 @@ fn show(formatter: &mut Formatter, received: &Received) {
 fn assert_painted(line: &Line) {
     for columns in SCREENS {
         for row in line.painted(columns, &mut Buffer::ansi()) {
-            assert_shown(&without_colors(&row));
+            assert_shown(&without_sequences(&row));
         }
     }
 }
 
-/// Returns `row` without color sequences (ESC `[` … `m`).
-fn without_colors(row: &str) -> String {
-    let mut parts = row.split("\x1b[");
+/// Returns `row` without colors (ESC `[` … `m`) and hyperlinks (ESC `]8;;` … ESC `\`).
+fn without_sequences(row: &str) -> String {
+    let mut parts = row.split('\x1b');
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        let (color, rest) = part.split_once('m').expect("a color sequence ends with m");
-        assert!(
-            color
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || byte == b';')
-        );
-        text += rest;
+        if let Some(color) = part.strip_prefix('[') {
+            let (color, rest) = color.split_once('m').expect("a color sequence ends with m");
+            assert!(
+                color
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || byte == b';')
+            );
+            text += rest;
+        } else if let Some(link) = part.strip_prefix("]8;;") {
+            assert!(link.bytes().all(|byte| byte.is_ascii_graphic()));
+        } else {
+            text += part.strip_prefix('\\').expect("a hyperlink ends with ESC \\");
+        }
     }
     text
 }

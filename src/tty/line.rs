@@ -3,12 +3,16 @@
 use std::io::{self, Write};
 use std::ops::Range;
 
-use termcolor::{Buffer, ColorSpec, WriteColor};
+use termcolor::{Buffer, ColorSpec, HyperlinkSpec, WriteColor};
 
 use crate::protocol::text::clean;
 use crate::tty::log_wrap;
 use crate::tty::style;
 use crate::tty::wrap;
+
+/// Longest address of a hyperlink, in bytes. Each row with a part of the link repeats the address,
+/// so a long one on a narrow screen would multiply the output.
+const MAX_LINK: usize = 512;
 
 /// A line of output with its colors.
 #[derive(Clone, Debug, Default)]
@@ -82,33 +86,49 @@ impl Line {
         self.painted(columns, &mut Buffer::no_color())
     }
 
-    /// The rows when wrapped at `columns`, with escape sequences for their colors. `buffer` is used
-    /// for formatting.
+    /// The rows when wrapped at `columns`, with escape sequences for their colors. Each part of a
+    /// link that is split between rows is a hyperlink to the whole link. `buffer` is used for
+    /// formatting.
     pub fn painted(&self, columns: usize, buffer: &mut Buffer) -> Vec<String> {
+        let links: Vec<Range<usize>> = wrap::links(&self.text)
+            .filter(|link| link.len() <= MAX_LINK)
+            .collect();
         let painted = self.cut(columns).map(|(indent, row)| {
             buffer.clear();
-            let row_text = self.text[row.clone()].trim_end();
+            let end = row.start + self.text[row.clone()].trim_end().len();
             // Ignore the result, because writing to memory can't fail.
-            let _ = self.paint(row.start, row.start + row_text.len(), buffer);
+            let _ = self.paint_row(row.start..end, &links, buffer);
             let painted = String::from_utf8_lossy(buffer.as_slice());
             format!("{:indent$}{painted}", "")
         });
         painted.collect()
     }
 
+    fn paint_row(
+        &self,
+        row: Range<usize>,
+        links: &[Range<usize>],
+        out: &mut Buffer,
+    ) -> io::Result<()> {
+        let mut at = row.start;
+        for link in links {
+            let part = link.start.max(row.start)..link.end.min(row.end);
+            // A terminal recognizes a link that is in one row.
+            if part.is_empty() || part == *link {
+                continue;
+            }
+            self.paint(at, part.start, out)?;
+            out.set_hyperlink(&HyperlinkSpec::open(self.text[link.clone()].as_bytes()))?;
+            self.paint(part.start, part.end, out)?;
+            out.set_hyperlink(&HyperlinkSpec::close())?;
+            at = part.end;
+        }
+        self.paint(at, row.end, out)
+    }
+
     /// Writes the whole line to a stream, without wrapping it, and without a line ending.
     pub fn write_to(&self, out: &mut dyn WriteColor) -> io::Result<()> {
         self.paint(0, self.text.len(), out)
-    }
-
-    /// The number of rows on a screen of this width, including the additional rows of a long link,
-    /// which the terminal itself wraps.
-    pub fn height(&self, columns: usize) -> usize {
-        let heights = self.cut(columns).map(|(indent, row)| {
-            let text = self.text[row].trim_end();
-            wrap::at_characters(&format!("{:indent$}{text}", ""), columns).len()
-        });
-        heights.sum()
     }
 
     /// The width of the widest row, in columns.

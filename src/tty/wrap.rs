@@ -22,8 +22,8 @@ pub(crate) fn width(text: &str) -> usize {
 /// Wraps `text` between words into rows of `columns` columns. All rows except the first are shorter
 /// by `indent`, which must be less than `columns`.
 ///
-/// A word longer than a row is split, unless it's a link. The terminal itself wraps links, because
-/// users can only click a link that the program wrote in one piece.
+/// A word longer than a row begins in the same row as the word before it, and is split. Spaces at
+/// the end of a row may exceed the width, so the caller must trim them.
 pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<usize>> {
     let mut rows = Vec::new();
     let (mut start, mut used, mut space) = (0, 0, columns);
@@ -31,12 +31,13 @@ pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<u
     for piece in text.split_inclusive(' ') {
         let word = piece.trim_end_matches(' ');
         let wide = width(word);
-        let is_whole = is_link(word) || wide <= columns - indent;
-        if used + wide > space && is_whole && used > 0 {
+        // Only a word begins a row: spaces that exceed the width end theirs.
+        let is_moved = used + wide > space && (1..=columns - indent).contains(&wide);
+        if is_moved && used > 0 {
             rows.push(start..at);
             (start, used, space) = (at, 0, columns - indent);
         }
-        if used + wide > space && !is_whole {
+        if used + wide > space {
             for (inside, grapheme) in word.grapheme_indices(true) {
                 let wide = width(grapheme);
                 if used + wide > space && used > 0 {
@@ -55,11 +56,29 @@ pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<u
     rows
 }
 
-/// Whether a word is a link that the terminal may wrap. All characters must be printable ASCII, as
-/// in a URI (RFC 3986, section 2): the terminal continues a link in column 0, where text after a
-/// no-break space could pass for a message from another member.
-fn is_link(word: &str) -> bool {
-    (word.contains("://") || word.starts_with("www.")) && word.bytes().all(|b| b.is_ascii_graphic())
+/// The web addresses in `text`, as byte ranges, at most one in a word. Brackets and punctuation
+/// around an address are not part of it.
+pub(crate) fn links(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.split_inclusive(char::is_whitespace)
+        .scan(0, |at, piece| {
+            let word = *at;
+            *at += piece.len();
+            Some((word, piece))
+        })
+        .filter_map(|(word, piece)| {
+            let schemes = ["http://", "https://"];
+            let start = schemes
+                .iter()
+                .filter_map(|scheme| piece.find(scheme))
+                .min()?;
+            // The characters of a URI (RFC 3986, section 2) are printable ASCII.
+            let rest = &piece[start..];
+            let rest = &rest[..rest
+                .find(|c: char| !c.is_ascii_graphic())
+                .unwrap_or(rest.len())];
+            let link = rest.trim_end_matches(|c| r#".,;:!?'")]}>"#.contains(c));
+            Some(word + start..word + start + link.len())
+        })
 }
 
 /// Wraps one line of text between characters into rows of `columns` columns.
@@ -102,21 +121,36 @@ mod tests {
     }
 
     #[test]
-    fn a_word_longer_than_a_row_is_split_unless_it_is_a_link() {
+    fn a_word_longer_than_a_row_begins_after_the_word_before_it_and_is_split() {
         assert_eq!(words("a abcdefghij", 6, 2), ["a abcd", "efgh", "ij"]);
         assert_eq!(words("日本語テキスト", 6, 2), ["日本語", "テキ", "スト"]);
         assert_eq!(
-            words("see https://example.org/x now", 10, 2),
-            ["see", "https://example.org/x", "now"]
+            words("ola: https://example.org/x now", 10, 2),
+            ["ola: https", "://examp", "le.org/x", "now"]
         );
     }
 
     #[test]
-    fn a_word_with_a_no_break_space_is_not_a_link() {
+    fn a_word_that_fits_in_a_row_of_its_own_moves_there_whole() {
+        assert_eq!(words("ola: abcdefgh", 10, 2), ["ola:", "abcdefgh"]);
+        assert_eq!(words("ola: abcdefghi", 10, 2), ["ola: abcde", "fghi"]);
+    }
+
+    #[test]
+    fn spaces_that_exceed_the_width_do_not_begin_a_row() {
+        assert_eq!(words("one      two    ", 5, 2), ["one", "two"]);
+        assert_eq!(words("one      ", 5, 2), ["one"]);
+        assert_eq!(words("          one", 5, 2), ["", "one"]);
+    }
+
+    #[test]
+    fn a_link_is_a_web_address_without_the_punctuation_around_it() {
+        let found = |text: &'static str| -> Vec<&str> { links(text).map(|at| &text[at]).collect() };
         assert_eq!(
-            words("www.x\u{a0}\u{a0}\u{a0}ola:\u{a0}hi", 8, 2),
-            ["www.x", "ola:\u{a0}h", "i"]
+            found("see (https://a.org/x?u=http://b), http://c.org/ż and ftp://d"),
+            ["https://a.org/x?u=http://b", "http://c.org/"]
         );
+        assert_eq!(found("www.x\u{a0}ola: http:/ https"), [""; 0]);
     }
 
     #[test]

@@ -58,7 +58,7 @@ fn replay_is_gray_above_a_divider_and_joins_share_a_line() {
 }
 
 #[test]
-fn long_lines_wrap_at_words_and_links_stay_whole() {
+fn long_lines_wrap_at_words_and_every_row_of_a_link_opens_all_of_it() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let ala = ala_on_screen(&server, 30, 10);
@@ -71,15 +71,20 @@ fn long_lines_wrap_at_words_and_links_stay_whole() {
   /help lists the commands
 10:00 ola: this is more than
           one row has room for
-10:00 ola: see
-          https://example.org/
-a/link/of/more/than/thirty
-          and so on
+10:00 ola: see https://example
+          .org/a/link/of/more/
+          than/thirty and so
+          on
 >",
         mask_times,
     );
-    // The terminal itself wrapped the link, so it knows that both rows are one link.
-    assert!(ala.inspect(|screen| screen.row_wrapped(5)));
+    let shown = String::from_utf8(ala.bytes()).unwrap();
+    let link = |part| {
+        format!("\x1b]8;;https://example.org/a/link/of/more/than/thirty\x1b\\{part}\x1b]8;;\x1b\\")
+    };
+    for part in ["https://example", ".org/a/link/of/more/", "than/thirty"] {
+        assert!(shown.contains(&link(part)), "{part} in {shown:?}");
+    }
 }
 
 #[test]
