@@ -74,7 +74,7 @@ fn show(formatter: &mut Formatter, received: &Received) {
     let lines = match received {
         Received::Record(record, replay) => formatter.record(record, *replay),
         Received::Answer(Answer::Welcome(welcome)) => vec![formatter.welcome(welcome, None)],
-        Received::Answer(answer) => formatter.answer(answer, SCREENS[1]),
+        Received::Answer(answer) => formatter.answer(answer),
         Received::Unknown => return,
     };
     lines.iter().for_each(assert_painted);

@@ -98,7 +98,7 @@ impl Line {
             let end = row.start + self.text[row.clone()].trim_end().len();
             // Ignore the result, because writing to memory can't fail.
             let _ = self.paint_row(row.start..end, &links, buffer);
-            let painted = String::from_utf8_lossy(buffer.as_slice());
+            let painted = String::from_utf8_lossy(buffer.as_slice()).replace(wrap::NO_BREAK, " ");
             format!("{:indent$}{painted}", "")
         });
         painted.collect()

@@ -5,6 +5,9 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+/// A space at which no row ends. A [`Line`](crate::tty::line::Line) shows it as an ordinary space.
+pub(crate) const NO_BREAK: char = '\u{a0}';
+
 /// The maximum width of `text`, in columns. The actual width may be smaller, because terminals
 /// disagree about an emoji of several code points: some draw a single image, others draw each part.
 pub(crate) fn width(text: &str) -> usize {

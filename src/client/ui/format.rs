@@ -202,8 +202,8 @@ impl Formatter {
         line
     }
 
-    /// Formats an answer to this client, for a screen with `columns` columns.
-    pub fn answer(&mut self, answer: &Answer, columns: usize) -> Vec<Line> {
+    /// Formats an answer to this client.
+    pub fn answer(&mut self, answer: &Answer) -> Vec<Line> {
         let name = self.names.answer(answer);
         match (answer, self.layout) {
             // Show nothing: [`Formatter::welcome`] formats the welcome, and the events themselves
@@ -224,9 +224,7 @@ impl Formatter {
             (Answer::Online { .. }, Layout::Stream) => {
                 vec![Line::new(2, |line| style::paint_answer(line, answer, name))]
             }
-            (Answer::Online { count, members }, Layout::Screen) => {
-                self.table(*count, members, columns)
-            }
+            (Answer::Online { count, members }, Layout::Screen) => self.table(*count, members),
             (Answer::Help(lines), layout) => {
                 let mut help: Vec<Line> = Vec::new();
                 help.extend(lines.iter().map(|line| self.notice(line.as_str())));
@@ -358,25 +356,25 @@ impl Formatter {
         line
     }
 
-    /// Formats the members online, in columns.
-    fn table(&mut self, count: usize, members: &[Listed], columns: usize) -> Vec<Line> {
+    /// Formats the members online. Their line wraps into columns, since all cells have one width.
+    fn table(&mut self, count: usize, members: &[Listed]) -> Vec<Line> {
         let mut lines = vec![self.notice(&format!("{count} online"))];
         let group = |member: &Listed| match &member.group {
-            Some(group) => format!(" ({group})"),
+            Some(group) => format!("{}({group})", wrap::NO_BREAK),
             None => String::new(),
         };
         let width =
             |member: &Listed| wrap::width(member.name.as_str()) + wrap::width(&group(member));
         let cell = members.iter().map(width).max().unwrap_or_default() + 2;
-        for row in members.chunks((columns.saturating_sub(2) / cell).max(1)) {
-            lines.push(Line::new(4, |line| {
-                line.write_all(b"  ")?;
-                for member in row {
+        if !members.is_empty() {
+            lines.push(Line::new(2, |line| {
+                let mut padding = 2;
+                for member in members {
+                    write!(line, "{:padding$}", "")?;
                     let color = self.names.of(member.id, &member.name);
                     style::paint(line, color, member.name.as_str())?;
-                    let group = group(member);
-                    let padding = cell - width(member);
-                    write!(line, "{group}{:padding$}", "")?;
+                    line.write_all(group(member).as_bytes())?;
+                    padding = cell - width(member);
                 }
                 Ok(())
             }));
@@ -412,7 +410,7 @@ mod tests {
                 Received::Answer(Answer::Welcome(welcome)) => {
                     formatter.welcome(&welcome, None);
                 }
-                Received::Answer(answer) => lines.extend(formatter.answer(&answer, 40)),
+                Received::Answer(answer) => lines.extend(formatter.answer(&answer)),
                 Received::Record(record, replay) => lines.extend(formatter.record(&record, replay)),
                 Received::Unknown => {}
             }
@@ -593,16 +591,23 @@ mod tests {
     }
 
     #[test]
-    fn the_members_online_are_in_columns() {
+    fn the_members_online_are_in_as_many_columns_as_the_window_has_room_for() {
         let shown = lines(
             Layout::Screen,
             &[
                 r#"{"type":"online","count":5,"members":[{"id":1,"name":"ola","group":"3ID12"},{"id":2,"name":"日本"},{"id":3,"name":"jan"}]}"#,
             ],
         );
-        assert_eq!(
-            text(&shown),
-            ["* 5 online", "  ola (3ID12)  日本", "  jan", "* and 2 more"]
-        );
+        let rows =
+            |columns| -> Vec<String> { shown.iter().flat_map(|line| line.rows(columns)).collect() };
+        for (columns, members) in [
+            (31, &["  ola (3ID12)  日本         jan"][..]),
+            (30, &["  ola (3ID12)  日本", "  jan"]),
+            (18, &["  ola (3ID12)", "  日本         jan"]),
+            (17, &["  ola (3ID12)", "  日本", "  jan"]),
+        ] {
+            let expected = [&["* 5 online"], members, &["* and 2 more"]].concat();
+            assert_eq!(rows(columns), expected, "{columns} columns");
+        }
     }
 }

@@ -64,8 +64,7 @@ impl Plain {
                 self.show_error(text);
                 return Ok(());
             }
-            // Set no width, because a line on a stream may have any number of columns.
-            Received::Answer(answer) => self.formatter.answer(answer, usize::MAX),
+            Received::Answer(answer) => self.formatter.answer(answer),
             Received::Unknown => return Ok(()),
         };
         self.write_out(&lines)

@@ -321,7 +321,7 @@ impl Tui {
                     self.roster.spoke_privately(*id, from);
                     self.count_unread(true);
                 }
-                self.formatter.answer(answer, self.screen.columns())
+                self.formatter.answer(answer)
             }
             Received::Unknown => return,
         };
