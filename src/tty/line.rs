@@ -131,6 +131,11 @@ impl Line {
         self.paint(0, self.text.len(), out)
     }
 
+    /// The number of rows at this width.
+    pub fn height(&self, columns: usize) -> usize {
+        self.cut(columns).count()
+    }
+
     /// The width of the widest row, in columns.
     pub fn widest(&self, columns: usize) -> usize {
         let widths = self

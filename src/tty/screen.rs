@@ -171,6 +171,13 @@ impl Screen {
         }
     }
 
+    /// Ends the open line: no later line replaces it.
+    pub(crate) fn close_open(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.close(open);
+        }
+    }
+
     fn close(&mut self, line: Line) {
         self.pending_bytes += line.byte_len();
         self.pending.push(line);
@@ -329,9 +336,7 @@ impl Screen {
     /// # Errors
     /// The terminal is gone.
     pub(crate) fn leave(&mut self) -> io::Result<()> {
-        if let Some(open) = self.open.take() {
-            self.close(open);
-        }
+        self.close_open();
         let (new, counts) = self.new_rows();
         let out = self.title_and_bell() + &erasing(self.drawn.to_cursor) + &new;
         self.keep(counts);
@@ -443,19 +448,19 @@ impl Screen {
         }
     }
 
-    /// The rows of the open line. If there are too many, returns only the last rows, with a `…` at
-    /// the start of the first of them.
+    /// The most rows for the open line.
+    pub(crate) fn most_open_rows(&self) -> usize {
+        (self.rows / 3).max(1)
+    }
+
+    /// The rows of the open line, at most [`Screen::most_open_rows`].
     fn open_rows(&mut self) -> Vec<String> {
+        let most = self.most_open_rows();
         let Some(open) = &self.open else {
             return Vec::new();
         };
         let mut rows = open.painted(self.columns, &mut self.paint);
-        let above = rows.len().saturating_sub((self.rows / 3).max(1));
-        rows.drain(..above);
-        if let (1.., Some(first)) = (above, rows.first_mut()) {
-            // Let the mark replace the first space of the indent, if there is an indent.
-            *first = format!("…{}", first.strip_prefix(' ').unwrap_or(first));
-        }
+        rows.truncate(most);
         rows
     }
 

@@ -1,60 +1,78 @@
 //! The client's window, apart from typing: the look of the conversation, local commands, the title,
 //! suspending, and restoring the terminal.
 
-use support::client::{ala_on_screen, chat_client_for, mask_times};
+use support::client::{FakeServer, ala_on_screen, chat_client, chat_client_for, mask_times};
 use support::screen::Screen;
-use support::{Server, program, wait_until};
+use support::{Client, Server, program, wait_until};
 
 // The conversation and local commands.
 
+/// A client named `ala` on a terminal of this size, and the server that has welcomed it.
+#[track_caller]
+fn ala_on_fake_server(columns: u16, rows: u16) -> (Screen, Client) {
+    let fake = FakeServer::new();
+    let command = chat_client(&[&fake.address(), "-n", "ala"]);
+    let ala = Screen::start(&command, columns, rows);
+    let server = fake.accept_login();
+    ala.expect("* welcome, ala");
+    (ala, server)
+}
+
+/// An event at ten o'clock with these fields.
+fn event(fields: &str) -> String {
+    format!(r#"{{"seq":1,"time":"2026-01-31T10:00:00Z","id":3,{fields}}}"#)
+}
+
+fn joined(name: &str) -> String {
+    event(&format!(r#""type":"joined","name":"{name}""#))
+}
+
 #[test]
 fn replay_is_gray_above_a_divider_and_joins_share_a_line() {
-    let server = Server::start(&[]);
-    let mut ola = server.join("ola");
-    ola.send("before");
-    ola.send("/online");
-    ola.expect_start("* 1 online");
-    let mut ala = ala_on_screen(&server, 60, 10);
-    ola.expect("* ala joined");
+    let left = |name: &str| event(&format!(r#""type":"left","name":"{name}""#));
+    let said = |text: &str, more: &str| {
+        event(&format!(
+            r#""type":"message","from":"ola","text":"{text}"{more}"#
+        ))
+    };
+    let (ala, mut server) = ala_on_fake_server(60, 10);
+    server.send(&said("before", r#","replay":true"#));
     for name in ["jan", "ela"] {
-        drop(server.join(name));
-        ola.expect(&format!("* {name} joined"));
-        ola.expect(&format!("* {name} left"));
+        server.send(&joined(name));
+        server.send(&left(name));
     }
     ala.expect_screen(
         "
-* welcome, ala: 2 online; /help lists the commands
+* welcome, ala: 1 online; /help lists the commands
+--- Saturday, 31 January 2026 ---
 10:00 ola: before
 --- end of the past messages ---
 10:00 * jan joined; jan left; ela joined; ela left
 >",
-        mask_times,
+        str::to_owned,
     );
     ala.inspect(|screen| {
         let grey = vt100::Color::Idx(243);
-        assert_eq!(screen.cell(1, 12).unwrap().fgcolor(), grey);
+        assert_eq!(screen.cell(2, 12).unwrap().fgcolor(), grey);
         let green = vt100::Color::Idx(2);
         let red = vt100::Color::Idx(1);
-        assert_eq!(screen.cell(3, 8).unwrap().fgcolor(), green);
-        assert_eq!(screen.cell(3, 20).unwrap().fgcolor(), red);
+        assert_eq!(screen.cell(4, 8).unwrap().fgcolor(), green);
+        assert_eq!(screen.cell(4, 20).unwrap().fgcolor(), red);
     });
-    ola.send("after");
-    ola.send("/online");
-    ola.expect_start("* 2 online");
-    let _jan = server.join("jan");
+    server.send(&said("after", ""));
+    server.send(&joined("jan"));
     ala.expect_screen(
         "
-* welcome, ala: 2 online; /help lists the commands
+* welcome, ala: 1 online; /help lists the commands
+--- Saturday, 31 January 2026 ---
 10:00 ola: before
 --- end of the past messages ---
 10:00 * jan joined; jan left; ela joined; ela left
 10:00 ola: after
 10:00 * jan joined
 >",
-        mask_times,
+        str::to_owned,
     );
-    ala.type_keys("\x04");
-    ala.end();
 }
 
 #[test]
@@ -264,34 +282,21 @@ fn no_member_is_reported_as_absent_if_the_member_list_is_incomplete() {
 }
 
 #[test]
-fn a_join_notice_too_tall_for_the_screen_begins_with_an_ellipsis() {
-    let server = Server::start(&[]);
-    let mut ola = server.join("ola");
-    let ala = ala_on_screen(&server, 38, 5);
-    ola.expect("* ala joined");
-    let _members = ["first", "second", "third", "fourth", "fifth"].map(|name| {
-        let member = server.join(name);
-        ola.expect(&format!("* {name} joined"));
-        member
-    });
-    ala.expect_screen(
-        "
-* welcome, ala: 2 online; /help lists
-  the commands
-…       fifth joined
->",
-        mask_times,
-    );
-    ola.send("hi");
-    ala.expect_screen(
-        "
-  the commands
-10:00 * first, second, third, fourth,
-        fifth joined
-10:00 ola: hi
->",
-        mask_times,
-    );
+fn joins_that_do_not_fit_into_a_small_window_are_counted() {
+    let (mut ala, mut server) = ala_on_fake_server(38, 5);
+    for name in [
+        "first", "second", "third", "fourth", "fifth", "sixth", "seventh",
+    ] {
+        server.send(&joined(name));
+    }
+    ala.expect("\n10:00 * first and 6 more joined\n>");
+    // A line that was chosen for a wider window ends, and stays whole.
+    ala.resize(18, 5);
+    ala.expect("10:00 * first and\n      6 more\n      joined\n>");
+    for name in ["jan", "iza"] {
+        server.send(&joined(name));
+    }
+    ala.expect("      joined\n10:00 * 2 joined\n>");
 }
 
 // The terminal.

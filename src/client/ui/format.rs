@@ -45,6 +45,8 @@ pub struct Formatter {
     /// The last line, if it consists of joins and leaves. The next join or leave can be added to
     /// it.
     presence: Option<PresenceLine>,
+    /// Space for a line of several joins and leaves, in columns and rows.
+    pub(crate) presence_space: (usize, usize),
 }
 
 /// Progress of the replay of past events, which follows a welcome.
@@ -70,6 +72,7 @@ impl Formatter {
             replay: ReplayState::default(),
             has_times: true,
             presence: None,
+            presence_space: (80, 2),
         }
     }
 
@@ -342,18 +345,47 @@ impl Formatter {
         lines
     }
 
-    /// Formats a join or leave. If the previous line consists of joins and leaves too, the result
-    /// contains them again and replaces that line.
+    /// Formats a join or leave. If the previous line consists of joins and leaves of the same minute,
+    /// and this one fits too, the result contains them again and replaces that line.
     fn presence(&mut self, time: Timestamp, change: PresenceChange, who: &str) -> Line {
-        let before = self.presence.take();
-        let continued = before.filter(|presence| presence.has_room(time, who));
-        let replaces = continued.is_some();
-        let mut presence = continued.unwrap_or_else(|| PresenceLine::new(time));
+        if let Some(mut presence) = self.presence.take()
+            && presence.includes(time)
+        {
+            presence.add(change.clone(), who);
+            if let Some(mut line) = self.fitting(time, &mut presence) {
+                line.replaces = true;
+                self.presence = Some(presence);
+                return line;
+            }
+        }
+        let mut presence = PresenceLine::new(time);
         presence.add(change, who);
-        let mut line = self.with_time(presence.first, 2, |line| presence.paint(line));
-        (line.is_open, line.replaces) = (true, replaces);
-        self.presence = Some(presence);
-        line
+        if let Some(line) = self.fitting(time, &mut presence) {
+            self.presence = Some(presence);
+            return line;
+        }
+        self.with_time(time, 2, |line| presence.paint(line))
+    }
+
+    /// The open line of `presence` with as many names as fit into [`Formatter::presence_space`];
+    /// `None` if it does not fit.
+    fn fitting(&self, time: Timestamp, presence: &mut PresenceLine) -> Option<Line> {
+        let (columns, rows) = self.presence_space;
+        loop {
+            let mut line = self.with_time(time, 2, |line| presence.paint(line));
+            if line.height(columns) <= rows {
+                line.is_open = true;
+                return Some(line);
+            }
+            if !presence.shorten() {
+                return None;
+            }
+        }
+    }
+
+    /// Makes the next join or leave begin a new line.
+    pub(crate) fn end_presence(&mut self) {
+        self.presence = None;
     }
 
     /// Formats the members online. Their line wraps into columns, since all cells have one width.
@@ -541,38 +573,90 @@ mod tests {
         );
     }
 
+    fn joined(time: &str, name: &str) -> String {
+        at(time, &format!(r#""type":"joined","id":3,"name":"{name}""#))
+    }
+
     #[test]
-    fn joins_and_leaves_share_a_line_until_something_else_is_shown_or_five_minutes_pass() {
-        let joined = |name: &str| format!(r#""type":"joined","id":3,"name":"{name}","group":"x""#);
+    fn joins_and_leaves_share_a_line_until_something_else_is_shown() {
         let left =
             |name: &str| format!(r#""type":"left","id":3,"name":"{name}","reason":"too slow""#);
-        let ten = "2026-01-31T10:00:00Z";
         let shown = lines(
             Layout::Screen,
             &[
-                &at(ten, &joined("ola")),
-                &at(ten, &joined("jan")),
-                &at(ten, &left("ola")),
-                &at(ten, &left("jan")),
+                &at(TEN, r#""type":"joined","id":3,"name":"ola","group":"x""#),
+                &joined(TEN, "jan"),
+                &at(TEN, &left("ola")),
+                &at(TEN, &left("jan")),
                 r#"{"type":"notice","text":"something"}"#,
-                &at(ten, &joined("ela")),
-                &at("2026-01-31T10:06:00Z", &joined("iza")),
+                &joined(TEN, "ela"),
             ],
         );
         assert_eq!(
             text(&shown),
             [
                 "10:00 * ola (x) joined",
-                "10:00 * ola (x), jan (x) joined",
-                "10:00 * ola (x), jan (x) joined; ola left (too slow)",
-                "10:00 * ola (x), jan (x) joined; ola, jan left (too slow)",
+                "10:00 * ola (x), jan joined",
+                "10:00 * ola (x), jan joined; ola left (too slow)",
+                "10:00 * ola (x), jan joined; ola, jan left (too slow)",
                 "* something",
-                "10:00 * ela (x) joined",
-                "10:06 * iza (x) joined",
+                "10:00 * ela joined",
             ]
         );
         let replaces: Vec<bool> = shown.iter().map(|line| line.replaces).collect();
-        assert_eq!(replaces, [false, true, true, true, false, false, false]);
+        assert_eq!(replaces, [false, true, true, true, false, false]);
+    }
+
+    #[test]
+    fn joins_in_different_minutes_do_not_share_a_line() {
+        let shown = lines(
+            Layout::Screen,
+            &[
+                &joined("2026-01-31T10:00:01Z", "ola"),
+                &joined("2026-01-31T10:00:59.999Z", "jan"),
+                &joined("2026-01-31T10:01:00Z", "ela"),
+                &joined("2026-01-31T10:00:59Z", "iza"),
+            ],
+        );
+        assert_eq!(
+            text(&shown),
+            [
+                "10:00 * ola joined",
+                "10:00 * ola, jan joined",
+                "10:01 * ela joined",
+                "10:00 * iza joined",
+            ]
+        );
+    }
+
+    #[test]
+    fn joins_that_do_not_fit_into_the_space_are_counted() {
+        let mut formatter = Formatter::new(Layout::Screen, TimeZone::UTC, TEN.parse().unwrap());
+        let add = |formatter: &mut Formatter, event: &str| {
+            let Ok(Received::Record(record, _)) = Received::decode(event) else {
+                panic!("expected a record")
+            };
+            let line = formatter.record(&record, false).remove(0);
+            (line.rows(200).remove(0), line.replaces)
+        };
+        formatter.presence_space = (40, 1);
+        for (name, shown) in [
+            ("first", "10:00 * first joined"),
+            ("second", "10:00 * first, second joined"),
+            ("third", "10:00 * first, second, third joined"),
+            ("fourth", "10:00 * first, second and 2 more joined"),
+        ] {
+            let is_replaced = name != "first";
+            let joined = joined(TEN, name);
+            assert_eq!(add(&mut formatter, &joined), (shown.into(), is_replaced));
+        }
+        formatter.presence_space = (18, 1);
+        let (shown, replaces) = add(&mut formatter, &joined(TEN, "fifth"));
+        assert_eq!((shown.as_str(), replaces), ("10:00 * 5 joined", true));
+        // The number of those who left does not fit, so they begin a line.
+        let left = at(TEN, r#""type":"left","id":3,"name":"first""#);
+        let (shown, replaces) = add(&mut formatter, &left);
+        assert_eq!((shown.as_str(), replaces), ("10:00 * first left", false));
     }
 
     #[test]

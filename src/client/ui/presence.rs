@@ -9,11 +9,9 @@ use termcolor::{Color, WriteColor};
 use crate::protocol::text::Text;
 use crate::tty::style;
 
-/// Limit on the length of a combined line, in bytes.
-const MAX_LENGTH: usize = 400;
-
-/// Limit on the time between the first and the last change in a line, in seconds.
-const MAX_SECONDS: i64 = 300;
+/// Most bytes of names to keep of consecutive changes of the same kind: more than fit on a screen.
+/// Further names are only counted.
+const MAX_NAMES: usize = 1000;
 
 /// A change in who is online: a member joined or left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,51 +40,90 @@ impl Display for PresenceChange {
     }
 }
 
-/// A line of joins and leaves.
+/// A line of joins and leaves, all in the same minute.
 pub struct PresenceLine {
-    /// The time of the first change.
-    pub first: Timestamp,
-    /// The changes in order, each with its names. Consecutive changes of the same kind are one
-    /// entry, with their names separated by commas.
-    parts: Vec<(PresenceChange, String)>,
-    length: usize,
+    /// The minute of the changes, counted from 1970.
+    minute: i64,
+    parts: Vec<Part>,
+    /// Most names to show of each part with several.
+    most: usize,
+}
+
+/// Consecutive changes of the same kind.
+struct Part {
+    change: PresenceChange,
+    /// The first members, up to [`MAX_NAMES`] bytes.
+    names: Vec<String>,
+    count: usize,
 }
 
 impl PresenceLine {
-    pub fn new(first: Timestamp) -> Self {
+    /// An empty line for changes in the minute of `time`.
+    pub fn new(time: Timestamp) -> Self {
         Self {
-            first,
+            minute: minute(time),
             parts: Vec::new(),
-            length: 0,
+            most: usize::MAX,
         }
     }
 
-    /// Whether another change fits into this line.
-    pub fn has_room(&self, time: Timestamp, who: &str) -> bool {
-        self.length + who.len() < MAX_LENGTH
-            && time.as_second() - self.first.as_second() < MAX_SECONDS
+    /// Whether a change at `time` belongs to this line, which shows only one time.
+    pub fn includes(&self, time: Timestamp) -> bool {
+        self.minute == minute(time)
     }
 
     pub fn add(&mut self, change: PresenceChange, who: &str) {
-        self.length += who.len();
         match self.parts.last_mut() {
-            Some((last, names)) if *last == change => {
-                names.push_str(", ");
-                names.push_str(who);
+            Some(part) if part.change == change => {
+                part.count += 1;
+                let bytes: usize = part.names.iter().map(String::len).sum();
+                if bytes + who.len() <= MAX_NAMES {
+                    part.names.push(who.to_owned());
+                }
             }
-            Some(_) | None => {
-                self.length += change.to_string().len();
-                self.parts.push((change, who.to_owned()));
-            }
+            Some(_) | None => self.parts.push(Part {
+                change,
+                names: vec![who.to_owned()],
+                count: 1,
+            }),
         }
     }
 
+    /// Makes the line shorter: one name fewer in the longest part. Returns false if only the
+    /// numbers of names are left.
+    pub fn shorten(&mut self) -> bool {
+        let longest = self.parts.iter().map(|part| part.names.len()).max();
+        let shown = self.most.min(longest.unwrap_or(0));
+        self.most = shown.saturating_sub(1);
+        shown > 0
+    }
+
     pub fn paint(&self, out: &mut dyn WriteColor) -> io::Result<()> {
-        for (index, (change, names)) in self.parts.iter().enumerate() {
+        for (index, part) in self.parts.iter().enumerate() {
             let sign = if index == 0 { "* " } else { "; " };
-            let text = format!("{sign}{names} {change}");
-            style::paint(out, change.color(), &text)?;
+            let text = format!("{sign}{} {}", part.who(self.most), part.change);
+            style::paint(out, part.change.color(), &text)?;
         }
         Ok(())
     }
+}
+
+impl Part {
+    /// At most `most` names, and how many more there are. A single name is always shown.
+    fn who(&self, most: usize) -> String {
+        let shown = match self.names.len() {
+            1 => 1,
+            known => known.min(most),
+        };
+        let names = self.names[..shown].join(", ");
+        match (shown, self.count - shown) {
+            (_, 0) => names,
+            (0, count) => count.to_string(),
+            (_, more) => format!("{names} and {more} more"),
+        }
+    }
+}
+
+fn minute(time: Timestamp) -> i64 {
+    time.as_second().div_euclid(60)
 }

@@ -28,6 +28,9 @@ use crate::tty::screen::Screen;
 /// The prompt of the chat line.
 const LABEL: &str = "> ";
 
+/// Most rows for a line of several joins and leaves, so that it does not become a paragraph.
+const MAX_PRESENCE_ROWS: usize = 2;
+
 /// The terminal UI. The terminal is in raw mode until this is dropped.
 pub(crate) struct Tui {
     screen: Screen,
@@ -135,7 +138,12 @@ impl Tui {
                     self.show_error(&refusal);
                 }
             }
-            TerminalEvent::Resize(..) => self.screen.resize(),
+            TerminalEvent::Resize(..) => {
+                // The joins and leaves of the open line were chosen for the old size.
+                self.formatter.end_presence();
+                self.screen.close_open();
+                self.screen.resize();
+            }
             TerminalEvent::FocusGained => self.unread = None,
             TerminalEvent::FocusLost => self.unread = Some(0),
             TerminalEvent::Mouse(mouse) => {
@@ -296,6 +304,8 @@ impl Tui {
 
     /// Shows an event or answer from the server.
     pub(crate) fn received(&mut self, received: &Received) {
+        let rows = self.screen.most_open_rows().min(MAX_PRESENCE_ROWS);
+        self.formatter.presence_space = (self.screen.columns(), rows);
         let lines = match received {
             Received::Record(record, replay) => {
                 let is_ignored = self.is_ignored(&record.event);
