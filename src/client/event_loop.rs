@@ -11,7 +11,7 @@ use crate::client::event::{ClientEvent, LeaveRequest, LoginReply, StdinEvent, St
 use crate::client::net::stdin::StdinRequest;
 use crate::client::ui::Ui;
 use crate::client::ui::terminal;
-use crate::client::ui::tui::InputAction;
+use crate::client::ui::tui::{InputAction, OfflineSubmission};
 use crate::control_socket::{ControlConnection, Membership};
 use crate::protocol::json::Received;
 use crate::tty::editor::Purpose;
@@ -163,24 +163,29 @@ impl EventLoop {
     }
 
     /// Waits for `time` while there is no connection. Handles the lines that the user enters
-    /// meanwhile.
-    pub(crate) fn pause(&mut self, time: Duration) -> Result<(), Stop> {
+    /// meanwhile. Returns early with true if the user asks for an attempt to connect.
+    pub(crate) fn pause(&mut self, time: Duration) -> Result<bool, Stop> {
         let deadline = Instant::now() + time;
         while let Some(event) = self.next_until(Some(deadline))? {
-            self.handle_offline(&event)?;
+            if self.handle_offline(&event)? {
+                return Ok(true);
+            }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Handles an event while there is no connection. Only entered lines matter. Other events are
-    /// left over from the lost connection, and are ignored.
-    fn handle_offline(&mut self, event: &ClientEvent) -> Result<(), Stop> {
-        if let (ClientEvent::Entered, Ui::Tui(tui)) = (event, &mut self.ui)
-            && tui.submit_offline()
-        {
-            return Err(Stop::Leave);
+    /// left over from the lost connection, and are ignored. Returns whether the line was empty,
+    /// which asks for an attempt to connect.
+    fn handle_offline(&mut self, event: &ClientEvent) -> Result<bool, Stop> {
+        let (ClientEvent::Entered, Ui::Tui(tui)) = (event, &mut self.ui) else {
+            return Ok(false);
+        };
+        match tui.submit_offline() {
+            OfflineSubmission::None => Ok(false),
+            OfflineSubmission::Empty => Ok(true),
+            OfflineSubmission::Leave => Err(Stop::Leave),
         }
-        Ok(())
     }
 
     /// Asks the user a question and returns the answer, or `None` at the end of the input. If stdin

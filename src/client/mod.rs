@@ -41,6 +41,7 @@ pub mod ui;
 
 use std::process::{self, ExitCode};
 use std::sync::mpsc;
+use std::time::Instant;
 
 use anyhow::{Context, Error};
 
@@ -51,7 +52,7 @@ pub use crate::client::net::address::Address;
 use crate::client::session::chat::ChatSession;
 use crate::client::session::drain;
 use crate::client::session::login::{Joined, LoginDialog};
-use crate::client::session::reconnect::{self, Backoff};
+use crate::client::session::reconnect;
 use crate::client::session::room::RoomState;
 use crate::client::ui::Ui;
 use crate::client::ui::plain::Plain;
@@ -160,19 +161,23 @@ impl Client {
     /// Chats until the user leaves or the room is gone. Reconnects whenever the connection is lost.
     fn chat(&mut self, mut joined: Joined, login: &mut LoginDialog) -> Result<(), Stop> {
         let reconnects = self.events.is_interactive && self.config.reconnects;
-        let mut backoff = Backoff::default();
+        let mut pause = reconnect::MIN_PAUSE;
         loop {
-            backoff.on_connected();
+            let joined_at = Instant::now();
             let lost = match self.chat_once(joined) {
                 Err(Stop::Lost(Lost { reason, .. })) if reconnects => reason,
                 Err(Stop::ShutDown) if reconnects => "the server has shut down".into(),
                 result => return result,
             };
+            // A server that welcomes the client and closes at once does not reset the pause.
+            if self.room.has_news() || joined_at.elapsed() >= reconnect::MIN_PAUSE {
+                pause = reconnect::MIN_PAUSE;
+            }
             self.events.report(Membership::Out);
-            let notice = format!("{lost}: trying again, Ctrl+C gives up");
+            let notice = format!("{lost}: trying again, Ctrl+C gives up, Enter tries now");
             self.events.ui.show_error(&notice);
             login.request.resume = self.room.resume_point();
-            joined = reconnect::reconnect(&mut self.events, login, &mut backoff)?;
+            joined = reconnect::reconnect(&mut self.events, login, &mut pause)?;
         }
     }
 

@@ -281,35 +281,68 @@ fn if_sequence_numbers_went_back_the_whole_replay_is_shown() {
     ala.expect("ola: new");
 }
 
-/// Waits until the client has shown that it waits for 1, 2 and 4 s, and for no other time between.
-///
-/// In all that was written, as the screen shows the first only for a second.
+/// The delays that the client has announced, in seconds. Taken from all output, because the screen
+/// shows the first delay for only a second.
+fn delays(ala: &Screen) -> Vec<String> {
+    let written = String::from_utf8_lossy(&ala.bytes()).into_owned();
+    let mut delays: Vec<String> = written
+        .split("not connected: trying again in ")
+        .skip(1)
+        .filter_map(|rest| Some(rest.split_once(" s")?.0.to_owned()))
+        .collect();
+    delays.dedup();
+    delays
+}
+
+/// Waits until the client has announced these delays, and no others before or between.
 #[track_caller]
-fn expect_doubling_delays(ala: &Screen) {
-    wait_until("delays of 1, 2 and 4 s", || {
-        let written = String::from_utf8_lossy(&ala.bytes()).into_owned();
-        let mut delays: Vec<&str> = written
-            .split("not connected: trying again in ")
-            .skip(1)
-            .filter_map(|rest| Some(rest.split_once(" s")?.0))
-            .collect();
-        delays.dedup();
-        delays.truncate(3);
-        assert!(["1", "2", "4"].starts_with(&delays), "{delays:?}");
-        (delays.len() == 3).then_some(())
+fn expect_delays(ala: &Screen, expected: &[&str]) {
+    wait_until(&format!("delays of {expected:?} s"), || {
+        let mut delays = delays(ala);
+        delays.truncate(expected.len());
+        assert!(
+            expected.starts_with(&Vec::from_iter(delays.iter().map(String::as_str))),
+            "{delays:?}"
+        );
+        (delays.len() == expected.len()).then_some(())
     });
 }
 
 #[test]
-fn retry_delays_double_and_ctrl_c_gives_up() {
+fn retry_delays_double_until_enter_asks_for_an_attempt_and_ctrl_c_gives_up() {
     let port = reserved_port().to_string();
     let server = Server::start_as(chat_server(&["-p", &port]));
     let mut ala = ala(&server.address.to_string());
     ala.expect("* welcome, ala");
     server.kill();
-    expect_doubling_delays(&ala);
+    ala.expect("trying again, Ctrl+C gives up,\n  Enter tries now");
+    expect_delays(&ala, &["1", "2", "4"]);
+    ala.type_keys("\r");
+    expect_delays(&ala, &["1", "2", "4", "1", "2"]);
     ala.type_keys("\x03");
     assert_eq!(ala.end().exit_code(), 0);
+}
+
+#[test]
+fn a_restarted_server_resets_the_retry_delay() {
+    let port = reserved_port().to_string();
+    let mut server = Server::start_as(chat_server(&["-p", &port]));
+    let ala = ala(&server.address.to_string());
+    ala.expect("* welcome, ala");
+    for restarts in 1..=3 {
+        server.kill();
+        // The attempt after the first delay fails.
+        wait_until("a delay of 1 s and one of 2 s", || {
+            let delays = delays(&ala);
+            let starts = delays.iter().filter(|delay| *delay == "1").count();
+            (starts == restarts && delays.ends_with(&["2".into()])).then_some(())
+        });
+        server = Server::start_as(chat_server(&["-p", &port]));
+        wait_until("the client is connected again", || {
+            let written = String::from_utf8_lossy(&ala.bytes()).into_owned();
+            (written.matches("* connected again as ala").count() == restarts).then_some(())
+        });
+    }
 }
 
 #[test]
@@ -325,7 +358,7 @@ fn retry_delays_double_if_the_server_closes_right_after_the_welcome() {
             server.send(&welcome("r", 0, ""));
         }
     });
-    expect_doubling_delays(&ala);
+    expect_delays(&ala, &["1", "2", "4"]);
     ala.type_keys("\x03");
     assert_eq!(ala.end().exit_code(), 0);
 }
@@ -343,7 +376,7 @@ fn retry_delays_double_if_resuming_gets_garbage() {
         server.expect("/resume t0 3");
         server.send_bytes(answer);
     }
-    expect_doubling_delays(&ala);
+    expect_delays(&ala, &["1", "2", "4"]);
     ala.type_keys("kept");
     let mut server = fake.accept();
     server.expect("/resume t0 3");

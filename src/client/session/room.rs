@@ -74,6 +74,12 @@ impl RoomState {
         record.seq > self.known
     }
 
+    /// Whether the last connection brought an event that is new. An accepted client gets at least
+    /// its own join.
+    pub(crate) fn has_news(&self) -> bool {
+        self.last_shown > self.known
+    }
+
     /// The point at which to resume after the connection is lost. `None` if the server cannot
     /// resume.
     pub(crate) fn resume_point(&self) -> Option<ResumePoint> {

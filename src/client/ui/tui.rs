@@ -68,6 +68,14 @@ pub(crate) enum Submission {
     Leave,
 }
 
+/// The client's next step after a line was entered while there is no connection.
+pub(crate) enum OfflineSubmission {
+    None,
+    /// The line was empty: try to connect now.
+    Empty,
+    Leave,
+}
+
 impl Tui {
     /// Switches the terminal to raw mode. `is_fresh` is true if the terminal has shown nothing
     /// before.
@@ -218,31 +226,29 @@ impl Tui {
         self.editor.take();
     }
 
-    /// Handles a line that the user enters while there is no connection. Returns whether the user
-    /// leaves.
-    pub(crate) fn submit_offline(&mut self) -> bool {
-        match self.submit() {
-            Submission::None => {}
-            Submission::Leave => return true,
-            Submission::Lines(lines) => {
-                let request = Request::parse(&lines.join("\n"), Format::Json);
-                if let Ok(Request::Nothing) = request {
-                    self.take_line();
-                } else if let Ok(Request::Help(_)) = request {
-                    self.take_line();
-                    self.show_notice(
-                        "the room's commands need a connection; /quit and these do not",
-                    );
-                    self.received(&Received::Answer(Answer::Help(Vec::new())));
-                } else {
-                    self.show_error(
-                        &"no connection yet: the line stays here; press Enter again later",
-                    );
-                    self.editor.keep();
-                }
+    /// Handles a line that the user enters while there is no connection.
+    pub(crate) fn submit_offline(&mut self) -> OfflineSubmission {
+        let lines = match self.submit() {
+            Submission::None => return OfflineSubmission::None,
+            Submission::Leave => return OfflineSubmission::Leave,
+            Submission::Lines(lines) => lines,
+        };
+        match Request::parse(&lines.join("\n"), Format::Json) {
+            Ok(Request::Nothing) => {
+                self.take_line();
+                return OfflineSubmission::Empty;
+            }
+            Ok(Request::Help(_)) => {
+                self.take_line();
+                self.show_notice("the room's commands need a connection; /quit and these do not");
+                self.received(&Received::Answer(Answer::Help(Vec::new())));
+            }
+            Ok(_) | Err(_) => {
+                self.show_error(&"no connection yet: the line stays here; press Enter again later");
+                self.editor.keep();
             }
         }
-        false
+        OfflineSubmission::None
     }
 
     fn do_command(&mut self, command: &LocalCommand<'_>) {
