@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Error, anyhow};
 
 use crate::client::event::{ClientEvent, LeaveRequest, LoginReply, StdinEvent, Stop};
+use crate::client::net::address::Address;
 use crate::client::net::stdin::StdinRequest;
 use crate::client::ui::Ui;
 use crate::client::ui::terminal;
@@ -22,6 +23,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long to wait for the turn to log in. A client in an earlier window may be slow to start.
 const TURN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a login attempt may take before the user is told about it. Most take a few
+/// milliseconds.
+const NOTICE_DELAY: Duration = Duration::from_secs(1);
 
 pub(crate) struct EventLoop {
     pub(crate) ui: Ui,
@@ -151,14 +156,26 @@ impl EventLoop {
         Ok(())
     }
 
-    /// Waits for the result of a login attempt.
-    pub(crate) fn login_reply(&mut self) -> Result<LoginReply, Stop> {
+    /// Waits for the result of an attempt to log in to `server`. If that takes long, tells the user
+    /// what the client is waiting for.
+    pub(crate) fn login_reply(&mut self, server: &Address) -> Result<LoginReply, Stop> {
+        let mut notice_at = Some(Instant::now() + NOTICE_DELAY);
         loop {
-            let event = self.next()?;
-            if let ClientEvent::Login(reply) = event {
-                return Ok(reply);
+            match self.next_until(notice_at)? {
+                Some(ClientEvent::Login(reply)) => return Ok(reply),
+                Some(event) => {
+                    self.handle_offline(&event)?;
+                }
+                None => {
+                    notice_at = None;
+                    let notice = format!("connecting to {server} …");
+                    match &mut self.ui {
+                        Ui::Plain(plain, _) if self.is_interactive => plain.show_notice(&notice),
+                        Ui::Plain(..) => {}
+                        Ui::Tui(tui) => tui.set_status(Some(notice)),
+                    }
+                }
             }
-            self.handle_offline(&event)?;
         }
     }
 

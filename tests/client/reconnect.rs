@@ -80,6 +80,27 @@ fn a_client_reconnects_and_gets_each_missed_message_once() {
 }
 
 #[test]
+fn a_server_that_does_not_answer_is_named_while_the_client_waits_for_it() {
+    let fake = FakeServer::new();
+    let mut ala = ala(&fake.address());
+    let connecting = format!("connecting to {} …\n> ", fake.address());
+    ala.type_keys("begun");
+    ala.expect(&format!("{connecting}begun"));
+    let server = accept_login(&fake, &ala);
+    ala.expect_gone("connecting");
+    ala.expect("> begun");
+    drop(server);
+    // The connection is made, but there is no answer to the login.
+    ala.expect(&format!("{connecting}begun"));
+    let mut server = fake.accept();
+    server.expect("/resume t0 3");
+    server.send(&welcome("r", 3, ""));
+    ala.expect("* connected again as ala");
+    ala.expect_gone("connecting");
+    ala.expect("> begun");
+}
+
+#[test]
 fn replayed_mentions_are_bold_and_missed_ones_ring_once() {
     let fake = FakeServer::new();
     let ala = ala(&fake.address());

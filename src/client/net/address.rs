@@ -1,5 +1,6 @@
 //! Parses the address of a server in all forms that users type.
 
+use std::fmt::{self, Display, Formatter};
 use std::net::Ipv6Addr;
 
 use crate::protocol::limits::DEFAULT_PORT;
@@ -11,6 +12,18 @@ pub struct Address {
     pub host: String,
     /// The port, which is never 0.
     pub port: u16,
+}
+
+/// The form that a user may type: `HOST:PORT`, with an IPv6 address in brackets.
+impl Display for Address {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
 }
 
 impl Address {
@@ -133,6 +146,14 @@ mod tests {
                 Ok(&expected),
                 "{place:?} -p {port:?}"
             );
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_in_a_form_that_can_be_typed() {
+        for shown in ["host:80", "10.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80"] {
+            let address = Address::parse(Some(shown), None, None).unwrap();
+            assert_eq!(address.to_string(), shown);
         }
     }
 

@@ -78,7 +78,7 @@ impl LoginDialog {
             events.report(Membership::Joining);
             let receiver = receive::start(self.request.clone(), events.post.clone())
                 .map_err(Stop::cannot_start_thread)?;
-            let rejection = match events.login_reply()? {
+            let rejection = match events.login_reply(&self.request.server)? {
                 LoginReply::Joined(welcome, connection) => {
                     events.report(Membership::In);
                     return Ok(Ok(Joined {
