@@ -119,7 +119,14 @@ impl Client {
     }
 
     fn run(mut self) -> ExitCode {
-        match self.join_and_chat() {
+        let mut result = self.join_and_chat();
+        let waiting = self.events.ui.waiting();
+        if let Ok(()) | Err(Stop::Leave) = result {
+            result = drain::check_sent(waiting, self.room.unacked.len()).and(result);
+        } else if waiting > 0 {
+            self.events.ui.show_error(&drain::not_sent(waiting));
+        }
+        match result {
             Ok(()) | Err(Stop::Leave | Stop::ShutDown) if self.room.has_unsent => ExitCode::FAILURE,
             Ok(()) | Err(Stop::Leave | Stop::ShutDown) => ExitCode::SUCCESS,
             // Leave out the advice, because the pane itself shows how to restart the client.
@@ -151,11 +158,7 @@ impl Client {
         let joined = login.log_in(&mut self.events, None)?;
         let joined = joined.map_err(Stop::Failed)?;
         login.remember_name(&self.events, self.config.window);
-        let result = self.chat(joined, &mut login);
-        if let Ok(()) | Err(Stop::Leave) = result {
-            drain::check_echoed(&self.room.unacked)?;
-        }
-        result
+        self.chat(joined, &mut login)
     }
 
     /// Chats until the user leaves or the room is gone. Reconnects whenever the connection is lost.

@@ -50,9 +50,7 @@ fn a_client_reconnects_and_gets_each_missed_message_once() {
     drop(server);
     ala.expect("! the server closed the connection: trying again, Ctrl+C gives up");
     ala.expect("not connected: trying");
-    // Enter leaves the typed text in the line.
-    ala.type_keys(" meanwhile\r");
-    ala.expect("! no connection yet: the line stays here; press Enter again");
+    ala.type_keys(" meanwhile");
     ala.expect("> begun meanwhile");
 
     let mut server = fake.accept();
@@ -151,34 +149,166 @@ fn local_commands_work_while_disconnected() {
         ("/time off", "* lines begin without the time"),
         ("/ignore ola", "* ola's messages are hidden"),
         ("/help", "* in this window:"),
-        ("/online", "! no connection yet: the line stays here"),
     ] {
         ala.type_keys(&format!("{typed}\r"));
         ala.expect(shown);
     }
-    ala.expect("> /online");
-    ala.type_keys("\x15/quit\r");
+    ala.type_keys("/quit\r");
     assert_eq!(ala.end().exit_code(), 0);
 }
 
 #[test]
-fn a_line_kept_while_disconnected_is_replaced_by_a_newly_typed_one() {
+fn lines_entered_while_disconnected_are_sent_once_and_in_order() {
+    for count in [1, 3, 20] {
+        let fake = FakeServer::new();
+        let mut ala = ala(&fake.address());
+        drop(accept_login(&fake, &ala));
+        ala.expect("trying again");
+        let lines: Vec<String> = (1..=count)
+            .map(|n| format!("line {n} of {count}"))
+            .collect();
+        for line in &lines {
+            ala.type_keys(&format!("{line}\r"));
+            ala.expect(&format!("* will be sent once connected: {line}\n"));
+        }
+        let waiting = match count {
+            1 => "1 line waits to be sent\n> ".into(),
+            count => format!("{count} lines wait to be sent\n> "),
+        };
+        ala.type_keys("draft");
+        ala.expect(&format!("{waiting}draft"));
+        let mut server = fake.accept();
+        server.expect("/resume t0 3");
+        server.send(&welcome("r", 3, ""));
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        server.expect_all(&lines);
+        for (seq, line) in (4..).zip(&lines) {
+            server.send(&message(seq, 7, "ala", line, ""));
+        }
+        ala.expect(&format!("10:00 ala: line {count} of {count}\n> draft"));
+        drop(server);
+        // Nothing is sent again, and nothing is reported as lost.
+        let mut server = fake.accept();
+        server.expect(&format!("/resume t0 {}", 3 + count));
+        server.send(&welcome("r", 3 + count, ""));
+        ala.type_keys(" sent\r");
+        server.expect("draft sent");
+        assert!(!ala.text().contains("not sent"), "{}", ala.text());
+    }
+}
+
+#[test]
+fn pasted_lines_private_messages_and_commands_wait_for_the_connection_too() {
+    let fake = FakeServer::new();
+    let mut ala = ala(&fake.address());
+    drop(accept_login(&fake, &ala));
+    ala.expect("trying again");
+    ala.type_keys("\x1b[200~one\n/two\nthree\x1b[201~\r/msg ola secret\r/online\r/msg ola\r");
+    ala.expect("* will be sent once connected: one (and 2 more lines)\n");
+    ala.expect("* will be sent once connected: /msg ola secret\n");
+    ala.expect("* will be sent once connected: /online\n");
+    ala.expect("! type /msg NAME TEXT\n");
+    ala.expect("; 5 lines wait to be sent\n> /msg ola");
+    let mut server = fake.accept();
+    server.expect("/resume t0 3");
+    server.send(&welcome("r", 3, ""));
+    server.expect_all(&["one", "//two", "three", "/msg ola secret", "/online"]);
+    ala.expect("> /msg ola");
+    ala.expect_gone("wait to be sent");
+}
+
+#[test]
+fn a_thousand_lines_may_wait_for_the_connection() {
+    let fake = FakeServer::new();
+    let mut ala = ala(&fake.address());
+    drop(accept_login(&fake, &ala));
+    ala.expect("trying again");
+    let lines: Vec<String> = (1..=1000).map(|n| n.to_string()).collect();
+    ala.type_keys(&format!("\x1b[200~{}\x1b[201~\r", lines.join("\n")));
+    ala.expect("* will be sent once connected: 1 (and 999 more lines)\n");
+    ala.type_keys("one more\r");
+    ala.expect("! 1000 lines are waiting to be sent already: this stays here\n");
+    ala.expect("> one more");
+    let mut server = fake.accept();
+    server.expect("/resume t0 3");
+    server.send(&welcome("r", 3, ""));
+    server.expect_all(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    ala.expect("> one more");
+    ala.type_keys("\r");
+    server.expect("one more");
+}
+
+#[test]
+fn leaving_with_lines_that_wait_for_the_connection_reports_them() {
+    type Leave = (&'static str, &'static str);
+    let ways: [Leave; 2] = [
+        (
+            "one\r/quit\r",
+            "error: 1 line was not sent: you left before the room had it",
+        ),
+        (
+            "one\rtwo\r\x03",
+            "error: 2 lines were not sent: you left before the room had them",
+        ),
+    ];
+    for (typed, report) in ways {
+        let fake = FakeServer::new();
+        let mut ala = ala(&fake.address());
+        drop(accept_login(&fake, &ala));
+        ala.expect("trying again");
+        ala.type_keys(typed);
+        assert_eq!(ala.end().exit_code(), 1);
+        ala.expect(report);
+    }
+}
+
+#[test]
+fn lines_entered_before_the_first_login_are_sent_after_it() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     let mut server = fake.accept();
     server.expect("/json ala");
-    ala.type_keys("/msg ola one\rtwo\r");
-    ala.expect("> two");
-    ala.type_keys("\x1b[200~three\x1b[201~\r");
-    ala.expect("> three");
+    ala.type_keys("one\rtwo\r");
+    ala.expect("* will be sent once connected: one\n* will be sent once connected: two\n");
+    server.send(&welcome("r", 0, ""));
+    server.expect_all(&["one", "two"]);
+}
+
+#[test]
+fn lines_entered_before_a_question_of_the_first_login_are_not_sent() {
+    let fake = FakeServer::new();
+    let mut ala = ala(&fake.address());
+    let mut server = fake.accept();
+    server.expect("/json ala");
+    ala.type_keys("secret\r");
+    ala.expect("* will be sent once connected: secret\n");
+    server.send("* chat-server 0.1.0: type /pass PASSWORD, then your name");
+    server.send(r#"{"type":"error","text":"this room has a password"}"#);
+    server.expect("/help");
+    server.send(r#"{"type":"help","lines":[]}"#);
+    ala.expect("! the line above was not sent: the login needs an answer first\npassword:");
+    ala.type_keys("secret\r");
+    let mut server = fake.accept();
+    server.expect_all(&["/pass secret", "/json ala"]);
     server.send(&welcome("r", 0, ""));
     ala.expect("* welcome, ala");
-    ala.type_keys("!\r");
-    server.expect("!");
-    ala.type_keys("\x1b[A\x1b[A\r");
-    server.expect("three");
-    ala.type_keys("\x1b[A\x1b[A\x1b[A\x1b[A\x1b[A\r");
-    server.expect("/msg ola one");
+    ala.type_keys("hello\r");
+    server.expect("hello");
+}
+
+#[test]
+fn a_private_message_is_not_sent_to_a_different_room() {
+    let fake = FakeServer::new();
+    let mut ala = ala(&fake.address());
+    drop(accept_login(&fake, &ala));
+    ala.expect("trying again");
+    ala.type_keys("one\r/msg ola secret\rtwo\r");
+    ala.expect("connected: two\n");
+    let mut server = refuse_resume(&fake, "/resume t0 3");
+    server.send(&welcome("s", 0, ""));
+    server.expect_all(&["one", "two"]);
+    ala.expect("! this is a different room than before\n");
+    ala.expect("! not sent, since this is a different room: /msg ola secret\n");
 }
 
 #[test]

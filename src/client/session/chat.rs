@@ -18,6 +18,7 @@ use crate::client::ui::Ui;
 use crate::client::ui::tui::Submission;
 use crate::protocol::event::{Answer, Event};
 use crate::protocol::json::Received;
+use crate::protocol::request::{Format, Request};
 
 /// How often to report how many lines of piped input are still in flight.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -107,6 +108,7 @@ impl<'a> ChatSession<'a> {
         // If the client missed no event, no replay follows, and the lost messages are known
         // already.
         session.report_lost();
+        session.send_waiting();
         Ok(session)
     }
 
@@ -255,9 +257,29 @@ impl<'a> ChatSession<'a> {
         }
     }
 
+    /// Sends the lines that the user entered while there was no connection.
+    fn send_waiting(&mut self) {
+        let Ui::Tui(tui) = &mut self.events.ui else {
+            return;
+        };
+        let mut lines = tui.take_waiting();
+        if self.room.has_changed {
+            // In a different room, the name may belong to a different person.
+            lines.retain(|line| {
+                let request = Request::parse(line, Format::Json);
+                let is_private = matches!(request, Ok(Request::Msg(..)));
+                if is_private {
+                    tui.show_error(&format!("not sent, since this is a different room: {line}"));
+                }
+                !is_private
+            });
+        }
+        self.send(lines);
+    }
+
     /// Sends the lines that the user entered in the terminal UI. Returns whether the user leaves.
     fn submit(&mut self) -> bool {
-        let (Ui::Tui(tui), Some(queue)) = (&mut self.events.ui, &self.send_queue) else {
+        let Ui::Tui(tui) = &mut self.events.ui else {
             return false;
         };
         match tui.submit() {
@@ -265,21 +287,28 @@ impl<'a> ChatSession<'a> {
             Submission::Leave => return true,
             Submission::Lines(lines) => {
                 tui.take_line();
-                let count = lines.len();
-                let sent = lines
-                    .into_iter()
-                    .take_while(|line| queue.push(line.clone()))
-                    .inspect(|line| self.in_flight.push(line))
-                    .count();
-                if sent < count {
-                    let left = count - sent;
-                    tui.show_error(&format!(
-                        "{left} of {count} lines are not sent: too many are waiting already"
-                    ));
-                }
+                self.send(lines);
             }
         }
         false
+    }
+
+    fn send(&mut self, lines: Vec<String>) {
+        let Some(queue) = &self.send_queue else {
+            return;
+        };
+        let count = lines.len();
+        let sent = lines
+            .into_iter()
+            .take_while(|line| queue.push(line.clone()))
+            .inspect(|line| self.in_flight.push(line))
+            .count();
+        if sent < count {
+            let left = count - sent;
+            self.events.ui.show_error(&format!(
+                "{left} of {count} lines are not sent: too many are waiting already"
+            ));
+        }
     }
 
     /// The number of lines from the terminal UI that are in flight; `None` if there are none.

@@ -1,14 +1,12 @@
 //! Leaving with messages in flight: the client sends them first, unless the user chooses not to
 //! wait.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
 use crate::client::event::{ClientEvent, Stop};
-use crate::client::net::in_flight::Unacked;
 use crate::client::session::chat::{ChatSession, lines_left};
 use crate::client::ui::Ui;
 use crate::client::ui::tui::Submission;
@@ -71,15 +69,26 @@ fn submit_late(session: &mut ChatSession<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Fails if some messages were not echoed before the user left.
-pub(crate) fn check_echoed(unacked: &VecDeque<Unacked>) -> Result<(), Stop> {
-    match unacked.len() {
-        0 => Ok(()),
-        1 => Err(Stop::Failed(anyhow!(
-            "1 line may not have been sent: you left before the room had it"
-        ))),
-        lines => Err(Stop::Failed(anyhow!(
-            "{lines} lines may not have been sent: you left before the room had them"
-        ))),
+/// Fails if the user left with `waiting` lines that waited for a connection, or with `unacked`
+/// messages that the room did not echo.
+pub(crate) fn check_sent(waiting: usize, unacked: usize) -> Result<(), Stop> {
+    let lines = waiting + unacked;
+    let not_sent = match unacked {
+        0 if waiting == 0 => return Ok(()),
+        0 => not_sent(waiting),
+        _ if lines == 1 => "1 line may not have been sent".into(),
+        _ => format!("{lines} lines may not have been sent"),
+    };
+    let them = if lines == 1 { "it" } else { "them" };
+    Err(Stop::Failed(anyhow!(
+        "{not_sent}: you left before the room had {them}"
+    )))
+}
+
+/// Describes how many lines were not sent.
+pub(crate) fn not_sent(count: usize) -> String {
+    match count {
+        1 => "1 line was not sent".into(),
+        count => format!("{count} lines were not sent"),
     }
 }

@@ -30,6 +30,7 @@ pub(crate) struct Joined {
 pub(crate) struct LoginDialog {
     pub(crate) request: LoginRequest,
     name_prompt: NamePrompt,
+    has_joined: bool,
 }
 
 impl LoginDialog {
@@ -52,6 +53,7 @@ impl LoginDialog {
         Ok(Self {
             request,
             name_prompt,
+            has_joined: false,
         })
     }
 
@@ -80,6 +82,7 @@ impl LoginDialog {
                 .map_err(Stop::cannot_start_thread)?;
             let rejection = match events.login_reply(&self.request.server)? {
                 LoginReply::Joined(welcome, connection) => {
+                    self.has_joined = true;
                     events.report(Membership::In);
                     return Ok(Ok(Joined {
                         welcome: *welcome,
@@ -103,6 +106,10 @@ impl LoginDialog {
 
     /// Changes the login request after a rejection, and asks the user if necessary.
     fn update_request(&mut self, rejection: Rejection, events: &mut EventLoop) -> Result<(), Stop> {
+        if !self.has_joined {
+            // They may have been meant as answers, such as a password.
+            events.ui.drop_waiting();
+        }
         match rejection {
             // The server cannot resume the session: join as a newcomer.
             Rejection::Resume => self.request.resume = None,

@@ -20,6 +20,8 @@ pub(crate) struct RoomState {
     /// Whether the client has rejoined as a newcomer and has received no event since. Then it may
     /// have missed events before the next event.
     expects_gap: bool,
+    /// Whether the last welcome came from a different room than the one before.
+    pub(crate) has_changed: bool,
     /// Messages sent over an earlier connection and not echoed yet.
     pub(crate) unacked: VecDeque<Unacked>,
     /// Whether some lines of the piped input may not have been sent.
@@ -35,10 +37,10 @@ impl RoomState {
         has_resumed: bool,
     ) -> (Option<u64>, Option<String>) {
         let is_back = self.id.is_some();
-        let has_changed = self.id.as_ref().is_some_and(|id| *id != welcome.room);
+        self.has_changed = self.id.as_ref().is_some_and(|id| *id != welcome.room);
         // The server reuses event numbers after an older copy of its history was restored.
         let went_back = welcome.seq < self.last_shown;
-        let is_other = has_changed || went_back;
+        let is_other = self.has_changed || went_back;
         self.expects_gap = is_back && !is_other && !has_resumed;
         self.id = Some(welcome.room.clone());
         self.token.clone_from(&welcome.token);
@@ -46,7 +48,7 @@ impl RoomState {
             self.last_shown = 0;
         }
         self.known = self.last_shown;
-        let notice = if has_changed {
+        let notice = if self.has_changed {
             Some("this is a different room than before".into())
         } else if went_back {
             Some("the server has lost a part of the room's history: what it still has is shown again".into())

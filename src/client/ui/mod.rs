@@ -84,6 +84,23 @@ impl Ui {
         }
     }
 
+    /// The number of lines that wait for a connection. The plain UI reads lines only while there is
+    /// one.
+    pub(crate) fn waiting(&self) -> usize {
+        match self {
+            Self::Plain(..) => 0,
+            Self::Tui(tui) => tui.waiting(),
+        }
+    }
+
+    /// Drops the lines that wait for a connection, and tells the user.
+    pub(crate) fn drop_waiting(&mut self) {
+        match self {
+            Self::Plain(..) => {}
+            Self::Tui(tui) => tui.drop_waiting(),
+        }
+    }
+
     /// Shows an event or answer from the server.
     ///
     /// # Errors

@@ -31,6 +31,9 @@ const LABEL: &str = "> ";
 /// Most rows for a line of several joins and leaves, so that it does not become a paragraph.
 const MAX_PRESENCE_ROWS: usize = 2;
 
+/// Most lines that may wait for a connection.
+const MAX_WAITING: usize = 1000;
+
 /// The terminal UI. The terminal is in raw mode until this is dropped.
 pub(crate) struct Tui {
     screen: Screen,
@@ -40,6 +43,8 @@ pub(crate) struct Tui {
     /// `editor`.
     question: Option<Editor>,
     roster: Roster,
+    /// The lines entered while there was no connection, up to [`MAX_WAITING`].
+    waiting: Vec<String>,
     /// The number of this client's window in the launcher's session.
     number: Option<usize>,
     /// The status line above the editor, if there is something to show.
@@ -94,6 +99,7 @@ impl Tui {
             editor: Editor::new(LABEL, Purpose::Chat, history::load()),
             question: None,
             roster: Roster::default(),
+            waiting: Vec::new(),
             number,
             status: None,
             is_bell_on: true,
@@ -226,7 +232,8 @@ impl Tui {
         self.editor.take();
     }
 
-    /// Handles a line that the user enters while there is no connection.
+    /// Handles a line that the user enters while there is no connection. A line for the server is
+    /// kept until [`Tui::take_waiting`].
     pub(crate) fn submit_offline(&mut self) -> OfflineSubmission {
         let lines = match self.submit() {
             Submission::None => return OfflineSubmission::None,
@@ -243,12 +250,48 @@ impl Tui {
                 self.show_notice("the room's commands need a connection; /quit and these do not");
                 self.received(&Received::Answer(Answer::Help(Vec::new())));
             }
-            Ok(_) | Err(_) => {
-                self.show_error(&"no connection yet: the line stays here; press Enter again later");
-                self.editor.keep();
+            Err(error) => self.show_error(&error),
+            Ok(_) if self.waiting.len() + lines.len() > MAX_WAITING => {
+                let waiting = self.waiting.len();
+                self.show_error(&format!(
+                    "{waiting} lines are waiting to be sent already: this stays here"
+                ));
+            }
+            Ok(_) => {
+                self.take_line();
+                let more = match lines.len() - 1 {
+                    0 => String::new(),
+                    1 => " (and 1 more line)".into(),
+                    more => format!(" (and {more} more lines)"),
+                };
+                self.show_notice(&format!("will be sent once connected: {}{more}", lines[0]));
+                self.waiting.extend(lines);
             }
         }
         OfflineSubmission::None
+    }
+
+    /// The number of lines that wait for a connection.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Takes the lines that were entered while there was no connection, in order.
+    pub(crate) fn take_waiting(&mut self) -> Vec<String> {
+        self.screen.touch();
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Drops the lines that wait for a connection. They remain in the history of typed lines.
+    pub(crate) fn drop_waiting(&mut self) {
+        let error = match self.take_waiting().len() {
+            0 => return,
+            1 => "the line above was not sent: the login needs an answer first".into(),
+            lines => {
+                format!("the {lines} lines above were not sent: the login needs an answer first")
+            }
+        };
+        self.show_error(&error);
     }
 
     fn do_command(&mut self, command: &LocalCommand<'_>) {
@@ -407,7 +450,14 @@ impl Tui {
         }
         let editor = self.question.as_ref().unwrap_or(&self.editor);
         let rows = editor.rows(self.screen.columns(), self.screen.most_rows());
-        self.screen.draw(&rows, self.status.as_deref())
+        let waiting = match self.waiting.len() {
+            0 => None,
+            1 => Some("1 line waits to be sent".into()),
+            lines => Some(format!("{lines} lines wait to be sent")),
+        };
+        let status: Vec<String> = self.status.iter().cloned().chain(waiting).collect();
+        let status = (!status.is_empty()).then(|| status.join("; "));
+        self.screen.draw(&rows, status.as_deref())
     }
 
     /// The window title: `chat 1 - ala (3)` with 3 unread messages, or `chat 1` while the user is

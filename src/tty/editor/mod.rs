@@ -133,8 +133,6 @@ pub(crate) struct Editor {
     label: String,
     purpose: Purpose,
     buffer: Buffer,
-    /// Whether the line was submitted but couldn't be sent, so that typing starts a new line.
-    is_kept: bool,
     undo: Undo,
     /// The text that was cut last, which Ctrl+Y inserts.
     cut: String,
@@ -200,7 +198,6 @@ impl Editor {
             label: label.into(),
             purpose,
             buffer: Buffer::default(),
-            is_kept: false,
             undo: Undo::default(),
             cut: String::new(),
             position: history.len(),
@@ -226,7 +223,6 @@ impl Editor {
     pub(crate) fn take(&mut self) -> String {
         let text = std::mem::take(&mut self.buffer).text().to_owned();
         self.history.push(&text);
-        self.is_kept = false;
         self.is_full = false;
         self.undo = Undo::default();
         self.drafts.clear();
@@ -239,19 +235,12 @@ impl Editor {
         self.buffer = Buffer::default();
     }
 
-    /// Keeps a submitted line that couldn't be sent, so that the user can edit it or submit it
-    /// again. If the user types a character instead, it starts a new line.
-    pub(crate) fn keep(&mut self) {
-        self.is_kept = true;
-    }
-
     /// Inserts pasted text, either all of it or none.
     ///
     /// # Errors
     /// The text has too many lines or is too long.
     pub(crate) fn paste(&mut self, text: &str) -> Result<(), Refusal> {
         self.end_modes();
-        self.start_new_if_kept();
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
         // Drop line endings at the end, because only the Enter key submits a line.
         let text = text.trim_end_matches('\n');
@@ -326,9 +315,6 @@ impl Editor {
 
     fn edit_key(&mut self, code: KeyCode, control: bool, alt: bool) -> Option<EditorAction> {
         let is_empty = self.text().is_empty();
-        // A key other than a character or Enter edits the kept line, which then counts as typed.
-        self.is_kept &= matches!((code, control, alt), (KeyCode::Char(_), false, false))
-            || matches!(code, KeyCode::Enter);
         match (code, control, alt) {
             (KeyCode::Enter, _, _) | (KeyCode::Char('j' | 'm'), true, false) => {
                 // Don't submit a command if its end was refused.
@@ -393,15 +379,7 @@ impl Editor {
         None
     }
 
-    /// If the line is a kept one, adds it to the history and starts a new line.
-    fn start_new_if_kept(&mut self) {
-        if self.is_kept {
-            self.take();
-        }
-    }
-
     fn insert(&mut self, text: &str) -> Option<EditorAction> {
-        self.start_new_if_kept();
         if let Err(refusal) = self.check_room(text) {
             let was_full = std::mem::replace(&mut self.is_full, true);
             return (!was_full).then_some(EditorAction::Refuse(refusal));
