@@ -5,8 +5,8 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// A space at which no row ends. A [`Line`](crate::tty::line::Line) shows it as an ordinary space.
-pub(crate) const NO_BREAK: char = '\u{a0}';
+/// A space at which no row ends. The screen shows it as an ordinary space.
+pub(crate) const NO_BREAK: &str = "\u{a0}";
 
 /// The maximum width of `text`, in columns. The actual width may be smaller, because terminals
 /// disagree about an emoji of several code points: some draw a single image, others draw each part.

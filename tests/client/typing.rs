@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use support::client::{ala_on_screen, chat_client_for, mask_times};
+use support::client::{FakeServer, ala_on_screen, chat_client, chat_client_for, mask_times};
 use support::screen::Screen;
 use support::{Client, Server, wait_until};
 
@@ -494,4 +494,21 @@ fn keys_work_after_stray_terminal_replies() {
         assert_eq!(ala.end().exit_code(), 0, "{before:?}");
         ola.expect("* ala left");
     }
+}
+
+#[test]
+fn an_offered_name_and_its_group_stay_in_one_row_of_a_narrow_window() {
+    let fake = FakeServer::new();
+    let command = chat_client(&[&fake.address(), "-n", "ala 3ID12"]);
+    let mut ala = Screen::start(&command, 18, 12);
+    let mut server = fake.accept();
+    server.expect("/json ala 3ID12");
+    server.send(r#"{"type":"error","text":"the name ala is taken: try ala2"}"#);
+    server.expect("/help");
+    server.send(r#"{"type":"help","lines":[]}"#);
+    ala.expect("try ala2\nname, and group\nif you like\n[ala2 3ID12]:\n");
+    ala.type_keys("\r");
+    let mut server = fake.accept();
+    server.expect("/json ala2 3ID12");
+    ala.expect("try ala2\nname, and group if\n  you like\n  [ala2 3ID12]:\n");
 }

@@ -16,6 +16,7 @@ use crate::protocol::event::Welcome;
 use crate::protocol::name::{Group, Name};
 use crate::protocol::request::Identity;
 use crate::tty::editor::Purpose;
+use crate::tty::wrap::NO_BREAK;
 
 /// A connection that has logged in.
 pub(crate) struct Joined {
@@ -179,7 +180,10 @@ impl NamePrompt {
     fn ask(&mut self, events: &mut EventLoop, offered: Option<&str>) -> Result<String, Stop> {
         self.has_asked = true;
         let question = match offered {
-            Some(words) => format!("name, and group if you like [{words}]: "),
+            Some(words) => {
+                let words = words.replace(' ', NO_BREAK);
+                format!("name, and group if you like [{words}]: ")
+            }
             None => "name, and group if you like: ".into(),
         };
         match (events.ask(&question, Purpose::Answer)?, offered) {

@@ -13,6 +13,7 @@ use crate::protocol::event::{Answer, Welcome};
 use crate::protocol::json::Received;
 use crate::tty::line::Line;
 use crate::tty::style;
+use crate::tty::wrap;
 
 /// Stdout and stderr. Stdout is buffered until [`Plain::flush`].
 pub(crate) struct Plain {
@@ -97,7 +98,8 @@ impl Plain {
 
     /// Asks a question, and leaves the cursor on the same line.
     pub(crate) fn prompt(&mut self, question: &str) {
-        self.write_err(&Line::plain(question), "");
+        let question = question.replace(wrap::NO_BREAK, " ");
+        self.write_err(&Line::plain(&question), "");
     }
 
     /// Moves to a new line.

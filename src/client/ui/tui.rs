@@ -119,9 +119,7 @@ impl Tui {
         let Some(mut question) = self.question.take() else {
             return String::new();
         };
-        for row in question.rows(usize::MAX, 1).rows {
-            self.screen.print(Line::plain(&row));
-        }
+        self.screen.print(Line::plain(&question.line()));
         question.take()
     }
 

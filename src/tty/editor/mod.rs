@@ -551,6 +551,11 @@ impl Editor {
         }
     }
 
+    /// The prompt and the visible text, not wrapped.
+    pub(crate) fn line(&self) -> String {
+        self.label() + self.shown().0
+    }
+
     /// The text to show, and its part before the cursor.
     fn shown(&self) -> (&str, &str) {
         match self.purpose {
@@ -590,15 +595,23 @@ impl Editor {
     /// The last column stays empty for two reasons: terminals disagree about where the cursor is
     /// after a write to that column, and the cursor needs a cell after the last character.
     pub(crate) fn rows(&self, columns: usize, most: usize) -> Rows {
+        let columns = columns.saturating_sub(1).max(1);
         let label = self.label();
         let (text, before) = self.shown();
+        let mut rows = wrap::at_words(&label, columns, 0);
+        let start = rows.pop().map_or(0, |last| last.start);
+        let show = |part: &str| part.replace(wrap::NO_BREAK, " ");
+        let mut rows: Vec<String> = rows
+            .into_iter()
+            .map(|row| show(label[row].trim_end()))
+            .collect();
+        let label = show(&label[start..]);
         let whole = format!("{label}{text}");
         let cursor = label.len() + before.len();
-        let mut rows = Vec::new();
-        let (mut row, mut start_of_row) = (0, 0);
+        let (mut row, mut start_of_row) = (rows.len(), 0);
         let mut start_of_line = 0;
         for line in whole.split('\n') {
-            for part in wrap::at_characters(line, columns.saturating_sub(1).max(1)) {
+            for part in wrap::at_characters(line, columns) {
                 if start_of_line + part.start <= cursor {
                     (row, start_of_row) = (rows.len(), start_of_line + part.start);
                 }
@@ -810,6 +823,22 @@ mod tests {
         }
         press(&mut editor, KeyCode::Char('x'));
         assert_eq!(editor.row(80).choice, None);
+    }
+
+    #[test]
+    fn a_prompt_wraps_between_words_and_its_answer_between_characters() {
+        let mut editor = Editor::new(
+            "name [Ala\u{a0}Makota]: ",
+            Purpose::Answer,
+            History::default(),
+        );
+        type_text(&mut editor, "Jan Kowalski");
+        let shown = |columns| editor.rows(columns, 10).rows;
+        assert_eq!(shown(40), ["name [Ala Makota]: Jan Kowalski"]);
+        assert_eq!(shown(25), ["name [Ala Makota]: Jan K", "owalski"]);
+        assert_eq!(shown(18), ["name", "[Ala Makota]: Jan", " Kowalski"]);
+        let rows = editor.rows(18, 10);
+        assert_eq!((rows.row, rows.before.as_str()), (2, " Kowalski"));
     }
 
     #[test]
