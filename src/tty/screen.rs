@@ -412,13 +412,16 @@ impl Screen {
             // The resize can't have truncated any row. Every terminal scrolls out the rows that no
             // longer fit above the cursor, so count those as scrolled out.
             recent.scroll(self.rows.saturating_sub(drawn.to_cursor));
-        } else if self.is_fresh {
+        }
+        // If the terminal wrapped rows, even those of the area, and the screen was not full, the
+        // first parts of the rows are still on the screen.
+        let leaves_parts = !is_full && (!fits_narrowest || drawn.width > narrowest);
+        if self.is_fresh && (leaves_parts || !fits_narrowest) {
             return Some(Redrawing::whole());
         }
         let mut erasing = erasing(drawn.to_cursor + recent.on_screen());
-        if !fits_narrowest && !is_full {
-            // If the terminal wrapped rows, their first parts are still on the screen. Scroll them
-            // out, together with the rows above them.
+        if leaves_parts {
+            // Scroll them out, together with the rows above them.
             let most = self.rows - 1;
             erasing += &format!("{}{}", "\n".repeat(most), up(most));
         }

@@ -445,6 +445,22 @@ fn a_client_rewraps_the_conversation_to_fit_its_pane() {
 }
 
 #[test]
+fn a_narrower_pane_shows_a_prompt_once() {
+    let mut screen = Screen::start(&panes(&["-c", "3"]), 120, 30);
+    let rows = |text: &str, row: &str| {
+        text.matches(&format!("│{row}")).count() + text.matches(&format!("┃{row}")).count()
+    };
+    screen.wait("a prompt in each pane", |text| {
+        (rows(text, "name, and group if you like:") == 3).then_some(())
+    });
+    // The prompt takes 29 columns, and a pane has 28 of 60.
+    screen.resize(60, 30);
+    screen.wait("a wrapped prompt in each pane", |text| {
+        (rows(text, "like: ") == 3 && rows(text, "name, and group") == 3).then_some(())
+    });
+}
+
+#[test]
 fn the_servers_pane_accepts_console_commands() {
     let mut screen = start(&["--names", "ala"], 120, 40);
     screen.type_keys("\x1b0/say hello all\r");
