@@ -35,6 +35,9 @@ const SETTLE_TIME: Duration = Duration::from_millis(100);
 /// Time after which to draw even if the size is still changing.
 const MAX_SETTLE_TIME: Duration = Duration::from_secs(1);
 
+/// Most rows for the status in a narrow window.
+const MAX_STATUS_ROWS: usize = 4;
+
 /// Start of a synchronized update (DEC private mode 2026). Also hides the cursor, for terminals
 /// that don't support this mode. `END` does the opposite.
 const BEGIN: &str = "\x1b[?2026h\x1b[?25l";
@@ -278,7 +281,11 @@ impl Screen {
         let open = self.open.as_ref();
         let width = open.map_or(0, |open| open.widest(self.columns));
         let open_rows = area.len();
-        area.extend(status.map(|status| self.cut(status)));
+        if let Some(status) = status {
+            let used = open_rows + rows.rows.len() + usize::from(rows.choice.is_some());
+            let most = self.rows.saturating_sub(used + 1);
+            area.extend(self.status_rows(status, most.clamp(1, MAX_STATUS_ROWS)));
+        }
         let above = area.len() + rows.row;
         area.extend(rows.rows.iter().cloned());
         area.extend(rows.choice.as_deref().map(|choice| self.cut(choice)));
@@ -465,6 +472,12 @@ impl Screen {
         let mut rows = open.painted(self.columns, &mut self.paint);
         rows.truncate(most);
         rows
+    }
+
+    /// Wraps `status` into at most `most` rows. What does not fit is left out.
+    fn status_rows(&self, status: &str, most: usize) -> impl Iterator<Item = String> {
+        let rows = wrap::at_words(status, self.columns.saturating_sub(1).max(1), 0).into_iter();
+        rows.take(most).map(|row| status[row].trim_end().to_owned())
     }
 
     /// Cuts `text` to one row.

@@ -172,8 +172,8 @@ fn lines_entered_while_disconnected_are_sent_once_and_in_order() {
             ala.expect(&format!("* will be sent once connected: {line}\n"));
         }
         let waiting = match count {
-            1 => "1 line waits to be sent\n> ".into(),
-            count => format!("{count} lines wait to be sent\n> "),
+            1 => "1 line waits\n> ".into(),
+            count => format!("{count} lines wait\n> "),
         };
         ala.type_keys("draft");
         ala.expect(&format!("{waiting}draft"));
@@ -198,6 +198,18 @@ fn lines_entered_while_disconnected_are_sent_once_and_in_order() {
 }
 
 #[test]
+fn the_status_wraps_in_a_narrow_window() {
+    let fake = FakeServer::new();
+    let command = chat_client(&[&fake.address(), "-n", "ala"]);
+    let mut ala = Screen::start(&command, 18, 12);
+    drop(fake.accept_login());
+    ala.expect("not connected:\ntrying again in 1\ns\n>");
+    ala.type_keys("hi\r");
+    ala.expect("hi\nconnecting to\n");
+    ala.expect("\n…; 1 line waits\n>");
+}
+
+#[test]
 fn pasted_lines_private_messages_and_commands_wait_for_the_connection_too() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
@@ -208,13 +220,13 @@ fn pasted_lines_private_messages_and_commands_wait_for_the_connection_too() {
     ala.expect("* will be sent once connected: /msg ola secret\n");
     ala.expect("* will be sent once connected: /online\n");
     ala.expect("! type /msg NAME TEXT\n");
-    ala.expect("; 5 lines wait to be sent\n> /msg ola");
+    ala.expect("; 5 lines wait\n> /msg ola");
     let mut server = fake.accept();
     server.expect("/resume t0 3");
     server.send(&welcome("r", 3, ""));
     server.expect_all(&["one", "//two", "three", "/msg ola secret", "/online"]);
     ala.expect("> /msg ola");
-    ala.expect_gone("wait to be sent");
+    ala.expect_gone("lines wait");
 }
 
 #[test]

@@ -450,8 +450,8 @@ impl Tui {
         let rows = editor.rows(self.screen.columns(), self.screen.most_rows());
         let waiting = match self.waiting.len() {
             0 => None,
-            1 => Some("1 line waits to be sent".into()),
-            lines => Some(format!("{lines} lines wait to be sent")),
+            1 => Some("1 line waits".into()),
+            lines => Some(format!("{lines} lines wait")),
         };
         let status: Vec<String> = self.status.iter().cloned().chain(waiting).collect();
         let status = (!status.is_empty()).then(|| status.join("; "));
