@@ -191,17 +191,18 @@ impl EventLoop {
         Ok(false)
     }
 
-    /// Handles an event while there is no connection. Only entered lines matter. Other events are
-    /// left over from the lost connection, and are ignored. Returns whether the line was empty,
+    /// Handles an event while there is no connection. Only the user's input matters. Other events
+    /// are left over from the lost connection, and are ignored. Returns whether the line was empty,
     /// which asks for an attempt to connect.
     fn handle_offline(&mut self, event: &ClientEvent) -> Result<bool, Stop> {
-        let (ClientEvent::Entered, Ui::Tui(tui)) = (event, &mut self.ui) else {
-            return Ok(false);
-        };
-        match tui.submit_offline() {
-            OfflineSubmission::None => Ok(false),
-            OfflineSubmission::Empty => Ok(true),
-            OfflineSubmission::Leave => Err(Stop::Leave),
+        match (event, &mut self.ui) {
+            (ClientEvent::Entered, Ui::Tui(tui)) => match tui.submit_offline() {
+                OfflineSubmission::None => Ok(false),
+                OfflineSubmission::Empty => Ok(true),
+                OfflineSubmission::Leave => Err(Stop::Leave),
+            },
+            (ClientEvent::Stdin(StdinEvent::Over), Ui::Plain(..)) => Err(Stop::Leave),
+            (_, _) => Ok(false),
         }
     }
 

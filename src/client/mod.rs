@@ -177,7 +177,11 @@ impl Client {
                 pause = reconnect::MIN_PAUSE;
             }
             self.events.report(Membership::Out);
-            let notice = format!("{lost}: trying again, Ctrl+C gives up, Enter tries now");
+            let hint = match self.events.ui {
+                Ui::Tui(_) => "Enter tries now",
+                Ui::Plain(..) => "what you enter is sent once connected",
+            };
+            let notice = format!("{lost}: trying again, Ctrl+C gives up, {hint}");
             self.events.ui.show_error(&notice);
             login.request.resume = self.room.resume_point();
             joined = reconnect::reconnect(&mut self.events, login, &mut pause)?;

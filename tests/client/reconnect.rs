@@ -626,14 +626,24 @@ fn a_client_on_a_dumb_terminal_reconnects_too() {
     let fake = FakeServer::new();
     let mut command = chat_client(&[&fake.address(), "-n", "ala"]);
     command.env("TERM", "dumb");
-    let mut ala = Screen::start(&command, 70, 12);
+    let mut ala = Screen::start(&command, 110, 24);
     drop(accept_login(&fake, &ala));
-    ala.expect("! the server closed the connection: trying again");
+    let notice = "trying again, Ctrl+C gives up, what you enter is sent once connected\n";
+    ala.expect(&format!("! the server closed the connection: {notice}"));
+    ala.type_keys("one\rtwo\rthree\r");
+    ala.expect("* connecting to 127.0.0.1:");
     let mut server = fake.accept();
     server.expect("/resume t0 3");
     server.send(&welcome("r", 4, ""));
     server.send(&message(4, 3, "ola", "three", REPLAY));
     ala.expect("ola: three");
+    server.expect_all(&["one", "two", "three"]);
     ala.type_keys("hi\r");
     server.expect("hi");
+    drop(server);
+    ala.wait("a second notice", |text| {
+        (text.matches(notice).count() == 2).then_some(())
+    });
+    ala.type_keys("/quit\r");
+    assert_eq!(ala.end().exit_code(), 0);
 }
