@@ -1,4 +1,5 @@
-//! Input is split into lines as specified, whatever pieces it arrives in.
+//! Input is split into lines as specified, whatever pieces it arrives in. A telnet client's input is
+//! split into the same lines, whatever pieces it arrives in.
 //!
 //! Format of the fuzzer's input: the maximum line length (one byte), the length of the pieces (one
 //! byte), then the bytes to split.
@@ -6,6 +7,7 @@
 #![no_main]
 
 use chat_run::protocol::line::{LineError, Lines};
+use chat_run::protocol::telnet::Telnet;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -14,10 +16,29 @@ fuzz_target!(|input: &[u8]| {
     };
     let (max_line, piece) = (usize::from(*max_line), usize::from(*piece).max(1));
     let expected = specified(bytes, max_line);
+    let typed = decode(bytes.chunks(bytes.len().max(1)), max_line);
     for piece in [piece, 1, bytes.len().max(1)] {
         assert_eq!(cut(bytes.chunks(piece), max_line), expected);
+        assert_eq!(decode(bytes.chunks(piece), max_line), typed);
     }
 });
+
+fn decode<'a>(
+    pieces: impl Iterator<Item = &'a [u8]>,
+    max_line: usize,
+) -> Vec<Result<String, LineError>> {
+    let (mut telnet, mut lines) = (Telnet::default(), Lines::typed(max_line));
+    let mut found = Vec::new();
+    for piece in pieces {
+        let answers = telnet.decode(piece, &mut lines);
+        assert!(answers.len() <= 3 * piece.len().min(512) + 64);
+        while let Some(line) = lines.next_line() {
+            found.push(line.map(str::to_owned));
+        }
+    }
+    found.extend(lines.last_line().map(|line| line.map(str::to_owned)));
+    found
+}
 
 fn cut<'a>(
     pieces: impl Iterator<Item = &'a [u8]>,

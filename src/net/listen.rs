@@ -68,11 +68,14 @@ pub fn listen(target: &ListenAddress, port: u16) -> Result<Vec<TcpListener>> {
 }
 
 /// Sets the options of all future connections on their listener. Accepted sockets inherit the
-/// options, which saves six system calls per connection.
+/// options, which saves seven system calls per connection.
 fn set_options(listener: &Socket) {
     net::keep_alive(listener);
     // Ignore errors here and below, because connections also work without these options.
     let _ = listener.set_tcp_nodelay(true);
+    // Receive urgent data in order. Telnet sends the last byte of a data mark as urgent data (RFC
+    // 854, page 9), and without this option, the kernel removes the byte from the stream (tcp(7)).
+    let _ = listener.set_out_of_band_inline(true);
     // Set this in addition to keepalive, which sends no probes while data is unacknowledged
     // (tcp(7), `TCP_USER_TIMEOUT`).
     #[cfg(target_os = "linux")]

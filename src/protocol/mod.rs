@@ -9,4 +9,5 @@ pub mod limits;
 pub mod line;
 pub mod name;
 pub mod request;
+pub mod telnet;
 pub mod text;

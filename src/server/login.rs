@@ -11,6 +11,7 @@ use crate::protocol::event::Answer;
 use crate::protocol::limits::{LOGIN_LINES, LOGIN_TRIES, MAX_LINE, MAX_UNTERMINATED};
 use crate::protocol::line::{LineError, Lines};
 use crate::protocol::request::{Format, Identity, Login};
+use crate::protocol::telnet::Telnet;
 use crate::protocol::text::Text;
 use crate::server::Shared;
 use crate::server::log::Entry;
@@ -38,6 +39,7 @@ pub(crate) struct PendingLogin<'a> {
     socket: Arc<TcpStream>,
     peer: SocketAddr,
     lines: Lines,
+    telnet: Telnet,
     connected: Instant,
     greeted: bool,
     /// Whether `lines` contains complete lines that have not been handled.
@@ -63,6 +65,7 @@ pub(crate) struct Admitted {
     pub(crate) socket: Arc<TcpStream>,
     /// Input that the client sent after its name.
     pub(crate) lines: Lines,
+    pub(crate) telnet: Telnet,
     pub(crate) input_over: bool,
 }
 
@@ -102,7 +105,8 @@ impl<'a> PendingLogin<'a> {
             shared,
             socket: Arc::new(socket),
             peer,
-            lines: Lines::new(MAX_LINE),
+            lines: Lines::typed(MAX_LINE),
+            telnet: Telnet::default(),
             connected: Instant::now(),
             greeted: false,
             has_more: false,
@@ -133,7 +137,7 @@ impl<'a> PendingLogin<'a> {
 
     /// Whether the client has sent nothing and has not been greeted.
     fn is_mute(&self) -> bool {
-        !self.greeted && self.lines.unended() == 0
+        !self.greeted && !self.lines.is_partial()
     }
 
     /// Reads once into `buffer` and handles complete lines. If one of them is a name that joins,
@@ -169,7 +173,12 @@ impl<'a> PendingLogin<'a> {
         };
         match received {
             Ok(0) => self.input_over = true,
-            Ok(read) => self.lines.push(&buffer[..read]),
+            Ok(read) => {
+                let answers = self.telnet.decode(&buffer[..read], &mut self.lines);
+                if !answers.is_empty() {
+                    self.write(&answers);
+                }
+            }
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => return Err(LoginEnd::Silent),
@@ -199,7 +208,7 @@ impl<'a> PendingLogin<'a> {
 
     /// Checks limits and deadlines. Called after all complete lines were handled.
     fn check_limits(&mut self) -> LoginResult {
-        if self.input_over {
+        if self.input_over || self.unwritable {
             return Err(LoginEnd::Silent);
         }
         if self.lines.unended() >= MAX_UNTERMINATED {
@@ -288,7 +297,7 @@ impl<'a> PendingLogin<'a> {
             }
             Login::Pass(password) => self.password(password)?,
             Login::Enter(format, words) => {
-                self.format = format.unwrap_or(self.format);
+                self.set_format(format.unwrap_or(self.format));
                 if !self.authenticated {
                     // After a wrong password, report "wrong password" again instead of asking for a
                     // password, to the client and to the operator.
@@ -318,7 +327,7 @@ impl<'a> PendingLogin<'a> {
                 }
             }
             Login::Resume(resume) => {
-                self.format = Format::Json;
+                self.set_format(Format::Json);
                 match resume {
                     Some((token, after)) => {
                         return self.enter(|room, endpoint| room.resume(token, after, endpoint));
@@ -328,6 +337,15 @@ impl<'a> PendingLogin<'a> {
             }
         }
         Ok(None)
+    }
+
+    fn set_format(&mut self, format: Format) {
+        self.format = format;
+        match format {
+            Format::Plain => {}
+            // A program's text is not edited.
+            Format::Json => self.lines.stop_editing(),
+        }
     }
 
     fn password(&mut self, given: &str) -> Result<(), LoginEnd> {
@@ -365,6 +383,7 @@ impl<'a> PendingLogin<'a> {
                     format: self.format,
                     socket: Arc::clone(&self.socket),
                     lines: std::mem::replace(&mut self.lines, Lines::new(MAX_LINE)),
+                    telnet: std::mem::take(&mut self.telnet),
                     input_over: self.input_over,
                 }))
             }

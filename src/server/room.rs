@@ -73,6 +73,8 @@ pub(crate) enum Posted {
     },
     /// An answer to one member.
     Answer(MemberId, Box<Answer>),
+    /// An answer to one member's telnet commands.
+    Telnet(MemberId, Box<[u8]>),
 }
 
 /// The socket and wire format of a newcomer's connection.
@@ -264,6 +266,16 @@ impl Room {
         match state.members.on(connection) {
             Some(_) => Standing::Member(renamed),
             None => Standing::Gone,
+        }
+    }
+
+    /// Sends `bytes`, the answer to telnet commands, to the member on `connection`. Called by its
+    /// reader thread. May block until the delivery thread catches up.
+    pub(crate) fn answer_telnet(&self, connection: ConnectionId, bytes: &[u8]) {
+        let mut state = self.lock_with_space();
+        if state.members.on(connection).is_some() && !state.closed {
+            let answer = Posted::Telnet(connection.member, bytes.into());
+            self.post(&mut state, ENTRY + bytes.len(), answer);
         }
     }
 

@@ -140,7 +140,13 @@ impl<'a> Session<'a> {
             match net::receive(&self.member.socket, &mut input) {
                 Ok(0) => input_over = true,
                 Ok(read) => {
-                    self.member.lines.push(&input[..read]);
+                    let member = &mut self.member;
+                    let answers = member.telnet.decode(&input[..read], &mut member.lines);
+                    if !answers.is_empty() {
+                        // Count the answer as a line, so that the rate of commands is limited too.
+                        self.rate.count(Instant::now());
+                        self.shared.room.answer_telnet(member.connection, &answers);
+                    }
                     if read == input.len() && read < LONGEST_READ {
                         input.resize(2 * read, 0);
                     }

@@ -14,9 +14,10 @@ mod ordering;
 mod protocol;
 mod resume;
 mod room;
+mod telnet;
 mod text_and_names;
 
 #[test]
 fn results_are_the_same_when_every_byte_arrives_alone() {
-    support::byte_by_byte::run_again(&["login", "netcat", "resume", "room"]);
+    support::byte_by_byte::run_again(&["login", "netcat", "resume", "room", "telnet"]);
 }

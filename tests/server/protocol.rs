@@ -10,6 +10,7 @@ use chat_run::protocol::limits::{MAX_EVENT_LINE, MAX_LINE, MAX_LISTED, MAX_NAME_
 use chat_run::protocol::line::{LineError, Lines};
 use chat_run::protocol::name::Name;
 use chat_run::protocol::request::{Format, Login, Request, RequestError};
+use chat_run::protocol::telnet::Telnet;
 use chat_run::protocol::text::Text;
 use jiff::Timestamp;
 use proptest::collection::vec;
@@ -37,6 +38,54 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
         b"\0",
     ];
     vec(select(pieces), 0..60).prop_map(|pieces| pieces.concat())
+}
+
+/// Bytes of a telnet client: text, backspaces, and commands, which may be incomplete.
+fn any_telnet_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let pieces: Vec<&[u8]> = vec![
+        b"\n",
+        b"\r\0",
+        b"\r",
+        b"\0",
+        b"a",
+        b"bcd",
+        b"\x08",
+        b"\x7f",
+        b"\x08\x08\x08",
+        "ą".as_bytes(),
+        "e\u{301}".as_bytes(),
+        "👩🏽\u{200d}🚀".as_bytes(),
+        b"\xc4",
+        b"\xff\xf1",
+        b"\xff\xf7",
+        b"\xff\xf8",
+        b"\xff\xff",
+        b"\xff",
+        b"\xff\xfb\x03",
+        b"\xff\xfd\x03",
+        b"\xff\xfe\x03",
+        b"\xff\xfc",
+        b"\xff\xfa\x18x\n\xff\xff\xff\xf0",
+        b"\xf0",
+    ];
+    vec(select(pieces), 0..60).prop_map(|pieces| pieces.concat())
+}
+
+/// The lines of a telnet client whose bytes arrive in `pieces`, and the answers to its commands.
+fn telnet_lines_of<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    max_line: usize,
+) -> (Vec<Result<String, LineError>>, Vec<u8>) {
+    let (mut telnet, mut lines) = (Telnet::default(), Lines::typed(max_line));
+    let (mut found, mut answers) = (Vec::new(), Vec::new());
+    for piece in pieces {
+        answers.extend(telnet.decode(piece, &mut lines));
+        while let Some(line) = lines.next_line() {
+            found.push(line.map(str::to_owned));
+        }
+    }
+    found.extend(lines.last_line().map(|line| line.map(str::to_owned)));
+    (found, answers)
 }
 
 /// Lines of a stream that arrives in `pieces`, including a last line without an ending.
@@ -224,6 +273,16 @@ proptest! {
         let expected = reference_lines(&bytes, max);
         prop_assert_eq!(lines_of(pieces, max), expected.clone());
         prop_assert_eq!(lines_of(bytes.chunks(1), max), expected);
+    }
+
+    #[test]
+    fn what_a_telnet_client_types_does_not_depend_on_how_the_bytes_are_split(bytes in any_telnet_bytes(), cuts in vec(0..200_usize, 0..20), max in 1..12_usize) {
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
+        cuts.sort_unstable();
+        let pieces = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]);
+        let expected = telnet_lines_of([&bytes[..]], max);
+        prop_assert_eq!(telnet_lines_of(pieces, max), expected.clone());
+        prop_assert_eq!(telnet_lines_of(bytes.chunks(1), max), expected);
     }
 
     #[test]

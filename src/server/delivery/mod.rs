@@ -198,6 +198,15 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                     }
                     recipient.plan.insert(at, addressed);
                 }
+                Posted::Telnet(id, bytes) => {
+                    if let Some(recipient) = self.recipients.get_mut(&id) {
+                        let begin = self.batch.addressed.len();
+                        self.batch.addressed.extend(bytes);
+                        let at = self.batch.common(recipient.format).len();
+                        let end = self.batch.addressed.len();
+                        recipient.plan.insert(at, begin..end);
+                    }
+                }
             }
         }
     }

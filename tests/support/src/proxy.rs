@@ -91,6 +91,9 @@ impl Proxy {
             listener: Arc::new(listener),
             gate: Arc::default(),
         };
+        // Urgent data is forwarded too, as ordinary data. Accepted sockets inherit the option.
+        let urgent = SockRef::from(&*proxy.listener).set_out_of_band_inline(true);
+        urgent.expect("it is a TCP socket");
         let (listener, gate) = (Arc::clone(&proxy.listener), Arc::clone(&proxy.gate));
         thread::spawn(move || {
             let mut plans = plans.into_iter().chain(std::iter::repeat(others));
