@@ -4,6 +4,7 @@ pub mod color;
 pub mod commands;
 pub mod console;
 pub mod event;
+pub mod http;
 pub mod json;
 pub mod limits;
 pub mod line;

@@ -5,6 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::protocol::commands::{self, CommandLine, Language, LoginCommand, MemberCommand};
+use crate::protocol::http;
 use crate::protocol::limits::MAX_NAME_CHARS;
 use crate::protocol::line::LineError;
 use crate::protocol::name::{Group, GroupError, Name, NameError};
@@ -35,7 +36,7 @@ pub enum Login<'a> {
     Quit,
     /// An unknown command.
     Unknown(Text),
-    /// The first line of an HTTP request (RFC 9112, section 3).
+    /// The first line of an HTTP request, as of [`http::is_request`].
     Http,
 }
 
@@ -46,7 +47,7 @@ impl<'a> Login<'a> {
             return Self::Nothing;
         }
         let Some(typed) = CommandLine::parse(line) else {
-            return if is_http(line) {
+            return if http::is_request(line) {
                 Self::Http
             } else {
                 Self::Enter(None, line)
@@ -68,13 +69,6 @@ impl<'a> Login<'a> {
 fn resume(words: &str) -> Option<(&str, u64)> {
     let (token, seq) = words.split_once(char::is_whitespace)?;
     Some((token, seq.trim_start().parse().ok()?))
-}
-
-fn is_http(line: &str) -> bool {
-    let mut words = line.split(' ');
-    let method = words.next().unwrap_or_default();
-    let version = words.nth(1).unwrap_or_default();
-    method.bytes().all(|b| b.is_ascii_uppercase()) && version.starts_with("HTTP/1.")
 }
 
 /// A client's name and group: `NAME [GROUP]`.

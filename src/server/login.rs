@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::net;
 use crate::protocol::commands;
 use crate::protocol::event::Answer;
+use crate::protocol::http::{self, Start};
 use crate::protocol::limits::{LOGIN_LINES, LOGIN_TRIES, MAX_LINE, MAX_UNTERMINATED};
 use crate::protocol::line::{LineError, Lines};
 use crate::protocol::request::{Format, Identity, Login};
@@ -93,6 +94,8 @@ enum LoginEnd {
     Rejected(String),
     /// The client sent an HTTP request.
     Http,
+    /// The client speaks TLS.
+    Tls,
 }
 
 /// The result of handling input: the new member, or `None` if the login is still pending.
@@ -175,6 +178,10 @@ impl<'a> PendingLogin<'a> {
             Ok(0) => self.input_over = true,
             Ok(read) => {
                 let answers = self.telnet.decode(&buffer[..read], &mut self.lines);
+                // Check this before handling lines, because TLS sends arbitrary bytes.
+                if self.lines_left == LOGIN_LINES && http::is_tls(self.lines.rest()) {
+                    return Err(LoginEnd::Tls);
+                }
                 if !answers.is_empty() {
                     self.write(&answers);
                 }
@@ -184,14 +191,24 @@ impl<'a> PendingLogin<'a> {
             Err(_) => return Err(LoginEnd::Silent),
         }
         for _ in 0..MAX_PER_STEP {
+            // Check this before the line is complete, because it may be too long, or not UTF-8.
+            if http::recognize(self.lines.rest()) == Start::Request {
+                return Err(LoginEnd::Http);
+            }
             let Some(line) = self.next_line() else {
                 return self.check_limits();
             };
-            let admitted = self.handle(line.as_deref().map(Login::parse))?;
+            let login = line.as_deref().map(Login::parse);
+            // Do not greet after an empty line, because an HTTP request may follow (RFC 9112,
+            // section 2.2).
+            let is_empty = login == Ok(Login::Nothing);
+            let admitted = self.handle(login)?;
             if admitted.is_some() {
                 return Ok(admitted);
             }
-            self.greet();
+            if !is_empty {
+                self.greet();
+            }
             if self.unwritable {
                 return Err(LoginEnd::Silent);
             }
@@ -343,7 +360,7 @@ impl<'a> PendingLogin<'a> {
         self.format = format;
         match format {
             Format::Plain => {}
-            // A program's text is not edited.
+            // A control character is part of a program's text.
             Format::Json => self.lines.stop_editing(),
         }
     }
@@ -414,14 +431,20 @@ impl<'a> PendingLogin<'a> {
         match end {
             LoginEnd::Silent => {}
             LoginEnd::Rejected(reason) => self.send_error(&reason),
-            LoginEnd::Http => self.write(
-                format!(
-                    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
-                     Content-Length: {}\r\nConnection: close\r\n\r\n{HTTP}",
-                    HTTP.len()
-                )
-                .as_bytes(),
-            ),
+            LoginEnd::Http => {
+                self.last_error = Some(Text::new("it sent an HTTP request"));
+                self.write(
+                    format!(
+                        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                         Content-Length: {}\r\nConnection: close\r\n\r\n{HTTP}",
+                        HTTP.len()
+                    )
+                    .as_bytes(),
+                );
+            }
+            LoginEnd::Tls => {
+                self.last_error = Some(Text::new("it uses TLS, which this server does not speak"));
+            }
         }
         // Shut down only the sending side, because the thread `accept` lets the connection linger.
         // An error means that the peer has closed the connection.

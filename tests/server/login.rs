@@ -1,6 +1,6 @@
 //! Logging in: accepted and refused names, passwords, and connections that never log in.
 
-use support::{GREETING, Server, json};
+use support::{Client, GREETING, Server, json};
 
 #[test]
 fn a_client_joins_by_sending_a_name() {
@@ -360,13 +360,15 @@ fn a_name_is_free_once_its_holder_has_left_even_if_the_socket_is_still_open() {
     second.expect("* 2 online: ola, ala");
 }
 
-#[test]
-fn an_http_request_gets_an_http_answer() {
-    let server = Server::start(&[]);
-    let mut browser = server.connect();
-    browser.send_bytes(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    let answer = browser.lines_to_end();
-    let (head, body) = answer.split_at(answer.iter().position(|line| line == "\r").unwrap());
+/// Reads an HTTP answer, which the greeting may precede if the request came slowly.
+#[track_caller]
+fn expect_http_answer(client: &mut Client) {
+    let mut answer = client.lines_to_end();
+    if answer[0] == GREETING {
+        answer.remove(0);
+    }
+    let end_of_head = answer.iter().position(|line| line == "\r").unwrap();
+    let (head, body) = answer.split_at(end_of_head);
     assert_eq!(head[0], "HTTP/1.1 400 Bad Request\r");
     assert_eq!(
         body[1..],
@@ -374,6 +376,94 @@ fn an_http_request_gets_an_http_answer() {
     );
     let length = format!("Content-Length: {}\r", body[1].len() + 1);
     assert!(head.contains(&length), "{head:?}");
+}
+
+#[test]
+fn an_http_request_gets_an_http_answer() {
+    let server = Server::start(&[]);
+    let mut ala = server.join("ala");
+    let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(3000));
+    let requests: [&[u8]; 13] = [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: localhost\n\n",
+        b"\r\n\r\nGET / HTTP/1.0\r\n\r\n",
+        b"GET /\r\n",
+        b"get / http/1.1\r\n\r\n",
+        b"Post /login HTTP/1.1\r\nContent-Length: 4\r\n\r\nola\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+        b"CONNECT example.com:443 HTTP/1.1\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\n\r\n",
+        b"ANYTHING /path HTTP/1.1\r\n\r\n",
+        b"GET http://example.com/ HTTP/1.1\r\n\r\n",
+        b"GET /caf\xe9 HTTP/1.1\r\n\r\n",
+        long.as_bytes(),
+    ];
+    for request in requests {
+        let mut client = server.connect();
+        client.send_bytes(request);
+        expect_http_answer(&mut client);
+    }
+    server.expect_log("it sent an HTTP request");
+    ala.send("/online");
+    ala.expect("* 1 online: ala");
+}
+
+#[test]
+fn an_http_request_may_come_in_parts_and_to_a_room_with_a_password() {
+    let server = Server::start(&["--password", "right"]);
+    for parts in [
+        [&b"G"[..], b"ET / HTTP/1.1\r\n\r\n"],
+        [b"GET ", b"/ HTTP/1.1\r\n\r\n"],
+        [b"OPTIONS * HT", b"TP/1.1\r\n\r\n"],
+        [b"PRI * HTTP/2.0\r\n\r\nS", b"M\r\n\r\n"],
+        // Telnet: no operation.
+        [b"\xff\xf1GET / HT", b"TP/1.1\r\n\r\n"],
+        // The rest never comes.
+        [b"GET", b" /"],
+    ] {
+        let mut client = server.connect();
+        client.send_bytes(parts[0]);
+        // The server waits for the rest of the request, although it greets others meanwhile.
+        let mut other = server.connect();
+        other.expect_start("* chat-server ");
+        client.send_bytes(parts[1]);
+        client.expect("HTTP/1.1 400 Bad Request\r");
+    }
+}
+
+#[test]
+fn an_http_method_can_be_a_name_and_a_request_can_be_a_message() {
+    let server = Server::start(&[]);
+    let mut ala = server.join("ala");
+    let names = ["GET", "get2 3ID12", "Post 3ID12/b.2", "HEAD index.html"];
+    let _members = names.map(|name| server.join(name));
+    for _ in names {
+        ala.line();
+    }
+    ala.send("/online");
+    ala.expect("* 5 online: ala, GET, get2 (3ID12), Post (3ID12/b.2), HEAD (index.html)");
+    let mut ola = server.join("ola");
+    ala.expect("* ola joined");
+    ala.send("GET / HTTP/1.1");
+    ola.expect("ala: GET / HTTP/1.1");
+}
+
+#[test]
+fn a_tls_client_is_closed_with_a_reason_in_the_log() {
+    let server = Server::start(&[]);
+    for parts in [
+        [
+            &b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03\nola\n\xff\xfb\x01"[..],
+            b"ola\n",
+        ],
+        [b"\x16", b"\x03\x03\0\n\xff\xfd\x06ola\n"],
+    ] {
+        let mut client = server.connect();
+        client.send_bytes(parts[0]);
+        client.send_bytes(parts[1]);
+        client.expect_end();
+        server.expect_log("it uses TLS, which this server does not speak");
+    }
 }
 
 #[test]
