@@ -20,9 +20,17 @@ use crate::server::members::{ConnectionId, JoinError};
 use crate::server::room::{Endpoint, Room};
 use crate::sync::Instant;
 
-/// How long to wait for input before sending the greeting. An HTTP client sends its request within
+/// How long the client must be silent before it is greeted. An HTTP client sends its request within
 /// this time, and must not be greeted.
 const GREETING_DELAY: Duration = Duration::from_millis(20);
+
+/// How long the client must be silent within a line before it is told how to end the line. Some
+/// telnet programs send each key at once, so the delay is longer than most pauses in typing.
+const HINT_DELAY: Duration = Duration::from_secs(2);
+
+/// Notice to a client that has sent a line without an ending. LF is for authors of programs.
+const HINT: &str = "a line ends with Enter: press it, or in a program, send a newline \
+                    (LF, \"\\n\") after each line";
 
 /// Limit on the lines of a pending login that are handled in one step.
 const MAX_PER_STEP: usize = 16;
@@ -42,7 +50,11 @@ pub(crate) struct PendingLogin<'a> {
     lines: Lines,
     telnet: Telnet,
     connected: Instant,
+    /// Time of the last input, or of the start of the connection.
+    last_input: Instant,
     greeted: bool,
+    /// Whether the client was told how to end a line.
+    hinted: bool,
     /// Whether `lines` contains complete lines that have not been handled.
     has_more: bool,
     /// Whether an answer did not fit into the socket's buffer.
@@ -104,14 +116,17 @@ type LoginResult = Result<Option<Admitted>, LoginEnd>;
 impl<'a> PendingLogin<'a> {
     pub(crate) fn new(shared: &'a Shared, socket: TcpStream, peer: SocketAddr) -> Self {
         shared.log.note(Entry::Connected(peer));
+        let connected = Instant::now();
         Self {
             shared,
             socket: Arc::new(socket),
             peer,
             lines: Lines::typed(MAX_LINE),
             telnet: Telnet::default(),
-            connected: Instant::now(),
+            connected,
+            last_input: connected,
             greeted: false,
+            hinted: false,
             has_more: false,
             unwritable: false,
             input_over: false,
@@ -130,17 +145,28 @@ impl<'a> PendingLogin<'a> {
     /// The time at which [`PendingLogin::step`] must be called even if no input arrives.
     pub(crate) fn due(&self) -> Instant {
         if self.has_more {
-            self.connected
-        } else if self.is_mute() {
-            self.connected + GREETING_DELAY.min(self.shared.login_time)
-        } else {
-            self.connected + self.shared.login_time
+            return self.connected;
         }
+        let end = self.connected + self.shared.login_time;
+        let earlier = self.greeting_due().into_iter().chain(self.hint_due());
+        earlier.fold(end, Instant::min)
     }
 
-    /// Whether the client has sent nothing and has not been greeted.
-    fn is_mute(&self) -> bool {
-        !self.greeted && !self.lines.is_partial()
+    /// The time at which the client must be greeted. `None` if the client has been greeted.
+    fn greeting_due(&self) -> Option<Instant> {
+        let delay = || match http::recognize(self.lines.rest()) {
+            Start::Other => GREETING_DELAY,
+            // The rest of the request may arrive later.
+            Start::Method | Start::Request => HINT_DELAY,
+        };
+        (!self.greeted).then(|| self.last_input + delay())
+    }
+
+    /// The time at which the client must be told how to end a line. `None` if the client has been
+    /// told, has not started a line, or receives JSON.
+    fn hint_due(&self) -> Option<Instant> {
+        let is_due = !self.hinted && self.format == Format::Plain && self.lines.is_partial();
+        is_due.then(|| self.last_input + HINT_DELAY)
     }
 
     /// Reads once into `buffer` and handles complete lines. If one of them is a name that joins,
@@ -177,6 +203,7 @@ impl<'a> PendingLogin<'a> {
         match received {
             Ok(0) => self.input_over = true,
             Ok(read) => {
+                self.last_input = Instant::now();
                 let answers = self.telnet.decode(&buffer[..read], &mut self.lines);
                 // Check this before handling lines, because TLS sends arbitrary bytes.
                 if self.lines_left == LOGIN_LINES && http::is_tls(self.lines.rest()) {
@@ -240,8 +267,13 @@ impl<'a> PendingLogin<'a> {
                 "no name within {time} s: connect again when you have one"
             )));
         }
-        if elapsed >= GREETING_DELAY && self.is_mute() {
+        let now = Instant::now();
+        if self.greeting_due().is_some_and(|due| due <= now) {
             self.greet();
+        }
+        if self.hint_due().is_some_and(|due| due <= now) {
+            self.hinted = true;
+            self.write_answer(Format::Plain, &Answer::Notice(Text::new(HINT)));
         }
         Ok(None)
     }

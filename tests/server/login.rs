@@ -2,6 +2,8 @@
 
 use support::{Client, GREETING, Server, json};
 
+const HINT: &str = "* a line ends with Enter: press it, or in a program, send a newline (LF, \"\\n\") after each line";
+
 #[test]
 fn a_client_joins_by_sending_a_name() {
     let server = Server::start(&[]);
@@ -464,6 +466,50 @@ fn a_tls_client_is_closed_with_a_reason_in_the_log() {
         client.expect_end();
         server.expect_log("it uses TLS, which this server does not speak");
     }
+}
+
+#[test]
+fn a_client_that_forgets_the_line_ending_is_greeted_and_told_about_it() {
+    let server = Server::start(&[]);
+    let parts = ["ala", "ola\rhello\r", "jan 3ID12", "/json ewa", "G"];
+    let mut clients = parts.map(|part| {
+        let mut client = server.connect().named(part);
+        client.send_bytes(part.as_bytes());
+        client
+    });
+    for client in &mut clients {
+        client.expect_all(&[GREETING, HINT]);
+    }
+    clients[0].send("");
+    clients[0].expect_start("* welcome, ala:");
+}
+
+#[test]
+fn the_hint_about_line_endings_is_given_once_and_only_after_a_part_of_a_plain_line() {
+    let server = Server::start(&[]);
+    let mut plain = server.greeted();
+    plain.send_bytes(b"al");
+    plain.expect(HINT);
+    plain.send_bytes(b"a");
+    let mut silent = server.connect();
+    // Telnet: "will send the window size". This is no part of a line.
+    silent.send_bytes(&[255, 251, 31]);
+    silent.expect_bytes(&[255, 254, 31]);
+    silent.expect(GREETING);
+    let mut json = server.greeted();
+    json.send("/json *");
+    json.expect_json(json!({"type": "error"}));
+    json.send_bytes(b"ola");
+    // When this client gets its hint, the time for the hints above is over.
+    let mut last = server.greeted();
+    last.send_bytes(b"jan");
+    last.expect(HINT);
+    plain.send("");
+    plain.expect_start("* welcome, ala:");
+    silent.send("/online");
+    silent.expect_start("! /online is for members");
+    json.send("");
+    json.expect_json(json!({"type": "welcome", "name": "ola"}));
 }
 
 #[test]
