@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::net;
 use crate::os;
 use crate::server::Shared;
-use crate::server::linger::LINGER;
+use crate::server::linger::{Checks, LINGER};
 use crate::server::log::Entry;
 use crate::server::login::{LoginStep, PendingLogin};
 use crate::server::session::Session;
@@ -135,7 +135,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     /// the pending logins, and returns once the rejected connections are closed.
     pub(crate) fn run(mut self) {
         while !self.stop.is_stopped() {
-            if self.poll(self.listeners) {
+            if self.poll(self.listeners, Duration::MAX) {
                 self.accept();
                 self.shared.log.show_queued();
             }
@@ -151,10 +151,16 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             login.close();
             self.linger(Arc::clone(login.socket()));
         }
+        let mut checks = Checks::start();
         while !self.lingering.is_empty() {
             // Leave out the listeners: they are shut down, so waiting for them would return at
             // once.
-            self.poll(&[]);
+            self.poll(&[], checks.patience());
+            if let Some(is_acknowledged) = checks.check() {
+                self.lingering
+                    .retain(|(_, socket)| !is_acknowledged(socket));
+                self.shared.linger.closed();
+            }
         }
     }
 
@@ -175,9 +181,9 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             .map_or(Duration::MAX, |due| due.saturating_duration_since(now))
     }
 
-    /// Waits for input or the next deadline, and handles all input and deadlines. Returns whether
-    /// one of `listeners` may have a connection to accept.
-    fn poll(&mut self, listeners: &[TcpListener]) -> bool {
+    /// Waits for input or the next deadline, at most for `patience`, and handles all input and
+    /// deadlines. Returns whether one of `listeners` may have a connection to accept.
+    fn poll(&mut self, listeners: &[TcpListener], patience: Duration) -> bool {
         let now = Instant::now();
         self.paused_until = self.paused_until.filter(|until| *until > now);
         let lingering = self.lingering.iter().map(|(_, socket)| socket);
@@ -189,7 +195,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             listeners,
             self.paused_until.is_none(),
             lingering.chain(threadless).chain(logins).map(AsRef::as_ref),
-            self.patience(now),
+            self.patience(now).min(patience),
         );
         let ready = ready.unwrap_or_else(|_| {
             // poll(2) itself failed: pause, then treat every socket as ready.

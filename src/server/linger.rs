@@ -6,16 +6,62 @@
 //! the thread `accept`) keeps reading and discards the input. If the peer does not close the
 //! connection within [`LINGER`], the receiving side is shut down too. The term "lingering close" is
 //! from nginx.
+//!
+//! When the whole server shuts down, it does not wait for peers that have received everything. Some
+//! of them, such as netcat, close their connections only when their own input ends.
 
 use std::collections::VecDeque;
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::os;
 use crate::sync::{Condvar, Instant, Mutex};
 
 /// Time limit for a peer to read its last line and close the connection.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// How long peers have time to close their connections before the first check during shutdown. Most
+/// peers need less. The sockets of the model are not in the system's list of TCP sockets.
+const FIRST_CHECK: Duration = if cfg!(shuttle) {
+    LINGER
+} else {
+    Duration::from_millis(10)
+};
+
+/// Schedule of the checks for connections that need not linger any longer, during shutdown. Each
+/// check reads the system's list of TCP sockets, so the pause doubles from check to check.
+pub(crate) struct Checks {
+    due: Instant,
+    pause: Duration,
+}
+
+impl Checks {
+    /// Starts the schedule. The first check is due after [`FIRST_CHECK`].
+    pub(crate) fn start() -> Self {
+        Self {
+            due: Instant::now() + FIRST_CHECK,
+            pause: FIRST_CHECK,
+        }
+    }
+
+    /// Time until the next check is due.
+    pub(crate) fn patience(&self) -> Duration {
+        self.due.saturating_duration_since(Instant::now())
+    }
+
+    /// If a check is due, returns a function that tells whether a connection can be closed: the
+    /// peer has acknowledged all bytes, and no input is unread.
+    pub(crate) fn check(&mut self) -> Option<impl Fn(&TcpStream) -> bool + use<>> {
+        if !self.patience().is_zero() {
+            return None;
+        }
+        let is_acknowledged = os::acknowledged();
+        self.pause *= 2;
+        self.due = Instant::now() + self.pause;
+        Some(is_acknowledged)
+    }
+}
 
 /// Shuts the socket down. This wakes a reader thread that is blocked in a read.
 fn shut_down(socket: &TcpStream) {
@@ -36,6 +82,19 @@ pub(crate) struct Linger {
 struct State {
     queue: VecDeque<(Instant, Weak<TcpStream>)>,
     stopping: bool,
+}
+
+impl State {
+    /// Shuts down the connections for which `is_done` returns true.
+    fn close_if(&mut self, is_done: impl Fn(&TcpStream) -> bool) {
+        self.queue.retain(|(_, socket)| {
+            let socket = socket.upgrade().filter(|socket| is_done(socket));
+            socket.is_none_or(|socket| {
+                shut_down(&socket);
+                false
+            })
+        });
+    }
 }
 
 impl Linger {
@@ -79,8 +138,18 @@ impl Linger {
 
     /// Runs the thread `linger`.
     pub(crate) fn run(&self) {
+        let mut checks = None;
         let mut state = self.state.lock();
         loop {
+            if state.stopping {
+                let checks = checks.get_or_insert_with(Checks::start);
+                drop(state);
+                let is_acknowledged = checks.check();
+                state = self.state.lock();
+                if let Some(is_acknowledged) = is_acknowledged {
+                    state.close_if(is_acknowledged);
+                }
+            }
             let now = Instant::now();
             while let Some((deadline, socket)) = state.queue.front() {
                 match socket.upgrade() {
@@ -93,11 +162,81 @@ impl Linger {
             state = match state.queue.front() {
                 Some((deadline, _)) => {
                     let left = deadline.saturating_duration_since(now);
+                    let left = checks
+                        .as_ref()
+                        .map_or(left, |checks| checks.patience().min(left));
                     self.changed.wait_timeout(state, left)
                 }
                 None if state.stopping => return,
                 None => self.changed.wait(state),
             };
         }
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+    use crate::net;
+
+    /// A connection over loopback, without waiting reads and writes at the first end.
+    fn connection() -> (Arc<TcpStream>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        (Arc::new(socket), peer)
+    }
+
+    fn wait_until(is_true: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !is_true() {
+            assert!(Instant::now() < end, "waited too long");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_shutdown_does_not_wait_for_a_peer_that_has_received_everything() {
+        let (socket, mut peer) = connection();
+        (&*socket).write_all(b"bye\n").unwrap();
+        socket.shutdown(Shutdown::Write).unwrap();
+        let linger = Linger::default();
+        let much_later = Instant::now() + Duration::from_secs(3600);
+        let entry = (much_later, Arc::downgrade(&socket));
+        linger.state.lock().queue.push_back(entry);
+        linger.stop();
+        linger.run();
+        assert_eq!(net::receive(&socket, &mut [0]).unwrap(), 0, "it is closed");
+        drop(socket);
+        let mut received = String::new();
+        peer.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "bye\n");
+    }
+
+    #[test]
+    fn a_connection_with_unread_input_or_unsent_output_lingers() {
+        let (unread, mut peer) = connection();
+        peer.write_all(b"hi\n").unwrap();
+        assert!(net::wait_readable(&unread, Duration::MAX).unwrap());
+        unread.shutdown(Shutdown::Write).unwrap();
+        let (unsent, mut slow_peer) = connection();
+        while (&*unsent).write(&[0; 64 * 1024]).is_ok() {}
+        unsent.shutdown(Shutdown::Write).unwrap();
+        // When this connection can be closed, so could the others.
+        let (other, _other_peer) = connection();
+        other.shutdown(Shutdown::Write).unwrap();
+        wait_until(|| os::acknowledged()(&other));
+        let is_acknowledged = os::acknowledged();
+        assert!(!is_acknowledged(&unread) && !is_acknowledged(&unsent));
+        assert_eq!(net::receive(&unread, &mut [0; 8]).unwrap(), 3);
+        wait_until(|| os::acknowledged()(&unread));
+        slow_peer.read_to_end(&mut Vec::new()).unwrap();
+        wait_until(|| os::acknowledged()(&unsent));
     }
 }
