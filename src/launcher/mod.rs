@@ -14,9 +14,9 @@
 //! `server`, `chat 1`, … and `watchdog` each wait for a child process to end, `log` copies the
 //! server's log, `control` listens for clients on the control socket, `console` reads the terminal,
 //! and `ctrl-c` waits for signals. `screen` reads the size of the X11 screen, and `focus` keeps the
-//! keyboard focus where it was while windows open. `output` writes to the terminal, so that no other thread waits
-//! for a terminal that is blocked or gone. The built-in panes have threads of their own and take
-//! over the terminal; `output` then writes to the server's pane.
+//! keyboard focus where it was while windows open. `output` writes to the terminal, so that no
+//! other thread waits for a terminal that is blocked or gone. The built-in panes have threads of
+//! their own and take over the terminal; `output` then writes to the server's pane.
 
 mod config;
 mod console;

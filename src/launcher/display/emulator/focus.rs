@@ -80,6 +80,9 @@ impl Watch {
     }
 
     fn update(&mut self) {
+        // Read the list last: a window that gets the focus in between would be missing in an earlier
+        // list, and count as one that the user has chosen.
+        let active = self.server.active();
         let windows = self.server.windows();
         let now = Instant::now();
         for &window in &windows {
@@ -95,7 +98,7 @@ impl Watch {
         }
         self.known.retain(|window| windows.contains(window));
         self.own.retain(|(window, _)| windows.contains(window));
-        let Some(active) = self.server.active() else {
+        let Some(active) = active.filter(|window| windows.contains(window)) else {
             return;
         };
         let mut own = self.own.iter();
