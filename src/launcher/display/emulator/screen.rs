@@ -67,8 +67,9 @@ impl Screen {
 }
 
 /// The window of the terminal that shows the log: a window of a process that this one descends from.
-/// If that process has several windows, or none because of tmux or SSH, the window in `WINDOWID`,
-/// which some emulators set, or the active one.
+/// If that process has several windows, takes the one in `WINDOWID`, which some emulators set, or
+/// the active one. If there is none, because of tmux or SSH, takes the active window, in which the
+/// user has probably typed the command.
 fn launcher_window(server: &XServer) -> Option<Window> {
     if !io::stdout().is_terminal() {
         return None;
@@ -80,14 +81,24 @@ fn launcher_window(server: &XServer) -> Option<Window> {
         process.is_some_and(|process| ancestors.contains(&process))
     };
     let own: Vec<Window> = all.iter().copied().filter(is_own).collect();
-    let candidates = if own.is_empty() { &all } else { &own };
-    let named = env::var("WINDOWID").ok().and_then(|id| id.parse().ok());
-    // The variable may have the ID of a window inside of the one that the window manager knows.
+    let (named, active) = (window_in_environment(server, &all), server.active());
+    if own.is_empty() {
+        // WINDOWID may be that of the terminal in which tmux was started.
+        return active.or(named);
+    }
     named
         .into_iter()
-        .flat_map(|window| std::iter::successors(Some(window), |child| server.parent(*child)))
-        .take(MAX_PARENTS)
-        .chain(server.active())
-        .find(|window| candidates.contains(window))
+        .chain(active)
+        .find(|window| own.contains(window))
         .or(own.last().copied())
+}
+
+/// The window in `WINDOWID`. If that is inside of one of the windows that the window manager lists,
+/// the outer one.
+fn window_in_environment(server: &XServer, listed: &[Window]) -> Option<Window> {
+    let id = env::var("WINDOWID").ok()?.parse().ok()?;
+    // Without a window manager, no window is listed.
+    std::iter::successors(Some(id), |child| server.parent(*child))
+        .take(MAX_PARENTS)
+        .find(|window| listed.contains(window) || listed.is_empty())
 }
