@@ -307,6 +307,14 @@ fn f1_lists_the_keys_until_the_next_key_press() {
     screen.expect("any key closes this");
     screen.type_keys("x");
     screen.expect_gone("any key closes this");
+    // The whole list fits on a small terminal.
+    screen.resize(40, 12);
+    screen.type_keys(F1);
+    screen.expect("Alt+1 … Alt+9     chat 1 … chat 9");
+    screen.expect("F6, Shift+F6      next, previous pane");
+    screen.expect("Ctrl+C            end the session");
+    screen.type_keys("x");
+    screen.expect_gone("any key closes this");
     screen.type_keys("y\r");
     // The key that closed the list is not part of the message.
     screen.wait("the message", |text| text.contains(" ala: y").then_some(()));

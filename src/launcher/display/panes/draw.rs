@@ -91,7 +91,7 @@ pub(crate) fn draw(state: &mut PanesState, buffer: &mut Buffer) -> Option<Positi
         draw_status(state, &tiles, status, buffer);
     }
     if state.help {
-        draw_help(state.features, area, buffer);
+        draw_help(state.features, *buffer.area(), buffer);
         cursor = None;
     }
     if !state.features.has_color {
@@ -315,6 +315,7 @@ fn count_variants(all: usize, with_news: usize, rang: usize) -> [String; 3] {
     ]
 }
 
+/// Draws the list of keys, without space around it if `area` is small.
 fn draw_help(features: TerminalFeatures, area: Rect, buffer: &mut Buffer) {
     let rows = keys::HELP.map(|(key, what)| (features.text(key), features.text(what)));
     let column = rows
@@ -330,12 +331,19 @@ fn draw_help(features: TerminalFeatures, area: Rect, buffer: &mut Buffer) {
                     format!("{key:<column$}"),
                     Style::new().add_modifier(Modifier::BOLD),
                 ),
-                Span::raw(format!("   {what}")),
+                Span::raw(format!("  {what}")),
             ])
         })
         .collect();
-    let width = lines.iter().map(Line::width).max().unwrap_or(0) as u16 + 6;
-    let height = lines.len() as u16 + 4;
+    let (width, height) = (
+        lines.iter().map(Line::width).max().unwrap_or(0) as u16 + 2,
+        lines.len() as u16 + 2,
+    );
+    let padding = Padding::symmetric(
+        (area.width.saturating_sub(width) / 2).min(2),
+        (area.height.saturating_sub(height) / 2).min(1),
+    );
+    let (width, height) = (width + 2 * padding.left, height + 2 * padding.top);
     let area = area.centered(
         ratatui::layout::Constraint::Length(width),
         ratatui::layout::Constraint::Length(height),
@@ -352,6 +360,6 @@ fn draw_help(features: TerminalFeatures, area: Rect, buffer: &mut Buffer) {
             )
             .centered(),
         )
-        .padding(Padding::symmetric(2, 1));
+        .padding(padding);
     Paragraph::new(lines).block(block).render(area, buffer);
 }

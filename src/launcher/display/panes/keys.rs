@@ -32,15 +32,15 @@ pub(crate) enum Action {
 /// The list of keys that is shown to the user.
 pub(crate) const HELP: [(&str, &str); 10] = [
     ("Alt+1 … Alt+9", "chat 1 … chat 9"),
-    ("F5, then a number", "chat 10 and up"),
+    ("F5 NUMBER", "chat 10 and up"),
     ("Alt+0", "the server"),
     ("F6, Shift+F6", "next, previous pane"),
-    ("F2", "zoom the pane in or out"),
+    ("F2", "zoom in or out"),
     ("PageUp, PageDown", "scroll the pane"),
-    ("End", "return to the last line"),
-    ("Enter", "restart a client that has ended"),
+    ("End", "go to the last line"),
+    ("Enter", "restart the client"),
     ("F1", "this list"),
-    ("Ctrl+C", "end the session; asks if others are in it"),
+    ("Ctrl+C", "end the session"),
 ];
 
 pub(crate) fn action(key: KeyEvent) -> Action {
