@@ -172,13 +172,13 @@ impl Output {
         let _ = self.messages.try_send(Message::Show(piece, Repeat::AsLog));
     }
 
-    /// Shows the last line of a session on stdout. Never blocks, like [`Output::say`]. If the line
-    /// goes to a pane, it is shown again on the terminal once the panes are gone.
+    /// Shows the last line of the server's log on stdout. Blocks like [`Output::pass_on`]. If the
+    /// line goes to a pane, it is shown again on the terminal once the panes are gone.
     pub(crate) fn conclude(&self, line: &str) {
         let piece = Piece::Out(format!("{line}\n").into_bytes());
         let _ = self
             .messages
-            .try_send(Message::Show(piece, Repeat::AsConclusion));
+            .send(Message::Show(piece, Repeat::AsConclusion));
     }
 
     /// Shows a line of the server's stderr on stderr. Never blocks, like [`Output::say`]. If the

@@ -140,7 +140,7 @@ pub(crate) fn run(config: &Config, programs: Programs, backends: Vec<Backend>) -
         if session.server_was_killed() {
             let summary = style::in_words(began.elapsed());
             let line = ServerLine::Closed(&summary);
-            session.output.conclude(&line.to_string());
+            session.output.say(&line.to_string());
         }
         result
     });
