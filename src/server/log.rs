@@ -313,7 +313,16 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
             let _ = output.write(line.as_slice());
             line.clear();
         };
+        let mut changed_online = (to_launcher && online != last_online).then_some(online);
+        last_online = online;
         for (time, entry, color) in entries.drain(..) {
+            // The launcher must know the number before it shows that someone has joined.
+            if matches!(entry, Entry::Record(_))
+                && let Some(online) = changed_online.take()
+            {
+                let _ = writeln!(line, "{}", ServerLine::Online(online));
+                show(&mut line);
+            }
             let _ = write_entry(&mut line, &mut clock, time, &entry, color);
             show(&mut line);
         }
@@ -323,10 +332,9 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
             let _ = line.write_all(b"\n");
             show(&mut line);
         }
-        if to_launcher && online != last_online {
+        if let Some(online) = changed_online {
             let _ = writeln!(line, "{}", ServerLine::Online(online));
             show(&mut line);
-            last_online = online;
         }
         // Attach the console below the first lines, so that programs on a pseudoterminal find the
         // very first one without escape sequences before it.

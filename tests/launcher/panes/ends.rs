@@ -76,18 +76,18 @@ fn a_requested_end_restores_the_terminal_and_prints_the_summary() {
     }
 }
 
-/// Joins the room of this session as someone else would.
-fn join(screen: &Screen, name: &str) -> TcpStream {
+/// Joins the room of this session as someone else would. After that, `online` members are online.
+fn join(screen: &Screen, name: &str, online: usize) -> TcpStream {
     let mut member = TcpStream::connect(("127.0.0.1", port(screen))).unwrap();
     member.write_all(format!("{name}\n").as_bytes()).unwrap();
-    screen.expect(&format!("* {name} joined"));
+    screen.expect(&format!("· {online} online"));
     member
 }
 
 #[test]
 fn ctrl_c_asks_once_if_others_are_in_the_room() {
     let mut screen = start(&["--names", "ala,ola"], 100, 30);
-    let _jan = join(&screen, "jan");
+    let _jan = join(&screen, "jan", 3);
     screen.type_keys(CTRL_C);
     screen.expect("Ctrl+C again ends the session for 1 member");
     // Any other key withdraws the question.
@@ -95,7 +95,7 @@ fn ctrl_c_asks_once_if_others_are_in_the_room() {
     screen.expect_gone("Ctrl+C again");
     screen.type_keys("ello\r");
     screen.expect(" ala: hello");
-    let _ela = join(&screen, "ela");
+    let _ela = join(&screen, "ela", 4);
     screen.type_keys(&format!("\x1b0{CTRL_C}"));
     screen.expect("Ctrl+C again ends the session for 2 members");
     // So does time.
@@ -111,7 +111,7 @@ fn a_client_that_has_no_name_yet_does_not_count_as_a_member_of_the_session() {
     let mut screen = Screen::start(&panes(&["-c", "2"]), 100, 30);
     screen.expect("0 online");
     screen.expect("name, and group if you like");
-    let jan = join(&screen, "jan");
+    let jan = join(&screen, "jan", 1);
     screen.type_keys(CTRL_C);
     screen.expect("Ctrl+C again ends the session for 1 member");
     drop(jan);
@@ -124,7 +124,7 @@ fn a_client_that_has_no_name_yet_does_not_count_as_a_member_of_the_session() {
 fn a_signal_ends_a_session_without_a_question() {
     for signal in [Signal::TERM, Signal::HUP] {
         let mut screen = start(&["--names", "ala"], 100, 30);
-        let _jan = join(&screen, "jan");
+        let _jan = join(&screen, "jan", 2);
         send(&screen, signal);
         assert_eq!(screen.end().exit_code(), 0);
     }
