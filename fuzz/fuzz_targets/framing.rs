@@ -1,5 +1,5 @@
-//! Input is split into lines as specified, whatever pieces it arrives in. A telnet client's input is
-//! split into the same lines, whatever pieces it arrives in.
+//! Input is split into lines as specified, whatever pieces it arrives in. The lines of a telnet
+//! client do not depend on the pieces either.
 //!
 //! Format of the fuzzer's input: the maximum line length (one byte), the length of the pieces (one
 //! byte), then the bytes to split.

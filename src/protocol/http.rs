@@ -16,8 +16,8 @@ pub enum Start {
     Other,
 }
 
-/// Whether `line` is the first line of an HTTP request: a method, a target, and, except in HTTP/0.9,
-/// a version.
+/// Whether `line` is the first line of an HTTP request: a method, a target, and, except in
+/// HTTP/0.9, a version.
 ///
 /// Any word can be a method, in upper or lower case. A line without a version is a request if its
 /// second word begins with `/`, contains `://` or is `*` (RFC 9112, section 3.2). So `GET /` is a
@@ -55,8 +55,8 @@ pub fn recognize(part: &[u8]) -> Start {
     }
 }
 
-/// Whether a connection that begins with `bytes` uses TLS: the first bytes of a handshake record are
-/// its type, 22, and the major version, 3 (RFC 8446, section 5.1).
+/// Whether a connection that begins with `bytes` uses TLS: the first bytes of a handshake record
+/// are its type, 22, and the major version, 3 (RFC 8446, section 5.1).
 pub fn is_tls(bytes: &[u8]) -> bool {
     bytes.starts_with(&[22, 3])
 }
@@ -70,8 +70,8 @@ fn is_target(target: &[u8]) -> bool {
     word.starts_with(b"/") || memchr::memmem::find(word, b"://").is_some()
 }
 
-/// Whether `word` is a token, as every method is (RFC 9110, section 5.6.2). A command such as `/json`
-/// is not a token.
+/// Whether `word` is a token, as every method is (RFC 9110, section 5.6.2). A command such as
+/// `/json` is not a token.
 fn is_token(word: &[u8]) -> bool {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     !word.is_empty() && word.iter().all(is_token)

@@ -58,8 +58,8 @@ impl Lines {
         }
     }
 
-    /// Creates an empty buffer for lines that a person types, perhaps without a line editor, as with
-    /// telnet in character mode.
+    /// Creates an empty buffer for lines that a person types, perhaps without a line editor, as
+    /// with telnet in character mode.
     ///
     /// CR NUL ends a line too (RFC 854, page 11). BS and DEL erase the character before them. A
     /// character is a grapheme cluster (UAX 29), as in the client's line editor. A line that

@@ -1,8 +1,9 @@
 //! Telnet (RFC 854) on the server's side. Commands are removed from a client's bytes, and every
 //! option that the client offers or requests is refused.
 //!
-//! The bytes of every client are decoded, because any client may send commands at any time. Commands
-//! begin with the byte 255, which occurs in no UTF-8 text, so other clients are not affected.
+//! The bytes of every client are decoded, because any client may send commands at any time.
+//! Commands begin with the byte 255, which occurs in no UTF-8 text, so other clients are not
+//! affected.
 
 use crate::protocol::line::{DELETE, Lines};
 
@@ -58,8 +59,8 @@ impl Telnet {
     /// Appends the data in `bytes` to `lines` and carries out the commands. Returns the bytes to
     /// send to the client. They are empty if `bytes` contains no command that needs an answer.
     ///
-    /// - Each offer (WILL) or request (DO) of an option is refused once. TIMING-MARK is refused once
-    ///   per call, because a client may ask again.
+    /// - Each offer (WILL) or request (DO) of an option is refused once. TIMING-MARK is refused
+    ///   once per call, because a client may ask again.
     /// - "Are you there?" is answered with a line, once per call.
     /// - "Erase character" and "erase line" edit the current line.
     /// - Other commands and subnegotiations have no effect.
@@ -158,11 +159,12 @@ impl Telnet {
     }
 }
 
-/// Whether a byte after IAC WONT or IAC DONT is text, not an option: a line ending, or an unassigned
-/// option code (IANA, "Telnet Options"), such as an ASCII letter.
+/// Whether a byte after IAC WONT or IAC DONT is text, not an option: a line ending, or an
+/// unassigned option code (IANA, "Telnet Options"), such as an ASCII letter.
 ///
-/// The bytes of IAC DONT are also the byte order mark of UTF-16, and text in UTF-16 must be rejected
-/// as not UTF-8. Real refusals are rare, because the server neither offers nor requests an option.
+/// The bytes of IAC DONT are also the byte order mark of UTF-16, and text in UTF-16 must be
+/// rejected as not UTF-8. Real refusals are rare, because the server neither offers nor requests an
+/// option.
 fn is_text(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r' | 50..=137)
 }
