@@ -344,15 +344,17 @@ fn a_client_on_a_terminal_shows_only_text_above_its_input_line() {
     expect_handled(&mut eve);
     let mut members = Vec::new();
     for (name, group) in NAMES {
-        members.push(server.join(&format!("{name} {group}")));
+        let mut member = server.join(&format!("{name} {group}"));
         eve.skip_to(&format!("* {name} ({group}) joined"));
-        eve.send("welcome");
+        eve.send(&format!("welcome, {name}"));
+        member.skip_to(&format!("eve: welcome, {name}"));
+        members.push(member);
     }
     eve.send("that is all");
     ala.expect("eve: that is all");
     let joined = NAMES.iter().flat_map(|(name, group)| {
         let joined = format!("10:00 * {name} ({group}) joined");
-        [joined, "10:00 eve: welcome".into()]
+        [joined, format!("10:00 eve: welcome, {name}")]
     });
     let expected = [
         vec!["* welcome, ala: 2 online; /help lists the commands".into()],
