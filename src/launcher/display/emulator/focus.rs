@@ -13,9 +13,9 @@ use crate::launcher::display::emulator::x11::XServer;
 use crate::launcher::display::window_spec;
 use crate::os;
 
-/// How long after a window appears a change of the focus to it counts as the window manager's, not
-/// as the user's.
-const NEW: Duration = Duration::from_secs(1);
+/// How long after a window appears the window manager may give it the focus. After that, a change
+/// of the focus to this window is the user's.
+const NEW: Duration = Duration::from_millis(500);
 
 /// The thread `focus`. It stops when this is dropped.
 pub(crate) struct FocusKeeper {
@@ -34,6 +34,7 @@ impl FocusKeeper {
         let mut watch = Watch {
             known: server.windows(),
             own: Vec::new(),
+            new: Vec::new(),
             focused: server.active(),
             launcher: std::process::id().cast_signed(),
             server,
@@ -52,9 +53,13 @@ struct Watch {
     launcher: i32,
     /// All windows seen so far.
     known: Vec<Window>,
-    /// The session's windows, with the time at which each appeared.
-    own: Vec<(Window, Instant)>,
-    /// The last window with the focus that was not a new window of the session.
+    /// The session's windows, in the order in which they appeared.
+    own: Vec<Window>,
+    /// Those of the session's windows that the window manager has not given the focus yet, with the
+    /// time at which each appeared.
+    new: Vec<(Window, Instant)>,
+    /// The window that has the focus, apart from new windows of the session. `None` if no window
+    /// had it at first.
     focused: Option<Window>,
 }
 
@@ -90,31 +95,38 @@ impl Watch {
                 self.known.push(window);
                 let process = self.server.process(window);
                 if process.is_some_and(|process| os::ancestors(process).contains(&self.launcher)) {
-                    self.own.push((window, now));
+                    self.own.push(window);
+                    self.new.push((window, now));
                     // konsole shows the title that tells the first window late.
                     self.server.watch(window);
                 }
             }
         }
         self.known.retain(|window| windows.contains(window));
-        self.own.retain(|(window, _)| windows.contains(window));
+        self.own.retain(|window| windows.contains(window));
+        self.new.retain(|(_, since)| since.elapsed() < NEW);
         let Some(active) = active.filter(|window| windows.contains(window)) else {
             return;
         };
-        let mut own = self.own.iter();
-        if !own.any(|(window, since)| *window == active && since.elapsed() < NEW) {
-            self.focused = Some(active);
-            return;
-        }
-        let first = || {
-            let mut own = self.own.iter().map(|(window, _)| *window);
-            own.find(|window| window_spec::is_first(&self.server.title(*window)))
+        let is_first = |window: &&Window| window_spec::is_first(&self.server.title(**window));
+        let first = || self.own.iter().find(is_first).copied();
+        let target = if let Some(index) = self.new.iter().position(|(new, _)| *new == active) {
+            // Earlier windows have had the focus, however briefly. From now on, only the user can
+            // give it to them.
+            self.new.drain(..=index);
+            let focused = self.focused.filter(|window| windows.contains(window));
+            focused.or_else(first)
+        } else if self.focused.is_none() && self.own.contains(&active) {
+            // The title of the first window was not known before.
+            first()
+        } else {
+            Some(active)
         };
-        let target = self.focused.filter(|window| windows.contains(window));
-        if let Some(target) = target.or_else(first)
-            && target != active
-        {
-            self.server.focus(target);
+        if let Some(target) = target {
+            self.focused = Some(target);
+            if target != active {
+                self.server.focus(target);
+            }
         }
     }
 }

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use x11rb::connection::Connection;
 use x11rb::protocol::randr::ConnectionExt as _;
 use x11rb::protocol::xproto::{
-    Atom, AtomEnum, ChangeWindowAttributesAux, ConnectionExt as _, EventMask, InputFocus, MapState,
-    Window,
+    Atom, AtomEnum, ChangeWindowAttributesAux, ConnectionExt as _, EventMask, GetPropertyReply,
+    InputFocus, MapState, Window,
 };
 use x11rb::rust_connection::RustConnection;
 
@@ -23,9 +23,9 @@ x11rb::atom_manager! {
         _GTK_FRAME_EXTENTS,
         _NET_ACTIVE_WINDOW,
         _NET_CLIENT_LIST,
-        _NET_CLIENT_LIST_STACKING,
         _NET_CURRENT_DESKTOP,
         _NET_FRAME_EXTENTS,
+        _NET_WM_NAME,
         _NET_WM_PID,
         _NET_WORKAREA,
     }
@@ -65,33 +65,32 @@ impl XServer {
 
     /// The 32-bit values of a property; empty if the window or the property does not exist.
     pub(crate) fn values(&self, window: Window, property: Atom) -> Vec<u32> {
-        let request =
-            self.connection
-                .get_property(false, window, property, AtomEnum::ANY, 0, MAX_VALUES);
-        let reply = request.ok().and_then(|cookie| cookie.reply().ok());
+        let reply = self.property(window, property);
         let values = reply.and_then(|reply| Some(reply.value32()?.collect()));
         values.unwrap_or_default()
     }
 
-    /// The title of a window, as far as it is Latin-1 or UTF-8 text.
+    /// The title of a window; empty if there is none. An older program may not use UTF-8.
     pub(crate) fn title(&self, window: Window) -> String {
-        let name = AtomEnum::WM_NAME;
-        let request =
-            self.connection
-                .get_property(false, window, name, AtomEnum::ANY, 0, MAX_VALUES);
-        let reply = request.ok().and_then(|cookie| cookie.reply().ok());
-        let text = reply.map(|reply| String::from_utf8_lossy(&reply.value).into_owned());
-        text.unwrap_or_default()
+        [self.atoms._NET_WM_NAME, AtomEnum::WM_NAME.into()]
+            .into_iter()
+            .filter_map(|property| self.property(window, property))
+            .map(|reply| String::from_utf8_lossy(&reply.value).into_owned())
+            .find(|title| !title.is_empty())
+            .unwrap_or_default()
     }
 
-    /// The windows that the window manager manages, from the lowest to the topmost if the window
-    /// manager tells their order.
+    fn property(&self, window: Window, property: Atom) -> Option<GetPropertyReply> {
+        let any = AtomEnum::ANY;
+        let request = self
+            .connection
+            .get_property(false, window, property, any, 0, MAX_VALUES);
+        request.ok()?.reply().ok()
+    }
+
+    /// The windows that the window manager manages, in the order in which they appeared.
     pub(crate) fn windows(&self) -> Vec<Window> {
-        let windows = self.values(self.root, self.atoms._NET_CLIENT_LIST_STACKING);
-        if windows.is_empty() {
-            return self.values(self.root, self.atoms._NET_CLIENT_LIST);
-        }
-        windows
+        self.values(self.root, self.atoms._NET_CLIENT_LIST)
     }
 
     /// The window that has the keyboard focus, if the window manager tells.
