@@ -295,11 +295,15 @@ impl Reservations {
     }
 }
 
+/// Measures of a tiling, the most important first: the cells of a window up to [`READABLE`], all of
+/// its cells, and the number of windows that are side by side in one part of the screen.
+type Score = (i32, i32, i32);
+
 /// Finds places of equal size for `count` windows in `area`, outside of `occupied`: the largest
 /// that fit, up to [`PREFERRED`] and not less than `min`. Returns none if they do not fit.
 fn fit(area: Rect, occupied: &[Rect], cell: Size, count: i32, min: Size) -> Option<Vec<Place>> {
     let preferred = frame_size(PREFERRED, cell);
-    let mut best: Option<((i32, i32, i32), Size, Vec<Rect>)> = None;
+    let mut best: Option<(Score, Size, Vec<Rect>)> = None;
     for cut in [Cut::Rows, Cut::Columns] {
         let mut free = vec![area];
         for hole in occupied {
@@ -332,7 +336,7 @@ fn fit(area: Rect, occupied: &[Rect], cell: Size, count: i32, min: Size) -> Opti
                 let (columns, rows) = (width / cell.width, height / cell.height);
                 // A window that lacks columns or rows to be readable counts for less.
                 let readable = columns.min(READABLE.0) * rows.min(READABLE.1);
-                let score = (readable, columns * rows, together);
+                let score: Score = (readable, columns * rows, together);
                 if best.as_ref().is_none_or(|(other, ..)| *other < score) {
                     best = Some((score, size, free.clone()));
                 }
