@@ -2,15 +2,18 @@
 //! generated from this file.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::error::ContextKind;
-use clap::{Args, Parser, ValueEnum};
+use clap::builder::TypedValueParser;
+use clap::error::{ContextKind, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, Args, Command, Parser, ValueEnum};
 
 use crate::protocol::limits::DEFAULT_PORT;
+use crate::protocol::password::{Password, PasswordError};
 
 /// Parses the command line. On a usage error or for `--help`, prints the message and exits.
 pub fn parse<T: Parser>() -> T {
@@ -76,6 +79,45 @@ fn port_to_join(text: &str) -> Result<u16, &'static str> {
         .map_err(|_| "a port is a number from 1 to 65535")
 }
 
+/// The environment variable for a room's password.
+pub const PASSWORD_VARIABLE: &str = "CHAT_PASSWORD";
+
+/// Parses a password. Unlike clap's own errors, its errors do not show the value.
+#[derive(Clone)]
+struct PasswordParser;
+
+impl TypedValueParser for PasswordParser {
+    type Value = Password;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Password, clap::Error> {
+        self.parse_ref_(command, argument, value, ValueSource::CommandLine)
+    }
+
+    fn parse_ref_(
+        &self,
+        command: &Command,
+        _: Option<&Arg>,
+        value: &OsStr,
+        source: ValueSource,
+    ) -> Result<Password, clap::Error> {
+        let text = value.to_str().ok_or(PasswordError::NotUtf8);
+        text.and_then(Password::new).map_err(|error| {
+            let place = if source == ValueSource::EnvVariable {
+                PASSWORD_VARIABLE
+            } else {
+                "--password"
+            };
+            let message = format!("invalid value in {place}: {error}");
+            command.clone().error(ErrorKind::ValueValidation, message)
+        })
+    }
+}
+
 /// The options common to `chat-server` and `chat-run`.
 #[derive(Args, Clone, Debug)]
 pub struct RoomArgs {
@@ -105,8 +147,8 @@ pub struct RoomArgs {
     pub max_clients: u16,
 
     /// Password that clients must give; set CHAT_PASSWORD instead to hide it from `ps`
-    #[arg(long, value_name = "PW", env = unless_empty("CHAT_PASSWORD"), hide_env_values = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub password: Option<String>,
+    #[arg(long, value_name = "PW", env = unless_empty(PASSWORD_VARIABLE), hide_env_values = true, value_parser = PasswordParser)]
+    pub password: Option<Password>,
 
     /// Number of past messages to show to newcomers, or `all`
     #[arg(
@@ -238,8 +280,8 @@ pub struct ClientArgs {
     pub group: Option<String>,
 
     /// The room's password; set CHAT_PASSWORD instead to hide it from `ps`
-    #[arg(long, value_name = "PW", env = unless_empty("CHAT_PASSWORD"), hide_env_values = true)]
-    pub password: Option<String>,
+    #[arg(long, value_name = "PW", env = unless_empty(PASSWORD_VARIABLE), hide_env_values = true, value_parser = PasswordParser)]
+    pub password: Option<Password>,
 
     /// Exit when the connection is lost, instead of reconnecting
     #[arg(long)]

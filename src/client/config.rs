@@ -7,6 +7,7 @@ use crate::cli::{ClientArgs, Color};
 use crate::client::net::address::Address;
 use crate::net::GIVEN_UP_AFTER;
 use crate::protocol::name::Group;
+use crate::protocol::password::Password;
 
 #[derive(Debug)]
 pub struct Config {
@@ -15,9 +16,8 @@ pub struct Config {
     pub name: Option<String>,
     /// The group to use if the name comes without a group.
     pub group: Option<Group>,
-    /// The room's password. It has no control characters, because a line ending would end the line
-    /// that sends the password.
-    pub password: Option<String>,
+    /// The room's password. If it is `None` and the room needs one, the client asks the user.
+    pub password: Option<Password>,
     pub color: Color,
     /// Whether to reconnect after the connection is lost.
     pub reconnects: bool,
@@ -37,18 +37,11 @@ impl TryFrom<ClientArgs> for Config {
     fn try_from(args: ClientArgs) -> Result<Self, String> {
         let server = Address::parse(args.host.as_deref(), args.lone_port, args.port)?;
         let group = args.group.as_deref().map(Group::new).transpose();
-        let password = args.password.filter(|password| !password.is_empty());
-        if password
-            .iter()
-            .any(|password| password.contains(char::is_control))
-        {
-            return Err("a password cannot contain line breaks or other control characters".into());
-        }
         Ok(Self {
             server,
             name: args.name,
             group: group.map_err(|error| error.to_string())?,
-            password,
+            password: args.password,
             color: args.color,
             reconnects: !args.no_reconnect,
             control_socket: args.control_socket.filter(|name| !name.is_empty()),

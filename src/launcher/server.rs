@@ -12,7 +12,7 @@ use std::thread;
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 
-use crate::cli::RoomArgs;
+use crate::cli::{PASSWORD_VARIABLE, RoomArgs};
 use crate::launcher::output::Output;
 use crate::launcher::process::ChildProcess;
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
@@ -66,7 +66,7 @@ impl Server {
             // may be drawn.
             .stderr(Stdio::piped());
         if let Some(password) = &room.password {
-            command.env("CHAT_PASSWORD", password);
+            command.env(PASSWORD_VARIABLE, password.as_str());
         }
         let take = |process: &mut std::process::Child| {
             let streams = (process.stdout.take(), process.stderr.take());

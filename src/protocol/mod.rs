@@ -9,6 +9,7 @@ pub mod json;
 pub mod limits;
 pub mod line;
 pub mod name;
+pub mod password;
 pub mod request;
 pub mod telnet;
 pub mod text;

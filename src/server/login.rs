@@ -402,7 +402,7 @@ impl<'a> PendingLogin<'a> {
             None => self.answer(&Answer::Notice(Text::new(
                 "no password is needed: type your name",
             ))),
-            Some(password) if password.trim() == given => self.authenticated = true,
+            Some(password) if password.as_str() == given => self.authenticated = true,
             Some(_) => self.refuse(&WRONG_PASSWORD)?,
         }
         Ok(())

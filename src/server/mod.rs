@@ -31,6 +31,7 @@ use crate::net;
 use crate::net::listen::{self, ListenAddress};
 use crate::os;
 use crate::protocol::console::ServerLine;
+use crate::protocol::password::Password;
 use crate::protocol::text::Text;
 use crate::server::acceptor::{Acceptor, MAX_PENDING_LOGINS, Stop};
 use crate::server::console::Outcome;
@@ -59,7 +60,7 @@ pub struct Config {
     pub port: u16,
     /// Maximum number of members.
     pub max_clients: usize,
-    pub password: Option<String>,
+    pub password: Option<Password>,
     /// Number of past messages shown to a newcomer.
     pub replay: usize,
     /// The history file.
@@ -83,7 +84,7 @@ struct Shared {
     thread_budget: ThreadBudget,
     linger: Linger,
     log: Log,
-    password: Option<String>,
+    password: Option<Password>,
     rate: u32,
     login_time: Duration,
 }

@@ -346,9 +346,23 @@ fn the_password_comes_from_an_option_or_the_environment() {
         .expect_stdout("* welcome, ala");
     let mut command = chat_client(&[&server.address.to_string(), "-n", "ala"]);
     command
-        .env("CHAT_PASSWORD", "tajne hasło")
+        .env("CHAT_PASSWORD", "tajne hasło\r\n")
         .stdin(Stdio::null());
     run(command).expect_code(0).expect_stdout("* welcome, ala");
+}
+
+#[test]
+fn a_password_that_no_room_can_have_is_a_usage_error() {
+    for password in ["one\ntwo", "\n", &"x".repeat(1019)] {
+        let mut variable = chat_client(&["-n", "ala"]);
+        variable.env("CHAT_PASSWORD", password);
+        let option = chat_client(&["-n", "ala", "--password", password]);
+        for (mut command, place) in [(variable, "CHAT_PASSWORD"), (option, "--password")] {
+            command.stdin(Stdio::null());
+            let error = format!("error: invalid value in {place}: a password ");
+            run(command).expect_code(2).expect_stderr(&error);
+        }
+    }
 }
 
 #[test]

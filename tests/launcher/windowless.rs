@@ -454,6 +454,7 @@ fn wrong_usage_exits_with_code_2() {
         (&["--names", "ala,Ala"], "the same name"),
         (&["--names", "a b c"], "`a b c`"),
         (&["--lan", "--host", "::1"], "cannot be used with"),
+        (&["--password", "a\nb"], "in --password: a password cannot"),
     ] {
         let (code, stderr) = refused(chat_run(arguments));
         assert_eq!(code, Some(2), "{arguments:?}: {stderr}");

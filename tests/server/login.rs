@@ -1,6 +1,9 @@
 //! Logging in: accepted and refused names, passwords, and connections that never log in.
 
-use support::{Client, GREETING, Server, json};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use support::{Client, GREETING, Server, json, run};
 
 const HINT: &str = "* a line ends with Enter: press it, or in a program, send a newline (LF, \"\\n\") after each line";
 
@@ -333,6 +336,60 @@ fn the_password_can_be_set_by_an_environment_variable() {
     ala.send_bytes(b"ala\n/pass right\n/json ala\n");
     ala.expect_start("! this room has a password");
     ala.expect_json(json!({"type": "welcome"}));
+}
+
+#[test]
+fn a_line_ending_after_the_password_is_not_part_of_it() {
+    for ending in ["\n", "\r\n", "\r"] {
+        let mut command = support::chat_server(&["-p", "0"]);
+        command.env("CHAT_PASSWORD", format!("right{ending}"));
+        let servers = [
+            Server::start_as(command),
+            Server::start(&["--password", &format!("right{ending}")]),
+        ];
+        for server in servers {
+            let mut ala = server.connect();
+            ala.line();
+            ala.send_bytes(b"/pass right\nala\n");
+            ala.expect_start("* welcome, ala");
+        }
+    }
+}
+
+#[test]
+fn a_password_of_512_bytes_admits_clients_that_send_it() {
+    let password = "ż".repeat(256);
+    let server = Server::start(&["--password", &password]);
+    let mut ala = server.connect();
+    ala.line();
+    ala.send(&format!("/pass {password}"));
+    ala.send("ala");
+    ala.expect_start("* welcome, ala");
+}
+
+#[test]
+fn a_password_that_no_client_could_send_is_a_usage_error_that_does_not_show_it() {
+    let too_long = "x".repeat(1019);
+    for (password, reason) in [
+        (&b"one\ntwo"[..], "cannot contain line breaks"),
+        (b"two\n\n", "cannot contain line breaks"),
+        (b"a\x1b[31mb", "cannot contain line breaks"),
+        (b"\r\n", "needs at least one character"),
+        (b"  ", "needs at least one character"),
+        (b"caf\xe9", "must be UTF-8 text"),
+        (too_long.as_bytes(), "can have at most 512 bytes"),
+    ] {
+        let password = OsStr::from_bytes(password);
+        let mut variable = support::chat_server(&["-p", "0"]);
+        variable.env("CHAT_PASSWORD", password);
+        let mut option = support::chat_server(&["-p", "0", "--password"]);
+        option.arg(password);
+        for (command, place) in [(variable, "CHAT_PASSWORD"), (option, "--password")] {
+            run(command).expect_code(2).expect_stderr(&format!(
+                "error: invalid value in {place}: a password {reason}"
+            ));
+        }
+    }
 }
 
 #[test]

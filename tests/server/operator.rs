@@ -530,7 +530,7 @@ fn a_usage_error_names_the_wrong_argument() {
             &["--color", "blue"],
             "[possible values: auto, always, never]",
         ),
-        (&["--password", ""], "'--password <PW>'"),
+        (&["--password", ""], "in --password: a password needs"),
         (&["--nonsense"], "'--nonsense'"),
     ] {
         let exit = run(chat_server(args)).expect_code(2).expect_stderr(named);

@@ -17,6 +17,7 @@ use crate::protocol::event::{Answer, Welcome};
 use crate::protocol::json::Received;
 use crate::protocol::limits::MAX_SERVER_LINE;
 use crate::protocol::line::{LineError, Lines};
+use crate::protocol::password::Password;
 use crate::protocol::request::Identity;
 use crate::protocol::text::Text;
 
@@ -38,7 +39,7 @@ const READ_BYTES: usize = 16 * 1024;
 pub(crate) struct LoginRequest {
     pub(crate) server: Address,
     pub(crate) identity: Identity,
-    pub(crate) password: Option<String>,
+    pub(crate) password: Option<Password>,
     /// Point at which to resume an earlier session. If it is set, name and password are not sent.
     pub(crate) resume: Option<ResumePoint>,
 }
@@ -50,7 +51,7 @@ impl LoginRequest {
         }
         let mut lines = String::new();
         if let Some(password) = &self.password {
-            lines += &format!("/pass {password}\n");
+            lines += &format!("/pass {}\n", password.as_str());
         }
         lines += &format!("/json {}", self.identity.name);
         if let Some(group) = &self.identity.group {

@@ -14,6 +14,7 @@ use crate::client::ui::history;
 use crate::control_socket::Membership;
 use crate::protocol::event::Welcome;
 use crate::protocol::name::{Group, Name};
+use crate::protocol::password::{Password, PasswordError};
 use crate::protocol::request::Identity;
 use crate::tty::editor::Purpose;
 use crate::tty::wrap::NO_BREAK;
@@ -198,12 +199,13 @@ impl NamePrompt {
     }
 }
 
-fn ask_password(events: &mut EventLoop) -> Result<String, Stop> {
+fn ask_password(events: &mut EventLoop) -> Result<Password, Stop> {
     loop {
         let password = events.ask("password: ", Purpose::Password)?;
-        let password = password.ok_or(Stop::Leave)?;
-        if !password.trim().is_empty() {
-            return Ok(password);
+        match Password::new(&password.ok_or(Stop::Leave)?) {
+            Ok(password) => return Ok(password),
+            Err(PasswordError::Empty) => {}
+            Err(error) => events.reject(&error)?,
         }
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use rustix::process::Signal;
 
-use crate::cli::{Color, Terminal};
+use crate::cli::{Color, PASSWORD_VARIABLE, Terminal};
 use crate::control_socket;
 use crate::launcher::config;
 use crate::launcher::display::emulator::open::EmulatorWindows;
@@ -128,7 +128,7 @@ impl Session<'_> {
         }
         let mut environment = vec![(control_socket::NAME_VARIABLE, control_name)];
         if let Some(password) = &self.config.room.password {
-            environment.push(("CHAT_PASSWORD", password.into()));
+            environment.push((PASSWORD_VARIABLE, password.as_str().into()));
         }
         let spec = WindowSpec {
             id,

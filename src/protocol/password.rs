@@ -1,0 +1,96 @@
+//! The password of a room.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::protocol::limits::MAX_PASSWORD_BYTES;
+
+/// A room's password: 1 to 512 bytes of text without control characters, so that it fits into the
+/// line `/pass PASSWORD`. `Debug` does not show it.
+#[derive(Clone)]
+pub struct Password(String);
+
+impl Password {
+    /// Checks `raw`, without the line ending that it may have from a file, and without the blanks
+    /// around it, which a line does not keep either.
+    pub fn new(raw: &str) -> Result<Self, PasswordError> {
+        let line = raw.strip_suffix('\n').unwrap_or(raw);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if line.contains(char::is_control) {
+            return Err(PasswordError::Control);
+        }
+        let text = line.trim();
+        if text.is_empty() {
+            return Err(PasswordError::Empty);
+        }
+        if text.len() > MAX_PASSWORD_BYTES {
+            return Err(PasswordError::TooLong);
+        }
+        Ok(Self(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// Why a password is rejected. The message does not quote the password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PasswordError {
+    #[error("a password needs at least one character")]
+    Empty,
+    #[error("a password can have at most {MAX_PASSWORD_BYTES} bytes")]
+    TooLong,
+    #[error("a password cannot contain line breaks or other control characters")]
+    Control,
+    #[error("a password must be UTF-8 text")]
+    NotUtf8,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_ending_and_blanks_around_a_password_are_not_part_of_it() {
+        for raw in [
+            "s3 cret",
+            "s3 cret\n",
+            "s3 cret\r\n",
+            "s3 cret\r",
+            " s3 cret ",
+        ] {
+            assert_eq!(Password::new(raw).unwrap().as_str(), "s3 cret", "{raw:?}");
+        }
+        let longest = "ż".repeat(MAX_PASSWORD_BYTES / 2);
+        let with_ending = format!("{longest}\r\n");
+        assert_eq!(Password::new(&with_ending).unwrap().as_str(), longest);
+    }
+
+    #[test]
+    fn a_password_that_no_client_could_send_is_rejected() {
+        for (raw, expected) in [
+            ("", PasswordError::Empty),
+            ("\r\n", PasswordError::Empty),
+            (" \u{3000}", PasswordError::Empty),
+            ("one\ntwo", PasswordError::Control),
+            ("one\r\ntwo\n", PasswordError::Control),
+            ("two\n\n", PasswordError::Control),
+            ("two\n\r", PasswordError::Control),
+            ("a\tb", PasswordError::Control),
+            ("a\u{9b}b", PasswordError::Control),
+            ("a\0", PasswordError::Control),
+            (&"x".repeat(MAX_PASSWORD_BYTES + 1), PasswordError::TooLong),
+            (&"ż".repeat(510), PasswordError::TooLong),
+        ] {
+            assert_eq!(Password::new(raw).unwrap_err(), expected, "{raw:?}");
+        }
+    }
+}
