@@ -3,7 +3,9 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::fmt::{self, Display};
 use std::num::NonZero;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -57,12 +59,24 @@ impl FromStr for Replay {
     }
 }
 
-impl std::fmt::Display for Replay {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Last(count) => write!(f, "{count}"),
             Self::All => f.write_str("all"),
         }
+    }
+}
+
+/// Returns a parser of numbers in `range`. The error states the range in words; clap's error has
+/// Rust's notation.
+fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
+where
+    T: FromStr + PartialOrd + Display + Copy,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("give a number from {} to {}", range.start(), range.end()))
     }
 }
 
@@ -122,7 +136,7 @@ impl TypedValueParser for PasswordParser {
 #[derive(Args, Clone, Debug)]
 pub struct RoomArgs {
     /// Port to listen on, like --port
-    #[arg(value_name = "PORT", conflicts_with = "port", value_parser = port)]
+    #[arg(value_name = "PORT", conflicts_with = "port", value_parser = port, allow_negative_numbers = true)]
     lone_port: Option<u16>,
 
     /// Port to listen on; 0 for any free port
@@ -143,7 +157,7 @@ pub struct RoomArgs {
     pub lan: bool,
 
     /// Maximum number of members, 1 to 20000
-    #[arg(short, long, value_name = "MAX", default_value_t = 128, allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=20_000))]
+    #[arg(short, long, value_name = "MAX", default_value_t = 128, allow_negative_numbers = true, value_parser = number(1..=20_000_u16))]
     pub max_clients: u16,
 
     /// Password that clients must give; set CHAT_PASSWORD instead to hide it from `ps`
@@ -172,7 +186,8 @@ pub struct RoomArgs {
         long,
         value_name = "N",
         default_value_t = 10,
-        allow_negative_numbers = true
+        allow_negative_numbers = true,
+        value_parser = number(0..=u32::MAX)
     )]
     pub rate: u32,
 
@@ -264,7 +279,7 @@ pub struct ClientArgs {
     pub host: Option<String>,
 
     /// Port to join [default: 9999]
-    #[arg(value_name = "PORT", conflicts_with = "port", value_parser = port_to_join)]
+    #[arg(value_name = "PORT", conflicts_with = "port", value_parser = port_to_join, allow_negative_numbers = true)]
     pub lone_port: Option<u16>,
 
     /// Port to join [default: 9999]
@@ -359,7 +374,7 @@ Ctrl+C ends the session: the server, the clients and their windows."
 )]
 pub struct RunArgs {
     /// Client windows to open, 0 to 64
-    #[arg(short, long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = clap::value_parser!(u8).range(0..=64))]
+    #[arg(short, long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = number(0..=64_u8))]
     pub clients: u8,
 
     /// Terminal emulator for the windows [env: CHAT_TERMINAL] [default: auto]
