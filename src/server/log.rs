@@ -45,9 +45,8 @@ pub(crate) enum Entry {
     Connected(SocketAddr),
     /// A client resumed the session of the member with this name.
     Returned(SocketAddr, Text),
-    /// A client disconnected before it logged in. Contains the last error sent to the client, if
-    /// any.
-    Disconnected(SocketAddr, Option<Text>),
+    /// A connection ended before it joined.
+    Disconnected(SocketAddr, LoginOutcome),
     /// A message to the operator that is shown without a time.
     Plain(String),
     /// The echo of a line typed on the console.
@@ -56,6 +55,17 @@ pub(crate) enum Entry {
     Answer(Answer),
     /// An error that the operator should know about.
     Error(String),
+}
+
+/// How a connection ended that did not join.
+#[derive(Clone)]
+pub(crate) enum LoginOutcome {
+    /// The client was asked for the password.
+    PasswordNeeded,
+    /// The client asked to resume a session that the server does not know.
+    UnknownSession,
+    /// The client left or was rejected. Contains the last error sent to the client, if any.
+    Left(Option<Text>),
 }
 
 /// The log. None of its methods waits for the terminal, except [`Log::finish`].
@@ -433,12 +443,7 @@ fn write_text(out: &mut dyn WriteColor, entry: &Entry, name: Option<Color>) -> i
         Entry::Record(record) => style::paint_event(out, &record.event, name)?,
         Entry::Connected(peer) => write!(out, "{} connected", Peer(peer))?,
         Entry::Returned(peer, name) => write!(out, "{} is {name}, who came back", Peer(peer))?,
-        Entry::Disconnected(peer, reason) => {
-            write!(out, "{} is gone, without a name", Peer(peer))?;
-            if let Some(reason) = reason {
-                write!(out, ": {reason}")?;
-            }
-        }
+        Entry::Disconnected(peer, outcome) => write!(out, "{} {outcome}", Peer(peer))?,
         Entry::Plain(text) => out.write_all(text.as_bytes())?,
         Entry::Typed(line) => {
             out.set_color(&style::quiet())?;
@@ -452,6 +457,22 @@ fn write_text(out: &mut dyn WriteColor, entry: &Entry, name: Option<Color>) -> i
         Entry::Error(text) => style::paint(out, Color::Yellow, &format!("! {text}"))?,
     }
     out.write_all(b"\n")
+}
+
+impl Display for LoginOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PasswordNeeded => f.write_str("was asked for the password"),
+            Self::UnknownSession => f.write_str("asked to resume an unknown session"),
+            Self::Left(None) => f.write_str("left before joining"),
+            Self::Left(Some(error)) => {
+                // The advice after the colon is for the client.
+                let error = error.as_str();
+                let reason = error.rsplit_once(": ").map_or(error, |(reason, _)| reason);
+                write!(f, "left before joining ({reason})")
+            }
+        }
+    }
 }
 
 /// A peer's address. Formatted as IPv4 if it is an IPv4-mapped IPv6 address (RFC 4291, section

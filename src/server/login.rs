@@ -1,5 +1,6 @@
 //! Pending logins: greeting, password, name, `/resume`, and rejections.
 
+use std::fmt::Display;
 use std::io::{ErrorKind, IoSlice};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::protocol::request::{Format, Identity, Login};
 use crate::protocol::telnet::Telnet;
 use crate::protocol::text::Text;
 use crate::server::Shared;
-use crate::server::log::Entry;
+use crate::server::log::{Entry, LoginOutcome};
 use crate::server::members::{ConnectionId, JoinError};
 use crate::server::room::{Endpoint, Room};
 use crate::sync::Instant;
@@ -34,8 +35,6 @@ const HINT: &str = "a line ends with Enter: press it, or in a program, send a ne
 
 /// Limit on the lines of a pending login that are handled in one step.
 const MAX_PER_STEP: usize = 16;
-
-const WRONG_PASSWORD: &str = "wrong password: type /pass PASSWORD";
 
 /// Body of the answer to an HTTP request.
 const HTTP: &str =
@@ -67,7 +66,7 @@ pub(crate) struct PendingLogin<'a> {
     tries: u32,
     lines_left: u32,
     /// The last error sent to the client.
-    last_error: Option<Text>,
+    last_error: Option<LoginError>,
 }
 
 /// A member right after its login.
@@ -98,6 +97,16 @@ pub(crate) enum LoginStep {
     Rejected,
 }
 
+/// An error sent to the client.
+enum LoginError {
+    NoPassword,
+    WrongPassword,
+    /// The session to resume is unknown, because the server was restarted or the session is too
+    /// old.
+    UnknownSession,
+    Other(Text),
+}
+
 /// Reason why a login failed.
 enum LoginEnd {
     /// The client left, or the connection broke. No error is sent.
@@ -112,6 +121,21 @@ enum LoginEnd {
 
 /// The result of handling input: the new member, or `None` if the login is still pending.
 type LoginResult = Result<Option<Admitted>, LoginEnd>;
+
+impl LoginError {
+    fn new(error: &impl Display) -> Self {
+        Self::Other(Text::new(&error.to_string()))
+    }
+
+    fn text(&self) -> Text {
+        match self {
+            Self::NoPassword => Text::new("this room has a password: type /pass PASSWORD first"),
+            Self::WrongPassword => Text::new("wrong password: type /pass PASSWORD"),
+            Self::UnknownSession => Text::new(&JoinError::UnknownToken.to_string()),
+            Self::Other(text) => text.clone(),
+        }
+    }
+}
 
 impl<'a> PendingLogin<'a> {
     pub(crate) fn new(shared: &'a Shared, socket: TcpStream, peer: SocketAddr) -> Self {
@@ -314,10 +338,9 @@ impl<'a> PendingLogin<'a> {
         self.write(&out);
     }
 
-    fn send_error(&mut self, error: &impl std::fmt::Display) {
-        let text = Text::new(&error.to_string());
-        self.last_error = Some(text.clone());
-        self.answer(&Answer::Error(text));
+    fn send_error(&mut self, error: LoginError) {
+        self.answer(&Answer::Error(error.text()));
+        self.last_error = Some(error);
     }
 
     /// Sends without blocking. Answers are much smaller than a socket's buffer. If an answer does
@@ -330,7 +353,7 @@ impl<'a> PendingLogin<'a> {
     fn handle(&mut self, login: Result<Login<'_>, &LineError>) -> LoginResult {
         let login = match login {
             Ok(login) => login,
-            Err(error) => return self.refuse(error).map(|()| None),
+            Err(error) => return self.refuse(LoginError::new(error)).map(|()| None),
         };
         match login {
             Login::Nothing => {}
@@ -340,9 +363,9 @@ impl<'a> PendingLogin<'a> {
                 self.answer(&Answer::Help(commands::login_help(language)));
             }
             Login::Unknown(word) => {
-                self.send_error(&format!(
+                self.send_error(LoginError::new(&format!(
                     "{word} is for members: type your name first, or /help"
-                ));
+                )));
             }
             Login::Pass(password) => self.password(password)?,
             Login::Enter(format, words) => {
@@ -350,16 +373,12 @@ impl<'a> PendingLogin<'a> {
                 if !self.authenticated {
                     // After a wrong password, report "wrong password" again instead of asking for a
                     // password, to the client and to the operator.
-                    let is_wrong = self
-                        .last_error
-                        .take()
-                        .filter(|text| text.as_str() == WRONG_PASSWORD);
-                    match is_wrong {
-                        Some(wrong) => self.refuse(&wrong)?,
-                        None => {
-                            self.refuse(&"this room has a password: type /pass PASSWORD first")?;
-                        }
-                    }
+                    let was_wrong = matches!(self.last_error, Some(LoginError::WrongPassword));
+                    self.refuse(if was_wrong {
+                        LoginError::WrongPassword
+                    } else {
+                        LoginError::NoPassword
+                    })?;
                     return Ok(None);
                 }
                 match Identity::parse(words) {
@@ -370,9 +389,10 @@ impl<'a> PendingLogin<'a> {
                         });
                     }
                     Err(error) if words.eq_ignore_ascii_case("exit") => {
-                        self.refuse(&format!("{error}, or type /quit to leave"))?;
+                        let error = format!("{error}, or type /quit to leave");
+                        self.refuse(LoginError::new(&error))?;
                     }
-                    Err(error) => self.refuse(&error)?,
+                    Err(error) => self.refuse(LoginError::new(&error))?,
                 }
             }
             Login::Resume(resume) => {
@@ -381,7 +401,7 @@ impl<'a> PendingLogin<'a> {
                     Some((token, after)) => {
                         return self.enter(|room, endpoint| room.resume(token, after, endpoint));
                     }
-                    None => self.refuse(&"type /resume TOKEN SEQ")?,
+                    None => self.refuse(LoginError::new(&"type /resume TOKEN SEQ"))?,
                 }
             }
         }
@@ -403,7 +423,7 @@ impl<'a> PendingLogin<'a> {
                 "no password is needed: type your name",
             ))),
             Some(password) if password.as_str() == given => self.authenticated = true,
-            Some(_) => self.refuse(&WRONG_PASSWORD)?,
+            Some(_) => self.refuse(LoginError::WrongPassword)?,
         }
         Ok(())
     }
@@ -439,16 +459,16 @@ impl<'a> PendingLogin<'a> {
             Err(error @ (JoinError::Full(_) | JoinError::Closed)) => {
                 Err(LoginEnd::Rejected(error.to_string()))
             }
-            Err(error @ (JoinError::Taken(..) | JoinError::UnknownToken)) => {
-                self.refuse(&error)?;
-                Ok(None)
+            Err(error @ JoinError::Taken(..)) => {
+                self.refuse(LoginError::new(&error)).map(|()| None)
             }
+            Err(JoinError::UnknownToken) => self.refuse(LoginError::UnknownSession).map(|()| None),
         }
     }
 
     /// Sends an error after a wrong name, password or token. Rejects the client after too many of
     /// them.
-    fn refuse(&mut self, error: &impl std::fmt::Display) -> Result<(), LoginEnd> {
+    fn refuse(&mut self, error: LoginError) -> Result<(), LoginEnd> {
         self.send_error(error);
         self.tries += 1;
         if self.tries < LOGIN_TRIES {
@@ -462,9 +482,9 @@ impl<'a> PendingLogin<'a> {
     fn end(&mut self, end: LoginEnd) {
         match end {
             LoginEnd::Silent => {}
-            LoginEnd::Rejected(reason) => self.send_error(&reason),
+            LoginEnd::Rejected(reason) => self.send_error(LoginError::new(&reason)),
             LoginEnd::Http => {
-                self.last_error = Some(Text::new("it sent an HTTP request"));
+                self.last_error = Some(LoginError::new(&"it sent an HTTP request"));
                 self.write(
                     format!(
                         "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -475,15 +495,26 @@ impl<'a> PendingLogin<'a> {
                 );
             }
             LoginEnd::Tls => {
-                self.last_error = Some(Text::new("it uses TLS, which this server does not speak"));
+                self.last_error = Some(LoginError::new(
+                    &"it uses TLS, which this server does not speak",
+                ));
             }
         }
         // Shut down only the sending side, because the thread `accept` lets the connection linger.
         // An error means that the peer has closed the connection.
         let _ = self.socket.shutdown(Shutdown::Write);
-        let last_error = self.last_error.take();
+        let outcome = match self.last_error.take() {
+            // Both are ordinary: a client of a user who is asked for the password, or of a user
+            // whose server was restarted, connects again.
+            Some(LoginError::NoPassword) => LoginOutcome::PasswordNeeded,
+            Some(LoginError::UnknownSession) => LoginOutcome::UnknownSession,
+            Some(error @ (LoginError::WrongPassword | LoginError::Other(_))) => {
+                LoginOutcome::Left(Some(error.text()))
+            }
+            None => LoginOutcome::Left(None),
+        };
         self.shared
             .log
-            .post(Entry::Disconnected(self.peer, last_error));
+            .post(Entry::Disconnected(self.peer, outcome));
     }
 }

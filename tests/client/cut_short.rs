@@ -83,7 +83,7 @@ fn a_name_cut_off_by_a_reset_joins_no_one() {
         let proxy = proxy_before(&server, Plan::up(half, Step::Reset));
         let mut ala = proxy.connect();
         ala.send(&format!("{half}a"));
-        server.expect_log("is gone, without a name");
+        server.expect_log("left before joining");
         ola.send("/online");
         ola.expect("* 1 online: ola");
     }

@@ -310,7 +310,21 @@ fn a_name_after_a_wrong_password_is_refused_for_the_password() {
     ala.send("/json ala");
     ala.expect_json(json!({"type": "error", "text": "wrong password: type /pass PASSWORD"}));
     drop(ala);
-    server.expect_log("is gone, without a name: wrong password");
+    server.expect_log("left before joining (wrong password)");
+}
+
+#[test]
+fn asking_for_the_password_is_not_logged_as_a_failure() {
+    let server = Server::start(&["--password", "right"]);
+    let mut asked = server.connect();
+    asked.line();
+    asked.send("/json ala");
+    asked.expect_json(json!({"type": "error"}));
+    let address = asked.address();
+    drop(asked);
+    server.expect_log(&format!("{address} was asked for the password"));
+    let exit = server.stop();
+    assert!(!exit.stdout.contains("left before joining"), "{exit:?}");
 }
 
 #[test]
@@ -577,11 +591,11 @@ fn connections_without_a_name_are_never_announced() {
     refused.send("ALA");
     refused.expect_start("! ");
     drop(refused);
-    server.expect_log("is gone, without a name: the name ALA is taken");
+    server.expect_log("left before joining (the name ALA is taken)");
     let mut left = server.greeted();
     left.send("/quit");
     left.expect_end();
-    server.expect_log("is gone, without a name");
+    server.expect_log("left before joining");
     ala.send("/online");
     ala.expect("* 1 online: ala");
 }

@@ -97,7 +97,7 @@ fn the_log_shows_every_event_with_the_time_of_day() {
         ola.address(),
         (nameless.address(), nameless).0,
     );
-    server.expect_log("without a name");
+    server.expect_log("left before joining");
     let exit = server.stop();
     let log = timed_lines(&exit.stdout);
     let expected = [
@@ -109,7 +109,7 @@ fn the_log_shows_every_event_with_the_time_of_day() {
         "* ala is now ewa".into(),
         "* ewa left".into(),
         format!("{nameless} connected"),
-        format!("{nameless} is gone, without a name"),
+        format!("{nameless} left before joining"),
         "* the server is shutting down".into(),
     ];
     assert_eq!(log, expected);

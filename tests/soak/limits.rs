@@ -32,7 +32,7 @@ fn a_client_that_sends_endlessly_and_reads_nothing_is_disconnected() {
         socket.write_all(questions.as_bytes()).err()
     });
     assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
-    server.expect_log("is gone, without a name");
+    server.expect_log("left before joining");
     server.stop();
 }
 
