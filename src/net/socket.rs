@@ -123,16 +123,27 @@ pub fn wait_hangup(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
     poll(socket, rustix::event::PollFlags::empty(), patience)
 }
 
-/// Waits up to `patience` until one of `streams` is readable or, if `accepts` is true, one of
-/// `listeners` has a connection. Returns a flag for each socket, with the listeners before the
-/// streams. A closed connection or listener counts as readable.
+/// What [`wait_any`] waits for on a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// Input, or the end of the connection.
+    Input,
+    /// The end of the input, or of the connection. Only Linux reports the former.
+    EndOfInput,
+    /// The end of both directions of the connection.
+    Hangup,
+}
+
+/// Waits up to `patience` until one of `streams` has what it waits for or, if `accepts` is true,
+/// one of `listeners` has a connection. Returns a flag for each socket, with the listeners before
+/// the streams. A closed connection or listener counts as ready.
 ///
 /// # Errors
 /// As poll(2).
 pub fn wait_any<'s>(
     listeners: &[TcpListener],
     accepts: bool,
-    streams: impl Iterator<Item = &'s TcpStream>,
+    streams: impl Iterator<Item = (&'s TcpStream, Interest)>,
     patience: Duration,
 ) -> io::Result<Vec<bool>> {
     use rustix::event::{PollFd, PollFlags};
@@ -143,7 +154,18 @@ pub fn wait_any<'s>(
         PollFlags::empty()
     };
     let listening = listeners.iter().map(|socket| PollFd::new(socket, wanted));
-    let reading = streams.map(|socket| PollFd::new(socket, PollFlags::IN));
+    let reading = streams.map(|(socket, interest)| {
+        // POLLHUP and POLLERR are reported without being requested.
+        let events = match interest {
+            Interest::Input => PollFlags::IN,
+            #[cfg(target_os = "linux")]
+            Interest::EndOfInput => PollFlags::RDHUP,
+            #[cfg(not(target_os = "linux"))]
+            Interest::EndOfInput => PollFlags::empty(),
+            Interest::Hangup => PollFlags::empty(),
+        };
+        PollFd::new(socket, events)
+    });
     let mut fds: Vec<_> = listening.chain(reading).collect();
     wait(&mut fds, patience)?;
     Ok(fds.iter().map(|fd| !fd.revents().is_empty()).collect())

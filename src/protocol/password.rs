@@ -6,6 +6,10 @@ use thiserror::Error;
 
 use crate::protocol::limits::MAX_PASSWORD_BYTES;
 
+/// Beginning of the notice, sent every few seconds, to a client whose password is not checked yet
+/// because of other wrong passwords from its address.
+pub const WAIT_NOTICE: &str = "too many wrong passwords came from your address";
+
 /// A room's password: 1 to 512 bytes of text without control characters, so that it fits into the
 /// line `/pass PASSWORD`. `Debug` does not show it.
 #[derive(Clone)]

@@ -17,9 +17,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::net;
+use crate::net::{self, Interest};
 use crate::os;
 use crate::server::Shared;
+use crate::server::guess_limit::GuessLimit;
 use crate::server::linger::{Checks, LINGER};
 use crate::server::log::Entry;
 use crate::server::login::{LoginStep, PendingLogin};
@@ -98,6 +99,7 @@ pub(crate) struct Acceptor<'scope, 'env> {
     max_logins: usize,
     /// Pending logins, in order of arrival.
     logins: Vec<PendingLogin<'env>>,
+    guess_limit: GuessLimit,
     /// Connections whose last line was sent, each with the deadline for the peer to close the
     /// connection.
     lingering: VecDeque<(Instant, Arc<TcpStream>)>,
@@ -123,6 +125,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             stop,
             max_logins,
             logins: Vec::new(),
+            guess_limit: GuessLimit::default(),
             lingering: VecDeque::new(),
             threadless: VecDeque::new(),
             backoff: MIN_BACKOFF,
@@ -148,7 +151,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             self.start(session);
         }
         for mut login in std::mem::take(&mut self.logins) {
-            login.close();
+            login.close(&mut self.guess_limit);
             self.linger(Arc::clone(login.socket()));
         }
         let mut checks = Checks::start();
@@ -190,11 +193,15 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         let polled = self.threadless.len().min(MAX_POLLED);
         let threadless = self.threadless.iter().take(polled);
         let threadless = threadless.map(|(_, session)| &session.member().socket);
-        let logins = self.logins.iter().map(PendingLogin::socket);
+        let others = lingering
+            .chain(threadless)
+            .map(|socket| (&**socket, Interest::Input));
+        let logins = self.logins.iter();
+        let logins = logins.map(|login| (&**login.socket(), login.interest()));
         let ready = net::wait_any(
             listeners,
             self.paused_until.is_none(),
-            lingering.chain(threadless).chain(logins).map(AsRef::as_ref),
+            others.chain(logins),
             self.patience(now).min(patience),
         );
         let ready = ready.unwrap_or_else(|_| {
@@ -255,7 +262,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         self.backoff = MIN_BACKOFF;
         if self.logins.len() >= self.max_logins {
             let mut oldest = self.logins.remove(0);
-            oldest.evict();
+            oldest.evict(&mut self.guess_limit);
             self.linger(Arc::clone(oldest.socket()));
         }
         // Do not wait for input: most clients have already sent their name.
@@ -287,8 +294,9 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     /// Handles the input of a pending login.
     fn step(&mut self, mut login: PendingLogin<'env>) {
         let mut input = [0; READ];
+        let limit = &mut self.guess_limit;
         // Catch a panic, so that it ends this client and not the server.
-        let step = catch_unwind(AssertUnwindSafe(|| login.step(&mut input)));
+        let step = catch_unwind(AssertUnwindSafe(|| login.step(&mut input, limit)));
         match step {
             Ok(LoginStep::Pending) => self.logins.push(login),
             Ok(LoginStep::Rejected) => self.linger(Arc::clone(login.socket())),

@@ -6,16 +6,18 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::net;
+use crate::net::{self, Interest};
 use crate::protocol::commands;
 use crate::protocol::event::Answer;
 use crate::protocol::http::{self, Start};
 use crate::protocol::limits::{LOGIN_LINES, LOGIN_TRIES, MAX_LINE, MAX_UNTERMINATED};
 use crate::protocol::line::{LineError, Lines};
+use crate::protocol::password::WAIT_NOTICE;
 use crate::protocol::request::{Format, Identity, Login};
 use crate::protocol::telnet::Telnet;
 use crate::protocol::text::Text;
 use crate::server::Shared;
+use crate::server::guess_limit::GuessLimit;
 use crate::server::log::{Entry, LoginOutcome};
 use crate::server::members::{ConnectionId, JoinError};
 use crate::server::room::{Endpoint, Room};
@@ -32,6 +34,10 @@ const HINT_DELAY: Duration = Duration::from_secs(2);
 /// Notice to a client that has sent a line without an ending. LF is for authors of programs.
 const HINT: &str = "a line ends with Enter: press it, or in a program, send a newline \
                     (LF, \"\\n\") after each line";
+
+/// Interval between two notices to a client whose password waits for its turn. They show that the
+/// server is alive, and find out whether the client is.
+const TURN_NOTICE: Duration = Duration::from_secs(5);
 
 /// Limit on the lines of a pending login that are handled in one step.
 const MAX_PER_STEP: usize = 16;
@@ -63,10 +69,25 @@ pub(crate) struct PendingLogin<'a> {
     format: Format,
     /// Whether the client gave the password. Also true if the room has no password.
     authenticated: bool,
+    /// A password that was received and waits for its turn.
+    waiting: Option<WaitingPassword>,
+    /// Time spent waiting for turns, which does not count as time for logging in.
+    waited: Duration,
     tries: u32,
     lines_left: u32,
     /// The last error sent to the client.
     last_error: Option<LoginError>,
+}
+
+/// A password that waits for its turn.
+struct WaitingPassword {
+    is_right: bool,
+    since: Instant,
+    until: Instant,
+    /// Time of the next notice to the client.
+    notice_at: Instant,
+    /// The client sends nothing more. It may still be reading.
+    input_over: bool,
 }
 
 /// A member right after its login.
@@ -156,6 +177,8 @@ impl<'a> PendingLogin<'a> {
             input_over: false,
             format: Format::Plain,
             authenticated: shared.password.is_none(),
+            waiting: None,
+            waited: Duration::ZERO,
             tries: 0,
             lines_left: LOGIN_LINES,
             last_error: None,
@@ -168,12 +191,24 @@ impl<'a> PendingLogin<'a> {
 
     /// The time at which [`PendingLogin::step`] must be called even if no input arrives.
     pub(crate) fn due(&self) -> Instant {
+        if let Some(waiting) = &self.waiting {
+            return waiting.until.min(waiting.notice_at);
+        }
         if self.has_more {
             return self.connected;
         }
-        let end = self.connected + self.shared.login_time;
+        let end = self.connected + self.waited + self.shared.login_time;
         let earlier = self.greeting_due().into_iter().chain(self.hint_due());
         earlier.fold(end, Instant::min)
+    }
+
+    /// Returns what to wait for on the socket until [`PendingLogin::due`].
+    pub(crate) fn interest(&self) -> Interest {
+        match &self.waiting {
+            None => Interest::Input,
+            Some(waiting) if waiting.input_over => Interest::Hangup,
+            Some(_) => Interest::EndOfInput,
+        }
     }
 
     /// The time at which the client must be greeted. `None` if the client has been greeted.
@@ -195,30 +230,34 @@ impl<'a> PendingLogin<'a> {
 
     /// Reads once into `buffer` and handles complete lines. If one of them is a name that joins,
     /// later input stays in `lines`. May block until the delivery thread catches up.
-    pub(crate) fn step(&mut self, buffer: &mut [u8]) -> LoginStep {
-        match self.talk(buffer) {
+    pub(crate) fn step(&mut self, buffer: &mut [u8], limit: &mut GuessLimit) -> LoginStep {
+        match self.talk(buffer, limit) {
             Ok(None) => LoginStep::Pending,
             Ok(Some(admitted)) => LoginStep::LoggedIn(admitted),
             Err(end) => {
-                self.end(end);
+                self.end(end, limit);
                 LoginStep::Rejected
             }
         }
     }
 
     /// Rejects the login to make space for other pending logins.
-    pub(crate) fn evict(&mut self) {
-        self.end(LoginEnd::Rejected(
-            "too many clients are logging in: connect again".into(),
-        ));
+    pub(crate) fn evict(&mut self, limit: &mut GuessLimit) {
+        let reason = "too many clients are logging in: connect again";
+        self.end(LoginEnd::Rejected(reason.into()), limit);
     }
 
     /// Rejects the login because the server is shutting down.
-    pub(crate) fn close(&mut self) {
-        self.end(LoginEnd::Rejected(JoinError::Closed.to_string()));
+    pub(crate) fn close(&mut self, limit: &mut GuessLimit) {
+        let reason = JoinError::Closed.to_string();
+        self.end(LoginEnd::Rejected(reason), limit);
     }
 
-    fn talk(&mut self, buffer: &mut [u8]) -> LoginResult {
+    fn talk(&mut self, buffer: &mut [u8], limit: &mut GuessLimit) -> LoginResult {
+        self.wait_for_turn()?;
+        if self.waiting.is_some() {
+            return Ok(None);
+        }
         let received = if std::mem::take(&mut self.has_more) {
             Err(ErrorKind::WouldBlock.into())
         } else {
@@ -253,7 +292,7 @@ impl<'a> PendingLogin<'a> {
             // Do not greet after an empty line, because an HTTP request may follow (RFC 9112,
             // section 2.2).
             let is_empty = login == Ok(Login::Nothing);
-            let admitted = self.handle(login)?;
+            let admitted = self.handle(login, limit)?;
             if admitted.is_some() {
                 return Ok(admitted);
             }
@@ -268,6 +307,9 @@ impl<'a> PendingLogin<'a> {
                 return Err(LoginEnd::Rejected(format!(
                     "{LOGIN_LINES} lines without a name: connect again"
                 )));
+            }
+            if self.waiting.is_some() {
+                return Ok(None);
             }
         }
         self.has_more = true;
@@ -284,7 +326,7 @@ impl<'a> PendingLogin<'a> {
                 "64 KiB without a line ending: end each line with LF".into(),
             ));
         }
-        let elapsed = self.connected.elapsed();
+        let elapsed = self.connected.elapsed().saturating_sub(self.waited);
         if elapsed >= self.shared.login_time {
             let time = self.shared.login_time.as_secs_f32();
             return Err(LoginEnd::Rejected(format!(
@@ -350,7 +392,11 @@ impl<'a> PendingLogin<'a> {
         self.unwritable |= !sent.is_ok_and(|sent| sent == bytes.len());
     }
 
-    fn handle(&mut self, login: Result<Login<'_>, &LineError>) -> LoginResult {
+    fn handle(
+        &mut self,
+        login: Result<Login<'_>, &LineError>,
+        limit: &mut GuessLimit,
+    ) -> LoginResult {
         let login = match login {
             Ok(login) => login,
             Err(error) => return self.refuse(LoginError::new(error)).map(|()| None),
@@ -367,7 +413,7 @@ impl<'a> PendingLogin<'a> {
                     "{word} is for members: type your name first, or /help"
                 )));
             }
-            Login::Pass(password) => self.password(password)?,
+            Login::Pass(password) => self.password(password, limit)?,
             Login::Enter(format, words) => {
                 self.set_format(format.unwrap_or(self.format));
                 if !self.authenticated {
@@ -417,13 +463,64 @@ impl<'a> PendingLogin<'a> {
         }
     }
 
-    fn password(&mut self, given: &str) -> Result<(), LoginEnd> {
-        match &self.shared.password {
-            None => self.answer(&Answer::Notice(Text::new(
-                "no password is needed: type your name",
-            ))),
-            Some(password) if password.as_str() == given => self.authenticated = true,
-            Some(_) => self.refuse(LoginError::WrongPassword)?,
+    fn password(&mut self, given: &str, limit: &mut GuessLimit) -> Result<(), LoginEnd> {
+        let Some(password) = &self.shared.password else {
+            let notice = Text::new("no password is needed: type your name");
+            self.answer(&Answer::Notice(notice));
+            return Ok(());
+        };
+        let is_right = password.as_str() == given;
+        let (peer, now) = (self.peer.ip(), Instant::now());
+        match limit.reserve(peer, now) {
+            None if is_right => self.authenticated = true,
+            None => {
+                limit.count(peer, now);
+                self.refuse(LoginError::WrongPassword)?;
+            }
+            Some(until) => {
+                self.waiting = Some(WaitingPassword {
+                    is_right,
+                    since: now,
+                    until,
+                    notice_at: now,
+                    input_over: false,
+                });
+                self.wait_for_turn()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// If a password is waiting, answers it once its turn has come, and until then tells the client
+    /// how long that takes.
+    fn wait_for_turn(&mut self) -> Result<(), LoginEnd> {
+        let Some(waiting) = &mut self.waiting else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        if waiting.until <= now {
+            let is_right = waiting.is_right;
+            self.waited += now.saturating_duration_since(waiting.since);
+            self.waiting = None;
+            self.has_more = true;
+            self.authenticated |= is_right;
+            return if is_right {
+                Ok(())
+            } else {
+                self.refuse(LoginError::WrongPassword)
+            };
+        }
+        // Before the next notice is due, only the end of the input or of the connection leads here.
+        // If the connection is closed, the notice is answered with a reset.
+        waiting.input_over |= now < waiting.notice_at;
+        waiting.notice_at = now + TURN_NOTICE;
+        let left = waiting.until.saturating_duration_since(now);
+        let seconds = left.as_millis().div_ceil(1000);
+        let notice = format!("{WAIT_NOTICE}: yours is checked in {seconds} s");
+        self.answer(&Answer::Notice(Text::new(&notice)));
+        let is_broken = !matches!(self.socket.take_error(), Ok(None));
+        if is_broken || self.unwritable {
+            return Err(LoginEnd::Silent);
         }
         Ok(())
     }
@@ -479,7 +576,10 @@ impl<'a> PendingLogin<'a> {
         )))
     }
 
-    fn end(&mut self, end: LoginEnd) {
+    fn end(&mut self, end: LoginEnd, limit: &mut GuessLimit) {
+        if self.waiting.take().is_some() {
+            limit.release(self.peer.ip());
+        }
         match end {
             LoginEnd::Silent => {}
             LoginEnd::Rejected(reason) => self.send_error(LoginError::new(&reason)),

@@ -3,6 +3,7 @@
 mod acceptor;
 mod console;
 mod delivery;
+mod guess_limit;
 pub mod history;
 mod linger;
 mod log;

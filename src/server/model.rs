@@ -14,6 +14,7 @@ use crate::server::Shared;
 use crate::server::delivery::Delivery;
 use crate::server::delivery::backlog;
 use crate::server::delivery::pacer::Pacer;
+use crate::server::guess_limit::GuessLimit;
 use crate::server::linger::Linger;
 use crate::server::log::{Entry, Log};
 use crate::server::login::{Admitted, LoginStep, PendingLogin};
@@ -77,7 +78,7 @@ impl Server {
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut login = PendingLogin::new(&self.0, socket, peer);
         loop {
-            match login.step(&mut [0; 512]) {
+            match login.step(&mut [0; 512], &mut GuessLimit::default()) {
                 LoginStep::Pending => net::wait_readable(login.socket(), Duration::MAX).ok()?,
                 LoginStep::LoggedIn(admitted) => return Some(admitted),
                 LoginStep::Rejected => return None,

@@ -4,7 +4,7 @@
 //! waits for a socket and waits with a timeout are loops that poll and yield.
 
 use std::cell::Cell;
-use std::ops::{Add, AddAssign, Deref, DerefMut};
+use std::ops::{Add, AddAssign, Deref, DerefMut, SubAssign};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -244,6 +244,12 @@ impl Add<Duration> for Instant {
 
     fn add(self, duration: Duration) -> Self {
         Self(self.0 + duration)
+    }
+}
+
+impl SubAssign<Duration> for Instant {
+    fn sub_assign(&mut self, duration: Duration) {
+        self.0 = self.0.saturating_sub(duration);
     }
 }
 

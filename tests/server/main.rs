@@ -3,6 +3,7 @@
 #![cfg(test)] // So that Clippy treats the helpers as test code.
 
 mod console;
+mod guessing;
 mod history;
 mod identity;
 mod log_file;

@@ -17,11 +17,12 @@ use crate::protocol::event::{Answer, Welcome};
 use crate::protocol::json::Received;
 use crate::protocol::limits::MAX_SERVER_LINE;
 use crate::protocol::line::{LineError, Lines};
-use crate::protocol::password::Password;
+use crate::protocol::password::{Password, WAIT_NOTICE};
 use crate::protocol::request::Identity;
 use crate::protocol::text::Text;
 
-/// Time limit for a login, from the first byte sent to the welcome.
+/// Time limit for a login: from the first byte sent, or from the server's last notice that the
+/// password waits to be checked, to the welcome.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long to wait, after a rejected login, for the server to answer or close the connection. If
@@ -148,7 +149,7 @@ impl ServerReader {
 
     /// Sends the login, and waits for the answer.
     fn log_in(&mut self, request: &LoginRequest) -> Result<Result<Welcome, Rejection>> {
-        let deadline = Instant::now() + LOGIN_TIMEOUT;
+        let mut deadline = Instant::now() + LOGIN_TIMEOUT;
         // Ignore an error: the loop below reads the server's last lines, which may give a reason.
         let _ = (&*self.socket).write_all(request.encode().as_bytes());
 
@@ -175,6 +176,9 @@ impl ServerReader {
                 }
             };
             match line {
+                ReceivedLine::Plain(line) if asks_to_wait(&line) => {
+                    deadline = Instant::now() + LOGIN_TIMEOUT;
+                }
                 ReceivedLine::Plain(line) => wants_password |= asks_for_password(&line),
                 // The server does not know the command `/resume`.
                 ReceivedLine::PlainError(_) if request.resume.is_some() => {
@@ -300,6 +304,12 @@ fn sort(line: &str) -> ReceivedLine {
     }
 }
 
+/// Whether the server has received the password and checks it later.
+fn asks_to_wait(line: &str) -> bool {
+    let notice = line.strip_prefix("* ");
+    notice.is_some_and(|notice| notice.starts_with(WAIT_NOTICE))
+}
+
 /// Whether the server's greeting asks for a password.
 fn asks_for_password(greeting: &str) -> bool {
     greeting.starts_with("* ") && greeting.contains("/pass ")
@@ -328,6 +338,15 @@ mod tests {
         let reason = "the server sent a line that is not an event: ";
         let quoted = shown.as_str().strip_prefix(reason).unwrap();
         assert_eq!(quoted.chars().count(), 200);
+    }
+
+    #[test]
+    fn a_notice_tells_that_the_password_is_checked_later() {
+        let notice = format!("* {WAIT_NOTICE}: yours is checked in 3 s");
+        assert!(asks_to_wait(&notice));
+        for line in ["", "*", "ż", "* welcome, ala", &notice[2..]] {
+            assert!(!asks_to_wait(line), "{line:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,108 @@
+//! Guessing the password: an address that sends wrong ones is slowed down, and never locked out.
+
+use support::{Client, Server, json};
+
+const GREETING: &str = "* chat-server ";
+const WRONG: &str = "! wrong password: type /pass PASSWORD";
+const WAIT: &str = "* too many wrong passwords came from your address: yours is checked in ";
+
+fn server() -> Server {
+    Server::start(&["--password", "right"])
+}
+
+/// A connection that has sent these lines and has read the greeting.
+fn connect(server: &Server, lines: &str) -> Client {
+    let mut client = server.connect();
+    client.send(lines);
+    client.expect_start(GREETING);
+    client
+}
+
+/// Sends wrong passwords on new connections until one of them has to wait for its turn.
+fn guess_until_limited(server: &Server) -> Client {
+    loop {
+        let mut client = connect(server, "/pass wrong");
+        let answer = client.line();
+        if answer.starts_with(WAIT) {
+            return client;
+        }
+        assert_eq!(answer, WRONG);
+    }
+}
+
+/// The next line other than notices to wait.
+fn line_after_notices(client: &mut Client) -> String {
+    loop {
+        let line = client.line();
+        if !line.starts_with(WAIT) {
+            return line;
+        }
+    }
+}
+
+#[test]
+fn after_five_wrong_passwords_the_next_ones_from_an_address_wait_for_their_turns() {
+    let server = server();
+    let mut guesses: Vec<Client> = (0..20).map(|_| connect(&server, "/pass wrong")).collect();
+    let answers: Vec<String> = guesses.iter_mut().map(Client::line).collect();
+    let at_once = answers.iter().filter(|answer| *answer == WRONG).count();
+    // A slow machine takes some seconds to connect them all, and each second frees a turn.
+    assert!((5..15).contains(&at_once), "{answers:?}");
+    assert!(answers.last().unwrap().starts_with(WAIT), "{answers:?}");
+    // The turns come in the order of arrival.
+    for (client, answer) in guesses.iter_mut().zip(&answers).take(at_once + 2) {
+        if answer.starts_with(WAIT) {
+            assert_eq!(line_after_notices(client), WRONG);
+        }
+    }
+}
+
+#[test]
+fn a_right_password_is_accepted_when_its_turn_comes() {
+    let server = server();
+    let _guess = guess_until_limited(&server);
+    let mut ala = connect(&server, "/pass right\nala\nhi");
+    ala.expect_start(WAIT);
+    ala.expect_start("* welcome, ala: 1 online");
+    let mut ola = connect(&server, "/pass right\n/json ola");
+    let welcome = line_after_notices(&mut ola);
+    assert!(welcome.starts_with("{\"type\":\"welcome\""), "{welcome}");
+    ala.expect("* ola joined");
+}
+
+#[test]
+fn members_and_resumed_sessions_do_not_wait_for_wrong_passwords_from_their_address() {
+    let server = server();
+    let mut ala = connect(&server, "/pass right\n/json ala");
+    ala.welcome = ala.expect_json(json!({"type": "welcome"}));
+    let mut ola = connect(&server, "/pass right\nola");
+    ola.expect_start("* welcome, ola");
+    let mut guess = guess_until_limited(&server);
+    ola.send("/msg ala hi");
+    ola.expect("[to ala] hi");
+    let mut back = connect(&server, &format!("/resume {} 0", ala.token()));
+    back.expect_json(json!({"type": "welcome", "name": "ala"}));
+    assert_eq!(line_after_notices(&mut guess), WRONG);
+}
+
+#[test]
+fn a_closed_connection_gives_its_turn_back() {
+    let server = server();
+    let _guess = guess_until_limited(&server);
+    for _ in 0..100 {
+        drop(connect(&server, "/pass wrong"));
+    }
+    // With a hundred turns before it, this one would time out.
+    let mut ala = connect(&server, "/pass right\nala");
+    let welcome = line_after_notices(&mut ala);
+    assert!(welcome.starts_with("* welcome, ala"), "{welcome}");
+}
+
+#[test]
+fn waiting_for_a_turn_does_not_count_as_time_for_logging_in() {
+    let server = Server::start(&["--password", "right", "--login-time", "500"]);
+    let _guess = guess_until_limited(&server);
+    let mut ala = connect(&server, "/pass right\nala");
+    ala.expect_start(WAIT);
+    ala.expect_start("* welcome, ala");
+}
