@@ -1,6 +1,7 @@
 //! The client's own identity in the room.
 
 use crate::protocol::event::{Event, MemberId, Welcome};
+use crate::protocol::name::{folded, is_mark};
 use crate::protocol::text::Text;
 
 /// This client's member ID and name. There is a single copy, which the formatter owns.
@@ -26,11 +27,11 @@ impl OwnIdentity {
         }
     }
 
-    /// Whether `text` contains the name as a whole word, ignoring case.
+    /// Whether `text` contains the name as a whole word, in any case, width and Unicode form.
     pub fn is_mentioned_in(&self, text: &Text) -> bool {
-        let name = self.name.as_str().to_lowercase();
-        let text = text.as_str().to_lowercase();
-        let is_word = |c: char| c.is_alphanumeric() || c == '_';
+        let name = folded(self.name.as_str());
+        let text = folded(text.as_str());
+        let is_word = |c: char| c.is_alphanumeric() || c == '_' || is_mark(c);
         // An empty name, which a hostile server may send, is never mentioned.
         !name.is_empty()
             && text.match_indices(&name).any(|(at, _)| {
@@ -57,6 +58,25 @@ mod tests {
         }
         for text in ["hi", "alabama", "koala", "ala_2", "żala"] {
             assert!(!ala().is_mentioned_in(&Text::new(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mention_may_have_another_width_or_unicode_form() {
+        let own = |name: &str| OwnIdentity {
+            id: MemberId(7),
+            name: Text::new(name),
+        };
+        for (name, text) in [
+            ("José", "hi Jose\u{301}!"),
+            ("ala", "hi ＡＬＡ"),
+            ("Weiß", "WEISS, hi"),
+            ("Νίκος", "ΝΊΚΟΣ"),
+        ] {
+            assert!(own(name).is_mentioned_in(&Text::new(text)), "{text}");
+        }
+        for (name, text) in [("Jose", "Jose\u{301}"), ("Al", "AI"), ("x", "x\u{308}")] {
+            assert!(!own(name).is_mentioned_in(&Text::new(text)), "{text}");
         }
     }
 

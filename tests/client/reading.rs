@@ -209,6 +209,28 @@ jan: to be seen
 }
 
 #[test]
+fn a_member_can_be_ignored_by_a_name_in_another_unicode_form_or_width() {
+    let server = Server::start(&[]);
+    let (mut jose, mut ola) = (server.join("José"), server.join("ola"));
+    let mut ala = ala_on_screen(&server, 70, 12);
+    ala.type_keys("/ignore Jose\u{301}\r/ignore ＯＬＡ\r/ignore Ａｌａ\r");
+    ala.expect("is you: your own lines are always shown");
+    for member in [&mut jose, &mut ola] {
+        member.send("not to be seen");
+    }
+    ola.skip_to("José: not to be seen");
+    jose.skip_to("ola: not to be seen");
+    ola.send("/nick jan");
+    ala.expect("* ola is now jan");
+    assert!(!ala.text().contains("not to be seen"), "{}", ala.text());
+    // Only the second time is a name taken off the list.
+    ala.type_keys("/ignore JOSÉ\r");
+    ala.expect("* JOSÉ's messages are shown again");
+    jose.send("hi Ａｌａ");
+    ala.expect("José: hi Ａｌａ");
+}
+
+#[test]
 fn reply_goes_only_to_the_sender_of_the_last_private_message_shown() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");

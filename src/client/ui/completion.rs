@@ -1,7 +1,7 @@
 //! Tab completion of commands and of members' names.
 
 use crate::protocol::commands::{self, Argument};
-use crate::protocol::name::keys::without_marks;
+use crate::protocol::name::without_marks;
 use crate::tty::editor::Completion;
 
 /// Completes the word at the end of `before`, the text up to the cursor. `names` are the names of
@@ -74,6 +74,8 @@ mod tests {
         assert_eq!(completed("lu"), ["Łukasz: "]);
         assert_eq!(completed("hi zol"), ["hi Żółć "]);
         assert_eq!(completed("żół"), ["Żółć: "]);
+        assert_eq!(completed("z\u{307}o\u{301}"), ["Żółć: "]);
+        assert_eq!(completed("ＯＬＥ"), ["Olek: "]);
         assert_eq!(completed("/time "), ["/time on ", "/time off "]);
         assert_eq!(completed("/Bell of"), ["/Bell off "]);
         assert_eq!(completed("/ignore o"), ["/ignore ola ", "/ignore Olek "]);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::client::identity::OwnIdentity;
 use crate::protocol::event::{Event, Listed, MemberId, Welcome};
 use crate::protocol::limits::MAX_NAME_BYTES;
+use crate::protocol::name::NameKeys;
 use crate::protocol::text::Text;
 
 /// Limit on the members to track. No room has more, but a hostile server may announce any number.
@@ -25,10 +26,27 @@ pub(crate) struct Roster {
     messages: u64,
     /// The sender of the last private message from a member who is not ignored.
     correspondent: Option<MemberId>,
-    /// Ignored names in lower case, each with the name that the user originally ignored. The two
-    /// differ if the ignored member was renamed. These are names and not IDs, because an ignored
-    /// member may leave and rejoin.
-    ignored: Vec<(String, String)>,
+    ignored: Vec<Ignored>,
+}
+
+/// An ignored name, and not an ID, because a member may leave and rejoin.
+struct Ignored {
+    /// In lower case.
+    name: String,
+    keys: NameKeys,
+    /// The name that the user originally ignored. It differs from `name` if the member was renamed
+    /// since.
+    first: String,
+}
+
+impl Ignored {
+    fn new(name: &str, first: &str) -> Self {
+        Self {
+            name: name.to_lowercase(),
+            keys: NameKeys::of(name),
+            first: first.to_lowercase(),
+        }
+    }
 }
 
 impl Roster {
@@ -71,7 +89,7 @@ impl Roster {
                     && let Some(first) = self.ignored_by(from.as_str())
                     && !self.is_ignored(to.as_str())
                 {
-                    let ignored = (to.as_str().to_lowercase(), first.to_owned());
+                    let ignored = Ignored::new(to.as_str(), first);
                     self.ignored.push(ignored);
                 }
                 let spoke = self.members.get(id).map_or(0, |(_, spoke)| *spoke);
@@ -123,9 +141,9 @@ impl Roster {
 
     /// Whether a member with this name is online; `None` if an incomplete list leaves that open.
     pub(crate) fn has(&self, name: &str) -> Option<bool> {
-        let name = name.to_lowercase();
+        let keys = NameKeys::of(name);
         let mut names = self.members.values();
-        let is_known = names.any(|(other, _)| other.to_lowercase() == name);
+        let is_known = names.any(|(other, _)| NameKeys::of(other).is_same(&keys));
         (is_known || self.is_complete).then_some(is_known)
     }
 
@@ -136,27 +154,30 @@ impl Roster {
     /// Returns the name that the user originally ignored, if `name` is that name or a later name of
     /// the same member.
     fn ignored_by(&self, name: &str) -> Option<&str> {
-        let name = name.to_lowercase();
+        // Nearly always, no one is ignored.
+        if self.ignored.is_empty() {
+            return None;
+        }
+        let keys = NameKeys::of(name);
         let mut ignored = self.ignored.iter();
         ignored
-            .find(|(other, _)| *other == name)
-            .map(|(_, first)| first.as_str())
+            .find(|ignored| ignored.keys.is_same(&keys))
+            .map(|ignored| ignored.first.as_str())
     }
 
     /// Ignores a name. If the name is ignored already, stops ignoring it, together with the other
     /// names of the same member. Returns whether the name is ignored now.
     pub(crate) fn toggle_ignored(&mut self, name: &str) -> bool {
         match self.ignored_by(name).map(str::to_owned) {
-            Some(first) => self.ignored.retain(|(_, other)| *other != first),
-            None => self
-                .ignored
-                .push((name.to_lowercase(), name.to_lowercase())),
+            Some(first) => self.ignored.retain(|ignored| ignored.first != first),
+            None => self.ignored.push(Ignored::new(name, name)),
         }
         self.is_ignored(name)
     }
 
     pub(crate) fn ignored(&self) -> Vec<&str> {
-        self.ignored.iter().map(|(name, _)| name.as_str()).collect()
+        let ignored = self.ignored.iter();
+        ignored.map(|ignored| ignored.name.as_str()).collect()
     }
 }
 
@@ -185,6 +206,24 @@ mod tests {
         assert!(roster.is_ignored("ola") && roster.is_ignored("ola999"));
         assert!(!roster.is_ignored("ola1000"));
         assert_eq!(roster.ignored().len(), 1000);
+    }
+
+    #[test]
+    fn a_name_is_ignored_in_every_form_that_the_server_takes_for_the_same() {
+        for (typed, shown) in [
+            ("Jose\u{301}", "José"),
+            ("ＯＬＡ", "ola"),
+            ("WEISS", "Weiß"),
+            ("o\u{200b}la", "ola"),
+            ("\u{43e}la", "Ola"),
+        ] {
+            let mut roster = Roster::default();
+            roster.spoke(MemberId(3), &Text::new(shown));
+            assert!(roster.toggle_ignored(typed), "{typed}");
+            assert!(roster.is_ignored(shown), "{typed}");
+            assert_eq!(roster.has(typed), Some(true), "{typed}");
+            assert!(!roster.toggle_ignored(shown), "{typed}");
+        }
     }
 
     #[test]

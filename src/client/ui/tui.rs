@@ -18,6 +18,7 @@ use crate::protocol::event::{Answer, Event, Welcome};
 use crate::protocol::json::Received;
 use crate::protocol::limits::{MAX_LINE, MAX_NAME_CHARS};
 use crate::protocol::line::LineError;
+use crate::protocol::name::NameKeys;
 use crate::protocol::request::{Format, Request};
 use crate::protocol::text::Text;
 use crate::tty::editor::{Editor, EditorAction, History, Purpose};
@@ -338,7 +339,7 @@ impl Tui {
 
     fn is_own_name(&self, name: &str) -> bool {
         let own = self.formatter.own();
-        own.is_some_and(|own| own.name.as_str().to_lowercase() == name.to_lowercase())
+        own.is_some_and(|own| NameKeys::of(own.name.as_str()).is_same(&NameKeys::of(name)))
     }
 
     /// Shows that the client has joined or rejoined.

@@ -22,15 +22,14 @@ pub(crate) fn same(one: &[String; 2], other: &[String; 2]) -> bool {
 /// Folds case, much like "Default Caseless Matching" of the Unicode Standard (section 3.13):
 /// converts to upper case and then to lower case, so that `ß` matches `SS` and `ς` matches `Σ`. The
 /// lower-casing of RFC 8265 finds neither match.
-fn fold(text: &str) -> String {
+pub(crate) fn fold(text: &str) -> String {
     text.chars()
         .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase)
         .collect()
 }
 
-/// Folds case and removes the marks on letters, because not every keyboard can type them: `Łukasz`
-/// becomes `lukasz`.
+/// Folds case and removes the marks on letters. `text` is in NFC.
 pub(crate) fn without_marks(text: &str) -> String {
     let is_mark = |c: char| c.general_category() == GeneralCategory::NonspacingMark;
     let bare = |c: char| {

@@ -5,7 +5,7 @@
 //! names that look alike. The allowed characters are defined here instead, because PRECIS allows
 //! `*` and `:` in usernames.
 
-pub(crate) mod keys;
+mod keys;
 mod script_rules;
 
 use std::fmt;
@@ -16,12 +16,14 @@ use precis_profiles::precis_core::profile::Rules;
 use thiserror::Error;
 
 use crate::protocol::limits::{MAX_GROUP_CHARS, MAX_NAME_BYTES, MAX_NAME_CHARS};
-use crate::protocol::name::keys::{keys, same};
+use crate::protocol::name::keys::{fold, keys, same};
 use crate::protocol::name::script_rules::{
-    GROUP_SIGNS, NAME_SIGNS, first_disallowed, first_line_sign_look_alike, is_mark,
-    mark_of_another_script, may_begin, obeys_bidi_rule,
+    GROUP_SIGNS, NAME_SIGNS, first_disallowed, first_line_sign_look_alike, mark_of_another_script,
+    may_begin, obeys_bidi_rule,
 };
 use crate::protocol::text::{Kind, Text, clean, kind};
+
+pub(crate) use crate::protocol::name::script_rules::is_mark;
 
 // A group within the limit of characters is also within the limit of bytes, because a character has
 // at most four bytes.
@@ -142,6 +144,35 @@ impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Name").field(&self.as_str()).finish()
     }
+}
+
+/// The comparison keys of a name that a user typed or a server sent, which may not be valid.
+#[derive(Clone, Debug)]
+pub(crate) struct NameKeys([String; 2]);
+
+impl NameKeys {
+    /// Ignores invisible characters in `raw`, as the server does in the name of a recipient.
+    pub(crate) fn of(raw: &str) -> Self {
+        Self(keys(&normal(Text::new(raw).as_str())))
+    }
+
+    /// Whether a member with one of the two names could be meant by the other, as in
+    /// [`Name::is_same`].
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        same(&self.0, &other.0)
+    }
+}
+
+/// Folds case, width and Unicode form, to find a name in a text. Letters that look alike stay
+/// different, because `AI` in a text does not mean `Al`.
+pub(crate) fn folded(text: &str) -> String {
+    fold(&normal(text))
+}
+
+/// Like [`folded`], and removes the marks on letters, which not every keyboard can type: `Łukasz`
+/// becomes `lukasz`.
+pub(crate) fn without_marks(text: &str) -> String {
+    keys::without_marks(&normal(text))
 }
 
 /// A member's group, such as a class: 1 to 16 characters, at most 64 bytes. A group may contain the

@@ -19,7 +19,7 @@ use std::fmt::{self, Display, Formatter};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEventKind};
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::protocol::name::keys::without_marks;
+use crate::protocol::name::without_marks;
 use crate::protocol::text::clean;
 use crate::tty::editor::buffer::{Buffer, To};
 pub(crate) use crate::tty::editor::history::{History, MAX_LINES};
