@@ -1,13 +1,14 @@
 //! Listening sockets: one for each address of a name, or one for every interface.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::cli::RoomArgs;
 use crate::net;
+use crate::net::resolve::{Host, resolve};
 use crate::os;
 
 /// Listen backlog: the number of connections that can wait to be accepted. It is enough for a class
@@ -89,7 +90,7 @@ pub fn check(target: &ListenAddress, port: u16) -> Result<()> {
 
 fn bind(target: &ListenAddress, port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
     match target {
-        ListenAddress::Host(host) => bind_all(&resolve(host, port)?, port),
+        ListenAddress::Host(host) => bind_all(&resolve_host(host, port)?, port),
         ListenAddress::Everyone => bind_every_interface(port),
     }
 }
@@ -108,10 +109,10 @@ fn bind_every_interface(port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
     Ok(vec![bound])
 }
 
-fn bind_all(ips: &[IpAddr], port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
+fn bind_all(addresses: &[SocketAddr], port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
     let mut tries = 1;
     loop {
-        match bind_each(ips, port) {
+        match bind_each(addresses, port) {
             // The kernel chose a port that is free on the first address, but not on a later one.
             // Try another.
             Err(Refused { error, .. })
@@ -131,11 +132,14 @@ struct Refused {
     error: io::Error,
 }
 
-fn bind_each(ips: &[IpAddr], mut port: u16) -> Result<Vec<(Socket, SocketAddr)>, Refused> {
+fn bind_each(
+    addresses: &[SocketAddr],
+    mut port: u16,
+) -> Result<Vec<(Socket, SocketAddr)>, Refused> {
     let mut bound = Vec::new();
     let mut not_ours = None;
-    for &ip in ips {
-        let address = SocketAddr::new(ip, port);
+    for mut address in addresses.iter().copied() {
+        address.set_port(port);
         match bind_one(address, Stack::Single) {
             Ok((socket, address)) => {
                 port = address.port();
@@ -180,28 +184,14 @@ fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<(Socket, SocketAddr
 }
 
 /// All addresses of `host`, without duplicates, in the resolver's order.
-fn resolve(host: &str, port: u16) -> Result<Vec<IpAddr>> {
+fn resolve_host(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     // Accept brackets, as in `[::1]`: they are the usual notation for an IPv6 address before a
     // port.
     let bare = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(host);
-    let mut ips = Vec::new();
-    let addresses = (bare, port).to_socket_addrs().with_context(|| {
-        format!("cannot find the address of `{host}`; try 127.0.0.1, or --lan for every interface")
-    })?;
-    for address in addresses {
-        if !ips.contains(&address.ip()) {
-            ips.push(address.ip());
-        }
-    }
-    if ips.is_empty() {
-        return Err(anyhow!(
-            "`{host}` has no address; try 127.0.0.1, or --lan for every interface"
-        ));
-    }
-    Ok(ips)
+    resolve(bare, port, "try 127.0.0.1, or --lan for every interface")
 }
 
 /// Whether an error means that this machine doesn't have the address or its IP version.
@@ -228,7 +218,7 @@ fn refusal(address: SocketAddr, error: io::Error) -> Error {
         ),
         io::ErrorKind::AddrNotAvailable => format!(
             "this machine has no address {}; try 127.0.0.1, or --lan for every interface",
-            address.ip()
+            Host(address)
         ),
         _ => error.to_string(),
     };
@@ -275,6 +265,34 @@ mod tests {
         match listen(&host("[::1]"), 0) {
             Ok(listeners) => assert!(listeners[0].local_addr().unwrap().is_ipv6()),
             Err(error) => assert!(error.to_string().contains("no address ::1"), "{error}"),
+        }
+    }
+
+    #[test]
+    fn an_ipv4_mapped_address_is_listened_on_as_ipv4() {
+        let listeners = listen(&host("::ffff:127.0.0.1"), 0).unwrap();
+        assert!(listeners[0].local_addr().unwrap().ip() == Ipv4Addr::LOCALHOST);
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port_of(&listeners))).unwrap();
+    }
+
+    #[test]
+    fn a_link_local_address_can_be_listened_on_only_on_its_interface() {
+        // Binds without listening, so that no other machine can connect.
+        let link_local = nix::ifaddrs::getifaddrs().unwrap().find_map(|interface| {
+            let ip = interface.address?.as_sockaddr_in6()?.ip();
+            ip.is_unicast_link_local()
+                .then_some((ip, interface.interface_name))
+        });
+        if let Some((ip, interface)) = link_local {
+            let bound = bind(&host(&format!("{ip}%{interface}")), 0).unwrap();
+            assert_eq!(Host(bound[0].1).to_string(), format!("{ip}%{interface}"));
+            let error = check(&host(&ip.to_string()), 0).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("try {ip}%{interface}")), "{error}");
+            // An address that no machine has.
+            let elsewhere = format!("fe80::ffff:ffff:ffff:ffff%{interface}");
+            let error = check(&host(&elsewhere), 0).unwrap_err().to_string();
+            let reason = format!("this machine has no address {elsewhere};");
+            assert!(error.contains(&reason), "{error}");
         }
     }
 

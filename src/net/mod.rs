@@ -1,6 +1,7 @@
 //! Sockets: listening, and operations that std's sockets lack.
 
 pub mod listen;
+pub mod resolve;
 mod sendfile;
 mod socket;
 

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use termcolor::{Buffer, Color, WriteColor};
 
+use crate::net::resolve::canonical;
 use crate::os;
 use crate::protocol::console::ServerLine;
 use crate::protocol::event::{Answer, Event, MemberId, Record};
@@ -481,7 +482,7 @@ struct Peer<'a>(&'a SocketAddr);
 
 impl Display for Peer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        SocketAddr::new(self.0.ip().to_canonical(), self.0.port()).fmt(f)
+        canonical(*self.0).fmt(f)
     }
 }
 

@@ -303,6 +303,25 @@ fn a_lone_number_is_a_port_on_this_machine() {
 }
 
 #[test]
+fn the_error_for_a_link_local_address_names_what_is_wrong_with_its_interface() {
+    for (host, reason) in [
+        (
+            "fe80::1",
+            "error: `fe80::1` is a link-local address and needs an interface: ",
+        ),
+        (
+            "[fe80::1%no-such0]:80",
+            "error: there is no interface `no-such0`: ",
+        ),
+        ("::1%lo", "have an interface: try ::1 without %lo"),
+    ] {
+        let mut command = chat_client(&[host, "-n", "ala"]);
+        command.stdin(Stdio::null());
+        run(command).expect_code(1).expect_stderr(reason);
+    }
+}
+
+#[test]
 fn a_wrong_command_line_exits_with_code_2_and_points_to_help() {
     for args in [
         &["8080", "-p", "80"][..],

@@ -571,6 +571,36 @@ fn the_error_for_an_unknown_host_says_what_to_try() {
 }
 
 #[test]
+fn the_error_for_an_address_with_a_wrong_interface_says_what_is_wrong() {
+    for (host, reason) in [
+        (
+            "fe80::1",
+            "error: `fe80::1` is a link-local address and needs an interface: ",
+        ),
+        (
+            "fe80::1%no-such0",
+            "error: there is no interface `no-such0`: ",
+        ),
+        ("::1%lo", "have an interface: try ::1 without %lo"),
+    ] {
+        run(chat_server(&["-p", "0", "--host", host]))
+            .expect_code(1)
+            .expect_stderr(reason);
+    }
+}
+
+#[test]
+fn an_ipv4_mapped_address_is_listened_on_as_ipv4() {
+    let server = Server::start(&["--host", "::ffff:127.0.0.1"]);
+    assert_eq!(
+        server.address.to_string(),
+        format!("127.0.0.1:{}", server.port())
+    );
+    server.expect_log("only this machine can join");
+    server.join("ala");
+}
+
+#[test]
 fn the_port_can_be_an_option_or_a_plain_argument() {
     for args in [&["0"][..], &["-p", "0"], &["--port=0"]] {
         let server = Server::start_as(chat_server(args));

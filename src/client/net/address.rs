@@ -135,6 +135,7 @@ mod tests {
             (Some("[::1]"), Some(80), address("::1", 80)),
             (Some("[::1]:80"), None, address("::1", 80)),
             (Some("fe80::1%eth0"), None, address("fe80::1%eth0", 9999)),
+            (Some("[fe80::1%eth0]:80"), None, address("fe80::1%eth0", 80)),
         ] {
             assert_eq!(
                 Address::parse(place, port, None).as_ref(),

@@ -1,13 +1,14 @@
 //! A TCP connection to a server: opening it, and its sending side.
 
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Result, anyhow};
 
 use crate::client::net::address::Address;
+use crate::net::resolve::resolve;
 
 /// How long to wait for an address to accept the connection before trying the next one.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,17 +49,14 @@ impl Connection {
 /// The host is unknown, or no address accepts. The message gives a reason for each address.
 pub(crate) fn connect(server: &Address) -> Result<(TcpStream, SocketAddr)> {
     let Address { host, port } = server;
-    let addresses: Vec<SocketAddr> = match (host.as_str(), *port).to_socket_addrs() {
-        Ok(addresses) => addresses.collect(),
+    let addresses = match resolve(host, *port, "check the name") {
+        Ok(addresses) => addresses,
         // Treat `localhost` as this machine, even if no hosts file says so (RFC 6761, section 6.3).
         Err(_) if host == "localhost" => vec![
             (Ipv6Addr::LOCALHOST, *port).into(),
             (Ipv4Addr::LOCALHOST, *port).into(),
         ],
-        Err(error) => {
-            let reason = format!("cannot find the address of `{host}`: check the name");
-            return Err(Error::new(error).context(reason));
-        }
+        Err(error) => return Err(error),
     };
     connect_to_any(addresses.into_iter())
 }

@@ -1,35 +1,36 @@
 //! The hint that tells the user how to join a session.
 
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::launcher::session::Session;
 use crate::launcher::shell;
 use crate::net;
+use crate::net::resolve::Host;
 
 impl Session<'_> {
     /// The address to which clients on this machine connect. `None` until the server listens.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
-        let address = self.address?;
-        let ip = match address.ip() {
+        let mut address = self.address?;
+        if address.ip().is_unspecified() {
             // With --lan, use IPv4, which the server also accepts then, and which more of the tools
             // used in courses support.
-            IpAddr::V6(ip) if ip.is_unspecified() && !self.config.room.lan => {
+            address.set_ip(if address.is_ipv6() && !self.config.room.lan {
                 Ipv6Addr::LOCALHOST.into()
-            }
-            ip if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        Some(SocketAddr::new(ip, address.port()))
+            } else {
+                Ipv4Addr::LOCALHOST.into()
+            });
+        }
+        Some(address)
     }
 
     pub(crate) fn say_how_to_join(&self) {
         let Some(address) = self.local_address() else {
             return;
         };
-        let (ip, port) = (address.ip(), address.port());
+        let (host, port) = (Host(address), address.port());
         let client = self.client_in_shell();
-        let mut text = format!("join from here:\n  {client} {ip} {port}\n  nc {ip} {port}");
+        let mut text = format!("join from here:\n  {client} {host} {port}\n  nc {host} {port}");
         if self.config.room.lan {
             for (index, ip) in net::addresses().into_iter().enumerate() {
                 if index == 0 {

@@ -20,6 +20,7 @@ use crate::launcher::display::{self, Backend, Display, Opened};
 use crate::launcher::process::ChildProcess;
 use crate::launcher::session::window::{Turn, Window, WindowState};
 use crate::launcher::session::{Phase, Session, SessionEnd, SessionEvent};
+use crate::net::resolve::Host;
 use crate::protocol::request::Identity;
 
 /// Pause before the launcher tries again to open a window.
@@ -304,7 +305,7 @@ fn client_command(
 ) -> Vec<OsString> {
     let mut command: Vec<OsString> = vec![
         program.into(),
-        address.ip().to_string().into(),
+        Host(address).to_string().into(),
         address.port().to_string().into(),
         "--control-socket".into(),
         control_name.into(),
