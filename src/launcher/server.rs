@@ -162,6 +162,10 @@ fn copy_log(
         .read_until(b'\n', &mut line)?;
     let first = std::mem::take(&mut line);
     output.pass_on(first.clone());
+    // The lines that the server wrote together with the first one come before the launcher's own.
+    let end = memchr::memrchr(b'\n', log.buffer()).map_or(0, |at| at + 1);
+    pass_on(&log.buffer()[..end], output, &on_online);
+    log.consume(end);
     if let Some(ServerLine::Listening(address)) = ServerLine::parse(&first) {
         on_ready(address);
     }

@@ -10,6 +10,9 @@ use crate::protocol::limits::MAX_PASSWORD_BYTES;
 /// because of other wrong passwords from its address.
 pub const WAIT_NOTICE: &str = "too many wrong passwords came from your address";
 
+/// Advice to users of netcat, whose greeting is easily missed.
+pub const NC_HINT: &str = "with nc, type /pass PASSWORD before your name";
+
 /// A room's password: 1 to 512 bytes of text without control characters, so that it fits into the
 /// line `/pass PASSWORD`. `Debug` does not show it.
 #[derive(Clone)]

@@ -32,7 +32,7 @@ use crate::net;
 use crate::net::listen::{self, ListenAddress};
 use crate::os;
 use crate::protocol::console::ServerLine;
-use crate::protocol::password::Password;
+use crate::protocol::password::{NC_HINT, Password};
 use crate::protocol::text::Text;
 use crate::server::acceptor::{Acceptor, MAX_PENDING_LOGINS, Stop};
 use crate::server::console::Outcome;
@@ -276,39 +276,36 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     let Some((first, others)) = addresses.split_first() else {
         return Ok(());
     };
-    log.post(Entry::Plain(ServerLine::Listening(*first).to_string()));
-    for address in others {
-        log.post(Entry::Plain(format!("and on {address}")));
+    let mut lines = vec![ServerLine::Listening(*first).to_string()];
+    lines.extend(others.iter().map(|address| format!("and on {address}")));
+    let is_secret = config.password.is_some();
+    let is_local = addresses.iter().all(|address| address.ip().is_loopback());
+    let audience = match (&config.target, is_secret) {
+        (ListenAddress::Host(_), _) if is_local => {
+            "only this machine can join; --lan lets this network in"
+        }
+        (ListenAddress::Host(_), false) => "anyone who can reach this address can join and read",
+        (ListenAddress::Host(_), true) => {
+            "anyone who can reach this address and has the password can join; nothing is encrypted"
+        }
+        (ListenAddress::Everyone, false) => "anyone on this network can join and read",
+        (ListenAddress::Everyone, true) => {
+            "anyone on this network who has the password can join; nothing is encrypted"
+        }
+    };
+    lines.push(audience.into());
+    // Leave out the hint on how to join if the launcher prints one.
+    if config.target == ListenAddress::Everyone && !config.supervised {
+        let port = first.port();
+        let hint = |ip| format!("  chat-client {ip} {port}    or: nc {ip} {port}");
+        lines.extend(net::addresses().into_iter().map(hint));
+        lines.extend(is_secret.then(|| NC_HINT.into()));
     }
-    let port = first.port();
-    match &config.target {
-        // Leave out the hint on how to join, because the launcher prints one.
-        ListenAddress::Everyone if config.supervised => {
-            log.post(Entry::Plain(
-                "anyone on this network can join and read".into(),
-            ));
-        }
-        ListenAddress::Everyone => {
-            log.post(Entry::Plain(
-                "anyone on this network can join and read:".into(),
-            ));
-            for address in net::addresses() {
-                log.post(Entry::Plain(format!(
-                    "  chat-client {address} {port}    or: nc {address} {port}"
-                )));
-            }
-        }
-        ListenAddress::Host(_) if addresses.iter().all(|address| address.ip().is_loopback()) => {
-            log.post(Entry::Plain(
-                "only this machine can join; --lan lets this network in".into(),
-            ));
-        }
-        ListenAddress::Host(_) => {
-            log.post(Entry::Plain(
-                "anyone who can reach this address can join and read".into(),
-            ));
-        }
+    // All in one write, so that the launcher prints its own lines after them.
+    for line in lines {
+        log.note(Entry::Plain(line));
     }
+    log.show_queued();
     Ok(())
 }
 

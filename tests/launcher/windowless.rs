@@ -200,6 +200,40 @@ fn with_lan_join_commands_for_other_machines_are_printed() {
 }
 
 #[test]
+fn the_first_lines_have_a_fixed_order() {
+    for (arguments, audience) in [
+        (&["--host", "localhost"][..], "only this machine can join"),
+        (&["--lan"], "anyone on this network can join and read"),
+        (
+            &["--lan", "--password", "right"],
+            "anyone on this network who has the password can join; nothing is encrypted",
+        ),
+    ] {
+        let mut session = Session::start(&[&["-p", "0", "-t", "none"], arguments].concat());
+        session.line("join from here:");
+        let seen = &session.seen;
+        assert!(seen.starts_with("listening on "), "{seen}");
+        assert!(seen.contains(audience), "{seen}");
+        session.signal(Signal::INT);
+        assert_eq!(session.end(), Some(0));
+    }
+}
+
+#[test]
+fn the_hint_for_netcat_names_the_password_command_if_there_is_a_password() {
+    let hint = "with nc, type /pass PASSWORD before your name";
+    for (arguments, is_hinted) in [(&["--password", "right"][..], true), (&[], false)] {
+        let mut session = Session::start(&[&["-p", "0", "-t", "none"], arguments].concat());
+        let port = session.port();
+        session.line(&format!("nc 127.0.0.1 {port}"));
+        session.signal(Signal::INT);
+        session.line("the room is closed: ");
+        assert_eq!(session.seen.contains(hint), is_hinted, "{}", session.seen);
+        assert_eq!(session.end(), Some(0));
+    }
+}
+
+#[test]
 fn typed_lines_go_to_the_servers_console() {
     let mut session = Session::start(&["-p", "0", "-c", "0"]);
     let port = session.port();

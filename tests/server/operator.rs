@@ -80,6 +80,9 @@ fn only_the_first_line_of_stdout_starts_with_listening_on() {
 fn the_log_says_who_can_join() {
     let server = Server::start(&[]);
     server.expect_log("only this machine can join; --lan lets this network in");
+    let server = Server::start(&["--lan", "--password", "right"]);
+    server.expect_log("anyone on this network who has the password can join; nothing is encrypted");
+    server.expect_log("with nc, type /pass PASSWORD before your name");
 }
 
 #[test]

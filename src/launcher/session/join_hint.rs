@@ -7,6 +7,7 @@ use crate::launcher::session::Session;
 use crate::launcher::shell;
 use crate::net;
 use crate::net::resolve::Host;
+use crate::protocol::password::NC_HINT;
 
 impl Session<'_> {
     /// The address to which clients on this machine connect. `None` until the server listens.
@@ -39,6 +40,9 @@ impl Session<'_> {
                 // Ignore the result, because writing to memory can't fail.
                 let _ = write!(text, "\n  chat-client {ip} {port}\n  nc {ip} {port}");
             }
+        }
+        if self.config.room.password.is_some() {
+            let _ = write!(text, "\n{NC_HINT}");
         }
         self.output.say(&text);
         let max = usize::from(self.config.room.max_clients);
