@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cli::{RoomArgs, RunArgs, Terminal};
 use crate::protocol::request::Identity;
+use crate::tty::style;
 
 /// How long a window may take, from its start, until its client sends its hello on the control
 /// socket. The longest time measured so far, on a busy machine, is 3 s.
@@ -65,8 +66,9 @@ impl TryFrom<RunArgs> for Config {
         }
         if members.len() > clients {
             return Err(format!(
-                "--names has {} names for {clients} clients; give fewer, or `-c {}`",
-                members.len(),
+                "--names has {} for {}; give fewer, or `-c {}`",
+                style::counted(members.len() as u64, "name"),
+                style::counted(clients as u64, "client"),
                 members.len()
             ));
         }
@@ -125,7 +127,7 @@ mod tests {
                 &["--names", "ala g!"],
                 "as `ala g!`: \"!\" cannot be in a group",
             ),
-            (&["-c", "1", "--names", "ala,ola"], "2 names for 1 clients"),
+            (&["-c", "1", "--names", "ala,ola"], "2 names for 1 client;"),
             (&["--names", "ala,,ola"], "an empty name between two commas"),
             (
                 &["--names", "ala,ola,"],

@@ -244,6 +244,7 @@ impl Display for Answer {
                 "* welcome, {}: {} online; /help lists the commands",
                 welcome.name, welcome.count
             ),
+            Self::PastBegins(1) => f.write_str("* the last message"),
             Self::PastBegins(count) => write!(f, "* the last {count} messages"),
             Self::PastEnds => f.write_str("* end of the past messages"),
             Self::PrivateFrom { from, text, .. } => write!(f, "[{from}] {text}"),

@@ -156,17 +156,23 @@ pub enum RequestError {
     #[error("unknown command {0}: /help lists the commands; to say it as text, type /{0}")]
     Unknown(Text),
     /// The command needs arguments. Contains the command's usage.
-    #[error("type {0}")]
+    #[error("usage: {0}")]
     Usage(&'static str),
     /// The name has several words. Contains the command's usage.
-    #[error("a name is one word: type {0}")]
+    #[error("usage: {0} (one word)")]
     OneWord(&'static str),
     /// The new name isn't valid.
     #[error(transparent)]
     Name(#[from] NameError),
     /// No member has this name.
-    #[error("{0} is not here")]
+    #[error("there is no member called \"{0}\"")]
     NotHere(Text),
+    /// A reply, but the member was never sent a private message.
+    #[error("no one has sent you a private message yet: use /msg NAME TEXT")]
+    NoCorrespondent,
+    /// A reply to a member that has left.
+    #[error("the person who last wrote to you privately has left: use /msg NAME TEXT")]
+    CorrespondentLeft,
 }
 
 impl Request {

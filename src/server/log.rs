@@ -338,7 +338,8 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
             show(&mut line);
         }
         if lost > 0 {
-            let text = format!("{lost} lines not shown: this terminal does not keep up");
+            let lost = style::counted(lost, "line");
+            let text = format!("{lost} not shown: this terminal does not keep up");
             let _ = style::paint(&mut line, Color::Yellow, &text);
             let _ = line.write_all(b"\n");
             show(&mut line);

@@ -323,7 +323,7 @@ impl<'a> PendingLogin<'a> {
         }
         if self.lines.unended() >= MAX_UNTERMINATED {
             return Err(LoginEnd::Rejected(
-                "64 KiB without a line ending: end each line with LF".into(),
+                "no line ending in 64 KiB: end each line with LF".into(),
             ));
         }
         let elapsed = self.connected.elapsed().saturating_sub(self.waited);
@@ -447,7 +447,7 @@ impl<'a> PendingLogin<'a> {
                     Some((token, after)) => {
                         return self.enter(|room, endpoint| room.resume(token, after, endpoint));
                     }
-                    None => self.refuse(LoginError::new(&"type /resume TOKEN SEQ"))?,
+                    None => self.refuse(LoginError::new(&"usage: /resume TOKEN SEQ"))?,
                 }
             }
         }

@@ -59,9 +59,8 @@ pub(crate) struct Member {
     pub(crate) name: Name,
     group: Option<Group>,
     color: ColorSlot,
-    /// The last member that sent a private message to this member, with its name at that time.
-    /// `/reply` goes there.
-    pub(crate) correspondent: Option<(MemberId, Text)>,
+    /// The last member that sent a private message to this member. `/reply` goes there.
+    pub(crate) correspondent: Option<MemberId>,
     /// The resume token. Only JSON clients have one.
     token: Option<Text>,
     /// Sequence number of the last event before the member first joined.

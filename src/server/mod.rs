@@ -141,15 +141,15 @@ pub fn run(config: Config) -> Result<()> {
     let log = Log::start(config.colored, config.supervised, log_file)?;
     announce(&config, &listeners, &log)?;
     if loaded.torn > 0 {
-        let torn = loaded.torn;
+        let torn = style::counted(loaded.torn, "byte");
         log.post(Entry::Error(format!(
-            "the history's last line was torn: its {torn} bytes were cut off"
+            "the history's torn last line ({torn}) was cut off"
         )));
     }
     if loaded.lost > 0 {
-        let lost = loaded.lost;
+        let lost = history::last_events_are(loaded.lost);
         log.post(Entry::Error(format!(
-            "the last {lost} events are not in the history: they could not be written"
+            "{lost} not in the history, because the file could not be written"
         )));
     }
     if let Some(warning) = warning {
@@ -177,11 +177,10 @@ pub fn run(config: Config) -> Result<()> {
 
     let totals = shared.room.totals();
     let summary = format!(
-        "{}, {} joined, {} message{}",
+        "{}, {} joined, {}",
         style::in_words(begin.elapsed()),
         totals.joined,
-        totals.messages,
-        if totals.messages == 1 { "" } else { "s" }
+        style::counted(totals.messages, "message")
     );
     if served.is_ok() {
         let closed = ServerLine::Closed(&summary).to_string();

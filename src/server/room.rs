@@ -315,17 +315,12 @@ impl Room {
                     self.answer(state, id, error_answer(&error));
                 }
             },
-            Request::Reply(text) => match member.correspondent.clone() {
-                Some((to, _)) if state.members.get(to).is_some() => {
+            Request::Reply(text) => match member.correspondent {
+                Some(to) if state.members.get(to).is_some() => {
                     self.private(state, (id, name), to, text);
                 }
-                Some((_, gone)) => {
-                    self.answer(state, id, error_answer(&RequestError::NotHere(gone)));
-                }
-                None => {
-                    let error = "no one has sent you a private message yet: use /msg NAME TEXT";
-                    self.answer(state, id, error_answer(&error));
-                }
+                Some(_) => self.answer(state, id, error_answer(&RequestError::CorrespondentLeft)),
+                None => self.answer(state, id, error_answer(&RequestError::NoCorrespondent)),
             },
             Request::Rename(new) if new.text() == name.text() => {
                 let notice = Text::new(&format!("your name is {name} already"));
@@ -357,7 +352,7 @@ impl Room {
             return;
         };
         let to_name = receiver.name.text().clone();
-        receiver.correspondent = Some((id, name.text().clone()));
+        receiver.correspondent = Some(id);
         let from = name.text().clone();
         self.answer(
             state,

@@ -124,8 +124,8 @@ impl<'a> Session<'a> {
                 return ReadEnd::InputOver;
             }
             if self.member.lines.unended() >= MAX_UNTERMINATED {
-                let error = "64 KiB without a line ending: end each line with LF";
-                let reason = "unterminated line";
+                let error = "no line ending in 64 KiB: end each line with LF";
+                let reason = "no line ending in 64 KiB";
                 self.shared.room.cut(self.member.connection, error, reason);
                 return ReadEnd::Gone;
             }

@@ -183,6 +183,12 @@ pub fn paint_event(out: &mut dyn WriteColor, event: &Event, name: Option<Color>)
     }
 }
 
+/// Formats a number of things, such as `1 byte` or `2 bytes`.
+pub fn counted(count: u64, one: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {one}{plural}")
+}
+
 /// Formats a duration for people to read, such as `4 min 10 s`.
 pub fn in_words(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -212,6 +218,13 @@ mod tests {
         ] {
             assert!(has_colors(term), "{term}");
         }
+    }
+
+    #[test]
+    fn a_number_of_things_other_than_one_has_a_plural() {
+        assert_eq!(counted(1, "byte"), "1 byte");
+        assert_eq!(counted(0, "byte"), "0 bytes");
+        assert_eq!(counted(2, "byte"), "2 bytes");
     }
 
     #[test]

@@ -121,7 +121,7 @@ fn refusals_by_the_server_go_to_stderr() {
         &exit,
         0,
         "* welcome, ala: 1 online; /help lists the commands\n",
-        "! jan is not here\n! no one has sent you a private message yet: use /msg NAME TEXT\n",
+        "! there is no member called \"jan\"\n! no one has sent you a private message yet: use /msg NAME TEXT\n",
     );
 }
 

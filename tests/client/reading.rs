@@ -127,7 +127,7 @@ fn a_mention_is_bold_and_rings_the_bell_unless_it_is_off() {
     ala.type_keys("/bell off");
     ala.expect("> /bell off");
     ala.type_keys("\r");
-    ala.expect("* the bell is off");
+    ala.expect("* bell off");
     ola.send("hi ala again");
     ala.expect("ola: hi ala again");
     assert_eq!(bells(&ala), before + 1);
@@ -253,7 +253,7 @@ fn reply_goes_only_to_the_sender_of_the_last_private_message_shown() {
     let _another = server.join("ula");
     ala.expect("ula joined");
     ala.type_keys("/reply once more\r");
-    ala.expect("! the last person who messaged you is not here: use /msg NAME TEXT");
+    ala.expect("! the person who last wrote to you privately has left: use");
     ala.expect("> /reply once more");
     jan.send("/online");
     let received = jan.skip_to("* 3 online: jan, ala, ula");
@@ -271,8 +271,8 @@ fn client_commands_report_their_effect_and_invalid_ones_clear_the_line() {
     ala.expect_screen(
         "
 * welcome, ala: 1 online; /help lists the commands
-! type /time on|off
-* the bell is off; /bell on turns it on again
+! usage: /time on|off
+* bell off; /bell on turns it on again
 ! Ala is you: your own lines are always shown
 * no bob is here now; bob's messages will be hidden; /ignore bob
   undoes that

@@ -484,7 +484,7 @@ fn wrong_usage_exits_with_code_2() {
         (&["--replay", "-1"], "give a number of messages, or `all`"),
         (&["-m", "0"], "give a number from 1 to 20000"),
         (&["-t", "putty"], "putty"),
-        (&["--names", "ala,ola", "-c", "1"], "2 names for 1 clients"),
+        (&["--names", "ala,ola", "-c", "1"], "2 names for 1 client;"),
         (&["--names", "ala,Ala"], "the same name"),
         (&["--names", "a b c"], "`a b c`"),
         (&["--lan", "--host", "::1"], "cannot be used with"),

@@ -160,7 +160,7 @@ fn messages_event_numbers_and_member_ids_continue_after_a_restart() {
     let server = history.server(&[]);
     let mut plain = server.join("plain");
     plain.expect_all(&[
-        "* the last 1 messages",
+        "* the last message",
         "ala: before",
         "* end of the past messages",
     ]);
@@ -195,10 +195,10 @@ fn rooms_without_a_history_file_have_different_ids() {
 fn an_incomplete_last_history_line_is_removed_with_a_notice() {
     let history = History::with_content(&format!(r#"{ONE_MESSAGE}{{"type":"message","seq":3,"ti"#));
     let server = history.server(&[]);
-    server.expect_log("! the history's last line was torn: its 29 bytes were cut off");
+    server.expect_log("! the history's torn last line (29 bytes) was cut off");
     let mut ala = server.join("ala");
     ala.expect_all(&[
-        "* the last 1 messages",
+        "* the last message",
         "ala: hi",
         "* end of the past messages",
     ]);
@@ -213,7 +213,7 @@ fn an_incomplete_last_history_line_is_removed_with_a_notice() {
 fn an_incomplete_first_history_line_starts_a_new_room() {
     let history = History::with_content(&ROOM[..20]);
     let server = history.server(&[]);
-    server.expect_log("was torn: its 20 bytes were cut off");
+    server.expect_log("torn last line (20 bytes) was cut off");
     let room = server.join_json("ala").welcome["room"].clone();
     server.stop();
     let first: Value = serde_json::from_str(history.read().lines().next().unwrap()).unwrap();
@@ -303,7 +303,7 @@ fn a_huge_history_line_without_an_ending_is_not_read_into_memory() {
     // A sparse file, read as zeros.
     history.change(|file| file.set_len(ONE_MESSAGE.len() as u64 + TAIL));
     let server = history.server(&[]);
-    server.expect_log(&format!("was torn: its {TAIL} bytes were cut off"));
+    server.expect_log(&format!("torn last line ({TAIL} bytes) was cut off"));
     let status = fs::read_to_string(format!("/proc/{}/status", server.pid()));
     if let Ok(status) = status {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -603,7 +603,7 @@ fn event_numbers_used_while_the_disk_was_full_are_not_reused() {
         let server = history.server(&[]);
         let lost = seen - stored;
         server.expect_log(&format!(
-            "! the last {lost} events are not in the history: they could not be written"
+            "! the last {lost} events are not in the history, because the file could not be written"
         ));
         let ola = server.join_json("ola");
         assert_eq!(ola.welcome["seq"], seen);

@@ -84,7 +84,7 @@ fn a_netcat_that_half_closes_receives_all_answers() {
     assert_eq!(
         exit.stdout,
         format!(
-            "{GREETING}\n* welcome, ala: 1 online; /help lists the commands\n* 1 online: ala\n! ola is not here\n* 1 online: ala\n"
+            "{GREETING}\n* welcome, ala: 1 online; /help lists the commands\n* 1 online: ala\n! there is no member called \"ola\"\n* 1 online: ala\n"
         )
     );
 }

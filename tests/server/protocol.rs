@@ -760,7 +760,7 @@ fn a_command_without_its_arguments_is_refused_with_its_usage() {
     ] {
         let error = Request::parse(line, Format::Plain).unwrap_err();
         assert!(matches!(error, RequestError::Usage(_)), "{line}: {error}");
-        assert!(error.to_string().starts_with("type /"), "{error}");
+        assert!(error.to_string().starts_with("usage: /"), "{error}");
     }
 }
 

@@ -190,9 +190,9 @@ fn an_unknown_token_is_refused_in_json_and_counts_as_an_invalid_name() {
     client.send(&format!("/resume {} 0", "0".repeat(32)));
     client.expect_error(UNKNOWN);
     client.send("/resume");
-    client.expect_error("type /resume TOKEN SEQ");
+    client.expect_error("usage: /resume TOKEN SEQ");
     client.send("/resume x -1");
-    client.expect_error("type /resume TOKEN SEQ");
+    client.expect_error("usage: /resume TOKEN SEQ");
     for _ in 0..2 {
         client.send("/resume \u{202e} 0");
         client.expect_error(UNKNOWN);

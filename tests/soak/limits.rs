@@ -307,9 +307,9 @@ fn a_member_that_sends_64_kib_without_a_line_ending_is_disconnected() {
     ola.expect("* ala joined");
     ala.send_bytes(b"before\n");
     ala.send_bytes(&vec![b'x'; 64 * 1024]);
-    ala.expect("! 64 KiB without a line ending: end each line with LF");
+    ala.expect("! no line ending in 64 KiB: end each line with LF");
     ala.expect_end();
-    ola.expect_all(&["ala: before", "* ala left (unterminated line)"]);
+    ola.expect_all(&["ala: before", "* ala left (no line ending in 64 KiB)"]);
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn a_client_that_sends_64_kib_before_login_is_disconnected() {
     let server = Server::start(&[]);
     let mut client = server.greeted();
     client.send_bytes(&vec![b'x'; 64 * 1024]);
-    client.expect("! 64 KiB without a line ending: end each line with LF");
+    client.expect("! no line ending in 64 KiB: end each line with LF");
     client.expect_end();
 }
 

@@ -285,7 +285,10 @@ mod tests {
             assert!(in_flight.push_and_wait(line));
         }
         assert_eq!(count(&in_flight), 4);
-        receive(&in_flight, r#"{"type":"error","text":"ola is not here"}"#);
+        receive(
+            &in_flight,
+            r#"{"type":"error","text":"there is no member called ola"}"#,
+        );
         assert_eq!(count(&in_flight), 3);
         receive(&in_flight, r#"{"type":"error","text":"nothing private"}"#);
         assert_eq!(count(&in_flight), 3);

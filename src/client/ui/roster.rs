@@ -6,6 +6,7 @@ use crate::client::identity::OwnIdentity;
 use crate::protocol::event::{Event, Listed, MemberId, Welcome};
 use crate::protocol::limits::MAX_NAME_BYTES;
 use crate::protocol::name::NameKeys;
+use crate::protocol::request::RequestError;
 use crate::protocol::text::Text;
 
 /// Limit on the members to track. No room has more, but a hostile server may announce any number.
@@ -114,15 +115,13 @@ impl Roster {
     /// The current name of the sender of the last private message.
     ///
     /// # Errors
-    /// There is no one to reply to. The message says why.
-    pub(crate) fn correspondent(&self) -> Result<&str, &'static str> {
-        let id = self
-            .correspondent
-            .ok_or("no one has sent you a private message yet: use /msg NAME TEXT")?;
+    /// There is no one to reply to.
+    pub(crate) fn correspondent(&self) -> Result<&str, RequestError> {
+        let id = self.correspondent.ok_or(RequestError::NoCorrespondent)?;
         let (name, _) = self
             .members
             .get(&id)
-            .ok_or("the last person who messaged you is not here: use /msg NAME TEXT")?;
+            .ok_or(RequestError::CorrespondentLeft)?;
         Ok(name)
     }
 

@@ -220,7 +220,10 @@ impl Tui {
     /// Addresses a reply to the sender of the last private message that was shown. The server's own
     /// `/reply` would go to the last sender, even if the user ignores that member.
     fn reply(&mut self, text: &Text) -> Result<Submission, String> {
-        let name = self.roster.correspondent()?;
+        let name = self
+            .roster
+            .correspondent()
+            .map_err(|error| error.to_string())?;
         let lines = vec![format!("/msg {name} {text}")];
         check_length(&lines)?;
         Ok(Submission::Lines(lines))
@@ -307,9 +310,9 @@ impl Tui {
             LocalCommand::Bell(on) => {
                 self.is_bell_on = on;
                 if on {
-                    "the bell rings for your name and for private messages".into()
+                    "bell on: it rings for your name and for private messages".into()
                 } else {
-                    "the bell is off; /bell on turns it on again".into()
+                    "bell off; /bell on turns it on again".into()
                 }
             }
             LocalCommand::Ignore(Some(name)) if self.is_own_name(name) => {
@@ -330,7 +333,7 @@ impl Tui {
                 }
             }
             LocalCommand::Ignore(None) => match self.roster.ignored()[..] {
-                [] => "no one is ignored; /ignore NAME hides the messages of NAME".into(),
+                [] => "you ignore nobody; /ignore NAME hides what NAME says".into(),
                 ref names => format!("ignored: {}", names.join(", ")),
             },
         };

@@ -56,10 +56,19 @@ impl Display for Change {
                  move it back, or start the server again",
             ),
             Self::Lost(count, error) => {
-                write!(f, "the last {count} events are not in the history: {error}")
+                let lost = last_events_are(*count);
+                write!(f, "{lost} not in the history: {error}")
             }
             Self::Unsafe(error) => write!(f, "the history may not have reached the disk: {error}"),
         }
+    }
+}
+
+/// The beginning of a sentence about the last events.
+pub fn last_events_are(count: u64) -> String {
+    match count {
+        1 => "the last event is".into(),
+        count => format!("the last {count} events are"),
     }
 }
 
