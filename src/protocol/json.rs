@@ -158,11 +158,23 @@ pub enum Received {
 #[derive(Debug, Error)]
 pub enum DecodeError {
     /// The line isn't a JSON object with fields of the right types.
-    #[error(transparent)]
-    Json(#[from] serde_json::Error),
+    #[error("{0}")]
+    Json(String),
     /// The field with this name is missing.
     #[error("the field {0:?} is missing")]
     Missing(&'static str),
+}
+
+impl From<serde_json::Error> for DecodeError {
+    /// Drops ` at line 1 column 5`: the caller says which line of all that it read is wrong.
+    fn from(error: serde_json::Error) -> Self {
+        let mut text = error.to_string();
+        let position = format!(" at line {} column {}", error.line(), error.column());
+        if let Some(reason) = text.strip_suffix(&position) {
+            text.truncate(reason.len());
+        }
+        Self::Json(text)
+    }
 }
 
 impl Received {

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use support::faults::Faults;
 use support::{Client, Exit, Server, Value, chat_server, json, run, with_setup};
 use tempfile::TempDir;
 
@@ -274,6 +275,47 @@ fn a_damaged_history_line_is_reported_and_the_file_left_unchanged() {
         history.failing_server().expect_stderr(&place);
         assert_eq!(history.read(), damaged, "untouched");
     }
+}
+
+#[test]
+fn a_byte_order_mark_and_empty_last_lines_of_a_history_are_accepted() {
+    for content in [
+        format!("\u{feff}{ONE_MESSAGE}"),
+        format!("{ONE_MESSAGE}\n"),
+        format!("{ONE_MESSAGE}\r\n\n \t\n  "),
+        format!("\u{feff}{}\r\n", ONE_MESSAGE.replace('\n', "\r\n")),
+    ] {
+        let history = History::with_content(&content);
+        // Twice, because the second server also reads what the first one has written.
+        for seq in [2, 5] {
+            let server = history.server(&[]);
+            assert_eq!(server.join_json("ola").welcome["seq"], seq, "{content:?}");
+            server.expect_log("* ola left");
+            let log = server.stop().stdout;
+            assert!(!log.contains("cut off"), "{content:?}: {log}");
+        }
+    }
+}
+
+#[test]
+fn the_error_for_a_damaged_line_has_one_position() {
+    for line in ["nonsense", "{\"type\":\"message\",\"seq\":\"x\"}", "[]"] {
+        let history = History::with_content(&format!("{ONE_MESSAGE}{line}\n"));
+        let place = format!("{}:4: ", history.arg());
+        let exit = history.failing_server().expect_stderr(&place);
+        assert!(!exit.stderr.contains("column"), "{exit:?}");
+    }
+}
+
+#[test]
+fn the_error_for_a_file_system_without_locks_says_what_to_try() {
+    let (history, faults) = (History::new(), Faults::new());
+    faults.fail("flock");
+    let command = chat_server(&["-p", "0", "--history", &history.arg()]);
+    run(faults.in_command(command))
+        .expect_code(1)
+        .expect_stderr("error: cannot lock the history file ")
+        .expect_stderr("name a file on a local disk");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::json::Received;
+use crate::protocol::json::{DecodeError, Received};
 use crate::protocol::limits::MAX_EVENT_LINE;
 use crate::protocol::text::clean;
 use crate::server::replay::ReplayBuffer;
@@ -20,6 +20,9 @@ const MAX_NUMBER: u64 = u64::MAX / 2;
 /// Minimum length of the file's first line in bytes, including its ending. Spaces pad the line to
 /// this length, so that it can be rewritten in place.
 pub const FIRST_LINE: usize = 80;
+
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A control line: a line of the history file that is not an event.
 #[derive(Serialize, Deserialize)]
@@ -62,6 +65,8 @@ pub struct Loaded {
     pub lost: u64,
     /// Length of the torn last line that was cut off, in bytes.
     pub torn: u64,
+    /// Length of the empty lines that were cut off at the end, in bytes.
+    pub blank: u64,
 }
 
 impl Loaded {
@@ -89,12 +94,32 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
     let mut reader = BufReader::with_capacity(256 * 1024, file);
     let (mut line, mut number, mut length) = (Vec::new(), 0_u64, 0_u64);
     let mut last_seq = 0_u64;
+    let mut first_blank = None;
     loop {
         let is_too_long = read_line(&mut reader, &mut line)
             .with_context(|| format!("cannot read the history file {}", path.display()))?;
         number += 1;
         let is_whole = line.pop_if(|byte| *byte == b'\n').is_some();
+        let line_length = line.len() as u64 + u64::from(is_whole);
+        // Skip the byte order mark with which some editors begin a file.
+        if number == 1 && line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len());
+        }
+        let is_blank = number > 1 && !is_too_long && line.trim_ascii().is_empty();
+        if is_blank {
+            // Cut off the empty line that some editors add at the end, like a torn line.
+            loaded.blank += line_length;
+            if is_whole {
+                first_blank = first_blank.or(Some(number));
+                continue;
+            }
+        }
         let read = match (is_whole, number) {
+            // A line that follows an empty one.
+            _ if !is_blank && first_blank.is_some() => {
+                number = first_blank.unwrap_or(number);
+                Err(anyhow!("an empty line"))
+            }
             (_, 1) if is_too_long => Err(not_a_history()),
             // Refuse a file of another program that has no line ending at all: it must not be
             // mistaken for a torn first line, which would be cut off.
@@ -122,7 +147,7 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
         if !is_whole {
             return Ok((loaded, length));
         }
-        length += line.len() as u64 + 1;
+        length += line_length;
     }
 }
 
@@ -171,7 +196,7 @@ fn record(line: &[u8], loaded: &mut Loaded, replay: &mut ReplayBuffer) -> Result
     let record = match Received::decode(line)? {
         Received::Record(record, _) => record,
         Received::Unknown => {
-            return match serde_json::from_str(line)? {
+            return match serde_json::from_str(line).map_err(DecodeError::from)? {
                 ControlLine::Missing { count } => loaded.skip(count),
                 ControlLine::Room { .. } => Err(anyhow!("a second room ID")),
             };

@@ -128,12 +128,17 @@ impl History {
                 )
             }
             Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock the history file {shown}"));
+                return Err(error).with_context(|| {
+                    format!(
+                        "cannot lock the history file {shown}: name a file on a local disk, or leave --history out"
+                    )
+                });
             }
         }
         let (mut loaded, length) = load(&file, path, replay)?;
-        loaded.torn = file.metadata()?.len() - length;
-        if loaded.torn > 0 {
+        let surplus = file.metadata()?.len() - length;
+        loaded.torn = surplus - loaded.blank;
+        if surplus > 0 {
             file.set_len(length)
                 .with_context(|| format!("cannot cut the torn last line off {shown}"))?;
         }
