@@ -72,6 +72,8 @@ mod tests {
             ("ala", "hi ＡＬＡ"),
             ("Weiß", "WEISS, hi"),
             ("Νίκος", "ΝΊΚΟΣ"),
+            ("O'Brien", "hi O’Brien"),
+            ("علی\u{200c}رضا", "علیرضا"),
         ] {
             assert!(own(name).is_mentioned_in(&Text::new(text)), "{text}");
         }

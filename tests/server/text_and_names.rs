@@ -70,12 +70,12 @@ fn any_text() -> impl Strategy<Value = String> {
 /// Mostly plausible names, sometimes arbitrary text.
 fn any_name() -> impl Strategy<Value = String> {
     let scripts = [
-        "abcdeIlm01_-'éŁß",
+        "abcdeIlm01_-'éŁß’·l·lL·L",
         "абвгёйМ",
         "αβγσςΐ",
-        "אבגדהו",
-        "محمدنور٢",
-        "नेहारी",
+        "אבגדהו׳״",
+        "محمدنور٢\u{200c}\u{200d}",
+        "नेहारी\u{94d}\u{94d}\u{200c}\u{200d}",
         "張偉明字",
         "김민수하",
     ];

@@ -29,7 +29,7 @@ pub(crate) fn fold(text: &str) -> String {
         .collect()
 }
 
-/// Folds case and removes the marks on letters. `text` is in NFC.
+/// Removes the marks on letters of a folded text in NFC.
 pub(crate) fn without_marks(text: &str) -> String {
     let is_mark = |c: char| c.general_category() == GeneralCategory::NonspacingMark;
     let bare = |c: char| {
@@ -39,13 +39,14 @@ pub(crate) fn without_marks(text: &str) -> String {
         let is_marked = parts.peek().is_some() && parts.all(is_mark);
         if is_marked { first } else { c }
     };
-    fold(text).chars().map(bare).collect()
+    text.chars().map(bare).collect()
 }
 
 /// Returns the skeleton of UTS 39, section 4, with one exception: an `m` doesn't look like `rn`.
 /// Otherwise `modem` and `modern` would be the same name. No other ASCII letter has a skeleton of
 /// several letters.
 fn name_skeleton(text: &str) -> String {
+    let text: String = text.chars().flat_map(conjunct).collect();
     // Placeholder for each `m`, with or without marks. No name contains this private-use character.
     const M: char = '\u{e000}';
     let mut without_m = String::with_capacity(text.len());
@@ -67,6 +68,20 @@ fn name_skeleton(text: &str) -> String {
     skeleton(&without_m)
         .map(|c| if c == M { 'm' } else { c })
         .collect()
+}
+
+/// Decomposes a letter that looks like a consonant and a virama with a joiner after them, but has
+/// another skeleton. Skeletons have no joiners.
+fn conjunct(c: char) -> impl Iterator<Item = char> {
+    let (first, virama) = match c {
+        '\u{9ce}' => ('\u{9a4}', Some('\u{9cd}')),
+        '\u{d54}' => ('\u{d2e}', Some('\u{d4d}')),
+        '\u{d55}' => ('\u{d2f}', Some('\u{d4d}')),
+        '\u{d56}' => ('\u{d34}', Some('\u{d4d}')),
+        '\u{d7f}' => ('\u{d15}', Some('\u{d4d}')),
+        c => (c, None),
+    };
+    std::iter::once(first).chain(virama)
 }
 
 #[cfg(test)]
@@ -113,6 +128,13 @@ mod tests {
         assert_same("José", "Jose\u{301}");
         assert_same("O'Brien", "O\u{2bc}Brien");
         assert_same("Emma", "Eｍma");
+        assert_same("O'Brien", "O’Brien");
+        assert_same("ג'ורג'", "ג׳ורג׳");
+        // With and without joiners, and a Malayalam and a Bengali letter in two encodings.
+        assert_same("علی\u{200c}رضا", "علیرضا");
+        assert_same("ශ\u{dca}\u{200d}රී", "ශ්රී");
+        assert_same("രാജൻ", "രാജന\u{d4d}\u{200d}");
+        assert_same("ভবিষ্যৎ", "ভবিষ্যত\u{9cd}\u{200d}");
     }
 
     #[test]
@@ -143,6 +165,7 @@ mod tests {
         assert_different("Ола", "Ola");
         assert_different("ala", "ala2");
         assert_different("jan-k", "jan_k");
+        assert_different("Gal·la", "Galla");
     }
 
     /// Common first names, by language. Some look similar, but the keys must treat only `Ian` and

@@ -35,8 +35,9 @@ const _: () = assert!(MAX_GROUP_CHARS * 4 <= MAX_NAME_BYTES);
 const RESERVED: &[&str] = &["server", "system", "admin", "ADMIN", "exit", "EXIT"];
 
 /// A member's name: 1 to 24 letters, marks and digits of any script, `_`, `-` and `'`, at most 64
-/// bytes, beginning with a letter or digit. No character in a name hides, reorders or ends the text
-/// around the name. Clones share one allocation.
+/// bytes, beginning with a letter or digit. Other signs are allowed only where the spelling of a
+/// language needs them, such as `·` in the Catalan `Gal·la` (RFC 5892, appendix A). No character in
+/// a name hides, reorders or ends the text around the name. Clones share one allocation.
 ///
 /// `==` compares the spelling. If [`Name::is_same`] is true for two names, they can't be in a room
 /// at once.
@@ -163,16 +164,16 @@ impl NameKeys {
     }
 }
 
-/// Folds case, width and Unicode form, to find a name in a text. Letters that look alike stay
-/// different, because `AI` in a text does not mean `Al`.
+/// Folds case, width, Unicode form, joiners and kinds of apostrophes, to find a name in a text.
+/// Letters that look alike stay different, because `AI` in a text does not mean `Al`.
 pub(crate) fn folded(text: &str) -> String {
-    fold(&normal(text))
+    script_rules::with_plain_signs(&fold(&normal(text)))
 }
 
 /// Like [`folded`], and removes the marks on letters, which not every keyboard can type: `Łukasz`
 /// becomes `lukasz`.
 pub(crate) fn without_marks(text: &str) -> String {
-    keys::without_marks(&normal(text))
+    keys::without_marks(&folded(text))
 }
 
 /// A member's group, such as a class: 1 to 16 characters, at most 64 bytes. A group may contain the
@@ -362,6 +363,16 @@ pub(crate) mod tests {
             "ຄຳ",
             "ໝີ",
             "ג'ורג'",
+            "ג׳ורג׳",
+            "צה״ל",
+            "O’Brien",
+            "Gal·la",
+            "MARCEL·LÍ",
+            // Names with joiners.
+            "علی\u{200c}رضا",
+            "می\u{200c}خواهم",
+            "ශ\u{dca}\u{200d}රී",
+            "रमेश\u{94d}\u{200c}",
             // Names with vowel points.
             "נֹעַם",
             "مُحَمَّد",

@@ -6,16 +6,26 @@ use precis_profiles::precis_core::profile::Rules;
 use precis_profiles::precis_core::{DerivedPropertyValue, IdentifierClass, StringClass};
 use precis_profiles::{Nickname, UsernameCasePreserved};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
-use unicode_script::UnicodeScript;
+use unicode_script::{Script, UnicodeScript};
 use unicode_security::confusable_detection::skeleton;
 
 use crate::protocol::text::{Kind, kind};
 
+/// The apostrophe that phones and word processors type. It looks like `'`, so names that differ
+/// only in the two are the same.
+const CURLY_APOSTROPHE: char = '\u{2019}';
+
+/// ZERO WIDTH NON-JOINER, which keeps letters apart that would be joined, as in Persian names.
+const ZWNJ: char = '\u{200c}';
+
+/// ZERO WIDTH JOINER, which makes conjuncts in Indic scripts, as in Sinhala names.
+const ZWJ: char = '\u{200d}';
+
 /// Punctuation that a name may have after its first character.
-pub(crate) const NAME_SIGNS: &[char] = &['_', '-', '\''];
+pub(crate) const NAME_SIGNS: &[char] = &['_', '-', '\'', CURLY_APOSTROPHE];
 
 /// Punctuation that a group may have.
-pub(crate) const GROUP_SIGNS: &[char] = &['_', '-', '\'', '/', '.'];
+pub(crate) const GROUP_SIGNS: &[char] = &['_', '-', '\'', CURLY_APOSTROPHE, '/', '.'];
 
 /// Letters of ordinary names that PRECIS does not allow, because they have a compatibility
 /// decomposition: Armenian `և` (as in `Սևակ`), Thai `ำ` (as in `น้ำ`), and Lao `ຳ`, `ໜ` and `ໝ`.
@@ -28,11 +38,24 @@ const LINE_SIGNS: &[char] = &['*', '!', '[', ']', ':'];
 /// The block "Combining Diacritical Marks" of Unicode.
 const ACCENTS: RangeInclusive<char> = '\u{300}'..='\u{36f}';
 
-/// Returns the first character of `text` that is not allowed: neither by [`is_allowed`] nor as one
-/// of `signs`. If all are allowed, but `text` mixes Arabic and extended Arabic digits, returns the
-/// first extended Arabic digit.
+/// Removes joiners from `text`, and replaces other apostrophes by `'`.
+pub(crate) fn with_plain_signs(text: &str) -> String {
+    let text = text.chars().filter(|c| !matches!(*c, ZWNJ | ZWJ));
+    text.map(|c| match c {
+        CURLY_APOSTROPHE | '\u{2bc}' | '\u{5f3}' => '\'',
+        c => c,
+    })
+    .collect()
+}
+
+/// Returns the first character of `text` that is not allowed: neither by [`is_allowed`] or
+/// [`is_allowed_here`], nor as one of `signs`. If all are allowed, but `text` mixes Arabic and
+/// extended Arabic digits, returns the first extended Arabic digit.
 pub(crate) fn first_disallowed(text: &str, signs: &[char]) -> Option<char> {
-    let disallowed = text.chars().find(|c| !signs.contains(c) && !is_allowed(*c));
+    let is_ok =
+        |(at, c): &(usize, char)| signs.contains(c) || is_allowed(*c) || is_allowed_here(text, *at);
+    let disallowed = text.char_indices().find(|each| !is_ok(each));
+    let disallowed = disallowed.map(|(_, c)| c);
     // Arabic and extended Arabic digits can't be mixed, because some of them look the same (RFC
     // 5892, appendix A.8).
     let arabic = || text.contains(|c| matches!(c, '\u{660}'..='\u{669}'));
@@ -56,11 +79,39 @@ fn is_allowed(c: char) -> bool {
     is_of_a_word && is_drawn && (is_valid_in_precis(c) || EXTRA_LETTERS.contains(&c))
 }
 
+/// Whether the character at byte `at` of `text` is one that RFC 5892, appendix A, allows between
+/// certain letters, and is between such letters.
+fn is_allowed_here(text: &str, at: usize) -> bool {
+    let (before, rest) = text.split_at(at);
+    let mut rest = rest.chars();
+    let (c, after) = (rest.next(), rest.next());
+    let before = before.chars().next_back();
+    match c {
+        // Appendices A.1 and A.2. The crate checks whole texts, so each character that it would
+        // refuse becomes an `x`, which joins nothing.
+        Some(ZWNJ | ZWJ) => {
+            let is_known = |c: char| (is_letter_or_digit(c) || is_mark(c)) && is_valid_in_precis(c);
+            let label = text.char_indices().map(|(other_at, other)| {
+                let is_kept = other_at == at || is_known(other);
+                if is_kept { other } else { 'x' }
+            });
+            let label: String = label.collect();
+            IdentifierClass::default().allows(&label).is_ok()
+        }
+        // Appendix A.3, for Catalan, also in capitals.
+        Some('\u{b7}') => [before, after].iter().all(|c| matches!(c, Some('l' | 'L'))),
+        // Appendices A.5 and A.6: geresh and gershayim.
+        Some('\u{5f3}' | '\u{5f4}') => before.is_some_and(|c| c.script() == Script::Hebrew),
+        Some(_) | None => false,
+    }
+}
+
 fn is_valid_in_precis(c: char) -> bool {
     match IdentifierClass::default().get_value_from_char(c) {
         DerivedPropertyValue::PValid | DerivedPropertyValue::SpecClassPval => true,
         // The Arabic digits are the only letters, marks or digits in the class CONTEXTO.
-        // [`first_disallowed`] checks the rule for them.
+        // [`first_disallowed`] checks the rule for them, and [`is_allowed_here`] the rules for the
+        // other characters in the class.
         DerivedPropertyValue::ContextO => true,
         DerivedPropertyValue::ContextJ
         | DerivedPropertyValue::Disallowed
@@ -123,6 +174,9 @@ pub(crate) fn mark_of_another_script(name: &str) -> Option<char> {
     let mut base = None;
     name.chars().find(|c| {
         let scripts = c.script_extension();
+        if matches!(*c, ZWNJ | ZWJ) {
+            return false;
+        }
         if !is_mark(*c) {
             base = Some(scripts).filter(|scripts| !scripts.is_common());
             return false;
@@ -216,6 +270,41 @@ mod tests {
                 refusal(raw),
                 format!("{what} cannot be in a name: letters, digits, _ - ' can"),
                 "{raw:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_sign_of_one_script_is_refused_elsewhere() {
+        for (raw, what) in [
+            // Joiners that change nothing.
+            ("a\u{200c}b", "U+200C"),
+            ("علی\u{200d}رضا", "U+200D"),
+            ("دار\u{200c}ا", "U+200C"),
+            ("علی\u{200c}", "U+200C"),
+            ("علی\u{200c}\u{200c}رضا", "U+200C"),
+            ("علی\u{200c}-رضا", "U+200C"),
+            ("علی\u{200c}a", "U+200C"),
+            ("a·b", "\"·\""),
+            ("gal·", "\"·\""),
+            ("gal··la", "\"·\""),
+            ("gа·lа", "\"·\""),
+            ("a׳", "\"׳\""),
+            ("a״b", "\"״\""),
+            ("O‘Brien", "\"‘\""),
+            ("O”Brien", "\"”\""),
+        ] {
+            let said = refusal(raw);
+            assert!(
+                said.starts_with(&format!("{what} cannot be in a name")),
+                "{raw:?}: {said}"
+            );
+        }
+        for raw in ["\u{200c}علی", "·l", "׳א", "’ala"] {
+            let said = refusal(raw);
+            assert!(
+                said.starts_with("a name begins with a letter"),
+                "{raw:?}: {said}"
             );
         }
     }
