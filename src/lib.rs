@@ -42,10 +42,11 @@
 //! | `log` | one | lines to print | the log's end |
 //! | `console` | one, with a terminal or launcher | the operator's lines | the program's end |
 //! | `ctrl-c` | one | signals | the program's end |
+//! | `owner` | one, on a terminal of another session | its owner's exit | the program's end |
 //!
-//! All threads but the last four are joined before the program exits. Nothing can interrupt those
-//! four, which may be blocked reading or writing a terminal, writing a file that is a pipe, or
-//! waiting for signals.
+//! All threads but the last five are joined before the program exits. Nothing can interrupt those
+//! five, which may be blocked reading or writing a terminal, writing a file that is a pipe, or
+//! waiting for signals or the owner.
 //!
 //! # The locks
 //!
@@ -71,7 +72,8 @@
 //!    client is disconnected (`server/acceptor.rs`, `server/session.rs`).
 //! 6. If accept(2) fails, the server logs the error, backs off, and recovers
 //!    (`server/acceptor.rs`).
-//! 7. If the server's terminal or a log pipe is gone, no member's session ends (`server/log.rs`).
+//! 7. If the server's stdout is blocked or gone, no member's session ends (`server/log.rs`). If the
+//!    terminal on stdin is gone, the server shuts down as after SIGHUP (`server/console.rs`).
 
 pub mod cli;
 pub mod client;
