@@ -9,9 +9,9 @@
 //!   keep running.
 //!
 //! Before the client logs in to the room, it sends `joining\n`, after the login `in\n`, and when it
-//! is not in the room any more, `out\n`. So the launcher can tell the session's own members from all
-//! others, and can send `turn\n` to one client after the other, to make them join in the order of
-//! their windows.
+//! is not in the room any more, `out\n`. So the launcher can tell the session's own members from
+//! all others, and can send `turn\n` to one client after the other, to make them join in the order
+//! of their windows.
 //!
 //! To end a client, the launcher sends `quit\n`.
 

@@ -17,8 +17,8 @@ pub(crate) enum InputEnd {
     Stopped,
     /// A pipe or file has ended, or the terminal is gone but SIGHUP is ignored.
     EndOfInput,
-    /// The terminal is gone, which ends the program as SIGHUP would. The kernel sends SIGHUP only to
-    /// the session that the terminal controls, and not to its background jobs.
+    /// The terminal is gone, which ends the program as SIGHUP would. The kernel sends SIGHUP only
+    /// to the session that the terminal controls, and not to its background jobs.
     HangUp,
 }
 
@@ -33,9 +33,9 @@ impl InputEnd {
     }
 }
 
-/// Calls `on_line` with each line of stdin, including its ending, until `on_line` returns false, the
-/// input ends, or the other end of `stopped` is closed. Does not read while the process is in the
-/// background of its terminal.
+/// Calls `on_line` with each line of stdin, including its ending, until `on_line` returns false,
+/// the input ends, or the other end of `stopped` is closed. Does not read while the process is in
+/// the background of its terminal.
 ///
 /// If a line has more than `limit` bytes before its ending, the bytes beyond are dropped.
 pub(crate) fn read_lines(

@@ -345,8 +345,8 @@ impl Formatter {
         lines
     }
 
-    /// Formats a join or leave. If the previous line consists of joins and leaves of the same minute,
-    /// and this one fits too, the result contains them again and replaces that line.
+    /// Formats a join or leave. If the previous line consists of joins and leaves of the same
+    /// minute, and this one fits too, the result contains them again and replaces that line.
     fn presence(&mut self, time: Timestamp, change: PresenceChange, who: &str) -> Line {
         if let Some(mut presence) = self.presence.take()
             && presence.includes(time)

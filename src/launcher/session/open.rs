@@ -257,8 +257,8 @@ impl Session<'_> {
         }
     }
 
-    /// Lets the next client log in, if the login of the previous one is over. Only clients that have
-    /// a name from the start have a turn.
+    /// Lets the next client log in, if the login of the previous one is over. Only clients that
+    /// have a name from the start have a turn.
     pub(crate) fn give_turn(&mut self) {
         for window in &mut self.windows {
             match (&window.turn, &window.client) {

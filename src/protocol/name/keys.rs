@@ -46,9 +46,9 @@ pub(crate) fn without_marks(text: &str) -> String {
 /// Otherwise `modem` and `modern` would be the same name. No other ASCII letter has a skeleton of
 /// several letters.
 fn name_skeleton(text: &str) -> String {
-    let text: String = text.chars().flat_map(conjunct).collect();
     // Placeholder for each `m`, with or without marks. No name contains this private-use character.
     const M: char = '\u{e000}';
+    let text: String = text.chars().flat_map(conjunct).collect();
     let mut without_m = String::with_capacity(text.len());
     for c in text.chars() {
         // Handle ASCII first: it is the most common case, and needs no decomposition.

@@ -85,8 +85,8 @@ impl Watch {
     }
 
     fn update(&mut self) {
-        // Read the list last: a window that gets the focus in between would be missing in an earlier
-        // list, and count as one that the user has chosen.
+        // Read the list last: a window that gets the focus in between would be missing in an
+        // earlier list, and count as one that the user has chosen.
         let active = self.server.active();
         let windows = self.server.windows();
         let now = Instant::now();

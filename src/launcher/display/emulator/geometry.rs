@@ -223,8 +223,8 @@ impl Tiling {
         }
     }
 
-    /// The place for one more window: the first one that no window in `taken` has. If all are taken,
-    /// a new place in the space that is left or, if there is too little, a shared place.
+    /// The place for one more window: the first one that no window in `taken` has. If all are
+    /// taken, a new place in the space that is left or, if there is too little, a shared place.
     pub(crate) fn next(&mut self, taken: &[Place]) -> Place {
         let is_free = |place: &Place| !taken.contains(place);
         if let Some(place) = self.places.iter().copied().find(is_free) {
@@ -354,8 +354,8 @@ fn lengths(totals: impl Iterator<Item = i32>, min: i32, max: i32) -> BTreeSet<i3
         .collect()
 }
 
-/// Places of this size for `count` windows in `free`, in reading order. The windows of a part are at
-/// the edge of the screen, away from the launcher's terminal.
+/// Places of this size for `count` windows in `free`, in reading order. The windows of a part are
+/// at the edge of the screen, away from the launcher's terminal.
 fn places(area: Rect, mut free: Vec<Rect>, size: Size, count: i32) -> Vec<Place> {
     // Keep windows together: use the parts with space for most of them first.
     free.sort_by_key(|rect| {

@@ -48,8 +48,8 @@ impl EmulatorWindows {
         self.found.emulator.program
     }
 
-    /// The place for one more window, if the windows in `taken` stay; none if the size of the screen
-    /// is not known.
+    /// The place for one more window, if the windows in `taken` stay; none if the size of the
+    /// screen is not known.
     pub(crate) fn next_place(&mut self, taken: &[Place]) -> Option<Place> {
         Some(self.tiling.as_mut()?.next(taken))
     }

@@ -66,10 +66,10 @@ impl Screen {
     }
 }
 
-/// The window of the terminal that shows the log: a window of a process that this one descends from.
-/// If that process has several windows, takes the one in `WINDOWID`, which some emulators set, or
-/// the active one. If there is none, because of tmux or SSH, takes the active window, in which the
-/// user has probably typed the command.
+/// The window of the terminal that shows the log: a window of a process that this one descends
+/// from. If that process has several windows, takes the one in `WINDOWID`, which some emulators
+/// set, or the active one. If there is none, because of tmux or SSH, takes the active window, in
+/// which the user has probably typed the command.
 fn launcher_window(server: &XServer) -> Option<Window> {
     if !io::stdout().is_terminal() {
         return None;
