@@ -112,10 +112,11 @@ impl<'a> Session<'a> {
     pub fn port(&mut self) -> u16 {
         let port = self.wait_for("port", || {
             let shown = self.shown();
-            let line = shown
+            // If the console is attached already, control sequences begin the line.
+            let (_, address) = shown
                 .lines()
-                .find(|line| line.starts_with("listening on "))?;
-            line.trim_end().rsplit_once(':')?.1.parse().ok()
+                .find_map(|line| line.split_once("listening on "))?;
+            address.trim_end().rsplit_once(':')?.1.parse().ok()
         });
         self.port = Some(port);
         port
