@@ -264,11 +264,6 @@ fn handle_next(
         None => messages.recv().map_err(RecvTimeoutError::from),
         Some(time) => messages.recv_timeout(time),
     };
-    // Use a separate statement, which releases the lock.
-    let console = attaching.lock().take();
-    if let Some(console) = console {
-        terminal.attach(console);
-    }
     // Ignore errors of the terminal, as in the caller.
     match next {
         Ok(Message::Show(piece, repeat)) => {
@@ -294,6 +289,7 @@ fn handle_next(
             }
         }
         Ok(Message::Detach(_detached)) => {
+            attaching.lock().take();
             let _ = terminal.detach();
         }
         Ok(Message::Redraw) => {
@@ -301,6 +297,14 @@ fn handle_next(
         }
         Err(RecvTimeoutError::Timeout) => {}
         Err(RecvTimeoutError::Disconnected) => return false,
+    }
+    // Attach a console below the message that was queued before it: programs on a pseudoterminal
+    // find the very first line without escape sequences before it. Use a separate statement, which
+    // releases the lock.
+    let console = attaching.lock().take();
+    if let Some(console) = console {
+        terminal.attach(console);
+        let _ = terminal.update();
     }
     true
 }
