@@ -112,10 +112,9 @@ impl<'a> Session<'a> {
     pub fn port(&mut self) -> u16 {
         let port = self.wait_for("port", || {
             let shown = self.shown();
-            // If the console is attached already, control sequences begin the line.
-            let (_, address) = shown
-                .lines()
-                .find_map(|line| line.split_once("listening on "))?;
+            // The console may have drawn its line before.
+            let (_, address) = shown.split_once("listening on ")?;
+            let (address, _) = address.split_once('\n')?;
             address.trim_end().rsplit_once(':')?.1.parse().ok()
         });
         self.port = Some(port);
