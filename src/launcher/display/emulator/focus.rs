@@ -15,7 +15,7 @@ use crate::os;
 
 /// How long after a window appears the window manager may give it the focus. After that, a change
 /// of the focus to this window is the user's.
-const NEW: Duration = Duration::from_millis(500);
+const NEW: Duration = Duration::from_secs(2);
 
 /// The thread `focus`. It stops when this is dropped.
 pub(crate) struct FocusKeeper {
