@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
 use super::{CTRL_C, F2, port, scripted, start, with_client};
-use support::hostile::messages;
+use support::hostile::typed_messages;
 use support::screen::Screen;
 use support::wait_until;
 
@@ -37,7 +37,7 @@ fn hostile_messages_stay_inside_the_panes_as_text() {
         asked
     };
     let (before, asked) = (frames(&screen), all_but_the_bell());
-    for (number, messages) in messages().chunks(10).enumerate() {
+    for (number, messages) in typed_messages().chunks(10).enumerate() {
         for (sent, _) in messages {
             writeln!(socket, "{sent}").unwrap();
         }

@@ -145,6 +145,13 @@ pub fn messages() -> Vec<(String, String)> {
         .collect()
 }
 
+/// The [`messages`] without Backspace and Delete, with which a plain client erases what it typed.
+pub fn typed_messages() -> Vec<(String, String)> {
+    let mut messages = messages();
+    messages.retain(|(sent, _)| !sent.contains(['\x08', '\x7f']));
+    messages
+}
+
 /// Fails if `text` contains a character that must not reach a screen.
 #[track_caller]
 pub fn assert_printable(text: &str) {
