@@ -241,9 +241,8 @@ fn a_token_is_invalid_after_a_server_restart() {
     let mut client = server.greeted();
     client.send(&format!("/resume {token} 0"));
     client.expect_error(UNKNOWN);
-    let address = client.address();
     drop(client);
-    server.expect_log(&format!("{address} asked to resume an unknown session"));
+    server.expect_log(" asked to resume an unknown session");
     let stored = std::fs::read_to_string(&file).unwrap();
     assert!(
         !stored.contains(&token),

@@ -184,10 +184,10 @@ fn a_subnegotiation_that_never_ends_closes_the_connection() {
     for mut client in [login, ala] {
         client.send_bytes(&[IAC, SB, 24]);
         client.send_bytes(&b"endless\n".repeat(8 * 1024));
-        client.expect("! 64 KiB without a line ending: end each line with LF");
+        client.expect("! no line ending in 64 KiB: end each line with LF");
         client.expect_end();
     }
-    ola.expect("* ala left (unterminated line)");
+    ola.expect("* ala left (no line ending in 64 KiB)");
 }
 
 #[test]
