@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, bail};
 
+use crate::cli::PASSWORD_VARIABLE;
 use crate::launcher::display::package::Package;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::shell;
@@ -82,21 +83,19 @@ pub(crate) fn find() -> Result<PathBuf> {
 /// # Errors
 /// `CHAT_PASSWORD` is set outside of tmux, but not inside.
 pub(crate) fn check_password(program: &Path) -> Result<()> {
-    const VARIABLE: &str = "CHAT_PASSWORD";
-
     // If the variable is set to nothing, no password is wanted.
-    if env::var_os(VARIABLE).is_some() {
+    if env::var_os(PASSWORD_VARIABLE).is_some() {
         return Ok(());
     }
     let pane = env::var(PANE_VARIABLE).unwrap_or_default();
     let clients = ["list-clients", "-t", &pane, "-F", "#{client_pid}"];
     let clients = run(program, clients).unwrap_or_default();
     let mut clients = clients.lines().flat_map(str::parse);
-    if clients.any(|client| os::has_variable(client, VARIABLE)) {
+    if clients.any(|client| os::has_variable(client, PASSWORD_VARIABLE)) {
         bail!(
-            "{VARIABLE} is set outside of this tmux, but not inside, because tmux was already \
-             running; start the session in a shell inside tmux, with `{VARIABLE}=… chat-run`, or \
-             `{VARIABLE}= chat-run` for no password"
+            "{PASSWORD_VARIABLE} is set outside of this tmux, but not inside, because tmux was \
+             already running; start the session in a shell inside tmux, with \
+             `{PASSWORD_VARIABLE}=… chat-run`, or `{PASSWORD_VARIABLE}= chat-run` for no password"
         );
     }
     Ok(())
