@@ -219,7 +219,7 @@ fn pasted_lines_private_messages_and_commands_wait_for_the_connection_too() {
     ala.expect("* will be sent once connected: one (and 2 more lines)\n");
     ala.expect("* will be sent once connected: /msg ola secret\n");
     ala.expect("* will be sent once connected: /online\n");
-    ala.expect("! type /msg NAME TEXT\n");
+    ala.expect("! usage: /msg NAME TEXT\n");
     ala.expect("; 5 lines wait\n> /msg ola");
     let mut server = fake.accept();
     server.expect("/resume t0 3");
