@@ -64,6 +64,8 @@ pub(crate) fn read_lines(
         }
         let read = match is_ready {
             Ok(0) => continue,
+            // The wait may have begun in the foreground.
+            Ok(_) if tty::is_background(&stdin) && !tty::is_gone() => continue,
             Ok(_) => rustix::io::read(&stdin, &mut bytes),
             Err(error) => Err(error),
         };

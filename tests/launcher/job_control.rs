@@ -115,6 +115,12 @@ impl Job {
         });
     }
 
+    /// Waits for the shell's prompt. Until then, the program could read what is typed.
+    #[track_caller]
+    fn expect_prompt(&self) {
+        self.screen.expect_last_row("$");
+    }
+
     /// Types a command, and waits until the shell has carried it out.
     #[track_caller]
     fn expect_shell(&mut self, number: usize) {
@@ -202,6 +208,7 @@ fn a_console_works_on_a_terminal_that_is_not_its_controlling_one() {
         ala.skip_to("* the server is shutting down");
         job.screen.expect("the room is closed: ");
         drop(ala);
+        job.expect_prompt();
         job.expect_shell(1);
     });
 }
@@ -226,6 +233,7 @@ fn ctrl_c_on_a_terminal_that_is_not_the_controlling_one_ends_the_session() {
         wait_until("the end of the server", || {
             TcpStream::connect(job.address).is_err().then_some(())
         });
+        job.expect_prompt();
         job.expect_shell(1);
     });
 }

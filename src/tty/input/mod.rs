@@ -222,7 +222,9 @@ impl Keyboard {
                 let (columns, rows) = terminal::size()?;
                 return Ok(Event::Resize(columns, rows));
             }
-            if typed {
+            // The wait may have begun in the foreground.
+            let is_shells = || self.pauses && tty::is_background(&stdin) && !tty::is_gone();
+            if typed && !is_shells() {
                 match rustix::io::read(&stdin, &mut bytes) {
                     Ok(0) if tty::is_gone() => return Err(io::ErrorKind::UnexpectedEof.into()),
                     // Ctrl+D, typed before the terminal was raw.
