@@ -127,7 +127,7 @@ pub fn has_variable(pid: i32, name: &str) -> bool {
 /// session, such as `su` of `su -c`, counts as part of the ancestor's job. A process without one
 /// was detached, as by `setsid`, and all jobs of the session are other jobs. The terminal may also
 /// have no session.
-pub(crate) fn is_used_by_another_job(device: u64) -> bool {
+pub(crate) fn is_used_by_another_job(device: rustix::fs::Dev) -> bool {
     static HAS_SESSION: OnceLock<bool> = OnceLock::new();
     match ancestor_with_terminal(device) {
         Some(ancestor) => ancestor.pgrp != ancestor.tpgid,
@@ -142,20 +142,20 @@ pub(crate) fn is_used_by_another_job(device: u64) -> bool {
 
 /// Returns the nearest ancestor whose controlling terminal has the device number `device`. `None`
 /// if there is none, or it has exited.
-pub(crate) fn terminal_owner(device: u64) -> Option<Process> {
+pub(crate) fn terminal_owner(device: rustix::fs::Dev) -> Option<Process> {
     let pid = Pid::from_raw(ancestor_with_terminal(device)?.pid)?;
     let fd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
     Some(Process { pid, fd })
 }
 
-fn ancestor_with_terminal(device: u64) -> Option<Stat> {
+fn ancestor_with_terminal(device: rustix::fs::Dev) -> Option<Stat> {
     let stat = |pid| procfs::process::Process::new(pid).ok()?.stat().ok();
     let this = stat(rustix::process::getpid().as_raw_nonzero().get());
     iter::successors(this, |child| stat(child.ppid)).find(|stat| controls(device, stat))
 }
 
 /// Whether the terminal is the controlling one of the process that `stat` is about.
-fn controls(device: u64, stat: &Stat) -> bool {
+fn controls(device: rustix::fs::Dev, stat: &Stat) -> bool {
     let (major, minor) = stat.tty_nr();
     let controlling = (major.cast_unsigned(), minor.cast_unsigned());
     controlling == (rustix::fs::major(device), rustix::fs::minor(device))

@@ -33,12 +33,12 @@ pub fn port_holder(_port: u16) -> Option<String> {
 
 /// Always false: which job uses a terminal that is not the controlling one cannot be determined
 /// here.
-pub(crate) fn is_used_by_another_job(_device: u64) -> bool {
+pub(crate) fn is_used_by_another_job(_device: rustix::fs::Dev) -> bool {
     false
 }
 
 /// Always `None`, for the same reason.
-pub(crate) fn terminal_owner(_device: u64) -> Option<Process> {
+pub(crate) fn terminal_owner(_device: rustix::fs::Dev) -> Option<Process> {
     None
 }
 
