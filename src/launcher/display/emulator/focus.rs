@@ -36,6 +36,7 @@ impl FocusKeeper {
             own: Vec::new(),
             new: Vec::new(),
             focused: server.active(),
+            left: None,
             launcher: std::process::id().cast_signed(),
             server,
         };
@@ -61,6 +62,8 @@ struct Watch {
     /// The window that has the focus, apart from new windows of the session. `None` if no window
     /// had it at first.
     focused: Option<Window>,
+    /// The window that the focus was moved away from, until the window manager reports the change.
+    left: Option<Window>,
 }
 
 impl Watch {
@@ -108,6 +111,10 @@ impl Watch {
         let Some(active) = active.filter(|window| windows.contains(window)) else {
             return;
         };
+        if self.left == Some(active) {
+            return;
+        }
+        self.left = None;
         let is_first = |window: &&Window| window_spec::is_first(&self.server.title(**window));
         let first = || self.own.iter().find(is_first).copied();
         let target = if let Some(index) = self.new.iter().position(|(new, _)| *new == active) {
@@ -125,6 +132,7 @@ impl Watch {
         if let Some(target) = target {
             self.focused = Some(target);
             if target != active {
+                self.left = Some(active);
                 self.server.focus(target);
             }
         }
