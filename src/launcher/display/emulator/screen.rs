@@ -5,7 +5,7 @@ use std::env;
 use std::io::{self, IsTerminal};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use x11rb::protocol::xproto::Window;
 
@@ -15,6 +15,12 @@ use crate::os;
 
 /// Time limit for the X server's answers.
 const SERVER_TIME: Duration = Duration::from_secs(1);
+
+/// Time limit for the window manager to show the terminal, as after `xterm -e chat-run`.
+const TERMINAL_TIME: Duration = Duration::from_millis(500);
+
+/// How often to check whether the terminal is shown.
+const TERMINAL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Maximum number of parents between a terminal's inner window and the window of its frame.
 const MAX_PARENTS: usize = 8;
@@ -38,6 +44,7 @@ impl Screen {
         // Never joined: if the server does not answer, the thread ends with the process.
         let _thread = thread.spawn(move || {
             let server = XServer::connect().ok()?;
+            wait_for_terminal(&server);
             // The receiver is gone if this took too long.
             sender.send((Self::read(&server)?, server)).ok()
         });
@@ -76,10 +83,7 @@ fn launcher_window(server: &XServer) -> Option<Window> {
     }
     let all = server.windows();
     let ancestors = os::ancestors(std::process::id().cast_signed());
-    let is_own = |window: &Window| {
-        let process = server.process(*window);
-        process.is_some_and(|process| ancestors.contains(&process))
-    };
+    let is_own = |window: &Window| is_of_one(server, *window, &ancestors);
     let own: Vec<Window> = all.iter().copied().filter(is_own).collect();
     let (named, active) = (window_in_environment(server, &all), server.active());
     if own.is_empty() {
@@ -93,12 +97,39 @@ fn launcher_window(server: &XServer) -> Option<Window> {
         .or(own.last().copied())
 }
 
+/// Waits until the window in `WINDOWID` is shown, if it belongs to a process that this one descends
+/// from: the terminal may have opened for this process.
+fn wait_for_terminal(server: &XServer) {
+    let ancestors = os::ancestors(std::process::id().cast_signed());
+    let Some(window) = window_id().filter(|window| is_of_one(server, *window, &ancestors)) else {
+        return;
+    };
+    let began = Instant::now();
+    let is_shown = || {
+        let listed = server.windows();
+        let is_listed = window_in_environment(server, &listed).is_some();
+        is_listed && server.frame(window).is_some()
+    };
+    while !is_shown() && began.elapsed() < TERMINAL_TIME {
+        thread::sleep(TERMINAL_PAUSE);
+    }
+}
+
+/// Whether the window belongs to one of `processes`.
+fn is_of_one(server: &XServer, window: Window, processes: &[i32]) -> bool {
+    let process = server.process(window);
+    process.is_some_and(|process| processes.contains(&process))
+}
+
+fn window_id() -> Option<Window> {
+    env::var("WINDOWID").ok()?.parse().ok()
+}
+
 /// The window in `WINDOWID`. If that is inside of one of the windows that the window manager lists,
 /// the outer one.
 fn window_in_environment(server: &XServer, listed: &[Window]) -> Option<Window> {
-    let id = env::var("WINDOWID").ok()?.parse().ok()?;
     // Without a window manager, no window is listed.
-    std::iter::successors(Some(id), |child| server.parent(*child))
+    std::iter::successors(window_id(), |child| server.parent(*child))
         .take(MAX_PARENTS)
         .find(|window| listed.contains(window) || listed.is_empty())
 }
