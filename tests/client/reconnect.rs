@@ -239,7 +239,7 @@ fn a_thousand_lines_may_wait_for_the_connection() {
     ala.type_keys(&format!("\x1b[200~{}\x1b[201~\r", lines.join("\n")));
     ala.expect("* will be sent once connected: 1 (and 999 more lines)\n");
     ala.type_keys("one more\r");
-    ala.expect("! 1000 lines are waiting to be sent already: this stays here\n");
+    ala.expect("! 1000 lines are already waiting to be sent: your input stays here\n");
     ala.expect("> one more");
     let mut server = fake.accept();
     server.expect("/resume t0 3");

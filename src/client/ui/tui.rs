@@ -152,7 +152,8 @@ impl Tui {
                 }
             }
             TerminalEvent::Resize(..) => {
-                // The joins and leaves of the open line were chosen for the old size.
+                // The names in the last line of joins and leaves were chosen for the old size.
+                // Later changes begin a new line.
                 self.formatter.end_presence();
                 self.screen.close_open();
                 self.screen.resize();
@@ -256,7 +257,7 @@ impl Tui {
             Ok(_) if self.waiting.len() + lines.len() > MAX_WAITING => {
                 let waiting = self.waiting.len();
                 self.show_error(&format!(
-                    "{waiting} lines are waiting to be sent already: this stays here"
+                    "{waiting} lines are already waiting to be sent: your input stays here"
                 ));
             }
             Ok(_) => {
