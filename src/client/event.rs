@@ -94,7 +94,7 @@ pub(crate) enum Stop {
 /// A description of a lost connection, for the user.
 pub(crate) struct Lost {
     pub(crate) reason: String,
-    /// What the user can try next.
+    /// Advice on what the user can try next.
     pub(crate) advice: &'static str,
 }
 

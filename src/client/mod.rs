@@ -100,7 +100,7 @@ impl Client {
                 // ends its client.
                 os::allow_hangup();
                 let (request, turn) = (leave_request.clone(), post.clone());
-                // If the queue is full, the client logs in a little later.
+                // If the event queue is full, the client logs in after a timeout instead.
                 let on_turn = move || drop(turn.try_send(ClientEvent::Turn));
                 let control = ControlConnection::open(name, on_turn, move || request.make());
                 Some(control.context("the session that this client belongs to is over")?)
@@ -172,7 +172,8 @@ impl Client {
                 Err(Stop::ShutDown) if reconnects => "the server has shut down".into(),
                 result => return result,
             };
-            // A server that welcomes the client and closes at once does not reset the pause.
+            // A server that welcomes the client and closes the connection at once does not reset
+            // the pause between attempts.
             if self.room.has_news() || joined_at.elapsed() >= reconnect::MIN_PAUSE {
                 pause = reconnect::MIN_PAUSE;
             }

@@ -109,7 +109,8 @@ impl LoginDialog {
     /// Changes the login request after a rejection, and asks the user if necessary.
     fn update_request(&mut self, rejection: Rejection, events: &mut EventLoop) -> Result<(), Stop> {
         if !self.has_joined {
-            // They may have been meant as answers, such as a password.
+            // The waiting lines may have been meant as answers to a question of the login, such as
+            // a password.
             events.ui.drop_waiting();
         }
         match rejection {

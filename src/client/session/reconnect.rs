@@ -6,10 +6,10 @@ use crate::client::event::Stop;
 use crate::client::event_loop::EventLoop;
 use crate::client::session::login::{Joined, LoginDialog};
 
-/// Pause before the first attempt. The pause doubles with each attempt.
+/// Pause before the first attempt to reconnect. The pause doubles with each attempt.
 pub(crate) const MIN_PAUSE: Duration = Duration::from_secs(1);
 
-/// Longest pause between attempts.
+/// Longest pause between two attempts to reconnect.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// Tries to reconnect until an attempt succeeds or the user gives up. `pause` is the pause before

@@ -76,8 +76,8 @@ impl RoomState {
         record.seq > self.known
     }
 
-    /// Whether the last connection brought an event that is new. An accepted client gets at least
-    /// its own join.
+    /// Whether the last connection brought a new event. A client that the room has accepted gets at
+    /// least the event of its own join.
     pub(crate) fn has_news(&self) -> bool {
         self.last_shown > self.known
     }

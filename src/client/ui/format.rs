@@ -388,7 +388,8 @@ impl Formatter {
         self.presence = None;
     }
 
-    /// Formats the members online. Their line wraps into columns, since all cells have one width.
+    /// Formats the members online as one line. All names are padded to the same width, so the line
+    /// wraps into columns.
     fn table(&mut self, count: usize, members: &[Listed]) -> Vec<Line> {
         let mut lines = vec![self.notice(&format!("{count} online"))];
         let group = |member: &Listed| match &member.group {
@@ -653,7 +654,7 @@ mod tests {
         formatter.presence_space = (18, 1);
         let (shown, replaces) = add(&mut formatter, &joined(TEN, "fifth"));
         assert_eq!((shown.as_str(), replaces), ("10:00 * 5 joined", true));
-        // The number of those who left does not fit, so they begin a line.
+        // There is no space for the number of members who left, so the leave begins a new line.
         let left = at(TEN, r#""type":"left","id":3,"name":"first""#);
         let (shown, replaces) = add(&mut formatter, &left);
         assert_eq!((shown.as_str(), replaces), ("10:00 * first left", false));

@@ -61,8 +61,9 @@ pub(crate) fn saved_name(window: Option<usize>) -> Option<String> {
     (!words.is_empty()).then_some(words)
 }
 
-/// Saves the name and group. A window that used the same name last will offer none.
-/// Ignores errors, because a full disk must not disturb the chat.
+/// Saves the name and group for this window. If another window used the same name last, deletes it
+/// there, so that only one window offers the name. Ignores errors, because a full disk must not
+/// disturb the chat.
 pub(crate) fn save_name(window: Option<usize>, identity: &Identity) {
     let others = (1..=MAX_WINDOWS).filter(|number| window.is_some_and(|own| own != *number));
     for other in others.map(Some) {
@@ -74,7 +75,7 @@ pub(crate) fn save_name(window: Option<usize>, identity: &Identity) {
     }
     let mut options = OpenOptions::new();
     let file = open(&name_file(window), options.write(true).create(true));
-    // If the file is locked, another client is saving its name just now.
+    // If the file is locked, another client is saving its name at this moment.
     if let Some(file) = file
         && !is_locked(file.try_lock())
     {

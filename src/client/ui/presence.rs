@@ -45,11 +45,11 @@ pub struct PresenceLine {
     /// The minute of the changes, counted from 1970.
     minute: i64,
     parts: Vec<Part>,
-    /// Most names to show of each part with several.
+    /// Limit on the names shown in each part. A part with a single name always shows it.
     most: usize,
 }
 
-/// Consecutive changes of the same kind.
+/// Part of the line: consecutive changes of the same kind.
 struct Part {
     change: PresenceChange,
     /// The first members, up to [`MAX_NAMES`] bytes.

@@ -30,9 +30,10 @@ pub(crate) struct Roster {
     ignored: Vec<Ignored>,
 }
 
-/// An ignored name, and not an ID, because a member may leave and rejoin.
+/// A name that the user ignores. Names are ignored rather than member IDs, because a member who
+/// leaves and rejoins gets a new ID.
 struct Ignored {
-    /// In lower case.
+    /// The ignored name in lower case.
     name: String,
     keys: NameKeys,
     /// The name that the user originally ignored. It differs from `name` if the member was renamed
@@ -153,7 +154,7 @@ impl Roster {
     /// Returns the name that the user originally ignored, if `name` is that name or a later name of
     /// the same member.
     fn ignored_by(&self, name: &str) -> Option<&str> {
-        // Nearly always, no one is ignored.
+        // Skip the computation of the keys, because most users ignore no one.
         if self.ignored.is_empty() {
             return None;
         }
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_ignored_in_every_form_that_the_server_takes_for_the_same() {
+    fn a_name_is_ignored_in_every_form_that_the_server_counts_as_the_same_name() {
         for (typed, shown) in [
             ("Jose\u{301}", "José"),
             ("ＯＬＡ", "ola"),
