@@ -107,7 +107,7 @@ impl ControlConnection {
     }
 
     /// Tells the launcher whether this client is in the room. Must be called before a login is
-    /// sent, so that the launcher never takes the new member for a stranger.
+    /// sent, so that the launcher never counts the new member as one from outside of the session.
     pub fn report(&self, membership: Membership) {
         let line = match membership {
             Membership::Joining => JOINING,
@@ -256,7 +256,7 @@ impl Drop for ControlListener {
 /// A connection that the launcher has accepted.
 struct Peer {
     socket: UnixStream,
-    /// The beginning of a line.
+    /// The part of an incomplete line that has arrived.
     received: Vec<u8>,
     /// The client's window and process, once the hello is complete.
     client: Option<(usize, Arc<Process>)>,
@@ -275,7 +275,8 @@ impl Peer {
         })
     }
 
-    /// The end of the client's process, if the system has descriptors for that.
+    /// A descriptor that becomes readable when the client's process exits, if the system has such
+    /// descriptors.
     fn process_end(&self) -> Option<BorrowedFd<'_>> {
         let (_, process) = self.client.as_ref()?;
         process.end()

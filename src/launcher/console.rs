@@ -30,7 +30,7 @@ pub(crate) enum ConsoleEvent {
     /// Ctrl+Z was pressed, and the terminal is restored: the main thread must call
     /// [`console::Console::stop_job`].
     Suspend(Arc<console::Console>),
-    /// The terminal is gone, or its owner is; see [`tty::watch_owner`].
+    /// The terminal is gone, or its owner has exited (see [`tty::watch_owner`]).
     HangUp,
 }
 
@@ -44,8 +44,8 @@ pub(crate) struct ConsoleThread {
 impl ConsoleThread {
     /// Starts the thread `console`. On a capable terminal, the user types lines in an editor below
     /// the log, and Tab completes `names`. If stdin isn't a terminal, the thread passes on a line
-    /// only when `pipe`, to which the line will be written, has space for it: unlike a typed line,
-    /// a dropped line could not be entered again.
+    /// only when `pipe`, to which the line will be written, has space for it. Without that wait,
+    /// the line could be dropped, and unlike a person, a script would not enter it again.
     ///
     /// `on_event` must not block. It gets the next [`ConsoleEvent::Line`] only after a call of
     /// [`ConsoleThread::line_handled`].

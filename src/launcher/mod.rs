@@ -75,7 +75,8 @@ fn add_advice(error: anyhow::Error) -> anyhow::Error {
 fn start(config: &Config) -> Result<()> {
     let programs = Programs::find()?;
     listen::check(&ListenAddress::from(&config.room), config.room.port())?;
-    // Open until the end, so that a program that reads the log from a pipe does not see its end.
+    // Keep the log file open until the session ends. If it is a pipe, its reader would otherwise
+    // see the end of the input before the server opens the pipe.
     let _log = config.room.log.as_deref().map(os::open_log).transpose()?;
     // Find no display for a session without clients, unless the user chose tmux or panes by name.
     let is_chosen_by_name = matches!(config.terminal, Terminal::Tmux | Terminal::Panes);

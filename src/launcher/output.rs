@@ -35,9 +35,9 @@ enum Piece {
 #[derive(Clone, Copy)]
 enum Repeat {
     Never,
-    /// If it is among the last [`LAST_LOG_LINES`] lines of the log.
+    /// The piece is shown again if it is among the last [`LAST_LOG_LINES`] lines of the log.
     AsLog,
-    /// Below the log.
+    /// The piece is shown again, below the lines of the log.
     AsConclusion,
 }
 

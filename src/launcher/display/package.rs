@@ -7,7 +7,7 @@ pub(crate) enum Package {
     Common(&'static str),
     /// The name of a package that only newer distributions have. Debian 12 does not have it.
     Newer(&'static str),
-    /// The name of a project that offers packages itself. Few distributions have one.
+    /// The name of a project that offers its own packages. Few distributions package the program.
     Project(&'static str),
 }
 

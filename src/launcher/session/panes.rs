@@ -47,8 +47,8 @@ impl Session<'_> {
         }
     }
 
-    /// The number of members who are not clients of this session; 0 once the session is ending,
-    /// when there is no more to ask.
+    /// The number of members who are not clients of this session. Returns 0 once the session is
+    /// ending, because Ctrl+C then asks no question.
     fn others(&self) -> usize {
         if self.is_stopping() {
             return 0;

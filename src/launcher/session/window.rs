@@ -58,8 +58,8 @@ impl Window {
         matches!(self.state, WindowState::Opening { .. })
     }
 
-    /// Whether the program in the window is in the room, as far as it has told. Until its hello, a
-    /// program that runs counts as a member.
+    /// Whether the program in the window may be a member of the room. A client reports this itself.
+    /// A running program that has not sent its hello yet counts as a member.
     pub(crate) fn may_be_member(&self) -> bool {
         match self.client {
             Some(_) => self.is_member,

@@ -13,8 +13,8 @@ use crate::launcher::display::emulator::x11::XServer;
 use crate::launcher::display::window_spec;
 use crate::os;
 
-/// How long after a window appears the window manager may give it the focus. After that, a change
-/// of the focus to this window is the user's.
+/// Time after the appearance of a window during which a change of the focus to this window counts
+/// as made by the window manager. A later change counts as made by the user.
 const NEW: Duration = Duration::from_secs(2);
 
 /// The thread `focus`. It stops when this is dropped.
@@ -56,7 +56,7 @@ struct Watch {
     known: Vec<Window>,
     /// The session's windows, in the order in which they appeared.
     own: Vec<Window>,
-    /// Those of the session's windows that the window manager has not given the focus yet, with the
+    /// The windows of the session that the window manager has not given the focus yet, with the
     /// time at which each appeared.
     new: Vec<(Window, Instant)>,
     /// The window that has the focus, apart from new windows of the session. `None` if no window
@@ -100,7 +100,8 @@ impl Watch {
                 if process.is_some_and(|process| os::ancestors(process).contains(&self.launcher)) {
                     self.own.push(window);
                     self.new.push((window, now));
-                    // konsole shows the title that tells the first window late.
+                    // konsole sets the title, by which the first client's window is recognized,
+                    // only after the window has appeared.
                     self.server.watch(window);
                 }
             }

@@ -100,7 +100,7 @@ impl Rect {
     }
 }
 
-/// How to cut the space around a rectangle into parts.
+/// A way to cut the space around a rectangle into parts.
 #[derive(Clone, Copy)]
 enum Cut {
     /// The parts above and below have the full width.
@@ -188,11 +188,12 @@ pub(crate) struct Tiling {
 impl Tiling {
     /// Finds places for `count` windows of equal size.
     ///
-    /// The windows leave the launcher's terminal free if they can be read around it. Otherwise they
-    /// cover its right part, and leave the beginnings of all lines and the last rows, if possible
-    /// in full. If even small windows do not fit then, they leave only the last rows, which have
-    /// the line that is typed. If the place of the terminal is not known, it is assumed to be in
-    /// the upper third of the screen, or on the left.
+    /// If the space around the launcher's terminal is enough for readable windows, no window covers
+    /// the terminal. Otherwise, the windows cover its right part, and leave free the beginnings of
+    /// all lines and, if possible, the whole last rows. If even small windows do not fit then, they
+    /// leave free only the last rows, which contain the line that the user types. If the place of
+    /// the terminal is not known, it is assumed to be in the upper third of the screen, or on the
+    /// left.
     pub(crate) fn new(screen: &Screen, cell: Size, count: usize) -> Self {
         let count = i32::try_from(count).unwrap_or(i32::MAX).max(1);
         let area = screen.area;
@@ -237,7 +238,8 @@ impl Tiling {
             fit(self.area, &occupied, self.cell, 1, readable)
         };
         let new = fit_beside(&self.reserved).or_else(|| {
-            // It is better to cover the place that was only assumed than another window.
+            // If the place of the terminal was only assumed, cover that place rather than another
+            // window.
             (!self.is_certain).then(|| fit_beside(&[])).flatten()
         });
         if let Some(new) = new {
@@ -435,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_leave_the_launchers_terminal_free_where_it_can_be_seen_whole() {
+    fn windows_leave_the_launchers_terminal_free_if_the_screen_has_space() {
         for (launcher, count) in [
             (rect(0, 0, 740, 480), 3),
             (rect(0, 0, 740, 480), 6),
@@ -468,7 +470,8 @@ mod tests {
                 for &count in counts {
                     let frames = frames(&screen(width, height, Some(launcher)), count);
                     assert_eq!(frames.len(), count);
-                    // The line that is typed is in the middle until the log fills the terminal.
+                    // Until the log fills the terminal, the line that the user types is above the
+                    // last rows.
                     let columns = 40 * CELL.width;
                     assert_free(
                         &frames,

@@ -55,7 +55,8 @@ enum Opens {
     /// A helper process, which owns all windows. The emulator's program only sends the helper a
     /// message, and exits when the window closes.
     ThroughHelper(Helper, Arguments),
-    /// A process that may not be the emulator's program, which may exit before the window opens.
+    /// The emulator's program or another process. In the latter case, the program may exit before
+    /// the window opens.
     MaybeElsewhere(Arguments),
 }
 

@@ -18,9 +18,9 @@ use crate::launcher::process::ChildProcess;
 pub(crate) struct EmulatorWindows {
     found: FoundEmulator,
     isolation: Isolation,
-    /// Places for the windows; none if the size of the screen is not known.
+    /// Places for the windows. `None` if the size of the screen is not known.
     tiling: Option<Tiling>,
-    /// Keeps the focus while windows open; none without an X server.
+    /// Keeps the focus where it was while windows open. `None` without an X server.
     _focus: Option<FocusKeeper>,
     helper: Option<ChildProcess>,
 }
@@ -36,7 +36,7 @@ impl EmulatorWindows {
         Ok(Self {
             isolation: Isolation::new(big)?,
             tiling: screen.map(|screen| Tiling::new(&screen, cell, count)),
-            // Without this thread, only the focus moves.
+            // Ignore an error: without the thread, new windows get the focus, which is harmless.
             _focus: server.and_then(|server| FocusKeeper::start(server).ok()),
             found,
             helper: None,

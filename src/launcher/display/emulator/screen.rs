@@ -1,5 +1,5 @@
-//! The screen that the windows are placed on, and the place of the launcher's terminal. Known only
-//! with X11: Wayland lets no program choose or see the positions of windows.
+//! The screen that the windows are placed on, and the place of the launcher's terminal. Both are
+//! known only with X11, because Wayland lets no program choose or see the positions of windows.
 
 use std::env;
 use std::io::{self, IsTerminal};
@@ -57,7 +57,7 @@ impl Screen {
         let monitors = server.monitors();
         let has_launcher = |monitor: &&Rect| {
             let shared = launcher.and_then(|frame| frame.intersection(monitor));
-            // More than half of it.
+            // Find the monitor that shows more than half of the terminal.
             launcher.zip(shared).is_some_and(|(frame, shared)| {
                 2 * shared.width * shared.height > frame.width * frame.height
             })

@@ -18,7 +18,7 @@ use crate::tty::wrap;
 /// line.
 const WIDE: u16 = 60;
 
-/// Columns of the key in the status line that is always shown.
+/// Width in columns of the first key in the status line. This key is always shown.
 const FIRST_KEY: usize = " F1 keys ".len();
 
 /// Color of the focused pane's border. It is readable on dark and light backgrounds.
@@ -227,7 +227,7 @@ fn draw_status(state: &PanesState, tiles: &[Tile], area: Rect, buffer: &mut Buff
         (1, "Ctrl+C", "end"),
     ];
     if state.panes.len() <= 10 {
-        // Alt and a digit are enough for nine chats.
+        // Alt+1 … Alt+9 reach nine chats, so F5 is not needed.
         items.retain(|(_, key, _)| *key != "F5");
     }
     let line = loop {

@@ -49,7 +49,7 @@ pub(crate) struct Emulation {
     has_unseen_lines: bool,
 }
 
-/// What a client's output requests from its terminal besides drawing on the screen.
+/// Requests in a client's output other than drawing on the screen, such as queries and the bell.
 #[derive(Default)]
 struct TerminalRequests {
     /// Answers to queries, not yet sent to the client.
@@ -128,8 +128,8 @@ impl Callbacks for TerminalRequests {
     }
 }
 
-/// The answer to a query of the background color (`OSC 11 ; ?`). The color stands for all that are
-/// as dark or as light; `None` if the background is unknown.
+/// The answer to a query of the background color (`OSC 11 ; ?`): black for any dark background, and
+/// white for any light one. `None` if the background is unknown.
 fn background_answer(background: Background) -> Option<&'static str> {
     match background {
         Background::Dark => Some("\x1b]11;rgb:0000/0000/0000\x1b\\"),
@@ -491,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_of_the_background_is_answered_if_it_is_known() {
+    fn a_query_of_the_background_is_answered_if_the_background_is_known() {
         for (background, answer) in [
             (Some(Background::Dark), "\x1b]11;rgb:0000/0000/0000\x1b\\"),
             (Some(Background::Light), "\x1b]11;rgb:ffff/ffff/ffff\x1b\\"),
@@ -601,7 +601,7 @@ mod tests {
     }
 
     #[test]
-    fn huge_counts_have_the_effect_of_the_screens_size() {
+    fn a_huge_count_has_the_same_effect_as_the_size_of_the_screen() {
         for end in ["@", "X", "L", "M", "P", "S", "T", "C"] {
             let screens = [10, 65535].map(|count| {
                 let mut emulation = Emulation::new(10, 4);

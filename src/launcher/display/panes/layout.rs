@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 /// Minimum columns and rows of a pane, including its border, if several panes are visible.
 const MIN_SIZE: (u16, u16) = (30, 6);
 
-/// Columns and rows from which on a larger pane is no easier to read.
+/// Size in columns and rows beyond which a pane is no easier to read.
 const USEFUL_SIZE: (u16, u16) = (60, 16);
 
 /// A tile: a visible pane, and its area on the screen, including its border.

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use crate::launcher::display::panes::emulation::SCROLLBACK;
 use crate::tty::log_wrap;
 
-/// Separates two rows. The carriage return is needed, since no terminal driver adds one here. None
-/// follows the last row, so that the log fills its screen.
+/// Separator between two rows. The carriage return is needed, since no terminal driver adds one
+/// here. The last row has no separator after it, so that the log fills its screen.
 const ROW_BREAK: &str = "\r\n";
 
 /// The last [`SCROLLBACK`] lines of the log.

@@ -65,8 +65,9 @@ pub(crate) const NAME: &str = "panes";
 /// How long the terminal may take to show its last frame before it is restored.
 const LAST_FRAME: Duration = Duration::from_millis(300);
 
-/// [`crate::tty::input::BACKGROUND_QUERY`] with another terminator than the bell, which would ring
-/// on a terminal that does not know the query, as if a client had called the user.
+/// Query of the background color, as [`crate::tty::input::BACKGROUND_QUERY`], but terminated by ST
+/// instead of BEL. A terminal that does not know the query would ring its bell on BEL, and the user
+/// would think that a client had rung it.
 const BACKGROUND_QUERY: &[u8] = b"\x1b]11;?\x1b\\\x1b[c";
 
 /// Control character that rings the terminal's bell.

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 const ESCAPE: u8 = 0x1b;
 
-/// Numbers up to this limit are never changed. The largest of them are color indices and RGB values
-/// (`CSI 38 ; 5 ; Ps m`).
+/// Numbers up to this value are never changed, because color indices and RGB values
+/// (`CSI 38 ; 5 ; Ps m`) are as large.
 const MIN_LIMIT: u16 = 255;
 
 /// Finds the numbers in a stream of output. The output may be split anywhere.
@@ -84,7 +84,7 @@ impl NumberLimit {
 mod tests {
     use super::*;
 
-    /// The output for `parts`, which arrive one after the other.
+    /// The limited output if the client's output arrives in these `parts`.
     fn limited(parts: &[&str]) -> String {
         let mut limit = NumberLimit::default();
         let output = parts
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_left_as_it_is() {
+    fn output_without_large_numbers_in_control_sequences_is_unchanged() {
         for bytes in [
             "65535 żółw",
             "\x1b[?2004h\x1b[?1004l 1000",

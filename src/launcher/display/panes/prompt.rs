@@ -12,12 +12,12 @@ pub(crate) enum Prompt {
     PaneNumber(String),
     /// Reports that there is no pane with this number.
     NoPane(usize),
-    /// Asks for a second Ctrl+C, since the end of the session also affects members who joined from
-    /// elsewhere.
+    /// Asks for a second Ctrl+C, because the end of the session also affects members who joined
+    /// from outside of it.
     EndSession {
-        /// The number of these members.
+        /// The number of members who joined from outside of the session.
         members: usize,
-        /// When the question is withdrawn.
+        /// The time at which the question is withdrawn.
         until: Instant,
     },
 }

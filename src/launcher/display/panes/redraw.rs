@@ -21,7 +21,7 @@ pub(crate) struct Redraw {
 struct RedrawState {
     is_requested: bool,
     is_urgent: bool,
-    /// When a frame is due even if none is requested.
+    /// The time at which a frame is drawn even if none is requested until then.
     due: Option<Instant>,
     /// Time until which output of the focused client counts as its response to a key, and is
     /// urgent.
@@ -45,7 +45,7 @@ impl Redraw {
         self.update(|state| (state.is_requested, state.is_urgent) = (true, true));
     }
 
-    /// Requests a frame at `time`, instead of the last such time.
+    /// Requests a frame at `time`. Replaces the time of the previous such request.
     pub(crate) fn request_at(&self, time: Instant) {
         self.update(|state| state.due = Some(time));
     }

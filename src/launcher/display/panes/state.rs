@@ -163,7 +163,8 @@ impl PanesState {
             return self.panes[pane].start(window, redraw, on_end);
         }
         let new = self.panes.len();
-        // The user may go on typing commands after `/open`, for whose pane no space was reserved.
+        // Only the first client's pane at the start gets the focus. A pane opened by `/open` does
+        // not, because the user may be about to type another command in the server's pane.
         let takes_focus = new == 1 && new < self.slots && self.focus == SERVER;
         self.slots = self.slots.max(new + 1);
         let mut pane = Pane::new(window.pane_title(), self.size_of(new));
