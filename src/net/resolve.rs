@@ -64,8 +64,8 @@ fn index(zone: &str) -> Option<u32> {
     found.map(|(index, _)| *index)
 }
 
-/// The index and name of each interface. A single index is not looked up with
-/// `if_indextoname`, because nix 0.31 returns an empty name for an unknown one.
+/// The index and name of each interface. Single indices are looked up in this list and not with
+/// `if_indextoname`, because nix 0.31 returns an empty name for an unknown index.
 fn interfaces() -> Vec<(u32, String)> {
     let interfaces = if_nameindex().ok();
     let interfaces = interfaces.iter().flat_map(|interfaces| interfaces.iter());
@@ -79,7 +79,8 @@ fn interfaces() -> Vec<(u32, String)> {
         .collect()
 }
 
-/// Suggests the interface that has this link-local address, or else one that has another.
+/// Suggests the interface that has this link-local address or, if there is none, an interface with
+/// another link-local address.
 fn suggestion(address: Ipv6Addr) -> String {
     let mut interfaces: Vec<(Ipv6Addr, String)> = nix::ifaddrs::getifaddrs()
         .into_iter()
@@ -104,13 +105,13 @@ fn suggestion(address: Ipv6Addr) -> String {
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
-        // Keeps the interface.
+        // Return the address as it was, because a new one would lack the interface.
         IpAddr::V6(_) => address,
     }
 }
 
-/// Shows an address without its port, as [`resolve`] accepts it: a link-local address has its
-/// interface.
+/// Shows an address without its port, in a form that [`resolve`] accepts: a link-local address is
+/// followed by its interface.
 pub struct Host(pub SocketAddr);
 
 impl Display for Host {

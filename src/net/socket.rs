@@ -123,7 +123,7 @@ pub fn wait_hangup(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
     poll(socket, rustix::event::PollFlags::empty(), patience)
 }
 
-/// What [`wait_any`] waits for on a connection.
+/// The condition that [`wait_any`] waits for on a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
     /// Input, or the end of the connection.
@@ -134,12 +134,12 @@ pub enum Interest {
     Hangup,
 }
 
-/// Waits up to `patience` until one of `streams` has what it waits for or, if `accepts` is true,
-/// one of `listeners` has a connection. Returns a flag for each socket, with the listeners before
-/// the streams. A closed connection or listener counts as ready.
+/// Waits up to `patience` until the condition for one of `streams` is met or, if `accepts` is true,
+/// until one of `listeners` has a connection. Returns a flag for each socket, with the listeners
+/// before the streams. A closed connection or listener counts as ready.
 ///
 /// # Errors
-/// As poll(2).
+/// Same as poll(2).
 pub fn wait_any<'s>(
     listeners: &[TcpListener],
     accepts: bool,

@@ -51,7 +51,7 @@ pub fn open_log(path: &Path) -> io::Result<File> {
     private(options.append(true).create(true))
         .open(path)
         .and_then(|file| {
-            // Only opening the file must not block.
+            // Clear O_NONBLOCK: opening the file must not block, but writing may.
             rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::APPEND)?;
             Ok(file)
         })

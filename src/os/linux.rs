@@ -122,11 +122,13 @@ pub fn has_variable(pid: i32, name: &str) -> bool {
 /// Whether another job is in the foreground of a terminal that is not this process's controlling
 /// terminal. `device` is the terminal's device number.
 ///
-/// The kernel tells only processes in the terminal's session which job is in the foreground
-/// (tcgetpgrp(3)), but `/proc` shows it for each of them. A process with an ancestor in that
-/// session, such as `su` of `su -c`, counts as part of the ancestor's job. A process without one
-/// was detached, as by `setsid`, and all jobs of the session are other jobs. The terminal may also
-/// have no session.
+/// tcgetpgrp(3) tells the foreground job only to processes in the terminal's session. So this
+/// function reads the foreground job from the entry of such a process in `/proc`:
+///
+/// - If an ancestor of this process is in the terminal's session, such as `su` of `su -c`, this
+///   process counts as part of the ancestor's job.
+/// - Otherwise, this process was detached, as by `setsid`. Any job of the terminal's session is
+///   another job. If the terminal has no session, there is no other job.
 pub(crate) fn is_used_by_another_job(device: rustix::fs::Dev) -> bool {
     static HAS_SESSION: OnceLock<bool> = OnceLock::new();
     match ancestor_with_terminal(device) {
@@ -154,7 +156,7 @@ fn ancestor_with_terminal(device: rustix::fs::Dev) -> Option<Stat> {
     iter::successors(this, |child| stat(child.ppid)).find(|stat| controls(device, stat))
 }
 
-/// Whether the terminal is the controlling one of the process that `stat` is about.
+/// Whether the terminal is the controlling terminal of the process that has this `stat`.
 fn controls(device: rustix::fs::Dev, stat: &Stat) -> bool {
     let (major, minor) = stat.tty_nr();
     let controlling = (major.cast_unsigned(), minor.cast_unsigned());
@@ -167,9 +169,9 @@ fn tcp_sockets() -> impl Iterator<Item = TcpNetEntry> {
     tables.into_iter().flatten().flatten()
 }
 
-/// Returns a function that tells whether a socket is shut down for writing, its peer has
-/// acknowledged all bytes, and no input is unread, at the time of this call. The call takes some
-/// microseconds per TCP socket of the system.
+/// Reads the state of all TCP sockets, and returns a function that looks up a socket in the result:
+/// whether the socket was shut down for writing, its peer had acknowledged all bytes, and no input
+/// was unread. Takes some microseconds per TCP socket of the system.
 pub fn acknowledged() -> impl Fn(&TcpStream) -> bool {
     // The end of the output counts as one unacknowledged byte. Do not wait for its acknowledgment,
     // which the peer may delay (RFC 9293, section 3.8.6.3); Linux delays it by 40 ms.

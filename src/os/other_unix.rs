@@ -37,12 +37,13 @@ pub(crate) fn is_used_by_another_job(_device: rustix::fs::Dev) -> bool {
     false
 }
 
-/// Always `None`, for the same reason.
+/// Always `None`: the owner of a terminal cannot be determined here.
 pub(crate) fn terminal_owner(_device: rustix::fs::Dev) -> Option<Process> {
     None
 }
 
-/// Returns a function that returns false: it cannot be determined here what a peer has received.
+/// Returns a function that returns false, because here a program cannot find out which bytes a peer
+/// has received.
 pub fn acknowledged() -> impl Fn(&TcpStream) -> bool {
     |_| false
 }
