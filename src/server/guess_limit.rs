@@ -1,9 +1,9 @@
-//! Limit on wrong passwords, so that trying all of them takes too long.
+//! Limit on the rate of wrong passwords, so that guessing a password takes too long.
 //!
 //! A class may share one address, and a member's mistakes must not lock the others out. So an
-//! address is never blocked. Once it has sent too many wrong passwords, the server checks one of
-//! its passwords per second, in the order of arrival, right ones included: an answer without delay
-//! would tell that a password is right.
+//! address is never blocked. Once an address has sent too many wrong passwords, the server checks
+//! one password from it per second, in the order of arrival. The right password waits as well:
+//! otherwise, an answer without delay would show that a guess is right.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,24 +14,25 @@ use crate::sync::Instant;
 /// Number of wrong passwords from a network that are answered without delay.
 const FREE: u32 = 5;
 
-/// Time between two checks of a network's passwords after that.
+/// Time between two checks of a network's passwords, once it has sent [`FREE`] wrong ones.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Maximum number of networks to remember. Beyond it, the one with the shortest delay is forgotten.
+/// Maximum number of networks to remember. If there are more, the network with the shortest delay
+/// is forgotten.
 const MAX_NETWORKS: usize = 1024;
 
 /// The networks that have sent wrong passwords lately. Used by the thread `accept` only.
 #[derive(Default)]
 pub(crate) struct GuessLimit {
-    /// For each network, the time at which all its passwords are paid for: each wrong one and each
-    /// turn adds [`INTERVAL`].
+    /// For each network, the time at which it may be forgotten. Each wrong password and each
+    /// reserved turn of the network moves this time [`INTERVAL`] later.
     paid_at: HashMap<IpAddr, Instant>,
 }
 
 impl GuessLimit {
     /// Returns the time at which the next password from `peer` may be checked, and reserves this
-    /// turn; `None` if it may be checked now. A wrong one then has to be counted with
-    /// [`GuessLimit::count`].
+    /// turn. Returns `None` if the password may be checked now. If it turns out to be wrong, the
+    /// caller must then call [`GuessLimit::count`].
     pub(crate) fn reserve(&mut self, peer: IpAddr, now: Instant) -> Option<Instant> {
         let paid_at = *self.paid_at.get(&network(peer))?;
         let debt = paid_at.saturating_duration_since(now) + INTERVAL;

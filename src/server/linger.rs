@@ -21,8 +21,9 @@ use crate::sync::{Condvar, Instant, Mutex};
 /// Time limit for a peer to read its last line and close the connection.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// How long peers have time to close their connections before the first check during shutdown. Most
-/// peers need less. The sockets of the model are not in the system's list of TCP sockets.
+/// Time from the start of a shutdown to the first check. Most peers close their connections sooner.
+/// The model checker makes no check before [`LINGER`], because the simulated sockets are not in the
+/// system's list of TCP sockets.
 const FIRST_CHECK: Duration = if cfg!(shuttle) {
     LINGER
 } else {
@@ -184,7 +185,7 @@ mod tests {
     use super::*;
     use crate::net;
 
-    /// A connection over loopback, without waiting reads and writes at the first end.
+    /// A connection over loopback: the server's end, which never blocks, and the peer's.
     fn connection() -> (Arc<TcpStream>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -228,7 +229,8 @@ mod tests {
         let (unsent, mut slow_peer) = connection();
         while (&*unsent).write(&[0; 64 * 1024]).is_ok() {}
         unsent.shutdown(Shutdown::Write).unwrap();
-        // When this connection can be closed, so could the others.
+        // Wait until another connection counts as acknowledged. By then, the two connections above
+        // have had time for that too.
         let (other, _other_peer) = connection();
         other.shutdown(Shutdown::Write).unwrap();
         wait_until(|| os::acknowledged()(&other));

@@ -34,7 +34,7 @@ const MAX_WAITING: usize = 4096;
 /// How long the program waits, before it exits, for the last lines to be shown.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
-/// Limit on the lines queued for the log file. A slow disk must not take the memory of the room.
+/// Limit on the lines queued for the log file, so that a slow disk does not exhaust the memory.
 const MAX_WAITING_FOR_FILE: usize = 32 * 1024;
 
 /// A line of the log.
@@ -58,7 +58,7 @@ pub(crate) enum Entry {
     Error(String),
 }
 
-/// How a connection ended that did not join.
+/// How a connection ended whose client did not join.
 #[derive(Clone)]
 pub(crate) enum LoginOutcome {
     /// The client was asked for the password.
@@ -427,7 +427,7 @@ fn write_entry(
     entry: &Entry,
     name: Option<Color>,
 ) -> io::Result<()> {
-    // Messages to the operator are shown without a time. So is the help, because it has several
+    // Messages to the operator are shown without a time, and so is the help, because it has several
     // lines.
     let has_time = !matches!(
         entry,

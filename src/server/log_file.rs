@@ -101,7 +101,7 @@ impl LogFile {
             _ => format!("{missing} lines are missing here\n"),
         };
         let result = self.write(note.as_bytes());
-        // The note itself does not count.
+        // A note that could not be written does not count as a missing line.
         self.missing = if result.is_ok() { 0 } else { missing };
         result
     }

@@ -31,7 +31,7 @@ const GREETING_DELAY: Duration = Duration::from_millis(20);
 /// telnet programs send each key at once, so the delay is longer than most pauses in typing.
 const HINT_DELAY: Duration = Duration::from_secs(2);
 
-/// Notice to a client that has sent a line without an ending. LF is for authors of programs.
+/// Notice to a client that has sent a line without an ending. It names LF for authors of programs.
 const HINT: &str = "a line ends with Enter: press it, or in a program, send a newline \
                     (LF, \"\\n\") after each line";
 
@@ -604,8 +604,8 @@ impl<'a> PendingLogin<'a> {
         // An error means that the peer has closed the connection.
         let _ = self.socket.shutdown(Shutdown::Write);
         let outcome = match self.last_error.take() {
-            // Both are ordinary: a client of a user who is asked for the password, or of a user
-            // whose server was restarted, connects again.
+            // Neither is logged as a failure. In both cases, the client connects again: after its
+            // user has typed the password, or to join as a newcomer.
             Some(LoginError::NoPassword) => LoginOutcome::PasswordNeeded,
             Some(LoginError::UnknownSession) => LoginOutcome::UnknownSession,
             Some(error @ (LoginError::WrongPassword | LoginError::Other(_))) => {

@@ -300,7 +300,7 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
         lines.extend(net::addresses().into_iter().map(hint));
         lines.extend(is_secret.then(|| NC_HINT.into()));
     }
-    // All in one write, so that the launcher prints its own lines after them.
+    // Print all lines in one write, so that the launcher prints its own lines after them.
     for line in lines {
         log.note(Entry::Plain(line));
     }

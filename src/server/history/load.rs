@@ -115,7 +115,7 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
             }
         }
         let read = match (is_whole, number) {
-            // A line that follows an empty one.
+            // A line follows an empty line, so that the empty line is not at the end of the file.
             _ if !is_blank && first_blank.is_some() => {
                 number = first_blank.unwrap_or(number);
                 Err(anyhow!("an empty line"))
