@@ -166,7 +166,8 @@ pub enum DecodeError {
 }
 
 impl From<serde_json::Error> for DecodeError {
-    /// Drops ` at line 1 column 5`: the caller says which line of all that it read is wrong.
+    /// Removes a position such as ` at line 1 column 5`, which counts from the start of the JSON
+    /// text. The caller states the number of the line in its own input.
     fn from(error: serde_json::Error) -> Self {
         let mut text = error.to_string();
         let position = format!(" at line {} column {}", error.line(), error.column());

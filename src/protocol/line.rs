@@ -119,7 +119,8 @@ impl Lines {
             line = &mut line[..length];
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // Allow one more byte than the limit, because it may have been the CR of a line ending.
+        // Allow one more byte than the limit, because the extra byte may have been the CR of a line
+        // ending.
         let was_too_long = std::mem::take(&mut self.dropped) > 0 || longest > self.max_line + 1;
         if was_too_long || line.len() > self.max_line {
             return Some(Err(LineError::TooLong));
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_typed_line_is_too_long_if_it_ever_was() {
+    fn a_typed_line_stays_too_long_if_backspaces_shorten_it() {
         let mut lines = Lines::typed(4);
         lines.push(b"1234\x08x\x7f4\r\n12345\x08\x08\x08\x08\n123456\x08\x08\n\x08ok\n");
         assert_eq!(

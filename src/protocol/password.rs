@@ -19,8 +19,8 @@ pub const NC_HINT: &str = "with nc, type /pass PASSWORD before your name";
 pub struct Password(String);
 
 impl Password {
-    /// Checks `raw`, without the line ending that it may have from a file, and without the blanks
-    /// around it, which a line does not keep either.
+    /// Checks `raw` and returns the password. Removes a line ending, which a password from a file
+    /// may have, and the blanks at both ends, which a `/pass` line would not keep either.
     pub fn new(raw: &str) -> Result<Self, PasswordError> {
         let line = raw.strip_suffix('\n').unwrap_or(raw);
         let line = line.strip_suffix('\r').unwrap_or(line);

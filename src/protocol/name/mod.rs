@@ -157,8 +157,7 @@ impl NameKeys {
         Self(keys(&normal(Text::new(raw).as_str())))
     }
 
-    /// Whether a member with one of the two names could be meant by the other, as in
-    /// [`Name::is_same`].
+    /// Whether the two names count as the same name, as in [`Name::is_same`].
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         same(&self.0, &other.0)
     }
