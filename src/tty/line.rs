@@ -113,7 +113,7 @@ impl Line {
         let mut at = row.start;
         for link in links {
             let part = link.start.max(row.start)..link.end.min(row.end);
-            // A terminal recognizes a link that is in one row.
+            // A link that is in one row needs no escape sequences: terminals recognize it.
             if part.is_empty() || part == *link {
                 continue;
             }

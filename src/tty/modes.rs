@@ -17,8 +17,8 @@ pub(crate) enum Mode {
     /// Sends Escape and `b` for Alt+B. By default, xterm sends `â` (resources `metaSendsEscape` and
     /// `altSendsEscape`).
     AltAsEscape,
-    /// Sends no arrow keys for the mouse wheel. By default, most terminals do that on the alternate
-    /// screen. The mouse still selects text, unlike with mouse reports.
+    /// Sends no arrow keys for the mouse wheel. By default, most terminals send arrow keys for it
+    /// on the alternate screen. Unlike with mouse reports, the mouse still selects text.
     NoWheelKeys,
     /// Gives the window its previous title back at the end.
     Title,
@@ -33,7 +33,8 @@ impl Mode {
             Self::BracketedPaste => ["", "\x1b[?2004h", "\x1b[?2004l"],
             Self::FocusReports => ["", "\x1b[?1004h", "\x1b[?1004l"],
             Self::AltAsEscape => ["\x1b[?1036;1039s", "\x1b[?1036;1039h", "\x1b[?1036;1039r"],
-            // Alacritty and Konsole cannot save modes (XTSAVE), and send these keys by default.
+            // Alacritty and Konsole cannot save modes (XTSAVE). They send these keys by default, so
+            // set the mode before restoring it.
             Self::NoWheelKeys => ["\x1b[?1007s", "\x1b[?1007l", "\x1b[?1007h\x1b[?1007r"],
             Self::Title => ["\x1b[22;2t", "", "\x1b[23;2t"],
         }

@@ -261,8 +261,8 @@ fn wait_for_foreground() -> io::Result<bool> {
         was_background = true;
         // This stops the process (SIGTTOU) until the shell moves it to the foreground.
         set(&tcgetattr(&stdin)?)?;
-        // It has no effect on a terminal that is not the controlling one. With no descriptors,
-        // poll(2) just sleeps.
+        // The signal is not sent if the terminal is not the controlling one, so sleep before the
+        // next check. With no descriptors, poll(2) just sleeps.
         if is_background(&stdin) {
             let _ = poll(&mut [], Some(&BACKGROUND_TIME));
         }

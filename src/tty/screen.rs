@@ -428,7 +428,7 @@ impl Screen {
         }
         let mut erasing = erasing(drawn.to_cursor + recent.on_screen());
         if leaves_parts {
-            // Scroll them out, together with the rows above them.
+            // Scroll these parts out of the screen, together with the rows above them.
             let most = self.rows - 1;
             erasing += &format!("{}{}", "\n".repeat(most), up(most));
         }

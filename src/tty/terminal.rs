@@ -21,8 +21,8 @@ pub(crate) const BACKGROUND_TIME: Timespec = Timespec {
     tv_nsec: 250_000_000,
 };
 
-/// How soon the terminal's owner exits if it only detaches this process from the shell, as `setsid`
-/// does.
+/// Time within which the terminal's owner exits if it only detaches this process from the shell, as
+/// `setsid` does.
 const DETACH_TIME: Duration = Duration::from_secs(1);
 
 /// The size of the terminal on stdout, in columns and rows. 80 × 24 if the size is unknown.
@@ -83,8 +83,8 @@ fn poll_for_hang_up(timeout: Option<&Timespec>) -> rustix::io::Result<usize> {
 }
 
 /// Whether another job is in the foreground of `terminal`, such as the shell. While this is true,
-/// reading stops the process (`SIGTTIN`, credentials(7)), unless the terminal isn't its controlling
-/// one. False if `terminal` isn't a terminal, or is gone.
+/// reading stops this process (`SIGTTIN`, credentials(7)), unless `terminal` isn't the process's
+/// controlling terminal. False if `terminal` isn't a terminal, or is gone.
 pub(crate) fn is_background(terminal: &impl AsFd) -> bool {
     match tcgetpgrp(terminal) {
         Ok(group) => group != getpgrp(),
@@ -95,9 +95,10 @@ pub(crate) fn is_background(terminal: &impl AsFd) -> bool {
     }
 }
 
-/// Calls `on_exit` when the owner of the terminal on stdin exits, such as `su` of `su -c`: an
-/// ancestor through which this process uses a terminal that isn't its controlling one. On such a
-/// terminal, Ctrl+C ends the owner and not this process, for which the terminal is then gone.
+/// Calls `on_exit` when the owner of the terminal on stdin exits. If the terminal isn't the
+/// controlling terminal of this process, its owner is the nearest ancestor for which it is, such as
+/// `su` of `su -c`. Ctrl+C on such a terminal ends the owner and not this process, which then has
+/// no terminal.
 ///
 /// If there is an owner and SIGHUP isn't ignored, this starts the thread `owner`, which is never
 /// joined.

@@ -23,7 +23,8 @@ const MAX_SEQUENCE: usize = 4096;
 const ESCAPE: u8 = 0x1b;
 const CTRL_C: u8 = 0x03;
 
-/// The end of a paste, for each form of CSI: with Escape, as a C1 control, and as one in UTF-8.
+/// The end of a paste, for each form of CSI: Escape and `[`, the C1 control as one byte, and the C1
+/// control in UTF-8.
 const PASTE_ENDS: [&[u8]; 3] = [b"\x1b[201~", b"\x9b201~", b"\xc2\x9b201~"];
 
 /// The start of an OSC sequence about the background color, which is dynamic color 11.
@@ -701,7 +702,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_recognized_in_every_terminals_dialect() {
+    fn keys_are_recognized_in_the_encodings_of_all_terminals() {
         const SHIFT: KeyModifiers = KeyModifiers::SHIFT;
         for (bytes, code, modifiers) in [
             // rxvt.
