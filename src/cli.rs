@@ -22,7 +22,8 @@ pub fn parse<T: Parser>() -> T {
     T::try_parse().unwrap_or_else(|error| usage_error(error).exit())
 }
 
-/// Removes clap's tip to pass a misspelled option as a value after `--`: no value begins with `-`.
+/// Removes clap's tip that a misspelled option may be passed as a value after `--`. The tip is
+/// wrong here, because no value begins with `-`.
 fn usage_error(mut error: clap::Error) -> clap::Error {
     error.remove(ContextKind::Suggested);
     error
@@ -68,8 +69,8 @@ impl Display for Replay {
     }
 }
 
-/// Returns a parser of numbers in `range`. The error states the range in words; clap's error has
-/// Rust's notation.
+/// Returns a parser of numbers in `range`. Its error states the range in words. clap's own error
+/// would state it in Rust's notation, such as `1..=9`.
 fn number<T>(range: RangeInclusive<T>) -> impl Fn(&str) -> Result<T, String> + Clone
 where
     T: FromStr + PartialOrd + Display + Copy,
@@ -443,7 +444,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_misspelled_option_gets_the_similar_one_as_the_only_tip() {
+    fn the_only_tip_for_a_misspelled_option_is_the_similar_option() {
         let parse = |option| RunArgs::try_parse_from(["chat-run", option]).unwrap_err();
         let said = usage_error(parse("--nams")).to_string();
         assert!(
