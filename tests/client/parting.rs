@@ -45,7 +45,7 @@ fn queued_lines_are_counted_and_sent_before_the_client_leaves() {
 }
 
 #[test]
-fn a_user_who_asks_twice_leaves_at_once_and_unsent_lines_are_reported() {
+fn a_second_request_to_leave_ends_the_client_at_once_and_unsent_lines_are_reported() {
     for keys in ["\x03", "\x04", "/quit\r"] {
         let server = Server::start(&["--rate", "1"]);
         let mut ala = ala(&server);

@@ -76,7 +76,7 @@ fn replay_is_gray_above_a_divider_and_joins_share_a_line() {
 }
 
 #[test]
-fn long_lines_wrap_at_words_and_every_row_of_a_link_opens_all_of_it() {
+fn long_lines_wrap_at_words_and_every_row_of_a_link_opens_the_whole_link() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let ala = ala_on_screen(&server, 30, 10);
@@ -106,7 +106,7 @@ fn long_lines_wrap_at_words_and_every_row_of_a_link_opens_all_of_it() {
 }
 
 #[test]
-fn a_mention_is_bold_and_rings_the_bell_unless_it_is_off() {
+fn a_mention_is_bold_and_rings_the_bell_unless_the_bell_is_off() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = ala_on_screen(&server, 60, 10);
@@ -223,7 +223,7 @@ fn a_member_can_be_ignored_by_a_name_in_another_unicode_form_or_width() {
     ola.send("/nick jan");
     ala.expect("* ola is now jan");
     assert!(!ala.text().contains("not to be seen"), "{}", ala.text());
-    // Only the second time is a name taken off the list.
+    // `/ignore` of a name that is already ignored shows its messages again.
     ala.type_keys("/ignore JOSÉ\r");
     ala.expect("* JOSÉ's messages are shown again");
     jose.send("hi Ａｌａ");
@@ -312,7 +312,7 @@ fn joins_that_do_not_fit_into_a_small_window_are_counted() {
         server.send(&joined(name));
     }
     ala.expect("\n10:00 * first and 6 more joined\n>");
-    // A line that was chosen for a wider window ends, and stays whole.
+    // In a narrower window, the line of joins stays as it was, and the next join begins a new line.
     ala.resize(18, 5);
     ala.expect("10:00 * first and\n      6 more\n      joined\n>");
     for name in ["jan", "iza"] {
@@ -413,7 +413,8 @@ fn shell_with_client(server: &Server) -> Screen {
     shell_with_job(server, |client| client.into())
 }
 
-/// An interactive shell that runs the command line `job`, made from that of a client named `ala`.
+/// An interactive shell that runs a job. The function `job` gets the command line of a client named
+/// `ala`, and returns the command line of the job.
 #[track_caller]
 fn shell_with_job(server: &Server, job: impl Fn(&str) -> String) -> Screen {
     let client = chat_client_for(server, &["-n", "ala"]);

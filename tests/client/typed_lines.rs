@@ -183,7 +183,7 @@ fn typed_lines_are_appended_without_file_locks_but_never_shortened() {
 fn a_client_without_a_state_directory_still_recalls_its_lines() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
-    // No directory can be created there.
+    // No directory can be created in /proc.
     let mut ala = start(&server, Path::new("/proc/state"), "ala");
     say(&mut ala, &mut ola, "one");
     ala.type_keys("\x1b[A");

@@ -93,7 +93,7 @@ impl Job {
         self.expect_foreground();
     }
 
-    /// Waits until what is typed is for the program.
+    /// Waits until the program, and not the shell, reads what is typed.
     #[track_caller]
     fn expect_foreground(&self) {
         if self.term == "dumb" {
@@ -239,7 +239,7 @@ fn ctrl_c_on_a_terminal_that_is_not_the_controlling_one_ends_the_session() {
 }
 
 #[test]
-fn a_console_works_on_a_terminal_that_controls_no_one() {
+fn a_console_works_on_a_terminal_that_controls_no_process() {
     for name in ["chat-server", "chat-run"] {
         for term in TERMS {
             let address = address();

@@ -318,7 +318,7 @@ fn a_password_that_does_not_reach_a_running_tmux_is_reported() {
     terminal.wait_for_text("code=1");
     let shown = terminal.screen();
     assert!(shown.contains("CHAT_PASSWORD is set outside"), "{shown}");
-    // Set to nothing, it means that no password is wanted.
+    // An empty CHAT_PASSWORD means that no password is wanted.
     terminal.press(&["C-c"]);
     terminal.wait_for_text("[exited]");
     terminal.type_line(&format!(

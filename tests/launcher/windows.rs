@@ -230,7 +230,7 @@ fn the_open_command_starts_more_clients(terminal: &str) {
         let line = shown.lines().find(|line| line.contains("`*`"))?;
         Some(line.trim_end().to_owned())
     });
-    // As the server's errors: the time, and the rest in yellow.
+    // The error looks like one of the server's: the time, then the rest in yellow.
     let (_, text) = error.split_once(':').unwrap();
     assert_eq!(&text[5..17], " \x1b[0m\x1b[33m! ", "{error:?}");
     session.type_in("/quit\n");

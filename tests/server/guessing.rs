@@ -1,4 +1,4 @@
-//! Guessing the password: an address that sends wrong ones is slowed down, and never locked out.
+//! Wrong passwords: an address that sends too many is slowed down, and never locked out.
 
 use support::{Client, Server, json};
 

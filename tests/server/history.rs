@@ -286,7 +286,7 @@ fn a_byte_order_mark_and_empty_last_lines_of_a_history_are_accepted() {
         format!("\u{feff}{}\r\n", ONE_MESSAGE.replace('\n', "\r\n")),
     ] {
         let history = History::with_content(&content);
-        // Twice, because the second server also reads what the first one has written.
+        // Start two servers, because the second one also reads what the first one has written.
         for seq in [2, 5] {
             let server = history.server(&[]);
             assert_eq!(server.join_json("ola").welcome["seq"], seq, "{content:?}");

@@ -490,7 +490,7 @@ fn an_http_request_may_come_in_parts_and_to_a_room_with_a_password() {
         [b"PRI * HTTP/2.0\r\n\r\nS", b"M\r\n\r\n"],
         // Telnet: no operation.
         [b"\xff\xf1GET / HT", b"TP/1.1\r\n\r\n"],
-        // The rest never comes.
+        // The rest of this request is never sent.
         [b"GET", b" /"],
     ] {
         let mut client = server.connect();

@@ -125,7 +125,7 @@ fn each_telnet_option_is_refused_once_and_a_refusal_is_not_answered() {
 }
 
 #[test]
-fn an_answer_to_telnet_does_not_fall_into_another_line() {
+fn an_answer_to_a_telnet_command_does_not_split_a_line() {
     let server = Server::start(&[]);
     let [mut ala, mut ola] = ala_and_ola(&server);
     for number in 0..50 {
@@ -140,7 +140,7 @@ fn an_answer_to_telnet_does_not_fall_into_another_line() {
 }
 
 #[test]
-fn telnet_can_ask_whether_the_server_is_there_and_erase() {
+fn a_telnet_client_can_ask_whether_the_server_is_there_and_erase_text() {
     let server = Server::start(&[]);
     let mut ala = server.greeted();
     ala.send_bytes(&[IAC, ARE_YOU_THERE]);
@@ -155,7 +155,7 @@ fn telnet_can_ask_whether_the_server_is_there_and_erase() {
 }
 
 #[test]
-fn bytes_that_are_neither_telnet_nor_utf8_are_refused_as_before() {
+fn bytes_that_are_neither_telnet_nor_utf8_are_refused() {
     let server = Server::start(&[]);
     let [mut ala, mut ola] = ala_and_ola(&server);
     let lines: [&[u8]; 7] = [
@@ -240,7 +240,7 @@ fn a_backspace_erases_a_character_of_a_plain_client() {
 }
 
 #[test]
-fn a_line_may_be_shortened_to_any_length_unless_it_was_too_long() {
+fn backspaces_shorten_a_line_to_any_length_unless_it_was_too_long() {
     let server = Server::start(&[]);
     let [mut ala, mut ola] = ala_and_ola(&server);
     let erased = "x\x08".repeat(2000);

@@ -307,7 +307,7 @@ fn no_forbidden_character_survives_cleaning() {
 }
 
 #[test]
-fn a_letter_in_upper_case_and_in_lower_case_is_the_same_name() {
+fn names_that_differ_only_in_case_are_the_same_for_every_letter() {
     for c in ('\0'..=char::MAX)
         .filter(|c| c.is_uppercase() || c.is_lowercase() || !c.to_uppercase().eq([*c]))
     {

@@ -98,7 +98,7 @@ fn ctrl_c_asks_once_if_others_are_in_the_room() {
     let _ela = join(&screen, "ela", 4);
     screen.type_keys(&format!("\x1b0{CTRL_C}"));
     screen.expect("Ctrl+C again ends the session for 2 members");
-    // So does time.
+    // The question is also withdrawn after some time.
     screen.expect_gone("Ctrl+C again");
     screen.type_keys(CTRL_C);
     screen.expect("Ctrl+C again");

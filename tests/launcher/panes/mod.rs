@@ -371,7 +371,7 @@ fn a_turn_of_the_mouse_wheel_keeps_the_drafts() {
     screen.type_keys("\x1b[A\x1b[A\x1b[A");
     screen.type_keys("!\r");
     screen.expect("ala: my draft!");
-    // In the server's pane.
+    // The same in the server's pane.
     screen.type_keys("\x1b0/say one\r");
     screen.expect("* the server: one");
     screen.type_keys("/say two");
@@ -461,7 +461,7 @@ fn a_narrower_pane_shows_a_prompt_once() {
     screen.wait("a prompt in each pane", |text| {
         (rows(text, "name, and group if you like:") == 3).then_some(())
     });
-    // The prompt takes 29 columns, and a pane has 28 of 60.
+    // The prompt takes 29 columns. A pane of a screen with 60 columns has 28.
     screen.resize(60, 30);
     screen.wait("a wrapped prompt in each pane", |text| {
         (rows(text, "like: ") == 3 && rows(text, "name, and group") == 3).then_some(())
@@ -476,7 +476,7 @@ fn the_servers_pane_accepts_console_commands() {
     screen.type_keys("/open ola\r");
     screen.expect("chat 2 · ola");
     screen.expect("2 online");
-    // The focus stays where the commands are typed.
+    // The focus stays in the server's pane, where commands are typed.
     screen.expect("▶ server 127.0.0.1:");
     screen.type_keys("/quit\r");
     assert_eq!(screen.end().exit_code(), 0);

@@ -112,7 +112,7 @@ impl<'a> Session<'a> {
     pub fn port(&mut self) -> u16 {
         let port = self.wait_for("port", || {
             let shown = self.shown();
-            // The console may have drawn its line before.
+            // The console may have drawn its line before this message.
             let (_, address) = shown.split_once("listening on ")?;
             let (address, _) = address.split_once('\n')?;
             address.trim_end().rsplit_once(':')?.1.parse().ok()
