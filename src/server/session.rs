@@ -95,17 +95,16 @@ impl<'a> Session<'a> {
         let connection = self.member.connection;
         let _leave = LeaveOnDrop(self.shared, connection);
         match self.read() {
-            ReadEnd::InputOver => {}
+            ReadEnd::InputOver => return,
             ReadEnd::Lost => self.shared.room.leave(connection, Some("connection lost")),
-            ReadEnd::Gone => {
-                // Discard input until the peer closes the connection, or `Linger` shuts it down.
-                let mut input = vec![0; FIRST_READ];
-                while !matches!(
-                    net::receive(&self.member.socket, &mut input),
-                    Ok(0) | Err(_)
-                ) {}
-            }
+            ReadEnd::Gone => {}
         }
+        // Discard input until the peer closes the connection, or `Linger` shuts it down.
+        let mut input = vec![0; FIRST_READ];
+        while !matches!(
+            net::receive(&self.member.socket, &mut input),
+            Ok(0) | Err(_)
+        ) {}
     }
 
     fn read(&mut self) -> ReadEnd {
@@ -158,21 +157,24 @@ impl<'a> Session<'a> {
     }
 
     /// Hands all complete lines to the room, within the client's rate limit. Returns the number of
-    /// requests that the room got.
+    /// requests that the room got. If the connection breaks while lines wait for the rate limit,
+    /// they are dropped.
     fn handle_lines(&mut self, input_over: bool) -> ControlFlow<ReadEnd, usize> {
         let mut requests = Vec::new();
-        let (mut requested, mut lost) = (0, false);
+        let mut requested = 0;
         loop {
             let now = Instant::now();
-            let wait = self.rate.wait(now).filter(|_| !lost);
+            let wait = self.rate.wait(now);
             if wait.is_some() || requests.len() == BATCH {
                 self.submit(&mut requests)?;
             }
             if let Some(wait) = wait {
                 // The socket is not read during this wait, so TCP slows the client down. If the
-                // connection closes, the wait ends, and lines that were already read are handled.
-                // Input that is left in the kernel is lost.
-                lost = net::wait_hangup(&self.member.socket, wait).unwrap_or_default();
+                // connection closes, drop the lines that exceed the rate. Otherwise a client could
+                // evade the limit by sending many lines and hanging up.
+                if net::wait_hangup(&self.member.socket, wait).unwrap_or_default() {
+                    return ControlFlow::Break(ReadEnd::Lost);
+                }
                 continue;
             }
             let line = match self.member.lines.next_line() {
@@ -192,11 +194,7 @@ impl<'a> Session<'a> {
             }
         }
         self.submit(&mut requests)?;
-        if lost {
-            ControlFlow::Break(ReadEnd::Lost)
-        } else {
-            ControlFlow::Continue(requested)
-        }
+        ControlFlow::Continue(requested)
     }
 
     fn submit(

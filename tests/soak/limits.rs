@@ -182,19 +182,42 @@ fn a_refused_client_gets_the_reason_even_while_it_is_sending() {
 }
 
 #[test]
-fn a_rate_limited_client_leaves_when_its_connection_breaks() {
+fn a_client_that_hangs_up_delivers_no_more_lines_than_the_rate_permits() {
+    const LINES: usize = 3000;
     let _alone = alone();
     let server = Server::start(&["--rate", "1"]);
     let mut ola = server.join("ola");
     let mut ala = server.join("ala");
     ola.expect("* ala joined");
-    ala.send_bytes("flood\n".repeat(50).as_bytes());
-    for _ in 0..10 {
-        ola.expect("ala: flood");
-    }
+    // Long blank lines make the server read more bytes at once.
+    ala.send_bytes(format!("{}\n", " ".repeat(1000)).repeat(4).as_bytes());
+    ala.send_bytes("a\n".repeat(LINES).as_bytes());
+    ola.expect("ala: a");
     ala.reset();
     let rest = ola.skip_to("* ala left (connection lost)");
-    assert!(rest.iter().all(|line| line == "ala: flood"), "{rest:?}");
+    assert!(rest.iter().all(|line| line == "ala: a"), "{rest:?}");
+    // A burst of ten, and one more for each second that this test took so far.
+    assert!(rest.len() < LINES / 10, "{} were delivered", rest.len());
+}
+
+#[test]
+fn a_client_that_resumes_and_hangs_up_in_a_loop_delivers_no_more_lines_than_the_rate_permits() {
+    const LINES: usize = 200;
+    let _alone = alone();
+    let server = Server::start(&["--rate", "1"]);
+    let mut ola = server.join("ola");
+    let token = server.join_json("ala").token();
+    let mut delivered = 0;
+    for _ in 0..5 {
+        let mut ala = server.connect().named("ala");
+        ala.send_bytes(format!("/resume {token} 999\n{}", "a\n".repeat(LINES)).as_bytes());
+        ala.expect(GREETING);
+        ala.expect_json(json!({"type": "welcome"}));
+        ala.reset();
+        let lines = ola.skip_to("* ala left (connection lost)");
+        delivered += lines.iter().filter(|line| *line == "ala: a").count();
+    }
+    assert!(delivered < LINES, "{delivered} were delivered");
 }
 
 #[test]
