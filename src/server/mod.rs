@@ -37,6 +37,7 @@ use crate::protocol::text::Text;
 use crate::server::acceptor::{Acceptor, MAX_PENDING_LOGINS, Stop};
 use crate::server::console::Outcome;
 use crate::server::delivery::Delivery;
+use crate::server::delivery::hold::Hold;
 use crate::server::delivery::pacer::Pacer;
 use crate::server::history::History;
 use crate::server::history::load::Loaded;
@@ -82,6 +83,7 @@ pub struct Config {
 struct Shared {
     room: Room,
     pacer: Pacer,
+    hold: Hold,
     thread_budget: ThreadBudget,
     linger: Linger,
     log: Log,
@@ -158,6 +160,7 @@ pub fn run(config: Config) -> Result<()> {
 
     let shared = Shared {
         pacer: Pacer::default(),
+        hold: Hold::default(),
         room: Room::new(
             Text::new(&loaded.room),
             max_members,
@@ -230,6 +233,7 @@ fn serve(
         stop.stop(listeners);
         shared.thread_budget.close();
         shared.room.close();
+        shared.hold.close();
         started.context(os::NO_THREAD)
     })
 }

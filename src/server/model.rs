@@ -13,6 +13,7 @@ use crate::protocol::text::Text;
 use crate::server::Shared;
 use crate::server::delivery::Delivery;
 use crate::server::delivery::backlog;
+use crate::server::delivery::hold::Hold;
 use crate::server::delivery::pacer::Pacer;
 use crate::server::guess_limit::GuessLimit;
 use crate::server::linger::Linger;
@@ -39,6 +40,7 @@ impl Server {
         Self(Shared {
             room: Room::new(Text::new("room"), seats, 0, 0),
             pacer: Pacer::default(),
+            hold: Hold::default(),
             thread_budget: thread_budget::ThreadBudget::new(seats, seats + LEAVING + writers),
             linger: Linger::default(),
             log: Log::silent(),
@@ -95,6 +97,7 @@ impl Server {
     pub fn close(&self) {
         self.0.thread_budget.close();
         self.0.room.close();
+        self.0.hold.close();
     }
 
     /// Returns the events in the order of the operator's log. Panics if the log contains an error,

@@ -15,8 +15,9 @@ use crate::server::members::{self, Arrival, ConnectionId, Departure, JoinError, 
 use crate::server::replay::{ENTRY, ReplayRange, ReplaySize, size};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-/// Limit on the bytes of text in the pending queue. Beyond the limit, senders block. The limit is
-/// well below `MAX_BACKLOG`, so that a single batch never disconnects a member that has kept up.
+/// Limit on the bytes of text in the pending queue. Beyond the limit, senders block. Beyond twice
+/// the limit, joins block too, so that senders that wait for a slow recipient do not keep others
+/// from joining.
 const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
 
 /// Limit on the replay bytes for the newcomers in the pending queue. Beyond the limit, further
@@ -136,7 +137,7 @@ impl Room {
     /// state.
     fn lock_for_join(&self) -> MutexGuard<'_, State> {
         let is_full = |state: &mut State| {
-            (state.pending_bytes > MAX_PENDING || state.replay_pending > MAX_REPLAY_PENDING)
+            (state.pending_bytes > 2 * MAX_PENDING || state.replay_pending > MAX_REPLAY_PENDING)
                 && !state.closed
         };
         self.join_allowed.wait_while(self.state.lock(), is_full)
@@ -471,16 +472,22 @@ impl Room {
     }
 
     /// Waits up to `patience` for an entry in the pending queue, then moves the whole queue into
-    /// `taken`, which must be empty. `replay` is the current size of the replay buffer. Called by
-    /// the delivery thread only.
-    pub(crate) fn take(&self, taken: &mut Vec<Posted>, patience: Duration, replay: ReplaySize) {
+    /// `taken`, which must be empty. Returns the number of bytes of text in the queue. `replay` is
+    /// the current size of the replay buffer. Called by the delivery thread only.
+    pub(crate) fn take(
+        &self,
+        taken: &mut Vec<Posted>,
+        patience: Duration,
+        replay: ReplaySize,
+    ) -> usize {
         let mut state = self.state.lock();
         state.replay = replay;
         let mut state = self
             .posted
             .wait_timeout_while(state, patience, |state| state.pending.is_empty());
         std::mem::swap(&mut state.pending, taken);
-        let was_full = std::mem::take(&mut state.pending_bytes) > MAX_PENDING;
+        let bytes = std::mem::take(&mut state.pending_bytes);
+        let was_full = bytes > MAX_PENDING;
         // Wake a blocked join before the blocked senders, because it blocks the thread `accept`,
         // and with it all pending logins.
         if std::mem::take(&mut state.replay_pending) > MAX_REPLAY_PENDING || was_full {
@@ -489,6 +496,7 @@ impl Room {
         if was_full {
             self.taken.notify_all();
         }
+        bytes
     }
 
     fn post(&self, state: &mut State, bytes: usize, posted: Posted) {

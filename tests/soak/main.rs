@@ -8,6 +8,7 @@
 
 mod churn;
 mod exhaustion;
+mod flood;
 mod ghosts;
 mod limits;
 

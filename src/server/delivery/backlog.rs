@@ -6,11 +6,18 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::net;
+use crate::server::delivery::hold::Hold;
 use crate::sync::{Instant, Mutex};
 
-/// Limit on the unsent bytes of a member. The welcome, the replay and lists of members do not
-/// count, because they have their own limits.
+/// Limit on the unsent bytes of a member. If it is exceeded when the next bytes come, the member is
+/// disconnected. Those bytes do not count, so that a single batch never disconnects a member. The
+/// welcome, the replay and lists of members do not count either, because they have their own
+/// limits.
 pub(crate) const MAX_BACKLOG: usize = if cfg!(shuttle) { 3000 } else { 512 * 1024 };
+
+/// Number of unsent bytes from which on a member is far behind, so that the next round is held back
+/// for it. A batch in several parts does not fill the space up to [`MAX_BACKLOG`].
+const FAR_BEHIND: usize = MAX_BACKLOG / 4;
 
 /// How long a slow member may accept no bytes before it is disconnected.
 const MAX_STALL: Duration = Duration::from_secs(10);
@@ -18,10 +25,11 @@ const MAX_STALL: Duration = Duration::from_secs(10);
 /// How long a member that has left may take to receive the rest of its backlog.
 const FAREWELL: Duration = Duration::from_secs(30);
 
-/// How often to try a socket that is not reported as writable. The kernel reports a socket only
-/// when half of its buffer is free (tcp(7)), which may take longer than [`MAX_STALL`] if the peer
-/// is slow.
-const TRY: Duration = Duration::from_secs(1);
+/// How long to wait before trying a socket that is not reported as writable. The kernel reports a
+/// socket only when a third of its buffer is free, which may be megabytes. The time doubles with
+/// each attempt in vain, up to [`MAX_TRY`].
+const MIN_TRY: Duration = Duration::from_millis(5);
+const MAX_TRY: Duration = Duration::from_secs(1);
 
 /// A queue of unsent bytes. The delivery thread appends to the queue, and a writer thread sends it.
 pub(crate) struct Backlog {
@@ -48,7 +56,7 @@ pub(crate) enum Append {
     Taken,
     /// Nothing was queued, because the writer thread has sent everything and ended.
     CaughtUp,
-    /// Nothing was queued, because the member is too far behind.
+    /// Nothing was queued, because the member was too far behind already.
     TooFar,
 }
 
@@ -111,7 +119,7 @@ impl Backlog {
         state.exempt = state.exempt.min(state.queue.len());
         let exempt = if state.exempt == 0 { exempt } else { 0 };
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
-        if state.queue.len() + bytes > MAX_BACKLOG + state.exempt + exempt {
+        if bytes > exempt && state.queue.len() > MAX_BACKLOG + state.exempt {
             return Append::TooFar;
         }
         state.exempt += exempt;
@@ -119,6 +127,12 @@ impl Backlog {
             state.queue.extend(part.iter());
         }
         Append::Taken
+    }
+
+    /// Whether the next round should be held back until more of the queue is sent. Never true for a
+    /// member that gets nothing more.
+    pub(crate) fn is_far_behind(&self) -> bool {
+        self.state.lock().is_far_behind()
     }
 
     /// Makes the writer thread end once everything is sent. Returns false if the thread has ended
@@ -152,39 +166,56 @@ impl Backlog {
     }
 
     /// Sends the queue. Runs in a writer thread. Returns when the queue is empty, the peer has
-    /// stalled, or the connection breaks.
-    pub(crate) fn write(&self, socket: &TcpStream) -> Written {
-        let mut progress = Instant::now();
+    /// stalled, or the connection breaks. Reports to `hold` when the member is no longer far behind.
+    pub(crate) fn write(&self, socket: &TcpStream, hold: &Hold) -> Written {
+        let (mut progress, mut patience) = (Instant::now(), MIN_TRY);
         loop {
             // Ignore errors here, because the send below reports any error of the socket.
-            let _ = net::wait_writable(socket, TRY);
+            let _ = net::wait_writable(socket, patience);
             let mut state = self.state.lock();
-            match state.send(socket) {
-                Ok(0) => {}
-                Ok(_) => progress = Instant::now(),
-                Err(_) => {
-                    state.over = true;
-                    return Written::Lost;
-                }
+            let was_far_behind = state.is_far_behind();
+            let sent = state.send(socket);
+            if let Ok(1..) = sent {
+                (progress, patience) = (Instant::now(), MIN_TRY);
+            } else {
+                patience = (patience * 2).min(MAX_TRY);
             }
-            let is_late = state.closing.is_some_and(|end| end < Instant::now());
-            if is_late || progress.elapsed() > MAX_STALL {
-                state.over = true;
-                return Written::Stalled;
+            let written = state.written(&sent, progress);
+            state.over = written.is_some();
+            let has_caught_up = was_far_behind && !state.is_far_behind();
+            drop(state);
+            if has_caught_up {
+                hold.caught_up();
             }
-            if state.queue.is_empty() {
-                state.over = true;
-                return if state.closing.is_some() {
-                    Written::Closed
-                } else {
-                    Written::CaughtUp
-                };
+            if let Some(written) = written {
+                return written;
             }
         }
     }
 }
 
 impl State {
+    fn is_far_behind(&self) -> bool {
+        self.queue.len() > FAR_BEHIND + self.exempt && self.closing.is_none() && !self.over
+    }
+
+    /// How the writer thread ends after a send with the result `sent`; `None` if it goes on.
+    /// `progress` is the time of the last send that sent something.
+    fn written(&self, sent: &io::Result<usize>, progress: Instant) -> Option<Written> {
+        if sent.is_err() {
+            return Some(Written::Lost);
+        }
+        let is_late = self.closing.is_some_and(|end| end < Instant::now());
+        if is_late || progress.elapsed() > MAX_STALL {
+            return Some(Written::Stalled);
+        }
+        match self.closing {
+            _ if !self.queue.is_empty() => None,
+            Some(_) => Some(Written::Closed),
+            None => Some(Written::CaughtUp),
+        }
+    }
+
     /// Sends as many bytes as fit into the socket's buffer, without blocking. Returns the number of
     /// bytes sent, which may be 0.
     fn send(&mut self, socket: &TcpStream) -> io::Result<usize> {
@@ -219,7 +250,8 @@ mod tests {
                 matches!(append, Append::Taken)
             })
             .count();
-        assert_eq!(taken, MAX_BACKLOG / list.len());
+        // The last list exceeds the limit, and is the last one that is taken.
+        assert_eq!(taken, MAX_BACKLOG / list.len() + 1);
     }
 
     /// Returns a socket and its peer, which does not read.
@@ -237,7 +269,10 @@ mod tests {
         assert!(backlog.state.lock().closing.unwrap() <= Instant::now() + FAREWELL);
         // Let the deadline pass, although the socket still accepts some bytes.
         backlog.state.lock().closing = Some(Instant::now());
-        assert!(matches!(backlog.write(&socket), Written::Stalled));
+        assert!(matches!(
+            backlog.write(&socket, &Hold::default()),
+            Written::Stalled
+        ));
         assert!(!backlog.state.lock().queue.is_empty());
     }
 
@@ -247,7 +282,10 @@ mod tests {
         let backlog = Backlog::new(&[IoSlice::new(b"one\ntwo\n")], 0);
         assert!(matches!(backlog.cut(b"why\n"), Cutting::Later));
         assert_eq!(backlog.state.lock().queue, b"one\nwhy\n");
-        assert!(matches!(backlog.write(&socket), Written::Closed));
+        assert!(matches!(
+            backlog.write(&socket, &Hold::default()),
+            Written::Closed
+        ));
         assert!(matches!(backlog.cut(b"why\n"), Cutting::CaughtUp));
     }
 
@@ -257,7 +295,10 @@ mod tests {
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let backlog = Backlog::new(&[IoSlice::new(b"one\n")], 0);
         socket.shutdown(Shutdown::Write).unwrap();
-        assert!(matches!(backlog.write(&socket), Written::Lost));
+        assert!(matches!(
+            backlog.write(&socket, &Hold::default()),
+            Written::Lost
+        ));
         // The result must not be `CaughtUp`, after which the delivery thread would send the line
         // itself.
         let next = backlog.append(&[IoSlice::new(b"two\n")], 0);

@@ -2,14 +2,16 @@
 //!
 //! A batch goes to each member in one non-blocking vectored send, however many messages it
 //! contains, because a send costs about the same for one line as for a thousand. A member whose
-//! socket is full gets a backlog and its own writer thread until it has caught up, so the other
-//! members never wait for it.
+//! socket is full gets a backlog and its own writer thread until it has caught up. If a backlog
+//! grows large, the next round is held back for a limited time, so that a member is not disconnected
+//! because many others send at once.
 //!
 //! Joins and leaves are debounced: otherwise, when a class of n joins at once, each member would be
 //! sent n lines one by one. Any other event flushes them, in order.
 
 pub(crate) mod backlog;
 pub(crate) mod batch;
+pub(crate) mod hold;
 pub(crate) mod pacer;
 pub(crate) mod recipient;
 
@@ -24,7 +26,9 @@ use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
 use crate::server::Shared;
+use crate::server::delivery::backlog::Backlog;
 use crate::server::delivery::batch::{Batch, SendPlan};
+use crate::server::delivery::hold::Allowance;
 use crate::server::delivery::recipient::{DropReason, Recipient};
 use crate::server::history::{CHECK_INTERVAL, Change, History};
 use crate::server::log::Entry;
@@ -78,6 +82,9 @@ pub(crate) struct Delivery<'scope, 'env> {
     replay: ReplayBuffer,
     history: Option<History>,
     batch: Batch,
+    /// Backlogs that were large after the sends of this round.
+    far_behind: Vec<Arc<Backlog>>,
+    allowance: Allowance,
     /// Time at which debounced joins and leaves are sent if nothing flushes them earlier.
     notices_at: Instant,
 }
@@ -98,6 +105,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             replay,
             history,
             batch: Batch::default(),
+            far_behind: Vec::new(),
+            allowance: Allowance::default(),
             notices_at: Instant::now(),
         }
     }
@@ -107,7 +116,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         let mut taken = Vec::new();
         while !self.batch.closes {
             let (patience, replay) = (self.patience(), self.replay.size());
-            self.shared.room.take(&mut taken, patience, replay);
+            let bytes = self.shared.room.take(&mut taken, patience, replay);
             let is_quiet = taken.is_empty();
             self.encode(taken.drain(..));
             self.write_history();
@@ -128,6 +137,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                 }
             }
             self.shared.log.show_queued();
+            self.hold_back(bytes);
             self.shared.pacer.end_round();
         }
         self.shared.pacer.close();
@@ -137,6 +147,20 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
         for change in self.history.map(History::close).into_iter().flatten() {
             announce(self.shared, &change);
+        }
+    }
+
+    /// Holds the next round back until no recipient of this round is far behind, for a limited time.
+    /// This round had `bytes` of text.
+    fn hold_back(&mut self, bytes: usize) {
+        self.allowance.earn(bytes);
+        let far_behind = &mut self.far_behind;
+        if !far_behind.is_empty() {
+            self.allowance.spend(&self.shared.hold, || {
+                far_behind.retain(|backlog| backlog.is_far_behind());
+                !far_behind.is_empty()
+            });
+            far_behind.clear();
         }
     }
 
@@ -372,6 +396,10 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             let sent = recipient.send(&mut parts, payload, plan.exempt, self.shared, self.scope);
             if plan.ends || self.batch.closes || sent.is_err() {
                 ended.push((*id, sent));
+            } else if let Some(backlog) = &recipient.backlog
+                && backlog.is_far_behind()
+            {
+                self.far_behind.push(Arc::clone(backlog));
             }
         }
         self.batch.addressed.clear();

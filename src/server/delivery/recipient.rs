@@ -92,7 +92,7 @@ impl Recipient {
         let connection = self.connection;
         let write = move || {
             let _permit = permit;
-            match queue.write(&socket) {
+            match queue.write(&socket, &shared.hold) {
                 Written::CaughtUp => {}
                 Written::Closed => finish(socket, shared),
                 Written::Stalled => {

@@ -1,0 +1,149 @@
+//! Holds the next round back while a recipient is far behind, so that a member that reads is not
+//! disconnected because many others send at once.
+//!
+//! While a round is held back, the pending queue fills up, and the senders wait for space in it. A
+//! recipient that reads slowly, or not at all, must not slow the room down with that. So rounds are
+//! held back for a limited time, which is earned by what is delivered: however slow its recipients
+//! are, the room delivers at least 1.2 MiB of text per second.
+
+use std::time::Duration;
+
+use crate::sync::{Condvar, Instant, Mutex};
+
+/// How long rounds may be held back for each KiB delivered. 128 KiB, the size of a round while
+/// senders wait, earn 100 ms.
+const EARNED_PER_KIB: Duration = Duration::from_micros(800);
+
+/// Limit on the time that can be saved up. A program on a busy machine may have to wait this long
+/// for a processor.
+const MAX_SAVED: Duration = Duration::from_millis(200);
+
+/// Tells the delivery thread when recipients catch up. Shared by the delivery thread and the writer
+/// threads.
+#[derive(Default)]
+pub(crate) struct Hold {
+    /// The counter and its flag. No other lock is taken while this one is held.
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// How often a recipient has caught up or its writer thread has ended.
+    caught_up: u64,
+    /// Whether the room was closed, so that no round is held back any more.
+    closed: bool,
+}
+
+impl Hold {
+    /// Reports that a recipient that was far behind has caught up, or that its writer thread has
+    /// ended. Called by writer threads.
+    pub(crate) fn caught_up(&self) {
+        self.state.lock().caught_up += 1;
+        self.changed.notify_one();
+    }
+
+    /// Ends the current wait, and makes later waits return at once.
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits up to `patience` until `is_behind` returns false or the room is closed. Called by the
+    /// delivery thread only.
+    fn wait(&self, patience: Duration, mut is_behind: impl FnMut() -> bool) {
+        let deadline = Instant::now() + patience;
+        loop {
+            // Read the counter before the check, so that no change after the check is missed.
+            let seen = self.state.lock().caught_up;
+            if !is_behind() {
+                return;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let unchanged = |state: &mut State| state.caught_up == seen && !state.closed;
+            let mut state = self
+                .changed
+                .wait_timeout_while(self.state.lock(), left, unchanged);
+            if state.closed || unchanged(&mut state) {
+                return;
+            }
+        }
+    }
+}
+
+/// The time for which rounds may still be held back. Belongs to the delivery thread.
+pub(crate) struct Allowance(Duration);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(MAX_SAVED)
+    }
+}
+
+impl Allowance {
+    /// Adds the time that a round of this many bytes earns.
+    pub(crate) fn earn(&mut self, bytes: usize) {
+        // A round is far smaller than 4 GiB; if it were not, it would earn the maximum.
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.0 = (self.0 + EARNED_PER_KIB * bytes / 1024).min(MAX_SAVED);
+    }
+
+    /// Waits while `is_behind` returns true, for at most the time that is left.
+    pub(crate) fn spend(&mut self, hold: &Hold, is_behind: impl FnMut() -> bool) {
+        let start = Instant::now();
+        hold.wait(self.0, is_behind);
+        self.0 = self.0.saturating_sub(start.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    /// Starts a wait, and calls `end` when the wait has found the recipient far behind. The wait
+    /// must end before its time is over.
+    fn wait_until(end: impl FnOnce(&Hold), mut is_behind: impl FnMut() -> bool + Send) {
+        let hold = Hold::default();
+        let (checked, checks) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                hold.wait(Duration::from_secs(3600), || {
+                    let _ = checked.send(());
+                    is_behind()
+                });
+            });
+            checks.recv().unwrap();
+            end(&hold);
+        });
+    }
+
+    #[test]
+    fn a_round_is_held_back_until_the_recipient_has_caught_up() {
+        let mut checks = 0;
+        wait_until(Hold::caught_up, || {
+            checks += 1;
+            checks == 1
+        });
+        assert_eq!(checks, 2);
+    }
+
+    #[test]
+    fn closing_the_room_ends_the_wait() {
+        wait_until(Hold::close, || true);
+    }
+
+    #[test]
+    fn a_recipient_that_never_catches_up_uses_up_the_time_and_delivery_earns_it_again() {
+        let hold = Hold::default();
+        let mut allowance = Allowance::default();
+        allowance.spend(&hold, || true);
+        assert_eq!(allowance.0, Duration::ZERO);
+        allowance.earn(128 * 1024);
+        assert!(allowance.0 > Duration::from_millis(100));
+        allowance.earn(usize::MAX);
+        assert_eq!(allowance.0, MAX_SAVED);
+    }
+}
