@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{ErrorKind, IoSlice};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,6 +93,7 @@ struct WaitingPassword {
 /// A member right after its login.
 pub(crate) struct Admitted {
     pub(crate) connection: ConnectionId,
+    pub(crate) peer: IpAddr,
     pub(crate) name: Text,
     pub(crate) format: Format,
     pub(crate) socket: Arc<TcpStream>,
@@ -545,6 +546,7 @@ impl<'a> PendingLogin<'a> {
                 }
                 Ok(Some(Admitted {
                     connection,
+                    peer: self.peer.ip(),
                     name,
                     format: self.format,
                     socket: Arc::clone(&self.socket),

@@ -1,6 +1,7 @@
 //! The server: one reader thread per member, one delivery thread, and the room between them.
 
 mod acceptor;
+mod burst_limit;
 mod console;
 mod delivery;
 mod guess_limit;
@@ -12,6 +13,7 @@ mod login;
 mod members;
 #[cfg(shuttle)]
 pub mod model;
+mod network_debts;
 mod rate_limit;
 pub mod replay;
 mod room;
@@ -35,6 +37,7 @@ use crate::protocol::console::ServerLine;
 use crate::protocol::password::{NC_HINT, Password};
 use crate::protocol::text::Text;
 use crate::server::acceptor::{Acceptor, MAX_PENDING_LOGINS, Stop};
+use crate::server::burst_limit::BurstLimit;
 use crate::server::console::Outcome;
 use crate::server::delivery::Delivery;
 use crate::server::delivery::hold::Hold;
@@ -89,6 +92,7 @@ struct Shared {
     log: Log,
     password: Option<Password>,
     rate: u32,
+    burst_limit: BurstLimit,
     login_time: Duration,
 }
 
@@ -172,6 +176,7 @@ pub fn run(config: Config) -> Result<()> {
         log,
         password: config.password,
         rate: config.rate,
+        burst_limit: BurstLimit::default(),
         login_time: config.login_time,
     };
     let served = console::start(config.supervised, sender, &shared.log)

@@ -11,6 +11,7 @@ use crate::protocol::event::Record;
 use crate::protocol::name::Name;
 use crate::protocol::text::Text;
 use crate::server::Shared;
+use crate::server::burst_limit::BurstLimit;
 use crate::server::delivery::Delivery;
 use crate::server::delivery::backlog;
 use crate::server::delivery::hold::Hold;
@@ -46,6 +47,7 @@ impl Server {
             log: Log::silent(),
             password: None,
             rate: 0,
+            burst_limit: BurstLimit::default(),
             login_time: Duration::MAX,
         })
     }

@@ -6,7 +6,7 @@ use crate::sync::Instant;
 
 /// Size of a burst, as a time: a client may send as many lines at once as it may send in this time
 /// at the limited rate. Ten seconds' worth of lines is enough for pasted text.
-const BURST: Duration = Duration::from_secs(10);
+pub(crate) const BURST: Duration = Duration::from_secs(10);
 
 /// A leaky bucket whose level is a time. At a limit of n lines per second, each line raises the
 /// level by 1/n s, and the bucket drains as time passes.
@@ -16,24 +16,20 @@ pub(crate) struct Rate {
     line: Duration,
     /// Time at which the bucket will be empty.
     empty_at: Instant,
+    /// Time at which the bucket would be empty if no line had been counted.
+    initially_empty_at: Instant,
 }
 
 impl Rate {
-    /// Creates a rate limit that allows a burst, then `lines` per second; 0 for no limit.
-    pub(crate) fn new(lines: u32, now: Instant) -> Self {
+    /// Creates a rate limit that allows a burst, then `lines` per second; 0 for no limit. The part
+    /// `used` of the burst is not available; if it is [`BURST`], even the first line waits.
+    pub(crate) fn new(lines: u32, used: Duration, now: Instant) -> Self {
         let line = Duration::from_secs(1).checked_div(lines);
         Self {
             line: line.unwrap_or_default(),
-            empty_at: now,
+            empty_at: now + used,
+            initially_empty_at: now + used,
         }
-    }
-
-    /// Creates a rate limit without a burst, for a connection that a client may open again and
-    /// again.
-    pub(crate) fn without_burst(lines: u32, now: Instant) -> Self {
-        let mut rate = Self::new(lines, now);
-        rate.empty_at += BURST;
-        rate
     }
 
     /// How long to wait before the next line may be accepted; `None` if it may be accepted now.
@@ -46,6 +42,12 @@ impl Rate {
     pub(crate) fn count(&mut self, now: Instant) {
         self.empty_at = self.empty_at.max(now) + self.line;
     }
+
+    /// The part of the burst that counted lines still take up.
+    pub(crate) fn used(&self, now: Instant) -> Duration {
+        self.empty_at
+            .saturating_duration_since(self.initially_empty_at.max(now))
+    }
 }
 
 #[cfg(test)]
@@ -55,7 +57,7 @@ mod tests {
     #[test]
     fn a_burst_of_ten_seconds_of_lines_passes_at_once_and_later_lines_pass_at_the_rate() {
         let mut now = Instant::now();
-        let mut rate = Rate::new(10, now);
+        let mut rate = Rate::new(10, Duration::ZERO, now);
         for _ in 0..100 {
             assert_eq!(rate.wait(now), None);
             rate.count(now);
@@ -71,16 +73,29 @@ mod tests {
     #[test]
     fn without_a_burst_even_the_first_line_waits() {
         let now = Instant::now();
-        let rate = Rate::without_burst(10, now);
+        let rate = Rate::new(10, BURST, now);
         assert_eq!(rate.wait(now), Some(Duration::from_millis(100)));
         assert_eq!(rate.wait(now + Duration::from_millis(100)), None);
-        assert_eq!(Rate::without_burst(0, now).wait(now), None);
+        assert_eq!(Rate::new(0, BURST, now).wait(now), None);
+    }
+
+    #[test]
+    fn only_counted_lines_use_up_a_burst_until_time_has_made_up_for_them() {
+        let now = Instant::now();
+        let mut rate = Rate::new(10, BURST / 2, now);
+        assert_eq!(rate.used(now), Duration::ZERO);
+        for _ in 0..50 {
+            rate.count(now);
+        }
+        assert_eq!(rate.used(now), BURST / 2);
+        assert_eq!(rate.used(now + BURST * 3 / 4), BURST / 4);
+        assert_eq!(rate.used(now + BURST), Duration::ZERO);
     }
 
     #[test]
     fn without_a_limit_no_line_waits() {
         let now = Instant::now();
-        let mut rate = Rate::new(0, now);
+        let mut rate = Rate::new(0, Duration::ZERO, now);
         for _ in 0..100_000 {
             assert_eq!(rate.wait(now), None);
             rate.count(now);

@@ -13,7 +13,7 @@ use crate::server::Shared;
 use crate::server::log::Entry;
 use crate::server::login::Admitted;
 use crate::server::members::ConnectionId;
-use crate::server::rate_limit::Rate;
+use crate::server::rate_limit::{BURST, Rate};
 use crate::server::room::Standing;
 use crate::server::thread_budget::ReaderPermit;
 use crate::sync::Instant;
@@ -60,13 +60,14 @@ impl Drop for LeaveOnDrop<'_> {
 impl<'a> Session<'a> {
     pub(crate) fn new(shared: &'a Shared, member: Admitted) -> Self {
         let now = Instant::now();
-        let rate = if member.connection.is_first() {
-            Rate::new(shared.rate, now)
+        let used = if member.connection.is_first() {
+            shared.burst_limit.used(member.peer, now)
         } else {
             // Allow no burst after a resume, because a client could evade the limit by resuming
             // often.
-            Rate::without_burst(shared.rate, now)
+            BURST
         };
+        let rate = Rate::new(shared.rate, used, now);
         Self {
             shared,
             member,
@@ -94,7 +95,13 @@ impl<'a> Session<'a> {
     fn serve(mut self) {
         let connection = self.member.connection;
         let _leave = LeaveOnDrop(self.shared, connection);
-        match self.read() {
+        let end = self.read();
+        // Count the burst before the member leaves, so that a client that joins again at once does
+        // not get another one.
+        let (peer, now) = (self.member.peer, Instant::now());
+        let used = self.rate.used(now);
+        self.shared.burst_limit.count(peer, used, now);
+        match end {
             ReadEnd::InputOver => return,
             ReadEnd::Lost => self.shared.room.leave(connection, Some("connection lost")),
             ReadEnd::Gone => {}

@@ -65,7 +65,7 @@ fn a_client_that_reads_gets_private_bursts_of_many_members() {
 
 #[test]
 fn a_client_that_reads_gets_public_bursts_of_many_members() {
-    const SENDERS: usize = 60;
+    const SENDERS: usize = 40;
     let _alone = alone();
     let server = Server::start(&[]);
     let lines = format!("burst {}\n", "\x01".repeat(1000)).repeat(BURST);

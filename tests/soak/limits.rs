@@ -221,6 +221,42 @@ fn a_client_that_resumes_and_hangs_up_in_a_loop_delivers_no_more_lines_than_the_
 }
 
 #[test]
+fn joining_again_does_not_renew_the_burst_of_an_address() {
+    const MEMBERS: usize = 80;
+    let _alone = alone();
+    // A burst of 10, and then 1 a second.
+    let server = Server::start(&["--rate", "1"]);
+    let mut ola = server.join_json_live("ola");
+    let lines: String = (0..10).map(|number| format!("{number}\n")).collect();
+    // While no one leaves, each member has a burst.
+    let mut members: Vec<Client> = (0..MEMBERS)
+        .map(|number| server.join(&format!("m{number}")))
+        .collect();
+    for member in &mut members {
+        member.send_bytes(lines.as_bytes());
+    }
+    let mut delivered = 0;
+    while delivered < MEMBERS {
+        delivered += usize::from(ola.json()["text"] == "9");
+    }
+    for member in members {
+        member.hang_up();
+    }
+    let mut late = server.join("late");
+    late.send_bytes(lines.as_bytes());
+    while ola.json()["from"] != "late" {}
+    ola.send("hi");
+    loop {
+        let event = ola.json();
+        match event["from"].as_str() {
+            Some("ola") => break,
+            Some("late") => assert_ne!(event["text"], "9", "all lines were delivered at once"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
 fn the_oldest_connection_without_a_name_makes_room_for_a_new_one() {
     let _alone = alone();
     let server = Server::start(&[]);

@@ -1,0 +1,71 @@
+//! Limit on the bursts from one network, so that a client cannot renew its burst by joining again.
+//!
+//! A class may share one address, so all members that are present have a burst each. The lines of a
+//! burst count against the network only if their member leaves before the rate limit has made up
+//! for them.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::server::network_debts::NetworkDebts;
+use crate::server::rate_limit::BURST;
+use crate::sync::{Instant, Mutex};
+
+/// Number of bursts after which the members of a network may leave at once, before new members of
+/// that network get no burst. Enough for a class of which each member runs a script.
+const FREE: u32 = 64;
+
+/// The networks whose members left soon after a burst. Used by the thread `accept` and by reader
+/// threads.
+#[derive(Default)]
+pub(crate) struct BurstLimit {
+    /// The part of its burst that each member had used when it left, as the time that the rate
+    /// limit would have taken to make up for it. No other lock is taken while this one is held.
+    debts: Mutex<NetworkDebts>,
+}
+
+impl BurstLimit {
+    /// Returns the part of its burst that a new member from `peer` cannot use.
+    pub(crate) fn used(&self, peer: IpAddr, now: Instant) -> Duration {
+        let debt = self.debts.lock().get(peer, now);
+        debt.saturating_sub(BURST * FREE).min(BURST)
+    }
+
+    /// Counts the part of a burst that a member from `peer` had used when it left.
+    pub(crate) fn count(&self, peer: IpAddr, used: Duration, now: Instant) {
+        if used.is_zero() {
+            return;
+        }
+        let mut debts = self.debts.lock();
+        // One burst above the limit is enough to leave none to a new member.
+        let most = (BURST * (FREE + 1)).saturating_sub(debts.get(peer, now));
+        debts.add(peer, used.min(most), now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn a_network_whose_members_leave_after_their_bursts_gets_one_burst_in_ten_seconds() {
+        let mut now = Instant::now();
+        let limit = BurstLimit::default();
+        for _ in 0..FREE {
+            assert_eq!(limit.used(PEER, now), Duration::ZERO);
+            limit.count(PEER, BURST, now);
+        }
+        for _ in 0..100 {
+            limit.count(PEER, BURST, now);
+            assert_eq!(limit.used(PEER, now), BURST);
+        }
+        now += BURST / 2;
+        assert_eq!(limit.used(PEER, now), BURST / 2);
+        now += BURST / 2;
+        assert_eq!(limit.used(PEER, now), Duration::ZERO);
+    }
+}
