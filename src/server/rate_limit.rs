@@ -40,7 +40,12 @@ impl Rate {
 
     /// Counts an accepted line.
     pub(crate) fn count(&mut self, now: Instant) {
-        self.empty_at = self.empty_at.max(now) + self.line;
+        self.count_lines(1, now);
+    }
+
+    /// Counts an accepted line as if it were `lines` lines.
+    pub(crate) fn count_lines(&mut self, lines: u32, now: Instant) {
+        self.empty_at = self.empty_at.max(now) + self.line * lines;
     }
 
     /// The part of the burst that counted lines still take up.

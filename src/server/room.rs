@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::protocol::commands;
 use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
+use crate::protocol::limits::MAX_LISTED;
 use crate::protocol::name::Name;
 use crate::protocol::request::{Format, Identity, Request, RequestError};
 use crate::protocol::text::Text;
@@ -24,6 +25,11 @@ const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
 /// joins block, so a batch contains at most this many bytes plus one newcomer's replay. Joins wait
 /// on a condition variable of their own, so that a long replay does not slow down senders.
 const MAX_REPLAY_PENDING: usize = if cfg!(shuttle) { 2048 } else { 4 * 1024 * 1024 };
+
+/// Number of members in a list for which `/online` counts as one more line towards the rate limit,
+/// so that a short line that gets a long answer is no way to flood the server. Ten members take up
+/// to 2 KB as JSON, and some 700 bytes with usual names.
+const LISTED_PER_LINE: usize = 10;
 
 /// The room. Any thread may call any method. Methods that post on behalf of a client may block
 /// until the delivery thread catches up; their docs say so.
@@ -435,6 +441,13 @@ impl Room {
         if !state.closed {
             self.post_event(&mut state, Event::Server { text });
         }
+    }
+
+    /// Returns the number of lines as which `/online` counts towards the rate limit of a client.
+    pub(crate) fn online_cost(&self) -> u32 {
+        let listed = self.state.lock().members.count().min(MAX_LISTED);
+        // The number is at most 1 + 500 / 10.
+        u32::try_from(1 + listed / LISTED_PER_LINE).unwrap_or(u32::MAX)
     }
 
     /// Returns the number of members, and the list of members up to `MAX_LISTED`.

@@ -193,7 +193,12 @@ impl<'a> Session<'a> {
                 Ok(line) => Request::parse(line, self.member.format),
                 Err(error) => Err(RequestError::Line(error)),
             };
-            self.rate.count(now);
+            let lines = if matches!(request, Ok(Request::Online)) {
+                self.shared.room.online_cost()
+            } else {
+                1
+            };
+            self.rate.count_lines(lines, now);
             // Do not count an empty line, which posts nothing: there would be no round to wait for.
             if !matches!(request, Ok(Request::Nothing)) {
                 requests.push(request);

@@ -257,6 +257,36 @@ fn joining_again_does_not_renew_the_burst_of_an_address() {
 }
 
 #[test]
+fn in_a_large_room_a_burst_of_online_gets_few_answers_at_once_and_delays_no_one() {
+    const MEMBERS: usize = 250;
+    const LINES: usize = 20;
+    let _alone = alone();
+    // A burst of 10, and then 1 a second.
+    let server = Server::start(&["-m", "300", "--rate", "1"]);
+    let _members: Vec<Client> = (0..MEMBERS)
+        .map(|number| server.join(&format!("m{number}")))
+        .collect();
+    let mut ala = server.join_json("ala");
+    let mut ola = server.join("ola");
+    ala.send_bytes("/online\n".repeat(LINES).as_bytes());
+    let mut answers = 0;
+    loop {
+        let event = ala.json();
+        if event["type"] == "online" {
+            answers += 1;
+            if answers == 1 {
+                ola.send("hi");
+            }
+        }
+        if event["text"] == "hi" {
+            break;
+        }
+    }
+    // Each answer counts as 26 lines, so the second one takes 17 s more.
+    assert_eq!(answers, 1);
+}
+
+#[test]
 fn the_oldest_connection_without_a_name_makes_room_for_a_new_one() {
     let _alone = alone();
     let server = Server::start(&[]);
