@@ -31,7 +31,6 @@ pub(crate) fn fold(text: &str) -> String {
 
 /// Removes the marks on letters of a folded text in NFC.
 pub(crate) fn without_marks(text: &str) -> String {
-    let is_mark = |c: char| c.general_category() == GeneralCategory::NonspacingMark;
     let bare = |c: char| {
         let mut buffer = [0; 4];
         let mut parts = skeleton(c.encode_utf8(&mut buffer)).peekable();
@@ -42,9 +41,9 @@ pub(crate) fn without_marks(text: &str) -> String {
     text.chars().map(bare).collect()
 }
 
-/// Returns the skeleton of UTS 39, section 4, with one exception: an `m` doesn't look like `rn`.
+/// Returns the skeleton of UTS 39, section 4, with two exceptions. An `m` doesn't look like `rn`.
 /// Otherwise `modem` and `modern` would be the same name. No other ASCII letter has a skeleton of
-/// several letters.
+/// several letters. And a dot above an `i` or a `j` changes nothing.
 fn name_skeleton(text: &str) -> String {
     // Placeholder for each `m`, with or without marks. No name contains this private-use character.
     const M: char = '\u{e000}';
@@ -65,9 +64,21 @@ fn name_skeleton(text: &str) -> String {
             without_m.push(c);
         }
     }
+    let mut has_own_dot = false;
     skeleton(&without_m)
+        .filter(|c| {
+            if !is_mark(*c) {
+                has_own_dot = matches!(c, 'i' | 'j');
+            }
+            // A dot above these letters takes the place of their own dot (Unicode, "Soft_Dotted").
+            !(has_own_dot && *c == '\u{307}')
+        })
         .map(|c| if c == M { 'm' } else { c })
         .collect()
+}
+
+fn is_mark(c: char) -> bool {
+    c.general_category() == GeneralCategory::NonspacingMark
 }
 
 /// Decomposes a letter that looks like a consonant and a virama with a joiner after them, but has
@@ -128,6 +139,11 @@ mod tests {
         assert_same("José", "Jose\u{301}");
         assert_same("O'Brien", "O\u{2bc}Brien");
         assert_same("Emma", "Eｍma");
+        // A dot above an i or a j takes the place of the letter's own dot.
+        assert_same("istanbul", "i\u{307}stanbul");
+        assert_same("istanbul", "İSTANBUL");
+        assert_same("Maja", "Maj\u{307}a");
+        assert_same("i\u{323}da", "i\u{323}\u{307}da");
         assert_same("O'Brien", "O’Brien");
         assert_same("ג'ורג'", "ג׳ורג׳");
         // With and without joiners, and a Malayalam and a Bengali letter in two encodings.
@@ -160,6 +176,8 @@ mod tests {
     #[test]
     fn names_with_other_letters_are_different() {
         assert_different("Jose", "José");
+        assert_different("Zoe", "Żoe");
+        assert_different("Lida", "Lída");
         assert_different("Lukasz", "Łukasz");
         assert_different("Ola", "Ala");
         assert_different("Ола", "Ola");

@@ -406,6 +406,7 @@ pub(crate) mod tests {
             "admin",
             "аdmin",
             "ADMlN",
+            "admi\u{307}n",
             "adm1n",
             "exit",
             "Exit",
