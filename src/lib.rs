@@ -51,9 +51,9 @@
 //! # The locks
 //!
 //! The room, the thread budget, each backlog, the recipients that catch up, the lingering
-//! connections and the history's sync flags have a Mutex each; so have the log's queue, the console's line and the terminal's modes.
-//! While a thread holds one of these, it takes no other, and it does not wait for a peer, a file or
-//! a terminal.
+//! connections and the history's sync flags have a Mutex each; so have the log's queue, the
+//! console's line and the terminal's modes. While a thread holds one of these, it takes no other,
+//! and it does not wait for a peer, a file or a terminal.
 //!
 //! # The invariants
 //!
@@ -63,8 +63,8 @@
 //! 2. A newcomer gets the past up to event n, and live events from n + 1
 //!    (`server/delivery/mod.rs`). A member that reconnects gets all later events that the server
 //!    still has, and then live events (`server/members.rs`, `server/replay.rs`).
-//! 3. A slow peer blocks only its own thread (`server/delivery/backlog.rs`). While it is far behind,
-//!    it also slows down senders, for a limited time (`server/delivery/hold.rs`).
+//! 3. A slow peer blocks only its own thread (`server/delivery/backlog.rs`). While it is far
+//!    behind, it also slows down senders, for a limited time (`server/delivery/hold.rs`).
 //! 4. Everything that can grow has a limit and a defined end: threads (`server/thread_budget.rs`),
 //!    pending events (`server/room.rs`), backlogs (`server/delivery/backlog.rs`), the log
 //!    (`server/log.rs`), the history's queue (`server/history/mod.rs`).

@@ -166,7 +166,8 @@ impl Backlog {
     }
 
     /// Sends the queue. Runs in a writer thread. Returns when the queue is empty, the peer has
-    /// stalled, or the connection breaks. Reports to `hold` when the member is no longer far behind.
+    /// stalled, or the connection breaks. Reports to `hold` when the member is no longer far
+    /// behind.
     pub(crate) fn write(&self, socket: &TcpStream, hold: &Hold) -> Written {
         let (mut progress, mut patience) = (Instant::now(), MIN_TRY);
         loop {

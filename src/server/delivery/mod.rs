@@ -3,8 +3,8 @@
 //! A batch goes to each member in one non-blocking vectored send, however many messages it
 //! contains, because a send costs about the same for one line as for a thousand. A member whose
 //! socket is full gets a backlog and its own writer thread until it has caught up. If a backlog
-//! grows large, the next round is held back for a limited time, so that a member is not disconnected
-//! because many others send at once.
+//! grows large, the next round is held back for a limited time, so that a member is not
+//! disconnected because many others send at once.
 //!
 //! Joins and leaves are debounced: otherwise, when a class of n joins at once, each member would be
 //! sent n lines one by one. Any other event flushes them, in order.
@@ -150,8 +150,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// Holds the next round back until no recipient of this round is far behind, for a limited time.
-    /// This round had `bytes` of text.
+    /// Holds the next round back until no recipient of this round is far behind, for a limited
+    /// time. This round had `bytes` of text.
     fn hold_back(&mut self, bytes: usize) {
         self.allowance.earn(bytes);
         let far_behind = &mut self.far_behind;
