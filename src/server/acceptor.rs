@@ -28,38 +28,41 @@ use crate::server::session::Session;
 use crate::sync::Instant;
 use crate::sync::thread::{self, Builder, Scope};
 
-/// Stack size of a reader thread, in bytes. Unoptimized builds need most of the stack. In other
-/// builds, the unused part takes no memory.
+/// Stack size of a reader thread, in bytes. Unoptimized builds need most of it. Optimized builds
+/// need less, and the unused part takes no memory.
 const STACK: usize = 256 * 1024;
 
-/// Limit on pending logins; lower if descriptors are scarce. Pending logins do not count as
-/// members, so even a client that finds the room full gets an answer.
+/// Limit on pending logins. The server sets a lower limit if descriptors are scarce. A pending
+/// login takes no seat, so a client that connects to a full room is still told that the room is
+/// full.
 pub(crate) const MAX_PENDING_LOGINS: usize = 512;
 
-/// Limit on the connections that linger without a reader thread, such as rejected logins. Beyond
-/// the limit, the oldest connection is closed.
+/// Limit on the lingering connections without a reader thread, such as rejected logins. They stay
+/// open until the peer has read its last line. Beyond the limit, the connection that has lingered
+/// longest is closed.
 const MAX_LINGERING: usize = 256;
 
 /// Buffer size for one read from a pending login, in bytes.
 const READ: usize = 512;
 
 /// Limit on the connections accepted from each listener, and on the threads started, in one
-/// iteration of the loop.
+/// iteration of the loop, so that neither task delays the pending logins for long.
 const MAX_PER_ITERATION: usize = 64;
 
-/// How long no other client must have joined before the deferred reader threads start.
+/// How long to wait after the last join before the deferred reader threads start.
 const THREAD_DELAY: Duration = Duration::from_millis(50);
 
-/// Limit on the time for which a reader thread is deferred while other clients join.
+/// Limit on the time for which a reader thread is deferred, even if more clients keep joining.
 const MAX_THREAD_DELAY: Duration = Duration::from_millis(250);
 
 /// Coalescing window: connections that arrive within this time are handled in one iteration and
-/// welcomed in one batch. Otherwise each client of a class would wake this thread, the delivery
-/// thread and the log.
+/// welcomed in one batch. Otherwise, when a class joins, each of its clients would wake this
+/// thread, the delivery thread and the log.
 const COALESCE: Duration = Duration::from_micros(200);
 
-/// Limit on the members without a thread that are polled for input. Polling a whole class would
-/// take longer than handling its logins.
+/// Limit on the members that are polled for input while they wait for their reader thread. Polling
+/// a whole class would take longer than handling its logins. The threads of members beyond the
+/// limit read their input a moment later.
 const MAX_POLLED: usize = 32;
 
 /// First backoff after a failed accept, for example when no descriptor is free. Without a backoff,
@@ -90,7 +93,8 @@ impl Stop {
     }
 }
 
-/// State of the thread `accept`: pending logins, members without a thread, lingering connections.
+/// State of the thread `accept`: pending logins, members whose reader thread has not started, and
+/// lingering connections.
 pub(crate) struct Acceptor<'scope, 'env> {
     shared: &'env Shared,
     scope: &'scope Scope<'scope, 'env>,
@@ -103,7 +107,8 @@ pub(crate) struct Acceptor<'scope, 'env> {
     /// Connections whose last line was sent, each with the deadline for the peer to close the
     /// connection.
     lingering: VecDeque<(Instant, Arc<TcpStream>)>,
-    /// Members without a thread, in order of joining, each with the time of joining.
+    /// Members whose reader thread has not started, in order of joining, each with the time of
+    /// joining.
     threadless: VecDeque<(Instant, Session<'env>)>,
     backoff: Duration,
     paused_until: Option<Instant>,
@@ -156,8 +161,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
         let mut checks = Checks::start();
         while !self.lingering.is_empty() {
-            // Leave out the listeners: they are shut down, so waiting for them would return at
-            // once.
+            // Do not poll the listeners: they are shut down, so poll(2) would return at once.
             self.poll(&[], checks.patience());
             if let Some(is_acknowledged) = checks.check() {
                 self.lingering
@@ -173,7 +177,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         Some((*last + THREAD_DELAY).min(*first + MAX_THREAD_DELAY))
     }
 
-    /// Time until the next deadline.
+    /// Time until the next deadline of a login, a lingering connection, a deferred thread or a
+    /// backoff.
     fn patience(&self, now: Instant) -> Duration {
         let logins = self.logins.iter().map(PendingLogin::due);
         logins
@@ -217,7 +222,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         self.lingering
             .retain(|(until, socket)| !(is_ready() && is_closed(socket)) && *until > now);
         if self.lingering.len() < count {
-            // Wake `Linger`, which may be waiting for one of the dropped connections.
+            // Wake the thread `linger`, which may be waiting for the deadline of a dropped
+            // connection.
             self.shared.linger.closed();
         }
         let speaks: Vec<bool> = (0..polled).map(|_| is_ready()).collect();
@@ -229,7 +235,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             }
         }
         for at in (0..polled).rev().filter(|at| speaks[*at]) {
-            // Use the old positions: the logins above add new members after them.
+            // Use the positions from before the logins above, which add their members at the end.
             if let Some((_, session)) = self.threadless.remove(at) {
                 self.start(session);
             }
@@ -265,7 +271,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             oldest.evict(&mut self.guess_limit);
             self.linger(Arc::clone(oldest.socket()));
         }
-        // Do not wait for input: most clients have already sent their name.
+        // Handle the login at once instead of polling first: most clients have already sent their
+        // name.
         self.step(login);
     }
 
@@ -291,7 +298,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    /// Handles the input of a pending login.
+    /// Handles the input and the deadlines of a pending login.
     fn step(&mut self, mut login: PendingLogin<'env>) {
         let mut input = [0; READ];
         let limit = &mut self.guess_limit;
@@ -318,7 +325,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     /// Lets a connection linger after its last line. Beyond the limit, closes the connection that
     /// has lingered longest.
     fn linger(&mut self, socket: Arc<TcpStream>) {
-        // Ignore the limit during shutdown, when no more connections are accepted.
+        // Ignore the limit during shutdown: no more connections are accepted, so only the pending
+        // logins can still be added.
         let max = MAX_LINGERING.min(self.max_logins);
         if self.lingering.len() >= max && !self.stop.is_stopped() {
             self.lingering.pop_front();
@@ -327,9 +335,9 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         self.lingering.push_back((Instant::now() + LINGER, socket));
     }
 
-    /// Starts threads until no more members without a thread are left than there can be reader
-    /// threads. The number of seats does not limit these members, because a client that resumes
-    /// again and again takes only one seat.
+    /// Starts the threads of the members that have waited longest, until no more members wait than
+    /// there can be reader threads. The number of seats is no such limit, because a client that
+    /// resumes again and again takes only one seat.
     fn start_surplus(&mut self) {
         while self.threadless.len() > self.shared.thread_budget.max_readers()
             && let Some((_, session)) = self.threadless.pop_front()
@@ -358,8 +366,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         let member = session.member();
         let (connection, name) = (member.connection, member.name.clone());
         let socket = Arc::clone(&member.socket);
-        // While this call waits, close lingering connections, whose threads then end and return
-        // their permits.
+        // While this call waits for a permit, it closes lingering connections. Their threads then
+        // end and return theirs.
         let Some(permit) = shared.thread_budget.reader(|| shared.linger.close_oldest()) else {
             // The thread budget is closed because the server is shutting down.
             return self.linger(socket);

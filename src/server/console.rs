@@ -29,8 +29,8 @@ pub(crate) enum Outcome {
 /// operator types in a line editor below the log. The server stops when the terminal is gone. If
 /// `supervised`, the lines come from the launcher, and the end of input stops the server.
 ///
-/// The thread is never joined, because nothing ends its wait for input. It owns only senders, so it
-/// needs no cleanup.
+/// The thread is never joined, because nothing ends its wait for input. It holds only channel
+/// senders, which need no cleanup.
 ///
 /// # Errors
 /// A thread or socket can't be created.
@@ -52,7 +52,8 @@ pub(crate) fn start(supervised: bool, events: Sender<ServerEvent>, log: &Log) ->
         );
         let keys = Arc::clone(&console);
         thread.spawn(move || read_keys(&keys, keyboard, &events, &poster))?;
-        // Attach the console last, when nothing else can fail, because it makes the terminal raw.
+        // Attach the console last, because that makes the terminal raw, and an error after it would
+        // leave the terminal so.
         log.attach(console);
         return Ok(());
     }

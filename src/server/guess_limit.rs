@@ -43,7 +43,7 @@ impl GuessLimit {
         self.debts.add(peer, INTERVAL, now);
     }
 
-    /// Gives a reserved turn back, because the connection ended before it.
+    /// Gives back a reserved turn of a connection that ended before the turn came.
     pub(crate) fn release(&mut self, peer: IpAddr) {
         self.debts.subtract(peer, INTERVAL);
     }

@@ -30,8 +30,9 @@ const FIRST_CHECK: Duration = if cfg!(shuttle) {
     Duration::from_millis(10)
 };
 
-/// Schedule of the checks for connections that need not linger any longer, during shutdown. Each
-/// check reads the system's list of TCP sockets, so the pause doubles from check to check.
+/// Schedule of the checks, during shutdown, for connections that can be closed early because their
+/// peers have received everything. Each check reads the system's list of TCP sockets, which takes
+/// time, so the pause doubles from check to check.
 pub(crate) struct Checks {
     due: Instant,
     pause: Duration,
@@ -122,8 +123,8 @@ impl Linger {
         }
     }
 
-    /// Tells [`Linger::run`] that a reader thread has dropped its socket, so that it does not wait
-    /// for that socket's deadline. Called by reader threads.
+    /// Tells the thread `linger` that a socket was dropped, so that the thread does not wait for
+    /// that socket's deadline.
     pub(crate) fn closed(&self) {
         // Notify under the lock, so that the notification cannot arrive between the check and the
         // wait in `run`.

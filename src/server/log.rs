@@ -97,8 +97,8 @@ struct State {
     file: Option<FileQueue>,
     /// The members in the room after the last event posted.
     members: BTreeMap<MemberId, Text>,
-    /// The members' colors. Updated when an event is posted and not when it is printed, because
-    /// events are dropped when the queue is full.
+    /// The members' colors. Updated when an event is posted and not when it is printed, because an
+    /// event that is dropped is never printed.
     colors: NameColors,
     /// A console to show below the log, until the log's thread takes it.
     console: Option<Arc<Console>>,
@@ -111,7 +111,7 @@ struct State {
 }
 
 /// Entries for the log file, which has a thread of its own: a terminal whose output is stopped must
-/// not stop the file, nor a slow disk the terminal.
+/// not hold up the file, and a slow disk must not hold up the terminal.
 #[derive(Default)]
 struct FileQueue {
     waiting: Vec<(Timestamp, Entry)>,
@@ -262,7 +262,7 @@ impl Log {
 }
 
 impl Poster {
-    /// Like [`Log::post`].
+    /// Queues `entry` and wakes the log's thread, like [`Log::post`].
     pub(crate) fn post(&self, entry: Entry) {
         self.note(entry);
         self.0.changed.notify_all();
@@ -327,7 +327,8 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
         let mut changed_online = (to_launcher && online != last_online).then_some(online);
         last_online = online;
         for (time, entry, color) in entries.drain(..) {
-            // The launcher must know the number before it shows that someone has joined.
+            // Print the number first, because the launcher must know it before it shows that
+            // someone has joined.
             if matches!(entry, Entry::Record(_))
                 && let Some(online) = changed_online.take()
             {
@@ -348,8 +349,8 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
             let _ = writeln!(line, "{}", ServerLine::Online(online));
             show(&mut line);
         }
-        // Attach the console below the first lines, so that programs on a pseudoterminal find the
-        // very first one without escape sequences before it.
+        // Attach the console only after the first lines are printed, so that a program that reads
+        // them through a pseudoterminal finds no escape sequences before the first line.
         if let Some(console) = console {
             output.attach(console);
             let _ = output.update();
@@ -468,7 +469,7 @@ impl Display for LoginOutcome {
             Self::UnknownSession => f.write_str("asked to resume an unknown session"),
             Self::Left(None) => f.write_str("left before joining"),
             Self::Left(Some(error)) => {
-                // The advice after the colon is for the client.
+                // Leave out the part after the colon, which is advice for the client's user.
                 let error = error.as_str();
                 let reason = error.rsplit_once(": ").map_or(error, |(reason, _)| reason);
                 write!(f, "left before joining ({reason})")

@@ -1,4 +1,5 @@
-//! The log file (`--log`): a copy of the operator's log, kept by appending.
+//! The log file (`--log`): a copy of the operator's log. If the file exists, lines are appended to
+//! it.
 
 use std::fmt::{self, Display, Formatter};
 use std::fs::File;
@@ -13,7 +14,7 @@ pub(crate) struct LogFile {
     file: File,
     /// Whether the file ends with a partial line.
     is_torn: bool,
-    /// Number of lines that could not be written since the last one that could.
+    /// Number of lines that could not be written since the last successful write.
     missing: u64,
     is_failing: bool,
 }
@@ -62,9 +63,9 @@ impl LogFile {
         path.exists() && os::leads_to(path, &self.file)
     }
 
-    /// Appends whole lines, after a note about lines that are missing before them: those that could
-    /// not be written, and `dropped` others. If the file was moved or deleted, as by logrotate(8),
-    /// first opens a new one.
+    /// Appends whole lines, to a new file if the old one was moved or deleted, as logrotate(8)
+    /// does. If earlier lines could not be written, or the caller has `dropped` some, first appends
+    /// a note with their number.
     pub(crate) fn append(&mut self, lines: &[u8], dropped: u64) -> Option<Change> {
         self.missing += dropped;
         let result = self.follow_path().and_then(|()| self.write_missing());
@@ -106,7 +107,7 @@ impl LogFile {
         result
     }
 
-    /// Writes whole lines, and counts those that fail.
+    /// Writes whole lines, and counts those that could not be written.
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let mut rest = lines;
         let mut write = || {
@@ -156,7 +157,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(log.append(b"three\n", 0).is_none());
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
-        // As `copytruncate` of logrotate(8) does.
+        // Truncate the file, as logrotate(8) does with the option `copytruncate`.
         File::create(&path).unwrap();
         assert!(log.append(b"four\n", 0).is_none());
         assert_eq!(fs::read_to_string(&path).unwrap(), "four\n");

@@ -35,11 +35,12 @@ const HINT_DELAY: Duration = Duration::from_secs(2);
 const HINT: &str = "a line ends with Enter: press it, or in a program, send a newline \
                     (LF, \"\\n\") after each line";
 
-/// Interval between two notices to a client whose password waits for its turn. They show that the
-/// server is alive, and find out whether the client is.
+/// Interval between two notices to a client whose password waits for its turn. The notices show
+/// that the server is alive. If the client is gone, sending them fails, and the login ends.
 const TURN_NOTICE: Duration = Duration::from_secs(5);
 
-/// Limit on the lines of a pending login that are handled in one step.
+/// Limit on the lines of a pending login that are handled in one step, so that a client with many
+/// lines does not delay the others.
 const MAX_PER_STEP: usize = 16;
 
 /// Body of the answer to an HTTP request.
@@ -69,7 +70,7 @@ pub(crate) struct PendingLogin<'a> {
     format: Format,
     /// Whether the client gave the password. Also true if the room has no password.
     authenticated: bool,
-    /// A password that was received and waits for its turn.
+    /// A received password that waits for its turn to be checked (see [`GuessLimit`]).
     waiting: Option<WaitingPassword>,
     /// Time spent waiting for turns, which does not count as time for logging in.
     waited: Duration,
@@ -86,7 +87,7 @@ struct WaitingPassword {
     until: Instant,
     /// Time of the next notice to the client.
     notice_at: Instant,
-    /// The client sends nothing more. It may still be reading.
+    /// Whether the client has closed its sending side. It may still be reading.
     input_over: bool,
 }
 
@@ -216,7 +217,7 @@ impl<'a> PendingLogin<'a> {
     fn greeting_due(&self) -> Option<Instant> {
         let delay = || match http::recognize(self.lines.rest()) {
             Start::Other => GREETING_DELAY,
-            // The rest of the request may arrive later.
+            // Do not greet yet, because the rest of an HTTP request may arrive later.
             Start::Method | Start::Request => HINT_DELAY,
         };
         (!self.greeted).then(|| self.last_input + delay())
@@ -229,8 +230,8 @@ impl<'a> PendingLogin<'a> {
         is_due.then(|| self.last_input + HINT_DELAY)
     }
 
-    /// Reads once into `buffer` and handles complete lines. If one of them is a name that joins,
-    /// later input stays in `lines`. May block until the delivery thread catches up.
+    /// Reads once into `buffer` and handles complete lines. If one of them joins the room, the
+    /// input after it stays in `lines`. May block until the delivery thread catches up.
     pub(crate) fn step(&mut self, buffer: &mut [u8], limit: &mut GuessLimit) -> LoginStep {
         match self.talk(buffer, limit) {
             Ok(None) => LoginStep::Pending,
@@ -269,7 +270,8 @@ impl<'a> PendingLogin<'a> {
             Ok(read) => {
                 self.last_input = Instant::now();
                 let answers = self.telnet.decode(&buffer[..read], &mut self.lines);
-                // Check this before handling lines, because TLS sends arbitrary bytes.
+                // Look for TLS before handling lines, because its arbitrary bytes may look like
+                // lines.
                 if self.lines_left == LOGIN_LINES && http::is_tls(self.lines.rest()) {
                     return Err(LoginEnd::Tls);
                 }
@@ -282,7 +284,8 @@ impl<'a> PendingLogin<'a> {
             Err(_) => return Err(LoginEnd::Silent),
         }
         for _ in 0..MAX_PER_STEP {
-            // Check this before the line is complete, because it may be too long, or not UTF-8.
+            // Look for an HTTP request before its line is complete, because the complete line may
+            // be rejected as too long or not UTF-8.
             if http::recognize(self.lines.rest()) == Start::Request {
                 return Err(LoginEnd::Http);
             }
@@ -386,8 +389,8 @@ impl<'a> PendingLogin<'a> {
         self.last_error = Some(error);
     }
 
-    /// Sends without blocking. Answers are much smaller than a socket's buffer. If an answer does
-    /// not fit, the client is not reading, and is disconnected.
+    /// Sends without blocking. Answers are much smaller than a socket's buffer, so if an answer
+    /// does not fit, the client is not reading, and is disconnected.
     fn write(&mut self, bytes: &[u8]) {
         let sent = net::send_now(&self.socket, &[IoSlice::new(bytes)]);
         self.unwritable |= !sent.is_ok_and(|sent| sent == bytes.len());
@@ -418,8 +421,8 @@ impl<'a> PendingLogin<'a> {
             Login::Enter(format, words) => {
                 self.set_format(format.unwrap_or(self.format));
                 if !self.authenticated {
-                    // After a wrong password, report "wrong password" again instead of asking for a
-                    // password, to the client and to the operator.
+                    // If the client has sent a wrong password before this name, say so again, to
+                    // the client and to the operator, instead of asking for a password.
                     let was_wrong = matches!(self.last_error, Some(LoginError::WrongPassword));
                     self.refuse(if was_wrong {
                         LoginError::WrongPassword
@@ -459,7 +462,7 @@ impl<'a> PendingLogin<'a> {
         self.format = format;
         match format {
             Format::Plain => {}
-            // A control character is part of a program's text.
+            // In the text of a program, BS and DEL are not keys that a person pressed.
             Format::Json => self.lines.stop_editing(),
         }
     }
@@ -492,8 +495,8 @@ impl<'a> PendingLogin<'a> {
         Ok(())
     }
 
-    /// If a password is waiting, answers it once its turn has come, and until then tells the client
-    /// how long that takes.
+    /// If a password is waiting, checks it once its turn has come. Until then, tells the client how
+    /// long it has to wait.
     fn wait_for_turn(&mut self) -> Result<(), LoginEnd> {
         let Some(waiting) = &mut self.waiting else {
             return Ok(());
@@ -511,8 +514,9 @@ impl<'a> PendingLogin<'a> {
                 self.refuse(LoginError::WrongPassword)
             };
         }
-        // Before the next notice is due, only the end of the input or of the connection leads here.
-        // If the connection is closed, the notice is answered with a reset.
+        // If the next notice is not due yet, this was called because the input has ended or the
+        // connection is closed. Send the notice in both cases: if the connection is closed, the
+        // peer answers with a reset.
         waiting.input_over |= now < waiting.notice_at;
         waiting.notice_at = now + TURN_NOTICE;
         let left = waiting.until.saturating_duration_since(now);
@@ -565,8 +569,8 @@ impl<'a> PendingLogin<'a> {
         }
     }
 
-    /// Sends an error after a wrong name, password or token. Rejects the client after too many of
-    /// them.
+    /// Sends an error after a wrong name, password or token. Rejects the client after too many such
+    /// errors.
     fn refuse(&mut self, error: LoginError) -> Result<(), LoginEnd> {
         self.send_error(error);
         self.tries += 1;

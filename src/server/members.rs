@@ -28,7 +28,7 @@ use crate::protocol::name::{Group, Name};
 use crate::protocol::request::Identity;
 use crate::protocol::text::Text;
 
-/// Limit on the absent members that can resume, unless there are more seats; then the number of
+/// Limit on the absent members that can resume. If there are more seats than this, the number of
 /// seats is the limit. Beyond the limit, the member that left first is forgotten. An absent member
 /// takes a few hundred bytes.
 const MIN_ABSENT: usize = 1000;
@@ -109,7 +109,7 @@ pub(crate) struct Arrival {
 /// Reason why a client cannot join or resume.
 #[derive(Debug)]
 pub(crate) enum JoinError {
-    /// The first name is taken. The second name is similar and free, if there is one.
+    /// The first name is taken. The second is a similar name that is free, if there is one.
     Taken(Name, Option<Name>),
     /// No member has this token.
     UnknownToken,
@@ -167,8 +167,8 @@ impl Members {
             .filter(|member| member.connection == connection)
     }
 
-    /// Adds a member that can resume with `token`. `since` is the sequence number of the last
-    /// event.
+    /// Adds a member that can resume with `token`. `since` is the sequence number of the room's
+    /// last event.
     pub(crate) fn join(
         &mut self,
         identity: &Identity,
@@ -223,7 +223,7 @@ impl Members {
     /// were taken when the second member joined.
     fn least_used_color(&self, last: Option<ColorSlot>) -> ColorSlot {
         let slots = last.into_iter().chain(ColorSlot::all());
-        // Rely on `min_by_key` returning the first minimum.
+        // `min_by_key` returns the first of several minima, so `last` is preferred.
         let least = slots.min_by_key(|slot| self.colors[slot.index()]);
         least.unwrap_or_default()
     }

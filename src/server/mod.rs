@@ -195,7 +195,8 @@ pub fn run(config: Config) -> Result<()> {
         shared.log.post(Entry::Plain(closed));
     }
     shared.log.finish();
-    // If the terminal accepts output, the log's thread has restored the terminal already.
+    // Restore the terminal, unless the log's thread has done so already, as it does if the terminal
+    // accepts output.
     raw_mode::finish();
     served
 }

@@ -63,8 +63,9 @@ impl Server {
                 shared.linger.stop();
             });
             scope.spawn(|| shared.linger.run());
-            // Log clients in on a separate thread: shuttle wakes the owner of a scope when the
-            // scope's last thread ends, whatever the owner waits for.
+            // Log clients in on a separate thread, so that this thread waits only for the scope's
+            // end: shuttle wakes the owner of a scope when the scope's last thread ends, even if
+            // the owner is waiting for something else.
             scope.spawn(move || {
                 for socket in connections {
                     if let Some(admitted) = self.log_in(socket)

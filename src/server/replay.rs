@@ -74,9 +74,9 @@ impl ReplayBuffer {
         self.size
     }
 
-    /// Returns the buffered part of `range` in two parts. The first part contains only messages:
-    /// those up to `range.since`, and those older than all buffered events. The second part
-    /// contains all events after them.
+    /// Returns the events of `range` that are still buffered, in two parts. The first part contains
+    /// only messages: those with numbers up to `range.since`, and those that are older than the
+    /// first buffered event of any kind. The second part contains all later events.
     fn known(&self, range: ReplayRange) -> [Iter<'_, Arc<Record>>; 2] {
         let forgotten = self.recent.front().map_or(0, |first| first.seq - 1);
         let only_messages = range.after.max(range.since).max(forgotten);

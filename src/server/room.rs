@@ -130,8 +130,8 @@ impl Room {
         }
     }
 
-    /// Waits until the pending queue has space, and locks the state. Called by senders, never by
-    /// the threads that deliver.
+    /// Waits until the pending queue has space, and locks the state. Called by reader threads only:
+    /// the delivery thread, which empties the queue, must not wait here.
     fn lock_with_space(&self) -> MutexGuard<'_, State> {
         let state = self.state.lock();
         self.taken.wait_while(state, |state| {

@@ -22,7 +22,7 @@ use crate::sync::Instant;
 /// thousands of buffers.
 const FIRST_READ: usize = 512;
 
-/// Limit on the size of a read buffer, in bytes, and so on the bytes that one client adds to a
+/// Limit on the size of a read buffer, in bytes. It also limits how much one client adds to a
 /// batch.
 const LONGEST_READ: usize = 16 * 1024;
 
@@ -135,8 +135,8 @@ impl<'a> Session<'a> {
                 self.shared.room.cut(self.member.connection, error, reason);
                 return ReadEnd::Gone;
             }
-            // After more than one line, wait for the end of the round, so that the client's next
-            // lines also go out together.
+            // If the client sent more than one line, wait until these have been sent to the
+            // members. Lines that the client sends meanwhile then also go out together.
             if requested > 1 {
                 turn = pacer.wait(round);
                 if !net::wait_readable(&self.member.socket, Duration::ZERO).unwrap_or(true) {
@@ -199,7 +199,8 @@ impl<'a> Session<'a> {
                 1
             };
             self.rate.count_lines(lines, now);
-            // Do not count an empty line, which posts nothing: there would be no round to wait for.
+            // Do not count an empty line: it posts nothing, so there is no round whose end the
+            // caller could wait for.
             if !matches!(request, Ok(Request::Nothing)) {
                 requests.push(request);
                 requested += 1;

@@ -42,8 +42,7 @@ struct State {
     queue: VecDeque<u8>,
     /// Number of queued bytes that do not count towards the limit.
     exempt: usize,
-    /// Set when nothing more will be appended. The writer thread ends when the queue is empty, and
-    /// at the latest at this time.
+    /// Deadline for sending the rest of the queue. Set once nothing more will be appended.
     closing: Option<Instant>,
     /// Whether the writer thread has ended.
     over: bool,
@@ -51,10 +50,10 @@ struct State {
 
 /// The result of [`Backlog::append`].
 pub(crate) enum Append {
-    /// The bytes are queued, and the writer thread will send them; or the writer thread has given
-    /// up, and the bytes are discarded.
+    /// The writer thread will send the bytes. If it has given up, the bytes are discarded.
     Taken,
-    /// Nothing was queued, because the writer thread has sent everything and ended.
+    /// Nothing was queued, because the writer thread has sent everything and ended. The caller must
+    /// send the bytes itself.
     CaughtUp,
     /// Nothing was queued, because the member was too far behind already.
     TooFar,
@@ -64,7 +63,8 @@ pub(crate) enum Append {
 pub(crate) enum Cutting {
     /// The reason is queued, and the writer thread will send it.
     Later,
-    /// Nothing was queued, because the writer thread has sent everything and ended.
+    /// Nothing was queued, because the writer thread has sent everything and ended. The caller must
+    /// send the bytes itself.
     CaughtUp,
     /// Nothing was queued, because the writer thread has given up. No more bytes are sent.
     GivenUp,
@@ -72,7 +72,7 @@ pub(crate) enum Cutting {
 
 /// How a writer thread ended.
 pub(crate) enum Written {
-    /// Everything was sent, and more may follow.
+    /// Everything was sent. The delivery thread sends any later bytes itself.
     CaughtUp,
     /// Everything was sent, and nothing follows.
     Closed,
@@ -86,8 +86,8 @@ impl Backlog {
     /// Creates a backlog from the `parts` that did not fit into a socket. `exempt` is the number of
     /// their bytes that do not count towards the limit.
     ///
-    /// The initial size is not checked against the limit. It is bounded by the room's pending
-    /// queue, so that a single batch never disconnects a member.
+    /// The initial size is not checked against the limit, so that a single batch never disconnects
+    /// a member. The limit on the room's pending queue bounds the size of a batch.
     pub(crate) fn new(parts: &[IoSlice<'_>], exempt: usize) -> Self {
         let queue = parts.iter().flat_map(|part| part.iter().copied()).collect();
         Self {
@@ -106,16 +106,17 @@ impl Backlog {
         let mut state = self.state.lock();
         if state.over {
             // If bytes are left, the writer thread has given up and is about to remove the member
-            // from the room. Nothing may be sent any more, because unsent bytes would be missing
-            // before it.
+            // from the room. Discard `parts`, because the member would receive them without the
+            // unsent bytes that belong before them.
             return if state.queue.is_empty() {
                 Append::CaughtUp
             } else {
                 Append::Taken
             };
         }
-        // The queue can't have more exempt bytes than bytes. New bytes are exempt only if no exempt
-        // bytes are left. Otherwise a member could request lists without limit.
+        // Some exempt bytes may have been sent, so there can't be more of them than bytes in the
+        // queue. New bytes are exempt only if no exempt bytes are left. Otherwise a member could
+        // request lists without limit.
         state.exempt = state.exempt.min(state.queue.len());
         let exempt = if state.exempt == 0 { exempt } else { 0 };
         let bytes: usize = parts.iter().map(|part| part.len()).sum();

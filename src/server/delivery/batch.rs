@@ -15,19 +15,19 @@ pub(crate) struct Batch {
     pub(crate) json: Vec<u8>,
     /// Addressed bytes: welcomes, replays and answers, each for one member only.
     pub(crate) addressed: Vec<u8>,
-    /// Length of the part of `json` that is already in the history file, in bytes.
+    /// Length of the part of `json` that was already passed to the history, in bytes.
     pub(crate) written: usize,
     /// The events in order, for the log.
     pub(crate) records: Vec<Arc<Record>>,
-    /// Whether the batch contains an event other than a join or leave, so that it must be sent at
-    /// once.
+    /// Whether the batch contains an event that must be sent at once: any event except a join or a
+    /// leave.
     pub(crate) urgent: bool,
     /// Whether the room was closed, so that every connection ends after this batch.
     pub(crate) closes: bool,
 }
 
-/// A member's part of a batch: the segments in order, followed by all common bytes from the cursor
-/// on.
+/// The bytes of a batch that one member gets: the segments in order, followed by all common bytes
+/// (those for every member) from the cursor on.
 #[derive(Default)]
 pub(crate) struct SendPlan {
     segments: Vec<Segment>,
@@ -92,7 +92,7 @@ impl SendPlan {
         self.cursor = range.end;
     }
 
-    /// Ends the plan after the common bytes up to `at`.
+    /// Ends the plan after the common bytes up to `at`, because the member has left.
     pub(crate) fn end(&mut self, at: usize) {
         self.advance(at);
         self.ends = true;
@@ -133,8 +133,8 @@ impl Batch {
         (starts.0..self.plain.len(), starts.1..self.json.len())
     }
 
-    /// Appends the bytes of `plan` to `parts`. The plan's common bytes end where the batch ends
-    /// now.
+    /// Appends the bytes of `plan` to `parts`: its segments and, unless the member has left, the
+    /// common bytes from the cursor to the current end of the batch.
     pub(crate) fn parts<'a>(
         &'a self,
         plan: &SendPlan,

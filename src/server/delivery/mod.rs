@@ -6,8 +6,9 @@
 //! grows large, the next round is held back for a limited time, so that a member is not
 //! disconnected because many others send at once.
 //!
-//! Joins and leaves are debounced: otherwise, when a class of n joins at once, each member would be
-//! sent n lines one by one. Any other event flushes them, in order.
+//! Joins and leaves are debounced: they are sent together, after a pause without further events.
+//! Otherwise, when a class of n joins at once, each member would be sent n lines one by one. Any
+//! other event is sent at once, after the joins and leaves before it.
 
 pub(crate) mod backlog;
 pub(crate) mod batch;
@@ -43,17 +44,17 @@ use crate::sync::thread::Scope;
 /// this time, so each member gets the joins in a single send.
 const MAX_DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// How long no event must have arrived before debounced joins and leaves are sent. A login takes
-/// less time than this, even on a busy machine.
+/// Length of the pause without events after which debounced joins and leaves are sent. A login
+/// takes less time than this, even on a busy machine.
 const DEBOUNCE: Duration = Duration::from_millis(3);
 
-/// Limit on the members that have left while their backlog is still being sent. Beyond the limit,
-/// the member that left first is disconnected. The reader threads of such members take at most half
-/// of the threads in [`LEAVING`].
+/// Limit on the members that have left and whose backlog is still being sent. Beyond the limit, the
+/// member that left first is disconnected. The limit leaves half of the [`LEAVING`] reader threads
+/// to other members that have left.
 const MAX_RETIRED: usize = LEAVING / 2;
 
 /// Limit on the addressed bytes (welcomes, replays, answers) of a batch. Beyond the limit, they are
-/// sent before the batch is complete.
+/// sent before the batch is complete, to save memory.
 const MAX_ADDRESSED: usize = 1024 * 1024;
 
 /// Minimum number of recipients of one format for a [`SharedPayload`]. Creating the payload takes
@@ -67,7 +68,8 @@ const SHARED_MIN_BYTES: usize = 8 * 1024;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Audience {
     All,
-    /// Only the members for which the batch has addressed bytes.
+    /// Only the members for which the batch has bytes of their own (a welcome, a replay or an
+    /// answer), and those that have left.
     Addressed,
 }
 
@@ -76,7 +78,7 @@ pub(crate) struct Delivery<'scope, 'env> {
     shared: &'env Shared,
     scope: &'scope Scope<'scope, 'env>,
     recipients: BTreeMap<MemberId, Recipient>,
-    /// Sockets of members that have left while a writer thread is still sending their backlog.
+    /// Sockets of members that have left, but whose backlog a writer thread is still sending.
     retired: Vec<Weak<TcpStream>>,
     json_recipients: usize,
     replay: ReplayBuffer,
@@ -85,7 +87,7 @@ pub(crate) struct Delivery<'scope, 'env> {
     /// Backlogs that were large after the sends of this round.
     far_behind: Vec<Arc<Backlog>>,
     allowance: Allowance,
-    /// Time at which debounced joins and leaves are sent if nothing flushes them earlier.
+    /// Time at which debounced joins and leaves are sent at the latest.
     notices_at: Instant,
 }
 
@@ -120,8 +122,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             let is_quiet = taken.is_empty();
             self.encode(taken.drain(..));
             self.write_history();
-            // Queue the events for the log before a recipient can react to them, so that the log
-            // keeps their order.
+            // Queue the events for the log before sending them. Otherwise the log could show a
+            // recipient's reaction before the event itself.
             self.shared.log.queue(&mut self.batch.records);
             let now = Instant::now();
             let notices_are_due =
@@ -141,7 +143,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.shared.pacer.end_round();
         }
         self.shared.pacer.close();
-        // Some members may still have a backlog. Disconnect them after the linger time.
+        // Some members that have left may still have a backlog. Disconnect them after the linger
+        // time.
         for socket in self.retired.iter().filter_map(Weak::upgrade) {
             self.shared.linger.add(socket);
         }
@@ -164,8 +167,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// How long to wait for the next entry before debounced joins and leaves must be sent or the
-    /// history file must be checked.
+    /// How long to wait for the next entry of the pending queue before debounced joins and leaves
+    /// must be sent or the history file must be checked.
     fn patience(&self) -> Duration {
         if !self.batch.plain.is_empty() {
             self.notices_at
@@ -235,16 +238,17 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// Sends to the members that have addressed bytes.
+    /// Sends the incomplete batch to the members that have addressed bytes, after passing its
+    /// events to the history and the log.
     fn send_addressed(&mut self) {
         self.write_history();
         self.shared.log.queue(&mut self.batch.records);
         self.send(Audience::Addressed);
     }
 
-    /// Closes the previous connection of a member that resumes. Sends the bytes that are still
-    /// addressed to that connection first. The new connection continues after the sequence number
-    /// that the client gave.
+    /// Closes the previous connection of a member that resumes, after sending the bytes that are
+    /// addressed to the member. No event is lost, because the replay on the new connection starts
+    /// after the sequence number that the client gave.
     fn close_superseded(&mut self, connection: ConnectionId) {
         if self.recipients.contains_key(&connection.member) {
             self.send_addressed();

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex};
 
-/// How long the delivery thread waits after a round for the paced readers to post again. Messages
-/// of a reader that takes longer, because the processors are busy, go out with a later round.
+/// How long the delivery thread waits after a round for the readers that waited for the round's end
+/// to post again. If the processors are busy and a reader takes longer, its messages go out with a
+/// later round.
 const GATHER: Duration = Duration::from_micros(200);
 
 /// Keeps busy readers in step with the delivery thread, from one round to the next.
@@ -21,7 +22,7 @@ pub(crate) struct Pacer {
     state: Mutex<State>,
     /// Signals the waiting readers: a round has ended.
     ended: Condvar,
-    /// Signals the delivery thread: every turn to post before the next round was dropped.
+    /// Signals the delivery thread: no reader holds a turn any more.
     gathered: Condvar,
 }
 
@@ -31,7 +32,7 @@ struct State {
     round: u64,
     /// Number of readers that wait for the end of the current round.
     waiting: usize,
-    /// Number of turns that are still held: readers that waited for the end of the last round, and
+    /// Number of readers that still hold their turn: they waited for the end of the last round, and
     /// have not posted since.
     gathering: usize,
     /// Whether no more rounds follow.
@@ -70,8 +71,8 @@ impl Pacer {
         })
     }
 
-    /// Ends a round, then waits up to [`GATHER`] for the paced readers to post again. Called by the
-    /// delivery thread only.
+    /// Ends a round, which wakes the readers that wait for its end, then waits up to [`GATHER`] for
+    /// them to post again. Called by the delivery thread only.
     pub(crate) fn end_round(&self) {
         let mut state = self.state.lock();
         state.round += 1;
@@ -99,7 +100,7 @@ impl Pacer {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.pacer.state.lock();
-        // Count the turn only in its own round: a reader may have taken too long.
+        // Ignore a turn of an earlier round: its reader took longer than `GATHER`.
         if state.round == self.round {
             state.gathering = state.gathering.saturating_sub(1);
             if state.gathering == 0 {

@@ -15,7 +15,8 @@ use crate::server::delivery::batch::SendPlan;
 use crate::server::members::ConnectionId;
 use crate::sync::thread::{Builder, Scope};
 
-/// Stack size of a writer thread, in bytes. Its call chain is shallow.
+/// Stack size of a writer thread, in bytes. It is small, because the thread's call chain is
+/// shallow.
 const WRITER_STACK: usize = 64 * 1024;
 
 /// A member, as the delivery thread sees it.
@@ -25,21 +26,22 @@ pub(crate) struct Recipient {
     pub(crate) format: Format,
     pub(crate) name: Text,
     pub(crate) plan: SendPlan,
-    /// The unsent bytes of a member whose socket was full. Its writer thread sends them.
+    /// The unsent bytes if the socket was full. A writer thread sends them.
     pub(crate) backlog: Option<Arc<Backlog>>,
 }
 
 /// Reason why a member is dropped while a batch is sent.
 pub(crate) enum DropReason {
     TooSlow,
-    /// The member is slow, and no writer thread could be started. The last line may be half sent.
+    /// The member is slow, and no writer thread could be started. The last line may be half sent,
+    /// so no error line can follow.
     Torn,
     Lost,
 }
 
 impl Recipient {
-    /// Sends `parts` to the member. `payload` is a faster way to send them, if there is one: a
-    /// payload, and the offset at which its bytes equal those of `parts`.
+    /// Sends `parts` to the member. Sends from `payload` first if there is one, because that is
+    /// faster: it holds the same bytes from the given offset on.
     pub(crate) fn send<'scope, 'env>(
         &mut self,
         parts: &mut Vec<IoSlice<'_>>,
@@ -111,13 +113,12 @@ impl Recipient {
                 self.backlog = Some(backlog);
                 Ok(())
             }
-            // The thread budget is exhausted, or the system cannot start a thread.
             Err(_) => Err(DropReason::Torn),
         }
     }
 
     /// Closes the connection once everything is sent. If a writer thread still has to send the
-    /// backlog, returns the socket.
+    /// backlog, returns the socket, with which the caller can end that thread.
     pub(crate) fn close(self, shared: &Shared) -> Option<Arc<TcpStream>> {
         match &self.backlog {
             Some(backlog) if backlog.close() => Some(self.socket),

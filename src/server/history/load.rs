@@ -1,4 +1,4 @@
-//! Loading a history file at start, and the file's control lines.
+//! Loads a history file when the server starts, and defines the file's control lines.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -13,8 +13,8 @@ use crate::protocol::limits::MAX_EVENT_LINE;
 use crate::protocol::text::clean;
 use crate::server::replay::ReplayBuffer;
 
-/// Limit on the sequence numbers and member IDs in a file. No room reaches this limit, and an equal
-/// range of numbers is left above it for new events.
+/// Limit on the sequence numbers and member IDs in a file. No room reaches this limit. Above it, as
+/// many numbers again are left for new events.
 const MAX_NUMBER: u64 = u64::MAX / 2;
 
 /// Minimum length of the file's first line in bytes, including its ending. Spaces pad the line to
@@ -107,7 +107,7 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
         }
         let is_blank = number > 1 && !is_too_long && line.trim_ascii().is_empty();
         if is_blank {
-            // Cut off the empty line that some editors add at the end, like a torn line.
+            // Some editors add an empty line at the end. Cut it off, like a torn line.
             loaded.blank += line_length;
             if is_whole {
                 first_blank = first_blank.or(Some(number));
@@ -125,8 +125,8 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
             // mistaken for a torn first line, which would be cut off.
             (false, 1) if !line.is_empty() && !may_become_header(&line) => Err(not_a_history()),
             (false, _) => {
-                // If `skip` fails, the sequence number in the first line is wrong, so report that
-                // line.
+                // If `skip` fails, the sequence number saved in the first line is wrong, so report
+                // that line.
                 number = 1;
                 loaded.lost = last_seq.saturating_sub(loaded.last_seq);
                 loaded.skip(loaded.lost)
@@ -151,8 +151,9 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
     }
 }
 
-/// Reads a line, including its ending, into `line`. Returns whether the line is too long. To save
-/// memory, only the end of such a line is kept: a damaged file may be one line of any size.
+/// Reads a line, including its ending, into `line`. Returns whether the line is too long. Keeps
+/// only the end of a line that is too long, because a damaged file may be a single line of any
+/// size.
 fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     let mut is_too_long = false;
     loop {
@@ -185,7 +186,7 @@ fn may_become_header(torn: &[u8]) -> bool {
         seq: None,
     }
     .line();
-    // Compare only up to the room's ID, because the ID is unknown.
+    // Compare only the bytes before the room's ID, because `header` has an empty ID.
     let known = header.trim_ascii_end().len() - "\"}".len();
     let compared = known.min(torn.len());
     torn[..compared] == header[..compared]

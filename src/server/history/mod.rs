@@ -16,7 +16,7 @@ use crate::server::history::load::{ControlLine, FIRST_LINE, Loaded, header, load
 use crate::server::history::sync::Sync;
 use crate::server::replay::ReplayBuffer;
 
-/// Interval between checks of the file, and between retries after a failed write.
+/// Interval between checks whether the file was moved, and between retries after a failed write.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Limit on the bytes that are buffered while the file cannot be written. Beyond the limit, events
@@ -64,7 +64,7 @@ impl Display for Change {
     }
 }
 
-/// The beginning of a sentence about the last events.
+/// The beginning of a sentence about the last `count` events.
 pub fn last_events_are(count: u64) -> String {
     match count {
         1 => "the last event is".into(),
@@ -75,8 +75,8 @@ pub fn last_events_are(count: u64) -> String {
 /// An open history file. Only the delivery thread writes it.
 pub struct History {
     file: File,
-    /// A second descriptor of the file, with which its first line is rewritten in place. `None` if
-    /// the file could not be opened a second time.
+    /// A second descriptor of the file, with which the file's first line is rewritten in place,
+    /// because `file` can only append. `None` if the file could not be opened a second time.
     first_line: Option<File>,
     path: PathBuf,
     room: String,
@@ -195,7 +195,7 @@ impl History {
         } else {
             self.missing += events;
         }
-        // Ignore an error: the sequence number is then not saved in the file.
+        // Ignore an error. The numbers of the lost events may then be reused after `kill -9`.
         let _ = self.save_last_seq();
     }
 

@@ -58,12 +58,13 @@ impl Sync {
         }
     }
 
-    /// Returns the first error since the last successful sync, but each error only once.
+    /// Returns the first error since the last successful sync. Returns each error only once.
     pub(crate) fn error(&self) -> Option<io::Error> {
         self.inner.state.lock().error.take()
     }
 
-    /// Ends the thread after the current sync. Does not sync what is written later.
+    /// Ends the thread after the current sync. The caller must sync what was written since that
+    /// sync began.
     pub(crate) fn stop(self) {
         self.inner.state.lock().stopping = true;
         self.inner.changed.notify_one();
