@@ -16,7 +16,7 @@ pub enum Language {
 /// The kind of word that Tab completes after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
-    /// No particular word. Tab still completes a member's name.
+    /// Any text. Once a word is begun, Tab completes members' names.
     Other,
     /// A member's name.
     Member,
@@ -29,7 +29,7 @@ pub enum Argument {
 pub struct Command {
     /// The names, with the slash and in lower case. Tab and suggestions offer the first one.
     pub names: &'static [&'static str],
-    /// How to type the command.
+    /// How to type the command, such as `/msg NAME TEXT`.
     pub usage: &'static str,
     /// The command's effect, for the help. Empty if neither the help nor Tab offers the command.
     pub english: &'static str,

@@ -1,16 +1,16 @@
-//! Recognition of web clients, which must not become members, by the first bytes that they send.
+//! Recognizes web clients, which must not become members, by the first bytes that they send.
 
 /// Common methods, and PRI, with which HTTP/2 begins (RFC 9113, section 3.4).
 const METHODS: [&[u8]; 10] = [
     b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI",
 ];
 
-/// Kind of a client, as far as the start of its line tells.
+/// Kind of a client, judged by the start of its first line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// An HTTP request, whatever follows.
     Request,
-    /// A method, or the start of one.
+    /// An HTTP method or the start of one, so that a request may follow.
     Method,
     /// Something else.
     Other,
@@ -34,7 +34,7 @@ pub fn is_request(line: &str) -> bool {
     is_token(method.as_bytes()) && (has_version || target == "*" || is_target(target.as_bytes()))
 }
 
-/// Recognizes a request by `part`, the start of its first line.
+/// Recognizes an HTTP request by `part`, the start of the client's first line.
 pub fn recognize(part: &[u8]) -> Start {
     let part = part.trim_ascii_start();
     let Some(end) = memchr::memchr(b' ', part) else {

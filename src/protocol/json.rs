@@ -267,7 +267,7 @@ fn need<T>(field: Option<T>, name: &'static str) -> Result<T, DecodeError> {
     field.ok_or(DecodeError::Missing(name))
 }
 
-/// The fields that occur in any type of line. `kind` determines which fields are required.
+/// The fields of all types of lines together. `kind` determines which of them are required.
 #[derive(Deserialize)]
 struct Fields {
     #[serde(rename = "type")]

@@ -27,7 +27,8 @@ pub const MAX_NAME_BYTES: usize = 64;
 /// Limit on the length of a group, in characters.
 pub const MAX_GROUP_CHARS: usize = 16;
 
-/// Limit on the length of a room's password, in bytes. It fits into a line after `/pass`.
+/// Limit on the length of a room's password, in bytes. Such a password fits into a line after
+/// `/pass`.
 pub const MAX_PASSWORD_BYTES: usize = 512;
 
 /// Limit on the members that `/online` and a welcome list by name. Further members are only

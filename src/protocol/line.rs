@@ -36,8 +36,8 @@ pub struct Lines {
     scanned: usize,
     /// Number of bytes dropped from the current line because the line is too long.
     dropped: usize,
-    /// Number of other bytes since the last line ending that are not in `buffer`: erased bytes, and
-    /// telnet commands.
+    /// Number of bytes received since the last line ending that are not in `buffer`, because they
+    /// were erased or belong to telnet commands.
     removed: usize,
     max_line: usize,
     /// Whether backspaces are carried out and CR NUL ends a line, as in [`Lines::typed`].
@@ -71,7 +71,8 @@ impl Lines {
         }
     }
 
-    /// Treats all lines that have not been returned yet as [`Lines::new`] does.
+    /// From now on, treats backspaces as text and ends lines at LF only. This also applies to lines
+    /// that were received but not returned yet.
     pub fn stop_editing(&mut self) {
         self.typed = false;
     }
@@ -83,7 +84,7 @@ impl Lines {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Adds `count` to the number of bytes since the last line ending.
+    /// Counts `count` bytes that belong to telnet commands, for [`Lines::unended`].
     pub(crate) fn skip(&mut self, count: usize) {
         self.removed += count;
     }
@@ -137,13 +138,14 @@ impl Lines {
         self.next_line()
     }
 
-    /// Number of bytes since the last line ending, including erased bytes and telnet commands.
+    /// Number of bytes received since the last line ending, including erased bytes and telnet
+    /// commands.
     pub fn unended(&self) -> usize {
         self.dropped + self.removed + self.buffer.len() - self.start
     }
 
-    /// Returns the bytes after the last line that was returned, with their backspaces. Bytes of a
-    /// line that is too long are missing.
+    /// Returns the received bytes that follow the last returned line, with any backspaces. Leaves
+    /// out the bytes of a line that is too long.
     pub fn rest(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
@@ -195,8 +197,8 @@ impl Lines {
             return;
         }
         if self.typed && self.dropped == 0 {
-            // Keep a backspace at the end. Otherwise, CR DEL would become nothing, and a NUL after
-            // it could follow another CR and end the line.
+            // Do not carry out a backspace at the end yet. Otherwise CR CR DEL would become CR, and
+            // a NUL that arrives next would end the line.
             let last = line[length - 1];
             let (edited, longest) = edit(&mut line[..length - 1]);
             line[edited] = last;
@@ -221,7 +223,7 @@ fn is_backspace(byte: u8) -> bool {
 }
 
 /// Carries out the backspaces in `line`, in place. Returns the new length, and the greatest length
-/// before any backspace.
+/// that the line had meanwhile.
 fn edit(line: &mut [u8]) -> (usize, usize) {
     let (mut length, mut longest) = (0, 0);
     for at in 0..line.len() {

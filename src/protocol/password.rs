@@ -6,11 +6,11 @@ use thiserror::Error;
 
 use crate::protocol::limits::MAX_PASSWORD_BYTES;
 
-/// Beginning of the notice, sent every few seconds, to a client whose password is not checked yet
-/// because of other wrong passwords from its address.
+/// Beginning of the notice that is sent every few seconds to a client whose password waits to be
+/// checked, because too many wrong passwords came from its address.
 pub const WAIT_NOTICE: &str = "too many wrong passwords came from your address";
 
-/// Advice to users of netcat, whose greeting is easily missed.
+/// Advice to users of netcat, who easily miss the server's greeting.
 pub const NC_HINT: &str = "with nc, type /pass PASSWORD before your name";
 
 /// A room's password: 1 to 512 bytes of text without control characters, so that it fits into the
@@ -48,7 +48,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// Why a password is rejected. The message does not quote the password.
+/// Reason why a password is rejected. The message does not quote the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PasswordError {
     #[error("a password needs at least one character")]

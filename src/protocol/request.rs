@@ -36,7 +36,7 @@ pub enum Login<'a> {
     Quit,
     /// An unknown command.
     Unknown(Text),
-    /// The first line of an HTTP request, as of [`http::is_request`].
+    /// The first line of an HTTP request, recognized by [`http::is_request`].
     Http,
 }
 
@@ -167,10 +167,10 @@ pub enum RequestError {
     /// No member has this name.
     #[error("there is no member called \"{0}\"")]
     NotHere(Text),
-    /// A reply, but the member was never sent a private message.
+    /// A reply by a member who was never sent a private message.
     #[error("no one has sent you a private message yet: use /msg NAME TEXT")]
     NoCorrespondent,
-    /// A reply to a member that has left.
+    /// A reply to a private message whose sender has left.
     #[error("the person who last wrote to you privately has left: use /msg NAME TEXT")]
     CorrespondentLeft,
 }

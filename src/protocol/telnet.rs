@@ -26,7 +26,7 @@ const LOWEST_COMMAND: u8 = 236;
 /// Ctrl+C, telnet shows nothing until the answer arrives.
 const TIMING_MARK: u8 = 6;
 
-/// Answer to "are you there?", which a person reads (RFC 854, page 8).
+/// Answer to the command "are you there?" (RFC 854, page 8). A person reads the answer.
 const HERE: &[u8] = b"* the server is here\n";
 
 /// Decoder that removes telnet commands from one client's bytes. The network may split a command
@@ -34,8 +34,8 @@ const HERE: &[u8] = b"* the server is here\n";
 #[derive(Debug, Default)]
 pub struct Telnet {
     state: State,
-    /// Refusals sent so far, each as WONT or DONT and the option. Each is sent once. This prevents
-    /// endless exchanges, and bounds the number of answers.
+    /// Refusals sent so far, each as WONT or DONT and the option. A refusal is sent only once,
+    /// which prevents endless exchanges and bounds the number of answers.
     refusals: Vec<[u8; 2]>,
 }
 
@@ -142,8 +142,8 @@ impl Telnet {
                 State::SubnegotiationCommand if byte == SE => State::Data,
                 State::SubnegotiationCommand => State::Subnegotiation,
             };
-            // Count commands towards the limit on bytes without a line ending. The few bytes that
-            // are pushed above count twice, which is harmless.
+            // Count commands towards the limit on bytes without a line ending. The few bytes of
+            // commands that were pushed as text above count twice, which is harmless.
             lines.skip(used);
             rest = &rest[used..];
         }

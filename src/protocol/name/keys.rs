@@ -81,8 +81,8 @@ fn is_mark(c: char) -> bool {
     c.general_category() == GeneralCategory::NonspacingMark
 }
 
-/// Decomposes a letter that looks like a consonant and a virama with a joiner after them, but has
-/// another skeleton. Skeletons have no joiners.
+/// Decomposes a letter that looks like a consonant followed by a virama and a joiner, but whose
+/// skeleton differs from theirs. Leaves the joiner out, because skeletons have no joiners.
 fn conjunct(c: char) -> impl Iterator<Item = char> {
     let (first, virama) = match c {
         '\u{9ce}' => ('\u{9a4}', Some('\u{9cd}')),
@@ -146,7 +146,8 @@ mod tests {
         assert_same("i\u{323}da", "i\u{323}\u{307}da");
         assert_same("O'Brien", "O’Brien");
         assert_same("ג'ורג'", "ג׳ורג׳");
-        // With and without joiners, and a Malayalam and a Bengali letter in two encodings.
+        // Names with and without joiners, then a Malayalam and a Bengali letter, each in two
+        // encodings.
         assert_same("علی\u{200c}رضا", "علیرضا");
         assert_same("ශ\u{dca}\u{200d}රී", "ශ්රී");
         assert_same("രാജൻ", "രാജന\u{d4d}\u{200d}");

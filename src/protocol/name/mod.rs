@@ -29,9 +29,9 @@ pub(crate) use crate::protocol::name::script_rules::is_mark;
 // at most four bytes.
 const _: () = assert!(MAX_GROUP_CHARS * 4 <= MAX_NAME_BYTES);
 
-/// Reserved names: those that would seem to speak for the room, and those that a user of a plain
-/// client could mistake for a command. A name is also listed in capitals if one of its capitals has
-/// a look-alike: `EXlT` with an `l` looks like `EXIT`, but not like `exit`.
+/// Reserved names: names that would seem to speak for the room, and `exit`, which users of plain
+/// clients type to leave. A name is also listed in capitals if one of its capitals has a
+/// look-alike: `EXlT` with an `l` looks like `EXIT`, but not like `exit`.
 const RESERVED: &[&str] = &["server", "system", "admin", "ADMIN", "exit", "EXIT"];
 
 /// A member's name: 1 to 24 letters, marks and digits of any script, `_`, `-` and `'`, at most 64
@@ -152,7 +152,8 @@ impl fmt::Debug for Name {
 pub(crate) struct NameKeys([String; 2]);
 
 impl NameKeys {
-    /// Ignores invisible characters in `raw`, as the server does in the name of a recipient.
+    /// Returns the keys of `raw` without its invisible characters, which the server also ignores in
+    /// the name of a recipient.
     pub(crate) fn of(raw: &str) -> Self {
         Self(keys(&normal(Text::new(raw).as_str())))
     }
@@ -305,8 +306,8 @@ fn normal(raw: &str) -> String {
         return raw.into();
     }
     let profile = UsernameCasePreserved::new();
-    // Neither rule can fail: every character has a narrow form and an NFC form. If a rule did, the
-    // result would be empty, which the callers reject.
+    // Neither rule can fail: every character has a narrow form and an NFC form. On an error, the
+    // result would be empty, and the callers reject an empty name.
     profile
         .width_mapping_rule(raw)
         .and_then(|narrow| profile.normalization_rule(narrow))

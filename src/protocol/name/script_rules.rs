@@ -12,7 +12,7 @@ use unicode_security::confusable_detection::skeleton;
 use crate::protocol::text::{Kind, kind};
 
 /// The apostrophe that phones and word processors type. It looks like `'`, so names that differ
-/// only in the two are the same.
+/// only in their apostrophes are the same.
 const CURLY_APOSTROPHE: char = '\u{2019}';
 
 /// ZERO WIDTH NON-JOINER, which keeps letters apart that would be joined, as in Persian names.
@@ -48,9 +48,9 @@ pub(crate) fn with_plain_signs(text: &str) -> String {
     .collect()
 }
 
-/// Returns the first character of `text` that is not allowed: neither by [`is_allowed`] or
-/// [`is_allowed_here`], nor as one of `signs`. If all are allowed, but `text` mixes Arabic and
-/// extended Arabic digits, returns the first extended Arabic digit.
+/// Returns the first character of `text` that is not in `signs`, and that neither [`is_allowed`]
+/// nor [`is_allowed_here`] allows. If there is none, but `text` mixes Arabic and extended Arabic
+/// digits, returns the first extended Arabic digit.
 pub(crate) fn first_disallowed(text: &str, signs: &[char]) -> Option<char> {
     let is_ok =
         |(at, c): &(usize, char)| signs.contains(c) || is_allowed(*c) || is_allowed_here(text, *at);
@@ -79,16 +79,16 @@ fn is_allowed(c: char) -> bool {
     is_of_a_word && is_drawn && (is_valid_in_precis(c) || EXTRA_LETTERS.contains(&c))
 }
 
-/// Whether the character at byte `at` of `text` is one that RFC 5892, appendix A, allows between
-/// certain letters, and is between such letters.
+/// Whether the character at byte `at` of `text` is one of those that RFC 5892, appendix A, allows
+/// only between certain letters, and has such letters around it.
 fn is_allowed_here(text: &str, at: usize) -> bool {
     let (before, rest) = text.split_at(at);
     let mut rest = rest.chars();
     let (c, after) = (rest.next(), rest.next());
     let before = before.chars().next_back();
     match c {
-        // Appendices A.1 and A.2. The crate checks whole texts, so each character that it would
-        // refuse becomes an `x`, which joins nothing.
+        // Appendices A.1 and A.2. The crate can only check a whole text, so replace every other
+        // character that it would refuse by an `x`, which never joins.
         Some(ZWNJ | ZWJ) => {
             let is_known = |c: char| (is_letter_or_digit(c) || is_mark(c)) && is_valid_in_precis(c);
             let label = text.char_indices().map(|(other_at, other)| {
@@ -109,7 +109,7 @@ fn is_allowed_here(text: &str, at: usize) -> bool {
 fn is_valid_in_precis(c: char) -> bool {
     match IdentifierClass::default().get_value_from_char(c) {
         DerivedPropertyValue::PValid | DerivedPropertyValue::SpecClassPval => true,
-        // The Arabic digits are the only letters, marks or digits in the class CONTEXTO.
+        // Of the letters, marks and digits, only the Arabic digits are in the class CONTEXTO.
         // [`first_disallowed`] checks the rule for them, and [`is_allowed_here`] the rules for the
         // other characters in the class.
         DerivedPropertyValue::ContextO => true,
@@ -117,8 +117,8 @@ fn is_valid_in_precis(c: char) -> bool {
         | DerivedPropertyValue::Disallowed
         | DerivedPropertyValue::SpecClassDis => false,
         // The registry of PRECIS ends with Unicode 6.3. For letters that Unicode added later
-        // (Adlam, Georgian capitals, rare Chinese characters), apply the only part of its algorithm
-        // that matters here: a letter with a compatibility decomposition is not allowed.
+        // (Adlam, Georgian capitals, rare Chinese characters), apply the only part of the PRECIS
+        // algorithm that matters here: a letter with a compatibility decomposition is not allowed.
         DerivedPropertyValue::Unassigned => {
             let letter = c.to_string();
             Nickname::new()
