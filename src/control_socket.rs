@@ -35,7 +35,7 @@ use crate::os::{self, Process};
 /// environment.
 pub const NAME_VARIABLE: &str = "CHAT_CONTROL_SOCKET";
 
-/// Maximum length of a client's line, in bytes. The longest is the hello, its first line: two
+/// Maximum length of a client's line, in bytes. The longest is the first line, the hello: two
 /// numbers, a space and LF.
 const MAX_LINE: usize = 24;
 
@@ -114,7 +114,8 @@ impl ControlConnection {
             Membership::In => IN,
             Membership::Out => OUT,
         };
-        // If the launcher has exited, the client is about to exit as well.
+        // Ignore an error, which means that the launcher has exited: the client is about to exit
+        // too.
         let _ = (&self.socket).write_all(line.as_bytes());
     }
 }
@@ -190,7 +191,7 @@ impl ClientHandle {
 
     /// Lets the client log in.
     pub fn give_turn(&self) {
-        // If this fails, the client has closed its socket, as in `quit`.
+        // Ignore errors, which mean that the client has closed its socket.
         let _ = (&self.socket).write_all(format!("{TURN}\n").as_bytes());
     }
 
@@ -282,7 +283,8 @@ impl Peer {
         process.end()
     }
 
-    /// The descriptors to poll: the socket until it is closed, and the process if possible.
+    /// The descriptors to poll for the socket, until it is closed, and for the process. If one of
+    /// the two cannot be polled, its place is taken by the other.
     fn poll_fds(&self) -> [PollFd<'_>; 2] {
         let process = self.process_end();
         let socket = process.filter(|_| self.is_closed);
@@ -406,7 +408,8 @@ fn handle_readable(
         }
     }
     let Some((window, client)) = &peer.client else {
-        // Drop a closed peer: it belongs to another user, has exited already, or is not a client.
+        // There is no hello. If the peer has closed its socket, drop it: it belongs to another
+        // user, has exited already, or is not a client.
         return !peer.is_closed;
     };
     // If the process cannot be polled, the end of its socket counts as its exit.
@@ -541,8 +544,8 @@ mod tests {
         let connection = ControlConnection::open(&listener.name_for(1), || {}, || {}).unwrap();
         let (_, client) = hello(&events);
         drop(connection);
-        // Wait for a second hello: if the first client had exited, that would be reported before
-        // it.
+        // Wait for a second hello. If the first client had exited, that would have been reported
+        // before.
         let _second = ControlConnection::open(&listener.name_for(2), || {}, || {}).unwrap();
         assert_eq!(hello(&events).0, 2);
         client.signal(Signal::CONT);

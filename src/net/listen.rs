@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_link_local_address_can_be_listened_on_only_on_its_interface() {
-        // Binds without listening, so that no other machine can connect.
+        // Bind without listening, so that no other machine can connect.
         let link_local = nix::ifaddrs::getifaddrs().unwrap().find_map(|interface| {
             let ip = interface.address?.as_sockaddr_in6()?.ip();
             ip.is_unicast_link_local()

@@ -10,9 +10,9 @@ pub use socket::*;
 
 use std::net::IpAddr;
 
-/// The addresses at which other machines may reach this one. They are the addresses of all
-/// interfaces that are up, without loopback addresses and link-local IPv6 addresses (users would
-/// have to type those with a scope). Empty if the interfaces cannot be listed.
+/// The addresses at which other machines may reach this one: those of all interfaces that are up,
+/// except loopback addresses and link-local IPv6 addresses, which users would have to type with an
+/// interface. Empty if the interfaces cannot be listed.
 pub fn addresses() -> Vec<IpAddr> {
     use nix::net::if_::InterfaceFlags;
 

@@ -1,4 +1,5 @@
-//! Turns a host that a user typed into socket addresses, with the interface of link-local ones.
+//! Turns a host that a user typed into socket addresses. A link-local address includes its
+//! interface.
 
 use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
@@ -11,8 +12,9 @@ use nix::net::if_::{InterfaceFlags, if_nameindex};
 /// the resolver's order. An IPv4-mapped address (`::ffff:127.0.0.1`) counts as the IPv4 address.
 ///
 /// # Errors
-/// The name cannot be resolved: then `advice` says what to try. Or the interface is missing,
-/// unknown, or given with an address that has none. The message says what to try.
+/// The name cannot be resolved, a link-local address has no interface or an unknown one, or an
+/// address of another kind has an interface. The message says what to try; for a name, that is
+/// `advice`.
 pub fn resolve(host: &str, port: u16, advice: &str) -> Result<Vec<SocketAddr>> {
     let (address, zone) = match host.split_once('%') {
         Some((address, zone)) => (address, Some(zone)),

@@ -25,7 +25,8 @@ impl SharedPayload {
         use rustix::fs::{MemfdFlags, memfd_create};
 
         let flags = MemfdFlags::CLOEXEC;
-        // Linux logs a warning if NOEXEC_SEAL is missing, but versions before 6.3 reject it.
+        // Try NOEXEC_SEAL first, because Linux logs a warning if it is missing. Versions before 6.3
+        // reject it.
         let memory = memfd_create("payload", flags | MemfdFlags::NOEXEC_SEAL)
             .or_else(|_| memfd_create("payload", flags))?;
         let mut file = std::fs::File::from(memory);

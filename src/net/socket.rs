@@ -12,8 +12,8 @@ use crate::sync;
 /// Maximum number of slices in one vectored send (`IOV_MAX`, writev(2)).
 pub const MAX_SLICES: usize = 1024;
 
-/// Silence on a connection, after which the kernel sends keepalive probes (tcp(7), `TCP_KEEPIDLE`).
-/// A peer is dead if it answers none of three probes, sent 10 s apart.
+/// How long a connection must be silent before the kernel sends keepalive probes (tcp(7),
+/// `TCP_KEEPIDLE`). A peer is dead if it answers none of three probes, sent 10 s apart.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
@@ -128,7 +128,7 @@ pub fn wait_hangup(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
 pub enum Interest {
     /// Input, or the end of the connection.
     Input,
-    /// The end of the input, or of the connection. Only Linux reports the former.
+    /// The end of the input, or of the connection. The end of the input is reported on Linux only.
     EndOfInput,
     /// The end of both directions of the connection.
     Hangup,

@@ -1,4 +1,4 @@
-//! Linux: pidfds, socket peers, abstract sockets, `/proc`.
+//! The functions for Linux, which has pidfds, abstract sockets and `/proc`.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -78,7 +78,7 @@ pub fn connect_locally(name: &OsStr) -> io::Result<UnixStream> {
     UnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)
 }
 
-/// Removes what [`listen_locally`] left behind. Does nothing on Linux.
+/// Does nothing: on Linux, [`listen_locally`] creates no files.
 pub fn forget_locally(_name: &OsStr) {}
 
 /// Names the calling thread for `ps -L` and `top -H`. [`super::thread_name`] combines `prefix` and
@@ -92,7 +92,7 @@ pub fn set_thread_name(prefix: &str, name: &str) {
 
 /// Whether SIGHUP is ignored, from `SigIgn` in `/proc/self/status` (proc_pid_status(5)).
 pub(crate) fn hangup_is_ignored() -> bool {
-    // SIGHUP is signal 1, the lowest bit.
+    // SIGHUP is signal 1, so its bit is the lowest.
     procfs::process::Process::myself()
         .and_then(|me| me.status())
         .is_ok_and(|status| status.sigign & 1 != 0)

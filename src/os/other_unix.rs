@@ -16,7 +16,7 @@ use crate::os::memfd::PREFIX;
 /// Does nothing: on these systems, a running thread cannot be renamed.
 pub fn set_thread_name(_prefix: &str, _name: &str) {}
 
-/// Empty: the parents of another process cannot be determined here.
+/// Always empty: the parents of another process cannot be determined here.
 pub fn ancestors(_pid: i32) -> Vec<i32> {
     Vec::new()
 }
@@ -31,8 +31,8 @@ pub fn port_holder(_port: u16) -> Option<String> {
     None
 }
 
-/// Always false: which job uses a terminal that is not the controlling one cannot be determined
-/// here.
+/// Always false: the foreground job of a terminal that is not the controlling one cannot be
+/// determined here.
 pub(crate) fn is_used_by_another_job(_device: rustix::fs::Dev) -> bool {
     false
 }
@@ -96,8 +96,8 @@ pub fn listen_locally(name: &OsStr) -> io::Result<UnixListener> {
     UnixListener::bind(folder.join("socket")).inspect_err(|_| forget_locally(name))
 }
 
-/// Removes files that exited processes of this user left in the temporary directory. Removing those
-/// of other users fails, so they stay.
+/// Removes files that exited processes of this user left in the temporary directory. Files of other
+/// users stay, because removing them fails.
 fn sweep() {
     for entry in fs::read_dir(std::env::temp_dir())
         .into_iter()
@@ -126,7 +126,7 @@ pub fn connect_locally(name: &OsStr) -> io::Result<UnixStream> {
     UnixStream::connect(folder(name).join("socket"))
 }
 
-/// Removes what [`listen_locally`] left behind.
+/// Removes the socket and the directory that [`listen_locally`] created.
 pub fn forget_locally(name: &OsStr) {
     let _ = fs::remove_dir_all(folder(name));
 }
