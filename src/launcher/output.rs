@@ -165,8 +165,9 @@ impl Output {
         let _ = self.messages.try_send(Message::Show(piece, Repeat::Never));
     }
 
-    /// Shows a line on stderr. Never blocks, like [`Output::say`]. If the line goes to a pane, it
-    /// counts as a line of the log.
+    /// Shows a line on stderr, or in the server's pane if there are panes. Once the panes are gone,
+    /// the line is shown again on the terminal if it is among the last lines of the log. Never
+    /// blocks, like [`Output::say`].
     pub(crate) fn warn(&self, line: &str) {
         let piece = Piece::Err(format!("{line}\n").into_bytes());
         let _ = self.messages.try_send(Message::Show(piece, Repeat::AsLog));

@@ -28,8 +28,8 @@ use crate::tty::wrap;
 const FRAME: Duration = Duration::from_millis(16);
 
 /// How long the size must be unchanged before the visible lines are drawn again. While the user
-/// drags a window's corner, a terminal that wraps rows scrolls out a part of the last drawing at
-/// each step.
+/// drags a window's corner, a terminal that rewraps its rows pushes part of the drawing into the
+/// scrollback at each step. Drawing at each step would leave a partial copy there each time.
 const SETTLE_TIME: Duration = Duration::from_millis(100);
 
 /// Time after which to draw even if the size is still changing.

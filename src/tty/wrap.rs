@@ -84,7 +84,8 @@ pub(crate) fn links(text: &str) -> impl Iterator<Item = Range<usize>> {
         })
 }
 
-/// Wraps one line of text between characters into rows of `columns` columns.
+/// Wraps one line of text into rows of `columns` columns. Breaks between any two characters, not
+/// only at spaces.
 pub(crate) fn at_characters(text: &str, columns: usize) -> Vec<Range<usize>> {
     let mut rows = Vec::new();
     let (mut start, mut used) = (0, 0);

@@ -57,9 +57,9 @@ pub(crate) struct TerminalInput {
 }
 
 impl TerminalInput {
-    /// Starts an exit timer if the event is Ctrl+C. A main thread that is blocked writing to the
-    /// terminal can't handle the key, so the client exits after [`EXIT_TIMEOUT`], as after a
-    /// signal.
+    /// Starts an exit timer if the event is Ctrl+C, because a main thread that is blocked writing
+    /// to the terminal cannot handle the key. Unless the main thread takes the event, which stops
+    /// the timer, the client exits after [`EXIT_TIMEOUT`], as after a signal.
     fn new(event: Event) -> Self {
         let leaves = matches!(
             event,

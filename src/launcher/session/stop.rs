@@ -71,7 +71,8 @@ impl Session<'_> {
     fn warn_before(&self, signal: Signal) {
         let mut names = self.clients_and_windows();
         let action = match signal {
-            // If only the server is left, no process will get SIGTERM.
+            // Do not announce SIGTERM if only the server is left, because the server does not get
+            // it.
             Signal::TERM if names.is_empty() => "",
             Signal::TERM => ": sending SIGTERM",
             _ => ": sending SIGKILL",

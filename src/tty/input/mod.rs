@@ -166,8 +166,8 @@ impl Keyboard {
     }
 
     /// Waits for the next input or size change. Returns [`Event::FocusGained`] when the process
-    /// continues after a stop, or comes back to the foreground. Returns [`Event::Mouse`] for each
-    /// of several arrow keys that the mouse wheel may have sent.
+    /// continues after a stop, or comes back to the foreground. If several arrow keys arrive at
+    /// once, the mouse wheel has probably sent them, so each is returned as [`Event::Mouse`].
     ///
     /// # Errors
     /// The terminal is gone.
