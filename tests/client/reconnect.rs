@@ -287,7 +287,7 @@ fn lines_entered_before_the_first_login_are_sent_after_it() {
 }
 
 #[test]
-fn lines_entered_before_a_question_of_the_first_login_are_not_sent() {
+fn lines_typed_before_the_password_prompt_of_the_first_login_are_discarded() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     let mut server = fake.accept();

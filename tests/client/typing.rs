@@ -446,7 +446,7 @@ fn a_fifo_in_place_of_a_state_file_does_not_block_the_client() {
 }
 
 #[test]
-fn oversized_input_is_refused_once_and_a_64_kib_paste_is_sent() {
+fn oversized_input_gets_a_single_error_and_a_64_kib_paste_is_sent() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
     let mut ala = ala_on_screen(&server, 60, 10);

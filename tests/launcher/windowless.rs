@@ -498,7 +498,7 @@ fn wrong_usage_exits_with_code_2() {
 }
 
 #[test]
-fn an_unknown_chat_terminal_is_an_error_only_if_windows_are_wanted() {
+fn an_unknown_terminal_in_the_environment_is_an_error_only_if_windows_are_wanted() {
     let with = |arguments: &[&str]| {
         let mut command = chat_run(arguments);
         command.env("CHAT_TERMINAL", "foo");

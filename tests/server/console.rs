@@ -75,7 +75,7 @@ fn typed_lines_can_be_edited_recalled_and_completed() {
 }
 
 #[test]
-fn a_multi_line_paste_is_refused_and_a_single_line_waits_for_enter() {
+fn the_console_refuses_a_multi_line_paste_and_a_pasted_line_waits_for_enter() {
     let (mut screen, address) = start(80, 24);
     let mut ala = Client::connect(address).join("ala");
     screen.type_keys("\x1b[200~/say one\n/quit\n\x1b[201~");
