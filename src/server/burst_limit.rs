@@ -1,8 +1,8 @@
 //! Limit on the bursts from one network, so that a client cannot renew its burst by joining again.
 //!
-//! A class may share one address, so all members that are present have a burst each. The lines of a
-//! burst count against the network only if their member leaves before the rate limit has made up
-//! for them.
+//! A class may share one address, so each member that is present has its own burst. If a member
+//! leaves soon after a burst, the part that the rate limit has not made up for yet counts against
+//! the network.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::server::network_debts::NetworkDebts;
 use crate::server::rate_limit::BURST;
 use crate::sync::{Instant, Mutex};
 
-/// Number of bursts after which the members of a network may leave at once, before new members of
-/// that network get no burst. Enough for a class of which each member runs a script.
+/// Number of members of a network that may leave right after a whole burst before new members of
+/// that network get no burst. It is enough for a class in which each member runs a script.
 const FREE: u32 = 64;
 
 /// The networks whose members left soon after a burst. Used by the thread `accept` and by reader
@@ -37,7 +37,7 @@ impl BurstLimit {
             return;
         }
         let mut debts = self.debts.lock();
-        // One burst above the limit is enough to leave none to a new member.
+        // Limit the debt: one burst more than `FREE` already leaves no burst to a new member.
         let most = (BURST * (FREE + 1)).saturating_sub(debts.get(peer, now));
         debts.add(peer, used.min(most), now);
     }

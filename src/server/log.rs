@@ -58,7 +58,7 @@ pub(crate) enum Entry {
     Error(String),
 }
 
-/// How a connection ended whose client did not join.
+/// How a connection ended without joining.
 #[derive(Clone)]
 pub(crate) enum LoginOutcome {
     /// The client was asked for the password.

@@ -1,4 +1,5 @@
-//! Debts of networks, in time, for limits that a client must not evade by connecting again.
+//! A debt for each network, measured in time, for limits that a client must not evade by connecting
+//! again.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};

@@ -16,8 +16,8 @@ use crate::server::members::{self, Arrival, ConnectionId, Departure, JoinError, 
 use crate::server::replay::{ENTRY, ReplayRange, ReplaySize, size};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
-/// Limit on the bytes of text in the pending queue. Beyond the limit, senders block. Beyond twice
-/// the limit, joins block too, so that senders that wait for a slow recipient do not keep others
+/// Limit on the bytes of text in the pending queue. Beyond the limit, senders block. Joins block
+/// only beyond twice the limit, so that senders that wait for a slow recipient do not keep others
 /// from joining.
 const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
 
@@ -26,9 +26,9 @@ const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
 /// on a condition variable of their own, so that a long replay does not slow down senders.
 const MAX_REPLAY_PENDING: usize = if cfg!(shuttle) { 2048 } else { 4 * 1024 * 1024 };
 
-/// Number of members in a list for which `/online` counts as one more line towards the rate limit,
-/// so that a short line that gets a long answer is no way to flood the server. Ten members take up
-/// to 2 KB as JSON, and some 700 bytes with usual names.
+/// Number of listed members for which `/online` counts as one more line towards the rate limit.
+/// Otherwise a client could flood the server with short lines that get long answers. Ten members
+/// take up to 2 KB as JSON, and some 700 bytes with usual names.
 const LISTED_PER_LINE: usize = 10;
 
 /// The room. Any thread may call any method. Methods that post on behalf of a client may block

@@ -41,9 +41,9 @@ pub(crate) fn without_marks(text: &str) -> String {
     text.chars().map(bare).collect()
 }
 
-/// Returns the skeleton of UTS 39, section 4, with two exceptions. An `m` doesn't look like `rn`.
-/// Otherwise `modem` and `modern` would be the same name. No other ASCII letter has a skeleton of
-/// several letters. And a dot above an `i` or a `j` changes nothing.
+/// Returns the skeleton of UTS 39, section 4, with two exceptions. A dot above an `i` or a `j`
+/// changes nothing. An `m` doesn't look like `rn`: otherwise `modem` and `modern` would be the same
+/// name. No other ASCII letter has a skeleton of several letters.
 fn name_skeleton(text: &str) -> String {
     // Placeholder for each `m`, with or without marks. No name contains this private-use character.
     const M: char = '\u{e000}';

@@ -9,14 +9,14 @@ use crate::net;
 use crate::server::delivery::hold::Hold;
 use crate::sync::{Instant, Mutex};
 
-/// Limit on the unsent bytes of a member. If it is exceeded when the next bytes come, the member is
-/// disconnected. Those bytes do not count, so that a single batch never disconnects a member. The
-/// welcome, the replay and lists of members do not count either, because they have their own
-/// limits.
+/// Limit on the unsent bytes of a member. If more bytes are unsent when the next bytes come, the
+/// member is disconnected. The new bytes do not count, so that a single batch never disconnects a
+/// member. The welcome, the replay and lists of members do not count either, because they have
+/// their own limits.
 pub(crate) const MAX_BACKLOG: usize = if cfg!(shuttle) { 3000 } else { 512 * 1024 };
 
-/// Number of unsent bytes from which on a member is far behind, so that the next round is held back
-/// for it. A batch in several parts does not fill the space up to [`MAX_BACKLOG`].
+/// Number of unsent bytes above which a member is far behind, so that the next round is held back
+/// for it. The space up to [`MAX_BACKLOG`] is enough for a batch that is sent in several parts.
 const FAR_BEHIND: usize = MAX_BACKLOG / 4;
 
 /// How long a slow member may accept no bytes before it is disconnected.
@@ -27,7 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(30);
 
 /// How long to wait before trying a socket that is not reported as writable. The kernel reports a
 /// socket only when a third of its buffer is free, which may be megabytes. The time doubles with
-/// each attempt in vain, up to [`MAX_TRY`].
+/// each attempt that sends nothing, up to [`MAX_TRY`].
 const MIN_TRY: Duration = Duration::from_millis(5);
 const MAX_TRY: Duration = Duration::from_secs(1);
 
@@ -55,7 +55,7 @@ pub(crate) enum Append {
     /// Nothing was queued, because the writer thread has sent everything and ended. The caller must
     /// send the bytes itself.
     CaughtUp,
-    /// Nothing was queued, because the member was too far behind already.
+    /// Nothing was queued, because more than [`MAX_BACKLOG`] bytes were unsent already.
     TooFar,
 }
 
@@ -130,8 +130,8 @@ impl Backlog {
         Append::Taken
     }
 
-    /// Whether the next round should be held back until more of the queue is sent. Never true for a
-    /// member that gets nothing more.
+    /// Whether the next round should be held back until more of the queue is sent. False if the
+    /// member gets nothing more.
     pub(crate) fn is_far_behind(&self) -> bool {
         self.state.lock().is_far_behind()
     }

@@ -1,21 +1,21 @@
-//! Holds the next round back while a recipient is far behind, so that a member that reads is not
-//! disconnected because many others send at once.
+//! Holds the next round back while a recipient is far behind. Otherwise, if many members send at
+//! once, a member that does read could be disconnected.
 //!
-//! While a round is held back, the pending queue fills up, and the senders wait for space in it. A
-//! recipient that reads slowly, or not at all, must not slow the room down with that. So rounds are
-//! held back for a limited time, which is earned by what is delivered: however slow its recipients
-//! are, the room delivers at least 1.2 MiB of text per second.
+//! While a round is held back, the pending queue fills up, and senders wait for space in it. A
+//! recipient that reads slowly, or not at all, must not slow the room down like this for long. So
+//! rounds are held back only for a limited time, which grows with the bytes delivered: however slow
+//! the recipients are, the room delivers at least 1.2 MiB of text per second.
 
 use std::time::Duration;
 
 use crate::sync::{Condvar, Instant, Mutex};
 
-/// How long rounds may be held back for each KiB delivered. 128 KiB, the size of a round while
-/// senders wait, earn 100 ms.
+/// Time for which rounds may be held back per KiB delivered. A round of 128 KiB, its size while
+/// senders wait, adds 100 ms.
 const EARNED_PER_KIB: Duration = Duration::from_micros(800);
 
-/// Limit on the time that can be saved up. A program on a busy machine may have to wait this long
-/// for a processor.
+/// Limit on the time that can be saved up. On a busy machine, a recipient may have to wait this
+/// long for a processor.
 const MAX_SAVED: Duration = Duration::from_millis(200);
 
 /// Tells the delivery thread when recipients catch up. Shared by the delivery thread and the writer
@@ -29,7 +29,7 @@ pub(crate) struct Hold {
 
 #[derive(Default)]
 struct State {
-    /// How often a recipient has caught up or its writer thread has ended.
+    /// Number of times that a recipient has caught up or its writer thread has ended.
     caught_up: u64,
     /// Whether the room was closed, so that no round is held back any more.
     closed: bool,
@@ -81,7 +81,7 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Adds the time that a round of this many bytes earns.
+    /// Adds the time for a delivered round of `bytes` bytes.
     pub(crate) fn earn(&mut self, bytes: usize) {
         // A round is far smaller than 4 GiB; if it were not, it would earn the maximum.
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
