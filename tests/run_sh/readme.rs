@@ -165,7 +165,7 @@ fn the_commands_in_the_tables_start_a_session() {
         .filter_map(|code| code.split_once("./run.sh "))
         .filter(|(_, options)| options.starts_with("--") && *options != "--help")
         .collect();
-    assert_eq!(commands.len(), 5, "{commands:?}");
+    assert_eq!(commands.len(), 6, "{commands:?}");
     let dir = tempfile::tempdir().expect("a temporary directory");
     for (environment, options) in commands {
         // Other tests open windows; this one checks that the options are accepted.
