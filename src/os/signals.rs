@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::hangup_is_ignored;
 
-/// Sets the signals of this process to a known state, independent of the state inherited from the
-/// parent:
+/// Sets the signals of this process to a known state. Of the state inherited from the parent, only
+/// an ignored or blocked SIGHUP matters:
 ///
 /// - All signals except SIGHUP are unblocked.
-/// - If SIGHUP was ignored at start (`nohup`), it is blocked instead: otherwise the handler of
-///   `ctrlc` would end the process, and ignoring the signal again would require `unsafe`. If SIGHUP
-///   was blocked at start, it stays blocked, because a parent may have done the same for `nohup`.
+/// - If SIGHUP was ignored at start (`nohup`), it is blocked instead. Otherwise `ctrlc` would
+///   handle the signal and end the process, and ignoring it again would require `unsafe`. If SIGHUP
+///   was blocked at start, it stays blocked, because a parent may have blocked it for `nohup`.
 /// - SIGXFSZ is handled, so that a write beyond the file size limit (`ulimit -f`) fails instead of
 ///   ending the process.
 ///

@@ -171,7 +171,7 @@ fn a_message_cut_off_in_transit_is_reported_as_not_sent() {
 }
 
 #[test]
-fn a_piped_client_shows_no_partial_event_and_fails() {
+fn a_piped_client_that_is_cut_off_within_an_event_does_not_show_it_and_fails() {
     for (step, why) in [
         (Step::Reset, "the connection is lost (connection reset)"),
         (Step::Close, "the server closed the connection"),

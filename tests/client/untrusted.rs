@@ -95,7 +95,7 @@ fn malformed_events_are_reported_and_the_others_shown() {
 }
 
 #[test]
-fn a_line_over_1_mib_ends_the_client() {
+fn a_line_over_1_mib_from_the_server_ends_the_client() {
     let fake = FakeServer::new();
     let ala = fake.piped();
     let mut server = fake.accept();

@@ -253,7 +253,7 @@ fn typed_lines_go_to_the_servers_console() {
 }
 
 #[test]
-fn the_help_of_a_session_without_windows_does_not_list_the_command_for_one() {
+fn the_help_of_a_session_without_windows_does_not_list_open() {
     let mut session = Session::start(&["-p", "0", "-t", "none"]);
     session.port();
     session.type_in("/help\n");

@@ -46,7 +46,7 @@ fn send_and_read(server: &Server, name: &str, lines: &str) {
 }
 
 #[test]
-fn a_client_that_reads_gets_private_bursts_of_many_members() {
+fn a_client_that_keeps_reading_survives_private_bursts_from_many_members() {
     const SENDERS: usize = 24;
     let _alone = alone();
     let server = Server::start(&[]);
@@ -64,7 +64,7 @@ fn a_client_that_reads_gets_private_bursts_of_many_members() {
 }
 
 #[test]
-fn a_client_that_reads_gets_public_bursts_of_many_members() {
+fn a_client_that_keeps_reading_survives_public_bursts_from_many_members() {
     const SENDERS: usize = 40;
     let _alone = alone();
     let server = Server::start(&[]);
@@ -81,7 +81,7 @@ fn a_client_that_reads_gets_public_bursts_of_many_members() {
 }
 
 #[test]
-fn a_client_that_reads_gets_the_bursts_of_members_that_join_and_leave_in_a_loop() {
+fn a_client_that_keeps_reading_survives_members_that_join_send_a_burst_and_leave_in_a_loop() {
     const SENDERS: usize = 8;
     const ROUNDS: usize = 4;
     let _alone = alone();

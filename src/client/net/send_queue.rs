@@ -6,8 +6,8 @@ use std::thread::{self, JoinHandle};
 
 use crate::client::net::connection::Connection;
 
-/// Limit on the queued lines for a server that reads slowly. `chat-server` takes a quarter of an
-/// hour to read a paste of this size.
+/// Limit on the number of queued lines. `chat-server` reads ten lines per second from a client, so
+/// it takes a quarter of an hour to read a paste of this size.
 const MAX_WAITING: usize = 10_000;
 
 pub(crate) struct SendQueue {

@@ -238,8 +238,8 @@ impl<'a> ChatSession<'a> {
         }
     }
 
-    /// Once the replay is complete, reports the messages of an earlier connection that the replay
-    /// does not contain.
+    /// Once the replay is complete, reports the user's messages that were sent over an earlier
+    /// connection and that the replay does not contain.
     fn report_lost(&mut self) {
         if !self.events.ui.has_caught_up() {
             return;

@@ -61,8 +61,8 @@ impl RoomState {
     /// Returns a notice to show before `record` if events between the last event shown and `record`
     /// are missing. Only the first event after rejoining as a newcomer can have such a gap.
     ///
-    /// If the replay begins before the last event shown, no messages are missing. Joins and leaves
-    /// may be, because they are never replayed to a newcomer.
+    /// Returns `None` if the replay begins before the last event shown: then no message is missing.
+    /// Joins and leaves may be missing, because they are never replayed to a newcomer.
     pub(crate) fn gap_before(&mut self, record: &Record) -> Option<String> {
         if !std::mem::take(&mut self.expects_gap) {
             return None;

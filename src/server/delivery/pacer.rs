@@ -47,8 +47,8 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Pacer {
-    /// Returns the number of rounds that have ended. Events posted after this call go out with a
-    /// later round.
+    /// Returns the number of rounds that have ended. Events posted after this call go out with the
+    /// current round or a later one.
     pub(crate) fn round(&self) -> u64 {
         self.state.lock().round
     }

@@ -336,7 +336,7 @@ fn fit(area: Rect, occupied: &[Rect], cell: Size, count: i32, min: Size) -> Opti
                 }
                 let together = capacities.max().unwrap_or(0).min(count);
                 let (columns, rows) = (width / cell.width, height / cell.height);
-                // A window that lacks columns or rows to be readable counts for less.
+                // Columns and rows beyond the readable size do not make up for missing ones.
                 let readable = columns.min(READABLE.0) * rows.min(READABLE.1);
                 let score: Score = (readable, columns * rows, together);
                 if best.as_ref().is_none_or(|(other, ..)| *other < score) {
@@ -356,10 +356,10 @@ fn lengths(totals: impl Iterator<Item = i32>, min: i32, max: i32) -> BTreeSet<i3
         .collect()
 }
 
-/// Places of this size for `count` windows in `free`, in reading order. The windows of a part are
-/// at the edge of the screen, away from the launcher's terminal.
+/// Places of this size for `count` windows in the rectangles `free`, in reading order. Within each
+/// rectangle, the windows are at the edge of the screen, away from the launcher's terminal.
 fn places(area: Rect, mut free: Vec<Rect>, size: Size, count: i32) -> Vec<Place> {
-    // Keep windows together: use the parts with space for most of them first.
+    // Keep windows together: fill the rectangles with space for most windows first.
     free.sort_by_key(|rect| {
         let (columns, rows) = rect.capacity(size);
         -(columns * rows)
@@ -470,8 +470,8 @@ mod tests {
                 for &count in counts {
                     let frames = frames(&screen(width, height, Some(launcher)), count);
                     assert_eq!(frames.len(), count);
-                    // Until the log fills the terminal, the line that the user types is above the
-                    // last rows.
+                    // Free last rows alone would not show the line that the user types: until the
+                    // log fills the terminal, that line is further up.
                     let columns = 40 * CELL.width;
                     assert_free(
                         &frames,
