@@ -104,7 +104,9 @@ fn without_sequences(row: &str) -> String {
         } else if let Some(link) = part.strip_prefix("]8;;") {
             assert!(link.bytes().all(|byte| byte.is_ascii_graphic()));
         } else {
-            text += part.strip_prefix('\\').expect("a hyperlink ends with ESC \\");
+            text += part
+                .strip_prefix('\\')
+                .expect("a hyperlink ends with ESC \\");
         }
     }
     text
