@@ -7,7 +7,7 @@ use chat_run::protocol::http;
 use chat_run::protocol::limits::MAX_LINE;
 use chat_run::protocol::line::Lines;
 use chat_run::protocol::request::{Format, Identity, Login};
-use chat_run::protocol::text::Text;
+use chat_run::protocol::text::{Text, trim_hidden};
 use chat_run_fuzz::{assert_group, assert_name, assert_refusal, assert_shown};
 use libfuzzer_sys::fuzz_target;
 
@@ -53,7 +53,8 @@ fn log_in(line: &str) {
 }
 
 fn assert_is_command(line: &str) {
-    assert!(line.trim().starts_with('/'), "{line:?}");
+    let seen = trim_hidden(line.trim()).trim_start();
+    assert!(seen.starts_with('/'), "{line:?}");
 }
 
 /// Asserts that the line with which a client logs in under this name is parsed as the same name.

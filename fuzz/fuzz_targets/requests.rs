@@ -10,7 +10,7 @@ use chat_run::protocol::json::Received;
 use chat_run::protocol::limits::{MAX_EVENT_LINE, MAX_LINE};
 use chat_run::protocol::line::Lines;
 use chat_run::protocol::request::{Format, Request};
-use chat_run::protocol::text::Text;
+use chat_run::protocol::text::{Text, trim_hidden};
 use chat_run_fuzz::{assert_name, assert_refusal, assert_shown};
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -33,7 +33,8 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn handle(line: &str, format: Format) {
-    let is_command = line.starts_with('/') && !line.starts_with("//");
+    let seen = trim_hidden(line);
+    let is_command = seen.starts_with('/') && !seen.starts_with("//");
     let name = || Text::new("ala");
     match Request::parse(line, format) {
         Ok(Request::Nothing) => assert!(!Text::new(line).is_visible()),

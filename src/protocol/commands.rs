@@ -4,7 +4,7 @@
 //! The programs look up a typed word here and match on the command's ID exhaustively, so a new
 //! command doesn't compile until its program handles it.
 
-use crate::protocol::text::Text;
+use crate::protocol::text::{Text, clean, trim_hidden};
 
 /// A language of the help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -345,14 +345,16 @@ pub struct CommandLine<'a> {
 
 impl<'a> CommandLine<'a> {
     /// Splits a line into a command and its arguments. Returns `None` if the line is text. A line
-    /// that begins with two slashes is text that begins with one slash.
+    /// that begins with two slashes is text that begins with one slash. Invisible characters before
+    /// and in the command are ignored.
     pub fn parse(line: &'a str) -> Option<Self> {
+        let line = trim_hidden(line);
         if !line.starts_with('/') || line.starts_with("//") {
             return None;
         }
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         Some(Self {
-            word: word.to_lowercase(),
+            word: clean(word).to_lowercase(),
             rest: rest.trim(),
         })
     }

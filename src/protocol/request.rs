@@ -9,7 +9,7 @@ use crate::protocol::http;
 use crate::protocol::limits::MAX_NAME_CHARS;
 use crate::protocol::line::LineError;
 use crate::protocol::name::{Group, GroupError, Name, NameError};
-use crate::protocol::text::Text;
+use crate::protocol::text::{Text, trim_hidden};
 
 /// The format of all lines that the server sends to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub enum Login<'a> {
 
 impl<'a> Login<'a> {
     pub fn parse(line: &'a str) -> Self {
-        let line = line.trim();
+        let line = trim_hidden(line.trim()).trim_start();
         if visible(line).is_none() {
             return Self::Nothing;
         }
@@ -178,6 +178,7 @@ pub enum RequestError {
 impl Request {
     /// Parses a line of a member whose client uses `format`.
     pub fn parse(line: &str, format: Format) -> Result<Self, RequestError> {
+        let line = trim_hidden(line);
         if format == Format::Plain && line.trim_end().eq_ignore_ascii_case("exit") {
             return Ok(Self::Quit);
         }

@@ -90,6 +90,13 @@ pub fn is_visible(text: &str) -> bool {
     })
 }
 
+/// Removes invisible characters from the start of `line`, such as the byte order mark with which
+/// some programs begin their output. [`clean`] removes them too. Without them, a line is the
+/// command that it looks like. Blanks are kept.
+pub fn trim_hidden(line: &str) -> &str {
+    line.trim_start_matches(|c| matches!(kind(c), Kind::Hidden | Kind::Joiner))
+}
+
 /// Whether `text` is printable ASCII, the common case that needs no cleaning. The loop has no early
 /// exit, so that the compiler can vectorize it.
 fn is_printable_ascii(text: &str) -> bool {

@@ -11,7 +11,7 @@ use chat_run::protocol::line::{LineError, Lines};
 use chat_run::protocol::name::Name;
 use chat_run::protocol::request::{Format, Login, Request, RequestError};
 use chat_run::protocol::telnet::Telnet;
-use chat_run::protocol::text::Text;
+use chat_run::protocol::text::{Text, trim_hidden};
 use jiff::Timestamp;
 use proptest::collection::vec;
 use proptest::option;
@@ -389,14 +389,16 @@ proptest! {
 
     #[test]
     fn a_member_line_is_text_a_command_nothing_or_an_error(line in "[/ ]{0,2}\\PC{0,30}", format in both_formats()) {
-        match Request::parse(&line, format) {
+        let request = Request::parse(&line, format);
+        let line = trim_hidden(&line);
+        match request {
             Ok(Request::Say(text)) => {
-                let said = line.strip_prefix('/').unwrap_or(&line);
+                let said = line.strip_prefix('/').unwrap_or(line);
                 prop_assert_eq!(&text, &Text::new(said));
                 prop_assert!(text.is_visible());
                 prop_assert!(!line.starts_with('/') || line.starts_with("//"));
             }
-            Ok(Request::Nothing) => prop_assert!(!Text::new(line.strip_prefix('/').unwrap_or(&line)).is_visible()),
+            Ok(Request::Nothing) => prop_assert!(!Text::new(line.strip_prefix('/').unwrap_or(line)).is_visible()),
             Ok(Request::Msg(..) | Request::Reply(_) | Request::Rename(_) | Request::Online | Request::Help(_)) => {
                 prop_assert!(line.starts_with('/'));
             }
@@ -418,10 +420,11 @@ proptest! {
     #[test]
     fn any_text_can_be_sent_as_a_message(text in "\\PC{0,30}", format in both_formats()) {
         // Only a leading slash must be doubled, as the refusal of an unknown command says.
-        let line = if text.starts_with('/') { format!("/{text}") } else { text.clone() };
+        let text = trim_hidden(&text);
+        let line = if text.starts_with('/') { format!("/{text}") } else { text.to_owned() };
         match Request::parse(&line, format) {
-            Ok(Request::Say(said)) => prop_assert_eq!(said, Text::new(&text)),
-            Ok(Request::Nothing) => prop_assert!(!Text::new(&text).is_visible()),
+            Ok(Request::Say(said)) => prop_assert_eq!(said, Text::new(text)),
+            Ok(Request::Nothing) => prop_assert!(!Text::new(text).is_visible()),
             Ok(Request::Quit) => prop_assert_eq!(text.trim_end().to_lowercase(), "exit"),
             other => prop_assert!(false, "{other:?} from {line:?}"),
         }
@@ -745,6 +748,33 @@ fn every_command_is_accepted_by_all_its_names() {
         Request::parse("exit", Format::Json),
         Ok(Request::Say(_))
     ));
+}
+
+#[test]
+fn invisible_characters_do_not_hide_a_command() {
+    for line in [
+        "\u{feff}/msg ola hi",
+        "\u{200b}\u{2060}/msg ola hi",
+        "/\u{200b}msg ola hi",
+        "/m\u{ad}sg \u{202a}ola hi",
+    ] {
+        for format in [Format::Plain, Format::Json] {
+            let request = Request::parse(line, format);
+            assert!(matches!(request, Ok(Request::Msg(..))), "{line:?}");
+        }
+    }
+    let request = Request::parse("\u{feff}exit", Format::Plain);
+    assert!(matches!(request, Ok(Request::Quit)));
+    let request = Request::parse("\u{feff}//online", Format::Plain);
+    assert!(matches!(request, Ok(Request::Say(text)) if text.as_str() == "/online"));
+    let request = Request::parse("\u{feff} /online", Format::Plain);
+    assert!(matches!(request, Ok(Request::Say(text)) if text.as_str() == " /online"));
+    for line in ["\u{feff}/json ala", " \u{feff} /\u{200b}json ala"] {
+        let login = Login::parse(line);
+        assert_eq!(login, Login::Enter(Some(Format::Json), "ala"), "{line:?}");
+    }
+    assert_eq!(Login::parse("\u{feff}ala"), Login::Enter(None, "ala"));
+    assert_eq!(Login::parse("\u{feff}GET / HTTP/1.1"), Login::Http);
 }
 
 #[test]
