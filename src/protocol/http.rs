@@ -20,10 +20,10 @@ pub enum Start {
 /// HTTP/0.9, a version.
 ///
 /// Any word can be a method, in upper or lower case. A line without a version is a request if its
-/// second word begins with `/`, contains `://` or is `*` (RFC 9112, section 3.2). So `GET /` is a
-/// request, while `Get` and `GET 3ID12` are names.
+/// second word begins with `/`, contains `://`, is `*`, or has a port after CONNECT (RFC 9112,
+/// section 3.2). So `GET /` is a request, while `Get` and `GET 3ID12` are names.
 pub fn is_request(line: &str) -> bool {
-    let mut words = line.split_ascii_whitespace();
+    let mut words = line.split_whitespace();
     let (Some(method), Some(target)) = (words.next(), words.next()) else {
         return false;
     };
@@ -31,7 +31,10 @@ pub fn is_request(line: &str) -> bool {
     let has_version = version
         .get(..5)
         .is_some_and(|start| start.eq_ignore_ascii_case(b"HTTP/"));
-    is_token(method.as_bytes()) && (has_version || target == "*" || is_target(target.as_bytes()))
+    let is_target = target == "*"
+        || is_target(target.as_bytes())
+        || method.eq_ignore_ascii_case("CONNECT") && target.contains(':');
+    is_token(method.as_bytes()) && (has_version || is_target)
 }
 
 /// Recognizes an HTTP request by `part`, the start of the client's first line.
@@ -96,6 +99,9 @@ mod tests {
             "GET /a file HTTP/1.1",
             "GET HTTP/1.1",
             "x\t/",
+            "GET\u{a0}/",
+            "CONNECT example.com:443",
+            "connect [::1]:443",
         ] {
             assert!(is_request(line), "{line}");
         }
@@ -110,6 +116,8 @@ mod tests {
             "/json /x",
             "Łucja /x",
             "a:b /x",
+            "Connect 3ID12",
+            "ala 3ID12:b",
         ] {
             assert!(!is_request(line), "{line}");
         }

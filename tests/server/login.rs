@@ -455,7 +455,7 @@ fn an_http_request_gets_an_http_answer() {
     let server = Server::start(&[]);
     let mut ala = server.join("ala");
     let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(3000));
-    let requests: [&[u8]; 13] = [
+    let requests: [&[u8]; 15] = [
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET / HTTP/1.1\nHost: localhost\n\n",
         b"\r\n\r\nGET / HTTP/1.0\r\n\r\n",
@@ -464,6 +464,8 @@ fn an_http_request_gets_an_http_answer() {
         b"Post /login HTTP/1.1\r\nContent-Length: 4\r\n\r\nola\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
         b"CONNECT example.com:443 HTTP/1.1\r\n\r\n",
+        b"connect example.com:443\r\n",
+        "\u{feff}GET / HTTP/1.1\r\n\r\n".as_bytes(),
         b"OPTIONS * HTTP/1.1\r\n\r\n",
         b"ANYTHING /path HTTP/1.1\r\n\r\n",
         b"GET http://example.com/ HTTP/1.1\r\n\r\n",
