@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use precis_profiles::OpaqueString;
+use precis_profiles::precis_core::profile::Rules;
 use thiserror::Error;
 
 use crate::protocol::limits::MAX_PASSWORD_BYTES;
+use crate::protocol::text::clean;
 
 /// Beginning of the notice that is sent every few seconds to a client whose password waits to be
 /// checked, because too many wrong passwords came from its address.
@@ -13,9 +16,9 @@ pub const WAIT_NOTICE: &str = "too many wrong passwords came from your address";
 /// Advice to users of netcat, who easily miss the server's greeting.
 pub const NC_HINT: &str = "with nc, type /pass PASSWORD before your name";
 
-/// A room's password: 1 to 512 bytes of text without control characters, so that it fits into the
+/// A room's password: 1 to 512 bytes of text without control or invisible characters, so that it fits into the
 /// line `/pass PASSWORD`. `Debug` does not show it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
 impl Password {
@@ -31,15 +34,30 @@ impl Password {
         if text.is_empty() {
             return Err(PasswordError::Empty);
         }
-        if text.len() > MAX_PASSWORD_BYTES {
+        if clean(text) != text {
+            return Err(PasswordError::Invisible);
+        }
+        let normal = normal(text);
+        if normal.len() > MAX_PASSWORD_BYTES {
             return Err(PasswordError::TooLong);
         }
-        Ok(Self(text.into()))
+        Ok(Self(normal))
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Converts a password to the form in which passwords are compared: all spaces are ASCII spaces,
+/// and letters are in NFC (RFC 8265, section 4.2.2). Keyboards and systems produce different forms.
+fn normal(text: &str) -> String {
+    let profile = OpaqueString::new();
+    // Neither rule can fail: they reject no character.
+    profile
+        .additional_mapping_rule(text)
+        .and_then(|spaced| profile.normalization_rule(spaced))
+        .map_or_else(|_| text.into(), Into::into)
 }
 
 impl fmt::Debug for Password {
@@ -57,6 +75,8 @@ pub enum PasswordError {
     TooLong,
     #[error("a password cannot contain line breaks or other control characters")]
     Control,
+    #[error("a password cannot contain invisible characters, such as a byte order mark")]
+    Invisible,
     #[error("a password must be UTF-8 text")]
     NotUtf8,
 }
@@ -82,6 +102,15 @@ mod tests {
     }
 
     #[test]
+    fn a_password_can_be_typed_in_any_unicode_form() {
+        let expected = Password::new("ka\u{17c}dy ma has\u{142}o").unwrap();
+        let typed = Password::new("kaz\u{307}dy\u{a0}ma\u{3000}has\u{142}o").unwrap();
+        assert_eq!(typed.as_str(), expected.as_str());
+        let emoji = "👩\u{200d}👩\u{200d}👧 ❤\u{fe0f}";
+        assert_eq!(Password::new(emoji).unwrap().as_str(), emoji);
+    }
+
+    #[test]
     fn a_password_that_no_client_could_send_is_rejected() {
         for (raw, expected) in [
             ("", PasswordError::Empty),
@@ -94,6 +123,9 @@ mod tests {
             ("a\tb", PasswordError::Control),
             ("a\u{9b}b", PasswordError::Control),
             ("a\0", PasswordError::Control),
+            ("\u{feff}secret\r\n", PasswordError::Invisible),
+            ("\u{200b}", PasswordError::Invisible),
+            ("a\u{2028}b", PasswordError::Invisible),
             (&"x".repeat(MAX_PASSWORD_BYTES + 1), PasswordError::TooLong),
             (&"ż".repeat(510), PasswordError::TooLong),
         ] {

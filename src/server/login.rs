@@ -12,7 +12,7 @@ use crate::protocol::event::Answer;
 use crate::protocol::http::{self, Start};
 use crate::protocol::limits::{LOGIN_LINES, LOGIN_TRIES, MAX_LINE, MAX_UNTERMINATED};
 use crate::protocol::line::{LineError, Lines};
-use crate::protocol::password::WAIT_NOTICE;
+use crate::protocol::password::{Password, WAIT_NOTICE};
 use crate::protocol::request::{Format, Identity, Login};
 use crate::protocol::telnet::Telnet;
 use crate::protocol::text::Text;
@@ -473,7 +473,7 @@ impl<'a> PendingLogin<'a> {
             self.answer(&Answer::Notice(notice));
             return Ok(());
         };
-        let is_right = password.as_str() == given;
+        let is_right = Password::new(given).is_ok_and(|given| given == *password);
         let (peer, now) = (self.peer.ip(), Instant::now());
         match limit.reserve(peer, now) {
             None if is_right => self.authenticated = true,

@@ -370,6 +370,15 @@ fn a_line_ending_after_the_password_is_not_part_of_it() {
 }
 
 #[test]
+fn a_password_may_be_sent_in_any_unicode_form() {
+    let server = Server::start(&["--password", "za\u{17c}o\u{301}\u{142}\u{107}"]);
+    let mut ala = server.connect();
+    ala.line();
+    ala.send_bytes("/pass zaz\u{307}\u{f3}\u{142}c\u{301}\nala\n".as_bytes());
+    ala.expect_start("* welcome, ala");
+}
+
+#[test]
 fn a_password_of_512_bytes_admits_clients_that_send_it() {
     let password = "ż".repeat(256);
     let server = Server::start(&["--password", &password]);
@@ -387,6 +396,10 @@ fn a_password_that_no_client_could_send_is_a_usage_error_that_does_not_show_it()
         (&b"one\ntwo"[..], "cannot contain line breaks"),
         (b"two\n\n", "cannot contain line breaks"),
         (b"a\x1b[31mb", "cannot contain line breaks"),
+        (
+            b"\xef\xbb\xbfright\r\n",
+            "cannot contain invisible characters",
+        ),
         (b"\r\n", "needs at least one character"),
         (b"  ", "needs at least one character"),
         (b"caf\xe9", "must be UTF-8 text"),
