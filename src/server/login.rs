@@ -473,6 +473,9 @@ impl<'a> PendingLogin<'a> {
             self.answer(&Answer::Notice(notice));
             return Ok(());
         };
+        if given.is_empty() {
+            return self.refuse(LoginError::new(&"usage: /pass PASSWORD"));
+        }
         let is_right = Password::new(given).is_ok_and(|given| given == *password);
         let (peer, now) = (self.peer.ip(), Instant::now());
         match limit.reserve(peer, now) {

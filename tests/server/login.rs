@@ -379,6 +379,19 @@ fn a_password_may_be_sent_in_any_unicode_form() {
 }
 
 #[test]
+fn pass_without_a_password_is_not_a_wrong_password() {
+    let server = Server::start(&["--password", "right"]);
+    let mut ala = server.connect();
+    ala.line();
+    for _ in 0..2 {
+        ala.send("/pass");
+        ala.expect("! usage: /pass PASSWORD");
+    }
+    ala.send_bytes(b"/pass right\nala\n");
+    ala.expect_start("* welcome, ala");
+}
+
+#[test]
 fn a_password_of_512_bytes_admits_clients_that_send_it() {
     let password = "ż".repeat(256);
     let server = Server::start(&["--password", &password]);
