@@ -278,6 +278,20 @@ fn a_damaged_history_line_is_reported_and_the_file_left_unchanged() {
 }
 
 #[test]
+fn a_history_of_nothing_but_empty_lines_is_a_new_one() {
+    for content in ["\n", "\r\n", "  ", "\u{feff}", "\u{feff}\r\n\n \t\n"] {
+        let history = History::with_content(content);
+        let server = history.server(&[]);
+        let room = server.join_json("ola").welcome["room"].clone();
+        server.expect_log("* ola left");
+        let log = server.stop().stdout;
+        assert!(!log.contains("cut off"), "{content:?}: {log}");
+        let server = history.server(&[]);
+        assert_eq!(server.join_json("ola").welcome["room"], room, "{content:?}");
+    }
+}
+
+#[test]
 fn a_byte_order_mark_and_empty_last_lines_of_a_history_are_accepted() {
     for content in [
         format!("\u{feff}{ONE_MESSAGE}"),

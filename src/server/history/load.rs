@@ -105,7 +105,7 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
         if number == 1 && line.starts_with(BYTE_ORDER_MARK) {
             line.drain(..BYTE_ORDER_MARK.len());
         }
-        let is_blank = number > 1 && !is_too_long && line.trim_ascii().is_empty();
+        let is_blank = !is_too_long && line.trim_ascii().is_empty();
         if is_blank {
             // Some editors add an empty line at the end. Cut it off, like a torn line.
             loaded.blank += line_length;
@@ -123,7 +123,7 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
             (_, 1) if is_too_long => Err(not_a_history()),
             // Refuse a file of another program that has no line ending at all: it must not be
             // mistaken for a torn first line, which would be cut off.
-            (false, 1) if !line.is_empty() && !may_become_header(&line) => Err(not_a_history()),
+            (false, 1) if !is_blank && !may_become_header(&line) => Err(not_a_history()),
             (false, _) => {
                 // If `skip` fails, the sequence number saved in the first line is wrong, so report
                 // that line.
