@@ -2,7 +2,7 @@
 //! interface.
 
 use std::fmt::{self, Display};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
 use anyhow::{Context, Result, bail};
 use nix::net::if_::{InterfaceFlags, if_nameindex};
@@ -12,9 +12,9 @@ use nix::net::if_::{InterfaceFlags, if_nameindex};
 /// the resolver's order. An IPv4-mapped address (`::ffff:127.0.0.1`) counts as the IPv4 address.
 ///
 /// # Errors
-/// The name cannot be resolved, a link-local address has no interface or an unknown one, or an
-/// address of another kind has an interface. The message says what to try; for a name, that is
-/// `advice`.
+/// The name cannot be resolved, a link-local address has no interface or an unknown one, an address
+/// of another kind has an interface, or the address is a multicast or broadcast address. The
+/// message says what to try; for a name, that is `advice`.
 pub fn resolve(host: &str, port: u16, advice: &str) -> Result<Vec<SocketAddr>> {
     let (address, zone) = match host.split_once('%') {
         Some((address, zone)) => (address, Some(zone)),
@@ -41,7 +41,12 @@ pub fn resolve(host: &str, port: u16, advice: &str) -> Result<Vec<SocketAddr>> {
 
 /// Adds the interface called `zone` to the address.
 fn scoped(ip: IpAddr, zone: Option<&str>, port: u16) -> Result<SocketAddr> {
-    match (ip.to_canonical(), zone) {
+    let ip = ip.to_canonical();
+    // Linux listens on such an address, but no client can connect to it.
+    if ip.is_multicast() || ip == Ipv4Addr::BROADCAST {
+        bail!("`{ip}` is the address of a group: try the address of one machine");
+    }
+    match (ip, zone) {
         (IpAddr::V6(v6), None) if v6.is_unicast_link_local() => bail!(
             "`{v6}` is a link-local address and needs an interface: {}",
             suggestion(v6)
@@ -166,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_interface_is_an_error_that_says_what_to_try() {
+    fn an_unusable_address_is_an_error_that_says_what_to_try() {
         for (host, reason) in [
             (
                 "fe80::1",
@@ -180,6 +185,13 @@ mod tests {
             ("::1%1", "have an interface: try ::1 without %1"),
             ("2001:db8::1%lo", "try 2001:db8::1 without %lo"),
             ("127.0.0.1%lo", "try 127.0.0.1 without %lo"),
+            ("224.0.0.1", "`224.0.0.1` is the address of a group: "),
+            ("255.255.255.255", "`255.255.255.255` is the address of a"),
+            (
+                "::ffff:224.0.0.1",
+                "`224.0.0.1` is the address of a group: ",
+            ),
+            ("ff02::1%lo", "`ff02::1` is the address of a group: "),
         ] {
             let error = resolve(host, 80, "").unwrap_err().to_string();
             assert!(error.contains(reason), "{host}: {error}");
