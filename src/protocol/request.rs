@@ -102,7 +102,9 @@ pub enum IdentityError {
 }
 
 impl Identity {
+    /// Parses `NAME [GROUP]`. Ignores invisible characters before the name.
     pub fn parse(words: &str) -> Result<Self, IdentityError> {
+        let words = trim_hidden(words.trim_start());
         let mut each = words.split_whitespace();
         let name = each.next().ok_or(IdentityError::NoName)?;
         let group = each.next();

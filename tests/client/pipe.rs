@@ -160,6 +160,16 @@ fn an_invalid_name_is_refused_without_connecting() {
 }
 
 #[test]
+fn a_byte_order_mark_before_the_name_in_the_input_is_ignored() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let exit = feed(&server, &[], "\u{feff}ala 3ID12\r\nhi\r\n");
+    let welcome = "* welcome, ala: 2 online; /help lists the commands\n";
+    assert_exit(&exit, 0, welcome, "");
+    ola.expect_all(&["* ala (3ID12) joined", "ala: hi", "* ala left"]);
+}
+
+#[test]
 fn empty_input_without_a_name_is_refused() {
     let server = FakeServer::new();
     let mut client = Program::start(chat_client(&[&server.address()]));
