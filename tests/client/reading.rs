@@ -274,8 +274,8 @@ fn client_commands_report_their_effect_and_invalid_ones_clear_the_line() {
 ! usage: /time on|off
 * bell off; /bell on turns it on again
 ! Ala is you: your own lines are always shown
-* no bob is here now; bob's messages will be hidden; /ignore bob
-  undoes that
+* there is no member called \"bob\" now; messages of that name will be
+  hidden; /ignore bob undoes that
 * bob's messages are shown again
 >",
         mask_times,

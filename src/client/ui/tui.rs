@@ -325,7 +325,7 @@ impl Tui {
                         format!("{name}'s messages are hidden; /ignore {name} shows them again")
                     }
                     (true, Some(false)) => format!(
-                        "no {name} is here now; {name}'s messages will be hidden; /ignore {name} undoes that"
+                        "there is no member called \"{name}\" now; messages of that name will be hidden; /ignore {name} undoes that"
                     ),
                     (true, None) => format!(
                         "{name}'s messages will be hidden, whether {name} is here now or not; /ignore {name} undoes that"
