@@ -3,6 +3,7 @@
 
 #![cfg(target_os = "linux")] // `setsid`, `script`, and /proc.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use support::sandbox::{MARK, Sandbox};
 use support::screen::Screen;
-use support::{Client, bin, program, reserved_port, wait_until};
+use support::{Client, Server, bin, program, reserved_port, wait_until};
 
 /// A terminal with a line editor, and one without.
 const TERMS: [&str; 2] = ["xterm-256color", "dumb"];
@@ -325,6 +326,33 @@ fn a_terminal_that_closes_does_not_end_a_session_that_ignores_sighup() {
                 ola.expect(&format!("ala: {number}"));
             }
         }
+    }
+}
+
+#[test]
+fn a_client_leaves_without_an_error_when_its_terminal_closes_without_sighup() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    for term in TERMS {
+        let sandbox = Sandbox::new();
+        let [errors, status] = ["errors", "status"].map(|name| sandbox.path(name));
+        // The trap keeps the shell, and only the shell, alive.
+        let command = format!(
+            "trap : HUP; setsid -w chat-client {} -n ala 2>{}; echo $? >{}",
+            server.address,
+            errors.display(),
+            status.display(),
+        );
+        let screen = on_a_closable_terminal(&command, term, &sandbox);
+        ola.expect("* ala joined");
+        kill(&screen);
+        ola.expect("* ala left");
+        let status = wait_until("the client's exit", || {
+            let status = fs::read_to_string(&status).unwrap_or_default();
+            status.ends_with('\n').then_some(status)
+        });
+        assert_eq!(fs::read_to_string(errors).expect("a file"), "", "{term}");
+        assert_eq!(status, "0\n", "{term}");
     }
 }
 

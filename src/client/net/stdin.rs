@@ -10,6 +10,7 @@ use crate::client::net::in_flight::InFlight;
 use crate::protocol::limits::MAX_LINE;
 use crate::protocol::line::Lines;
 use crate::protocol::request::{Format, Request};
+use crate::tty;
 
 /// A request to the thread that reads stdin.
 pub(crate) enum StdinRequest {
@@ -98,6 +99,9 @@ impl LineReader {
                 Ok(0) => self.at_end = true,
                 Ok(read) => self.lines.push(&bytes[..read]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A terminal that is gone ends the client, as SIGHUP does. The kernel does not send
+                // SIGHUP if the terminal controls another session.
+                Err(_) if tty::is_gone() => return StdinEvent::Over,
                 Err(error) => return StdinEvent::Failed(error),
             }
         }
