@@ -5,7 +5,8 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// A space at which no row ends. The screen shows it as an ordinary space.
+/// A space at which no row ends, unless the words on both sides of it are together longer than a
+/// row. The screen shows it as an ordinary space.
 pub(crate) const NO_BREAK: &str = "\u{a0}";
 
 /// The maximum width of `text`, in columns. The actual width may be smaller, because terminals
@@ -31,8 +32,12 @@ pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<u
     let mut rows = Vec::new();
     let (mut start, mut used, mut space) = (0, 0, columns);
     let mut at = 0;
-    for piece in text.split_inclusive(' ') {
-        let word = piece.trim_end_matches(' ');
+    let pieces = text.split_inclusive(' ').flat_map(|piece| {
+        let is_long = width(piece.trim_end_matches(' ')) > columns - indent;
+        piece.split_inclusive(move |c| c == ' ' || (is_long && NO_BREAK.contains(c)))
+    });
+    for piece in pieces {
+        let word = piece.trim_end_matches([' ', '\u{a0}']);
         let wide = width(word);
         // Only a word begins a row: spaces that exceed the width end theirs.
         let is_moved = used + wide > space && (1..=columns - indent).contains(&wide);
@@ -52,7 +57,7 @@ pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<u
         } else {
             used += wide;
         }
-        used += piece.len() - word.len();
+        used += width(&piece[word.len()..]);
         at += piece.len();
     }
     rows.push(start..at);
@@ -138,6 +143,12 @@ mod tests {
     fn a_word_that_fits_in_a_row_of_its_own_moves_there_whole() {
         assert_eq!(words("ola: abcdefgh", 10, 2), ["ola:", "abcdefgh"]);
         assert_eq!(words("ola: abcdefghi", 10, 2), ["ola: abcde", "fghi"]);
+    }
+
+    #[test]
+    fn words_with_a_no_break_space_are_separated_only_if_they_do_not_fit_together() {
+        assert_eq!(words("as [Ala\u{a0}3A]:", 9, 0), ["as", "[Ala\u{a0}3A]:"]);
+        assert_eq!(words("as [Ala\u{a0}3A]:", 8, 0), ["as [Ala", "3A]:"]);
     }
 
     #[test]
