@@ -66,6 +66,7 @@ impl Prompt {
                     format!("Ctrl+C again ends the session for {members} member{plural}"),
                     format!("Ctrl+C again ends it for {members} member{plural}"),
                     "Ctrl+C again to end".into(),
+                    "Ctrl+C ends it".into(),
                 ]
             }
         }
@@ -132,6 +133,13 @@ mod tests {
             let expected = expected.map_err(str::to_owned);
             assert_eq!(typed(keys, 13), expected, "{keys:?}");
         }
+    }
+
+    #[test]
+    fn the_question_fits_in_a_terminal_of_18_columns() {
+        let texts = Prompt::end_session(14).0.texts();
+        // The status line has a space at its start and at its end.
+        assert!(texts.iter().any(|text| text.len() <= 16), "{texts:?}");
     }
 
     #[test]
