@@ -16,8 +16,8 @@ pub const WAIT_NOTICE: &str = "too many wrong passwords came from your address";
 /// Advice to users of netcat, who easily miss the server's greeting.
 pub const NC_HINT: &str = "with nc, type /pass PASSWORD before your name";
 
-/// A room's password: 1 to 512 bytes of text without control or invisible characters, so that it fits into the
-/// line `/pass PASSWORD`. `Debug` does not show it.
+/// A room's password: 1 to 512 bytes of text without control or invisible characters, so that it
+/// fits into the line `/pass PASSWORD`. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
