@@ -109,7 +109,8 @@ pub(crate) struct Arrival {
 /// Reason why a client cannot join or resume.
 #[derive(Debug)]
 pub(crate) enum JoinError {
-    /// The first name is taken. The second is a similar name that is free, if there is one.
+    /// The first name is taken. The second name is a free one to try. [`Members`] does not set it,
+    /// because checking a name takes too long for the room's lock.
     Taken(Name, Option<Name>),
     /// No member has this token.
     UnknownToken,
@@ -233,7 +234,7 @@ impl Members {
             return Err(JoinError::Full(self.max));
         }
         match self.holder(name) {
-            Some(_) => Err(JoinError::Taken(name.clone(), self.free_name(name))),
+            Some(_) => Err(JoinError::Taken(name.clone(), None)),
             None => Ok(()),
         }
     }
@@ -276,7 +277,7 @@ impl Members {
     /// spelling of the member's own name is allowed.
     pub(crate) fn rename(&mut self, id: MemberId, new: &Name) -> Result<(), JoinError> {
         if self.holders(new).any(|holder| holder != id) {
-            return Err(JoinError::Taken(new.clone(), self.free_name(new)));
+            return Err(JoinError::Taken(new.clone(), None));
         }
         let member = self.present.get_mut(&id);
         let old = member.map(|member| std::mem::replace(&mut member.name, new.clone()));
@@ -310,11 +311,6 @@ impl Members {
         for (names, key) in self.names.iter_mut().zip(name.keys()) {
             names.remove(key);
         }
-    }
-
-    fn free_name(&self, name: &Name) -> Option<Name> {
-        let mut numbered = (2..100).filter_map(|number| name.with_number(number));
-        numbered.find(|name| self.holder(name).is_none())
     }
 
     /// The present members in order of joining, up to `MAX_LISTED`.

@@ -168,8 +168,13 @@ impl Room {
             return Err(JoinError::Closed);
         }
         let since = state.next_seq - 1;
-        let arrival = state.members.join(identity, token, since)?;
-        Ok(self.post_join(&mut state, arrival, 0, endpoint))
+        match state.members.join(identity, token, since) {
+            Ok(arrival) => Ok(self.post_join(&mut state, arrival, 0, endpoint)),
+            Err(error) => {
+                drop(state);
+                Err(self.with_free_name(error))
+            }
+        }
     }
 
     /// Moves the member with this token to a new connection. Returns the member's last name.
@@ -192,10 +197,31 @@ impl Room {
         if state.closed {
             return Err(JoinError::Closed);
         }
-        let arrival = state.members.resume(token)?;
-        let name = arrival.who.name.clone();
-        let connection = self.post_join(&mut state, arrival, after, endpoint);
-        Ok((connection, name))
+        match state.members.resume(token) {
+            Ok(arrival) => {
+                let name = arrival.who.name.clone();
+                let connection = self.post_join(&mut state, arrival, after, endpoint);
+                Ok((connection, name))
+            }
+            Err(error) => {
+                drop(state);
+                Err(self.with_free_name(error))
+            }
+        }
+    }
+
+    /// Adds a free name to the error for a taken one. Called without the lock, because it checks
+    /// names, which takes tens of microseconds each. So it tries only a few: small numbers, and the
+    /// number that the next member would have.
+    fn with_free_name(&self, error: JoinError) -> JoinError {
+        let JoinError::Taken(name, None) = error else {
+            return error;
+        };
+        let next = self.state.lock().members.count().saturating_add(1);
+        let numbers = [2, 3, u32::try_from(next).unwrap_or(u32::MAX)];
+        let mut numbered = numbers.iter().filter_map(|&n| name.with_number(n));
+        let free = numbered.find(|name| self.state.lock().members.holder(name).is_none());
+        JoinError::Taken(name, free)
     }
 
     /// Posts the entry for a member that joined or resumed. Adds the event `Joined`, unless the
@@ -265,9 +291,20 @@ impl Room {
             if state.members.on(connection).is_none() || state.closed {
                 return Standing::Gone;
             }
+            let id = connection.member;
             match request {
-                Ok(request) => self.request(&mut state, connection.member, request, &mut renamed),
-                Err(error) => self.answer(&mut state, connection.member, error_answer(&error)),
+                Ok(request) => {
+                    if let Err(error) = self.request(&mut state, id, request, &mut renamed) {
+                        drop(state);
+                        let error = self.with_free_name(error);
+                        state = self.state.lock();
+                        if state.members.on(connection).is_none() || state.closed {
+                            return Standing::Gone;
+                        }
+                        self.answer(&mut state, id, error_answer(&error));
+                    }
+                }
+                Err(error) => self.answer(&mut state, id, error_answer(&error)),
             }
         }
         match state.members.on(connection) {
@@ -286,16 +323,17 @@ impl Room {
         }
     }
 
+    /// Handles a request. Fails, without an answer to the member, if its new name is taken.
     fn request(
         &self,
         state: &mut State,
         id: MemberId,
         request: Request,
         renamed: &mut Option<Name>,
-    ) {
+    ) -> Result<(), JoinError> {
         // The member is always present, because the caller has checked that under the same lock.
         let Some(member) = state.members.get(id) else {
-            return;
+            return Ok(());
         };
         let name = member.name.clone();
         match request {
@@ -333,14 +371,12 @@ impl Room {
                 let notice = Text::new(&format!("your name is {name} already"));
                 self.answer(state, id, Answer::Notice(notice));
             }
-            Request::Rename(new) => match state.members.rename(id, &new) {
-                Err(error) => self.answer(state, id, error_answer(&error)),
-                Ok(()) => {
-                    let (from, to) = (name.text().clone(), new.text().clone());
-                    self.post_event(state, Event::Renamed { id, from, to });
-                    *renamed = Some(new);
-                }
-            },
+            Request::Rename(new) => {
+                state.members.rename(id, &new)?;
+                let (from, to) = (name.text().clone(), new.text().clone());
+                self.post_event(state, Event::Renamed { id, from, to });
+                *renamed = Some(new);
+            }
             Request::Online => {
                 let (count, members) = (state.members.count(), state.members.list());
                 self.answer(state, id, Answer::Online { count, members });
@@ -350,6 +386,7 @@ impl Room {
             }
             Request::Quit => self.remove(state, id, None, Departure::Final),
         }
+        Ok(())
     }
 
     fn private(&self, state: &mut State, from: (MemberId, Name), to: MemberId, text: Text) {

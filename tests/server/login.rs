@@ -100,6 +100,25 @@ fn a_taken_name_is_refused_with_a_free_suggestion() {
 }
 
 #[test]
+fn a_refused_name_is_followed_by_a_suggestion_only_if_one_of_a_few_numbers_is_free() {
+    let server = Server::start(&[]);
+    let mut members = ["ala", "ala2", "ala3", "ala5"].map(|name| server.join(name));
+    let mut next = server.greeted();
+    next.send("ala");
+    next.expect("! the name ala is taken: try another");
+    // The room has four members, so the next suggestion is that of the fifth.
+    members[3].send("/nick ola");
+    members[3].expect("* ala5 is now ola");
+    next.send("ala");
+    next.expect("! the name ala is taken: try ala5");
+    // A refused rename is answered in order with the lines before and after it.
+    members[3].send("/online\n/nick ala\n/help\n/nick ala5");
+    members[3].expect_start("* 4 online");
+    members[3].expect("! the name ala is taken: try ala5");
+    members[3].skip_to("* ola is now ala5");
+}
+
+#[test]
 fn two_names_that_fold_or_look_the_same_cannot_be_present_at_once() {
     let server = Server::start(&[]);
     let _members = [
