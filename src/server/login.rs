@@ -401,6 +401,7 @@ impl<'a> PendingLogin<'a> {
         login: Result<Login<'_>, &LineError>,
         limit: &mut GuessLimit,
     ) -> LoginResult {
+        let peer = self.peer.ip();
         let login = match login {
             Ok(login) => login,
             Err(error) => return self.refuse(LoginError::new(error)).map(|()| None),
@@ -434,7 +435,7 @@ impl<'a> PendingLogin<'a> {
                 match Identity::parse(words) {
                     Ok(identity) => {
                         return self.enter(|room, endpoint| {
-                            let connection = room.join(&identity, endpoint)?;
+                            let connection = room.join(&identity, peer, endpoint)?;
                             Ok((connection, identity.name.text().clone()))
                         });
                     }
@@ -449,7 +450,8 @@ impl<'a> PendingLogin<'a> {
                 self.set_format(Format::Json);
                 match resume {
                     Some((token, after)) => {
-                        return self.enter(|room, endpoint| room.resume(token, after, endpoint));
+                        return self
+                            .enter(|room, endpoint| room.resume(token, after, peer, endpoint));
                     }
                     None => self.refuse(LoginError::new(&"usage: /resume TOKEN SEQ"))?,
                 }

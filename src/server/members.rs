@@ -11,9 +11,11 @@
 //! - Lines that were read from the old connection but not yet handled are dropped. So a line that
 //!   the client sent and does not find in the replay was not delivered, and the client can send the
 //!   line again without duplicating it.
-//! - A token is valid until its member leaves with `/quit` or is removed, until at least
-//!   [`MIN_ABSENT`] other members have left since, or until the server ends. A token works more
-//!   than once, because the answer to the first attempt may get lost.
+//! - A token is valid until its member leaves with `/quit` or is removed, until the member is
+//!   forgotten because more than [`MIN_ABSENT`] are absent, or until the server ends. The longer a
+//!   member was present, the later it is forgotten, so clients that join and leave at once make the
+//!   server forget each other. A token works more than once, because the answer to the first
+//!   attempt may get lost.
 //! - Resuming needs no password: the client gave it before it got the token.
 //! - If another member has taken the color slot in the meantime, the member gets another slot, if
 //!   one is free.
@@ -21,17 +23,29 @@
 //!   member that is still present can resume.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::protocol::color::ColorSlot;
 use crate::protocol::event::{Listed, MemberId, listed};
 use crate::protocol::name::{Group, Name};
 use crate::protocol::request::Identity;
 use crate::protocol::text::Text;
+use crate::server::fair_set::{Entry, FairSet};
+use crate::server::network_debts::network;
+use crate::sync::Instant;
 
 /// Limit on the absent members that can resume. If there are more seats than this, the number of
-/// seats is the limit. Beyond the limit, the member that left first is forgotten. An absent member
-/// takes a few hundred bytes.
+/// seats is the limit. An absent member takes a few hundred bytes.
 const MIN_ABSENT: usize = 1000;
+
+/// Factor from the time that a member was present to the time for which it can be absent before
+/// other members of its network displace it.
+const ABSENCE_FACTOR: u32 = 600;
+
+/// Limit on the time for which a member cannot be displaced, so that a member that was present for
+/// days does not displace later ones for months.
+const MAX_ABSENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The members, present and absent. Guarded by the room's lock.
 pub(crate) struct Members {
@@ -43,10 +57,9 @@ pub(crate) struct Members {
     /// The number of present members with each color slot.
     colors: [usize; ColorSlot::COUNT],
     /// Members that left and can resume.
-    absent: BTreeMap<MemberId, Member>,
-    /// IDs of the absent members in order of leaving.
-    departures: BTreeMap<u64, MemberId>,
-    next_departure: u64,
+    absent: HashMap<MemberId, Absent>,
+    /// The entries of all absent members.
+    remembered: FairSet,
     /// IDs of members, present and absent, by token.
     tokens: HashMap<Text, MemberId>,
     next_id: u64,
@@ -65,8 +78,19 @@ pub(crate) struct Member {
     token: Option<Text>,
     /// Sequence number of the last event before the member first joined.
     since: u64,
-    /// Key in `departures` while the member is absent.
-    departed: u64,
+    /// The network that the member last connected from.
+    network: IpAddr,
+    /// The time since which the member has been present.
+    arrived: Instant,
+    /// How long the member was present before it last arrived.
+    present_before: Duration,
+}
+
+/// A member that left and can resume.
+struct Absent {
+    member: Member,
+    /// The member's entry in `remembered`.
+    entry: Entry,
 }
 
 /// Identifies one connection of a member. A member that resumes keeps its ID and gets a new
@@ -142,9 +166,8 @@ impl Members {
             present: BTreeMap::new(),
             names: Default::default(),
             colors: [0; ColorSlot::COUNT],
-            absent: BTreeMap::new(),
-            departures: BTreeMap::new(),
-            next_departure: 0,
+            absent: HashMap::new(),
+            remembered: FairSet::new(max.max(MIN_ABSENT)),
             tokens: HashMap::new(),
             next_id: last_id + 1,
         }
@@ -168,13 +191,15 @@ impl Members {
             .filter(|member| member.connection == connection)
     }
 
-    /// Adds a member that can resume with `token`. `since` is the sequence number of the room's
-    /// last event.
+    /// Adds a member that connects from `peer` and can resume with `token`. `since` is the sequence
+    /// number of the room's last event.
     pub(crate) fn join(
         &mut self,
         identity: &Identity,
+        peer: IpAddr,
         token: Option<Text>,
         since: u64,
+        now: Instant,
     ) -> Result<Arrival, JoinError> {
         self.check_seat(&identity.name)?;
         let id = MemberId(self.next_id);
@@ -195,25 +220,36 @@ impl Members {
             correspondent: None,
             token,
             since,
-            departed: 0,
+            network: network(peer),
+            arrived: now,
+            present_before: Duration::ZERO,
         }))
     }
 
-    /// Moves the member with this token to a new connection. Fails if the member is absent and the
-    /// room is full or the member's name was taken in the meantime.
-    pub(crate) fn resume(&mut self, token: &str) -> Result<Arrival, JoinError> {
+    /// Moves the member with this token to a new connection from `peer`. Fails if the member is
+    /// absent and the room is full or the member's name was taken in the meantime.
+    pub(crate) fn resume(
+        &mut self,
+        token: &str,
+        peer: IpAddr,
+        now: Instant,
+    ) -> Result<Arrival, JoinError> {
         let id = *self
             .tokens
             .get(&Text::new(token))
             .ok_or(JoinError::UnknownToken)?;
         if let Some(member) = self.present.get_mut(&id) {
             member.connection.generation += 1;
+            member.network = network(peer);
             return Ok(member.arrival(true));
         }
-        let member = self.absent.get(&id).ok_or(JoinError::UnknownToken)?;
-        self.check_seat(&member.name)?;
-        let mut member = self.absent.remove(&id).ok_or(JoinError::UnknownToken)?;
-        self.departures.remove(&member.departed);
+        let absent = self.absent.get(&id).ok_or(JoinError::UnknownToken)?;
+        self.check_seat(&absent.member.name)?;
+        let absent = self.absent.remove(&id).ok_or(JoinError::UnknownToken)?;
+        self.remembered.remove(absent.entry);
+        let mut member = absent.member;
+        member.network = network(peer);
+        member.arrived = now;
         member.connection.generation += 1;
         member.color = self.least_used_color(Some(member.color));
         Ok(self.insert(member))
@@ -248,29 +284,45 @@ impl Members {
     }
 
     /// Removes a member. Returns its name, which other members can take from now on.
-    pub(crate) fn remove(&mut self, id: MemberId, departure: Departure) -> Option<Name> {
+    pub(crate) fn remove(
+        &mut self,
+        id: MemberId,
+        departure: Departure,
+        now: Instant,
+    ) -> Option<Name> {
         let mut member = self.present.remove(&id)?;
         let name = member.name.clone();
         self.release_name(&name);
         self.colors[member.color.index()] -= 1;
         match &member.token {
             Some(_) if departure == Departure::MayResume => {
-                member.departed = self.next_departure;
-                self.next_departure += 1;
-                self.departures.insert(member.departed, id);
-                self.absent.insert(id, member);
-                if self.absent.len() > self.max.max(MIN_ABSENT)
-                    && let Some((_, first)) = self.departures.pop_first()
-                    && let Some(forgotten) = self.absent.remove(&first)
-                    && let Some(token) = &forgotten.token
-                {
-                    self.tokens.remove(token);
+                member.present_before += now.saturating_duration_since(member.arrived);
+                let absence = member.present_before.saturating_mul(ABSENCE_FACTOR);
+                let entry = Entry {
+                    network: member.network,
+                    time: now + absence.min(MAX_ABSENCE),
+                    member: id,
+                };
+                self.absent.insert(id, Absent { member, entry });
+                if let Some(displaced) = self.remembered.insert(entry) {
+                    self.forget(displaced);
                 }
             }
             Some(token) => drop(self.tokens.remove(token)),
             None => {}
         }
         Some(name)
+    }
+
+    /// Forgets an absent member, so that it can no longer resume.
+    fn forget(&mut self, id: MemberId) {
+        let Some(absent) = self.absent.remove(&id) else {
+            return;
+        };
+        self.remembered.remove(absent.entry);
+        if let Some(token) = &absent.member.token {
+            self.tokens.remove(token);
+        }
     }
 
     /// Renames a member. Fails if another member has this name or one that looks the same. Another
@@ -349,7 +401,11 @@ pub(crate) fn token() -> Option<Text> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn members() -> Members {
         Members::new(100, 0)
@@ -361,7 +417,16 @@ mod tests {
             name: Name::new(name).unwrap(),
             group: None,
         };
-        slot(members.join(&identity, Some(Text::new(name)), 0).unwrap())
+        let token = Some(Text::new(name));
+        slot(
+            members
+                .join(&identity, PEER, token, 0, Instant::now())
+                .unwrap(),
+        )
+    }
+
+    fn resume(members: &mut Members, token: &str) -> Result<Arrival, JoinError> {
+        members.resume(token, PEER, Instant::now())
     }
 
     fn slot(arrival: Arrival) -> (MemberId, usize) {
@@ -381,9 +446,40 @@ mod tests {
         assert_eq!(slots, in_order);
         // Slots 0 and 1 have three members each, the other slots two. After this removal, slot 5
         // has one.
-        members.remove(ids[5], Departure::Final);
+        members.remove(ids[5], Departure::Final, Instant::now());
         assert_eq!(join(&mut members, "late").1, 5);
         assert_eq!(join(&mut members, "later").1, 2);
+    }
+
+    #[test]
+    fn of_a_thousand_absent_members_those_that_were_present_for_longest_can_resume_for_longest() {
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut members = members();
+        let mut visit = |name: &str, peer: IpAddr, from: Instant, to: Instant| {
+            let identity = Identity {
+                name: Name::new(name).unwrap(),
+                group: None,
+            };
+            let token = Some(Text::new(name));
+            let arrival = members.join(&identity, peer, token, 0, from).unwrap();
+            members.remove(arrival.who.id, Departure::MayResume, to);
+        };
+        // A member from another address, and two from the attacker's.
+        let other = Ipv4Addr::new(10, 0, 0, 1).into();
+        visit("other", other, start, start);
+        visit("brief", PEER, start, start + second);
+        visit("long", PEER, start, start + second * 60);
+        for number in 0..2000 {
+            let at = start + second * 3600 + Duration::from_millis(number);
+            visit(&format!("m{number}"), PEER, at, at);
+        }
+        assert_eq!(members.absent.len(), MIN_ABSENT);
+        assert_eq!(members.tokens.len(), MIN_ABSENT);
+        let now = start + second * 3603;
+        let resumes = |name: &str| members.resume(name, PEER, now).is_ok();
+        let known = ["other", "brief", "long", "m1001", "m1002", "m1999"].map(resumes);
+        assert_eq!(known, [true, false, true, false, true, true]);
     }
 
     #[test]
@@ -393,9 +489,9 @@ mod tests {
         let (ola, color) = join(&mut members, "ola");
         join(&mut members, "jan");
         members.rename(ola, &Name::new("ela").unwrap()).unwrap();
-        assert_eq!(slot(members.resume("ola").unwrap()), (ola, color));
-        members.remove(ola, Departure::MayResume);
-        assert_eq!(slot(members.resume("ola").unwrap()), (ola, color));
+        assert_eq!(slot(resume(&mut members, "ola").unwrap()), (ola, color));
+        members.remove(ola, Departure::MayResume, Instant::now());
+        assert_eq!(slot(resume(&mut members, "ola").unwrap()), (ola, color));
         let listed: Vec<_> = members.list().iter().map(|member| member.color).collect();
         assert_eq!(listed, [0, 1, 2].map(ColorSlot::new));
     }
@@ -404,11 +500,11 @@ mod tests {
     fn a_member_that_returns_gets_another_color_if_its_own_was_taken() {
         let mut members = members();
         let (ala, color) = join(&mut members, "ala");
-        members.remove(ala, Departure::MayResume);
+        members.remove(ala, Departure::MayResume, Instant::now());
         assert_eq!(join(&mut members, "ola").1, color);
-        assert_eq!(slot(members.resume("ala").unwrap()), (ala, 1));
+        assert_eq!(slot(resume(&mut members, "ala").unwrap()), (ala, 1));
         // When the member leaves, its new slot becomes free.
-        members.remove(ala, Departure::Final);
+        members.remove(ala, Departure::Final, Instant::now());
         assert_eq!(join(&mut members, "jan").1, 1);
     }
 }

@@ -4,6 +4,7 @@ mod acceptor;
 mod burst_limit;
 mod console;
 mod delivery;
+mod fair_set;
 mod guess_limit;
 pub mod history;
 mod linger;

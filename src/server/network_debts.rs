@@ -53,7 +53,7 @@ impl NetworkDebts {
 /// Returns the address of the network that counts as one client: an IPv4 address, or the first 64
 /// bits of an IPv6 address, since a machine can take any address with the same first 64 bits (RFC
 /// 4291, section 2.5.1).
-fn network(peer: IpAddr) -> IpAddr {
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(ip) => ip.into(),
         IpAddr::V6(ip) => {

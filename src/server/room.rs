@@ -1,6 +1,6 @@
 //! The room: its members, the order of events, and the queue for the delivery thread.
 
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::protocol::request::{Format, Identity, Request, RequestError};
 use crate::protocol::text::Text;
 use crate::server::members::{self, Arrival, ConnectionId, Departure, JoinError, Members};
 use crate::server::replay::{ENTRY, ReplayRange, ReplaySize, size};
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 
 /// Limit on the bytes of text in the pending queue. Beyond the limit, senders block. Joins block
 /// only beyond twice the limit, so that senders that wait for a slow recipient do not keep others
@@ -149,14 +149,15 @@ impl Room {
         self.join_allowed.wait_while(self.state.lock(), is_full)
     }
 
-    /// Adds a member. Called by the thread `accept` only, like [`Room::resume`]. May block until
-    /// the delivery thread catches up.
+    /// Adds a member that connects from `peer`. Called by the thread `accept` only, like
+    /// [`Room::resume`]. May block until the delivery thread catches up.
     ///
     /// # Errors
     /// The name is taken, the room is full, or the server is shutting down.
     pub(crate) fn join(
         &self,
         identity: &Identity,
+        peer: IpAddr,
         endpoint: Endpoint,
     ) -> Result<ConnectionId, JoinError> {
         let token = match endpoint.format {
@@ -168,7 +169,10 @@ impl Room {
             return Err(JoinError::Closed);
         }
         let since = state.next_seq - 1;
-        match state.members.join(identity, token, since) {
+        let joined = state
+            .members
+            .join(identity, peer, token, since, Instant::now());
+        match joined {
             Ok(arrival) => Ok(self.post_join(&mut state, arrival, 0, endpoint)),
             Err(error) => {
                 drop(state);
@@ -177,7 +181,7 @@ impl Room {
         }
     }
 
-    /// Moves the member with this token to a new connection. Returns the member's last name.
+    /// Moves the member with this token to a new connection from `peer`. Returns its last name.
     /// `after` is the sequence number of the last event that the client has. If the member has an
     /// earlier connection, it is closed, and nothing more is read from it. May block until the
     /// delivery thread catches up.
@@ -191,13 +195,14 @@ impl Room {
         &self,
         token: &str,
         after: u64,
+        peer: IpAddr,
         endpoint: Endpoint,
     ) -> Result<(ConnectionId, Text), JoinError> {
         let mut state = self.lock_for_join();
         if state.closed {
             return Err(JoinError::Closed);
         }
-        match state.members.resume(token) {
+        match state.members.resume(token, peer, Instant::now()) {
             Ok(arrival) => {
                 let name = arrival.who.name.clone();
                 let connection = self.post_join(&mut state, arrival, after, endpoint);
@@ -449,7 +454,7 @@ impl Room {
         if state.closed {
             return;
         }
-        if let Some(name) = state.members.remove(id, departure) {
+        if let Some(name) = state.members.remove(id, departure, Instant::now()) {
             let name = name.text().clone();
             self.post_event(state, Event::Left { id, name, reason });
         }

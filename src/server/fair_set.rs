@@ -1,0 +1,108 @@
+//! A limited set of absent members, which is shared fairly among networks.
+//!
+//! If an entry is added to a full set, the network with the most entries loses one, the one with
+//! the earliest time. So the clients of one network cannot displace the members of another.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use crate::protocol::event::MemberId;
+use crate::sync::Instant;
+
+/// A set of at most `limit` members.
+pub(crate) struct FairSet {
+    limit: usize,
+    len: usize,
+    networks: HashMap<IpAddr, BTreeSet<(Instant, MemberId)>>,
+    /// The number of members of each network in `networks`.
+    sizes: BTreeSet<(usize, IpAddr)>,
+}
+
+/// An entry of the set. Within a network, the entry with the earliest time is displaced first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) network: IpAddr,
+    pub(crate) time: Instant,
+    pub(crate) member: MemberId,
+}
+
+impl FairSet {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            len: 0,
+            networks: HashMap::new(),
+            sizes: BTreeSet::new(),
+        }
+    }
+
+    /// Adds an entry. Returns the member that was displaced, which may be the new one.
+    pub(crate) fn insert(&mut self, entry: Entry) -> Option<MemberId> {
+        self.change(entry.network, |members| {
+            members.insert((entry.time, entry.member));
+        });
+        if self.len <= self.limit {
+            return None;
+        }
+        let &(_, network) = self.sizes.last()?;
+        let mut displaced = None;
+        self.change(network, |members| displaced = members.pop_first());
+        displaced.map(|(_, member)| member)
+    }
+
+    /// Removes an entry, if the set contains it.
+    pub(crate) fn remove(&mut self, entry: Entry) {
+        self.change(entry.network, |members| {
+            members.remove(&(entry.time, entry.member));
+        });
+    }
+
+    /// Changes the members of a network, and updates the sizes.
+    fn change(&mut self, network: IpAddr, change: impl FnOnce(&mut BTreeSet<(Instant, MemberId)>)) {
+        let members = self.networks.entry(network).or_default();
+        let before = members.len();
+        change(members);
+        let after = members.len();
+        if after == 0 {
+            self.networks.remove(&network);
+        }
+        self.sizes.remove(&(before, network));
+        if after > 0 {
+            self.sizes.insert((after, network));
+        }
+        self.len = self.len + after - before;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_full_set_displaces_the_earliest_entry_of_the_network_with_the_most() {
+        let start = Instant::now();
+        let entry = |network, second, member| Entry {
+            network: Ipv4Addr::from_bits(network).into(),
+            time: start + Duration::from_secs(second),
+            member: MemberId(member),
+        };
+        let mut set = FairSet::new(3);
+        assert_eq!(set.insert(entry(1, 0, 10)), None);
+        assert_eq!(set.insert(entry(2, 5, 20)), None);
+        assert_eq!(set.insert(entry(2, 9, 21)), None);
+        assert_eq!(set.insert(entry(2, 7, 22)), Some(MemberId(20)));
+        // The new entry itself is the earliest.
+        assert_eq!(set.insert(entry(2, 6, 23)), Some(MemberId(23)));
+        set.remove(entry(2, 7, 22));
+        set.remove(entry(2, 7, 22));
+        assert_eq!(set.insert(entry(2, 1, 24)), None);
+        assert_eq!(set.insert(entry(1, 1, 11)), Some(MemberId(24)));
+        for member in [(1, 0, 10), (1, 1, 11), (2, 9, 21)] {
+            set.remove(entry(member.0, member.1, member.2));
+        }
+        assert!(set.networks.is_empty() && set.sizes.is_empty() && set.len == 0);
+    }
+}
