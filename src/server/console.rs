@@ -122,7 +122,14 @@ pub(crate) fn handle(line: &str, room: &Room) -> Outcome {
             let (name, reason) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             let kicked = request::parse_recipient(name, RequestError::Usage(row.usage))
                 .and_then(|name| room.kick(&name, reason.trim()));
-            kicked.map_or_else(error, |()| Outcome::Nothing)
+            match kicked {
+                Ok(None) => Outcome::Nothing,
+                Ok(Some(name)) => {
+                    let notice = format!("the name {name} is free: its owner had left");
+                    Outcome::Answer(Answer::Notice(Text::new(&notice)))
+                }
+                Err(refusal) => error(refusal),
+            }
         }
         OperatorCommand::Online => Outcome::Answer(room.online()),
         OperatorCommand::Help => Outcome::Answer(Answer::Help(commands::operator_help())),

@@ -567,7 +567,7 @@ impl<'a> PendingLogin<'a> {
             Err(error @ (JoinError::Full(_) | JoinError::Closed)) => {
                 Err(LoginEnd::Rejected(error.to_string()))
             }
-            Err(error @ JoinError::Taken(..)) => {
+            Err(error @ JoinError::Taken { .. }) => {
                 self.refuse(LoginError::new(&error)).map(|()| None)
             }
             Err(JoinError::UnknownToken) => self.refuse(LoginError::UnknownSession).map(|()| None),

@@ -16,13 +16,16 @@
 //!   member was present, the later it is forgotten, so clients that join and leave at once make the
 //!   server forget each other. A token works more than once, because the answer to the first
 //!   attempt may get lost.
+//! - If the connection of a member with a token was lost or cut, its name is kept for [`KEPT`], so
+//!   that no one can pose as a member that is about to return. `/quit`, the end of input and a kick
+//!   make the name free at once.
 //! - Resuming needs no password: the client gave it before it got the token.
 //! - If another member has taken the color slot in the meantime, the member gets another slot, if
 //!   one is free.
 //! - If another member has taken the name in the meantime, resuming fails. In a full room, only a
 //!   member that is still present can resume.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -47,12 +50,17 @@ const ABSENCE_FACTOR: u32 = 600;
 /// days does not displace later ones for months.
 const MAX_ABSENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long the name of a member whose connection was lost is kept for it. A client reconnects
+/// within this time unless the network or the server is down for longer.
+const KEPT: Duration = Duration::from_secs(30);
+
 /// The members, present and absent. Guarded by the room's lock.
 pub(crate) struct Members {
     max: usize,
     /// The present members. The order of IDs is the order of joining.
     present: BTreeMap<MemberId, Member>,
-    /// IDs of the present members by the two comparison keys of their names.
+    /// IDs of the members whose names are not free, by the two comparison keys of their names: the
+    /// present members, and the absent ones whose names are kept.
     names: [HashMap<Box<str>, MemberId>; 2],
     /// The number of present members with each color slot.
     colors: [usize; ColorSlot::COUNT],
@@ -60,6 +68,11 @@ pub(crate) struct Members {
     absent: HashMap<MemberId, Absent>,
     /// The entries of all absent members.
     remembered: FairSet,
+    /// The entries of the absent members whose names are kept. There are at most as many as seats,
+    /// so clients that leave cannot keep more names than clients that stay.
+    kept: FairSet,
+    /// The times at which the kept names become free.
+    kept_until: BTreeSet<(Instant, MemberId)>,
     /// IDs of members, present and absent, by token.
     tokens: HashMap<Text, MemberId>,
     next_id: u64,
@@ -89,8 +102,10 @@ pub(crate) struct Member {
 /// A member that left and can resume.
 struct Absent {
     member: Member,
-    /// The member's entry in `remembered`.
+    /// The member's entry in `remembered`, and in `kept` if its name is kept.
     entry: Entry,
+    /// The time until which the member's name is kept.
+    kept_until: Option<Instant>,
 }
 
 /// Identifies one connection of a member. A member that resumes keeps its ID and gets a new
@@ -112,8 +127,11 @@ impl ConnectionId {
 /// Whether a member that leaves can resume.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Departure {
-    /// The connection was lost or dropped: the member is remembered with its token.
-    MayResume,
+    /// The connection was lost or cut: the member is remembered with its token, and its name is
+    /// kept for a while.
+    Lost,
+    /// The input ended: the member is remembered with its token, and its name is free.
+    InputOver,
     /// The member left with `/quit` or was removed: its token is forgotten.
     Final,
 }
@@ -133,9 +151,15 @@ pub(crate) struct Arrival {
 /// Reason why a client cannot join or resume.
 #[derive(Debug)]
 pub(crate) enum JoinError {
-    /// The first name is taken. The second name is a free one to try. [`Members`] does not set it,
-    /// because checking a name takes too long for the room's lock.
-    Taken(Name, Option<Name>),
+    /// The name, or one that looks the same, is taken.
+    Taken {
+        name: Name,
+        /// If the name is kept for an absent member, how much longer it is kept.
+        kept: Option<Duration>,
+        /// A free name to try. [`Members`] does not set it, because checking a name takes too long
+        /// for the room's lock.
+        free: Option<Name>,
+    },
     /// No member has this token.
     UnknownToken,
     /// The room is full, with this many members.
@@ -147,8 +171,16 @@ pub(crate) enum JoinError {
 impl std::fmt::Display for JoinError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Taken(name, Some(free)) => write!(f, "the name {name} is taken: try {free}"),
-            Self::Taken(name, None) => write!(f, "the name {name} is taken: try another"),
+            Self::Taken { name, kept, free } => {
+                let free = free.as_ref().map_or("another", Name::as_str);
+                match kept.map(|left| left.as_millis().div_ceil(1000)) {
+                    None => write!(f, "the name {name} is taken: try {free}"),
+                    Some(seconds) => write!(
+                        f,
+                        "the name {name} is kept for its owner for {seconds} s: try {free}"
+                    ),
+                }
+            }
             Self::UnknownToken => {
                 f.write_str("that token is unknown or has expired: log in with /json NAME")
             }
@@ -168,6 +200,8 @@ impl Members {
             colors: [0; ColorSlot::COUNT],
             absent: HashMap::new(),
             remembered: FairSet::new(max.max(MIN_ABSENT)),
+            kept: FairSet::new(max),
+            kept_until: BTreeSet::new(),
             tokens: HashMap::new(),
             next_id: last_id + 1,
         }
@@ -201,7 +235,7 @@ impl Members {
         since: u64,
         now: Instant,
     ) -> Result<Arrival, JoinError> {
-        self.check_seat(&identity.name)?;
+        self.check_seat(&identity.name, None, now)?;
         let id = MemberId(self.next_id);
         self.next_id += 1;
         let connection = ConnectionId {
@@ -227,7 +261,8 @@ impl Members {
     }
 
     /// Moves the member with this token to a new connection from `peer`. Fails if the member is
-    /// absent and the room is full or the member's name was taken in the meantime.
+    /// absent and the room is full or the member's name was taken or kept for another member in the
+    /// meantime.
     pub(crate) fn resume(
         &mut self,
         token: &str,
@@ -244,10 +279,9 @@ impl Members {
             return Ok(member.arrival(true));
         }
         let absent = self.absent.get(&id).ok_or(JoinError::UnknownToken)?;
-        self.check_seat(&absent.member.name)?;
-        let absent = self.absent.remove(&id).ok_or(JoinError::UnknownToken)?;
-        self.remembered.remove(absent.entry);
-        let mut member = absent.member;
+        let name = absent.member.name.clone();
+        self.check_seat(&name, Some(id), now)?;
+        let mut member = self.take_absent(id).ok_or(JoinError::UnknownToken)?;
         member.network = network(peer);
         member.arrived = now;
         member.connection.generation += 1;
@@ -265,13 +299,37 @@ impl Members {
         least.unwrap_or_default()
     }
 
-    fn check_seat(&self, name: &Name) -> Result<(), JoinError> {
+    /// Checks that the room has a seat, and the name, for the member `id` or a new one.
+    fn check_seat(
+        &mut self,
+        name: &Name,
+        id: Option<MemberId>,
+        now: Instant,
+    ) -> Result<(), JoinError> {
         if self.present.len() >= self.max {
             return Err(JoinError::Full(self.max));
         }
-        match self.holder(name) {
-            Some(_) => Err(JoinError::Taken(name.clone(), None)),
+        self.check_name(name, id, now)
+    }
+
+    /// Checks that no member other than `id` has this name or one that looks the same.
+    fn check_name(
+        &mut self,
+        name: &Name,
+        id: Option<MemberId>,
+        now: Instant,
+    ) -> Result<(), JoinError> {
+        self.release_kept_names(now);
+        let others = self.holders(name).filter(|holder| Some(*holder) != id);
+        let kept_until = others.map(|holder| self.absent.get(&holder)?.kept_until);
+        // `None` is the minimum: if a present member has the name, another one may be kept as well.
+        match kept_until.min() {
             None => Ok(()),
+            Some(until) => Err(JoinError::Taken {
+                name: name.clone(),
+                kept: until.map(|until| until.saturating_duration_since(now)),
+                free: None,
+            }),
         }
     }
 
@@ -283,7 +341,7 @@ impl Members {
         arrival
     }
 
-    /// Removes a member. Returns its name, which other members can take from now on.
+    /// Removes a member. Returns its name.
     pub(crate) fn remove(
         &mut self,
         id: MemberId,
@@ -295,7 +353,7 @@ impl Members {
         self.release_name(&name);
         self.colors[member.color.index()] -= 1;
         match &member.token {
-            Some(_) if departure == Departure::MayResume => {
+            Some(_) if departure != Departure::Final => {
                 member.present_before += now.saturating_duration_since(member.arrived);
                 let absence = member.present_before.saturating_mul(ABSENCE_FACTOR);
                 let entry = Entry {
@@ -303,7 +361,20 @@ impl Members {
                     time: now + absence.min(MAX_ABSENCE),
                     member: id,
                 };
-                self.absent.insert(id, Absent { member, entry });
+                let kept_until = (departure == Departure::Lost).then(|| now + KEPT);
+                let absent = Absent {
+                    member,
+                    entry,
+                    kept_until,
+                };
+                self.absent.insert(id, absent);
+                if let Some(until) = kept_until {
+                    self.take_name(id, &name);
+                    self.kept_until.insert((until, id));
+                    if let Some(displaced) = self.kept.insert(entry) {
+                        self.release_kept_name(displaced);
+                    }
+                }
                 if let Some(displaced) = self.remembered.insert(entry) {
                     self.forget(displaced);
                 }
@@ -316,21 +387,60 @@ impl Members {
 
     /// Forgets an absent member, so that it can no longer resume.
     fn forget(&mut self, id: MemberId) {
-        let Some(absent) = self.absent.remove(&id) else {
-            return;
-        };
-        self.remembered.remove(absent.entry);
-        if let Some(token) = &absent.member.token {
-            self.tokens.remove(token);
+        let member = self.take_absent(id);
+        if let Some(token) = member.and_then(|member| member.token) {
+            self.tokens.remove(&token);
         }
     }
 
-    /// Renames a member. Fails if another member has this name or one that looks the same. Another
-    /// spelling of the member's own name is allowed.
-    pub(crate) fn rename(&mut self, id: MemberId, new: &Name) -> Result<(), JoinError> {
-        if self.holders(new).any(|holder| holder != id) {
-            return Err(JoinError::Taken(new.clone(), None));
+    /// Forgets the absent member for which `name`, or a name that looks the same, is kept. Returns
+    /// the kept name.
+    pub(crate) fn forget_kept(&mut self, name: &Name, now: Instant) -> Option<Name> {
+        self.release_kept_names(now);
+        let id = self.holders(name).find(|id| self.absent.contains_key(id))?;
+        let kept = self.absent.get(&id)?.member.name.clone();
+        self.forget(id);
+        Some(kept)
+    }
+
+    /// Removes a member from the absent ones, and makes its name free.
+    fn take_absent(&mut self, id: MemberId) -> Option<Member> {
+        self.release_kept_name(id);
+        let absent = self.absent.remove(&id)?;
+        self.remembered.remove(absent.entry);
+        Some(absent.member)
+    }
+
+    /// Makes the names free that were kept for long enough.
+    fn release_kept_names(&mut self, now: Instant) {
+        while let Some(&(until, id)) = self.kept_until.first()
+            && until <= now
+        {
+            self.release_kept_name(id);
         }
+    }
+
+    /// Makes the name of an absent member free, if it is kept.
+    fn release_kept_name(&mut self, id: MemberId) {
+        if let Some(absent) = self.absent.get_mut(&id)
+            && let Some(until) = absent.kept_until.take()
+        {
+            let (name, entry) = (absent.member.name.clone(), absent.entry);
+            self.kept.remove(entry);
+            self.kept_until.remove(&(until, id));
+            self.release_name(&name);
+        }
+    }
+
+    /// Renames a member. Fails if this name, or one that looks the same, is taken or kept. Another
+    /// spelling of the member's own name is allowed.
+    pub(crate) fn rename(
+        &mut self,
+        id: MemberId,
+        new: &Name,
+        now: Instant,
+    ) -> Result<(), JoinError> {
+        self.check_name(new, Some(id), now)?;
         let member = self.present.get_mut(&id);
         let old = member.map(|member| std::mem::replace(&mut member.name, new.clone()));
         if let Some(old) = old {
@@ -340,12 +450,18 @@ impl Members {
         Ok(())
     }
 
-    /// The member whose name is `name` or looks the same.
+    /// The present member whose name is `name` or looks the same.
     pub(crate) fn holder(&self, name: &Name) -> Option<MemberId> {
-        self.holders(name).next()
+        self.holders(name)
+            .find(|holder| self.present.contains_key(holder))
     }
 
-    /// All members whose name is `name` or looks the same. There may be two: `name` may look like
+    /// Whether no member has this name or one that looks the same, and none is kept.
+    pub(crate) fn is_free(&self, name: &Name) -> bool {
+        self.holders(name).next().is_none()
+    }
+
+    /// The members in `names` whose name is `name` or looks the same. There may be two: `name` may look like
     /// one member's name in upper case and like another member's name in lower case.
     fn holders(&self, name: &Name) -> impl Iterator<Item = MemberId> {
         let keys = name.keys();
@@ -452,6 +568,30 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_kept_for_its_owner_for_thirty_seconds() {
+        let mut members = members();
+        let now = Instant::now();
+        let (ala, _) = join(&mut members, "ala");
+        let (ola, _) = join(&mut members, "ola");
+        members.remove(ala, Departure::Lost, now);
+        let rename = |members: &mut Members, seconds| {
+            let now = now + Duration::from_secs(seconds);
+            members.rename(ola, &Name::new("Ala").unwrap(), now)
+        };
+        let refusal = |result: Result<(), JoinError>| result.unwrap_err().to_string();
+        for (seconds, left) in [(0, 30), (29, 1)] {
+            let text = format!("the name Ala is kept for its owner for {left} s: try another");
+            assert_eq!(refusal(rename(&mut members, seconds)), text);
+        }
+        rename(&mut members, 30).unwrap();
+        // The owner can still resume, once its name is free.
+        assert!(members.resume("ala", PEER, now).is_err());
+        members.remove(ola, Departure::Final, now);
+        assert_eq!(resume(&mut members, "ala").unwrap().who.id, ala);
+        assert!(members.kept_until.is_empty());
+    }
+
+    #[test]
     fn of_a_thousand_absent_members_those_that_were_present_for_longest_can_resume_for_longest() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
@@ -463,7 +603,7 @@ mod tests {
             };
             let token = Some(Text::new(name));
             let arrival = members.join(&identity, peer, token, 0, from).unwrap();
-            members.remove(arrival.who.id, Departure::MayResume, to);
+            members.remove(arrival.who.id, Departure::InputOver, to);
         };
         // A member from another address, and two from the attacker's.
         let other = Ipv4Addr::new(10, 0, 0, 1).into();
@@ -488,9 +628,11 @@ mod tests {
         join(&mut members, "ala");
         let (ola, color) = join(&mut members, "ola");
         join(&mut members, "jan");
-        members.rename(ola, &Name::new("ela").unwrap()).unwrap();
+        members
+            .rename(ola, &Name::new("ela").unwrap(), Instant::now())
+            .unwrap();
         assert_eq!(slot(resume(&mut members, "ola").unwrap()), (ola, color));
-        members.remove(ola, Departure::MayResume, Instant::now());
+        members.remove(ola, Departure::InputOver, Instant::now());
         assert_eq!(slot(resume(&mut members, "ola").unwrap()), (ola, color));
         let listed: Vec<_> = members.list().iter().map(|member| member.color).collect();
         assert_eq!(listed, [0, 1, 2].map(ColorSlot::new));
@@ -500,7 +642,7 @@ mod tests {
     fn a_member_that_returns_gets_another_color_if_its_own_was_taken() {
         let mut members = members();
         let (ala, color) = join(&mut members, "ala");
-        members.remove(ala, Departure::MayResume, Instant::now());
+        members.remove(ala, Departure::InputOver, Instant::now());
         assert_eq!(join(&mut members, "ola").1, color);
         assert_eq!(slot(resume(&mut members, "ala").unwrap()), (ala, 1));
         // When the member leaves, its new slot becomes free.

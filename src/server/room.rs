@@ -218,15 +218,14 @@ impl Room {
     /// Adds a free name to the error for a taken one. Called without the lock, because it checks
     /// names, which takes tens of microseconds each. So it tries only a few: small numbers, and the
     /// number that the next member would have.
-    fn with_free_name(&self, error: JoinError) -> JoinError {
-        let JoinError::Taken(name, None) = error else {
-            return error;
-        };
-        let next = self.state.lock().members.count().saturating_add(1);
-        let numbers = [2, 3, u32::try_from(next).unwrap_or(u32::MAX)];
-        let mut numbered = numbers.iter().filter_map(|&n| name.with_number(n));
-        let free = numbered.find(|name| self.state.lock().members.holder(name).is_none());
-        JoinError::Taken(name, free)
+    fn with_free_name(&self, mut error: JoinError) -> JoinError {
+        if let JoinError::Taken { name, free, .. } = &mut error {
+            let next = self.state.lock().members.count().saturating_add(1);
+            let numbers = [2, 3, u32::try_from(next).unwrap_or(u32::MAX)];
+            let mut numbered = numbers.iter().filter_map(|&n| name.with_number(n));
+            *free = numbered.find(|name| self.state.lock().members.is_free(name));
+        }
+        error
     }
 
     /// Posts the entry for a member that joined or resumed. Adds the event `Joined`, unless the
@@ -377,7 +376,7 @@ impl Room {
                 self.answer(state, id, Answer::Notice(notice));
             }
             Request::Rename(new) => {
-                state.members.rename(id, &new)?;
+                state.members.rename(id, &new, Instant::now())?;
                 let (from, to) = (name.text().clone(), new.text().clone());
                 self.post_event(state, Event::Renamed { id, from, to });
                 *renamed = Some(new);
@@ -425,14 +424,18 @@ impl Room {
         );
     }
 
-    /// Removes the member on `connection`, which can resume later. The other members see the
-    /// `reason`. Does nothing if the member has left or has resumed on another connection. Never
+    /// Removes the member on `connection`, which can resume later. If the connection was lost or cut,
+    /// there is a `reason`, which the other members see, and the member's name is kept for it. Does nothing if the member has left or has resumed on another connection. Never
     /// blocks.
     pub(crate) fn leave(&self, connection: ConnectionId, reason: Option<&str>) {
         let mut state = self.state.lock();
         if state.members.on(connection).is_some() {
+            let departure = match reason {
+                Some(_) => Departure::Lost,
+                None => Departure::InputOver,
+            };
             let reason = reason.map(Text::new);
-            self.remove(&mut state, connection.member, reason, Departure::MayResume);
+            self.remove(&mut state, connection.member, reason, departure);
         }
     }
 
@@ -460,21 +463,25 @@ impl Room {
         }
     }
 
-    /// Removes the member called `name`, for the operator's `/kick`.
+    /// Removes the member called `name`, for the operator's `/kick`. If there is none, but the name is
+    /// kept for an absent member, makes the name free and returns it.
     ///
     /// # Errors
-    /// No member has this name.
-    pub(crate) fn kick(&self, name: &Name, reason: &str) -> Result<(), RequestError> {
+    /// The name is neither taken nor kept.
+    pub(crate) fn kick(&self, name: &Name, reason: &str) -> Result<Option<Name>, RequestError> {
         let mut state = self.state.lock();
-        let holder = state.members.holder(name);
-        let id = holder.ok_or_else(|| RequestError::NotHere(name.text().clone()))?;
+        let Some(id) = state.members.holder(name) else {
+            let kept = state.members.forget_kept(name, Instant::now());
+            let error = || RequestError::NotHere(name.text().clone());
+            return kept.map(Some).ok_or_else(error);
+        };
         if reason.is_empty() {
             self.send_away(&mut state, id, "you were kicked", "kicked");
         } else {
             let reason = format!("kicked: {reason}");
             self.send_away(&mut state, id, &format!("you were {reason}"), &reason);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Posts a message from the server. Never blocks.

@@ -1,6 +1,6 @@
 //! Resuming: a member whose connection broke returns as itself and receives the missed events.
 
-use support::{Server, Value, json};
+use support::{Client, Server, Value, json};
 
 const UNKNOWN: &str = "that token is unknown or has expired: log in with /json NAME";
 
@@ -181,6 +181,94 @@ fn a_resume_whose_name_was_taken_is_refused_and_can_choose_another() {
     other.send("/quit");
     ola.skip_to("* Ala left");
     assert_eq!(server.resume(&token, 0).welcome["name"], "ala");
+}
+
+/// Joins as a JSON client called `name` and resets the connection. Returns the token.
+fn lose(server: &Server, watcher: &mut Client, name: &str) -> String {
+    let member = server.join_json(name);
+    let token = member.token();
+    member.reset();
+    watcher.skip_to(&format!("* {name} left (connection lost)"));
+    token
+}
+
+/// The number of seconds in a refusal of `name`, which is kept for its owner.
+#[track_caller]
+fn seconds_kept(refusal: &str, name: &str, free: &str) -> u64 {
+    let seconds = refusal
+        .strip_prefix(&format!("! the name {name} is kept for its owner for "))
+        .and_then(|rest| rest.strip_suffix(&format!(" s: try {free}")));
+    let seconds = seconds.unwrap_or_else(|| panic!("{refusal}"));
+    seconds.parse().unwrap()
+}
+
+#[test]
+fn a_name_whose_connection_was_lost_is_kept_for_its_owner() {
+    let server = Server::start(&["-m", "2"]);
+    let mut ola = server.join("ola");
+    let token = lose(&server, &mut ola, "teacher");
+    let mut other = server.greeted();
+    for (name, free) in [
+        ("teacher", "teacher2"),
+        ("TEACHER", "TEACHER2"),
+        ("te\u{430}cher", "te\u{430}cher2"),
+    ] {
+        other.send(name);
+        let seconds = seconds_kept(&other.line(), name, free);
+        assert!((1..=30).contains(&seconds), "{seconds}");
+    }
+    ola.send("/nick Teacher\n/msg teacher hi");
+    seconds_kept(&ola.line(), "Teacher", "Teacher2");
+    ola.expect("! there is no member called \"teacher\"");
+    assert_eq!(server.resume(&token, 0).welcome["name"], "teacher");
+    ola.expect("* teacher joined");
+}
+
+#[test]
+fn a_name_is_free_at_once_after_the_end_of_input_and_for_a_plain_client() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    server.join_json("teacher").hang_up();
+    ola.skip_to("* teacher left");
+    server.join("teacher").reset();
+    ola.skip_to("* teacher left (connection lost)");
+    server.join("teacher");
+}
+
+#[test]
+fn a_kept_name_is_free_after_a_kick_and_its_owner_cannot_resume() {
+    let mut server = Server::start_with_console(&[]);
+    let mut ola = server.join("ola");
+    let token = lose(&server, &mut ola, "teacher");
+    server.type_line("/kick TEACHER");
+    server.expect_log("the name teacher is free");
+    server.join("teacher");
+    let mut client = server.greeted();
+    client.send(&format!("/resume {token} 0"));
+    client.expect_error(UNKNOWN);
+}
+
+#[test]
+fn at_most_as_many_names_are_kept_as_there_are_seats() {
+    let server = Server::start(&["-m", "3"]);
+    let mut ola = server.join("ola");
+    let teacher = server.join_json("teacher");
+    for number in 0..10 {
+        lose(&server, &mut ola, &format!("m{number}"));
+    }
+    teacher.reset();
+    ola.skip_to("* teacher left (connection lost)");
+    for number in 0..10 {
+        lose(&server, &mut ola, &format!("n{number}"));
+    }
+    let mut other = server.greeted();
+    other.send("teacher");
+    seconds_kept(&other.line(), "teacher", "teacher2");
+    let mut is_kept = |number: &i32| {
+        ola.send(&format!("/nick n{number}"));
+        ola.line().starts_with("! ")
+    };
+    assert_eq!((0..10).filter(|number| is_kept(number)).count(), 2);
 }
 
 #[test]
