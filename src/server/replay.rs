@@ -18,10 +18,16 @@ pub fn size(event: &Event) -> usize {
 }
 
 /// The replay buffer: the last messages from members and the server, and the last events of any
-/// kind. Both queues are in order of sequence number.
+/// kind. Its queues are in order of sequence number. Messages have queues of their own, so that
+/// clients that join and leave in a loop do not displace them.
 pub struct ReplayBuffer {
+    /// The last `limit` messages, which newcomers get.
     messages: VecDeque<Arc<Record>>,
     limit: usize,
+    /// The messages before those in `messages`, so that there are [`MAX_RECENT`] in all. Only
+    /// members that resume get them.
+    older: VecDeque<Arc<Record>>,
+    /// The last [`MAX_RECENT`] events of any kind.
     recent: VecDeque<Arc<Record>>,
     size: ReplaySize,
 }
@@ -31,7 +37,8 @@ pub struct ReplayBuffer {
 pub struct ReplaySize {
     /// Size of the replay for a newcomer, which contains only messages.
     pub messages: usize,
-    /// Additional size for a member that resumes, whose replay also contains recent events.
+    /// Additional size for a member that resumes, whose replay also contains older messages and
+    /// recent events.
     pub events: usize,
 }
 
@@ -47,11 +54,13 @@ pub struct ReplayRange {
 }
 
 impl ReplayBuffer {
-    /// Creates a buffer for the last `limit` messages and the last [`MAX_RECENT`] events.
+    /// Creates a buffer for the last `limit` messages, which newcomers get, and for the last
+    /// [`MAX_RECENT`] messages and events, which members that resume get.
     pub fn new(limit: usize) -> Self {
         Self {
             messages: VecDeque::new(),
             limit,
+            older: VecDeque::new(),
             recent: VecDeque::with_capacity(MAX_RECENT),
             size: ReplaySize::default(),
         }
@@ -59,28 +68,36 @@ impl ReplayBuffer {
 
     /// Appends an event.
     pub fn push(&mut self, record: Arc<Record>) {
+        let ReplaySize { messages, events } = &mut self.size;
         if record.event.is_said() {
-            push(
+            let displaced = push(
                 &mut self.messages,
                 self.limit,
-                &mut self.size.messages,
+                messages,
                 Arc::clone(&record),
             );
+            if let Some(displaced) = displaced {
+                let older = MAX_RECENT.saturating_sub(self.limit);
+                push(&mut self.older, older, events, displaced);
+            }
         }
-        push(&mut self.recent, MAX_RECENT, &mut self.size.events, record);
+        push(&mut self.recent, MAX_RECENT, events, record);
     }
 
     pub fn size(&self) -> ReplaySize {
         self.size
     }
 
-    /// Returns the events of `range` that are still buffered, in two parts. The first part contains
-    /// only messages: those with numbers up to `range.since`, and those that are older than the
-    /// first buffered event of any kind. The second part contains all later events.
-    fn known(&self, range: ReplayRange) -> [Iter<'_, Arc<Record>>; 2] {
+    /// Returns the events of `range` that are still buffered, in three parts. The first two parts
+    /// contain only messages: those with numbers up to `range.since` that a newcomer gets, and those
+    /// that are older than the first buffered event of any kind. The third part contains all later
+    /// events.
+    fn known(&self, range: ReplayRange) -> [Iter<'_, Arc<Record>>; 3] {
         let forgotten = self.recent.front().map_or(0, |first| first.seq - 1);
-        let only_messages = range.after.max(range.since).max(forgotten);
+        let joined = range.after.max(range.since);
+        let only_messages = joined.max(forgotten);
         [
+            between(&self.older, joined, only_messages),
             between(&self.messages, range.after, only_messages),
             between(&self.recent, only_messages, u64::MAX),
         ]
@@ -122,17 +139,25 @@ impl ReplayBuffer {
 }
 
 /// Appends a record to a queue of at most `limit` records, and updates the size of the queue in
-/// `bytes`.
-fn push(records: &mut VecDeque<Arc<Record>>, limit: usize, bytes: &mut usize, record: Arc<Record>) {
-    if records.len() >= limit
-        && let Some(oldest) = records.pop_front()
-    {
-        *bytes -= size(&oldest.event);
+/// `bytes`. Returns the record that is no longer in the queue, which is the new one if the limit is
+/// zero.
+fn push(
+    records: &mut VecDeque<Arc<Record>>,
+    limit: usize,
+    bytes: &mut usize,
+    record: Arc<Record>,
+) -> Option<Arc<Record>> {
+    *bytes += size(&record.event);
+    records.push_back(record);
+    let displaced = if records.len() > limit {
+        records.pop_front()
+    } else {
+        None
+    };
+    if let Some(displaced) = &displaced {
+        *bytes -= size(&displaced.event);
     }
-    if limit > 0 {
-        *bytes += size(&record.event);
-        records.push_back(record);
-    }
+    displaced
 }
 
 /// The records with sequence numbers from `after` + 1 to `last`.
@@ -188,17 +213,23 @@ mod tests {
     }
 
     #[test]
-    fn events_no_longer_buffered_are_counted_and_messages_are_buffered_for_longer() {
+    fn joins_and_leaves_do_not_displace_the_last_thousand_messages() {
         let recent = MAX_RECENT as u64;
-        let (known, missing) = shown(&past(0, recent + 10), 3, 1);
-        assert!(known.into_iter().eq(11..=recent + 10));
-        assert_eq!(missing, 7);
-        let (known, missing) = shown(&past(usize::MAX, recent + 10), 3, 1);
-        assert!(
-            known
-                .into_iter()
-                .eq([6, 9].into_iter().chain(11..=recent + 10))
-        );
-        assert_eq!(missing, 5);
+        for (limit, first) in [
+            (0, 3 * recent + 3),
+            (100, 3 * recent + 3),
+            (MAX_RECENT, 3 * recent + 3),
+            (usize::MAX, 9),
+        ] {
+            let past = past(limit, 6 * recent);
+            let (known, missing) = shown(&past, 6, 3);
+            let messages = (first..=5 * recent).filter(|seq| seq % 3 == 0);
+            let expected: Vec<u64> = messages.chain(5 * recent + 1..=6 * recent).collect();
+            assert_eq!(known, expected, "{limit}");
+            assert_eq!(missing, 6 * recent - 6 - expected.len() as u64);
+            let buffered = past.messages.iter().chain(&past.older).chain(&past.recent);
+            let bytes: usize = buffered.map(|record| size(&record.event)).sum();
+            assert_eq!(past.size.messages + past.size.events, bytes);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The server's limits, and its messages when a client exceeds one.
 
 use std::io::Write;
+use std::ops::Range;
 use std::thread;
 
 use crate::alone;
@@ -12,7 +13,7 @@ fn long_line(number: usize) -> String {
 }
 
 /// Sends long lines with these numbers, and waits for the echo of each.
-fn send_long_lines(speaker: &mut Client, numbers: std::ops::Range<usize>) {
+fn send_long_lines(speaker: &mut Client, numbers: Range<usize>) {
     for number in numbers {
         let line = long_line(number);
         speaker.send(&line);
@@ -58,24 +59,26 @@ fn a_full_room_says_so_and_a_vacated_place_can_be_taken() {
 }
 
 #[test]
-fn clients_that_join_and_reset_do_not_take_the_token_of_an_absent_member() {
+fn clients_that_join_and_reset_take_neither_the_token_nor_the_messages_of_an_absent_member() {
     let _alone = alone();
     let server = Server::start(&["--replay", "0"]);
     let mut ola = server.join("ola");
     let student = server.join_json("student");
     let (token, last) = (student.token(), student.welcome["seq"].clone());
-    let mut join_and_reset = |count| {
-        for number in 0..count {
+    let mut join_and_reset = |numbers: Range<u32>| {
+        for number in numbers {
             server.join_json(&format!("m{number}")).reset();
             ola.skip_to(&format!("* m{number} left (connection lost)"));
         }
     };
     // The student is present for a while, and then absent for longer.
-    join_and_reset(20);
+    join_and_reset(0..20);
     student.reset();
-    join_and_reset(1300);
-    let back = server.resume(&token, last.as_u64().unwrap());
+    server.join_json_live("ala").send("missed");
+    join_and_reset(20..1320);
+    let mut back = server.resume(&token, last.as_u64().unwrap());
     assert_eq!(back.welcome["name"], "student");
+    back.expect_replay(json!({"type": "message", "from": "ala", "text": "missed"}));
 }
 
 #[test]
