@@ -192,6 +192,11 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     /// Waits for input or the next deadline, at most for `patience`, and handles all input and
     /// deadlines. Returns whether one of `listeners` may have a connection to accept.
     fn poll(&mut self, listeners: &[TcpListener], patience: Duration) -> bool {
+        for released in self.guess_limit.take_released() {
+            self.logins
+                .iter_mut()
+                .for_each(|login| login.move_turn(&released));
+        }
         let now = Instant::now();
         self.paused_until = self.paused_until.filter(|until| *until > now);
         let lingering = self.lingering.iter().map(|(_, socket)| socket);

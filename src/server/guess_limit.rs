@@ -5,10 +5,11 @@
 //! one password from it per second, in the order of arrival. The right password waits as well:
 //! otherwise, an answer without delay would show that a guess is right.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::server::network_debts::NetworkDebts;
+use crate::server::network_debts::{NetworkDebts, network};
 use crate::sync::Instant;
 
 /// Number of wrong passwords from a network that are answered without delay.
@@ -22,6 +23,23 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct GuessLimit {
     /// Each wrong password and each reserved turn adds [`INTERVAL`] to the network's debt.
     debts: NetworkDebts,
+    /// Turns that were given back since [`GuessLimit::take_released`].
+    released: Vec<Released>,
+}
+
+/// A turn that was given back. The later turns of its network move forward by one.
+pub(crate) struct Released {
+    network: IpAddr,
+    turn: Instant,
+}
+
+impl Released {
+    /// Moves `turn`, which `peer` has reserved, if it is a later turn of the same network.
+    pub(crate) fn move_forward(&self, peer: IpAddr, turn: &mut Instant) {
+        if network(peer) == self.network && *turn > self.turn {
+            *turn -= INTERVAL;
+        }
+    }
 }
 
 impl GuessLimit {
@@ -43,9 +61,20 @@ impl GuessLimit {
         self.debts.add(peer, INTERVAL, now);
     }
 
-    /// Gives back a reserved turn of a connection that ended before the turn came.
-    pub(crate) fn release(&mut self, peer: IpAddr) {
+    /// Gives back a reserved turn of a connection that ended before the turn came. The caller must
+    /// then move the later turns with [`GuessLimit::take_released`].
+    pub(crate) fn release(&mut self, peer: IpAddr, turn: Instant) {
         self.debts.subtract(peer, INTERVAL);
+        let network = network(peer);
+        self.released.push(Released { network, turn });
+    }
+
+    /// Returns the turns that were given back since the last call, the latest turn first. In this
+    /// order, a turn is compared with all earlier ones before it moves past them.
+    pub(crate) fn take_released(&mut self) -> Vec<Released> {
+        let mut released = std::mem::take(&mut self.released);
+        released.sort_unstable_by_key(|released| Reverse(released.turn));
+        released
     }
 }
 
@@ -75,16 +104,24 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_is_given_back_can_be_taken_by_another_connection() {
+    fn a_turn_that_is_given_back_is_taken_by_the_next_connection() {
         let now = Instant::now();
         let mut limit = GuessLimit::default();
         for _ in 0..5 {
             limit.count(PEER, now);
         }
-        let first = limit.reserve(PEER, now);
-        assert_eq!(first, Some(now + INTERVAL));
-        limit.release(PEER);
-        assert_eq!(limit.reserve(PEER, now), first);
+        let [first, second, mut third] = [(); 3].map(|()| limit.reserve(PEER, now).unwrap());
+        assert_eq!(third, now + INTERVAL * 3);
+        limit.release(PEER, first);
+        limit.release(PEER, second);
+        for released in limit.take_released() {
+            let mut other = third;
+            released.move_forward("10.0.0.9".parse().unwrap(), &mut other);
+            assert_eq!(other, third);
+            released.move_forward(PEER, &mut third);
+        }
+        assert_eq!(third, now + INTERVAL);
+        assert_eq!(limit.reserve(PEER, now), Some(now + INTERVAL * 2));
     }
 
     #[test]

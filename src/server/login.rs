@@ -17,7 +17,7 @@ use crate::protocol::request::{Format, Identity, Login};
 use crate::protocol::telnet::Telnet;
 use crate::protocol::text::Text;
 use crate::server::Shared;
-use crate::server::guess_limit::GuessLimit;
+use crate::server::guess_limit::{GuessLimit, Released};
 use crate::server::log::{Entry, LoginOutcome};
 use crate::server::members::{ConnectionId, JoinError};
 use crate::server::room::{Endpoint, Room};
@@ -202,6 +202,13 @@ impl<'a> PendingLogin<'a> {
         let end = self.connected + self.waited + self.shared.login_time;
         let earlier = self.greeting_due().into_iter().chain(self.hint_due());
         earlier.fold(end, Instant::min)
+    }
+
+    /// Moves the turn of a waiting password forward if an earlier one was given back.
+    pub(crate) fn move_turn(&mut self, released: &Released) {
+        if let Some(waiting) = &mut self.waiting {
+            released.move_forward(self.peer.ip(), &mut waiting.until);
+        }
     }
 
     /// Returns what to wait for on the socket until [`PendingLogin::due`].
@@ -588,8 +595,8 @@ impl<'a> PendingLogin<'a> {
     }
 
     fn end(&mut self, end: LoginEnd, limit: &mut GuessLimit) {
-        if self.waiting.take().is_some() {
-            limit.release(self.peer.ip());
+        if let Some(waiting) = self.waiting.take() {
+            limit.release(self.peer.ip(), waiting.until);
         }
         match end {
             LoginEnd::Silent => {}

@@ -41,6 +41,19 @@ fn line_after_notices(client: &mut Client) -> String {
 }
 
 #[test]
+fn turns_that_are_given_up_move_the_later_ones_forward() {
+    let server = server();
+    // A client that waits for as many turns gets more than ten notices.
+    let guesses: Vec<Client> = (0..80).map(|_| connect(&server, "/pass wrong")).collect();
+    let mut ala = connect(&server, "/pass right");
+    ala.expect_start(WAIT);
+    drop(guesses);
+    ala.send("ala");
+    let mut lines = (0..5).map(|_| ala.line());
+    assert!(lines.any(|line| line.starts_with("* welcome, ala")));
+}
+
+#[test]
 fn after_five_wrong_passwords_the_next_ones_from_an_address_wait_for_their_turns() {
     let server = server();
     let mut guesses: Vec<Client> = (0..20).map(|_| connect(&server, "/pass wrong")).collect();
