@@ -20,7 +20,8 @@ use crate::tty::input::Keyboard;
 use crate::tty::raw_mode;
 use crate::tty::stdin::{self, InputEnd};
 
-/// How long to wait for the terminal to show the last lines, in case it accepts no output.
+/// How long to wait for the output thread to show the last lines and to restore the terminal. If
+/// the terminal accepts no output, the thread `console` restores it after this time.
 const DETACH_TIME: Duration = Duration::from_millis(200);
 
 /// A report from the console.

@@ -38,8 +38,9 @@ fn character_type() -> (&'static str, OsString) {
 }
 
 /// Whether the UTF-8 locale that the environment selects is installed. If it is, `locale charmap`
-/// prints UTF-8. A locale may be missing if, for example, an ssh client has passed on its name. If
-/// the program `locale` is missing, assumes that the locale is installed.
+/// prints UTF-8. The environment may name a locale that is not installed here, for example if an
+/// ssh client passed on the variables. If the program `locale` is missing, assumes that the locale
+/// is installed.
 fn is_installed() -> bool {
     let mut locale = Command::new("locale");
     locale.arg("charmap").process_group(0).stdin(Stdio::null());

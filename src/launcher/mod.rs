@@ -13,11 +13,11 @@
 //! The thread that called [`run`] makes all decisions. The other threads send events to it:
 //! `server`, `chat 1`, … and `watchdog` each wait for a child process to end, `log` copies the
 //! server's log, `control` listens for clients on the control socket, `console` reads the terminal,
-//! `ctrl-c` waits for signals, and `owner`, on a terminal of another session, for the exit of its
-//! owner. `screen` reads the size of the X11 screen, and `focus` keeps the keyboard focus where it
-//! was while windows open. `output` writes to the terminal, so that no other thread waits for a
-//! terminal that is blocked or gone. The built-in panes have threads of their own and take over the
-//! terminal; `output` then writes to the server's pane.
+//! and `ctrl-c` waits for signals. If the terminal belongs to another session, `owner` waits for
+//! the exit of the terminal's owner. `screen` reads the size of the X11 screen, and `focus` keeps
+//! the keyboard focus where it was while windows open. `output` writes to the terminal, so that no
+//! other thread waits for a terminal that is blocked or gone. The built-in panes have threads of
+//! their own and take over the terminal; `output` then writes to the server's pane.
 
 mod config;
 mod console;

@@ -16,7 +16,9 @@ use crate::tty;
 use crate::tty::console::{Console, LogOutput};
 use crate::tty::log_wrap;
 
-/// Limit on the messages that wait for the terminal.
+/// Limit on the number of messages that wait for the output thread while the terminal accepts no
+/// output. Beyond it, the server's log waits, and lines from the launcher and from the server's
+/// stderr are dropped.
 const MAX_WAITING: usize = 256;
 
 /// Maximum number of lines of the server's log that are shown on the terminal once the panes are
@@ -37,7 +39,7 @@ enum Repeat {
     Never,
     /// The piece is shown again if it is among the last [`LAST_LOG_LINES`] lines of the log.
     AsLog,
-    /// The piece is shown again, below the lines of the log.
+    /// The piece is always shown again, below the lines of the log.
     AsConclusion,
 }
 
@@ -75,7 +77,7 @@ enum Destination {
 struct Repeated {
     /// The last lines of the log, a piece each.
     log: VecDeque<Piece>,
-    /// The lines below the log, a piece each.
+    /// The lines to show below the log, a piece each: the log's last line, and the server's stderr.
     conclusion: Vec<Piece>,
 }
 
@@ -299,9 +301,10 @@ fn handle_next(
         Err(RecvTimeoutError::Timeout) => {}
         Err(RecvTimeoutError::Disconnected) => return false,
     }
-    // Attach a console below the message that was queued before it: programs on a pseudoterminal
-    // find the very first line without escape sequences before it. Use a separate statement, which
-    // releases the lock.
+    // Attach a console only after the message that was queued before it is shown, so that a program
+    // that runs `chat-run` on a pseudoterminal finds no escape sequences before the very first
+    // line. Take the console in a statement of its own, to release the lock before writing to the
+    // terminal.
     let console = attaching.lock().take();
     if let Some(console) = console {
         terminal.attach(console);
@@ -315,7 +318,8 @@ fn handle_next(
 fn deliver(destination: &mut Destination, piece: Piece, repeat: Repeat) -> Option<Piece> {
     match destination {
         Destination::Terminal => return Some(piece),
-        // Drop pieces beyond a limit, which is not reached before the panes open.
+        // Drop pieces beyond a limit, so that they cannot fill the memory. In practice, the panes
+        // open before the limit is reached.
         Destination::Held(pieces) if pieces.len() < MAX_WAITING => pieces.push((piece, repeat)),
         Destination::Held(_) => {}
         Destination::Pane(log, repeated) => {

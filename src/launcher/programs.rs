@@ -38,7 +38,8 @@ fn find(name: &str) -> Result<PathBuf> {
     })
 }
 
-/// The path of the running `chat-run`. Without /proc, the name on the command line is looked up.
+/// The path of the running `chat-run`. Without /proc, looks up the name on the command line as a
+/// shell does.
 pub(crate) fn chat_run() -> Option<PathBuf> {
     let from_command_line = || which::which(env::args_os().next()?).ok();
     env::current_exe().ok().or_else(from_command_line)

@@ -162,7 +162,8 @@ fn copy_log(
         .read_until(b'\n', &mut line)?;
     let first = std::mem::take(&mut line);
     output.pass_on(first.clone());
-    // The lines that the server wrote together with the first one come before the launcher's own.
+    // Before calling `on_ready`, show the lines that the server wrote together with the first one.
+    // The launcher then shows lines of its own, which must come after these.
     let end = memchr::memrchr(b'\n', log.buffer()).map_or(0, |at| at + 1);
     pass_on(&log.buffer()[..end], output, &on_online);
     log.consume(end);

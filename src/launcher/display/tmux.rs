@@ -59,7 +59,8 @@ pub(crate) fn find() -> Result<PathBuf> {
              command, as in `tmux new-session chat-run -t tmux`"
         );
     }
-    // A shell keeps the variables when its tmux ends, or passes them on to another terminal.
+    // Advise the user to unset the variables, because they may be out of date: a shell keeps them
+    // when its tmux ends, and passes them on to a terminal that is started from it.
     let advice = "type `unset TMUX TMUX_PANE`, and start the session in a new tmux";
     if let Err(error) = run(&program, ["display-message", "-p", ""]) {
         bail!("the tmux in TMUX is gone: {error}; {advice}");
@@ -83,7 +84,7 @@ pub(crate) fn find() -> Result<PathBuf> {
 /// # Errors
 /// `CHAT_PASSWORD` is set outside of tmux, but not inside.
 pub(crate) fn check_password(program: &Path) -> Result<()> {
-    // If the variable is set to nothing, no password is wanted.
+    // The variable has reached this process. If it is empty, the user wants no password.
     if env::var_os(PASSWORD_VARIABLE).is_some() {
         return Ok(());
     }
@@ -191,7 +192,8 @@ impl TmuxPanes {
             return false;
         };
         let (columns, rows) = tiles(panes + 1);
-        // Subtract a column between panes side by side, and a title row for each pane.
+        // The share of each pane must be larger than the minimum, because it includes the column
+        // that separates the pane from the next one, and the row for its title.
         (width + 1) / columns > MIN_SIZE.0 && height / rows > MIN_SIZE.1
     }
 }

@@ -8,8 +8,8 @@ use crate::protocol::name::Name;
 /// Description of a client's window.
 #[derive(Debug)]
 pub(crate) struct WindowSpec {
-    /// The window's ID. The session never reuses an ID: a window that replaces a window that failed
-    /// to open has the same number, but another ID.
+    /// The window's ID. The session never reuses an ID: if a window fails to open, the window that
+    /// replaces it gets the same number, but a new ID.
     pub(crate) id: usize,
     /// The window's number in the title, counted from 1.
     pub(crate) number: usize,

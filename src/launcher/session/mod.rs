@@ -46,8 +46,8 @@ const INTERRUPT_TIME: Duration = Duration::from_millis(20);
 /// gathers leaves for up to 200 ms before it reports them.
 const LEAVE_TIME: Duration = Duration::from_millis(400);
 
-/// How much longer than requested a wait must take to show that this process was suspended
-/// (SIGSTOP).
+/// Delay of a wait, beyond the requested time, from which the session concludes that this process
+/// was suspended (SIGSTOP).
 const SUSPENDED: Duration = Duration::from_millis(500);
 
 /// A report from another thread to the session's thread.
@@ -372,7 +372,8 @@ impl<'a> Session<'a> {
                 }
                 window.state = WindowState::Opened;
                 window.client = Some(client);
-                // In a pane, this may be a client that was restarted.
+                // Let the client wait for its turn even if an earlier client of this window had
+                // one: a client can be restarted in its pane.
                 window.turn = Turn::new(&window.spec);
             }
             Some(_) | None => client.quit(),

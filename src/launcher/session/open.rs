@@ -26,7 +26,8 @@ use crate::protocol::request::Identity;
 /// Pause before the launcher tries again to open a window.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long a client may take to log in while later clients wait.
+/// How long later clients wait while a client whose turn it is logs in. After this time, the next
+/// client gets its turn.
 const TURN_TIME: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
@@ -269,7 +270,7 @@ impl Session<'_> {
                 }
                 (Turn::Waiting, None) if window.is_opening() => return,
                 (Turn::Given(time), Some(_)) if time.elapsed() < TURN_TIME => return,
-                // The client has exited, has failed to start, or takes too long.
+                // Do not wait for a client that has exited, has failed to start, or takes too long.
                 (Turn::Waiting | Turn::Given(_), _) => window.turn = Turn::Over,
                 (Turn::Over, _) => {}
             }

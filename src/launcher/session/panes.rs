@@ -74,7 +74,7 @@ impl Session<'_> {
             && self.windows[index].process.is_none()
         {
             // Forget the previous client here, because its event `ControlEvent::Exited` may arrive
-            // later.
+            // only after the new client was started.
             self.windows[index].client = None;
             self.windows[index].is_member = false;
             self.start_window(index);

@@ -34,9 +34,10 @@ pub(crate) enum WindowState {
     Failed(String),
 }
 
-/// The turn of a window's client to log in.
+/// State of a client's turn to log in. The clients that have a name from the start log in one after
+/// another, in the order of their windows.
 pub(crate) enum Turn {
-    /// Earlier clients log in first.
+    /// The clients of earlier windows log in first.
     Waiting,
     /// The client was told at this time to log in.
     Given(Instant),

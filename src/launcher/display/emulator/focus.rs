@@ -62,7 +62,8 @@ struct Watch {
     /// The window that has the focus, apart from new windows of the session. `None` if no window
     /// had it at first.
     focused: Option<Window>,
-    /// The window that the focus was moved away from, until the window manager reports the change.
+    /// The window from which this thread has moved the focus away. `None` once the window manager
+    /// has reported the change.
     left: Option<Window>,
 }
 
@@ -119,13 +120,14 @@ impl Watch {
         let is_first = |window: &&Window| window_spec::is_first(&self.server.title(**window));
         let first = || self.own.iter().find(is_first).copied();
         let target = if let Some(index) = self.new.iter().position(|(new, _)| *new == active) {
-            // Earlier windows have had the focus, however briefly. From now on, only the user can
-            // give it to them.
+            // The windows that appeared before this one have had the focus already, however
+            // briefly. From now on, only the user can give it to them.
             self.new.drain(..=index);
             let focused = self.focused.filter(|window| windows.contains(window));
             focused.or_else(first)
         } else if self.focused.is_none() && self.own.contains(&active) {
-            // The title of the first window was not known before.
+            // Look for the first client's window again, because its title may not have been set
+            // earlier.
             first()
         } else {
             Some(active)

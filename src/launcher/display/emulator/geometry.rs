@@ -134,9 +134,9 @@ impl Place {
         )
     }
 
-    /// The place of a window that shares this place with `round` earlier ones. It is inside of this
-    /// place, and leaves the title bars and the prompts, in the last rows, of the earlier ones
-    /// visible.
+    /// The place of a window that covers `round` earlier windows at this place. The new window is
+    /// inside of this place, and is offset by a step for each of them, so that their title bars and
+    /// their last rows, which contain the prompts, stay visible.
     fn shared(&self, round: usize) -> Self {
         let shift = i32::try_from(round % ROUNDS).unwrap_or(0) * STEP;
         let Rect {
@@ -256,9 +256,11 @@ impl Tiling {
 
 /// The parts of the screen that windows may have to leave free, for the launcher's terminal.
 struct Reservations {
-    /// Sets of rectangles, from all of the terminal to the beginnings of its lines.
+    /// Sets of rectangles to leave free, the largest first: from the whole terminal to only the
+    /// beginnings of its lines.
     choices: Vec<Vec<Rect>>,
-    /// The smallest set: the last rows of the terminal.
+    /// The set to leave free if no set in `choices` leaves enough space: only the last rows of the
+    /// terminal. Empty if the place of the terminal is not known.
     least: Vec<Rect>,
 }
 
@@ -298,7 +300,8 @@ impl Reservations {
 }
 
 /// Measures of a tiling, the most important first: the cells of a window up to [`READABLE`], all of
-/// its cells, and the number of windows that are side by side in one part of the screen.
+/// its cells, and the largest number of windows that fit in a single free rectangle, so that
+/// windows stay together.
 type Score = (i32, i32, i32);
 
 /// Finds places of equal size for `count` windows in `area`, outside of `occupied`: the largest

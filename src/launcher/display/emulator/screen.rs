@@ -16,7 +16,8 @@ use crate::os;
 /// Time limit for the X server's answers.
 const SERVER_TIME: Duration = Duration::from_secs(1);
 
-/// Time limit for the window manager to show the terminal, as after `xterm -e chat-run`.
+/// How long to wait for the window manager to show a terminal that was opened for this process, as
+/// by `xterm -e chat-run`.
 const TERMINAL_TIME: Duration = Duration::from_millis(500);
 
 /// How often to check whether the terminal is shown.
@@ -45,7 +46,7 @@ impl Screen {
         let _thread = thread.spawn(move || {
             let server = XServer::connect().ok()?;
             wait_for_terminal(&server);
-            // The receiver is gone if this took too long.
+            // Ignore an error: the receiver is gone if this took longer than `SERVER_TIME`.
             sender.send((Self::read(&server)?, server)).ok()
         });
         found.recv_timeout(SERVER_TIME).ok()
@@ -73,10 +74,10 @@ impl Screen {
     }
 }
 
-/// The window of the terminal that shows the log: a window of a process that this one descends
-/// from. If that process has several windows, takes the one in `WINDOWID`, which some emulators
-/// set, or the active one. If there is none, because of tmux or SSH, takes the active window, in
-/// which the user has probably typed the command.
+/// The window of the terminal that shows the log, which belongs to an ancestor of this process. If
+/// the ancestors have several windows, takes the window in `WINDOWID`, a variable that some
+/// emulators set, or else the active window. If they have none, as in tmux or over SSH, takes the
+/// active window, in which the user has probably typed the command.
 fn launcher_window(server: &XServer) -> Option<Window> {
     if !io::stdout().is_terminal() {
         return None;
@@ -87,7 +88,8 @@ fn launcher_window(server: &XServer) -> Option<Window> {
     let own: Vec<Window> = all.iter().copied().filter(is_own).collect();
     let (named, active) = (window_in_environment(server, &all), server.active());
     if own.is_empty() {
-        // WINDOWID may be that of the terminal in which tmux was started.
+        // Prefer the active window, because WINDOWID may be the window of the terminal in which
+        // tmux was started.
         return active.or(named);
     }
     named
@@ -97,8 +99,9 @@ fn launcher_window(server: &XServer) -> Option<Window> {
         .or(own.last().copied())
 }
 
-/// Waits until the window in `WINDOWID` is shown, if it belongs to a process that this one descends
-/// from: the terminal may have opened for this process.
+/// Waits until the window in `WINDOWID` is shown, if it belongs to an ancestor of this process: a
+/// terminal that was opened for this process may not be visible yet. Waits no longer than
+/// [`TERMINAL_TIME`].
 fn wait_for_terminal(server: &XServer) {
     let ancestors = os::ancestors(std::process::id().cast_signed());
     let Some(window) = window_id().filter(|window| is_of_one(server, *window, &ancestors)) else {
@@ -125,10 +128,10 @@ fn window_id() -> Option<Window> {
     env::var("WINDOWID").ok()?.parse().ok()
 }
 
-/// The window in `WINDOWID`. If that is inside of one of the windows that the window manager lists,
-/// the outer one.
+/// The window in `WINDOWID` or, if it is inside of a window that the window manager lists, that
+/// outer window.
 fn window_in_environment(server: &XServer, listed: &[Window]) -> Option<Window> {
-    // Without a window manager, no window is listed.
+    // Without a window manager, `listed` is empty: take the window in `WINDOWID` itself.
     std::iter::successors(window_id(), |child| server.parent(*child))
         .take(MAX_PARENTS)
         .find(|window| listed.contains(window) || listed.is_empty())

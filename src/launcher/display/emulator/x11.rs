@@ -13,7 +13,8 @@ use x11rb::rust_connection::RustConnection;
 
 use crate::launcher::display::emulator::geometry::Rect;
 
-/// Maximum number of 32-bit values to read of a property.
+/// Maximum number of 32-bit values to read of a property. The limit allows for a list of 4,096
+/// windows.
 const MAX_VALUES: u32 = 4096;
 
 x11rb::atom_manager! {

@@ -301,7 +301,8 @@ fn hidden(state: &PanesState, tiles: &[Tile], width: usize) -> (String, usize) {
     (variants[index].clone(), widest[index])
 }
 
-/// Descriptions of `all` hidden panes, from the longest to the shortest.
+/// Descriptions of `all` hidden panes, from the longest to the shortest: `with_news` of the panes
+/// have new lines, and the bells of `rang` of them have rung.
 fn count_variants(all: usize, with_news: usize, rang: usize) -> [String; 3] {
     let count = |number: usize, what: &str| match number {
         0 => String::new(),

@@ -11,7 +11,8 @@ const ESCAPE: u8 = 0x1b;
 /// (`CSI 38 ; 5 ; Ps m`) are as large.
 const MIN_LIMIT: u16 = 255;
 
-/// Finds the numbers in a stream of output. The output may be split anywhere.
+/// Limits the numbers in a stream of output, which may be passed in pieces that end anywhere, even
+/// within a number.
 #[derive(Default)]
 pub(crate) struct NumberLimit {
     place: Place,
@@ -32,8 +33,8 @@ enum Place {
 }
 
 impl NumberLimit {
-    /// Returns `bytes` with all numbers above `limit` replaced by it. Digits at the end are held
-    /// back until the number is complete. Leading zeros are dropped.
+    /// Returns `bytes` with all numbers above `limit` replaced by `limit`. If `bytes` end within a
+    /// number, its digits are held back until the number is complete. Leading zeros are dropped.
     pub(crate) fn apply<'a>(&mut self, bytes: &'a [u8], limit: u16) -> Cow<'a, [u8]> {
         if matches!(self.place, Place::Text) && memchr::memchr(ESCAPE, bytes).is_none() {
             return Cow::Borrowed(bytes);
@@ -68,7 +69,8 @@ impl NumberLimit {
                     )
                 }
                 (Place::Escape, b' '..=b'~') | (Place::Private, b'@'..=b'~') => (Place::Text, true),
-                // Other control characters take effect within a sequence, which goes on.
+                // Other control characters take effect at once, and the sequence in which they
+                // occur continues after them.
                 (place, _) => (place, true),
             };
             self.place = place;

@@ -93,7 +93,8 @@ impl Pane {
         // Unlike a path, `.` also works if the current directory was removed.
         command.cwd(".");
         command.env("TERM", "xterm-256color");
-        // Remove the variables that describe the host terminal.
+        // Remove the variables that describe the host terminal, because the client uses the
+        // emulated one.
         for variable in ["COLORTERM", "COLUMNS", "LINES", "TERM_PROGRAM", "TMUX"] {
             command.env_remove(variable);
         }

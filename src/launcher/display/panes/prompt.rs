@@ -30,13 +30,13 @@ pub(crate) enum Reply {
     Focus(usize),
     /// The user no longer wants to move.
     Cancel,
-    /// The key has another meaning than to answer the prompt.
+    /// The key does not answer the prompt, and is handled as if there were none.
     Other,
 }
 
 impl Prompt {
-    /// Asks for a second Ctrl+C that ends the session for `members` members. Also returns when the
-    /// question is withdrawn.
+    /// Creates [`Prompt::EndSession`], which counts `members` members from outside of the session.
+    /// Also returns the time at which the question is withdrawn.
     pub(crate) fn end_session(members: usize) -> (Self, Instant) {
         let until = Instant::now() + CONFIRMATION_TIME;
         (Self::EndSession { members, until }, until)
@@ -73,8 +73,9 @@ impl Prompt {
     }
 }
 
-/// Handles a key while [`Prompt::PaneNumber`] shows `digits`. The panes have the numbers below
-/// `count`. A number that no other digit can continue needs no Enter.
+/// Handles a key while [`Prompt::PaneNumber`] shows `digits`. The panes are numbered from 0 to
+/// `count - 1`. A number is accepted without Enter if no further digit can make it another pane's
+/// number.
 pub(crate) fn type_number(mut digits: String, key: KeyEvent, count: usize) -> Reply {
     match (key.code, key.modifiers) {
         (KeyCode::Char(digit @ '0'..='9'), KeyModifiers::NONE) => digits.push(digit),

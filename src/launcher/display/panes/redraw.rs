@@ -7,7 +7,8 @@ use crate::sync::{Condvar, Mutex};
 /// Minimum time between two frames. Urgent frames are drawn earlier.
 const FRAME: Duration = Duration::from_millis(16);
 
-/// Limit on the time between a key and a response that is drawn at once.
+/// How long after a key the output of the focused client counts as its response to the key, and is
+/// drawn at once.
 const ECHO_TIME: Duration = Duration::from_millis(50);
 
 #[derive(Default)]

@@ -207,7 +207,7 @@ impl PanesState {
     }
 
     /// Handles a key that has removed the prompt. The screen changes even if the key goes to a
-    /// client that does not react.
+    /// client that does not react, because the prompt disappears.
     fn act_and_redraw(&mut self, key: KeyEvent) -> Effect {
         match self.act(key) {
             Effect::SentToClient => Effect::Changed,
