@@ -27,7 +27,8 @@ pub struct Config {
     pub window: Option<usize>,
     /// Whether the client runs in a launcher's pane, which stays open when the client exits.
     pub in_pane: bool,
-    /// How long the server may take to echo a message.
+    /// How long to wait for the echo of a message. After this time without any data from the
+    /// server, the terminal UI treats the connection as lost.
     pub answer_time: Duration,
 }
 

@@ -120,8 +120,8 @@ impl InFlight {
         }
     }
 
-    /// Returns the number of this connection's messages in flight and the time at which the first
-    /// was sent. Returns `None` if there are none.
+    /// Returns the number of messages in flight that were sent over this connection, and the time
+    /// at which the first of them was sent. Returns `None` if there are none.
     pub(crate) fn pending(&self) -> Option<(u64, Instant)> {
         let state = self.0.0.lock();
         let first = state.messages.get(state.old)?;
@@ -135,8 +135,9 @@ impl InFlight {
         (!state.messages.is_empty()).then_some(state.active_at)
     }
 
-    /// Removes and returns the lost messages of an earlier connection. Called after the replay:
-    /// messages of an earlier connection that the replay did not echo never reached the server.
+    /// Removes and returns the messages that were sent over an earlier connection and lost with it.
+    /// Called after the replay: if the replay did not echo such a message, the message never
+    /// reached the server.
     pub(crate) fn take_lost(&self) -> VecDeque<Unacked> {
         let mut state = self.0.0.lock();
         let old = std::mem::take(&mut state.old);
@@ -168,8 +169,8 @@ impl State {
                 let is_own = |message: &Unacked| !message.is_private && message.author == author;
                 let echoed = self.echoed(record.event.text()?, is_own);
                 if *replay {
-                    // Consider only messages of earlier connections: a replay contains no messages
-                    // of this one.
+                    // Consider only messages that were sent over an earlier connection, because a
+                    // replay contains no messages that were sent over this connection.
                     echoed.filter(|index| *index < self.old)
                 } else {
                     echoed.or_else(|| self.first(is_own))

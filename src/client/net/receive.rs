@@ -21,15 +21,17 @@ use crate::protocol::password::{Password, WAIT_NOTICE};
 use crate::protocol::request::Identity;
 use crate::protocol::text::Text;
 
-/// Time limit for a login: from the first byte sent, or from the server's last notice that the
-/// password waits to be checked, to the welcome.
+/// Time limit for the welcome, counted from the first byte that the login sends. The time starts
+/// again with each notice from the server that the password waits to be checked.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long to wait, after a rejected login, for the server to answer or close the connection. If
-/// the server does neither, the user may try again.
+/// How long to wait, after a rejected login, until the server answers `/help` or closes the
+/// connection, which tells whether another attempt can succeed. If the server does neither, the
+/// user may try again.
 const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Limit on the characters shown of a decoding error, which may quote a long line.
+/// Maximum number of characters to show of the error for a line that cannot be decoded. The error
+/// may quote the whole line.
 const MAX_REASON_CHARS: usize = 200;
 
 /// Buffer size for one read, in bytes.
@@ -180,7 +182,8 @@ impl ServerReader {
                     deadline = Instant::now() + LOGIN_TIMEOUT;
                 }
                 ReceivedLine::Plain(line) => wants_password |= asks_for_password(&line),
-                // The server does not know the command `/resume`.
+                // The server does not know the command `/resume`, so the client must join as a
+                // newcomer.
                 ReceivedLine::PlainError(_) if request.resume.is_some() => {
                     return Ok(Err(Rejection::Resume));
                 }
@@ -304,7 +307,8 @@ fn sort(line: &str) -> ReceivedLine {
     }
 }
 
-/// Whether the server has received the password and checks it later.
+/// Whether this line says that the server has received the password but will check it later, so
+/// that the client must wait longer.
 fn asks_to_wait(line: &str) -> bool {
     let notice = line.strip_prefix("* ");
     notice.is_some_and(|notice| notice.starts_with(WAIT_NOTICE))

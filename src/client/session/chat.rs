@@ -36,7 +36,8 @@ pub(crate) struct ChatSession<'a> {
     /// The queue of lines from the terminal UI. `None` in the plain UI, in which the thread that
     /// reads stdin also sends.
     send_queue: Option<SendQueue>,
-    /// How long the server may take to echo a message.
+    /// How long to wait for the echo of a message. After this time without any data from the
+    /// server, the terminal UI treats the connection as lost.
     pub(crate) answer_time: Duration,
     input_over: bool,
     close_reason: Option<CloseReason>,
@@ -264,7 +265,8 @@ impl<'a> ChatSession<'a> {
         };
         let mut lines = tui.take_waiting();
         if self.room.has_changed {
-            // In a different room, the name may belong to a different person.
+            // Do not send private messages to a different room, where the name of the recipient may
+            // belong to a different person.
             lines.retain(|line| {
                 let request = Request::parse(line, Format::Json);
                 let is_private = matches!(request, Ok(Request::Msg(..)));

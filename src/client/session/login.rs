@@ -59,8 +59,9 @@ impl LoginDialog {
         })
     }
 
-    /// Saves the name for the next start in this window of a session or, outside of sessions, if
-    /// the user typed it.
+    /// Saves the name, which the next start then offers. In a window of a session, saves it for
+    /// this window. Outside of sessions, saves it only if the user typed it. Does nothing if stdin
+    /// is not a terminal.
     pub(crate) fn remember_name(&self, events: &EventLoop, window: Option<usize>) {
         if events.is_interactive && (self.name_prompt.has_asked || window.is_some()) {
             history::save_name(window, &self.request.identity);

@@ -45,7 +45,8 @@ pub struct Formatter {
     /// The last line, if it consists of joins and leaves. The next join or leave can be added to
     /// it.
     presence: Option<PresenceLine>,
-    /// Space for a line of several joins and leaves, in columns and rows.
+    /// Space for a line of several joins and leaves, in columns and rows. A join or leave for which
+    /// there is no space begins a new line.
     pub(crate) presence_space: (usize, usize),
 }
 

@@ -45,8 +45,9 @@ fn open(name: &str, options: &mut OpenOptions) -> Option<File> {
     os::open_regular(os::private(options), &directory.join(name)).ok()
 }
 
-/// The file with the name that was used last in this window of a session, or outside of sessions.
-/// Each window has its own, because two windows cannot use the same name.
+/// The name of the file that stores the last name used in this window of a session or, if `window`
+/// is `None`, outside of sessions. Each window has a file of its own, because two members cannot
+/// have the same name.
 fn name_file(window: Option<usize>) -> String {
     window.map_or_else(|| "name".into(), |number| format!("name-{number}"))
 }
@@ -56,7 +57,8 @@ pub(crate) fn saved_name(window: Option<usize>) -> Option<String> {
     let mut words = String::new();
     let file = open(&name_file(window), OpenOptions::new().read(true))?;
     file.take(1024).read_to_string(&mut words).ok()?;
-    // Ignore the rest of a longer line that another client is replacing.
+    // Read only the first line: while another client overwrites the file, the rest of a longer old
+    // line may follow.
     let words = clean(words.lines().next()?.trim()).into_owned();
     (!words.is_empty()).then_some(words)
 }
@@ -75,7 +77,8 @@ pub(crate) fn save_name(window: Option<usize>, identity: &Identity) {
     }
     let mut options = OpenOptions::new();
     let file = open(&name_file(window), options.write(true).create(true));
-    // If the file is locked, another client is saving its name at this moment.
+    // Do not write to a locked file, because another client is saving its name there at this
+    // moment.
     if let Some(file) = file
         && !is_locked(file.try_lock())
     {
@@ -126,7 +129,8 @@ fn read(mut file: &File) -> io::Result<(Vec<Vec<u8>>, bool)> {
     file.seek(SeekFrom::Start(start))?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE).read_to_end(&mut bytes)?;
-    // The first line may begin before `start`.
+    // Skip the first line unless the whole file was read, because the line may begin before
+    // `start`.
     let partial = usize::from(start > 0);
     let lines: Vec<&[u8]> = bytes
         .split_inclusive(|byte| *byte == b'\n')

@@ -9,8 +9,8 @@ use termcolor::{Color, WriteColor};
 use crate::protocol::text::Text;
 use crate::tty::style;
 
-/// Most bytes of names to keep of consecutive changes of the same kind: more than fit on a screen.
-/// Further names are only counted.
+/// Limit on the length of all names that a [`Part`] keeps, in bytes: more than fits on a screen.
+/// Further members are only counted.
 const MAX_NAMES: usize = 1000;
 
 /// A change in who is online: a member joined or left.
@@ -45,11 +45,12 @@ pub struct PresenceLine {
     /// The minute of the changes, counted from 1970.
     minute: i64,
     parts: Vec<Part>,
-    /// Limit on the names shown in each part. A part with a single name always shows it.
+    /// Maximum number of names shown in each part. A part with a single name shows it even if this
+    /// is 0.
     most: usize,
 }
 
-/// Part of the line: consecutive changes of the same kind.
+/// Part of the line, such as `ala, ola joined`: consecutive changes of the same kind.
 struct Part {
     change: PresenceChange,
     /// The first members, up to [`MAX_NAMES`] bytes.
@@ -89,8 +90,8 @@ impl PresenceLine {
         }
     }
 
-    /// Makes the line shorter: one name fewer in the longest part. Returns false if only the
-    /// numbers of names are left.
+    /// Makes the line shorter: the parts that show the most names show one name fewer. Returns
+    /// false if that is impossible, because all longer parts show only the number of members.
     pub fn shorten(&mut self) -> bool {
         let longest = self.parts.iter().map(|part| part.names.len()).max();
         let shown = self.most.min(longest.unwrap_or(0));
@@ -109,7 +110,7 @@ impl PresenceLine {
 }
 
 impl Part {
-    /// At most `most` names, and how many more there are. A single name is always shown.
+    /// At most `most` names, and the number of further members. A single name is always shown.
     fn who(&self, most: usize) -> String {
         let shown = match self.names.len() {
             1 => 1,

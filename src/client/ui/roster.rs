@@ -154,7 +154,7 @@ impl Roster {
     /// Returns the name that the user originally ignored, if `name` is that name or a later name of
     /// the same member.
     fn ignored_by(&self, name: &str) -> Option<&str> {
-        // Skip the computation of the keys, because most users ignore no one.
+        // Most users ignore no one: do not compute the keys with which names are compared.
         if self.ignored.is_empty() {
             return None;
         }

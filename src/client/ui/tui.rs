@@ -32,7 +32,8 @@ const LABEL: &str = "> ";
 /// Most rows for a line of several joins and leaves, so that it does not become a paragraph.
 const MAX_PRESENCE_ROWS: usize = 2;
 
-/// Most lines that may wait for a connection.
+/// Limit on the number of lines that wait for a connection. Input beyond the limit stays in the
+/// editor.
 const MAX_WAITING: usize = 1000;
 
 /// The terminal UI. The terminal is in raw mode until this is dropped.
@@ -54,7 +55,8 @@ pub(crate) struct Tui {
     /// Number of messages since the terminal lost focus. `None` while it has focus, or if the
     /// terminal does not report focus.
     unread: Option<u64>,
-    /// Declared last so that it is dropped last, after the screen's last output.
+    /// The guard for raw mode. Declared last so that it is dropped last, after the screen's last
+    /// output.
     _raw_mode: RawMode,
 }
 
