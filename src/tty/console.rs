@@ -50,7 +50,7 @@ pub(crate) fn sequences() -> Sequences {
     }
 }
 
-/// The result of input that does not just edit the line.
+/// Input that [`Console::read_keys`] must act on: a submitted line, refused input, or Ctrl+C.
 enum Input {
     Line(String),
     Refused(Refusal),

@@ -20,7 +20,7 @@ pub(crate) enum Mode {
     /// Sends no arrow keys for the mouse wheel. By default, most terminals send arrow keys for it
     /// on the alternate screen. Unlike with mouse reports, the mouse still selects text.
     NoWheelKeys,
-    /// Gives the window its previous title back at the end.
+    /// Restores the window's previous title at the end.
     Title,
 }
 

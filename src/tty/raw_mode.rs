@@ -143,9 +143,10 @@ pub(crate) fn restore() {
     }
     let stdout = io::stdout();
     let mut wait = [PollFd::new(&stdout, PollFlags::OUT)];
-    // Wait until the terminal accepts output (poll(2)). It doesn't if its output is stopped, or if
-    // a write of another thread blocks. When it does, a pseudoterminal has space for more than the
-    // few bytes written here.
+    // Wait until the terminal accepts output (poll(2)). A terminal accepts none while its output is
+    // stopped, as after Ctrl+S, or while a write of another thread blocks. A pseudoterminal that
+    // accepts output has space for more than the few bytes written here, so this write doesn't
+    // block.
     if let Ok(1..) = retry_on_intr(|| poll(&mut wait, Some(&LEAVE_TIME))) {
         let _ = write_past_std(&taken.sequences.leave);
     }

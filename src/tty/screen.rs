@@ -35,7 +35,8 @@ const SETTLE_TIME: Duration = Duration::from_millis(100);
 /// Time after which to draw even if the size is still changing.
 const MAX_SETTLE_TIME: Duration = Duration::from_secs(1);
 
-/// Most rows for the status in a narrow window.
+/// Maximum number of rows for the status, which is wrapped in a narrow window. Text that does not
+/// fit is left out.
 const MAX_STATUS_ROWS: usize = 4;
 
 /// Start of a synchronized update (DEC private mode 2026). Also hides the cursor, for terminals
@@ -108,9 +109,9 @@ struct Redrawing {
     /// The sequence that erases the rows to be rewritten. It erases no other rows, because the rows
     /// above may belong to another program.
     erasing: String,
-    /// Whether to fill the space above with rows that are already in the scrollback. False unless
-    /// this program's lines filled the screen before, because another program's output may be
-    /// there.
+    /// Whether to fill the space above the rewritten rows with rows that are already in the
+    /// scrollback. True only if this program's lines filled the screen before. Otherwise, that
+    /// space may contain another program's output.
     fills: bool,
     /// Number of rows that the terminal may have brought back from the scrollback.
     back: usize,
@@ -420,8 +421,9 @@ impl Screen {
             // longer fit above the cursor, so count those as scrolled out.
             recent.scroll(self.rows.saturating_sub(drawn.to_cursor));
         }
-        // If the terminal wrapped rows, even those of the area, and the screen was not full, the
-        // first parts of the rows are still on the screen.
+        // If the terminal wrapped rows of the lines or of the area below them, these rows need more
+        // space than before. If the screen was not full, their first parts are therefore still on
+        // the screen, above the rows that are erased.
         let leaves_parts = !is_full && (!fits_narrowest || drawn.width > narrowest);
         if self.is_fresh && (leaves_parts || !fits_narrowest) {
             return Some(Redrawing::whole());

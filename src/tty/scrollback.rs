@@ -29,8 +29,8 @@ pub(crate) struct Scrollback {
 /// A drawn line.
 struct Written {
     line: Line,
-    /// Number of rows when the line was last written. A line that is written only to fill the
-    /// screen keeps its number.
+    /// Number of rows into which the line was wrapped when it was last written. Not updated if a
+    /// line that is already in the scrollback is written again only to fill the screen.
     rows: usize,
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn read_lines(
 ) -> InputEnd {
     os::fail_background_reads();
     let stdin = io::stdin();
-    // A terminal that is gone can't be recognized any more.
+    // Find out now, because a terminal that is gone can't be recognized as a terminal any more.
     let is_terminal = stdin.is_terminal();
     let mut line = Vec::new();
     let mut bytes = [0; 8192];
@@ -64,14 +64,14 @@ pub(crate) fn read_lines(
         }
         let read = match is_ready {
             Ok(0) => continue,
-            // The wait may have begun in the foreground.
+            // Check again, because the process may have moved to the background during the wait.
             Ok(_) if tty::is_background(&stdin) && !tty::is_gone() => continue,
             Ok(_) => rustix::io::read(&stdin, &mut bytes),
             Err(error) => Err(error),
         };
         let count = match read {
             Ok(count @ 1..) => count,
-            // Ctrl+D on a terminal: more may be typed.
+            // Ctrl+D was pressed on a terminal. Continue, because the user may type more lines.
             Ok(0) if is_terminal && !tty::is_gone() => continue,
             Err(Errno::INTR | Errno::AGAIN) => continue,
             // The process was moved to the background just now (see `fail_background_reads`).

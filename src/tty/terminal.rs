@@ -21,8 +21,8 @@ pub(crate) const BACKGROUND_TIME: Timespec = Timespec {
     tv_nsec: 250_000_000,
 };
 
-/// Time within which the terminal's owner exits if it only detaches this process from the shell, as
-/// `setsid` does.
+/// Time during which an exit of the terminal's owner is ignored: a program that only detaches this
+/// process from the shell, such as `setsid`, exits within this time.
 const DETACH_TIME: Duration = Duration::from_secs(1);
 
 /// The size of the terminal on stdout, in columns and rows. 80 × 24 if the size is unknown.
@@ -95,10 +95,10 @@ pub(crate) fn is_background(terminal: &impl AsFd) -> bool {
     }
 }
 
-/// Calls `on_exit` when the owner of the terminal on stdin exits. If the terminal isn't the
-/// controlling terminal of this process, its owner is the nearest ancestor for which it is, such as
-/// `su` of `su -c`. Ctrl+C on such a terminal ends the owner and not this process, which then has
-/// no terminal.
+/// Calls `on_exit` when the owner of the terminal on stdin exits. The owner is the nearest ancestor
+/// of this process that has the terminal as its controlling terminal, such as `su` of `su -c`.
+/// There is no owner if the terminal is the controlling terminal of this process itself. Ctrl+C on
+/// a terminal with an owner ends the owner but not this process, which then has no terminal.
 ///
 /// If there is an owner and SIGHUP isn't ignored, this starts the thread `owner`, which is never
 /// joined.

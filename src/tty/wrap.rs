@@ -39,7 +39,8 @@ pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<u
     for piece in pieces {
         let word = piece.trim_end_matches([' ', '\u{a0}']);
         let wide = width(word);
-        // Only a word begins a row: spaces that exceed the width end theirs.
+        // Begin a new row only before a word, and only if the word fits in a row. Spaces that
+        // exceed the width stay at the end of their row.
         let is_moved = used + wide > space && (1..=columns - indent).contains(&wide);
         if is_moved && used > 0 {
             rows.push(start..at);
@@ -79,7 +80,8 @@ pub(crate) fn links(text: &str) -> impl Iterator<Item = Range<usize>> {
                 .iter()
                 .filter_map(|scheme| piece.find(scheme))
                 .min()?;
-            // The characters of a URI (RFC 3986, section 2) are printable ASCII.
+            // End the address at the first character that is not printable ASCII, because a URI
+            // contains no others (RFC 3986, section 2).
             let rest = &piece[start..];
             let rest = &rest[..rest
                 .find(|c: char| !c.is_ascii_graphic())

@@ -137,8 +137,8 @@ pub(crate) struct Editor {
     /// The text that was cut last, which Ctrl+Y inserts.
     cut: String,
     history: History,
-    /// Index of the history line that is shown. While the new line is shown, the length of the
-    /// history.
+    /// Index of the history line that is shown. While the new line is shown, this is the length of
+    /// the history.
     position: usize,
     /// Lines that were changed but not submitted, by their position: lines of the history, and the
     /// new line at the end. The line being shown is not among them until another line is shown.

@@ -148,9 +148,9 @@ impl Keyboard {
         matches!(self.typed_ahead.front(), Some(Event::Mouse(_)))
     }
 
-    /// Parses bytes from the terminal. If they begin with several Up or Down keys, these probably
-    /// come from the mouse wheel: on the alternate screen, most terminals send arrow keys for it.
-    /// Some terminals can't be asked to stop that, and tmux passes the keys on.
+    /// Parses bytes from the terminal. If they begin with several Up or Down keys, replaces these
+    /// keys with events of the mouse wheel: on the alternate screen, most terminals send arrow keys
+    /// for the wheel. Some terminals can't be asked to stop that, and tmux passes the keys on.
     fn push(&mut self, bytes: &[u8]) {
         let is_continued = self.parser.has_partial_input();
         self.parser.push(bytes);
@@ -222,7 +222,7 @@ impl Keyboard {
                 let (columns, rows) = terminal::size()?;
                 return Ok(Event::Resize(columns, rows));
             }
-            // The wait may have begun in the foreground.
+            // Check again, because the process may have moved to the background during the wait.
             let is_shells = || self.pauses && tty::is_background(&stdin) && !tty::is_gone();
             if typed && !is_shells() {
                 match rustix::io::read(&stdin, &mut bytes) {

@@ -138,7 +138,8 @@ impl Iterator for Parser {
             match step(&self.bytes, self.has_timed_out) {
                 Step::Wait => return None,
                 Step::Shorten(range) => {
-                    // No key's sequence contains a `<`, so the sequence is dropped at its end.
+                    // Replace the bytes with a `<`, which no key's sequence contains. The whole
+                    // sequence is then dropped once its end arrives.
                     self.bytes.splice(range, *b"<");
                 }
                 Step::Skip(count) => self.take(count),
@@ -270,7 +271,7 @@ fn string(kind: u8, rest: &[u8], has_timed_out: bool) -> Step {
         Some([ESCAPE, b'\\', ..]) => answer(kind, content, count + 2),
         None if !has_timed_out && count > MAX_SEQUENCE => Step::Shorten(0..count),
         None | Some([ESCAPE]) if !has_timed_out => Step::Wait,
-        // The answer was cut off.
+        // Drop an answer that was cut off.
         None | Some(_) => Step::Skip(count),
     }
 }
@@ -422,8 +423,8 @@ fn characters(bytes: &[u8], count: usize, has_timed_out: bool) -> Step {
     Step::Skip(at)
 }
 
-/// Returns the step for a CSI sequence with this body and this final byte. The caller adds the
-/// number of bytes.
+/// Returns the step for a CSI sequence with this body and this final byte. The number of bytes in
+/// the step is 0, and the caller adds the actual number.
 fn csi_sequence(body: &[u8], end: u8) -> Step {
     if end == b'c' && body.starts_with(b"?") {
         return Step::Attributes(0);
