@@ -329,31 +329,43 @@ fn a_terminal_that_closes_does_not_end_a_session_that_ignores_sighup() {
     }
 }
 
+/// Runs `command` on a terminal that controls another session, and closes the terminal as soon as
+/// `is_ready` returns. Asserts that the program then exits with 0 and has written no error.
+fn expect_exit_after_closing(command: &str, term: &str, is_ready: impl FnOnce(&Screen)) {
+    let sandbox = Sandbox::new();
+    let [errors, status] = ["errors", "status"].map(|name| sandbox.path(name));
+    // The trap keeps the shell, and only the shell, alive.
+    let command = format!(
+        "trap : HUP; setsid -w {command} 2>{}; echo $? >{}",
+        errors.display(),
+        status.display(),
+    );
+    let screen = on_a_closable_terminal(&command, term, &sandbox);
+    is_ready(&screen);
+    kill(&screen);
+    let status = wait_until("the program's exit", || {
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        status.ends_with('\n').then_some(status)
+    });
+    let errors = fs::read_to_string(errors).expect("a file");
+    assert_eq!((status.as_str(), errors.as_str()), ("0\n", ""), "{command}");
+}
+
 #[test]
 fn a_client_leaves_without_an_error_when_its_terminal_closes_without_sighup() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     for term in TERMS {
-        let sandbox = Sandbox::new();
-        let [errors, status] = ["errors", "status"].map(|name| sandbox.path(name));
-        // The trap keeps the shell, and only the shell, alive.
-        let command = format!(
-            "trap : HUP; setsid -w chat-client {} -n ala 2>{}; echo $? >{}",
-            server.address,
-            errors.display(),
-            status.display(),
-        );
-        let screen = on_a_closable_terminal(&command, term, &sandbox);
-        ola.expect("* ala joined");
-        kill(&screen);
+        let command = format!("chat-client {} -n ala", server.address);
+        expect_exit_after_closing(&command, term, |_| ola.expect("* ala joined"));
         ola.expect("* ala left");
-        let status = wait_until("the client's exit", || {
-            let status = fs::read_to_string(&status).unwrap_or_default();
-            status.ends_with('\n').then_some(status)
-        });
-        assert_eq!(fs::read_to_string(errors).expect("a file"), "", "{term}");
-        assert_eq!(status, "0\n", "{term}");
     }
+}
+
+#[test]
+fn panes_end_without_an_error_when_their_terminal_closes_without_sighup() {
+    let command = format!("chat-run -t panes -c 1 -p {} --names ala", address().port());
+    expect_exit_after_closing(&command, TERMS[0], |screen| screen.expect("* welcome, ala"));
 }
 
 #[test]

@@ -353,7 +353,11 @@ impl<'a> Session<'a> {
             }
             SessionEvent::Restart(window) => self.restart_client(window),
             SessionEvent::PanesFailed => {
-                self.end.get_or_insert(SessionEnd::PanesFailed);
+                self.end.get_or_insert(if tty::is_gone() {
+                    SessionEnd::Asked
+                } else {
+                    SessionEnd::PanesFailed
+                });
             }
         }
     }
