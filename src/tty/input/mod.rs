@@ -54,6 +54,8 @@ pub struct Keyboard {
     parser: Parser,
     /// Events that [`Keyboard::read`] returns before it reads the terminal again.
     typed_ahead: VecDeque<Event>,
+    /// Whether the incomplete sequence at the end of the input belongs to a turn of the mouse wheel.
+    is_scrolling: bool,
     /// The time at which the terminal was asked for its background color. `None` if it was not.
     asked: Option<Instant>,
     /// Socket that becomes readable when the terminal's size changes (SIGWINCH).
@@ -77,6 +79,7 @@ impl Keyboard {
         Ok(Self {
             parser: Parser::default(),
             typed_ahead: VecDeque::new(),
+            is_scrolling: false,
             asked: None,
             resized: notified_by(SIGWINCH)?,
             continued: notified_by(SIGCONT)?,
@@ -148,18 +151,18 @@ impl Keyboard {
         matches!(self.typed_ahead.front(), Some(Event::Mouse(_)))
     }
 
-    /// Parses bytes from the terminal. If they begin with several Up or Down keys, replaces these
-    /// keys with events of the mouse wheel: on the alternate screen, most terminals send arrow keys
-    /// for the wheel. Some terminals can't be asked to stop that, and tmux passes the keys on.
+    /// Parses bytes from the terminal. If they begin with several Up or Down keys, these probably
+    /// come from the mouse wheel: on the alternate screen, most terminals send arrow keys for it.
+    /// Some terminals can't be asked to stop that, and tmux passes the keys on. A network may split
+    /// such keys, so a key after which another sequence begins counts as several.
     fn push(&mut self, bytes: &[u8]) {
-        let is_continued = self.parser.has_partial_input();
         self.parser.push(bytes);
-        if is_continued {
-            return;
-        }
         let mut events: Vec<Event> = self.parser.by_ref().collect();
         let scrolled: Vec<Event> = events.iter().map_while(as_scrolled).collect();
-        if scrolled.len() > 1 {
+        let is_split = scrolled.len() == events.len() && self.parser.has_partial_input();
+        let keys = scrolled.len() + usize::from(is_split) + usize::from(self.is_scrolling);
+        self.is_scrolling = is_split && keys > 1;
+        if keys > 1 {
             events.splice(..scrolled.len(), scrolled);
         }
         self.typed_ahead.extend(events);
@@ -203,7 +206,10 @@ impl Keyboard {
             ];
             match rustix::event::poll(&mut waits, time) {
                 Ok(0) if in_background => continue,
-                Ok(0) => self.parser.time_out(),
+                Ok(0) => {
+                    self.is_scrolling = false;
+                    self.parser.time_out();
+                }
                 Ok(_) => {}
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
@@ -271,4 +277,47 @@ fn notified_by(signal: i32) -> io::Result<UnixStream> {
     reader.set_nonblocking(true)?;
     signal_hook::low_level::pipe::register(signal, writer)?;
     Ok(reader)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// For each Up key in input that arrives in `reads`: whether it counts as the mouse wheel.
+    fn scrolls(reads: &[&[u8]]) -> Vec<bool> {
+        let mut keyboard = Keyboard::open().expect("socket pairs");
+        for bytes in reads {
+            keyboard.push(bytes);
+        }
+        let Keyboard {
+            typed_ahead,
+            parser,
+            ..
+        } = keyboard;
+        let events = typed_ahead.into_iter().chain(parser);
+        events
+            .map(|event| matches!(event, Event::Mouse(_)))
+            .collect()
+    }
+
+    #[test]
+    fn a_turn_of_the_mouse_wheel_is_recognized_wherever_a_network_splits_it() {
+        let turn = b"\x1bOA\x1bOA\x1bOA";
+        for at in 0..turn.len() {
+            // Between two keys, nothing shows that the second read continues the first one.
+            let expected = match at {
+                3 => [false, true, true],
+                6 => [true, true, false],
+                _ => [true; 3],
+            };
+            let (first, second) = turn.split_at(at);
+            assert_eq!(scrolls(&[first, second]), expected, "{at}");
+        }
+    }
+
+    #[test]
+    fn arrow_keys_that_arrive_in_pieces_do_not_count_as_the_mouse_wheel() {
+        assert_eq!(scrolls(&[b"\x1b", b"O", b"A", b"\x1bO", b"A"]), [false; 2]);
+        assert_eq!(scrolls(&[b"\x1bOA", b"\x1b", b"OA"]), [false; 2]);
+    }
 }
