@@ -148,7 +148,10 @@ impl Keyboard {
     /// Whether the next event that [`Keyboard::read`] returns belongs to the same turn of the mouse
     /// wheel.
     pub(crate) fn scrolls_on(&self) -> bool {
-        matches!(self.typed_ahead.front(), Some(Event::Mouse(_)))
+        match self.typed_ahead.front() {
+            Some(event) => matches!(event, Event::Mouse(_)),
+            None => self.is_scrolling,
+        }
     }
 
     /// Parses bytes from the terminal. If they begin with several Up or Down keys, these probably
@@ -312,6 +315,16 @@ mod tests {
             };
             let (first, second) = turn.split_at(at);
             assert_eq!(scrolls(&[first, second]), expected, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_turn_of_the_mouse_wheel_goes_on_while_one_of_its_keys_is_incomplete() {
+        let mut keyboard = Keyboard::open().expect("socket pairs");
+        for (bytes, expected) in [(&b"\x1bOA\x1b"[..], true), (b"OA", false)] {
+            keyboard.push(bytes);
+            assert!(matches!(keyboard.read(), Ok(Event::Mouse(_))));
+            assert_eq!(keyboard.scrolls_on(), expected, "{bytes:?}");
         }
     }
 
