@@ -170,16 +170,18 @@ impl Desktop {
         title.trim().into()
     }
 
-    /// Raises a window and focuses it.
+    /// Raises a window and focuses it, until it keeps the focus: the launcher may move the focus away
+    /// from a new window once.
     pub fn activate(&self, window: &Window) {
         let id = u64::from_str_radix(window.id.trim_start_matches("0x"), 16).unwrap();
+        let is_active = || {
+            let ask = |what| self.ask("xdotool", &[what]).trim().parse::<u64>().ok();
+            // Some programs move the focus to a child window.
+            [ask("getwindowfocus"), ask("getactivewindow")].contains(&Some(id))
+        };
         wait_at_most(DEADLINE, "active window", String::new, || {
             self.ask("wmctrl", &["-ia", &window.id]);
-            let active = self.ask("xdotool", &["getwindowfocus"]);
-            let active = active.trim().parse::<u64>().ok()?;
-            // Some programs move the focus to a child window.
-            let owner = self.ask("xdotool", &["getactivewindow"]);
-            (active == id || owner.trim().parse::<u64>().ok()? == id).then_some(())
+            (0..5).all(|_| is_active()).then_some(())
         });
     }
 
