@@ -461,8 +461,8 @@ impl Members {
         self.holders(name).next().is_none()
     }
 
-    /// The members in `names` whose name is `name` or looks the same. There may be two: `name` may look like
-    /// one member's name in upper case and like another member's name in lower case.
+    /// The members in `names` whose name is `name` or looks the same. There may be two: `name` may
+    /// look like one member's name in upper case and like another member's name in lower case.
     fn holders(&self, name: &Name) -> impl Iterator<Item = MemberId> {
         let keys = name.keys();
         let each = self.names.iter().zip(keys);

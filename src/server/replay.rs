@@ -89,9 +89,9 @@ impl ReplayBuffer {
     }
 
     /// Returns the events of `range` that are still buffered, in three parts. The first two parts
-    /// contain only messages: those with numbers up to `range.since` that a newcomer gets, and those
-    /// that are older than the first buffered event of any kind. The third part contains all later
-    /// events.
+    /// contain only messages: those with numbers up to `range.since` that a newcomer gets, and
+    /// those that are older than the first buffered event of any kind. The third part contains all
+    /// later events.
     fn known(&self, range: ReplayRange) -> [Iter<'_, Arc<Record>>; 3] {
         let forgotten = self.recent.front().map_or(0, |first| first.seq - 1);
         let joined = range.after.max(range.since);

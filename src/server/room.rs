@@ -424,9 +424,9 @@ impl Room {
         );
     }
 
-    /// Removes the member on `connection`, which can resume later. If the connection was lost or cut,
-    /// there is a `reason`, which the other members see, and the member's name is kept for it. Does nothing if the member has left or has resumed on another connection. Never
-    /// blocks.
+    /// Removes the member on `connection`, which can resume later. If the connection was lost or
+    /// cut, there is a `reason`, which the other members see, and the member's name is kept for it.
+    /// Does nothing if the member has left or has resumed on another connection. Never blocks.
     pub(crate) fn leave(&self, connection: ConnectionId, reason: Option<&str>) {
         let mut state = self.state.lock();
         if state.members.on(connection).is_some() {
@@ -463,8 +463,8 @@ impl Room {
         }
     }
 
-    /// Removes the member called `name`, for the operator's `/kick`. If there is none, but the name is
-    /// kept for an absent member, makes the name free and returns it.
+    /// Removes the member called `name`, for the operator's `/kick`. If there is none, but the name
+    /// is kept for an absent member, makes the name free and returns it.
     ///
     /// # Errors
     /// The name is neither taken nor kept.

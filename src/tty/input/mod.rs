@@ -54,7 +54,8 @@ pub struct Keyboard {
     parser: Parser,
     /// Events that [`Keyboard::read`] returns before it reads the terminal again.
     typed_ahead: VecDeque<Event>,
-    /// Whether the incomplete sequence at the end of the input belongs to a turn of the mouse wheel.
+    /// Whether the incomplete sequence at the end of the input belongs to a turn of the mouse
+    /// wheel.
     is_scrolling: bool,
     /// The time at which the terminal was asked for its background color. `None` if it was not.
     asked: Option<Instant>,

@@ -170,8 +170,8 @@ impl Desktop {
         title.trim().into()
     }
 
-    /// Raises a window and focuses it, until it keeps the focus: the launcher may move the focus away
-    /// from a new window once.
+    /// Raises a window and focuses it, until it keeps the focus: the launcher may move the focus
+    /// away from a new window once.
     pub fn activate(&self, window: &Window) {
         let id = u64::from_str_radix(window.id.trim_start_matches("0x"), 16).unwrap();
         let is_active = || {
