@@ -147,6 +147,17 @@ pub fn run(config: Config) -> Result<()> {
     };
     let log = Log::start(config.colored, config.supervised, log_file)?;
     announce(&config, &listeners, &log)?;
+    match loaded.exposed {
+        Some((mode, Ok(()))) => log.post(Entry::Error(format!(
+            "others had access to the history file; now only its owner can read and write it \
+             (it had mode {mode:04o})"
+        ))),
+        Some((mode, Err(error))) => log.post(Entry::Error(format!(
+            "others have access to the history file (mode {mode:04o}), and this cannot be changed: \
+             {error}; name a file of your own"
+        ))),
+        None => {}
+    }
     if loaded.torn > 0 {
         let torn = style::counted(loaded.torn, "byte");
         log.post(Entry::Error(format!(

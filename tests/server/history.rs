@@ -147,6 +147,40 @@ fn a_new_history_file_is_readable_only_by_its_owner() {
 }
 
 #[test]
+fn an_existing_history_file_becomes_private_and_the_log_says_so() {
+    for mode in [0o666, 0o640, 0o604] {
+        let history = History::with_content(ONE_MESSAGE);
+        fs::set_permissions(history.path(), PermissionsExt::from_mode(mode)).unwrap();
+        let server = history.server(&[]);
+        server.expect_log(&format!(
+            "now only its owner can read and write it (it had mode {mode:04o})"
+        ));
+        let mode = fs::metadata(history.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{mode:o}");
+        server.stop();
+        let log = history.server(&[]).stop().stdout;
+        assert!(!log.contains("its owner"), "{log}");
+    }
+}
+
+#[test]
+fn a_history_with_the_highest_accepted_number_is_accepted_again_after_a_restart() {
+    let highest = 1_u64 << 52;
+    let content = ONE_MESSAGE
+        .replace("\"seq\":2", &format!("\"seq\":{highest}"))
+        .replace("\"id\":3", &format!("\"id\":{highest}"));
+    let history = History::with_content(&content);
+    for number in [1, 4] {
+        let server = history.server(&[]);
+        let ola = server.join_json("ola");
+        assert_eq!(ola.welcome["seq"], highest + number - 1);
+        drop(ola);
+        server.expect_log("* ola left");
+        server.stop();
+    }
+}
+
+#[test]
 fn messages_event_numbers_and_member_ids_continue_after_a_restart() {
     let history = History::new();
     let server = history.server(&[]);
@@ -265,6 +299,23 @@ fn a_damaged_history_line_is_reported_and_the_file_left_unchanged() {
         (
             ONE_MESSAGE.replace("def\"", "def\",\"seq\":18446744073709551615"),
             1,
+        ),
+        // Numbers that are so high only in a file that was edited.
+        (
+            ONE_MESSAGE.replace("\"seq\":2", "\"seq\":9223372036854775807"),
+            3,
+        ),
+        (
+            ONE_MESSAGE.replace("\"seq\":2", "\"seq\":4503599627370497"),
+            3,
+        ),
+        (
+            ONE_MESSAGE.replace("\"id\":3,\"name\"", "\"id\":4611686018427387904,\"name\""),
+            2,
+        ),
+        (
+            format!("{ONE_MESSAGE}{{\"type\":\"missing\",\"count\":9223372036854775804}}\n"),
+            4,
         ),
         ("Dear diary,\ntoday".into(), 1),
         ("Dear diary, today".into(), 1),

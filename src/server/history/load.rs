@@ -13,9 +13,16 @@ use crate::protocol::limits::MAX_EVENT_LINE;
 use crate::protocol::text::clean;
 use crate::server::replay::ReplayBuffer;
 
-/// Limit on the sequence numbers and member IDs in a file. No room reaches this limit. Above it, as
-/// many numbers again are left for new events.
-const MAX_NUMBER: u64 = u64::MAX / 2;
+/// Limit on the sequence numbers and member IDs in a file, unless they continue the numbers before
+/// them (see [`MAX_STEP`]). No room reaches this limit. Above it, as many numbers again are left
+/// that JSON clients represent exactly (RFC 8259, section 6).
+const MAX_NUMBER: u64 = 1 << 52;
+
+/// Limit on the distance of a number above [`MAX_NUMBER`] from the number before it. Such numbers
+/// are accepted because a room may continue from [`MAX_NUMBER`]: otherwise, the server would write
+/// events that it refuses at its next start. The limit is higher than the number of events that can
+/// be missing at one place.
+const MAX_STEP: u64 = u32::MAX as u64;
 
 /// Minimum length of the file's first line in bytes, including its ending. Spaces pad the line to
 /// this length, so that it can be rewritten in place.
@@ -67,11 +74,15 @@ pub struct Loaded {
     pub torn: u64,
     /// Length of the empty lines that were cut off at the end, in bytes.
     pub blank: u64,
+    /// The file's mode, if it allowed others to read or write the file, and the result of making
+    /// the file private.
+    pub exposed: Option<(u32, io::Result<()>)>,
 }
 
 impl Loaded {
     fn advance(&mut self, last_seq: u64, last_id: u64) -> Result<()> {
-        if last_seq.max(last_id) > MAX_NUMBER {
+        let is_too_high = |old: u64, new| new > MAX_NUMBER && new - old > MAX_STEP;
+        if is_too_high(self.last_seq, last_seq) || is_too_high(self.last_id, last_id) {
             bail!("a sequence number or member ID is too high");
         }
         (self.last_seq, self.last_id) = (last_seq, last_id);

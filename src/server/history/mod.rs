@@ -4,8 +4,9 @@ pub mod load;
 mod sync;
 
 use std::fmt::{self, Display, Formatter};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -103,7 +104,7 @@ pub struct History {
 
 impl History {
     /// Opens the history file at `path`, or creates a file for `room`, and reads its events into
-    /// `replay`.
+    /// `replay`. Makes the file accessible by its owner only (mode 0600), if possible.
     ///
     /// # Errors
     /// The file is damaged before its last line, another server has it open, or it cannot be read
@@ -142,10 +143,11 @@ impl History {
             file.set_len(length)
                 .with_context(|| format!("cannot cut the torn last line off {shown}"))?;
         }
+        let mode = file.metadata()?.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            loaded.exposed = Some((mode, file.set_permissions(Permissions::from_mode(0o600))));
+        }
         if loaded.room.is_empty() {
-            // Make the file private: if it existed already, everyone may be allowed to read it.
-            file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
-                .with_context(|| format!("cannot keep others from reading {shown}"))?;
             loaded.room = room;
         }
         let mut history = Self {
