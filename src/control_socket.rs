@@ -14,6 +14,10 @@
 //! of their windows.
 //!
 //! To end a client, the launcher sends `quit\n`.
+//!
+//! On Linux, any user of the machine can connect. The launcher closes the connections of other users
+//! at once, and limits the number and the time of connections without a hello, so that they cannot
+//! use up its descriptors.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -23,9 +27,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
 use crate::os::{self, Process};
@@ -45,6 +49,13 @@ const OUT: &str = "out\n";
 
 /// The line that lets a client log in, without its ending.
 const TURN: &str = "turn";
+
+/// Limit on the connections without a hello. If one more comes, the oldest is closed. A client sends
+/// its hello when it connects, so even the clients of a whole session stay below this limit.
+const MAX_SILENT: usize = 64;
+
+/// How long a connection may wait with its hello.
+const HELLO_TIME: Duration = Duration::from_secs(10);
 
 /// Pause after a failed accept, so that the thread does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -222,6 +233,13 @@ impl ControlListener {
     /// # Errors
     /// No random number, socket or thread is available.
     pub fn start(on_event: impl Fn(ControlEvent) + Send + 'static) -> io::Result<Self> {
+        Self::start_with(HELLO_TIME, on_event)
+    }
+
+    fn start_with(
+        hello_time: Duration,
+        on_event: impl Fn(ControlEvent) + Send + 'static,
+    ) -> io::Result<Self> {
         let random = getrandom::u64().map_err(io::Error::other)?;
         let name = format!("chat-run-{}-{random:016x}", std::process::id());
         let listener = os::listen_locally(OsStr::new(&name))?;
@@ -229,7 +247,7 @@ impl ControlListener {
         let (stop, stopped) = UnixStream::pair()?;
         let thread = thread::Builder::new()
             .name("control".into())
-            .spawn(move || serve(&listener, &stopped, on_event))?;
+            .spawn(move || serve(&listener, &stopped, hello_time, on_event))?;
         Ok(Self {
             name,
             stop,
@@ -257,6 +275,7 @@ impl Drop for ControlListener {
 /// A connection that the launcher has accepted.
 struct Peer {
     socket: UnixStream,
+    accepted: Instant,
     /// The part of an incomplete line that has arrived.
     received: Vec<u8>,
     /// The client's window and process, once the hello is complete.
@@ -266,14 +285,23 @@ struct Peer {
 }
 
 impl Peer {
+    /// # Errors
+    /// The peer belongs to another user.
     fn new(socket: UnixStream) -> io::Result<Self> {
+        os::check_peer_user(&socket)?;
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket,
+            accepted: Instant::now(),
             received: Vec::new(),
             client: None,
             is_closed: false,
         })
+    }
+
+    /// Whether the peer has not sent a hello yet.
+    fn is_silent(&self) -> bool {
+        self.client.is_none()
     }
 
     /// A descriptor that becomes readable when the client's process exits, if the system has such
@@ -295,7 +323,7 @@ impl Peer {
     /// Reads what has arrived on the socket, and returns the events in it.
     ///
     /// # Errors
-    /// The socket is closed, or the peer is not a client of this user.
+    /// The socket is closed, or the peer is not a client.
     fn read(&mut self) -> io::Result<Vec<ControlEvent>> {
         let mut bytes = [0; MAX_LINE];
         match self.socket.read(&mut bytes) {
@@ -352,17 +380,32 @@ fn parse_hello(line: &str) -> Option<(usize, i32)> {
     Some((window.parse().ok()?, pid.parse().ok()?))
 }
 
-/// Handles connections, lines and exits. Returns when the other end of `stopped` is closed.
-fn serve(listener: &UnixListener, stopped: &UnixStream, on_event: impl Fn(ControlEvent)) {
+/// Handles connections, lines and exits. Closes connections that send no hello within `hello_time`.
+/// Returns when the other end of `stopped` is closed.
+fn serve(
+    listener: &UnixListener,
+    stopped: &UnixStream,
+    hello_time: Duration,
+    on_event: impl Fn(ControlEvent),
+) {
+    // In the order in which they were accepted.
     let mut peers: Vec<Peer> = Vec::new();
     loop {
+        // Take the time before the poll: a hello that arrived while the launcher was suspended is
+        // then read before its time is over.
+        let now = Instant::now();
+        let oldest = peers.iter().find(|peer| peer.is_silent());
+        let timeout = oldest.and_then(|peer| {
+            let left = (peer.accepted + hello_time).saturating_duration_since(now);
+            Timespec::try_from(left).ok()
+        });
         let ready = {
             let mut fds = vec![
                 PollFd::new(stopped, PollFlags::IN),
                 PollFd::new(listener, PollFlags::IN),
             ];
             fds.extend(peers.iter().flat_map(Peer::poll_fds));
-            match rustix::event::poll(&mut fds, None) {
+            match rustix::event::poll(&mut fds, timeout.as_ref()) {
                 Ok(_) => {}
                 Err(rustix::io::Errno::INTR) => continue,
                 // The kernel has too little memory to poll all descriptors. Give up, because trying
@@ -381,9 +424,18 @@ fn serve(listener: &UnixListener, stopped: &UnixStream, on_event: impl Fn(Contro
             Some(&[socket, process]) => handle_readable(peer, socket, process, &on_event),
             Some(_) | None => true,
         });
+        peers.retain(|peer| !peer.is_silent() || now < peer.accepted + hello_time);
         if ready[1] {
             match listener.accept() {
-                Ok((socket, _)) => peers.extend(Peer::new(socket)),
+                Ok((socket, _)) => {
+                    peers.extend(Peer::new(socket));
+                    let silent = peers.iter().filter(|peer| peer.is_silent());
+                    if silent.count() > MAX_SILENT
+                        && let Some(oldest) = peers.iter().position(Peer::is_silent)
+                    {
+                        peers.remove(oldest);
+                    }
+                }
                 Err(error) if is_temporary(&error) => {}
                 // No file descriptor is left. The connection stays in the backlog and the listener
                 // stays readable, so the loop would spin without a pause.
@@ -408,8 +460,8 @@ fn handle_readable(
         }
     }
     let Some((window, client)) = &peer.client else {
-        // There is no hello. If the peer has closed its socket, drop it: it belongs to another
-        // user, has exited already, or is not a client.
+        // There is no hello. If the peer has closed its socket, drop it: it has exited already, or
+        // is not a client.
         return !peer.is_closed;
     };
     // If the process cannot be polled, the end of its socket counts as its exit.
@@ -434,10 +486,30 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(10);
 
+    /// A time limit for the hello that never ends during a test.
+    const NEVER: Duration = Duration::from_secs(3600);
+
     fn listener() -> (ControlListener, mpsc::Receiver<ControlEvent>) {
+        listener_with(NEVER)
+    }
+
+    fn listener_with(hello_time: Duration) -> (ControlListener, mpsc::Receiver<ControlEvent>) {
         let (sender, events) = mpsc::channel();
-        let listener = ControlListener::start(move |event| sender.send(event).unwrap()).unwrap();
+        let on_event = move |event| sender.send(event).unwrap();
+        let listener = ControlListener::start_with(hello_time, on_event).unwrap();
         (listener, events)
+    }
+
+    /// Connects without a hello.
+    fn silent_connection(listener: &ControlListener) -> UnixStream {
+        let socket = os::connect_locally(OsStr::new(&listener.name)).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket
+    }
+
+    /// Waits until the launcher closes the connection.
+    fn expect_end(mut socket: UnixStream) {
+        assert_eq!(socket.read(&mut [0]).unwrap(), 0);
     }
 
     fn hello(events: &mpsc::Receiver<ControlEvent>) -> (usize, ClientHandle) {
@@ -576,5 +648,46 @@ mod tests {
         assert!(matches!(rude.read(&mut [0]), Ok(0) | Err(_)));
         silent.write_all(b"7 1\n").unwrap();
         assert_eq!(hello(&events).0, 7);
+    }
+
+    #[test]
+    fn a_connection_without_a_hello_is_closed_after_its_time() {
+        let (listener, _events) = listener_with(Duration::from_millis(50));
+        expect_end(silent_connection(&listener));
+    }
+
+    #[test]
+    fn the_oldest_connection_without_a_hello_is_closed_if_there_are_too_many() {
+        let (listener, events) = listener();
+        let (sender, turns) = mpsc::channel();
+        let on_turn = move || sender.send(()).unwrap();
+        let _connection = ControlConnection::open(&listener.name_for(1), on_turn, || {}).unwrap();
+        let (_, client) = hello(&events);
+        let mut silent: Vec<_> = (0..3 * MAX_SILENT)
+            .map(|_| silent_connection(&listener))
+            .collect();
+        let rest = silent.split_off(2 * MAX_SILENT);
+        silent.into_iter().for_each(expect_end);
+        client.give_turn();
+        turns.recv_timeout(DEADLINE).unwrap();
+        (&rest[0]).write_all(b"7 1\n").unwrap();
+        assert_eq!(hello(&events).0, 7);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_connection_of_another_user_is_closed_at_once() {
+        let (listener, _events) = listener();
+        if !rustix::process::geteuid().is_root() {
+            return; // Only root can become another user.
+        }
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // Changes the user of this thread only.
+                let nobody = rustix::process::Uid::from_raw(65534);
+                rustix::thread::set_thread_uid(nobody).unwrap();
+                expect_end(silent_connection(&listener));
+            });
+        });
     }
 }

@@ -28,15 +28,12 @@ pub struct Process {
 
 impl Process {
     /// The process at the other end of `socket`, as reported by the kernel (SO_PEERCRED, unix(7)).
-    /// The PID that the peer sent is ignored.
+    /// The PID that the peer sent is ignored. See [`check_peer_user`] for its user.
     ///
     /// # Errors
-    /// `PermissionDenied` if the process belongs to another user; `ESRCH` if it has exited.
+    /// `ESRCH` if the process has exited.
     pub fn peer(socket: &UnixStream, _said: i32) -> io::Result<Self> {
         let peer = rustix::net::sockopt::socket_peercred(socket)?;
-        if peer.uid != rustix::process::geteuid() {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
         let fd = rustix::process::pidfd_open(peer.pid, PidfdFlags::empty())?;
         Ok(Self { pid: peer.pid, fd })
     }
@@ -62,12 +59,26 @@ impl Process {
 }
 
 /// Listens on a Unix socket called `name` in the abstract namespace, which leaves no file behind
-/// (unix(7)). Any user of this machine can connect; see [`Process::peer`].
+/// (unix(7)). Any user of this machine can connect; see [`check_peer_user`].
 ///
 /// # Errors
 /// `AddrInUse` if the name is taken.
 pub fn listen_locally(name: &OsStr) -> io::Result<UnixListener> {
     UnixListener::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)
+}
+
+/// Checks that the process at the other end of `socket` belongs to this process's user, as reported
+/// by the kernel (SO_PEERCRED, unix(7)).
+///
+/// # Errors
+/// `PermissionDenied` if the process belongs to another user.
+pub fn check_peer_user(socket: &UnixStream) -> io::Result<()> {
+    let peer = rustix::net::sockopt::socket_peercred(socket)?;
+    if peer.uid == rustix::process::geteuid() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::PermissionDenied.into())
+    }
 }
 
 /// Connects to the socket of [`listen_locally`].
