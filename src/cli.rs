@@ -144,14 +144,10 @@ pub struct RoomArgs {
     #[arg(short, long, value_name = "PORT", default_value_t = DEFAULT_PORT, value_parser = port, allow_negative_numbers = true)]
     port: u16,
 
-    /// Address to listen on, or a host name to listen on all of its addresses
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1",
-        conflicts_with = "lan"
-    )]
-    pub host: String,
+    /// Address to listen on, or a host name to listen on all of its addresses [default: 127.0.0.1 and
+    /// ::1]
+    #[arg(long, value_name = "ADDR", conflicts_with = "lan")]
+    pub host: Option<String>,
 
     /// Listen on every interface, IPv4 and IPv6, so that others on this network can join
     #[arg(long)]
@@ -213,8 +209,9 @@ impl RoomArgs {
         let mut args: Vec<OsString> = vec!["--port".into(), self.port().to_string().into()];
         if self.lan {
             args.push("--lan".into());
-        } else {
-            args.extend(["--host".into(), self.host.clone().into()]);
+        }
+        if let Some(host) = &self.host {
+            args.extend(["--host".into(), host.into()]);
         }
         args.extend(["--max-clients".into(), self.max_clients.to_string().into()]);
         args.extend(["--replay".into(), self.replay.to_string().into()]);

@@ -1,7 +1,7 @@
-//! Listening sockets: one for each address of a name, or one for every interface.
+//! Listening sockets: one for each address of this machine or of a name, or one for every interface.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use anyhow::{Error, Result, anyhow};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -21,13 +21,17 @@ const BACKLOG: i32 = 4096;
 /// accepted sockets inherit it, because the window is negotiated during the handshake (tcp(7)).
 const RECEIVE_BUFFER: usize = 32 * 1024;
 
-/// Number of free ports to try if port 0 is requested and a host name has several addresses. The
-/// same port must be free on all of them.
+/// Number of free ports to try if port 0 is requested for several addresses. The same port must be
+/// free on all of them.
 const FREE_PORT_TRIES: u32 = 16;
 
 /// The addresses to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
+    /// Both addresses of `localhost`, 127.0.0.1 and ::1. A client tries both, so if the server used
+    /// only one, another user of this machine could listen on the other one and get the clients'
+    /// passwords.
+    Loopback,
     /// All addresses of a host name, or one address.
     Host(String),
     /// Every interface, IPv4 and IPv6.
@@ -36,10 +40,10 @@ pub enum ListenAddress {
 
 impl From<&RoomArgs> for ListenAddress {
     fn from(room: &RoomArgs) -> Self {
-        if room.lan {
-            Self::Everyone
-        } else {
-            Self::Host(room.host.clone())
+        match &room.host {
+            _ if room.lan => Self::Everyone,
+            Some(host) => Self::Host(host.clone()),
+            None => Self::Loopback,
         }
     }
 }
@@ -90,6 +94,10 @@ pub fn check(target: &ListenAddress, port: u16) -> Result<()> {
 
 fn bind(target: &ListenAddress, port: u16) -> Result<Vec<(Socket, SocketAddr)>> {
     match target {
+        ListenAddress::Loopback => {
+            let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            bind_all(&addresses.map(|ip: IpAddr| (ip, port).into()), port)
+        }
         ListenAddress::Host(host) => bind_all(&resolve_host(host, port)?, port),
         ListenAddress::Everyone => bind_every_interface(port),
     }
@@ -257,6 +265,28 @@ mod tests {
             let address = listener.local_addr().unwrap();
             assert_eq!(address.port(), port);
             TcpStream::connect(address).unwrap();
+        }
+    }
+
+    #[test]
+    fn both_loopback_addresses_get_the_same_port_unless_one_of_them_is_in_use() {
+        let listeners = listen(&ListenAddress::Loopback, 0).unwrap();
+        let port = port_of(&listeners);
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let Some(v6) = listeners.get(1) else {
+            return; // This machine has no IPv6.
+        };
+        assert_eq!(v6.local_addr().unwrap(), (Ipv6Addr::LOCALHOST, port).into());
+        TcpStream::connect(("::1", port)).unwrap();
+        drop(listeners);
+        let _other = TcpListener::bind(("::1", port)).unwrap();
+        for result in [
+            check(&ListenAddress::Loopback, port),
+            listen(&ListenAddress::Loopback, port).map(drop),
+        ] {
+            let error = result.unwrap_err().to_string();
+            let reason = format!("cannot listen on [::1]:{port}: port {port} is in use");
+            assert!(error.starts_with(&reason), "{error}");
         }
     }
 

@@ -302,11 +302,13 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     let is_secret = config.password.is_some();
     let is_local = addresses.iter().all(|address| address.ip().is_loopback());
     let audience = match (&config.target, is_secret) {
-        (ListenAddress::Host(_), _) if is_local => {
+        (ListenAddress::Loopback | ListenAddress::Host(_), _) if is_local => {
             "only this machine can join; --lan lets this network in"
         }
-        (ListenAddress::Host(_), false) => "anyone who can reach this address can join and read",
-        (ListenAddress::Host(_), true) => {
+        (ListenAddress::Loopback | ListenAddress::Host(_), false) => {
+            "anyone who can reach this address can join and read"
+        }
+        (ListenAddress::Loopback | ListenAddress::Host(_), true) => {
             "anyone who can reach this address and has the password can join; nothing is encrypted"
         }
         (ListenAddress::Everyone, false) => "anyone on this network can join and read",

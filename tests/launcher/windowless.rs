@@ -202,7 +202,8 @@ fn with_lan_join_commands_for_other_machines_are_printed() {
 #[test]
 fn the_first_lines_have_a_fixed_order() {
     for (arguments, audience) in [
-        (&["--host", "localhost"][..], "only this machine can join"),
+        (&[][..], "only this machine can join"),
+        (&["--host", "localhost"], "only this machine can join"),
         (&["--lan"], "anyone on this network can join and read"),
         (
             &["--lan", "--password", "right"],
@@ -385,20 +386,24 @@ fn a_session_with_more_clients_than_seats_starts_with_a_warning() {
 
 #[test]
 fn a_port_in_use_is_reported_with_its_owner_and_an_alternative() {
-    let owner = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = owner.local_addr().unwrap().port();
-    let (code, stderr) = refused(chat_run(&["-t", "none", "-p", &port.to_string()]));
-    assert_eq!(code, Some(1));
-    assert!(
-        stderr.contains(&format!("port {port} is in use")),
-        "{stderr}"
-    );
-    assert!(stderr.contains("`-p 0`"), "{stderr}");
-    #[cfg(target_os = "linux")]
-    assert!(
-        stderr.contains(&format!("(pid {})", std::process::id())),
-        "{stderr}"
-    );
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let Ok(owner) = TcpListener::bind(address) else {
+            continue; // This machine has no IPv6.
+        };
+        let port = owner.local_addr().unwrap().port();
+        let (code, stderr) = refused(chat_run(&["-t", "none", "-p", &port.to_string()]));
+        assert_eq!(code, Some(1));
+        assert!(
+            stderr.contains(&format!("port {port} is in use")),
+            "{stderr}"
+        );
+        assert!(stderr.contains("`-p 0`"), "{stderr}");
+        #[cfg(target_os = "linux")]
+        assert!(
+            stderr.contains(&format!("(pid {})", std::process::id())),
+            "{stderr}"
+        );
+    }
 }
 
 #[test]

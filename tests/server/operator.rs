@@ -679,6 +679,29 @@ fn the_server_can_listen_on_an_ipv6_address() {
 }
 
 #[test]
+fn without_host_the_server_listens_on_both_loopback_addresses() {
+    let server = Server::start(&[]);
+    let port = server.port();
+    server.join("ala");
+    if has_ipv6() {
+        server.expect_log(&format!("and on [::1]:{port}"));
+        let _ola = Client::connect((Ipv6Addr::LOCALHOST, port).into()).join("ola");
+    }
+}
+
+#[test]
+fn the_server_refuses_a_port_that_is_taken_on_the_other_loopback_address() {
+    let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
+        return; // This machine has no IPv6.
+    };
+    let port = other.local_addr().expect("it is bound").port();
+    let exit = run(chat_server(&["-p", &port.to_string()])).expect_code(1);
+    exit.expect_stderr(&format!(
+        "cannot listen on [::1]:{port}: port {port} is in use"
+    ));
+}
+
+#[test]
 fn the_server_listens_on_all_addresses_of_a_host_name() {
     let server = Server::start(&["--host", "localhost"]);
     let addresses = ("localhost", server.port())
@@ -724,8 +747,9 @@ fn with_lan_the_server_accepts_ipv4_and_ipv6_and_the_log_says_who_can_join() {
 #[test]
 fn without_lan_only_this_machine_can_connect() {
     let server = Server::start(&[]);
+    let tables = ["tcp", "tcp6"].map(|table| format!("/proc/{}/net/{table}", server.pid()));
     let listening = Command::new("cat")
-        .arg(format!("/proc/{}/net/tcp", server.pid()))
+        .args(tables)
         .output()
         .expect("cat is there");
     let table = String::from_utf8(listening.stdout).expect("text");
@@ -735,9 +759,9 @@ fn without_lan_only_this_machine_can_connect() {
         .lines()
         .filter(|line| line.contains(&port) && line.contains(" 0A "))
         .collect();
-    assert_eq!(sockets.len(), 1, "{table}");
-    assert!(
-        sockets[0].contains("0100007F:"),
-        "only on 127.0.0.1: {sockets:?}"
-    );
+    assert_eq!(sockets.len(), 1 + usize::from(has_ipv6()), "{table}");
+    let loopback = ["0100007F:", "00000000000000000000000001000000:"];
+    for (socket, address) in sockets.iter().zip(loopback) {
+        assert!(socket.contains(address), "only on loopback: {sockets:?}");
+    }
 }

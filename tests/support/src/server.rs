@@ -1,6 +1,7 @@
 //! A running server, and clients that connect to it.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 #[cfg(target_os = "linux")]
@@ -23,7 +24,12 @@ pub fn reserved_port() -> u16 {
         // Test programs that run at the same time start from different ports.
         let number = process::id() * 100 + TRIED.fetch_add(1, Ordering::Relaxed);
         let port = u16::try_from(10_000 + number % 20_000).expect("it is less than 30,000");
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        // A server listens on both loopback addresses. Without IPv6, ::1 counts as free.
+        let is_in_use = |ip: IpAddr| {
+            let result = TcpListener::bind((ip, port));
+            result.is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
+        };
+        if !is_in_use(Ipv4Addr::LOCALHOST.into()) && !is_in_use(Ipv6Addr::LOCALHOST.into()) {
             return port;
         }
     }
