@@ -231,6 +231,26 @@ fn a_member_can_be_ignored_by_a_name_in_another_unicode_form_or_width() {
 }
 
 #[test]
+fn the_recipient_of_a_reply_is_shown_and_stays_the_same_while_the_reply_is_typed() {
+    let server = Server::start(&[]);
+    let mut ola = server.join("ola");
+    let mut jan = server.join("jan");
+    let mut ala = ala_on_screen(&server, 70, 16);
+    ola.send("/msg ala how are you?");
+    ala.expect("[ola] how are you?");
+    ala.type_keys("/Reply my gra");
+    ala.expect("> /msg ola my gra");
+    jan.send("/msg ala x");
+    ala.expect("[jan] x");
+    ala.type_keys("de\r");
+    ola.skip_to("[ala] my grade");
+    ala.type_keys("/reply yes");
+    ala.expect("> /msg jan yes");
+    ala.type_keys("\r");
+    jan.skip_to("[ala] yes");
+}
+
+#[test]
 fn reply_goes_only_to_the_sender_of_the_last_private_message_shown() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");

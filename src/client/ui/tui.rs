@@ -167,7 +167,23 @@ impl Tui {
                 editor.scroll(mouse.kind);
             }
         }
+        self.fix_recipient();
         Ok(InputAction::None)
+    }
+
+    /// Replaces `/reply` with `/msg NAME` once the text of a reply begins. So the user sees who gets
+    /// the reply, and a private message that arrives meanwhile does not change that.
+    fn fix_recipient(&mut self) {
+        let text = self.editor.text();
+        if !self.editor.is_command()
+            || text.contains('\n')
+            || !matches!(Request::parse(text, Format::Json), Ok(Request::Reply(_)))
+        {
+            return;
+        }
+        if let Ok(name) = self.roster.correspondent() {
+            self.editor.replace_command(&format!("/msg {name} "));
+        }
     }
 
     fn suspend(&mut self) -> io::Result<()> {

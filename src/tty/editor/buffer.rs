@@ -61,6 +61,14 @@ impl Buffer {
         self.cursor = start + text.len();
     }
 
+    /// Replaces the text before byte `end` with `text`, unless the cursor is before `end`.
+    pub(crate) fn replace_start(&mut self, end: usize, text: &str) {
+        if let Some(kept) = self.cursor.checked_sub(end) {
+            self.text.replace_range(..end, text);
+            self.cursor = text.len() + kept;
+        }
+    }
+
     pub(crate) fn go(&mut self, to: To) {
         self.cursor = self.offset(to);
     }

@@ -235,6 +235,17 @@ impl Editor {
         self.buffer = Buffer::default();
     }
 
+    /// Replaces the line's first word and the spaces after it with `command`. Does nothing if the
+    /// cursor is inside of them, or if a search or a completion is in progress.
+    pub(crate) fn replace_command(&mut self, command: &str) {
+        let text = self.text();
+        let word = text.find(char::is_whitespace).unwrap_or(text.len());
+        let end = text.len() - text[word..].trim_start().len();
+        if self.search.is_none() && self.choice.is_none() {
+            self.buffer.replace_start(end, command);
+        }
+    }
+
     /// Inserts pasted text, either all of it or none.
     ///
     /// # Errors
