@@ -144,8 +144,8 @@ pub struct RoomArgs {
     #[arg(short, long, value_name = "PORT", default_value_t = DEFAULT_PORT, value_parser = port, allow_negative_numbers = true)]
     port: u16,
 
-    /// Address to listen on, or a host name to listen on all of its addresses [default: 127.0.0.1 and
-    /// ::1]
+    /// Address to listen on, or a host name to listen on all of its addresses [default: 127.0.0.1
+    /// and ::1]
     #[arg(long, value_name = "ADDR", conflicts_with = "lan")]
     pub host: Option<String>,
 

@@ -15,9 +15,9 @@
 //!
 //! To end a client, the launcher sends `quit\n`.
 //!
-//! On Linux, any user of the machine can connect. The launcher closes the connections of other users
-//! at once, and limits the number and the time of connections without a hello, so that they cannot
-//! use up its descriptors.
+//! On Linux, any user of the machine can connect. The launcher closes the connections of other
+//! users at once, and limits the number and the time of connections without a hello, so that they
+//! cannot use up its descriptors.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -50,8 +50,8 @@ const OUT: &str = "out\n";
 /// The line that lets a client log in, without its ending.
 const TURN: &str = "turn";
 
-/// Limit on the connections without a hello. If one more comes, the oldest is closed. A client sends
-/// its hello when it connects, so even the clients of a whole session stay below this limit.
+/// Limit on the connections without a hello. If one more comes, the oldest is closed. A client
+/// sends its hello when it connects, so even the clients of a whole session stay below this limit.
 const MAX_SILENT: usize = 64;
 
 /// How long a connection may wait with its hello.

@@ -1,4 +1,5 @@
-//! Listening sockets: one for each address of this machine or of a name, or one for every interface.
+//! Listening sockets: one for each address of this machine or of a name, or one for every
+//! interface.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};

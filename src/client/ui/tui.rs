@@ -171,8 +171,8 @@ impl Tui {
         Ok(InputAction::None)
     }
 
-    /// Replaces `/reply` with `/msg NAME` once the text of a reply begins. So the user sees who gets
-    /// the reply, and a private message that arrives meanwhile does not change that.
+    /// Replaces `/reply` with `/msg NAME` once the text of a reply begins. So the user sees who
+    /// gets the reply, and a private message that arrives meanwhile does not change that.
     fn fix_recipient(&mut self) {
         let text = self.editor.text();
         if !self.editor.is_command()
