@@ -7,6 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::thread::{self, Builder};
 
 use anyhow::Error;
+use rustix::io::Errno;
 
 use crate::client::net::connection::Connection;
 use crate::client::ui::terminal::{EXIT_TIMEOUT, TerminalInput};
@@ -15,7 +16,7 @@ use crate::protocol::event::Welcome;
 use crate::protocol::json::Received;
 use crate::protocol::line::LineError;
 use crate::protocol::text::Text;
-use crate::tty::raw_mode;
+use crate::tty::{self, raw_mode};
 
 /// An event for the main thread. All events except [`ClientEvent::Entered`] are posted by other
 /// threads.
@@ -111,6 +112,10 @@ impl Stop {
         match error.kind() {
             // The reader of the pipe wants no more output, as in `chat-client | head`.
             io::ErrorKind::BrokenPipe => Self::Leave,
+            // The terminal is gone, which the reading thread may not have noticed yet.
+            _ if error.raw_os_error() == Some(Errno::IO.raw_os_error()) && tty::is_gone() => {
+                Self::Leave
+            }
             _ => Self::Failed(Error::new(error).context("cannot write to stdout")),
         }
     }

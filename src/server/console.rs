@@ -1,6 +1,6 @@
 //! Reads the operator's commands from the terminal or a pipe, and runs them.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -57,7 +57,7 @@ pub(crate) fn start(supervised: bool, events: Sender<ServerEvent>, log: &Log) ->
         log.attach(console);
         return Ok(());
     }
-    if !io::stdin().is_terminal() && !supervised {
+    if !tty::is_stdin_terminal() && !supervised {
         return Ok(());
     }
     let read = move || {

@@ -1,7 +1,7 @@
 //! Lines from stdin when there is no line editor: from a pipe, or from a terminal that can't move
 //! its cursor or whose output goes elsewhere.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags};
@@ -45,8 +45,7 @@ pub(crate) fn read_lines(
 ) -> InputEnd {
     os::fail_background_reads();
     let stdin = io::stdin();
-    // Find out now, because a terminal that is gone can't be recognized as a terminal any more.
-    let is_terminal = stdin.is_terminal();
+    let is_terminal = tty::is_stdin_terminal();
     let mut line = Vec::new();
     let mut bytes = [0; 8192];
     loop {

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{Stat, fstat};
+use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, isatty, tcgetattr, tcgetpgrp, tcgetwinsize};
@@ -68,6 +68,15 @@ pub(crate) fn write_past_std(mut bytes: &[u8]) -> io::Result<()> {
 /// Waits until the terminal on stdin is gone.
 pub(crate) fn wait_until_gone() {
     while let Err(Errno::INTR) = poll_for_hang_up(None) {}
+}
+
+/// Whether stdin is a terminal, even if the terminal is gone. Then isatty(3) returns false, but
+/// poll(2) reports a hang-up, as for no other character device.
+pub(crate) fn is_stdin_terminal() -> bool {
+    let stdin = io::stdin();
+    let is_device = fstat(&stdin)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice);
+    isatty(&stdin) || (is_device && is_gone())
 }
 
 /// Whether the terminal on stdin is gone.
