@@ -229,7 +229,8 @@ impl RoomArgs {
     }
 }
 
-/// Returns the variable's name, or `None` if the variable is empty: shell scripts often set a
+/// Returns the name of an environment variable from which an option takes its value, or `None` if
+/// the variable is set to an empty value, so that the option ignores it: shell scripts often set a
 /// variable to an empty value to mean that it is unset.
 fn unless_empty(variable: &'static str) -> Option<&'static str> {
     let empty = env::var_os(variable).is_some_and(|value| value.is_empty());

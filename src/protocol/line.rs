@@ -238,8 +238,8 @@ fn edit(line: &mut [u8]) -> (usize, usize) {
     (length, longest)
 }
 
-/// Returns the start of the last character of `line`. If the end of `line` is not UTF-8, its last
-/// character is its last byte that is no continuation byte, and all bytes after that byte.
+/// Returns the start of the last character of `line`. If the end of `line` is not UTF-8, the last
+/// byte that is not a continuation byte counts as the start.
 fn last_character(line: &[u8]) -> usize {
     let is_start = |at: &usize| line[*at] & 0xc0 != 0x80;
     let from = line.len().saturating_sub(MAX_ERASED);

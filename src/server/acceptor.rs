@@ -52,7 +52,8 @@ const MAX_PER_ITERATION: usize = 64;
 /// How long to wait after the last join before the deferred reader threads start.
 const THREAD_DELAY: Duration = Duration::from_millis(50);
 
-/// Limit on the time for which a reader thread is deferred, even if more clients keep joining.
+/// Limit on the time for which the start of a reader thread is deferred. Without this limit, no
+/// reader thread would start as long as clients keep joining.
 const MAX_THREAD_DELAY: Duration = Duration::from_millis(250);
 
 /// Coalescing window: connections that arrive within this time are handled in one iteration and

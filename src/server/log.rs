@@ -327,8 +327,8 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
         let mut changed_online = (to_launcher && online != last_online).then_some(online);
         last_online = online;
         for (time, entry, color) in entries.drain(..) {
-            // Print the number first, because the launcher must know it before it shows that
-            // someone has joined.
+            // Print the number of members before the entries: when the launcher shows that a member
+            // has joined, it must already know the new number.
             if matches!(entry, Entry::Record(_))
                 && let Some(online) = changed_online.take()
             {

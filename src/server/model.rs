@@ -152,7 +152,8 @@ impl ThreadBudget {
         permit.map(|_permit| write()).is_some()
     }
 
-    /// Stops granting reader permits.
+    /// Refuses all further reader permits, without which no reader thread starts. Permits that were
+    /// granted earlier stay valid.
     pub fn close(&self) {
         self.0.close();
     }

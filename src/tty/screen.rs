@@ -417,8 +417,9 @@ impl Screen {
         }
         recent.scroll_back(back);
         if fits_narrowest {
-            // The resize can't have truncated any row. Every terminal scrolls out the rows that no
-            // longer fit above the cursor, so count those as scrolled out.
+            // All rows fit into the narrowest width, so the resize has truncated none, and only the
+            // height matters: every terminal scrolls out the top rows if there is no longer space
+            // for them above the cursor. Count those as scrolled out.
             recent.scroll(self.rows.saturating_sub(drawn.to_cursor));
         }
         // If the terminal wrapped rows of the lines or of the area below them, these rows need more

@@ -332,7 +332,7 @@ fn replace_texts(value: &mut Value, text: &str) {
 }
 
 #[test]
-fn missing_or_mistyped_fields_do_not_affect_later_events() {
+fn json_fields_that_are_missing_or_of_the_wrong_type_do_not_affect_later_events() {
     let wrong: Vec<String> = [
         "null",
         "true",

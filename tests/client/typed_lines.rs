@@ -70,7 +70,7 @@ fn a_linked_file_is_shortened_in_place_and_keeps_its_mode() {
 }
 
 #[test]
-fn a_dangling_link_leads_to_a_new_private_file() {
+fn a_history_file_behind_a_dangling_link_is_created_readable_only_by_its_owner() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let (state, link) = file_of_lines();

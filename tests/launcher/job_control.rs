@@ -369,7 +369,7 @@ fn panes_end_without_an_error_when_their_terminal_closes_without_sighup() {
 }
 
 #[test]
-fn ctrl_d_does_not_end_a_console_without_an_editor() {
+fn ctrl_d_does_not_end_a_console_without_line_editing() {
     for_each_job("", |mut job| {
         job.screen.type_keys(&format!("{} | cat\r", job.command));
         job.screen.expect("only this machine can join");

@@ -100,7 +100,7 @@ fn a_taken_name_is_refused_with_a_free_suggestion() {
 }
 
 #[test]
-fn a_refused_name_is_followed_by_a_suggestion_only_if_one_of_a_few_numbers_is_free() {
+fn a_free_name_is_suggested_only_if_appending_one_of_a_few_numbers_makes_one() {
     let server = Server::start(&[]);
     let mut members = ["ala", "ala2", "ala3", "ala5"].map(|name| server.join(name));
     let mut next = server.greeted();
@@ -602,7 +602,7 @@ fn a_client_that_forgets_the_line_ending_is_greeted_and_told_about_it() {
 }
 
 #[test]
-fn the_hint_about_line_endings_is_given_once_and_only_after_a_part_of_a_plain_line() {
+fn the_hint_about_line_endings_is_given_once_and_only_after_an_unfinished_plain_line() {
     let server = Server::start(&[]);
     let mut plain = server.greeted();
     plain.send_bytes(b"al");

@@ -276,7 +276,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_telnet_client_types_does_not_depend_on_how_the_bytes_are_split(bytes in any_telnet_bytes(), cuts in vec(0..200_usize, 0..20), max in 1..12_usize) {
+    fn telnet_input_is_read_the_same_however_its_bytes_are_split(bytes in any_telnet_bytes(), cuts in vec(0..200_usize, 0..20), max in 1..12_usize) {
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
         cuts.sort_unstable();
         let pieces = cuts.windows(2).map(|cut| &bytes[cut[0]..cut[1]]);

@@ -46,8 +46,8 @@ const INTERRUPT_TIME: Duration = Duration::from_millis(20);
 /// gathers leaves for up to 200 ms before it reports them.
 const LEAVE_TIME: Duration = Duration::from_millis(400);
 
-/// Delay of a wait, beyond the requested time, from which the session concludes that this process
-/// was suspended (SIGSTOP).
+/// If a wait takes this much longer than requested, the session concludes that this process was
+/// suspended (SIGSTOP).
 const SUSPENDED: Duration = Duration::from_millis(500);
 
 /// A report from another thread to the session's thread.

@@ -77,7 +77,7 @@ impl Window {
         }
     }
 
-    /// Resets the deadline of a window that is still opening to `time` from now.
+    /// Gives a window that is still opening a new deadline: `time` from now.
     pub(crate) fn extend_deadline(&mut self, time: Duration) {
         if let WindowState::Opening { deadline, .. } = &mut self.state {
             *deadline = Instant::now() + time;

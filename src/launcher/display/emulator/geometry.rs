@@ -100,12 +100,12 @@ impl Rect {
     }
 }
 
-/// A way to cut the space around a rectangle into parts.
+/// A way to cut the free space around an occupied rectangle into four rectangles.
 #[derive(Clone, Copy)]
 enum Cut {
-    /// The parts above and below have the full width.
+    /// The rectangles above and below the occupied one have the full width of the screen.
     Rows,
-    /// The parts on the left and right have the full height.
+    /// The rectangles on the left and right have the full height of the screen.
     Columns,
 }
 

@@ -165,8 +165,8 @@ impl Panes {
     }
 
     /// Shows the server's address and the number of members online in the title of the server's
-    /// pane. If `others` of them are not clients of this session, Ctrl+C asks before it ends the
-    /// session.
+    /// pane. `others` is the number of members that are not clients of this session. If it is not
+    /// 0, Ctrl+C asks before it ends the session.
     pub(crate) fn set_server(&self, address: SocketAddr, online: usize, others: usize) {
         let titles = vec![
             format!("server {address} · {online} online"),
