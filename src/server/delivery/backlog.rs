@@ -9,14 +9,15 @@ use crate::net;
 use crate::server::delivery::hold::Hold;
 use crate::sync::{Instant, Mutex};
 
-/// Limit on the unsent bytes of a member. If more bytes are unsent when the next bytes come, the
-/// member is disconnected. The new bytes do not count, so that a single batch never disconnects a
-/// member. The welcome, the replay and lists of members do not count either, because they have
-/// their own limits.
+/// Limit on the unsent bytes of a member. If a member has more unsent bytes when a batch is to be
+/// appended, it is disconnected. The new bytes do not count, so that a single batch never
+/// disconnects a member. The welcome, the replay and lists of members do not count either, because
+/// their sizes are limited elsewhere.
 pub(crate) const MAX_BACKLOG: usize = if cfg!(shuttle) { 3000 } else { 512 * 1024 };
 
-/// Number of unsent bytes above which a member is far behind, so that the next round is held back
-/// for it. The space up to [`MAX_BACKLOG`] is enough for a batch that is sent in several parts.
+/// Number of unsent bytes above which a member is far behind: the delivery thread waits for the
+/// member, for a limited time, before it sends the next batch. The value is well below
+/// [`MAX_BACKLOG`], so that a batch sent in several parts does not disconnect the member.
 const FAR_BEHIND: usize = MAX_BACKLOG / 4;
 
 /// How long a slow member may accept no bytes before it is disconnected.
@@ -25,9 +26,9 @@ const MAX_STALL: Duration = Duration::from_secs(10);
 /// How long a member that has left may take to receive the rest of its backlog.
 const FAREWELL: Duration = Duration::from_secs(30);
 
-/// How long to wait before trying a socket that is not reported as writable. The kernel reports a
-/// socket only when a third of its buffer is free, which may be megabytes. The time doubles with
-/// each attempt that sends nothing, up to [`MAX_TRY`].
+/// How long a writer thread waits before it tries to send although the socket is not reported as
+/// writable. The kernel reports a socket only when a third of its buffer is free, which may be
+/// megabytes. The wait doubles with each attempt that sends nothing, up to [`MAX_TRY`].
 const MIN_TRY: Duration = Duration::from_millis(5);
 const MAX_TRY: Duration = Duration::from_secs(1);
 
@@ -40,7 +41,7 @@ pub(crate) struct Backlog {
 
 struct State {
     queue: VecDeque<u8>,
-    /// Number of queued bytes that do not count towards the limit.
+    /// Number of queued bytes that do not count towards [`MAX_BACKLOG`].
     exempt: usize,
     /// Deadline for sending the rest of the queue. Set once nothing more will be appended.
     closing: Option<Instant>,
@@ -48,7 +49,7 @@ struct State {
     over: bool,
 }
 
-/// The result of [`Backlog::append`].
+/// Result of appending bytes to a backlog.
 pub(crate) enum Append {
     /// The writer thread will send the bytes. If it has given up, the bytes are discarded.
     Taken,
@@ -59,14 +60,15 @@ pub(crate) enum Append {
     TooFar,
 }
 
-/// The result of [`Backlog::cut`].
+/// Result of replacing a backlog with an error line, which tells the member why it is disconnected.
 pub(crate) enum Cutting {
-    /// The reason is queued, and the writer thread will send it.
+    /// The error line is queued, and the writer thread will send it.
     Later,
     /// Nothing was queued, because the writer thread has sent everything and ended. The caller must
-    /// send the bytes itself.
+    /// send the error line itself.
     CaughtUp,
-    /// Nothing was queued, because the writer thread has given up. No more bytes are sent.
+    /// Nothing was queued, because the writer thread has given up with bytes unsent. The member
+    /// gets nothing more.
     GivenUp,
 }
 
@@ -74,7 +76,7 @@ pub(crate) enum Cutting {
 pub(crate) enum Written {
     /// Everything was sent. The delivery thread sends any later bytes itself.
     CaughtUp,
-    /// Everything was sent, and nothing follows.
+    /// Everything was sent to a member that has left, so nothing follows.
     Closed,
     /// The peer did not receive the queued bytes in time.
     Stalled,
@@ -84,10 +86,10 @@ pub(crate) enum Written {
 
 impl Backlog {
     /// Creates a backlog from the `parts` that did not fit into a socket. `exempt` is the number of
-    /// their bytes that do not count towards the limit.
+    /// their bytes that do not count towards [`MAX_BACKLOG`].
     ///
-    /// The initial size is not checked against the limit, so that a single batch never disconnects
-    /// a member. The limit on the room's pending queue bounds the size of a batch.
+    /// The parts may be longer than that limit, so that a single batch never disconnects a member.
+    /// A batch is not endless, because the room's pending queue is limited.
     pub(crate) fn new(parts: &[IoSlice<'_>], exempt: usize) -> Self {
         let queue = parts.iter().flat_map(|part| part.iter().copied()).collect();
         Self {
@@ -100,8 +102,8 @@ impl Backlog {
         }
     }
 
-    /// Appends `parts`. `exempt` is the number of their bytes that do not count towards the limit.
-    /// Called by the delivery thread.
+    /// Appends `parts`, of which `exempt` bytes do not count towards [`MAX_BACKLOG`]. Called by the
+    /// delivery thread.
     pub(crate) fn append(&self, parts: &[IoSlice<'_>], exempt: usize) -> Append {
         let mut state = self.state.lock();
         if state.over {
@@ -114,9 +116,9 @@ impl Backlog {
                 Append::Taken
             };
         }
-        // Some exempt bytes may have been sent, so there can't be more of them than bytes in the
-        // queue. New bytes are exempt only if no exempt bytes are left. Otherwise a member could
-        // request lists without limit.
+        // Some exempt bytes may have been sent, so at most the bytes still queued are exempt. New
+        // bytes are exempt only if no exempt bytes are queued. Otherwise a member could request
+        // lists without limit.
         state.exempt = state.exempt.min(state.queue.len());
         let exempt = if state.exempt == 0 { exempt } else { 0 };
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
@@ -130,22 +132,22 @@ impl Backlog {
         Append::Taken
     }
 
-    /// Whether the next round should be held back until more of the queue is sent. False if the
-    /// member gets nothing more.
+    /// Whether the delivery thread should delay the next round until more of the queue is sent.
+    /// False for a member that gets no further bytes.
     pub(crate) fn is_far_behind(&self) -> bool {
         self.state.lock().is_far_behind()
     }
 
-    /// Makes the writer thread end once everything is sent. Returns false if the thread has ended
-    /// already.
+    /// Makes the writer thread end when everything is sent, or after [`FAREWELL`]. Returns false if
+    /// the thread has ended already.
     pub(crate) fn close(&self) -> bool {
         let mut state = self.state.lock();
         state.closing = Some(Instant::now() + FAREWELL);
         !state.over
     }
 
-    /// Discards the queue, except for its first line, which may be half sent, and appends
-    /// `reason`.
+    /// Discards all queued lines except the first, which may be half sent, and appends `reason`,
+    /// the error line.
     pub(crate) fn cut(&self, reason: &[u8]) -> Cutting {
         let mut state = self.state.lock();
         if state.over {
@@ -201,8 +203,8 @@ impl State {
         self.queue.len() > FAR_BEHIND + self.exempt && self.closing.is_none() && !self.over
     }
 
-    /// How the writer thread ends after a send with the result `sent`; `None` if it goes on.
-    /// `progress` is the time of the last send that sent something.
+    /// Returns how the writer thread ends after a send with the result `sent`, or `None` if it
+    /// continues. `progress` is the time of the last send that sent at least one byte.
     fn written(&self, sent: &io::Result<usize>, progress: Instant) -> Option<Written> {
         if sent.is_err() {
             return Some(Written::Lost);
@@ -252,7 +254,8 @@ mod tests {
                 matches!(append, Append::Taken)
             })
             .count();
-        // The last list exceeds the limit, and is the last one that is taken.
+        // The last list makes the queue longer than the limit. It is still accepted, and the next
+        // is not.
         assert_eq!(taken, MAX_BACKLOG / list.len() + 1);
     }
 

@@ -13,7 +13,7 @@ use crate::protocol::request::Format;
 pub(crate) struct Batch {
     pub(crate) plain: Vec<u8>,
     pub(crate) json: Vec<u8>,
-    /// Addressed bytes: welcomes, replays and answers, each for one member only.
+    /// Bytes that are for one member each: welcomes, replays and answers.
     pub(crate) addressed: Vec<u8>,
     /// Length of the part of `json` that was already passed to the history, in bytes.
     pub(crate) written: usize,
@@ -26,13 +26,13 @@ pub(crate) struct Batch {
     pub(crate) closes: bool,
 }
 
-/// The bytes of a batch that one member gets: the segments in order, followed by all common bytes
-/// (those for every member) from the cursor on.
+/// Selects the bytes of a batch that one member gets: a list of segments, then all common bytes
+/// (those for every member) from the cursor on. If the member has left, it gets only the segments.
 #[derive(Default)]
 pub(crate) struct SendPlan {
     segments: Vec<Segment>,
-    /// Offset into the common bytes. All bytes before the cursor were sent, are in a segment, or
-    /// are skipped.
+    /// Offset into the common bytes. The bytes before the cursor were sent already, belong to a
+    /// segment, or are skipped because the member must not get them.
     pub(crate) cursor: usize,
     /// Number of bytes that do not count towards the backlog limit: those of the welcome, the
     /// replay and lists of members.
@@ -44,7 +44,7 @@ pub(crate) struct SendPlan {
 enum Segment {
     /// A range of the common bytes.
     Common(Range<usize>),
-    /// A range of the addressed bytes.
+    /// A range of `addressed`, with bytes for this member alone.
     Addressed(Range<usize>),
 }
 
@@ -65,12 +65,13 @@ impl SendPlan {
         !self.segments.is_empty() || self.ends
     }
 
-    /// Whether the plan consists only of the common bytes from the cursor on.
+    /// Whether the plan has only common bytes from the cursor on, so that they can be sent without
+    /// copying.
     pub(crate) fn is_common_only(&self) -> bool {
         self.segments.is_empty() && !self.ends
     }
 
-    /// Adds the common bytes from the cursor up to `at`, and moves the cursor there.
+    /// Adds the common bytes from the cursor up to the offset `at`, and moves the cursor there.
     fn advance(&mut self, at: usize) {
         if self.cursor < at && !self.ends {
             self.segments.push(Segment::Common(self.cursor..at));
@@ -78,7 +79,7 @@ impl SendPlan {
         self.cursor = at;
     }
 
-    /// Adds addressed bytes after the common bytes up to `at`.
+    /// Adds a range of `addressed` after the common bytes up to the offset `at`.
     pub(crate) fn insert(&mut self, at: usize, addressed: Range<usize>) {
         self.advance(at);
         if !self.ends {
@@ -92,7 +93,7 @@ impl SendPlan {
         self.cursor = range.end;
     }
 
-    /// Ends the plan after the common bytes up to `at`, because the member has left.
+    /// Ends the plan after the common bytes up to the offset `at`, because the member has left.
     pub(crate) fn end(&mut self, at: usize) {
         self.advance(at);
         self.ends = true;

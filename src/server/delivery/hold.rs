@@ -1,25 +1,25 @@
-//! Holds the next round back while a recipient is far behind. Otherwise, if many members send at
-//! once, a member that does read could be disconnected.
+//! Delays the delivery thread's next round while a recipient is far behind. Otherwise, if many
+//! members send at once, even a recipient that reads could get so much that it is disconnected.
 //!
-//! While a round is held back, the pending queue fills up, and senders wait for space in it. A
-//! recipient that reads slowly, or not at all, must not slow the room down like this for long. So
-//! rounds are held back only for a limited time, which grows with the bytes delivered: however slow
-//! the recipients are, the room delivers at least 1.2 MiB of text per second.
+//! During such a delay, the pending queue fills up, and senders wait for space in it. A recipient
+//! that reads slowly, or not at all, must not slow the room down like this for long. So the delays
+//! are limited to a time that grows with the bytes delivered: however slow the recipients are, the
+//! room delivers at least 1.2 MiB of text per second.
 
 use std::time::Duration;
 
 use crate::sync::{Condvar, Instant, Mutex};
 
-/// Time for which rounds may be held back per KiB delivered. A round of 128 KiB, its size while
-/// senders wait, adds 100 ms.
+/// Time for which rounds may be delayed, per KiB delivered. While senders wait, a round has 128
+/// KiB, which adds 100 ms.
 const EARNED_PER_KIB: Duration = Duration::from_micros(800);
 
-/// Limit on the time that can be saved up. On a busy machine, a recipient may have to wait this
-/// long for a processor.
+/// Limit on the time that can be saved up for later delays. It is long enough for a recipient on a
+/// busy machine, which may have to wait this long for a processor.
 const MAX_SAVED: Duration = Duration::from_millis(200);
 
-/// Tells the delivery thread when recipients catch up. Shared by the delivery thread and the writer
-/// threads.
+/// Wakes the delivery thread, during a delay, when a recipient has caught up. Shared by the
+/// delivery thread and the writer threads.
 #[derive(Default)]
 pub(crate) struct Hold {
     /// The counter and its flag. No other lock is taken while this one is held.
@@ -29,9 +29,9 @@ pub(crate) struct Hold {
 
 #[derive(Default)]
 struct State {
-    /// Number of times that a recipient has caught up or its writer thread has ended.
+    /// How often a recipient has caught up or its writer thread has ended.
     caught_up: u64,
-    /// Whether the room was closed, so that no round is held back any more.
+    /// Whether the room was closed, so that no round is delayed any more.
     closed: bool,
 }
 
@@ -49,12 +49,13 @@ impl Hold {
         self.changed.notify_one();
     }
 
-    /// Waits up to `patience` until `is_behind` returns false or the room is closed. Called by the
-    /// delivery thread only.
+    /// Waits until `is_behind` returns false or the room is closed, at most for `patience`. Called
+    /// by the delivery thread only.
     fn wait(&self, patience: Duration, mut is_behind: impl FnMut() -> bool) {
         let deadline = Instant::now() + patience;
         loop {
-            // Read the counter before the check, so that no change after the check is missed.
+            // Read the counter before calling `is_behind`, so that the wait below ends at once if a
+            // recipient catches up after the call.
             let seen = self.state.lock().caught_up;
             if !is_behind() {
                 return;
@@ -71,7 +72,7 @@ impl Hold {
     }
 }
 
-/// The time for which rounds may still be held back. Belongs to the delivery thread.
+/// The time for which rounds may still be delayed. Used by the delivery thread only.
 pub(crate) struct Allowance(Duration);
 
 impl Default for Allowance {
@@ -81,14 +82,15 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Adds the time for a delivered round of `bytes` bytes.
+    /// Adds the time that a delivered round of `bytes` bytes earns, up to [`MAX_SAVED`].
     pub(crate) fn earn(&mut self, bytes: usize) {
-        // A round is far smaller than 4 GiB; if it were not, it would earn the maximum.
+        // A round is far smaller than 4 GiB. A larger one would earn the maximum anyway.
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.0 = (self.0 + EARNED_PER_KIB * bytes / 1024).min(MAX_SAVED);
     }
 
-    /// Waits while `is_behind` returns true, for at most the time that is left.
+    /// Waits until `is_behind` returns false, at most for the time that is left, and subtracts the
+    /// time waited.
     pub(crate) fn spend(&mut self, hold: &Hold, is_behind: impl FnMut() -> bool) {
         let start = Instant::now();
         hold.wait(self.0, is_behind);

@@ -1,14 +1,15 @@
-//! The delivery thread: takes the pending queue, writes the history, and sends to every member.
+//! The delivery thread. In each round, it takes the pending queue, writes the history, and sends to
+//! every member.
 //!
 //! A batch goes to each member in one non-blocking vectored send, however many messages it
 //! contains, because a send costs about the same for one line as for a thousand. A member whose
 //! socket is full gets a backlog and its own writer thread until it has caught up. If a backlog
-//! grows large, the next round is held back for a limited time, so that a member is not
-//! disconnected because many others send at once.
+//! grows large, the next round is held back for a limited time. Otherwise a member that reads could
+//! be disconnected only because many others send at once.
 //!
 //! Joins and leaves are debounced: they are sent together, after a pause without further events.
 //! Otherwise, when a class of n joins at once, each member would be sent n lines one by one. Any
-//! other event is sent at once, after the joins and leaves before it.
+//! other event is sent at once, together with the joins and leaves that came before it.
 
 pub(crate) mod backlog;
 pub(crate) mod batch;
@@ -48,20 +49,21 @@ const MAX_DEBOUNCE: Duration = Duration::from_millis(200);
 /// takes less time than this, even on a busy machine.
 const DEBOUNCE: Duration = Duration::from_millis(3);
 
-/// Limit on the members that have left and whose backlog is still being sent. Beyond the limit, the
-/// member that left first is disconnected. The limit leaves half of the [`LEAVING`] reader threads
-/// to other members that have left.
+/// Limit on the members that have left but whose backlog is still being sent. Each of them keeps
+/// its reader thread running, and all members that have left share [`LEAVING`] such threads, so
+/// this limit leaves half of them to the others. Beyond the limit, the member that left first is
+/// disconnected.
 const MAX_RETIRED: usize = LEAVING / 2;
 
-/// Limit on the addressed bytes (welcomes, replays, answers) of a batch. Beyond the limit, they are
-/// sent before the batch is complete, to save memory.
+/// Limit on the bytes of a batch that are for one member each (welcomes, replays, answers). Beyond
+/// the limit, they are sent before the batch is complete, to save memory.
 const MAX_ADDRESSED: usize = 1024 * 1024;
 
-/// Minimum number of recipients of one format for a [`SharedPayload`]. Creating the payload takes
-/// about 20 µs and saves one copy per recipient.
+/// Minimum number of recipients of one format for which a [`SharedPayload`] is worth its cost:
+/// creating the payload takes about 20 µs, and saves copying the bytes for each recipient.
 const SHARED_MIN_RECIPIENTS: usize = 32;
 
-/// Minimum size of the common bytes for a [`SharedPayload`], in bytes.
+/// Minimum number of bytes for all members for which a [`SharedPayload`] is worth its cost.
 const SHARED_MIN_BYTES: usize = 8 * 1024;
 
 /// The members that a batch is sent to.
@@ -84,7 +86,8 @@ pub(crate) struct Delivery<'scope, 'env> {
     replay: ReplayBuffer,
     history: Option<History>,
     batch: Batch,
-    /// Backlogs that were large after the sends of this round.
+    /// Backlogs that were large after the sends of this round, for which the next round is held
+    /// back.
     far_behind: Vec<Arc<Backlog>>,
     allowance: Allowance,
     /// Time at which debounced joins and leaves are sent at the latest.
@@ -143,8 +146,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.shared.pacer.end_round();
         }
         self.shared.pacer.close();
-        // Some members that have left may still have a backlog. Disconnect them after the linger
-        // time.
+        // Some members that have left may still have a backlog. Give them the linger time to
+        // receive it, then disconnect them.
         for socket in self.retired.iter().filter_map(Weak::upgrade) {
             self.shared.linger.add(socket);
         }
@@ -153,8 +156,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// Holds the next round back until no recipient of this round is far behind, for a limited
-    /// time. This round had `bytes` of text.
+    /// Delays the next round, for a limited time, until no recipient of this round is far behind.
+    /// `bytes`, the number of bytes of text in this round, extends the time allowed for delays.
     fn hold_back(&mut self, bytes: usize) {
         self.allowance.earn(bytes);
         let far_behind = &mut self.far_behind;
@@ -167,8 +170,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// How long to wait for the next entry of the pending queue before debounced joins and leaves
-    /// must be sent or the history file must be checked.
+    /// How long the thread may wait for new events, so that it is in time to send debounced joins
+    /// and leaves and to check the history file.
     fn patience(&self) -> Duration {
         if !self.batch.plain.is_empty() {
             self.notices_at
@@ -207,14 +210,15 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                         backlog: None,
                     };
                     self.encode_join(greeting, record, *welcome, replay, recipient);
-                    // Send the addressed bytes early to save memory: each newcomer of a class may
-                    // get a long replay.
+                    // To save memory, do not collect the replays of all newcomers: if a class joins
+                    // at once, each of its members may get a long replay.
                     if self.batch.addressed.len() > MAX_ADDRESSED {
                         self.send_addressed();
                     }
                 }
                 Posted::Answer(id, answer) => {
-                    // The member may have been dropped in an earlier batch. Then it gets no answer.
+                    // The member may have been disconnected while an earlier batch was sent. Then
+                    // it gets no answer.
                     let Some(recipient) = self.recipients.get_mut(&id) else {
                         continue;
                     };
@@ -238,17 +242,17 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// Sends the incomplete batch to the members that have addressed bytes, after passing its
-    /// events to the history and the log.
+    /// Sends what the incomplete batch has for single members (welcomes, replays, answers) to these
+    /// members, after passing its events to the history and the log.
     fn send_addressed(&mut self) {
         self.write_history();
         self.shared.log.queue(&mut self.batch.records);
         self.send(Audience::Addressed);
     }
 
-    /// Closes the previous connection of a member that resumes, after sending the bytes that are
-    /// addressed to the member. No event is lost, because the replay on the new connection starts
-    /// after the sequence number that the client gave.
+    /// Closes the previous connection of a member that resumes, after sending what the batch has
+    /// for this member alone, such as answers. No event is lost, because the replay on the new
+    /// connection starts after the sequence number that the client gave.
     fn close_superseded(&mut self, connection: ConnectionId) {
         if self.recipients.contains_key(&connection.member) {
             self.send_addressed();
@@ -320,8 +324,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.replay.write(range, format, &mut self.batch.addressed);
         }
         addressed.end = self.batch.addressed.len();
-        // The member gets live events from this cursor on. They include its own join for a JSON
-        // client, but not for a plain client.
+        // The member gets all events after this position of the batch. For a JSON client, they
+        // include its own join; for a plain client, they do not.
         let live = match &record {
             None => self.batch.common(format).len(),
             Some(record) => {

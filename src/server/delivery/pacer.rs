@@ -1,28 +1,28 @@
-//! Keeps busy reader threads in step with the delivery thread, so that their messages go out in few
-//! large rounds.
+//! Lets busy reader threads post at the same time, so that the delivery thread sends their messages
+//! in a few large rounds.
 //!
-//! A round costs one send per member, however many messages it contains. Without pacing, the first
-//! of several busy readers starts a round that contains only its own messages, and the delivery
-//! thread wakes again for each line that arrives during that round. How many rounds the same load
-//! takes then depends on how the kernel schedules the threads.
+//! In a round, the delivery thread takes all posted messages, and sends them to each member in one
+//! send. Without pacing, the first of several busy readers starts a round that contains only its
+//! own messages, and the delivery thread wakes again for each line that arrives during that round.
+//! How many rounds the same load takes then depends on how the kernel schedules the threads.
 
 use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex};
 
-/// How long the delivery thread waits after a round for the readers that waited for the round's end
-/// to post again. If the processors are busy and a reader takes longer, its messages go out with a
-/// later round.
+/// How long the delivery thread waits, after a round, for the readers that waited for the round's
+/// end to post their next messages. If a reader takes longer on a busy machine, its messages go out
+/// with a later round.
 const GATHER: Duration = Duration::from_micros(200);
 
 /// Keeps busy readers in step with the delivery thread, from one round to the next.
 #[derive(Default)]
 pub(crate) struct Pacer {
-    /// The counters of rounds and turns. No other lock is taken while this one is held.
+    /// The counters of rounds and readers. No other lock is taken while this one is held.
     state: Mutex<State>,
     /// Signals the waiting readers: a round has ended.
     ended: Condvar,
-    /// Signals the delivery thread: no reader holds a turn any more.
+    /// Signals the delivery thread: all readers that waited for the last round have posted.
     gathered: Condvar,
 }
 
@@ -32,15 +32,14 @@ struct State {
     round: u64,
     /// Number of readers that wait for the end of the current round.
     waiting: usize,
-    /// Number of readers that still hold their turn: they waited for the end of the last round, and
-    /// have not posted since.
+    /// Number of readers that waited for the end of the last round and have not posted since.
     gathering: usize,
     /// Whether no more rounds follow.
     closed: bool,
 }
 
-/// A reader's turn to post before the next round. The reader drops its turn when it has posted, or
-/// has nothing to post.
+/// Makes the delivery thread wait, for up to [`GATHER`], for this reader to post. The reader drops
+/// this when it has posted or has nothing to post.
 pub(crate) struct Turn<'a> {
     pacer: &'a Pacer,
     round: u64,
@@ -100,7 +99,7 @@ impl Pacer {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.pacer.state.lock();
-        // Ignore a turn of an earlier round: its reader took longer than `GATHER`.
+        // A reader that took longer than `GATHER` does not count: its round is over.
         if state.round == self.round {
             state.gathering = state.gathering.saturating_sub(1);
             if state.gathering == 0 {
@@ -150,8 +149,8 @@ mod tests {
                 thread::yield_now();
             }
             pacer.end_round();
-            // On a busy machine, a reader may not have posted in time. Its turn is then still held,
-            // so add the held turns.
+            // On a busy machine, a reader may not have posted in time. It still holds its turn
+            // then, so either its turn or its message counts.
             let left = pacer.state.lock().gathering;
             assert!(left + rounds.try_iter().count() >= 3);
         });

@@ -33,15 +33,16 @@ pub(crate) struct Recipient {
 /// Reason why a member is dropped while a batch is sent.
 pub(crate) enum DropReason {
     TooSlow,
-    /// The member is slow, and no writer thread could be started. The last line may be half sent,
-    /// so no error line can follow.
+    /// The member is slow, and no writer thread could be started to send its backlog. The last line
+    /// may be half sent, so no error line can follow.
     Torn,
     Lost,
 }
 
 impl Recipient {
-    /// Sends `parts` to the member. Sends from `payload` first if there is one, because that is
-    /// faster: it holds the same bytes from the given offset on.
+    /// Sends `parts` to the member. If there is a `payload`, it holds the same bytes from the given
+    /// offset on, and is sent first, because that is faster. What does not fit is sent from
+    /// `parts`.
     pub(crate) fn send<'scope, 'env>(
         &mut self,
         parts: &mut Vec<IoSlice<'_>>,
@@ -118,7 +119,7 @@ impl Recipient {
     }
 
     /// Closes the connection once everything is sent. If a writer thread still has to send the
-    /// backlog, returns the socket, with which the caller can end that thread.
+    /// backlog, returns the socket: shutting it down ends that thread early.
     pub(crate) fn close(self, shared: &Shared) -> Option<Arc<TcpStream>> {
         match &self.backlog {
             Some(backlog) if backlog.close() => Some(self.socket),
