@@ -1,8 +1,9 @@
-//! Limit on the bursts from one network, so that a client cannot renew its burst by joining again.
+//! Limit on the bursts from one network, so that a client cannot get a new burst by joining again.
 //!
-//! A class may share one address, so each member that is present has its own burst. If a member
-//! leaves soon after a burst, the part that the rate limit has not made up for yet counts against
-//! the network.
+//! A member may send a burst of lines faster than the rate limit, and the burst becomes available
+//! again as time passes. A class may share one address, so each present member has its own burst.
+//! If a member leaves soon after a burst, the part that has not become available again counts
+//! against its network.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,33 +12,35 @@ use crate::server::network_debts::NetworkDebts;
 use crate::server::rate_limit::BURST;
 use crate::sync::{Instant, Mutex};
 
-/// Number of members of a network that may leave right after a whole burst before new members of
-/// that network get no burst. It is enough for a class in which each member runs a script.
+/// Number of members of one network that may leave right after a whole burst before the bursts of
+/// new members from there are reduced. It is enough for a class in which each member runs a script.
 const FREE: u32 = 64;
 
 /// The networks whose members left soon after a burst. Used by the thread `accept` and by reader
 /// threads.
 #[derive(Default)]
 pub(crate) struct BurstLimit {
-    /// The part of its burst that each member had used when it left, as the time that the rate
-    /// limit would have taken to make up for it. No other lock is taken while this one is held.
+    /// For each network, the total of the bursts that its members had used when they left, as the
+    /// time in which they become available again. No other lock is taken while this one is held.
     debts: Mutex<NetworkDebts>,
 }
 
 impl BurstLimit {
-    /// Returns the part of its burst that a new member from `peer` cannot use.
+    /// Returns the part of its burst that is not available to a new member from `peer`, as a time
+    /// up to [`BURST`].
     pub(crate) fn used(&self, peer: IpAddr, now: Instant) -> Duration {
         let debt = self.debts.lock().get(peer, now);
         debt.saturating_sub(BURST * FREE).min(BURST)
     }
 
-    /// Counts the part of a burst that a member from `peer` had used when it left.
+    /// Adds `used`, the part of its burst that a member from `peer` had used when it left.
     pub(crate) fn count(&self, peer: IpAddr, used: Duration, now: Instant) {
         if used.is_zero() {
             return;
         }
         let mut debts = self.debts.lock();
-        // Limit the debt: one burst more than `FREE` already leaves no burst to a new member.
+        // Limit the debt to one burst more than `FREE`. This already leaves no burst to a new
+        // member, and a higher debt would only take longer to shrink.
         let most = (BURST * (FREE + 1)).saturating_sub(debts.get(peer, now));
         debts.add(peer, used.min(most), now);
     }

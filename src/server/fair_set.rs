@@ -1,7 +1,7 @@
 //! A limited set of absent members, which is shared fairly among networks.
 //!
-//! If an entry is added to a full set, the network with the most entries loses one, the one with
-//! the earliest time. So the clients of one network cannot displace the members of another.
+//! If an entry is added to a full set, the network with the most entries loses its entry with the
+//! earliest time. So the clients of one network cannot displace the members of another.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -18,7 +18,8 @@ pub(crate) struct FairSet {
     sizes: BTreeSet<(usize, IpAddr)>,
 }
 
-/// An entry of the set. Within a network, the entry with the earliest time is displaced first.
+/// An entry of the set. If the entry's network has to lose an entry, it loses the one with the
+/// earliest time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) network: IpAddr,
@@ -36,7 +37,8 @@ impl FairSet {
         }
     }
 
-    /// Adds an entry. Returns the member that was displaced, which may be the new one.
+    /// Adds an entry. Returns the member whose entry was removed because the set was full, which
+    /// may be the new member itself.
     pub(crate) fn insert(&mut self, entry: Entry) -> Option<MemberId> {
         self.change(entry.network, |members| {
             members.insert((entry.time, entry.member));
@@ -57,7 +59,7 @@ impl FairSet {
         });
     }
 
-    /// Changes the members of a network, and updates the sizes.
+    /// Changes the set of a network's members, and updates `sizes`.
     fn change(&mut self, network: IpAddr, change: impl FnOnce(&mut BTreeSet<(Instant, MemberId)>)) {
         let members = self.networks.entry(network).or_default();
         let before = members.len();

@@ -2,8 +2,9 @@
 //!
 //! A class may share one address, and a member's mistakes must not lock the others out. So an
 //! address is never blocked. Once an address has sent too many wrong passwords, the server checks
-//! one password from it per second, in the order of arrival. The right password waits as well:
-//! otherwise, an answer without delay would show that a guess is right.
+//! one password from it per second, in the order of arrival. The time of that check is the
+//! password's turn. The right password waits as well: otherwise, an answer without delay would show
+//! that a guess is right.
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -15,7 +16,8 @@ use crate::sync::Instant;
 /// Number of wrong passwords from a network that are answered without delay.
 const FREE: u32 = 5;
 
-/// Time between two checks of a network's passwords, once it has sent [`FREE`] wrong ones.
+/// Time between two checks of a network's passwords, after the network has sent [`FREE`] wrong
+/// passwords.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The networks that have sent wrong passwords lately. Used by the thread `accept` only.
@@ -23,18 +25,20 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct GuessLimit {
     /// Each wrong password and each reserved turn adds [`INTERVAL`] to the network's debt.
     debts: NetworkDebts,
-    /// Turns that were given back since [`GuessLimit::take_released`].
+    /// Turns that connections gave back since the last call of [`GuessLimit::take_released`].
     released: Vec<Released>,
 }
 
-/// A turn that was given back. The later turns of its network move forward by one.
+/// A turn that is free because its connection ended. All later turns of the same network then come
+/// one [`INTERVAL`] earlier.
 pub(crate) struct Released {
     network: IpAddr,
     turn: Instant,
 }
 
 impl Released {
-    /// Moves `turn`, which `peer` has reserved, if it is a later turn of the same network.
+    /// Makes `turn`, the turn of a password from `peer`, one [`INTERVAL`] earlier, if it comes
+    /// after the free turn and belongs to the same network.
     pub(crate) fn move_forward(&self, peer: IpAddr, turn: &mut Instant) {
         if network(peer) == self.network && *turn > self.turn {
             *turn -= INTERVAL;
@@ -43,9 +47,9 @@ impl Released {
 }
 
 impl GuessLimit {
-    /// Returns the time at which the next password from `peer` may be checked, and reserves this
-    /// turn. Returns `None` if the password may be checked now. If it turns out to be wrong, the
-    /// caller must then call [`GuessLimit::count`].
+    /// Returns `None` if the next password from `peer` may be checked now; if that password is
+    /// wrong, the caller must call [`GuessLimit::count`]. Otherwise reserves a turn for the
+    /// password, and returns its time.
     pub(crate) fn reserve(&mut self, peer: IpAddr, now: Instant) -> Option<Instant> {
         let debt = self.debts.get(peer, now) + INTERVAL;
         let wait = debt.checked_sub(INTERVAL * FREE)?;
@@ -61,16 +65,18 @@ impl GuessLimit {
         self.debts.add(peer, INTERVAL, now);
     }
 
-    /// Gives back a reserved turn of a connection that ended before the turn came. The caller must
-    /// then move the later turns with [`GuessLimit::take_released`].
+    /// Gives back the turn of a connection that ended before its password was checked. The caller
+    /// must then make the later turns earlier; see [`GuessLimit::take_released`].
     pub(crate) fn release(&mut self, peer: IpAddr, turn: Instant) {
         self.debts.subtract(peer, INTERVAL);
         let network = network(peer);
         self.released.push(Released { network, turn });
     }
 
-    /// Returns the turns that were given back since the last call, the latest turn first. In this
-    /// order, a turn is compared with all earlier ones before it moves past them.
+    /// Returns the turns that were given back since the last call, the latest turn first. The
+    /// caller must pass each waiting turn to [`Released::move_forward`] for each of them, in this
+    /// order. In the opposite order, a turn that was made earlier for one free turn might no longer
+    /// come after the next one, and would not be made earlier again.
     pub(crate) fn take_released(&mut self) -> Vec<Released> {
         let mut released = std::mem::take(&mut self.released);
         released.sort_unstable_by_key(|released| Reverse(released.turn));

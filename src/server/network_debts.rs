@@ -1,5 +1,5 @@
-//! A debt for each network, measured in time, for limits that a client must not evade by connecting
-//! again.
+//! A debt for each network, for limits that a client must not evade by connecting again. A debt is
+//! a time: it grows when clients of the network use up what is limited, and shrinks as time passes.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,7 +14,7 @@ const MAX_NETWORKS: usize = 1024;
 /// A debt for each network, which shrinks as time passes.
 #[derive(Default)]
 pub(crate) struct NetworkDebts {
-    /// The time at which the network will have no debt.
+    /// The time at which each network's debt will have shrunk to zero.
     paid_at: HashMap<IpAddr, Instant>,
 }
 
@@ -42,7 +42,8 @@ impl NetworkDebts {
         *paid_at = (*paid_at).max(now) + time;
     }
 
-    /// Subtracts `time`, which was added before, from the debt of the network of `peer`.
+    /// Subtracts `time` from the debt of the network of `peer`. The same `time` must have been
+    /// added earlier.
     pub(crate) fn subtract(&mut self, peer: IpAddr, time: Duration) {
         if let Some(paid_at) = self.paid_at.get_mut(&network(peer)) {
             *paid_at -= time;
@@ -50,9 +51,9 @@ impl NetworkDebts {
     }
 }
 
-/// Returns the address of the network that counts as one client: an IPv4 address, or the first 64
-/// bits of an IPv6 address, since a machine can take any address with the same first 64 bits (RFC
-/// 4291, section 2.5.1).
+/// Returns the address for the whole network of `peer`, whose clients share a debt: the IPv4
+/// address itself, or the first 64 bits of an IPv6 address, because a machine can take any address
+/// with the same first 64 bits (RFC 4291, section 2.5.1).
 pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(ip) => ip.into(),

@@ -4,25 +4,26 @@ use std::time::Duration;
 
 use crate::sync::Instant;
 
-/// Size of a burst, as a time: a client may send as many lines at once as it may send in this time
-/// at the limited rate. Ten seconds' worth of lines is enough for pasted text.
+/// Size of a burst, as a time. A client may send as many lines at once as the limit allows in this
+/// time. Ten seconds are enough for pasted text.
 pub(crate) const BURST: Duration = Duration::from_secs(10);
 
 /// A leaky bucket whose level is a time. At a limit of n lines per second, each line raises the
 /// level by 1/n s, and the bucket drains as time passes.
 #[derive(Debug)]
 pub(crate) struct Rate {
-    /// Time by which a line raises the level; zero for no limit.
+    /// Time by which each line raises the level; zero if there is no limit.
     line: Duration,
     /// Time at which the bucket will be empty.
     empty_at: Instant,
-    /// Time at which the bucket would be empty if no line had been counted.
+    /// Time at which the bucket would be empty if no line had been counted. It is later than the
+    /// start if a part of the burst was not available from the beginning.
     initially_empty_at: Instant,
 }
 
 impl Rate {
-    /// Creates a rate limit that allows a burst, then `lines` per second; 0 for no limit. The part
-    /// `used` of the burst is not available; if it is [`BURST`], even the first line waits.
+    /// Creates a limit of `lines` per second after a burst; 0 for no limit. The time `used` is
+    /// subtracted from the burst; if it is [`BURST`], even the first line waits.
     pub(crate) fn new(lines: u32, used: Duration, now: Instant) -> Self {
         let line = Duration::from_secs(1).checked_div(lines);
         Self {
@@ -48,7 +49,8 @@ impl Rate {
         self.empty_at = self.empty_at.max(now) + self.line * lines;
     }
 
-    /// The part of the burst that counted lines still take up.
+    /// Returns the part of the burst, as a time, that counted lines have used and that is not
+    /// available again yet.
     pub(crate) fn used(&self, now: Instant) -> Duration {
         self.empty_at
             .saturating_duration_since(self.initially_empty_at.max(now))
