@@ -45,25 +45,26 @@ const MAX_LINGERING: usize = 256;
 /// Buffer size for one read from a pending login, in bytes.
 const READ: usize = 512;
 
-/// Limit on the connections accepted from each listener, and on the threads started, in one
-/// iteration of the loop, so that neither task delays the pending logins for long.
+/// Limit on the connections accepted from each listener, and on the reader threads started, in one
+/// iteration of the loop. More would delay the pending logins for too long.
 const MAX_PER_ITERATION: usize = 64;
 
-/// How long to wait after the last join before the deferred reader threads start.
+/// How long after the last join the reader threads of new members start, even if the members send
+/// nothing. While a whole class is joining, no thread starts.
 const THREAD_DELAY: Duration = Duration::from_millis(50);
 
-/// Limit on the time for which the start of a reader thread is deferred. Without this limit, no
+/// Limit on the time from a member's join to the start of its reader thread. Without this limit, no
 /// reader thread would start as long as clients keep joining.
 const MAX_THREAD_DELAY: Duration = Duration::from_millis(250);
 
-/// Coalescing window: connections that arrive within this time are handled in one iteration and
-/// welcomed in one batch. Otherwise, when a class joins, each of its clients would wake this
-/// thread, the delivery thread and the log.
+/// How long the loop waits after a join for further connections, which are then handled in the same
+/// iteration and welcomed in one batch. Otherwise, when a class joins, each of its clients would
+/// wake this thread, the delivery thread and the log's thread.
 const COALESCE: Duration = Duration::from_micros(200);
 
-/// Limit on the members that are polled for input while they wait for their reader thread. Polling
-/// a whole class would take longer than handling its logins. The threads of members beyond the
-/// limit read their input a moment later.
+/// Limit on the members without a reader thread whose sockets are polled for input. Polling a whole
+/// class would take longer than handling its logins. The input of members beyond the limit is read
+/// when their threads start, a moment later.
 const MAX_POLLED: usize = 32;
 
 /// First backoff after a failed accept, for example when no descriptor is free. Without a backoff,
@@ -228,8 +229,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         self.lingering
             .retain(|(until, socket)| !(is_ready() && is_closed(socket)) && *until > now);
         if self.lingering.len() < count {
-            // Wake the thread `linger`, which may be waiting for the deadline of a dropped
-            // connection.
+            // Wake the thread `linger`. Otherwise it might wait for the deadline of a connection
+            // that was just dropped.
             self.shared.linger.closed();
         }
         let speaks: Vec<bool> = (0..polled).map(|_| is_ready()).collect();
@@ -241,7 +242,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             }
         }
         for at in (0..polled).rev().filter(|at| speaks[*at]) {
-            // Use the positions from before the logins above, which add their members at the end.
+            // Handling the logins above may have added members at the end of the queue, which does
+            // not change these positions.
             if let Some((_, session)) = self.threadless.remove(at) {
                 self.start(session);
             }
@@ -331,8 +333,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     /// Lets a connection linger after its last line. Beyond the limit, closes the connection that
     /// has lingered longest.
     fn linger(&mut self, socket: Arc<TcpStream>) {
-        // Ignore the limit during shutdown: no more connections are accepted, so only the pending
-        // logins can still be added.
+        // Ignore the limit during shutdown: the only connections that can still be added are the
+        // pending logins, because no more are accepted.
         let max = MAX_LINGERING.min(self.max_logins);
         if self.lingering.len() >= max && !self.stop.is_stopped() {
             self.lingering.pop_front();
@@ -341,9 +343,9 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         self.lingering.push_back((Instant::now() + LINGER, socket));
     }
 
-    /// Starts the threads of the members that have waited longest, until no more members wait than
-    /// there can be reader threads. The number of seats is no such limit, because a client that
-    /// resumes again and again takes only one seat.
+    /// Starts the reader threads of the members that have waited longest, until at most as many
+    /// members wait as there can be reader threads. Otherwise a client that resumes again and
+    /// again, which takes only one seat, could make the queue endless.
     fn start_surplus(&mut self) {
         while self.threadless.len() > self.shared.thread_budget.max_readers()
             && let Some((_, session)) = self.threadless.pop_front()
@@ -372,8 +374,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         let member = session.member();
         let (connection, name) = (member.connection, member.name.clone());
         let socket = Arc::clone(&member.socket);
-        // While this call waits for a permit, it closes lingering connections. Their threads then
-        // end and return theirs.
+        // While this call waits for a permit, it closes lingering connections, so that their reader
+        // threads end and return their permits.
         let Some(permit) = shared.thread_budget.reader(|| shared.linger.close_oldest()) else {
             // The thread budget is closed because the server is shutting down.
             return self.linger(socket);

@@ -40,7 +40,7 @@ pub(crate) fn start(supervised: bool, events: Sender<ServerEvent>, log: &Log) ->
     tty::watch_owner(move || drop(stopping.send(ServerEvent::Stop)))?;
     let thread = thread::Builder::new().name("console".into());
     if !supervised && tty::is_capable() {
-        // Restore the terminal on any panic. If the panic ends only a client's thread, the server
+        // Restore the terminal on any panic. If only a client's thread panics, the server
         // continues, and the next log line makes the terminal raw again.
         raw_mode::restore_on_panic(|| {});
         let (keyboard, poster) = (Keyboard::open()?, log.poster());
@@ -52,8 +52,8 @@ pub(crate) fn start(supervised: bool, events: Sender<ServerEvent>, log: &Log) ->
         );
         let keys = Arc::clone(&console);
         thread.spawn(move || read_keys(&keys, keyboard, &events, &poster))?;
-        // Attach the console last, because that makes the terminal raw, and an error after it would
-        // leave the terminal so.
+        // Attach the console last: this makes the terminal raw, and the terminal would stay raw if
+        // an error followed.
         log.attach(console);
         return Ok(());
     }

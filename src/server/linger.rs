@@ -21,17 +21,17 @@ use crate::sync::{Condvar, Instant, Mutex};
 /// Time limit for a peer to read its last line and close the connection.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// Time from the start of a shutdown to the first check. Most peers close their connections sooner.
-/// The model checker makes no check before [`LINGER`], because the simulated sockets are not in the
-/// system's list of TCP sockets.
+/// Time from the start of a shutdown to the first of the [`Checks`]. Most peers close their
+/// connections sooner. The model checker makes no check before [`LINGER`], because the simulated
+/// sockets are not in the system's list of TCP sockets.
 const FIRST_CHECK: Duration = if cfg!(shuttle) {
     LINGER
 } else {
     Duration::from_millis(10)
 };
 
-/// Schedule of the checks, during shutdown, for connections that can be closed early because their
-/// peers have received everything. Each check reads the system's list of TCP sockets, which takes
+/// Tells when, during shutdown, to look for connections whose peers have received everything, so
+/// that they can be closed early. Each check reads the system's list of TCP sockets, which takes
 /// time, so the pause doubles from check to check.
 pub(crate) struct Checks {
     due: Instant,
@@ -52,8 +52,8 @@ impl Checks {
         self.due.saturating_duration_since(Instant::now())
     }
 
-    /// If a check is due, returns a function that tells whether a connection can be closed: the
-    /// peer has acknowledged all bytes, and no input is unread.
+    /// If a check is due, returns a function that tells whether a connection can be closed. It can
+    /// be closed if the peer has acknowledged all bytes and no input is unread.
     pub(crate) fn check(&mut self) -> Option<impl Fn(&TcpStream) -> bool + use<>> {
         if !self.patience().is_zero() {
             return None;
@@ -123,11 +123,11 @@ impl Linger {
         }
     }
 
-    /// Tells the thread `linger` that a socket was dropped, so that the thread does not wait for
+    /// Wakes the thread `linger` after a socket was dropped, so that the thread does not wait until
     /// that socket's deadline.
     pub(crate) fn closed(&self) {
-        // Notify under the lock, so that the notification cannot arrive between the check and the
-        // wait in `run`.
+        // Notify under the lock. Otherwise the notification could get lost between the check and
+        // the wait in `run`.
         let _state = self.state.lock();
         self.changed.notify_one();
     }

@@ -63,9 +63,10 @@ impl LogFile {
         path.exists() && os::leads_to(path, &self.file)
     }
 
-    /// Appends whole lines, to a new file if the old one was moved or deleted, as logrotate(8)
-    /// does. If earlier lines could not be written, or the caller has `dropped` some, first appends
-    /// a note with their number.
+    /// Appends `lines`, which must be complete. If the file was moved or deleted, as by
+    /// logrotate(8), creates a new one at its path. If earlier lines could not be written, or the
+    /// caller has `dropped` some, first appends a note with their number. Returns a change of which
+    /// the operator should be told, if there is one.
     pub(crate) fn append(&mut self, lines: &[u8], dropped: u64) -> Option<Change> {
         self.missing += dropped;
         let result = self.follow_path().and_then(|()| self.write_missing());

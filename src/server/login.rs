@@ -204,7 +204,8 @@ impl<'a> PendingLogin<'a> {
         earlier.fold(end, Instant::min)
     }
 
-    /// Moves the turn of a waiting password forward if an earlier one was given back.
+    /// Makes the turn of a waiting password earlier if `released` is an earlier turn of the same
+    /// network.
     pub(crate) fn move_turn(&mut self, released: &Released) {
         if let Some(waiting) = &mut self.waiting {
             released.move_forward(self.peer.ip(), &mut waiting.until);
@@ -237,8 +238,8 @@ impl<'a> PendingLogin<'a> {
         is_due.then(|| self.last_input + HINT_DELAY)
     }
 
-    /// Reads once into `buffer` and handles complete lines. If one of them joins the room, the
-    /// input after it stays in `lines`. May block until the delivery thread catches up.
+    /// Reads once into `buffer`, and handles complete lines until one of them joins the room; the
+    /// input after that line stays in `lines`. May block until the delivery thread catches up.
     pub(crate) fn step(&mut self, buffer: &mut [u8], limit: &mut GuessLimit) -> LoginStep {
         match self.talk(buffer, limit) {
             Ok(None) => LoginStep::Pending,
@@ -429,8 +430,8 @@ impl<'a> PendingLogin<'a> {
             Login::Enter(format, words) => {
                 self.set_format(format.unwrap_or(self.format));
                 if !self.authenticated {
-                    // If the client has sent a wrong password before this name, say so again, to
-                    // the client and to the operator, instead of asking for a password.
+                    // If the client's last password was wrong, repeat that error, instead of asking
+                    // for a password. The operator's log then shows that error too.
                     let was_wrong = matches!(self.last_error, Some(LoginError::WrongPassword));
                     self.refuse(if was_wrong {
                         LoginError::WrongPassword
@@ -471,7 +472,8 @@ impl<'a> PendingLogin<'a> {
         self.format = format;
         match format {
             Format::Plain => {}
-            // In the text of a program, BS and DEL are not keys that a person pressed.
+            // JSON clients are programs, so a BS or DEL in their text is not a key that a person
+            // pressed to erase a character.
             Format::Json => self.lines.stop_editing(),
         }
     }
@@ -527,8 +529,8 @@ impl<'a> PendingLogin<'a> {
             };
         }
         // If the next notice is not due yet, this was called because the input has ended or the
-        // connection is closed. Send the notice in both cases: if the connection is closed, the
-        // peer answers with a reset.
+        // connection is closed. Send a notice to tell these apart: only if the connection is
+        // closed, the peer answers with a reset.
         waiting.input_over |= now < waiting.notice_at;
         waiting.notice_at = now + TURN_NOTICE;
         let left = waiting.until.saturating_duration_since(now);
@@ -622,8 +624,8 @@ impl<'a> PendingLogin<'a> {
         // An error means that the peer has closed the connection.
         let _ = self.socket.shutdown(Shutdown::Write);
         let outcome = match self.last_error.take() {
-            // Neither is logged as a failure. In both cases, the client connects again: after its
-            // user has typed the password, or to join as a newcomer.
+            // The log does not show these two as failures, because the client connects again: after
+            // its user has typed the password, or to join as a newcomer.
             Some(LoginError::NoPassword) => LoginOutcome::PasswordNeeded,
             Some(LoginError::UnknownSession) => LoginOutcome::UnknownSession,
             Some(error @ (LoginError::WrongPassword | LoginError::Other(_))) => {

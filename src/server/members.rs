@@ -42,12 +42,13 @@ use crate::sync::Instant;
 /// seats is the limit. An absent member takes a few hundred bytes.
 const MIN_ABSENT: usize = 1000;
 
-/// Factor from the time that a member was present to the time for which it can be absent before
-/// other members of its network displace it.
+/// When a member leaves, the time for which it was present, times this factor, is added to the
+/// current time. If too many members are absent, the network with the most of them loses the member
+/// with the earliest sum. So a member that was present for longer is remembered for longer.
 const ABSENCE_FACTOR: u32 = 600;
 
-/// Limit on the time for which a member cannot be displaced, so that a member that was present for
-/// days does not displace later ones for months.
+/// Limit on the time that is added when a member leaves (see [`ABSENCE_FACTOR`]), so that a member
+/// that was present for days does not displace later ones for months.
 const MAX_ABSENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long the name of a member whose connection was lost is kept for it. A client reconnects
@@ -59,17 +60,18 @@ pub(crate) struct Members {
     max: usize,
     /// The present members. The order of IDs is the order of joining.
     present: BTreeMap<MemberId, Member>,
-    /// IDs of the members whose names are not free, by the two comparison keys of their names: the
-    /// present members, and the absent ones whose names are kept.
+    /// IDs of the members whose names are not free: the present members, and the absent ones whose
+    /// names are kept. There is one map for each of the two keys that find names that look the
+    /// same.
     names: [HashMap<Box<str>, MemberId>; 2],
     /// The number of present members with each color slot.
     colors: [usize; ColorSlot::COUNT],
     /// Members that left and can resume.
     absent: HashMap<MemberId, Absent>,
-    /// The entries of all absent members.
+    /// All absent members. If there are too many, this set selects the one to forget.
     remembered: FairSet,
-    /// The entries of the absent members whose names are kept. There are at most as many as seats,
-    /// so clients that leave cannot keep more names than clients that stay.
+    /// The absent members whose names are kept. There are at most as many as seats, so clients that
+    /// leave cannot keep more names than clients that stay.
     kept: FairSet,
     /// The times at which the kept names become free.
     kept_until: BTreeSet<(Instant, MemberId)>,
@@ -102,7 +104,7 @@ pub(crate) struct Member {
 /// A member that left and can resume.
 struct Absent {
     member: Member,
-    /// The member's entry in `remembered`, and in `kept` if its name is kept.
+    /// The member's entry in the set `remembered`, and also in the set `kept` if its name is kept.
     entry: Entry,
     /// The time until which the member's name is kept.
     kept_until: Option<Instant>,
@@ -299,7 +301,8 @@ impl Members {
         least.unwrap_or_default()
     }
 
-    /// Checks that the room has a seat, and the name, for the member `id` or a new one.
+    /// Checks that the room has a free seat, and that `name` is free for the absent member `id`, or
+    /// for a new member if `id` is `None`.
     fn check_seat(
         &mut self,
         name: &Name,
@@ -312,7 +315,8 @@ impl Members {
         self.check_name(name, id, now)
     }
 
-    /// Checks that no member other than `id` has this name or one that looks the same.
+    /// Checks that `name`, and every name that looks the same, is free or is the name of the member
+    /// `id`.
     fn check_name(
         &mut self,
         name: &Name,
@@ -322,7 +326,8 @@ impl Members {
         self.release_kept_names(now);
         let others = self.holders(name).filter(|holder| Some(*holder) != id);
         let kept_until = others.map(|holder| self.absent.get(&holder)?.kept_until);
-        // `None` is the minimum: if a present member has the name, another one may be kept as well.
+        // A present member gives `None`, the minimum. So if both a present and an absent member
+        // have such a name, the error does not say that the name will soon be free.
         match kept_until.min() {
             None => Ok(()),
             Some(until) => Err(JoinError::Taken {
@@ -341,7 +346,8 @@ impl Members {
         arrival
     }
 
-    /// Removes a member. Returns its name.
+    /// Removes a present member, which can resume unless `departure` is final. Returns its name, or
+    /// `None` if the member is not present.
     pub(crate) fn remove(
         &mut self,
         id: MemberId,

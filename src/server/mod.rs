@@ -207,8 +207,8 @@ pub fn run(config: Config) -> Result<()> {
         shared.log.post(Entry::Plain(closed));
     }
     shared.log.finish();
-    // Restore the terminal, unless the log's thread has done so already, as it does if the terminal
-    // accepts output.
+    // Restore the terminal. The log's thread has done so already, unless the terminal accepts no
+    // output.
     raw_mode::finish();
     served
 }
@@ -324,7 +324,7 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
         lines.extend(net::addresses().into_iter().map(hint));
         lines.extend(is_secret.then(|| NC_HINT.into()));
     }
-    // Print all lines in one write, so that the launcher prints its own lines after them.
+    // Print all lines in one write, so that no line of the launcher appears between them.
     for line in lines {
         log.note(Entry::Plain(line));
     }
@@ -339,7 +339,7 @@ fn allocate_seats(max_clients: usize, threads: usize) -> (usize, usize, Option<S
         usize::try_from(limit).unwrap_or(usize::MAX)
     });
     let by_descriptors = descriptors.saturating_sub(OTHER_DESCRIPTORS);
-    // Reserve an eighth of the threads for writers.
+    // Reserve an eighth of the threads for writer threads.
     let by_threads = (threads - threads / 8).saturating_sub(LEAVING);
     // Reserve at least a quarter of the descriptors for pending logins. Otherwise the server could
     // not even tell a client that the room is full.

@@ -24,8 +24,8 @@ pub struct ReplayBuffer {
     /// The last `limit` messages, which newcomers get.
     messages: VecDeque<Arc<Record>>,
     limit: usize,
-    /// The messages before those in `messages`, so that there are [`MAX_RECENT`] in all. Only
-    /// members that resume get them.
+    /// The messages before those in `messages`, up to [`MAX_RECENT`] messages in both queues
+    /// together. Only members that resume get them.
     older: VecDeque<Arc<Record>>,
     /// The last [`MAX_RECENT`] events of any kind.
     recent: VecDeque<Arc<Record>>,
@@ -88,10 +88,10 @@ impl ReplayBuffer {
         self.size
     }
 
-    /// Returns the events of `range` that are still buffered, in three parts. The first two parts
-    /// contain only messages: those with numbers up to `range.since` that a newcomer gets, and
-    /// those that are older than the first buffered event of any kind. The third part contains all
-    /// later events.
+    /// Returns the events of `range` that are still buffered, in order, as three parts. The first
+    /// two parts contain only messages: up to `range.since`, those that a newcomer gets, and then,
+    /// up to the oldest event in `recent`, all that are buffered. The third part contains all later
+    /// events.
     fn known(&self, range: ReplayRange) -> [Iter<'_, Arc<Record>>; 3] {
         let forgotten = self.recent.front().map_or(0, |first| first.seq - 1);
         let joined = range.after.max(range.since);
@@ -138,9 +138,9 @@ impl ReplayBuffer {
     }
 }
 
-/// Appends a record to a queue of at most `limit` records, and updates the size of the queue in
-/// `bytes`. Returns the record that is no longer in the queue, which is the new one if the limit is
-/// zero.
+/// Appends a record to a queue, and keeps the queue's size in `bytes` up to date. If the queue then
+/// has more than `limit` records, removes and returns the first, which is the new one if the limit
+/// is zero.
 fn push(
     records: &mut VecDeque<Arc<Record>>,
     limit: usize,

@@ -16,9 +16,9 @@ use crate::server::members::{self, Arrival, ConnectionId, Departure, JoinError, 
 use crate::server::replay::{ENTRY, ReplayRange, ReplaySize, size};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 
-/// Limit on the bytes of text in the pending queue. Beyond the limit, senders block. Joins block
-/// only beyond twice the limit, so that senders that wait for a slow recipient do not keep others
-/// from joining.
+/// Limit on the bytes of text in the pending queue, which holds the events and answers that the
+/// delivery thread has not taken yet. Beyond the limit, senders block. Joins block only beyond
+/// twice the limit, so that senders that wait for a slow recipient do not keep others from joining.
 const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
 
 /// Limit on the replay bytes for the newcomers in the pending queue. Beyond the limit, further
@@ -26,9 +26,9 @@ const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
 /// on a condition variable of their own, so that a long replay does not slow down senders.
 const MAX_REPLAY_PENDING: usize = if cfg!(shuttle) { 2048 } else { 4 * 1024 * 1024 };
 
-/// Number of listed members for which `/online` counts as one more line towards the rate limit.
-/// Otherwise a client could flood the server with short lines that get long answers. Ten members
-/// take up to 2 KB as JSON, and some 700 bytes with usual names.
+/// `/online` counts towards the rate limit as one line, and as one more line for every ten listed
+/// members. Otherwise a client could flood the server with short lines that get long answers. Ten
+/// members take up to 2 KB as JSON, and some 700 bytes with usual names.
 const LISTED_PER_LINE: usize = 10;
 
 /// The room. Any thread may call any method. Methods that post on behalf of a client may block
@@ -215,9 +215,9 @@ impl Room {
         }
     }
 
-    /// Adds a free name to the error for a taken one. Called without the lock, because it checks
-    /// names, which takes tens of microseconds each. So it tries only a few: small numbers, and the
-    /// number that the next member would have.
+    /// Adds a suggestion to the error for a taken name: a free name, made by appending a number.
+    /// Each check takes tens of microseconds, so this is called without the lock, and tries only a
+    /// few numbers: small ones, and the number of members plus one.
     fn with_free_name(&self, mut error: JoinError) -> JoinError {
         if let JoinError::Taken { name, free, .. } = &mut error {
             let next = self.state.lock().members.count().saturating_add(1);
@@ -327,7 +327,8 @@ impl Room {
         }
     }
 
-    /// Handles a request. Fails, without an answer to the member, if its new name is taken.
+    /// Handles a request. If the member's new name is taken, returns an error, which the caller
+    /// must send to the member.
     fn request(
         &self,
         state: &mut State,
@@ -492,10 +493,10 @@ impl Room {
         }
     }
 
-    /// Returns the number of lines as which `/online` counts towards the rate limit of a client.
+    /// Returns the number of lines that one `/online` counts as towards the rate limit of a client.
     pub(crate) fn online_cost(&self) -> u32 {
         let listed = self.state.lock().members.count().min(MAX_LISTED);
-        // The number is at most 1 + 500 / 10.
+        // At most 500 members are listed, so the number is at most 51.
         u32::try_from(1 + listed / LISTED_PER_LINE).unwrap_or(u32::MAX)
     }
 
@@ -550,8 +551,8 @@ impl Room {
         std::mem::swap(&mut state.pending, taken);
         let bytes = std::mem::take(&mut state.pending_bytes);
         let was_full = bytes > MAX_PENDING;
-        // Wake a blocked join before the blocked senders, because it blocks the thread `accept`,
-        // and with it all pending logins.
+        // Wake a blocked join before the blocked senders: the join blocks the thread `accept`, and
+        // with it all pending logins.
         if std::mem::take(&mut state.replay_pending) > MAX_REPLAY_PENDING || was_full {
             self.join_allowed.notify_one();
         }

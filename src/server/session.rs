@@ -26,8 +26,9 @@ const FIRST_READ: usize = 512;
 /// batch.
 const LONGEST_READ: usize = 16 * 1024;
 
-/// Limit on the requests that are handed to the room at once, so that a flood of tiny lines does
-/// not fill a batch.
+/// Limit on the requests that are handed to the room at once. The room checks only before the first
+/// of them whether its queue is full, so without this limit, a flood of tiny lines would make the
+/// queue far too long.
 const BATCH: usize = 256;
 
 /// A member's session. Created by the thread `accept`, run by the member's reader thread.
@@ -135,8 +136,8 @@ impl<'a> Session<'a> {
                 self.shared.room.cut(self.member.connection, error, reason);
                 return ReadEnd::Gone;
             }
-            // If the client sent more than one line, wait until these have been sent to the
-            // members. Lines that the client sends meanwhile then also go out together.
+            // If the client sent more than one line, wait until the delivery thread has sent these
+            // to the members. Lines that the client sends meanwhile then also go out together.
             if requested > 1 {
                 turn = pacer.wait(round);
                 if !net::wait_readable(&self.member.socket, Duration::ZERO).unwrap_or(true) {
@@ -199,8 +200,8 @@ impl<'a> Session<'a> {
                 1
             };
             self.rate.count_lines(lines, now);
-            // Do not count an empty line: it posts nothing, so there is no round whose end the
-            // caller could wait for.
+            // Do not count an empty line as a request: it posts nothing, so the caller must not
+            // wait for it to be sent.
             if !matches!(request, Ok(Request::Nothing)) {
                 requests.push(request);
                 requested += 1;

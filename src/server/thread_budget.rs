@@ -56,8 +56,8 @@ impl ThreadBudget {
         self.max_readers
     }
 
-    /// Waits for a reader permit. During the wait, calls `make_room` every [`HURRY`]. Returns
-    /// `None` once the budget is closed.
+    /// Waits for a reader permit. During the wait, calls `make_room` every [`HURRY`], so that the
+    /// caller can end a reader thread. Returns `None` once the budget is closed.
     pub(crate) fn reader(&self, make_room: impl Fn()) -> Option<ReaderPermit<'_>> {
         let is_full = |state: &mut State| state.readers >= self.max_readers && !state.closed;
         let mut state = self.state.lock();
@@ -92,7 +92,8 @@ impl ThreadBudget {
         (state.readers, state.writers) == (0, 0)
     }
 
-    /// Makes [`ThreadBudget::reader`] return `None`. Called when the server shuts down.
+    /// Makes all calls of [`ThreadBudget::reader`], also those that are waiting, return `None`.
+    /// Called when the server shuts down.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.returned.notify_all();

@@ -14,12 +14,12 @@ use crate::protocol::text::clean;
 use crate::server::replay::ReplayBuffer;
 
 /// Limit on the sequence numbers and member IDs in a file, unless they continue the numbers before
-/// them (see [`MAX_STEP`]). No room reaches this limit. Above it, as many numbers again are left
-/// that JSON clients represent exactly (RFC 8259, section 6).
+/// them (see [`MAX_STEP`]). No room reaches this limit. JSON clients represent integers up to twice
+/// this limit exactly (RFC 8259, section 6), so as many numbers again are left above it.
 const MAX_NUMBER: u64 = 1 << 52;
 
-/// Limit on the distance of a number above [`MAX_NUMBER`] from the number before it. Such numbers
-/// are accepted because a room may continue from [`MAX_NUMBER`]: otherwise, the server would write
+/// Limit on the step from one number to the next if that is above [`MAX_NUMBER`]. Such numbers are
+/// accepted because a room may continue from [`MAX_NUMBER`]: otherwise, the server would write
 /// events that it refuses at its next start. The limit is higher than the number of events that can
 /// be missing at one place.
 const MAX_STEP: u64 = u32::MAX as u64;
@@ -126,7 +126,7 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
             }
         }
         let read = match (is_whole, number) {
-            // A line follows an empty line, so that the empty line is not at the end of the file.
+            // An empty line that is followed by another line is not cut off: report it as damage.
             _ if !is_blank && first_blank.is_some() => {
                 number = first_blank.unwrap_or(number);
                 Err(anyhow!("an empty line"))
@@ -136,8 +136,8 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
             // mistaken for a torn first line, which would be cut off.
             (false, 1) if !is_blank && !may_become_header(&line) => Err(not_a_history()),
             (false, _) => {
-                // If `skip` fails, the sequence number saved in the first line is wrong, so report
-                // that line.
+                // `skip` continues to the sequence number saved in the first line. If it fails,
+                // that number is wrong, so report the first line.
                 number = 1;
                 loaded.lost = last_seq.saturating_sub(loaded.last_seq);
                 loaded.skip(loaded.lost)
@@ -197,7 +197,7 @@ fn may_become_header(torn: &[u8]) -> bool {
         seq: None,
     }
     .line();
-    // Compare only the bytes before the room's ID, because `header` has an empty ID.
+    // Compare only the bytes before the room's ID, because the ID in `header` is empty.
     let known = header.trim_ascii_end().len() - "\"}".len();
     let compared = known.min(torn.len());
     torn[..compared] == header[..compared]

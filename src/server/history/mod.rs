@@ -65,7 +65,7 @@ impl Display for Change {
     }
 }
 
-/// The beginning of a sentence about the last `count` events.
+/// Returns the beginning of a sentence, such as "the last 2 events are".
 pub fn last_events_are(count: u64) -> String {
     match count {
         1 => "the last event is".into(),
@@ -83,7 +83,8 @@ pub struct History {
     room: String,
     /// Length of the file up to the last complete line, in bytes.
     length: u64,
-    /// Whether a partial line may follow the complete lines.
+    /// Whether a partial line may follow the complete lines, because a write failed and the partial
+    /// line could not be cut off.
     is_torn: bool,
     /// Sequence number of the room's last event.
     last_seq: u64,
