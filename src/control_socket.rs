@@ -1,23 +1,25 @@
-//! Control socket between the launcher and its clients. A client exits when its connection closes.
+//! Control socket between the launcher and its clients, through which each side notices when the
+//! other exits.
 //!
 //! The launcher listens on a local socket, and passes the socket's name to each client that it
-//! starts. The client connects and sends `WINDOW PID\n`: the ID of its window and its process ID.
-//! Then each side notices when the other one exits:
+//! starts. The client connects and sends its hello, the line `WINDOW PID\n`: the ID of its window
+//! and its process ID. From then on:
 //!
-//! - The client reads end of file when the launcher has exited, even after SIGKILL.
+//! - A client that reads end of file exits, because its launcher has exited. This works even after
+//!   SIGKILL.
 //! - The launcher waits for the client's process itself, because a client can close its socket and
 //!   keep running.
 //!
 //! Before the client logs in to the room, it sends `joining\n`, after the login `in\n`, and when it
 //! is not in the room any more, `out\n`. So the launcher can tell the session's own members from
-//! all others, and can send `turn\n` to one client after the other, to make them join in the order
-//! of their windows.
+//! all others. To make its clients join in the order of their windows, the launcher sends `turn\n`
+//! to one client after the other, which may then log in.
 //!
 //! To end a client, the launcher sends `quit\n`.
 //!
 //! On Linux, any user of the machine can connect. The launcher closes the connections of other
-//! users at once, and limits the number and the time of connections without a hello, so that they
-//! cannot use up its descriptors.
+//! users at once. It also limits the number of connections that have not sent a hello, and how long
+//! they may wait with it, so that they cannot use up the launcher's descriptors.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -39,25 +41,26 @@ use crate::os::{self, Process};
 /// environment.
 pub const NAME_VARIABLE: &str = "CHAT_CONTROL_SOCKET";
 
-/// Maximum length of a client's line, in bytes. The longest is the first line, the hello: two
-/// numbers, a space and LF.
+/// Maximum length of a line from a client, in bytes. The longest is the hello: two numbers, a space
+/// and LF.
 const MAX_LINE: usize = 24;
 
 const JOINING: &str = "joining\n";
 const IN: &str = "in\n";
 const OUT: &str = "out\n";
 
-/// The line that lets a client log in, without its ending.
+/// The line, without its LF, with which the launcher lets a client log in.
 const TURN: &str = "turn";
 
-/// Limit on the connections without a hello. If one more comes, the oldest is closed. A client
-/// sends its hello when it connects, so even the clients of a whole session stay below this limit.
+/// Limit on the open connections that have not sent their hello, the first line. If there is one
+/// more, the oldest of them is closed. A client sends its hello when it connects, so even the
+/// clients of a whole session stay below this limit.
 const MAX_SILENT: usize = 64;
 
-/// How long a connection may wait with its hello.
+/// Time limit for the hello, the first line, after which the launcher closes the connection.
 const HELLO_TIME: Duration = Duration::from_secs(10);
 
-/// Pause after a failed accept, so that the thread does not spin.
+/// Pause after a failed accept, which would otherwise be tried again at once and fail again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A client's connection to the launcher. Dropping this closes the connection without a call of
@@ -94,8 +97,8 @@ impl ControlConnection {
             thread::Builder::new()
                 .name("control".into())
                 .spawn(move || {
-                    // This loop ends when the launcher sends `quit` and when it exits. The client
-                    // exits in both cases.
+                    // End this loop, and then the client, when the launcher sends `quit` or has
+                    // exited.
                     for line in BufReader::new(socket).lines().map_while(Result::ok) {
                         if line != TURN {
                             break;
@@ -107,7 +110,8 @@ impl ControlConnection {
                     }
                 })?
         };
-        // Send the hello last, when nothing else can fail.
+        // Send the hello last: the launcher then counts this client as started, so nothing may fail
+        // after it.
         let hello = format!("{window} {}\n", std::process::id());
         socket.write_all(hello.as_bytes())?;
         Ok(Self {
@@ -118,7 +122,7 @@ impl ControlConnection {
     }
 
     /// Tells the launcher whether this client is in the room. Must be called before a login is
-    /// sent, so that the launcher never counts the new member as one from outside of the session.
+    /// sent: otherwise, the launcher might count the new member as one from outside of the session.
     pub fn report(&self, membership: Membership) {
         let line = match membership {
             Membership::Joining => JOINING,
@@ -143,8 +147,8 @@ pub enum Membership {
 impl Drop for ControlConnection {
     fn drop(&mut self) {
         self.is_dropped.store(true, Ordering::SeqCst);
-        // Wake the reader. If the launcher has closed the socket, this call fails, but then the
-        // reader is awake already.
+        // End the thread's read. If the launcher has closed the socket, this call fails, but then
+        // the read has ended already.
         let _ = self.socket.shutdown(Shutdown::Both);
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
@@ -228,7 +232,7 @@ pub struct ControlListener {
 
 impl ControlListener {
     /// Starts listening under a new random name. `on_event` is called in the thread `control`, and
-    /// should return quickly.
+    /// should return quickly, because the thread serves all clients.
     ///
     /// # Errors
     /// No random number, socket or thread is available.
@@ -276,7 +280,7 @@ impl Drop for ControlListener {
 struct Peer {
     socket: UnixStream,
     accepted: Instant,
-    /// The part of an incomplete line that has arrived.
+    /// The received beginning of a line whose end has not arrived.
     received: Vec<u8>,
     /// The client's window and process, once the hello is complete.
     client: Option<(usize, Arc<Process>)>,
@@ -299,20 +303,20 @@ impl Peer {
         })
     }
 
-    /// Whether the peer has not sent a hello yet.
+    /// Whether the peer has not sent its hello yet.
     fn is_silent(&self) -> bool {
         self.client.is_none()
     }
 
-    /// A descriptor that becomes readable when the client's process exits, if the system has such
-    /// descriptors.
+    /// A descriptor that becomes readable when the client's process exits. `None` before the hello,
+    /// or if the system has no such descriptors.
     fn process_end(&self) -> Option<BorrowedFd<'_>> {
         let (_, process) = self.client.as_ref()?;
         process.end()
     }
 
-    /// The descriptors to poll for the socket, until it is closed, and for the process. If one of
-    /// the two cannot be polled, its place is taken by the other.
+    /// Returns the descriptors to poll: the socket, until it is closed, and the process. If one of
+    /// them is not available, the other is returned twice.
     fn poll_fds(&self) -> [PollFd<'_>; 2] {
         let process = self.process_end();
         let socket = process.filter(|_| self.is_closed);
@@ -320,7 +324,7 @@ impl Peer {
         [socket, process.unwrap_or(socket)].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
     }
 
-    /// Reads what has arrived on the socket, and returns the events in it.
+    /// Reads what has arrived on the socket, and returns the events that the lines report.
     ///
     /// # Errors
     /// The socket is closed, or the peer is not a client.
@@ -380,19 +384,19 @@ fn parse_hello(line: &str) -> Option<(usize, i32)> {
     Some((window.parse().ok()?, pid.parse().ok()?))
 }
 
-/// Handles connections, lines and exits. Closes connections that send no hello within `hello_time`.
-/// Returns when the other end of `stopped` is closed.
+/// Accepts connections, reads their lines, and notices when clients exit. Closes connections that
+/// send no hello within `hello_time`. Returns when the other end of `stopped` is closed.
 fn serve(
     listener: &UnixListener,
     stopped: &UnixStream,
     hello_time: Duration,
     on_event: impl Fn(ControlEvent),
 ) {
-    // In the order in which they were accepted.
+    // The peers are in the order in which they were accepted.
     let mut peers: Vec<Peer> = Vec::new();
     loop {
-        // Take the time before the poll: a hello that arrived while the launcher was suspended is
-        // then read before its time is over.
+        // Read the clock before the poll. If the launcher was suspended during the poll, a hello
+        // that has arrived is then read, and does not count as late.
         let now = Instant::now();
         let oldest = peers.iter().find(|peer| peer.is_silent());
         let timeout = oldest.and_then(|peer| {
@@ -437,16 +441,17 @@ fn serve(
                     }
                 }
                 Err(error) if is_temporary(&error) => {}
-                // No file descriptor is left. The connection stays in the backlog and the listener
-                // stays readable, so the loop would spin without a pause.
+                // No file descriptor is left. The connection keeps waiting and the listener stays
+                // readable, so without a pause, this loop would take a whole processor.
                 Err(_) => thread::sleep(ACCEPT_PAUSE),
             }
         }
     }
 }
 
-/// Handles a peer's input or exit, after its `socket` or `process` has become readable. Returns
-/// false if the peer is no longer needed and must be dropped.
+/// Handles a peer whose socket or process has become readable, as `socket` and `process` tell.
+/// Returns false if the client has exited or the peer is not a client, so that the peer must be
+/// dropped.
 fn handle_readable(
     peer: &mut Peer,
     socket: bool,
@@ -460,11 +465,11 @@ fn handle_readable(
         }
     }
     let Some((window, client)) = &peer.client else {
-        // There is no hello. If the peer has closed its socket, drop it: it has exited already, or
-        // is not a client.
+        // There was no hello yet. If the peer has closed its socket, drop it: it has exited
+        // already, or is not a client.
         return !peer.is_closed;
     };
-    // If the process cannot be polled, the end of its socket counts as its exit.
+    // If the process cannot be polled, the client counts as exited when its socket is closed.
     let has_exited = match peer.process_end() {
         Some(_) => process && (peer.is_closed || !socket),
         None => peer.is_closed,
@@ -486,7 +491,7 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(10);
 
-    /// A time limit for the hello that never ends during a test.
+    /// A time limit for the hello that is longer than any test.
     const NEVER: Duration = Duration::from_secs(3600);
 
     fn listener() -> (ControlListener, mpsc::Receiver<ControlEvent>) {
@@ -500,7 +505,7 @@ mod tests {
         (listener, events)
     }
 
-    /// Connects without a hello.
+    /// Opens a connection that sends no hello.
     fn silent_connection(listener: &ControlListener) -> UnixStream {
         let socket = os::connect_locally(OsStr::new(&listener.name)).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -616,8 +621,8 @@ mod tests {
         let connection = ControlConnection::open(&listener.name_for(1), || {}, || {}).unwrap();
         let (_, client) = hello(&events);
         drop(connection);
-        // Wait for a second hello. If the first client had exited, that would have been reported
-        // before.
+        // Wait for the hello of a second client. If the first one counted as exited, that would
+        // have been reported before.
         let _second = ControlConnection::open(&listener.name_for(2), || {}, || {}).unwrap();
         assert_eq!(hello(&events).0, 2);
         client.signal(Signal::CONT);
@@ -643,8 +648,8 @@ mod tests {
         let _connection = ControlConnection::open(&name, || {}, || {}).unwrap();
         assert_eq!(hello(&events).0, 1);
         rude.set_read_timeout(Some(DEADLINE)).unwrap();
-        // The launcher has closed the socket with unread bytes, so a read returns a reset or end of
-        // file.
+        // The launcher has closed the socket although it had not read everything, so this read
+        // fails with a reset or returns end of file.
         assert!(matches!(rude.read(&mut [0]), Ok(0) | Err(_)));
         silent.write_all(b"7 1\n").unwrap();
         assert_eq!(hello(&events).0, 7);
