@@ -1,8 +1,8 @@
 //! Everything that a thread can wait for: locks, condition variables, other threads, sockets and
 //! the clock.
 //!
-//! Normally, this module provides those of std and the kernel. Under `--cfg shuttle`, it provides
-//! replacements based on the crate shuttle, with which `tests/model` runs the server's threads in
+//! Normally, these come from std and the kernel. Under `--cfg shuttle`, this module replaces them
+//! with versions based on the crate shuttle, with which `tests/model` runs the server's threads in
 //! thousands of interleavings.
 
 #[cfg(not(shuttle))]

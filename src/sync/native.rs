@@ -1,5 +1,5 @@
-//! std's locks without poisoning. Poisoning is not needed, because no critical section leaves data
-//! half changed, so other threads can continue after a panic.
+//! std's locks, which here ignore poisoning: other threads can continue after a panic, because no
+//! critical section leaves data half changed.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -24,8 +24,8 @@ impl<T> Mutex<T> {
     }
 }
 
-/// Like [`std::sync::Condvar`], without poisoning. A wait with a timeout returns only the guard,
-/// and not whether it timed out.
+/// Like [`std::sync::Condvar`], without poisoning. A wait with a timeout does not return whether it
+/// timed out.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(std::sync::Condvar);
 

@@ -1,7 +1,7 @@
-//! The crate shuttle's locks and threads, and a simulated clock that advances at random.
+//! The locks and threads of the crate shuttle, and a simulated clock that advances at random.
 //!
-//! Shuttle does not support sockets, and its waits never time out. So the sockets are real, and
-//! waits for a socket and waits with a timeout are loops that poll and yield.
+//! Shuttle has no sockets, and no waits that time out. So the sockets are the kernel's, and a wait
+//! for a socket or with a timeout is a loop that polls and lets other threads run.
 
 use std::cell::Cell;
 use std::ops::{Add, AddAssign, Deref, DerefMut, SubAssign};
@@ -17,7 +17,8 @@ use rustix::event::{PollFd, Timespec};
 #[derive(Debug, Default)]
 pub(crate) struct Mutex<T>(model::Mutex<T>);
 
-/// A guard that also holds its mutex, so that a wait can unlock it and lock it again.
+/// A guard that also refers to its mutex, so that [`Condvar`] can unlock the mutex and lock it
+/// again.
 pub(crate) struct MutexGuard<'a, T> {
     guard: model::MutexGuard<'a, T>,
     mutex: &'a Mutex<T>,
@@ -50,7 +51,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     }
 }
 
-/// Like shuttle's condition variable, without poisoning, and with timeouts.
+/// Like shuttle's condition variable, without poisoning, and with waits that can time out.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar {
     inner: model::Condvar,
@@ -161,7 +162,8 @@ pub(crate) mod thread {
     use ::shuttle::thread::ScopedJoinHandle;
     pub(crate) use ::shuttle::thread::{JoinHandle, Scope, scope, sleep, spawn, yield_now};
 
-    /// A thread builder with `spawn_scoped`, which shuttle's lacks. Ignores names and stack sizes.
+    /// A thread builder that can spawn scoped threads, which shuttle's cannot. Ignores names and
+    /// stack sizes.
     pub(crate) struct Builder;
 
     impl Builder {
@@ -199,7 +201,8 @@ thread_local! {
     static CLOCK: Cell<(Duration, Duration)> = const { Cell::new((Duration::ZERO, Duration::MAX)) };
 }
 
-/// Resets the clock to zero at the start of a schedule. The clock stops when it reaches `end`.
+/// Resets the clock to zero at the start of each execution that the model checker tries. The clock
+/// stops when it reaches `end`.
 pub(crate) fn start_clock(end: Duration) {
     CLOCK.set((Duration::ZERO, end));
 }
