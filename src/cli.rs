@@ -203,8 +203,8 @@ impl RoomArgs {
         self.lone_port.unwrap_or(self.port)
     }
 
-    /// Returns these options as arguments for `chat-server`, without the color, and without the
-    /// password, which is passed in the environment.
+    /// Returns these options as arguments for `chat-server`, except for the color, and for the
+    /// password, which is passed in the environment to hide it from `ps`.
     pub fn to_server_args(&self) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec!["--port".into(), self.port().to_string().into()];
         if self.lan {
@@ -409,13 +409,13 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// The emulator from the option or from `CHAT_TERMINAL`.
+    /// Returns the emulator from the option, or else from `CHAT_TERMINAL`.
     ///
-    /// clap does not read the variable: it would name the option in its error, and reject a wrong
-    /// value even if no emulator is needed.
+    /// The variable is not declared to clap: in an error, clap would name the option instead, and
+    /// it would reject a wrong value even if no emulator is needed.
     ///
     /// # Errors
-    /// The variable's value isn't a known emulator; the message lists all known ones.
+    /// The variable's value isn't a known emulator. The message lists all known ones.
     pub fn terminal(&self) -> Result<Terminal, String> {
         const VARIABLE: &str = "CHAT_TERMINAL";
         let variable = || env::var_os(VARIABLE).filter(|value| !value.is_empty());
