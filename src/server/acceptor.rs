@@ -32,14 +32,14 @@ use crate::sync::thread::{self, Builder, Scope};
 /// need less, and the unused part takes no memory.
 const STACK: usize = 256 * 1024;
 
-/// Limit on pending logins. The server sets a lower limit if descriptors are scarce. A pending
-/// login takes no seat, so a client that connects to a full room is still told that the room is
-/// full.
+/// Limit on the connections that are logging in. The server sets a lower limit if descriptors are
+/// scarce. These connections do not count as members, so a client that connects to a full room is
+/// still told that the room is full.
 pub(crate) const MAX_PENDING_LOGINS: usize = 512;
 
-/// Limit on the lingering connections without a reader thread, such as rejected logins. They stay
-/// open until the peer has read its last line. Beyond the limit, the connection that has lingered
-/// longest is closed.
+/// Limit on the connections of clients that were rejected or have no reader thread for another
+/// reason, and that stay open until the peer has read its last line. Beyond the limit, the
+/// connection that has lingered longest is closed.
 const MAX_LINGERING: usize = 256;
 
 /// Buffer size for one read from a pending login, in bytes.
@@ -67,8 +67,8 @@ const COALESCE: Duration = Duration::from_micros(200);
 /// when their threads start, a moment later.
 const MAX_POLLED: usize = 32;
 
-/// First backoff after a failed accept, for example when no descriptor is free. Without a backoff,
-/// the loop would take a whole processor.
+/// How long to pause after a failed accept, for example when no descriptor is free. Without a
+/// pause, the loop would take a whole processor. The pause doubles with each further failure.
 const MIN_BACKOFF: Duration = Duration::from_millis(5);
 
 /// Longest backoff after failed accepts.
@@ -191,7 +191,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             .map_or(Duration::MAX, |due| due.saturating_duration_since(now))
     }
 
-    /// Waits for input or the next deadline, at most for `patience`, and handles all input and
+    /// Waits for input, the next deadline or the end of `patience`, and handles all input and
     /// deadlines. Returns whether one of `listeners` may have a connection to accept.
     fn poll(&mut self, listeners: &[TcpListener], patience: Duration) -> bool {
         for released in self.guess_limit.take_released() {

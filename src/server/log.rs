@@ -97,8 +97,8 @@ struct State {
     file: Option<FileQueue>,
     /// The members in the room after the last event posted.
     members: BTreeMap<MemberId, Text>,
-    /// The members' colors. Updated when an event is posted and not when it is printed, because an
-    /// event that is dropped is never printed.
+    /// The members' colors. Updated when an event is posted, because an event that is dropped is
+    /// never printed.
     colors: NameColors,
     /// A console to show below the log, until the log's thread takes it.
     console: Option<Arc<Console>>,

@@ -24,7 +24,7 @@ use crate::server::room::{Endpoint, Room};
 use crate::sync::Instant;
 
 /// How long the client must be silent before it is greeted. An HTTP client sends its request within
-/// this time, and must not be greeted.
+/// this time, so it gets no greeting, which would not be valid HTTP.
 const GREETING_DELAY: Duration = Duration::from_millis(20);
 
 /// How long the client must be silent within a line before it is told how to end the line. Some
@@ -509,8 +509,8 @@ impl<'a> PendingLogin<'a> {
         Ok(())
     }
 
-    /// If a password is waiting, checks it once its turn has come. Until then, tells the client how
-    /// long it has to wait.
+    /// If a password is waiting for its turn, answers it once the turn has come. Until then, tells
+    /// the client how long it has to wait.
     fn wait_for_turn(&mut self) -> Result<(), LoginEnd> {
         let Some(waiting) = &mut self.waiting else {
             return Ok(());

@@ -38,7 +38,7 @@ use crate::server::fair_set::{Entry, FairSet};
 use crate::server::network_debts::network;
 use crate::sync::Instant;
 
-/// Limit on the absent members that can resume. If there are more seats than this, the number of
+/// Limit on the absent members that can resume, unless the room has more seats; then the number of
 /// seats is the limit. An absent member takes a few hundred bytes.
 const MIN_ABSENT: usize = 1000;
 
@@ -106,7 +106,7 @@ struct Absent {
     member: Member,
     /// The member's entry in the set `remembered`, and also in the set `kept` if its name is kept.
     entry: Entry,
-    /// The time until which the member's name is kept.
+    /// The time until which the member's name is kept, or `None` if it is not kept.
     kept_until: Option<Instant>,
 }
 
@@ -417,7 +417,7 @@ impl Members {
         Some(absent.member)
     }
 
-    /// Makes the names free that were kept for long enough.
+    /// Makes all names free whose members were absent for [`KEPT`].
     fn release_kept_names(&mut self, now: Instant) {
         while let Some(&(until, id)) = self.kept_until.first()
             && until <= now
@@ -462,7 +462,8 @@ impl Members {
             .find(|holder| self.present.contains_key(holder))
     }
 
-    /// Whether no member has this name or one that looks the same, and none is kept.
+    /// Whether neither this name nor one that looks the same belongs to a present member or is kept
+    /// for an absent one.
     pub(crate) fn is_free(&self, name: &Name) -> bool {
         self.holders(name).next().is_none()
     }
@@ -611,7 +612,8 @@ mod tests {
             let arrival = members.join(&identity, peer, token, 0, from).unwrap();
             members.remove(arrival.who.id, Departure::InputOver, to);
         };
-        // A member from another address, and two from the attacker's.
+        // One member joins from another address, and two from the address from which 2000 clients
+        // then join and leave at once.
         let other = Ipv4Addr::new(10, 0, 0, 1).into();
         visit("other", other, start, start);
         visit("brief", PEER, start, start + second);

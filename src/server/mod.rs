@@ -237,8 +237,8 @@ fn serve(
         };
         let spawn = |name: &str| Builder::new().name(name.into());
         let started = (|| {
-            // Start the threads in this order, so that if one of them cannot start, the earlier
-            // ones still end.
+            // Start the threads in this order, because `linger` ends only after `deliver`. So if
+            // one of them cannot start, the earlier ones still end.
             spawn("deliver").spawn_scoped(scope, deliver)?;
             spawn("linger").spawn_scoped(scope, || shared.linger.run())?;
             let acceptor = Acceptor::new(shared, scope, listeners, stop, max_logins);
@@ -332,8 +332,9 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
     Ok(())
 }
 
-/// Divides the available descriptors and threads among members and pending logins. Returns the
-/// limits on members and on pending logins, and a warning if there are too few for `max_clients`.
+/// Divides the available descriptors and `threads` among members and pending logins. Returns the
+/// limit on members, the limit on pending logins, and a warning if not all `max_clients` can be
+/// members.
 fn allocate_seats(max_clients: usize, threads: usize) -> (usize, usize, Option<String>) {
     let descriptors = os::raise_descriptor_limit().map_or(usize::MAX, |limit| {
         usize::try_from(limit).unwrap_or(usize::MAX)

@@ -152,8 +152,8 @@ impl ThreadBudget {
         permit.map(|_permit| write()).is_some()
     }
 
-    /// Refuses all further reader permits, without which no reader thread starts. Permits that were
-    /// granted earlier stay valid.
+    /// Refuses all further permits for reader threads, so that no more of these threads start.
+    /// Permits that were granted earlier stay valid.
     pub fn close(&self) {
         self.0.close();
     }

@@ -54,8 +54,8 @@ pub struct ReplayRange {
 }
 
 impl ReplayBuffer {
-    /// Creates a buffer for the last `limit` messages, which newcomers get, and for the last
-    /// [`MAX_RECENT`] messages and events, which members that resume get.
+    /// Creates a buffer for the last `limit` messages, for newcomers, and for the last
+    /// [`MAX_RECENT`] messages and the last [`MAX_RECENT`] events, for members that resume.
     pub fn new(limit: usize) -> Self {
         Self {
             messages: VecDeque::new(),
@@ -103,8 +103,8 @@ impl ReplayBuffer {
         ]
     }
 
-    /// Number of events in `range` that are no longer buffered. Events from before the member first
-    /// joined do not count.
+    /// Number of events in `range` that the member does not get, because they are no longer
+    /// buffered. Events from before the member first joined do not count.
     pub fn missing(&self, range: ReplayRange) -> u64 {
         let after = range.after.max(range.since);
         let last = self.recent.back().map_or(0, |last| last.seq);

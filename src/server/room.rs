@@ -21,9 +21,10 @@ use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 /// twice the limit, so that senders that wait for a slow recipient do not keep others from joining.
 const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
 
-/// Limit on the replay bytes for the newcomers in the pending queue. Beyond the limit, further
-/// joins block, so a batch contains at most this many bytes plus one newcomer's replay. Joins wait
-/// on a condition variable of their own, so that a long replay does not slow down senders.
+/// Limit on the bytes of all the replays that newcomers in the pending queue will get. Beyond the
+/// limit, further joins block, so a batch contains at most this many bytes plus one newcomer's
+/// replay. Joins wait on a condition variable of their own, so that a long replay does not slow
+/// down senders.
 const MAX_REPLAY_PENDING: usize = if cfg!(shuttle) { 2048 } else { 4 * 1024 * 1024 };
 
 /// `/online` counts towards the rate limit as one line, and as one more line for every ten listed
@@ -31,8 +32,8 @@ const MAX_REPLAY_PENDING: usize = if cfg!(shuttle) { 2048 } else { 4 * 1024 * 10
 /// members take up to 2 KB as JSON, and some 700 bytes with usual names.
 const LISTED_PER_LINE: usize = 10;
 
-/// The room. Any thread may call any method. Methods that post on behalf of a client may block
-/// until the delivery thread catches up; their docs say so.
+/// The room. Its methods may be called by any thread, unless their docs name one. A method that
+/// posts on behalf of a client may block until the delivery thread catches up; its docs say so.
 ///
 /// One lock guards the state. It is held for a few map operations, and never while a thread sends,
 /// writes or waits for a peer. While it is held, no other lock is taken.
@@ -55,9 +56,10 @@ struct State {
     next_seq: u64,
     pending: Vec<Posted>,
     pending_bytes: usize,
-    /// Number of replay bytes for the newcomers in `pending`.
+    /// Approximate number of bytes of the replays and member lists for the newcomers in `pending`.
     replay_pending: usize,
-    /// Size of the replay buffer, which the delivery thread reports at each [`Room::take`].
+    /// Size of the replay buffer, from which the size of a newcomer's replay is estimated. The
+    /// delivery thread updates it in [`Room::take`].
     replay: ReplaySize,
     closed: bool,
     joined: u64,
@@ -228,8 +230,8 @@ impl Room {
         error
     }
 
-    /// Posts the entry for a member that joined or resumed. Adds the event `Joined`, unless the
-    /// member was present all the time.
+    /// Posts that a member has joined or resumed. The other members see a join, unless the member
+    /// was present all the time.
     fn post_join(
         &self,
         state: &mut State,
@@ -536,7 +538,8 @@ impl Room {
 
     /// Waits up to `patience` for an entry in the pending queue, then moves the whole queue into
     /// `taken`, which must be empty. Returns the number of bytes of text in the queue. `replay` is
-    /// the current size of the replay buffer. Called by the delivery thread only.
+    /// the current size of the replay buffer, which limits how many newcomers can then join at
+    /// once. Called by the delivery thread only.
     pub(crate) fn take(
         &self,
         taken: &mut Vec<Posted>,

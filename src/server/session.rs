@@ -165,8 +165,8 @@ impl<'a> Session<'a> {
     }
 
     /// Hands all complete lines to the room, within the client's rate limit. Returns the number of
-    /// requests that the room got. If the connection breaks while lines wait for the rate limit,
-    /// they are dropped.
+    /// requests that the room got. If the connection breaks while some lines wait because of the
+    /// rate limit, these lines are dropped.
     fn handle_lines(&mut self, input_over: bool) -> ControlFlow<ReadEnd, usize> {
         let mut requests = Vec::new();
         let mut requested = 0;

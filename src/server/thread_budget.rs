@@ -32,10 +32,10 @@ struct State {
     closed: bool,
 }
 
-/// Permit for one reader thread. Dropping it returns it to the budget.
+/// Permit for one reader thread. Dropping the permit returns it to the budget.
 pub(crate) struct ReaderPermit<'a>(&'a ThreadBudget);
 
-/// Permit for one writer thread. Dropping it returns it to the budget.
+/// Permit for one writer thread. Dropping the permit returns it to the budget.
 pub(crate) struct WriterPermit<'a>(&'a ThreadBudget);
 
 impl ThreadBudget {

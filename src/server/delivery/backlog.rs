@@ -168,9 +168,9 @@ impl Backlog {
         Cutting::Later
     }
 
-    /// Sends the queue. Runs in a writer thread. Returns when the queue is empty, the peer has
-    /// stalled, or the connection breaks. Reports to `hold` when the member is no longer far
-    /// behind.
+    /// Sends the queue. Runs in a writer thread. Returns when the queue is empty, when the peer has
+    /// not taken the bytes in time, or when the connection breaks. Tells `hold` when the member is
+    /// no longer far behind.
     pub(crate) fn write(&self, socket: &TcpStream, hold: &Hold) -> Written {
         let (mut progress, mut patience) = (Instant::now(), MIN_TRY);
         loop {

@@ -60,7 +60,8 @@ impl SendPlan {
         }
     }
 
-    /// Whether the plan has bytes for this member alone, or the member has left.
+    /// Whether the plan must be sent before the batch is complete: it has bytes for this member
+    /// alone, or the member has left.
     pub(crate) fn has_addressed(&self) -> bool {
         !self.segments.is_empty() || self.ends
     }

@@ -105,8 +105,8 @@ mod tests {
 
     use super::*;
 
-    /// Starts a wait, and calls `end` when the wait has found the recipient far behind. The wait
-    /// must end before its time is over.
+    /// Starts a wait in a thread, and calls `end`, which must end the wait, after the wait has
+    /// asked `is_behind` for the first time.
     fn wait_until(end: impl FnOnce(&Hold), mut is_behind: impl FnMut() -> bool + Send) {
         let hold = Hold::default();
         let (checked, checks) = mpsc::channel();

@@ -46,14 +46,14 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Pacer {
-    /// Returns the number of rounds that have ended. Events posted after this call go out with the
-    /// current round or a later one.
+    /// Returns the number of rounds that have ended, with which a reader can later call
+    /// [`Pacer::wait`]. Events posted after this call go out with the current round or a later one.
     pub(crate) fn round(&self) -> u64 {
         self.state.lock().round
     }
 
     /// Waits until more than `round` rounds have ended. Called by a reader that has posted since
-    /// [`Pacer::round`] returned `round`. Returns `None` if no wait was necessary.
+    /// [`Pacer::round`] returned `round`. Returns `None` if the reader did not have to wait.
     pub(crate) fn wait(&self, round: u64) -> Option<Turn<'_>> {
         let mut state = self.state.lock();
         if state.round != round || state.closed {

@@ -70,7 +70,7 @@ pub struct Loaded {
     pub last_id: u64,
     /// Number of events that are missing at the end of the file, because they could not be written.
     pub lost: u64,
-    /// Length of the torn last line that was cut off, in bytes.
+    /// Length of an incomplete last line that was cut off, in bytes.
     pub torn: u64,
     /// Length of the empty lines that were cut off at the end, in bytes.
     pub blank: u64,
