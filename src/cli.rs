@@ -87,7 +87,7 @@ fn port(text: &str) -> Result<u16, &'static str> {
         .map_err(|_| "a port is a number from 0 to 65535")
 }
 
-/// Like [`port`], but for a port to connect to, which cannot be 0.
+/// Parses a port to connect to, which cannot be 0.
 fn port_to_join(text: &str) -> Result<u16, &'static str> {
     text.parse()
         .map(NonZero::<u16>::get)
@@ -229,9 +229,9 @@ impl RoomArgs {
     }
 }
 
-/// Returns the name of an environment variable from which an option takes its value, or `None` if
-/// the variable is set to an empty value, so that the option ignores it: shell scripts often set a
-/// variable to an empty value to mean that it is unset.
+/// Returns `variable`, the name of an environment variable from which an option takes its value, or
+/// `None` if its value is empty. Then the option ignores the variable, because shell scripts often
+/// set a variable to an empty value to mean that it is unset.
 fn unless_empty(variable: &'static str) -> Option<&'static str> {
     let empty = env::var_os(variable).is_some_and(|value| value.is_empty());
     (!empty).then_some(variable)

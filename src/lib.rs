@@ -34,7 +34,7 @@
 //! | `chat-server` | the main thread | signals, the operator's lines | a signal or the operator |
 //! | `accept` | one | connections, and their logins | shutdown(2) of the listening sockets |
 //! | `c:NAME` | one per member | the client's lines | the end of its connection |
-//! | `deliver` | one | pending events; for a limited time, a slow recipient | the room's last event |
+//! | `deliver` | one | pending events; briefly, a slow recipient | the room's last event |
 //! | `w:NAME` | one per member with a backlog | space in its socket | the end of the backlog |
 //! | `linger` | one | connections that are closing | the last of them |
 //! | `sync` | one, with a history file | bytes to sync to disk | the history's end |
@@ -50,8 +50,8 @@
 //!
 //! # The locks
 //!
-//! Each of these has a Mutex: the room, the thread budget, the burst limit, each backlog, the pacer,
-//! the recipients that catch up (`server/delivery/hold.rs`), the lingering connections, the
+//! Each of these has a Mutex: the room, the thread budget, the burst limit, each backlog, the
+//! pacer, the recipients that catch up (`server/delivery/hold.rs`), the lingering connections, the
 //! history's sync flags, the log's queue, the console's line and the terminal's modes. While a
 //! thread holds one of them, it takes no other, and it does not wait for a peer, a file or a
 //! terminal.
