@@ -22,8 +22,8 @@ const BACKLOG: i32 = 4096;
 /// accepted sockets inherit it, because the window is negotiated during the handshake (tcp(7)).
 const RECEIVE_BUFFER: usize = 32 * 1024;
 
-/// Number of free ports to try if port 0 is requested for several addresses. The same port must be
-/// free on all of them.
+/// How often to let the kernel choose a port if port 0 is requested for several addresses. A port
+/// that is free on the first address may be in use on another.
 const FREE_PORT_TRIES: u32 = 16;
 
 /// The addresses to listen on.
@@ -73,8 +73,8 @@ pub fn listen(target: &ListenAddress, port: u16) -> Result<Vec<TcpListener>> {
         .collect()
 }
 
-/// Sets the options of all future connections on their listener. Accepted sockets inherit the
-/// options, which saves seven system calls per connection.
+/// Sets the socket options that all connections need on their listener. Accepted sockets inherit
+/// the options, which saves seven system calls per connection.
 fn set_options(listener: &Socket) {
     net::keep_alive(listener);
     // Ignore errors here and below, because connections also work without these options.
@@ -82,13 +82,14 @@ fn set_options(listener: &Socket) {
     // Receive urgent data in order. Telnet sends the last byte of a data mark as urgent data (RFC
     // 854, page 9), and without this option, the kernel removes the byte from the stream (tcp(7)).
     let _ = listener.set_out_of_band_inline(true);
-    // Set this in addition to keepalive, which sends no probes while data is unacknowledged
-    // (tcp(7), `TCP_USER_TIMEOUT`).
+    // Keepalive is not enough, because it sends no probes while data is unacknowledged (tcp(7),
+    // `TCP_USER_TIMEOUT`).
     #[cfg(target_os = "linux")]
     let _ = listener.set_tcp_user_timeout(Some(net::GIVEN_UP_AFTER));
 }
 
-/// Checks whether [`listen`] would succeed now. Never accepts a connection, not even briefly.
+/// Checks whether [`listen`] would succeed now. Only binds the addresses and does not listen, so
+/// that no client can connect in the meantime.
 pub fn check(target: &ListenAddress, port: u16) -> Result<()> {
     bind(target, port).map(drop)
 }
@@ -183,8 +184,8 @@ fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<(Socket, SocketAddr
     if address.is_ipv6() {
         socket.set_only_v6(stack == Stack::Single)?;
     }
-    // Let a server restart on the same port while connections of the previous server are in
-    // TIME_WAIT.
+    // Let a restarted server use the port again while connections of the previous server are still
+    // in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.bind(&address.into())?;

@@ -14,7 +14,7 @@ use nix::net::if_::{InterfaceFlags, if_nameindex};
 /// # Errors
 /// The name cannot be resolved, a link-local address has no interface or an unknown one, an address
 /// of another kind has an interface, or the address is a multicast or broadcast address. The
-/// message says what to try; for a name, that is `advice`.
+/// message says what to try. If `host` is a name, the message ends with `advice`.
 pub fn resolve(host: &str, port: u16, advice: &str) -> Result<Vec<SocketAddr>> {
     let (address, zone) = match host.split_once('%') {
         Some((address, zone)) => (address, Some(zone)),
@@ -39,7 +39,8 @@ pub fn resolve(host: &str, port: u16, advice: &str) -> Result<Vec<SocketAddr>> {
     Ok(found)
 }
 
-/// Adds the interface called `zone` to the address.
+/// Combines an address, a port, and the interface `zone` of a link-local address. The errors are
+/// those of [`resolve`] for an IP address.
 fn scoped(ip: IpAddr, zone: Option<&str>, port: u16) -> Result<SocketAddr> {
     let ip = ip.to_canonical();
     // Linux listens on such an address, but no client can connect to it.
@@ -62,7 +63,8 @@ fn scoped(ip: IpAddr, zone: Option<&str>, port: u16) -> Result<SocketAddr> {
     }
 }
 
-/// The index of an interface, given by its name or index.
+/// The index of the interface `zone`, which is the interface's name or index. `None` if this
+/// machine has no such interface.
 fn index(zone: &str) -> Option<u32> {
     let number = zone.parse().ok();
     let interfaces = interfaces();
@@ -71,8 +73,8 @@ fn index(zone: &str) -> Option<u32> {
     found.map(|(index, _)| *index)
 }
 
-/// The index and name of each interface. Single indices are looked up in this list and not with
-/// `if_indextoname`, because nix 0.31 returns an empty name for an unknown index.
+/// The index and name of each interface. Callers search this list for the name of an index, because
+/// `if_indextoname` of nix 0.31 returns an empty name if the index is unknown.
 fn interfaces() -> Vec<(u32, String)> {
     let interfaces = if_nameindex().ok();
     let interfaces = interfaces.iter().flat_map(|interfaces| interfaces.iter());
@@ -86,8 +88,8 @@ fn interfaces() -> Vec<(u32, String)> {
         .collect()
 }
 
-/// Suggests the interface that has this link-local address or, if there is none, an interface with
-/// another link-local address.
+/// Advice for a link-local address without a known interface. Suggests the interface of this
+/// machine that has the address or, if there is none, one that has another link-local address.
 fn suggestion(address: Ipv6Addr) -> String {
     let mut interfaces: Vec<(Ipv6Addr, String)> = nix::ifaddrs::getifaddrs()
         .into_iter()
@@ -112,7 +114,8 @@ fn suggestion(address: Ipv6Addr) -> String {
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),
-        // Return the address as it was, because a new one would lack the interface.
+        // Return `address` itself, because an address made from the IP and the port would lack the
+        // interface.
         IpAddr::V6(_) => address,
     }
 }

@@ -7,8 +7,8 @@
 use std::io;
 use std::net::TcpStream;
 
-/// An immutable payload. It may be dropped while sockets still have to send it, because each socket
-/// keeps the pages that it needs.
+/// An immutable payload, to be sent on many sockets. It may be dropped before the sockets have sent
+/// it, because each socket keeps the pages that it needs.
 #[cfg(target_os = "linux")]
 pub struct SharedPayload {
     file: std::fs::File,
@@ -35,9 +35,9 @@ impl SharedPayload {
         Ok(Self { file, length })
     }
 
-    /// Sends as many bytes as the kernel accepts at once, beginning at offset `start`. The socket
-    /// must be non-blocking, and SIGPIPE must be ignored (as std does), because sendfile(2) has no
-    /// flags for either.
+    /// Sends as many bytes as the kernel accepts at once, beginning at offset `start`, and returns
+    /// their number. The socket must be non-blocking, and the process must ignore SIGPIPE (as std
+    /// makes it do): unlike send(2), sendfile(2) has no flags for these two.
     pub fn send_now(&self, socket: &TcpStream, start: usize) -> io::Result<usize> {
         let mut offset = start as u64;
         let length = self.length.saturating_sub(start);

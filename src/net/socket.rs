@@ -13,7 +13,7 @@ use crate::sync;
 pub const MAX_SLICES: usize = 1024;
 
 /// How long a connection must be silent before the kernel sends keepalive probes (tcp(7),
-/// `TCP_KEEPIDLE`). A peer is dead if it answers none of three probes, sent 10 s apart.
+/// `TCP_KEEPIDLE`). If three probes, sent 10 s apart, get no answer, the peer counts as dead.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
@@ -24,8 +24,8 @@ pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(
     KEEPALIVE.as_secs() + KEEPALIVE_RETRIES as u64 * KEEPALIVE_INTERVAL.as_secs(),
 );
 
-/// Enables keepalive, so that a connection to a dead peer eventually breaks. Accepted sockets
-/// inherit the setting from their listener.
+/// Enables keepalive, so that the connection breaks after [`GIVEN_UP_AFTER`] if its peer is gone.
+/// Accepted sockets inherit the setting from their listener.
 pub fn keep_alive<'s>(socket: impl Into<SockRef<'s>>) {
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
@@ -47,8 +47,7 @@ pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> 
     // Apple systems have no NOSIGNAL flag: std sets SO_NOSIGPIPE on each socket instead.
     #[cfg(not(target_vendor = "apple"))]
     let flags = flags | rustix::net::SendFlags::NOSIGNAL;
-    // DONTWAIT makes this call non-blocking on all systems. Only on Linux is the socket itself
-    // non-blocking.
+    // DONTWAIT is needed on systems other than Linux, where [`accept_now`] makes sockets blocking.
     let flags = flags.bits() as _;
     match parts {
         // Most sends have a single slice, for which the kernel has a shorter path.
@@ -88,8 +87,9 @@ pub fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
 /// `WouldBlock` if no connection is waiting.
 pub fn accept_now(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (socket, peer) = listener.accept()?;
-    // On Linux, make the socket non-blocking, because sendfile(2) has no flag for that. On other
-    // systems, make the socket blocking, because it inherits the listener's mode there.
+    // Linux needs a non-blocking socket, because sendfile(2) has no flag that makes a single call
+    // non-blocking. Other systems let the socket inherit the listener's non-blocking mode, so make
+    // it blocking there.
     socket.set_nonblocking(cfg!(target_os = "linux"))?;
     Ok((socket, peer))
 }
@@ -119,7 +119,8 @@ pub fn wait_readable(socket: &TcpStream, patience: Duration) -> io::Result<bool>
 /// # Errors
 /// As poll(2).
 pub fn wait_hangup(socket: &TcpStream, patience: Duration) -> io::Result<bool> {
-    // Request no events: poll(2) reports POLLHUP and POLLERR without being asked.
+    // Request no events, because poll(2) reports the end of both directions (POLLHUP) and errors
+    // (POLLERR) in any case.
     poll(socket, rustix::event::PollFlags::empty(), patience)
 }
 
@@ -134,9 +135,10 @@ pub enum Interest {
     Hangup,
 }
 
-/// Waits up to `patience` until the condition for one of `streams` is met or, if `accepts` is true,
-/// until one of `listeners` has a connection. Returns a flag for each socket, with the listeners
-/// before the streams. A closed connection or listener counts as ready.
+/// Waits up to `patience` until one of `streams` meets its condition or, if `accepts` is true, one
+/// of `listeners` has a connection to accept. Returns for each socket whether it is ready, first
+/// for the listeners, then for the streams. A broken connection and a listener that was shut down
+/// are always ready.
 ///
 /// # Errors
 /// Same as poll(2).
@@ -155,7 +157,7 @@ pub fn wait_any<'s>(
     };
     let listening = listeners.iter().map(|socket| PollFd::new(socket, wanted));
     let reading = streams.map(|(socket, interest)| {
-        // POLLHUP and POLLERR are reported without being requested.
+        // poll(2) reports POLLHUP and POLLERR without being asked.
         let events = match interest {
             Interest::Input => PollFlags::IN,
             #[cfg(target_os = "linux")]
@@ -191,8 +193,8 @@ fn wait(fds: &mut [rustix::event::PollFd<'_>], patience: Duration) -> io::Result
 /// Wakes a thread that waits for connections on `listener`, and makes every later accept fail.
 #[cfg(target_os = "linux")]
 pub fn stop_accepting(listener: &TcpListener) {
-    // shutdown(2) works on a listening socket on Linux only. An error means that the socket is not
-    // listening.
+    // Only Linux allows shutdown(2) on a listening socket. Ignore an error, which means that the
+    // socket is no longer listening.
     let _ = SockRef::from(listener).shutdown(std::net::Shutdown::Both);
 }
 
