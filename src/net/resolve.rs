@@ -14,7 +14,7 @@ use nix::net::if_::{InterfaceFlags, if_nameindex};
 /// # Errors
 /// The name cannot be resolved, a link-local address has no interface or an unknown one, an address
 /// of another kind has an interface, or the address is a multicast or broadcast address. The
-/// message says what to try. If `host` is a name, the message ends with `advice`.
+/// message says what to try. If `host` is a name, the message contains `advice`.
 pub fn resolve(host: &str, port: u16, advice: &str) -> Result<Vec<SocketAddr>> {
     let (address, zone) = match host.split_once('%') {
         Some((address, zone)) => (address, Some(zone)),

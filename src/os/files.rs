@@ -28,9 +28,10 @@ pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> 
     }
 }
 
-/// Replaces the contents of `file`, which must be open for writing and not for appending. Unlike a
-/// new file that replaces the old one, this keeps links to the file, and its mode. If the process
-/// is killed during the call, the end of the old contents may remain after the new contents.
+/// Replaces the contents of `file`, which must be open for writing and not for appending. The mode
+/// of the file and links to the file stay, unlike with a new file that takes the place of the old
+/// one. If the process is killed during the call, the end of the old contents may remain after the
+/// new contents.
 ///
 /// # Errors
 /// Same as pwrite(2) and ftruncate(2).
@@ -65,8 +66,8 @@ pub fn open_log(path: &Path) -> io::Result<File> {
         })
 }
 
-/// Whether `path` still leads to `file`. False after the file was renamed, replaced or removed.
-/// True if that cannot be determined.
+/// Whether `path` is still the path of the open `file`. False after the file was renamed, replaced
+/// or removed. True if that cannot be determined.
 pub fn leads_to(path: &Path, file: &File) -> bool {
     use std::os::unix::fs::MetadataExt;
 

@@ -28,7 +28,8 @@ pub struct Process {
 
 impl Process {
     /// The process at the other end of `socket`, as reported by the kernel (SO_PEERCRED, unix(7)).
-    /// The PID that the peer sent is ignored. See [`check_peer_user`] for its user.
+    /// The PID that the peer itself has sent, `_said`, is not needed. The process may belong to
+    /// another user; see [`check_peer_user`].
     ///
     /// # Errors
     /// `ESRCH` if the process has exited.
@@ -92,8 +93,8 @@ pub fn connect_locally(name: &OsStr) -> io::Result<UnixStream> {
 /// Does nothing: on Linux, [`listen_locally`] creates no files.
 pub fn forget_locally(_name: &OsStr) {}
 
-/// Names the calling thread for `ps -L` and `top -H`. [`super::thread_name`] combines `prefix` and
-/// `name`, and truncates the result.
+/// Names the calling thread, for `ps -L` and `top -H`. The name is `prefix` followed by `name`,
+/// truncated by [`super::thread_name`].
 pub fn set_thread_name(prefix: &str, name: &str) {
     if let Ok(name) = std::ffi::CString::new(super::thread_name(prefix, name)) {
         // Ignore errors, because nothing depends on the thread's name.
@@ -109,37 +110,39 @@ pub(crate) fn hangup_is_ignored() -> bool {
         .is_ok_and(|status| status.sigign & 1 != 0)
 }
 
-/// The process IDs of a process's parent, its parent, and so on, up to the first process. Empty if
-/// the process has exited.
+/// The process IDs of the ancestors of the process `pid`: its parent, the parent's parent, and so
+/// on, without process 1. Empty if the process has exited.
 pub fn ancestors(pid: i32) -> Vec<i32> {
     let parent = |child: &i32| {
         let stat = procfs::process::Process::new(*child).ok()?.stat().ok()?;
         Some(stat.ppid).filter(|parent| *parent > 1)
     };
-    // A process ID may be reused between two steps, so there might be a cycle.
+    // Limit the number of steps: if a process ID is reused between two of them, the ancestors may
+    // form a cycle.
     std::iter::successors(parent(&pid), parent)
         .take(MAX_ANCESTORS)
         .collect()
 }
 
-/// Whether a process was started with this variable in its environment. False if `/proc` does not
-/// show that, because the process belongs to another user or has exited.
+/// Whether the process `pid` was started with the variable `name` in its environment. False if
+/// `/proc` does not show the environment, because the process belongs to another user or has
+/// exited.
 pub fn has_variable(pid: i32, name: &str) -> bool {
     procfs::process::Process::new(pid)
         .and_then(|process| process.environ())
         .is_ok_and(|variables| variables.contains_key(OsStr::new(name)))
 }
 
-/// Whether another job is in the foreground of a terminal that is not this process's controlling
-/// terminal. `device` is the terminal's device number.
+/// Whether another job is in the foreground of the terminal with the device number `device`, which
+/// is not this process's controlling terminal.
 ///
-/// tcgetpgrp(3) tells the foreground job only to processes in the terminal's session. So this
-/// function reads the foreground job from the entry of such a process in `/proc`:
+/// tcgetpgrp(3) tells the foreground job only to processes in the terminal's session, so this
+/// function looks in `/proc`:
 ///
 /// - If an ancestor of this process is in the terminal's session, such as `su` of `su -c`, this
 ///   process counts as part of the ancestor's job.
-/// - Otherwise, this process was detached, as by `setsid`. Any job of the terminal's session is
-///   another job. If the terminal has no session, there is no other job.
+/// - Otherwise, this process was detached, as by `setsid`. If the terminal has a session, all jobs
+///   in that session are other jobs. If it has none, there is no other job.
 pub(crate) fn is_used_by_another_job(device: rustix::fs::Dev) -> bool {
     static HAS_SESSION: OnceLock<bool> = OnceLock::new();
     match ancestor_with_terminal(device) {
@@ -167,7 +170,8 @@ fn ancestor_with_terminal(device: rustix::fs::Dev) -> Option<Stat> {
     iter::successors(this, |child| stat(child.ppid)).find(|stat| controls(device, stat))
 }
 
-/// Whether the terminal is the controlling terminal of the process that has this `stat`.
+/// Whether the terminal with the device number `device` is the controlling terminal of the process
+/// whose entry in `/proc` is `stat`.
 fn controls(device: rustix::fs::Dev, stat: &Stat) -> bool {
     let (major, minor) = stat.tty_nr();
     let controlling = (major.cast_unsigned(), minor.cast_unsigned());
@@ -180,12 +184,14 @@ fn tcp_sockets() -> impl Iterator<Item = TcpNetEntry> {
     tables.into_iter().flatten().flatten()
 }
 
-/// Reads the state of all TCP sockets, and returns a function that looks up a socket in the result:
-/// whether the socket was shut down for writing, its peer had acknowledged all bytes, and no input
-/// was unread. Takes some microseconds per TCP socket of the system.
+/// Returns a function that tells whether the peer of a socket has received everything: the socket
+/// was shut down for writing, the peer has acknowledged all bytes, and no input is unread. The
+/// function answers for the time of this call, which reads the state of all TCP sockets of the
+/// system. That takes some microseconds per socket.
 pub fn acknowledged() -> impl Fn(&TcpStream) -> bool {
-    // The end of the output counts as one unacknowledged byte. Do not wait for its acknowledgment,
-    // which the peer may delay (RFC 9293, section 3.8.6.3); Linux delays it by 40 ms.
+    // After a shutdown, the end of the output counts as one unacknowledged byte. Do not wait for
+    // its acknowledgment, which the peer may delay (RFC 9293, section 3.8.6.3). Linux delays it by
+    // 40 ms.
     let is_done = |entry: &TcpNetEntry| {
         let is_closing = [TcpState::FinWait1, TcpState::FinWait2].contains(&entry.state);
         is_closing && entry.tx_queue <= 1 && entry.rx_queue == 0

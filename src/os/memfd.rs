@@ -44,8 +44,8 @@ impl Scratch {
 
         let file = File::from(memfd_create("chat-run", MemfdFlags::CLOEXEC).ok()?);
         let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-        // Check that the path leads to the memfd: if `/proc` shows another PID namespace, this
-        // process's PID may belong to another process there.
+        // Check that the path leads to the memfd. If `/proc` belongs to another PID namespace, a
+        // different process may have this process's PID there.
         let (ours, theirs) = (file.metadata().ok()?, fs::metadata(&path).ok()?);
         let is_it = (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino());
         is_it.then(|| Self {

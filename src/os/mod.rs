@@ -33,37 +33,38 @@ pub fn thread_name(prefix: &str, name: &str) -> String {
     all
 }
 
-/// Raises this process's descriptor limit to the hard limit. Returns the new limit, or `None` if
-/// there is none.
+/// Raises this process's limit on open descriptors to the hard limit. Returns the limit that then
+/// applies, or `None` if the number is unlimited.
 pub fn raise_descriptor_limit() -> Option<u64> {
     use rustix::process::{Resource, getrlimit, setrlimit};
 
     let mut limit = getrlimit(Resource::Nofile);
     let soft = limit.current;
     limit.current = limit.maximum;
-    // If the limit cannot be raised, report the old limit.
+    // If the limit cannot be raised, the old one still applies.
     match setrlimit(Resource::Nofile, limit) {
         Ok(()) => limit.current,
         Err(_) => soft,
     }
 }
 
-/// Grows the descriptor table to `count` entries. Call it before starting threads: in a process
-/// with threads, growing the table waits until no processor uses the old one (`expand_fdtable` in
-/// Linux's fs/file.c), which takes 5 to 20 ms.
+/// Grows the descriptor table to `count` entries, so that it need not grow later. Call this
+/// function before starting threads: in a process with threads, growing the table takes 5 to 20 ms,
+/// because the kernel waits until no processor uses the old table (`expand_fdtable` in Linux's
+/// fs/file.c).
 pub fn reserve_descriptors(count: usize) {
     let last = i32::try_from(count).unwrap_or(i32::MAX) - 1;
-    // The table keeps its size after the new descriptor is closed. If the descriptor limit is below
-    // `count`, this call fails, and the table grows later.
+    // The table keeps its size after the duplicate is closed. If the descriptor limit is below
+    // `count`, this call fails, and the table grows when more descriptors are opened.
     drop(rustix::io::fcntl_dupfd_cloexec(io::stderr(), last));
 }
 
-/// Maximum number of threads, or `None` if it is unknown. With more threads, std aborts the
-/// process, because no memory mapping is left for a thread's alternate signal stack. A thread takes
-/// four mappings: two stacks and their guard pages (`vm.max_map_count`, proc_sys_vm(5)).
+/// Maximum number of threads for which there are memory mappings (`vm.max_map_count`,
+/// proc_sys_vm(5)), or `None` if it is unknown. A thread takes four mappings: two stacks and their
+/// guard pages. If none is left for a thread's alternate signal stack, std aborts the process.
 #[cfg(target_os = "linux")]
 pub fn max_threads() -> Option<usize> {
-    /// Number of memory mappings reserved for everything other than threads.
+    /// Number of memory mappings reserved for everything except threads.
     const OTHER_MAPPINGS: usize = 1024;
 
     let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;

@@ -42,8 +42,8 @@ pub(crate) fn terminal_owner(_device: rustix::fs::Dev) -> Option<Process> {
     None
 }
 
-/// Returns a function that returns false, because here a program cannot find out which bytes a peer
-/// has received.
+/// Returns a function that always returns false, because a program cannot find out on these systems
+/// which bytes a peer has received.
 pub fn acknowledged() -> impl Fn(&TcpStream) -> bool {
     |_| false
 }
@@ -55,8 +55,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process at the other end of a socket, with the PID `said` that the peer sent. The
-    /// process belongs to this user, because no other user can enter the socket's directory.
+    /// The process with the PID `said`, which the peer has sent through the socket. The process
+    /// belongs to this user, because no other user can enter the socket's directory.
     ///
     /// # Errors
     /// `InvalidInput` if `said` is not a PID.
@@ -78,8 +78,8 @@ impl Process {
         Ok(rustix::process::kill_process(self.pid, signal)?)
     }
 
-    /// Always `None`, because this platform has no pidfds. Instead, the caller has to wait for end
-    /// of file on the process's socket.
+    /// Always `None`, because these systems have no pidfds. The caller learns of the exit from the
+    /// end of the input on the socket to the process.
     pub fn end(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -96,7 +96,8 @@ pub fn listen_locally(name: &OsStr) -> io::Result<UnixListener> {
     UnixListener::bind(folder.join("socket")).inspect_err(|_| forget_locally(name))
 }
 
-/// Always succeeds, because no other user can enter the directory of [`listen_locally`].
+/// Always succeeds, because no other user can enter the directory of the socket (see
+/// [`listen_locally`]) and connect.
 ///
 /// # Errors
 /// None here.
@@ -104,8 +105,8 @@ pub fn check_peer_user(_socket: &UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes files that exited processes of this user left in the temporary directory. Files of other
-/// users stay, because removing them fails.
+/// Removes the files and directories that exited processes of this user left in the temporary
+/// directory. Those of other users stay, because removing them fails.
 fn sweep() {
     for entry in fs::read_dir(std::env::temp_dir())
         .into_iter()
@@ -143,8 +144,8 @@ fn folder(name: &OsStr) -> PathBuf {
     std::env::temp_dir().join(name)
 }
 
-/// Whether SIGHUP is ignored. Always false here, because finding out would require `unsafe`. As a
-/// result, `nohup` has no effect.
+/// Whether SIGHUP is ignored, as under `nohup`. Always false here, because finding out would
+/// require `unsafe`. As a result, SIGHUP ends the program even under `nohup`.
 pub(crate) fn hangup_is_ignored() -> bool {
     false
 }

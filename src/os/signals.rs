@@ -21,30 +21,31 @@ pub fn settle_signals() {
 
     let (mut others, hangup) = (SigSet::all(), SigSet::from(Signal::SIGHUP));
     others.remove(Signal::SIGHUP);
-    // Neither call can fail for a signal that exists. If a call failed, SIGHUP would end the
-    // process, as it does without `nohup`.
+    // Ignore the results: a call cannot fail for a signal that exists. If one failed, SIGHUP would
+    // end the process, as it does without `nohup`.
     let _ = others.thread_unblock();
     if hangup_is_ignored() {
         let _ = hangup.thread_block();
     }
-    // Register a flag that is never read, because only the existence of a handler matters: it makes
-    // the write fail with EFBIG (setrlimit(2), `RLIMIT_FSIZE`). Ignoring or blocking the signal
-    // would have the same effect, but child processes would inherit that.
+    // Install a handler, so that the write fails with EFBIG (setrlimit(2), `RLIMIT_FSIZE`). The
+    // flag that the handler sets is never read. Ignoring or blocking the signal would make the
+    // write fail too, but child processes would inherit that state.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
 }
 
-/// Stops ignoring SIGCHLD. A process that inherits an ignored SIGCHLD from its parent cannot wait
-/// for its own children (wait(2), `ECHILD`).
+/// Stops ignoring SIGCHLD. A process that was started with SIGCHLD ignored cannot wait for its own
+/// children (wait(2), `ECHILD`).
 ///
 /// # Errors
 /// As sigaction(2).
 pub fn reset_sigchld() -> io::Result<()> {
-    // Register a flag that is never read, because installing a handler needs no `unsafe`, unlike
-    // restoring the default action.
+    // Install a handler, because restoring the default action would require `unsafe`. The flag that
+    // the handler sets is never read.
     signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::default()).map(drop)
 }
 
-/// Unblocks SIGHUP if [`settle_signals`] or a parent has blocked it.
+/// Unblocks SIGHUP, which [`settle_signals`] or a parent may have blocked, so that the signal ends
+/// this process again.
 pub fn allow_hangup() {
     use nix::sys::signal::{SigSet, Signal};
 
@@ -61,7 +62,8 @@ pub(crate) fn ignores_hangup() -> bool {
 }
 
 /// Makes this thread's reads from its terminal fail with `EIO` while the process is in the
-/// background. Otherwise SIGTTIN would stop the process (credentials(7)).
+/// background. If the thread did not block SIGTTIN, such a read would stop the process
+/// (credentials(7)).
 pub(crate) fn fail_background_reads() {
     use nix::sys::signal::{SigSet, Signal};
 
@@ -70,7 +72,7 @@ pub(crate) fn fail_background_reads() {
 }
 
 /// Lets this thread write to its terminal and change the terminal's modes while another job is in
-/// the foreground. Otherwise SIGTTOU would stop the process.
+/// the foreground. If the thread did not block SIGTTOU, that would stop the process.
 pub fn allow_terminal_output() {
     use nix::sys::signal::{SigSet, Signal};
 
