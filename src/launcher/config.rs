@@ -74,8 +74,8 @@ impl TryFrom<RunArgs> for Config {
             ));
         }
         let terminal = match args.terminal() {
-            // Ignore an invalid choice if there are no clients: only a later `/open` needs a
-            // terminal, and any terminal will do.
+            // Without clients, ignore an invalid choice of the terminal: only a later `/open` needs
+            // a terminal, and `auto` will do for that.
             Err(_) if clients == 0 => Terminal::Auto,
             terminal => terminal?,
         };

@@ -20,8 +20,9 @@ use crate::tty::input::Keyboard;
 use crate::tty::raw_mode;
 use crate::tty::stdin::{self, InputEnd};
 
-/// How long to wait for the output thread to show the last lines and to restore the terminal. If
-/// the terminal accepts no output, the thread `console` restores it after this time.
+/// When the console ends, how long to wait for the output thread to show the last lines and restore
+/// the terminal. If the terminal accepts no output, the thread `console` restores it after this
+/// time.
 const DETACH_TIME: Duration = Duration::from_millis(200);
 
 /// A report from the console.
@@ -45,8 +46,9 @@ pub(crate) struct ConsoleThread {
 impl ConsoleThread {
     /// Starts the thread `console`. On a capable terminal, the user types lines in an editor below
     /// the log, and Tab completes `names`. If stdin isn't a terminal, the thread passes on a line
-    /// only when `pipe`, to which the line will be written, has space for it. Without that wait,
-    /// the line could be dropped, and unlike a person, a script would not enter it again.
+    /// only after waiting until there is space in `pipe`, to which the line will be written. If the
+    /// pipe was full, the line would be dropped, and unlike a person, a script would not enter it
+    /// again.
     ///
     /// `on_event` must not block. It gets the next [`ConsoleEvent::Line`] only after a call of
     /// [`ConsoleThread::line_handled`].
@@ -92,8 +94,8 @@ impl ConsoleThread {
                     }
                 });
                 output.detach(DETACH_TIME);
-                // Only needed if the terminal accepts no output. Otherwise, the output thread has
-                // restored it.
+                // The output thread has restored the terminal already, unless the terminal accepts
+                // no output.
                 raw_mode::restore();
                 watchdog.into_iter().for_each(TerminalWatchdog::dismiss);
                 report_hang_up(end, on_event);
@@ -112,7 +114,8 @@ impl ConsoleThread {
         })
     }
 
-    /// Reports that the last line was handled. The thread then passes on the next line.
+    /// Tells the thread `console` that the last line was handled, so that it passes on the next
+    /// one.
     pub(crate) fn line_handled(&self) {
         // Ignore an error, which means that the thread has exited.
         let _ = (&self.stop).write_all(b"x");
@@ -143,8 +146,8 @@ fn report_hang_up(end: InputEnd, on_event: impl Fn(ConsoleEvent)) {
     }
 }
 
-/// Passes on a line, and waits for [`ConsoleThread::line_handled`]. Returns false if the thread
-/// must stop.
+/// Passes a line to `on_event`, and waits until [`ConsoleThread::line_handled`] is called. If there
+/// is a `pipe`, first waits until the pipe has space. Returns false if the thread must stop.
 fn hand_over(
     line: Vec<u8>,
     mut stopped: &UnixStream,

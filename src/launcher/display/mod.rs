@@ -187,8 +187,8 @@ impl Display {
         }
     }
 
-    /// The place on the screen for one more window, if the windows in `taken` stay. Only windows of
-    /// emulators have places.
+    /// The place on the screen for one more window beside the open windows, whose places are
+    /// `taken`. `None` for panes, because only the windows of emulators have places.
     pub(crate) fn next_place(&mut self, taken: &[Place]) -> Option<Place> {
         match self {
             Self::Emulator(windows) => windows.next_place(taken),
@@ -196,7 +196,8 @@ impl Display {
         }
     }
 
-    /// Whether to try again after a process ended with this status without opening a window.
+    /// Whether to try again after an emulator's process has ended with this status and opened no
+    /// window.
     pub(crate) fn is_worth_retrying(&self, status: ExitStatus) -> bool {
         self.emulator()
             .is_some_and(|windows| windows.is_worth_retrying(status))

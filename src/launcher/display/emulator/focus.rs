@@ -13,8 +13,8 @@ use crate::launcher::display::emulator::x11::XServer;
 use crate::launcher::display::window_spec;
 use crate::os;
 
-/// Time after the appearance of a window during which a change of the focus to this window counts
-/// as made by the window manager. A later change counts as made by the user.
+/// How long a window counts as new. If it gets the focus in this time, the window manager has
+/// probably given it the focus; later, the user has.
 const NEW: Duration = Duration::from_secs(2);
 
 /// The thread `focus`. It stops when this is dropped.
@@ -23,8 +23,9 @@ pub(crate) struct FocusKeeper {
 }
 
 impl FocusKeeper {
-    /// Starts the thread. From now on, it moves the focus from new windows of this process's
-    /// descendants back to the window that had it, or to the first client's window if none had it.
+    /// Starts the thread. If a new window of a process started by this one gets the focus, the
+    /// thread gives the focus back to the window that had it or, if none had it, to the first
+    /// client's window.
     ///
     /// # Errors
     /// A socket or thread cannot be created.
@@ -59,8 +60,8 @@ struct Watch {
     /// The windows of the session that the window manager has not given the focus yet, with the
     /// time at which each appeared.
     new: Vec<(Window, Instant)>,
-    /// The window that has the focus, apart from new windows of the session. `None` if no window
-    /// had it at first.
+    /// The window that gets the focus back: the last one that had the focus and was not a new
+    /// window of the session. `None` if no window had the focus at first.
     focused: Option<Window>,
     /// The window from which this thread has moved the focus away. `None` once the window manager
     /// has reported the change.
@@ -89,8 +90,8 @@ impl Watch {
     }
 
     fn update(&mut self) {
-        // Read the list last: a window that gets the focus in between would be missing in an
-        // earlier list, and count as one that the user has chosen.
+        // Read the list of windows last: if it was read first, it would lack a window that appears
+        // and gets the focus between the two calls.
         let active = self.server.active();
         let windows = self.server.windows();
         let now = Instant::now();
@@ -101,8 +102,8 @@ impl Watch {
                 if process.is_some_and(|process| os::ancestors(process).contains(&self.launcher)) {
                     self.own.push(window);
                     self.new.push((window, now));
-                    // konsole sets the title, by which the first client's window is recognized,
-                    // only after the window has appeared.
+                    // Watch for the title, by which the first client's window is recognized:
+                    // konsole sets it only after the window has appeared.
                     self.server.watch(window);
                 }
             }

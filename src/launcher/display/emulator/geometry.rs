@@ -17,13 +17,14 @@ const PREFERRED: (i32, i32) = (80, 24);
 /// both borders and a scrollbar, the height the title bar and the lower border.
 const DECORATION: (i32, i32) = (26, 44);
 
-/// Rows at the bottom of the launcher's terminal to leave free if most of it must be covered: the
-/// line that is typed, and the newest lines of the log.
+/// Number of rows at the bottom of the launcher's terminal to leave free if windows must cover
+/// other parts of it. These rows show the line that is typed, and the newest lines of the log.
 const LAST_ROWS: i32 = 3;
 
-/// Offset in pixels between successive windows that share a place: slightly more than a title bar.
+/// Offset in pixels between windows that share a place because there is no space for more places:
+/// slightly more than a title bar.
 const STEP: i32 = 28;
-/// Number of windows that share a place before the offsets repeat.
+/// Number of windows at a shared place that have different offsets. After them, the offsets repeat.
 const ROUNDS: usize = 5;
 
 /// A size in pixels.
@@ -51,7 +52,7 @@ impl Rect {
         self.y + self.height
     }
 
-    /// The rectangle between these edges; none if it is empty.
+    /// The rectangle between these edges, or `None` if it is empty.
     pub(crate) fn between(left: i32, top: i32, right: i32, bottom: i32) -> Option<Self> {
         (left < right && top < bottom).then_some(Self {
             x: left,
@@ -61,7 +62,7 @@ impl Rect {
         })
     }
 
-    /// The part that is also in `other`, if any.
+    /// The part of this rectangle that is also in `other`, or `None` if there is none.
     pub(crate) fn intersection(&self, other: &Self) -> Option<Self> {
         Self::between(
             self.x.max(other.x),
@@ -71,7 +72,8 @@ impl Rect {
         )
     }
 
-    /// The parts outside of `hole`. They do not overlap.
+    /// Returns the parts of this rectangle outside of `hole`: up to four rectangles that do not
+    /// overlap. `cut` determines their shapes.
     fn without(&self, hole: &Self, cut: Cut) -> Vec<Self> {
         let Some(hole) = self.intersection(hole) else {
             return vec![*self];
@@ -94,7 +96,7 @@ impl Rect {
         parts.into_iter().flatten().collect()
     }
 
-    /// Number of columns and rows of rectangles of this size that fit.
+    /// Number of columns and rows of rectangles of this size that fit in this one.
     fn capacity(&self, size: Size) -> (i32, i32) {
         (self.width / size.width, self.height / size.height)
     }
@@ -134,9 +136,10 @@ impl Place {
         )
     }
 
-    /// The place of a window that covers `round` earlier windows at this place. The new window is
-    /// inside of this place, and is offset by a step for each of them, so that their title bars and
-    /// their last rows, which contain the prompts, stay visible.
+    /// The place of a window that shares this place with `round` earlier windows. For each of them,
+    /// its left edge is a step further to the right and its lower edge a step further up, so that
+    /// it leaves visible the beginnings of their title bars, and their last rows, which contain the
+    /// prompts.
     fn shared(&self, round: usize) -> Self {
         let shift = i32::try_from(round % ROUNDS).unwrap_or(0) * STEP;
         let Rect {
@@ -224,8 +227,9 @@ impl Tiling {
         }
     }
 
-    /// The place for one more window: the first one that no window in `taken` has. If all are
-    /// taken, a new place in the space that is left or, if there is too little, a shared place.
+    /// The place for one more window. `taken` has the places of the windows that are open. Returns
+    /// the first of the session's places that is not taken. If there is none, returns a new place
+    /// in the space that is left or, if that is too little, a place that windows share.
     pub(crate) fn next(&mut self, taken: &[Place]) -> Place {
         let is_free = |place: &Place| !taken.contains(place);
         if let Some(place) = self.places.iter().copied().find(is_free) {
@@ -238,8 +242,8 @@ impl Tiling {
             fit(self.area, &occupied, self.cell, 1, readable)
         };
         let new = fit_beside(&self.reserved).or_else(|| {
-            // If the place of the terminal was only assumed, cover that place rather than another
-            // window.
+            // If the place of the terminal was only assumed, the terminal may be elsewhere, so
+            // cover that place rather than another window.
             (!self.is_certain).then(|| fit_beside(&[])).flatten()
         });
         if let Some(new) = new {
@@ -256,8 +260,9 @@ impl Tiling {
 
 /// The parts of the screen that windows may have to leave free, for the launcher's terminal.
 struct Reservations {
-    /// Sets of rectangles to leave free, the largest first: from the whole terminal to only the
-    /// beginnings of its lines.
+    /// Sets of rectangles, of which one is left free: the first that leaves enough space for the
+    /// windows. The largest set, the whole terminal, comes first, and the set of only the
+    /// beginnings of the terminal's lines comes last.
     choices: Vec<Vec<Rect>>,
     /// The set to leave free if no set in `choices` leaves enough space: only the last rows of the
     /// terminal. Empty if the place of the terminal is not known.
@@ -299,13 +304,14 @@ impl Reservations {
     }
 }
 
-/// Measures of a tiling, the most important first: the cells of a window up to [`READABLE`], all of
-/// its cells, and the largest number of windows that fit in a single free rectangle, so that
-/// windows stay together.
+/// Measures by which sizes of windows are compared, the most important first: the cells of a
+/// window, counting columns and rows up to [`READABLE`]; all its cells; and the largest number of
+/// windows that fit in a single free rectangle, because windows should stay together.
 type Score = (i32, i32, i32);
 
-/// Finds places of equal size for `count` windows in `area`, outside of `occupied`: the largest
-/// that fit, up to [`PREFERRED`] and not less than `min`. Returns none if they do not fit.
+/// Finds places of equal size for `count` windows in `area`, outside of the rectangles `occupied`.
+/// The size is the one with the highest [`Score`], from `min` to [`PREFERRED`]. Returns `None` if
+/// not all windows fit.
 fn fit(area: Rect, occupied: &[Rect], cell: Size, count: i32, min: Size) -> Option<Vec<Place>> {
     let preferred = frame_size(PREFERRED, cell);
     let mut best: Option<(Score, Size, Vec<Rect>)> = None;
@@ -339,7 +345,8 @@ fn fit(area: Rect, occupied: &[Rect], cell: Size, count: i32, min: Size) -> Opti
                 }
                 let together = capacities.max().unwrap_or(0).min(count);
                 let (columns, rows) = (width / cell.width, height / cell.height);
-                // Columns and rows beyond the readable size do not make up for missing ones.
+                // Limit the columns and rows to the readable size, so that a surplus of columns
+                // does not make up for missing rows, and the reverse.
                 let readable = columns.min(READABLE.0) * rows.min(READABLE.1);
                 let score: Score = (readable, columns * rows, together);
                 if best.as_ref().is_none_or(|(other, ..)| *other < score) {
@@ -352,7 +359,9 @@ fn fit(area: Rect, occupied: &[Rect], cell: Size, count: i32, min: Size) -> Opti
     Some(places(area, free, size, count))
 }
 
-/// Lengths of equal parts of `totals`, from `min` to `max`, without duplicates.
+/// The widths (or heights) that windows may have: the widths of the free rectangles, `totals`,
+/// divided into equal parts. Contains no duplicates, nothing below `min`, and `max` instead of
+/// larger widths.
 fn lengths(totals: impl Iterator<Item = i32>, min: i32, max: i32) -> BTreeSet<i32> {
     totals
         .flat_map(|total| (1..=total / min).map(move |parts| (total / parts).min(max)))

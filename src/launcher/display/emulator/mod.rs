@@ -55,13 +55,13 @@ enum Opens {
     /// A helper process, which owns all windows. The emulator's program only sends the helper a
     /// message, and exits when the window closes.
     ThroughHelper(Helper, Arguments),
-    /// The emulator's program or another process. In the latter case, the program may exit before
-    /// the window opens.
+    /// The emulator's program, or another process to which it passes the request. In the latter
+    /// case, the program may exit before the window opens.
     MaybeElsewhere(Arguments),
 }
 
-/// A helper: a process that owns the session's windows and no others, so that all of them close
-/// when the helper ends.
+/// A helper: a process that owns all windows of the session and no others, so that the windows
+/// close when the helper ends.
 ///
 /// Only gnome-terminal has a helper. The program gnome-terminal is a stub: its window belongs to
 /// gnome-terminal-server, which is not a descendant of the launcher, and stays open if the stub is

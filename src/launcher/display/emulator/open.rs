@@ -48,8 +48,8 @@ impl EmulatorWindows {
         self.found.emulator.program
     }
 
-    /// The place for one more window, if the windows in `taken` stay; none if the size of the
-    /// screen is not known.
+    /// The place for one more window beside the open windows, whose places are `taken`. `None` if
+    /// the size of the screen is not known.
     pub(crate) fn next_place(&mut self, taken: &[Place]) -> Option<Place> {
         Some(self.tiling.as_mut()?.next(taken))
     }
@@ -106,9 +106,9 @@ impl EmulatorWindows {
         Ok(())
     }
 
-    /// Whether to try again after a process ended with this status without opening a window. True
-    /// for status 0 if the emulator has a helper: if the helper was not ready yet or was just
-    /// ending, the process reports that only on stderr.
+    /// Whether to try again after a process has ended with this status and opened no window. True
+    /// for status 0 if the emulator has a helper: a process that finds the helper not ready, or
+    /// about to end, exits with 0 and reports the error only on stderr.
     pub(crate) fn is_worth_retrying(&self, status: ExitStatus) -> bool {
         self.helper.is_some() && status.success()
     }

@@ -29,15 +29,15 @@ const MAX_PARENTS: usize = 8;
 /// A monitor, and the launcher's terminal on it.
 #[derive(Debug)]
 pub(crate) struct Screen {
-    /// The part of the monitor that panels leave free.
+    /// The part of the monitor that the desktop's panels, such as a taskbar, leave free.
     pub(crate) area: Rect,
-    /// The window of the terminal that shows the server's log, with its decoration; none if it was
-    /// not found.
+    /// The window of the terminal that shows the server's log, with its decoration. `None` if it
+    /// was not found.
     pub(crate) launcher: Option<Rect>,
 }
 
 impl Screen {
-    /// Connects to the X server and reads the screen. None if there is no X server, or if it does
+    /// Connects to the X server and reads the screen. `None` if there is no X server, or if it does
     /// not answer in time.
     pub(crate) fn find() -> Option<(Self, XServer)> {
         let (sender, found) = mpsc::channel();
@@ -52,7 +52,8 @@ impl Screen {
         found.recv_timeout(SERVER_TIME).ok()
     }
 
-    /// Reads the monitor that the launcher's terminal is on, or the primary one.
+    /// Reads the monitor that shows the launcher's terminal or, if that is not known, the primary
+    /// monitor.
     fn read(server: &XServer) -> Option<Self> {
         let launcher = launcher_window(server).and_then(|window| server.frame(window));
         let monitors = server.monitors();
@@ -128,8 +129,8 @@ fn window_id() -> Option<Window> {
     env::var("WINDOWID").ok()?.parse().ok()
 }
 
-/// The window in `WINDOWID` or, if it is inside of a window that the window manager lists, that
-/// outer window.
+/// The window in `WINDOWID` or, if that is an inner window of a terminal, the outer window. The
+/// outer window is the one in `listed`, the windows that the window manager lists.
 fn window_in_environment(server: &XServer, listed: &[Window]) -> Option<Window> {
     // Without a window manager, `listed` is empty: take the window in `WINDOWID` itself.
     std::iter::successors(window_id(), |child| server.parent(*child))

@@ -94,7 +94,8 @@ impl XServer {
         self.values(self.root, self.atoms._NET_CLIENT_LIST)
     }
 
-    /// The window that has the keyboard focus, if the window manager tells.
+    /// The window that has the keyboard focus. `None` if there is none, or if the window manager
+    /// does not report it.
     pub(crate) fn active(&self) -> Option<Window> {
         let active = self.values(self.root, self.atoms._NET_ACTIVE_WINDOW);
         active.first().copied().filter(|window| *window != 0)
@@ -111,7 +112,7 @@ impl XServer {
         Some(tree.parent).filter(|parent| *parent != 0)
     }
 
-    /// The place of a window with its decoration; none if the window is not visible.
+    /// The place of a window with its decoration. `None` if the window is not visible.
     pub(crate) fn frame(&self, window: Window) -> Option<Rect> {
         let connection = &self.connection;
         let attributes = connection
@@ -147,7 +148,8 @@ impl XServer {
         )
     }
 
-    /// The monitors, with the primary one first; the whole screen if the server does not tell.
+    /// The areas of the monitors, with the primary one first. If the server does not list monitors,
+    /// the area of the whole screen.
     pub(crate) fn monitors(&self) -> Vec<Rect> {
         let monitors = self.connection.randr_get_monitors(self.root, true);
         let monitors = monitors.ok().and_then(|cookie| cookie.reply().ok());
@@ -163,12 +165,13 @@ impl XServer {
         frames.chain(whole).collect()
     }
 
-    /// The part of the screen that panels leave free on the current desktop.
+    /// The part of the screen that the desktop's panels leave free on the current desktop.
     pub(crate) fn work_area(&self) -> Option<Rect> {
         let desktop = self.values(self.root, self.atoms._NET_CURRENT_DESKTOP);
         let desktop = desktop.first().map_or(0, |desktop| *desktop as usize);
         let areas = self.values(self.root, self.atoms._NET_WORKAREA);
-        // Four values for each desktop; some window managers set only those of the first.
+        // The property has four values for each desktop. If it has none for the current desktop,
+        // take those for the first, because some window managers set no others.
         let area = areas
             .chunks_exact(4)
             .nth(desktop)
@@ -182,22 +185,22 @@ impl XServer {
     /// the active window and the list of windows.
     pub(crate) fn watch(&self, window: Window) {
         let events = ChangeWindowAttributesAux::new().event_mask(EventMask::PROPERTY_CHANGE);
-        // An error means that the window has closed.
+        // Ignore an error, which means that the window has closed.
         let _ = self.connection.change_window_attributes(window, &events);
         let _ = self.connection.flush();
     }
 
     /// Gives a window the keyboard focus, without raising the window.
     pub(crate) fn focus(&self, window: Window) {
-        // An error means that the window has closed, or is not visible.
+        // Ignore an error, which means that the window has closed or is not visible.
         let _ = self
             .connection
             .set_input_focus(InputFocus::PARENT, window, x11rb::CURRENT_TIME);
         let _ = self.connection.flush();
     }
 
-    /// Discards all events that have arrived. Returns whether there was one; none if the connection
-    /// is lost.
+    /// Discards all events that have arrived. Returns whether there were any, or `None` if the
+    /// connection is lost.
     pub(crate) fn take_events(&self) -> Option<bool> {
         let mut any = false;
         while self.connection.poll_for_event().ok()?.is_some() {
