@@ -165,8 +165,8 @@ impl TmuxPanes {
         Ok(note)
     }
 
-    /// Returns directions to the tmux window with this index for the user. They assume tmux's
-    /// default key bindings.
+    /// Returns a text that tells the user how to get to the tmux window with this index. Apart from
+    /// the prefix key, it assumes tmux's default key bindings.
     fn directions(&self, index: &str) -> String {
         let prefix = run(&self.program, ["show-options", "-gv", "prefix"]);
         let prefix = prefix.unwrap_or_default();
@@ -192,8 +192,9 @@ impl TmuxPanes {
             return false;
         };
         let (columns, rows) = tiles(panes + 1);
-        // The share of each pane must be larger than the minimum, because it includes the column
-        // that separates the pane from the next one, and the row for its title.
+        // Each pane's share of the window must be larger than the minimum, because the share also
+        // has the column that separates the pane from the next one, and the row for the pane's
+        // title.
         (width + 1) / columns > MIN_SIZE.0 && height / rows > MIN_SIZE.1
     }
 }
@@ -213,8 +214,8 @@ fn run(program: &Path, arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> io::
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The number of columns and rows of `panes` panes in tmux's layout `tiled`, which adds a row
-/// before it adds a column.
+/// The numbers of columns and rows in which tmux's layout `tiled` arranges `panes` panes. The
+/// layout adds a row before it adds a column.
 fn tiles(panes: u32) -> (u32, u32) {
     let (mut columns, mut rows) = (1, 1);
     while columns * rows < panes {

@@ -14,8 +14,8 @@ use crate::launcher::display::panes::prompt::Prompt;
 use crate::launcher::display::panes::state::{PanesState, SERVER, TerminalFeatures};
 use crate::tty::wrap;
 
-/// Minimum columns of a pane for the long form of the note about the key that returns to the last
-/// line.
+/// Minimum width of a pane, in columns, for the long form of the note that names the key to return
+/// to the last line.
 const WIDE: u16 = 60;
 
 /// Width in columns of the first key in the status line. This key is always shown.
@@ -208,9 +208,9 @@ fn draw_prompt(prompt: &Prompt, area: Rect, buffer: &mut Buffer) -> Option<Posit
     })
 }
 
-/// Draws the status line: as many keys as there is space for, and the hidden panes. The choice of
-/// keys depends on the width and on the hidden panes, but not on the marks of these panes, so that
-/// the choice does not change with every message.
+/// Draws the status line: as many keys as there is space for, and on the right, the hidden panes.
+/// Reserves space for a mark on each hidden pane, so that the choice of keys does not change with
+/// every message.
 fn draw_status(state: &PanesState, tiles: &[Tile], area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width);
     let (hidden, widest) = hidden(state, tiles, width);
@@ -227,7 +227,7 @@ fn draw_status(state: &PanesState, tiles: &[Tile], area: Rect, buffer: &mut Buff
         (1, "Ctrl+C", "end"),
     ];
     if state.panes.len() <= 10 {
-        // Alt+1 … Alt+9 reach nine chats, so F5 is not needed.
+        // Alt+1 … Alt+9 reach all chats if there are at most nine, so F5 is not needed.
         items.retain(|(_, key, _)| *key != "F5");
     }
     let line = loop {
@@ -263,9 +263,9 @@ fn mark(pane: &Pane) -> &'static str {
     }
 }
 
-/// Describes the hidden panes by their numbers and marks. If that could need more than a third of
-/// the `width` columns, describes only how many there are. Also returns the number of columns that
-/// the description needs if all panes have marks.
+/// Describes the hidden panes for the status line: by their numbers and marks or, if these could
+/// need more than a third of the `width` columns, only by how many there are. Also returns the
+/// number of columns that the description needs if all hidden panes have marks.
 fn hidden(state: &PanesState, tiles: &[Tile], width: usize) -> (String, usize) {
     let is_hidden = |pane: &usize| tiles.iter().all(|tile| tile.pane != *pane);
     let hidden: Vec<(usize, &str)> = (0..state.panes.len())
@@ -301,8 +301,9 @@ fn hidden(state: &PanesState, tiles: &[Tile], width: usize) -> (String, usize) {
     (variants[index].clone(), widest[index])
 }
 
-/// Descriptions of `all` hidden panes, from the longest to the shortest: `with_news` of the panes
-/// have new lines, and the bells of `rang` of them have rung.
+/// Texts that say how many panes are hidden (`all`), how many of those have new lines
+/// (`with_news`), and on how many the bell has rung (`rang`). Sorted from the longest to the
+/// shortest, which has only the first number.
 fn count_variants(all: usize, with_news: usize, rang: usize) -> [String; 3] {
     let count = |number: usize, what: &str| match number {
         0 => String::new(),

@@ -147,7 +147,7 @@ impl Emulation {
         }
     }
 
-    /// Sets the background that queries are answered with.
+    /// Sets the background color that the answers to queries report.
     pub(crate) fn set_background(&mut self, background: Option<Background>) {
         self.parser.callbacks_mut().background = background;
     }
@@ -301,8 +301,8 @@ fn parser(columns: u16, rows: u16, requests: TerminalRequests) -> Parser<Termina
 }
 
 /// Converts the scrollback and the screen to output that shows the same lines on a terminal of any
-/// width. The output has no line breaks within a line, and leaves the cursor at the same character.
-/// Returns the output for the scrollback and the output for the screen.
+/// width: rows of a wrapped line have no line break between them. The output leaves the cursor at
+/// the same character. Returns the output for the scrollback and the output for the screen.
 fn rewrite(screen: &mut Screen) -> (Vec<u8>, Vec<u8>) {
     let (rows, columns) = screen.size();
     let mut output = Rewriter::default();
@@ -342,7 +342,7 @@ fn has_contents(screen: &Screen, row: u16, column: u16) -> bool {
     cell.is_some_and(|cell| cell.has_contents() || cell.is_wide_continuation())
 }
 
-/// Encodes rows as output that draws them on a terminal.
+/// Builds the output of [`rewrite`] row by row.
 #[derive(Default)]
 struct Rewriter {
     bytes: Vec<u8>,
@@ -356,16 +356,17 @@ struct Rewriter {
 enum RowEnd {
     /// The line continues in the next row.
     Wrapped,
-    /// The last column is empty, so the line may continue in the next row: a wide character does
-    /// not fit in one column.
+    /// The last column is empty. The line continues in the next row only if that row begins with a
+    /// wide character, which needs two columns and so did not fit.
     Short,
     /// The line ends at the end of the row.
     Line,
 }
 
 impl Rewriter {
-    /// Writes a row with the text `text`. `cursor` is the cursor's column, or `None` if the cursor
-    /// is in another row. If the cursor is in this row, the output saves its position (DECSC).
+    /// Appends a row to the output, after a line break if the previous row has ended its line.
+    /// `text` is the text of the row. `cursor` is the cursor's column, or `None` if the cursor is
+    /// in another row. In the cursor's row, the output saves the position of the cursor (DECSC).
     fn row(&mut self, screen: &Screen, row: u16, text: &str, cursor: Option<u16>) {
         let starts_wide = screen.cell(row, 0).is_some_and(Cell::is_wide);
         match self.end {

@@ -84,8 +84,8 @@ impl HostTerminal {
 
 impl Drop for HostTerminal {
     fn drop(&mut self) {
-        // This waits for the terminal. If the terminal accepts no output, the watchdog restores it
-        // when the process has ended.
+        // This waits until the terminal has accepted the output that restores it. If the process
+        // ends before that, the watchdog tries to restore the terminal.
         if let Some(raw_mode) = self.raw_mode.take() {
             raw_mode.restore_and_wait();
         }

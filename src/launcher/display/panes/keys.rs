@@ -16,7 +16,7 @@ pub(crate) enum Action {
     Previous,
     /// Makes the focused pane as large as the screen, or restores its size.
     Zoom,
-    /// Scrolls the focused pane by a screenful.
+    /// Scrolls the focused pane back by a screenful.
     ScrollBack,
     ScrollForward,
     /// Scrolls the focused pane to its end, if it is scrolled back.
@@ -110,9 +110,10 @@ pub(crate) fn encode(key: KeyEvent, application: bool) -> Vec<u8> {
 }
 
 /// Returns the bytes that a terminal sends for pasted text. If the client has asked for bracketed
-/// paste, the text is between brackets. Otherwise it is sent as if it were typed.
+/// paste, they include the sequences that mark the start and the end of a paste. Otherwise, the
+/// text is sent as if it was typed.
 pub(crate) fn encode_paste(text: &str, bracketed: bool) -> Vec<u8> {
-    // Remove Escape characters, because pasted text must not contain the closing bracket.
+    // Remove Escape characters, so that the text cannot contain the sequence that marks the end.
     let text = text
         .replace('\x1b', "")
         .replace("\r\n", "\n")

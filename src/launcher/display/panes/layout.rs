@@ -90,8 +90,8 @@ pub(crate) fn log_and_line(inside: Rect) -> (Rect, Rect) {
     split(inside)
 }
 
-/// Returns how many of `count` panes are visible at a time, and the number of rows in which they
-/// are arranged.
+/// Returns how many of `count` panes are visible at the same time, and the number of rows in which
+/// they are arranged.
 fn grid(count: usize, area: Rect) -> (usize, usize) {
     (2..=count)
         .rev()
@@ -99,8 +99,8 @@ fn grid(count: usize, area: Rect) -> (usize, usize) {
         .unwrap_or((1, 1))
 }
 
-/// Returns the number of rows in which `shown` panes are easiest to read, or `None` if they do not
-/// fit.
+/// Returns the number of rows in which to arrange `shown` panes, so that they are easiest to read.
+/// `None` if they do not fit.
 fn best_rows(shown: usize, area: Rect) -> Option<usize> {
     let mut best = None;
     let mut best_score = 0;

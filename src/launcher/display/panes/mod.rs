@@ -90,7 +90,7 @@ struct SharedPanes {
 
 impl Panes {
     /// Takes over the terminal, and reserves space for the panes of `clients` clients. `on_event`
-    /// is called in the threads of the panes, and must not wait for them.
+    /// is called in the threads of the panes, and must not wait for these threads.
     ///
     /// # Errors
     /// The terminal is gone, or a process or thread cannot be started.

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 const ESCAPE: u8 = 0x1b;
 
-/// Numbers up to this value are never changed, because color indices and RGB values
-/// (`CSI 38 ; 5 ; Ps m`) are as large.
+/// Lowest limit that is applied, whatever the caller asks for: color indices and RGB values (`CSI
+/// 38 ; 5 ; Ps m`) go up to this value and must not be changed.
 const MIN_LIMIT: u16 = 255;
 
 /// Limits the numbers in a stream of output, which may be passed in pieces that end anywhere, even
@@ -18,7 +18,7 @@ pub(crate) struct NumberLimit {
     place: Place,
 }
 
-/// The place in the stream, in terms of ECMA-48, 5.4.
+/// The position in the stream, relative to control sequences (ECMA-48, section 5.4).
 #[derive(Clone, Copy, Default)]
 enum Place {
     /// Outside of sequences whose numbers matter.
@@ -26,7 +26,8 @@ enum Place {
     Text,
     /// After an Escape character.
     Escape,
-    /// In a control sequence, after the digits of this number, which are held back.
+    /// In a control sequence. Contains the number whose digits have been read but not yet passed
+    /// on, if there is one.
     Parameter(Option<u16>),
     /// In a control sequence whose numbers are the names of modes (`CSI ?`) rather than counts.
     Private,

@@ -16,7 +16,7 @@ use crate::launcher::process::ChildProcess;
 use crate::protocol::text;
 use crate::sync::{Mutex, MutexGuard};
 
-/// The note that a pane shows when its client has ended.
+/// The note that a client's pane shows when the client has ended.
 const LEFT: &[u8] = b"\x1b[1mended; press Enter to restart it\x1b[m\x1b[?25l";
 
 /// The content of a pane, shared by the pane's reader and the thread `draw`. No thread blocks while
@@ -118,8 +118,8 @@ impl Pane {
         thread::Builder::new().name(name.clone()).spawn(move || {
             read(reader, &content, &answers, &redraw);
             answers.end();
-            // Wait until the session knows that the client has ended, because the note invites the
-            // user to restart it.
+            // Show the note, which invites the user to restart the client, only after the session
+            // has been told that the client has ended.
             let _ = ended.recv();
             show_left(&content);
             redraw.request();
@@ -184,7 +184,8 @@ impl Pane {
         Arc::clone(&self.content)
     }
 
-    /// Sets the size inside the pane, in columns and rows.
+    /// Sets the size of the pane's content in columns and rows, without the border. The client
+    /// learns of a new size from its pseudo-terminal.
     pub(crate) fn resize(&mut self, size: (u16, u16)) {
         if self.size == size {
             return;

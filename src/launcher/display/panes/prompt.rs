@@ -17,7 +17,7 @@ pub(crate) enum Prompt {
     EndSession {
         /// The number of members who joined from outside of the session.
         members: usize,
-        /// The time at which the question is withdrawn.
+        /// The time at which the question disappears. A later Ctrl+C asks again.
         until: Instant,
     },
 }
@@ -28,26 +28,26 @@ pub(crate) enum Reply {
     Ask(Prompt),
     /// Move the focus to this pane.
     Focus(usize),
-    /// The user no longer wants to move.
+    /// Remove the prompt, and leave the focus where it is.
     Cancel,
     /// The key does not answer the prompt, and is handled as if there were none.
     Other,
 }
 
 impl Prompt {
-    /// Creates [`Prompt::EndSession`], which counts `members` members from outside of the session.
-    /// Also returns the time at which the question is withdrawn.
+    /// Creates [`Prompt::EndSession`], in which `members` is the number of members who joined from
+    /// outside of the session. Also returns the time at which the question disappears.
     pub(crate) fn end_session(members: usize) -> (Self, Instant) {
         let until = Instant::now() + CONFIRMATION_TIME;
         (Self::EndSession { members, until }, until)
     }
 
-    /// Whether the question has been withdrawn.
+    /// Whether the question's time is over, so that it is no longer shown.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self, Self::EndSession { until, .. } if *until <= Instant::now())
     }
 
-    /// Whether Ctrl+C, pressed now, is the answer to [`Prompt::EndSession`].
+    /// Whether a Ctrl+C pressed now answers [`Prompt::EndSession`] and so ends the session.
     pub(crate) fn confirms_end(&self) -> bool {
         matches!(self, Self::EndSession { .. }) && !self.is_over()
     }

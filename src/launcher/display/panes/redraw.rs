@@ -22,7 +22,7 @@ pub(crate) struct Redraw {
 struct RedrawState {
     is_requested: bool,
     is_urgent: bool,
-    /// The time at which a frame is drawn even if none is requested until then.
+    /// The time for which a frame was requested in advance, with [`Redraw::request_at`].
     due: Option<Instant>,
     /// Time until which output of the focused client counts as its response to a key, and is
     /// urgent.
@@ -46,13 +46,14 @@ impl Redraw {
         self.update(|state| (state.is_requested, state.is_urgent) = (true, true));
     }
 
-    /// Requests a frame at `time`. Replaces the time of the previous such request.
+    /// Requests a frame at `time`, in addition to other requests. Replaces an earlier request of
+    /// this kind.
     pub(crate) fn request_at(&self, time: Instant) {
         self.update(|state| state.due = Some(time));
     }
 
-    /// Makes the next output of the focused client urgent. Called after a key was sent to the
-    /// client.
+    /// Makes output of the focused client urgent for [`ECHO_TIME`]. Called after a key was sent to
+    /// the client.
     pub(crate) fn expect_echo(&self) {
         self.state.lock().echo_until = Some(Instant::now() + ECHO_TIME);
     }

@@ -43,11 +43,11 @@ pub(crate) enum PanesEvent {
     Failed,
 }
 
-/// The effect of a key on the panes.
+/// The result of handling a key, which decides when the next frame is drawn.
 pub(crate) enum Effect {
-    /// The screen has changed.
+    /// The screen has changed and must be drawn now.
     Changed,
-    /// The screen has changed, and will change again at this time.
+    /// The screen has changed and must be drawn now, and again at this time, when the prompt ends.
     ChangedUntil(Instant),
     /// The key was sent to a client, whose response will probably change the screen.
     SentToClient,
@@ -137,7 +137,8 @@ impl PanesState {
         Rect::new(0, 0, self.size.0, self.size.1)
     }
 
-    /// The size inside this pane when it is visible, in columns and rows.
+    /// The size, in columns and rows, that the content of this pane would have if the pane had the
+    /// focus, which makes it visible.
     fn size_of(&self, pane: usize) -> (u16, u16) {
         let (area, _) = layout::split(self.screen());
         let tiles = layout::arrange(self.slots, area, pane, self.zoomed);
@@ -293,8 +294,8 @@ impl PanesState {
         }
     }
 
-    /// Passes arrow keys that the mouse wheel may have sent on to the focused pane. Its client gets
-    /// all of them in one write, and so takes them for the wheel as well.
+    /// Passes arrow keys that the mouse wheel may have sent on to the focused pane. Writes all of
+    /// them to its client at once, because the client too takes several keys at once for the wheel.
     pub(crate) fn scroll(&mut self, directions: &[MouseEventKind]) {
         let pane = &self.panes[self.focus];
         if pane.window().is_none() {

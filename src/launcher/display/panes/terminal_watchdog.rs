@@ -91,8 +91,9 @@ pub(crate) fn run(leave: &str) -> io::Result<()> {
     if io::stdin().read(&mut [0])? > 0 {
         return Ok(());
     }
-    // Set the modes only if output processing is disabled, as in raw mode. If it is enabled, the
-    // shell has set its own modes already. The shell does not write the sequences below, though.
+    // Restore the modes only if output processing is disabled, as in raw mode. If it is enabled,
+    // the shell has already set its own modes. The sequences below are needed in both cases,
+    // because the shell does not write them.
     let now = tcgetattr(&stdout)?;
     if !now.output_modes.contains(OutputModes::OPOST) {
         tcsetattr(&stdout, OptionalActions::Now, &before)?;
