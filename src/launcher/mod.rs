@@ -78,7 +78,8 @@ fn start(config: &Config) -> Result<()> {
     // Keep the log file open until the session ends. If it is a pipe, its reader would otherwise
     // see the end of the input before the server opens the pipe.
     let _log = config.room.log.as_deref().map(os::open_log).transpose()?;
-    // Find no display for a session without clients, unless the user chose tmux or panes by name.
+    // Do not look for a display if the session has no clients, unless the user chose tmux or panes
+    // by name.
     let is_chosen_by_name = matches!(config.terminal, Terminal::Tmux | Terminal::Panes);
     let backends = if config.clients == 0 && !is_chosen_by_name {
         Vec::new()

@@ -17,8 +17,8 @@ use crate::tty::console::{Console, LogOutput};
 use crate::tty::log_wrap;
 
 /// Limit on the number of messages that wait for the output thread while the terminal accepts no
-/// output. Beyond it, the server's log waits, and lines from the launcher and from the server's
-/// stderr are dropped.
+/// output. When the limit is reached, the thread that copies the server's log waits, and lines from
+/// the launcher and from the server's stderr are dropped.
 const MAX_WAITING: usize = 256;
 
 /// Maximum number of lines of the server's log that are shown on the terminal once the panes are
@@ -39,7 +39,8 @@ enum Repeat {
     Never,
     /// The piece is shown again if it is among the last [`LAST_LOG_LINES`] lines of the log.
     AsLog,
-    /// The piece is always shown again, below the lines of the log.
+    /// The piece is shown again, below the lines of the log. Applies to the first
+    /// [`LAST_LOG_LINES`] such pieces.
     AsConclusion,
 }
 
@@ -65,8 +66,8 @@ enum Message {
 /// The destination of pieces of output.
 enum Destination {
     Terminal,
-    /// No destination yet, because panes are about to use the terminal. Holds the pieces until
-    /// then.
+    /// No destination yet, because panes are about to use the terminal. Holds the pieces until the
+    /// panes are open or have failed to open.
     Held(Vec<(Piece, Repeat)>),
     /// The server's pane. Also holds what to show on the terminal once the panes are gone.
     Pane(Log, Repeated),
@@ -77,7 +78,8 @@ enum Destination {
 struct Repeated {
     /// The last lines of the log, a piece each.
     log: VecDeque<Piece>,
-    /// The lines to show below the log, a piece each: the log's last line, and the server's stderr.
+    /// The lines to show below `log`, a piece each: the line with which the server closed the log,
+    /// and the lines of the server's stderr.
     conclusion: Vec<Piece>,
 }
 
@@ -123,8 +125,9 @@ pub(crate) struct Shown {
 
 impl Output {
     /// Starts the thread `output`. The thread ends when every [`Output`] is dropped and everything
-    /// is shown; if the terminal accepts no output, the thread ends with the process. If `held`,
-    /// shows nothing before [`Output::move_to_pane`] or [`Output::move_to_terminal`] is called.
+    /// is shown. If the terminal accepts no output, the thread ends only with the process. If
+    /// `held` is true, nothing is shown until [`Output::move_to_pane`] or
+    /// [`Output::move_to_terminal`] is called.
     ///
     /// # Errors
     /// The thread can't be started.
@@ -175,8 +178,9 @@ impl Output {
         let _ = self.messages.try_send(Message::Show(piece, Repeat::AsLog));
     }
 
-    /// Shows the last line of the server's log on stdout. Blocks like [`Output::pass_on`]. If the
-    /// line goes to a pane, it is shown again on the terminal once the panes are gone.
+    /// Shows the line with which the server closes its log, on stdout. Blocks like
+    /// [`Output::pass_on`]. If the line goes to a pane, it is shown again on the terminal once the
+    /// panes are gone.
     pub(crate) fn conclude(&self, line: &str) {
         let piece = Piece::Out(format!("{line}\n").into_bytes());
         let _ = self
@@ -185,8 +189,8 @@ impl Output {
     }
 
     /// Shows a line of the server's stderr on stderr. Never blocks, like [`Output::say`]. If the
-    /// line goes to a pane, it is shown again like [`Output::conclude`], because it says why the
-    /// server fails.
+    /// line goes to a pane, it is also shown on the terminal once the panes are gone, because it
+    /// says why the server fails.
     pub(crate) fn fail(&self, line: &str) {
         let piece = Piece::Err(format!("{line}\n").into_bytes());
         let _ = self
@@ -221,7 +225,7 @@ impl Output {
         let _ = self.messages.try_send(Message::Redraw);
     }
 
-    /// Shows the held pieces and all later ones in the server's pane.
+    /// Shows the pieces that have been held so far, and all later ones, in the server's pane.
     pub(crate) fn move_to_pane(&self, log: Log) {
         let mut destination = self.destination.lock();
         let mut repeated = Repeated::default();
@@ -234,13 +238,14 @@ impl Output {
         *destination = Destination::Pane(log, repeated);
     }
 
-    /// Shows the held pieces and all later ones on the terminal, and repeats the last lines of the
-    /// log and the line passed to [`Output::conclude`]. The panes must be gone.
+    /// Shows all later pieces on the terminal. First shows the pieces that have been held so far
+    /// or, if there was a pane, the pieces that are to be shown again. The panes must be gone.
     pub(crate) fn move_to_terminal(&self) {
         if matches!(*self.destination.lock(), Destination::Terminal) {
             return;
         }
-        // This waits only briefly, since pieces that are held or go to a pane block nothing.
+        // If the queue is full, this waits only briefly: the thread `output` does not write to the
+        // terminal before it handles this message.
         let _ = self.messages.send(Message::MoveToTerminal);
     }
 }
@@ -270,8 +275,8 @@ fn handle_next(
     // Ignore errors of the terminal, as in the caller.
     match next {
         Ok(Message::Show(piece, repeat)) => {
-            // Call `deliver` in a statement of its own, to release the lock before writing to the
-            // terminal.
+            // Call `deliver` in a statement of its own, which releases the lock before the write to
+            // the terminal.
             let piece = deliver(&mut destination.lock(), piece, repeat);
             if let Some(piece) = piece {
                 let _ = terminal.update();
@@ -301,10 +306,10 @@ fn handle_next(
         Err(RecvTimeoutError::Timeout) => {}
         Err(RecvTimeoutError::Disconnected) => return false,
     }
-    // Attach a console only after the message that was queued before it is shown, so that a program
-    // that runs `chat-run` on a pseudoterminal finds no escape sequences before the very first
-    // line. Take the console in a statement of its own, to release the lock before writing to the
-    // terminal.
+    // Attach a new console only after the message that was queued before it is shown, so that a
+    // program that runs `chat-run` on a pseudo-terminal gets the very first line before any escape
+    // sequence. Take the console in a statement of its own, which releases the lock before the
+    // write to the terminal.
     let console = attaching.lock().take();
     if let Some(console) = console {
         terminal.attach(console);
@@ -336,7 +341,8 @@ fn show(terminal: &mut LogOutput, piece: &Piece) -> io::Result<()> {
         Piece::Out(lines) => terminal.write(lines),
         Piece::Err(lines) if terminal.is_raw() && stderr.is_terminal() => terminal.write(lines),
         Piece::Err(lines) => {
-            // Both streams may lead to the same terminal, where the order counts.
+            // Write what was shown on stdout first, because both streams may lead to the same
+            // terminal, where the order counts.
             let _ = terminal.flush();
             let columns = tty::columns(&stderr);
             stderr.write_all(&log_wrap::fitting(lines, columns))

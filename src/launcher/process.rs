@@ -60,8 +60,9 @@ pub(crate) fn describe(status: ExitStatus) -> String {
 }
 
 impl ChildProcess {
-    /// Starts `command`. Returns the process and its pipes, which `take_pipes` takes from it. A
-    /// thread called `name` waits for the process to end and then calls `on_end`.
+    /// Starts `command` in a process group of its own. `take_pipes` takes the pipes out of the new
+    /// process, and its result is returned with the process. A thread called `name` waits for the
+    /// process to end and then calls `on_end`.
     ///
     /// # Errors
     /// The program or the thread cannot be started.
@@ -77,10 +78,10 @@ impl ChildProcess {
     }
 
     /// Starts `command` like [`ChildProcess::start`], but without stdin and stdout. Captures its
-    /// stderr for [`ProcessEnd::reason`].
+    /// stderr in a temporary file, for [`ProcessEnd::reason`].
     ///
     /// # Errors
-    /// The program or the thread cannot be started, or no temporary file can be made.
+    /// The program or the waiting thread cannot be started, or the temporary file cannot be made.
     pub(crate) fn start_quiet(
         mut command: Command,
         name: &str,

@@ -112,8 +112,8 @@ impl Server {
                 .is_some_and(|console| console.write_all(line).is_ok())
     }
 
-    /// Returns a duplicate of the server's stdin, with which a thread can poll whether the pipe has
-    /// space. The server does not shut down before the duplicate is closed too.
+    /// Returns a duplicate of the pipe to the server's stdin, with which a thread can poll whether
+    /// the pipe has space. The server shuts down only after the duplicate is closed too.
     pub(crate) fn console(&self) -> Option<OwnedFd> {
         let console = self.console.as_ref()?;
         console.as_fd().try_clone_to_owned().ok()
@@ -162,8 +162,8 @@ fn copy_log(
         .read_until(b'\n', &mut line)?;
     let first = std::mem::take(&mut line);
     output.pass_on(first.clone());
-    // Before calling `on_ready`, show the lines that the server wrote together with the first one.
-    // The launcher then shows lines of its own, which must come after these.
+    // Before calling `on_ready`, show the lines that the server wrote together with the first one,
+    // because `on_ready` makes the launcher show lines that must come after these.
     let end = memchr::memrchr(b'\n', log.buffer()).map_or(0, |at| at + 1);
     pass_on(&log.buffer()[..end], output, &on_online);
     log.consume(end);
@@ -187,7 +187,7 @@ fn copy_log(
     }
 }
 
-/// Shows lines of the log, except those that the launcher acts on.
+/// Shows lines of the log, except the number of members online, which is passed to `on_online`.
 fn pass_on(lines: &[u8], output: &Output, on_online: impl Fn(usize)) {
     let mut shown = Vec::with_capacity(lines.len());
     for line in lines.split_inclusive(|byte| *byte == b'\n') {

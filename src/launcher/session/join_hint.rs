@@ -14,8 +14,8 @@ impl Session<'_> {
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         let mut address = self.address?;
         if address.ip().is_unspecified() {
-            // With --lan, the server accepts IPv4 too. Use IPv4 then, because more of the tools
-            // used in courses support it than IPv6.
+            // With --lan, the server accepts IPv4 even if its address is IPv6. Use IPv4 then,
+            // because more of the tools that courses use support it.
             address.set_ip(if address.is_ipv6() && !self.config.room.lan {
                 Ipv6Addr::LOCALHOST.into()
             } else {

@@ -35,15 +35,16 @@ use crate::tty::{self, style};
 /// How long the server may take until it listens. With a history of a million lines, it takes 2 s.
 const SERVER_TIME: Duration = Duration::from_secs(60);
 
-/// How long to wait for the terminal to show the last lines.
+/// How long to wait at the end of the session for the terminal to show the last lines.
 const LAST_LINES: Duration = Duration::from_millis(300);
 
-/// How long to wait, after a failure that Ctrl+C may have caused, for a
-/// [`SessionEvent::Interrupt`].
+/// How long to wait after a failure for a [`SessionEvent::Interrupt`], which means that Ctrl+C has
+/// probably caused the failure.
 const INTERRUPT_TIME: Duration = Duration::from_millis(20);
 
-/// How long the server's count of the members may still include a client that has left. The server
-/// gathers leaves for up to 200 ms before it reports them.
+/// How long to wait after a client has left before counting the other members. Until then, the
+/// server's count may still include the client, because the server reports leaves up to 200 ms
+/// later.
 const LEAVE_TIME: Duration = Duration::from_millis(400);
 
 /// If a wait takes this much longer than requested, the session concludes that this process was
@@ -85,8 +86,8 @@ enum SessionEnd {
 
 #[derive(Clone, Copy)]
 enum Phase {
-    /// The first window is being opened with one of several backends. If the window fails to open,
-    /// the next backend is tried.
+    /// The session is trying to open its first window with one of several backends. If the window
+    /// fails to open, the session tries the next backend.
     Trying,
     Running,
     Stopping {
@@ -106,7 +107,8 @@ struct Session<'a> {
     /// The server's address. `None` until the server listens.
     address: Option<SocketAddr>,
     online: usize,
-    /// When to count the other members again, after a client of this session has left the room.
+    /// The time at which to compute the number of members outside of this session again, after a
+    /// client of the session has left the room.
     recount_at: Option<Instant>,
     /// The thread that reads the terminal. `None` while panes read it.
     console: Option<ConsoleThread>,
@@ -241,8 +243,9 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Whether Ctrl+C caused a failure. This can happen because Ctrl+C also reaches a child process
-    /// that is being started and has not left the launcher's process group yet.
+    /// Whether Ctrl+C has probably caused a failure: Ctrl+C also reaches a child process that is
+    /// being started and has not left the launcher's process group yet. Waits up to
+    /// [`INTERRUPT_TIME`] for the signal.
     fn is_interrupted(&mut self) -> bool {
         self.pump(Some(Instant::now() + INTERRUPT_TIME), |session| {
             session.interrupts > 0
@@ -292,8 +295,8 @@ impl<'a> Session<'a> {
                 None => self.events.recv().ok(),
             };
             if next.is_some_and(|next| next.elapsed() > SUSPENDED) {
-                // Extend the deadlines of the windows: clients may have sent their hello while this
-                // process was suspended, but these events are not handled yet.
+                // Extend the deadlines of the windows, because clients may have sent their hello
+                // while this process was suspended. Those events are not handled yet.
                 for window in &mut self.windows {
                     window.extend_deadline(self.config.window_time);
                 }
@@ -366,7 +369,8 @@ impl<'a> Session<'a> {
         self.windows.iter_mut().find(|window| window.spec.id == id)
     }
 
-    /// Handles a client's hello. The session may have given up on the window already.
+    /// Handles a client's hello. If the session is stopping, or has given up on the client's
+    /// window, tells the client to quit.
     fn add_client(&mut self, id: usize, client: ClientHandle) {
         let is_stopping = self.is_stopping();
         match self.window(id) {
@@ -376,8 +380,8 @@ impl<'a> Session<'a> {
                 }
                 window.state = WindowState::Opened;
                 window.client = Some(client);
-                // Let the client wait for its turn even if an earlier client of this window had
-                // one: a client can be restarted in its pane.
+                // Let the client wait for its turn even if an earlier client of this window has had
+                // its turn. This happens when a client is restarted in its pane.
                 window.turn = Turn::new(&window.spec);
             }
             Some(_) | None => client.quit(),
@@ -412,7 +416,7 @@ impl<'a> Session<'a> {
             && is_stopping
             && let Some(process) = &window.process
         {
-            // End the process at once, although it would end by itself: terminator takes a while.
+            // Do not wait until the process ends by itself, because terminator takes a while.
             process.signal(Signal::TERM);
         }
     }
@@ -436,8 +440,9 @@ impl<'a> Session<'a> {
         let command = commands::find(&commands::OPERATOR, &word).map(|(command, _)| command);
         self.quit_typed |= command == Some(OperatorCommand::Quit);
         if command == Some(OperatorCommand::Help) && self.config.terminal != Terminal::None {
-            // Show the launcher's own commands before the server's list, because the launcher
-            // cannot tell where that list ends. The lines have the same form as the server's.
+            // Show the launcher's own commands before the list that the server shows, because the
+            // launcher cannot tell where that list ends. The lines have the same form as the
+            // server's.
             for line in commands::launcher_help() {
                 self.output.say(&format!("* {line}"));
             }

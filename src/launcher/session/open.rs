@@ -26,8 +26,8 @@ use crate::protocol::request::Identity;
 /// Pause before the launcher tries again to open a window.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long later clients wait while a client whose turn it is logs in. After this time, the next
-/// client gets its turn.
+/// Limit on the time for which the login of a client delays the clients whose turn comes later.
+/// After this time, the next client gets its turn.
 const TURN_TIME: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
@@ -258,8 +258,8 @@ impl Session<'_> {
         }
     }
 
-    /// Lets the next client log in, if the login of the previous one is over. Only clients that
-    /// have a name from the start have a turn.
+    /// Lets the next client log in if the login of the previous one is over. Only clients that were
+    /// given a name need a turn, because the others ask the user for a name first.
     pub(crate) fn give_turn(&mut self) {
         for window in &mut self.windows {
             match (&window.turn, &window.client) {

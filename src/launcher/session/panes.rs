@@ -40,7 +40,8 @@ impl Session<'_> {
         Ok(panes)
     }
 
-    /// Updates what the panes show and know about the server's members.
+    /// Tells the panes the number of members online, and how many of them are not clients of this
+    /// session.
     pub(crate) fn update_panes(&self) {
         if let (Some(Display::Panes(panes)), Some(address)) = (&self.display, self.address) {
             panes.set_server(address, self.online, self.others());
@@ -48,7 +49,7 @@ impl Session<'_> {
     }
 
     /// The number of members who are not clients of this session. Returns 0 once the session is
-    /// ending, because Ctrl+C then asks no question.
+    /// ending, so that a further Ctrl+C takes effect without a question.
     fn others(&self) -> usize {
         if self.is_stopping() {
             return 0;

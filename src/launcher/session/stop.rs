@@ -143,8 +143,9 @@ impl Session<'_> {
         helper.into_iter().chain(&self.leftovers)
     }
 
-    /// Ends the emulator's helper when no clients are left, because it would wait for more windows.
-    /// Ending it earlier would close windows before their clients have left.
+    /// When the session is stopping, ends the emulator's helper after the last client has left,
+    /// because the helper would wait for more windows. If the helper ended earlier, windows would
+    /// close before their clients have left.
     pub(crate) fn end_helper(&mut self) {
         let has_clients = self.windows.iter().any(|window| window.client.is_some());
         if let Phase::Stopping { helper_signaled } = &mut self.phase

@@ -13,19 +13,20 @@ pub(crate) struct Window {
     pub(crate) turn: Turn,
     /// The process that shows the window. `None` after it has ended, and if tmux shows the window.
     pub(crate) process: Option<ChildProcess>,
-    /// The client. `None` before its hello and after its exit.
+    /// The client, from its hello (the first message on its control connection) until its exit.
     pub(crate) client: Option<ClientHandle>,
-    /// Whether the client is in the room, or is logging in.
+    /// Whether the client is in the room or is logging in.
     pub(crate) is_member: bool,
 }
 
 pub(crate) enum WindowState {
-    /// The session is waiting for the client's hello.
+    /// The session is waiting for the client's hello on the control socket.
     Opening {
         deadline: Instant,
-        /// The time at which to start the process again, if that is due.
+        /// The time at which to start the window's process again, after it has failed. `None` while
+        /// no new start is planned.
         retry_at: Option<Instant>,
-        /// Whether to start the process again if it fails. False after the first failure.
+        /// Whether to start the window's process again if it fails. False after the first failure.
         may_retry: bool,
     },
     /// The client has sent its hello.
@@ -41,7 +42,8 @@ pub(crate) enum Turn {
     Waiting,
     /// The client was told at this time to log in.
     Given(Instant),
-    /// The client has logged in or failed to, or it asks the user for a name.
+    /// The client needs no turn any more: it has logged in, has failed to, or asks the user for a
+    /// name.
     Over,
 }
 
