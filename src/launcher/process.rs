@@ -48,8 +48,8 @@ impl ProcessEnd {
     }
 }
 
-/// Describes in a predicate how a process ended: `exited with status 3`, or `was killed by signal 9
-/// (SIGKILL)`.
+/// Describes how a process ended, in words that follow the name of the process: `exited with status
+/// 3`, or `was killed by signal 9 (SIGKILL)`.
 pub(crate) fn describe(status: ExitStatus) -> String {
     let shown = status.to_string();
     match (status.code(), shown.strip_prefix("signal: ")) {

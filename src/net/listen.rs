@@ -16,10 +16,11 @@ use crate::os;
 /// that connects at once. With std's 128, the 130th connection would wait for a retransmission.
 const BACKLOG: i32 = 4096;
 
-/// Receive buffer of a connection, in bytes (Linux doubles it). It is small, because input left in
-/// the kernel is lost when the client disconnects. A small buffer also makes TCP slow down a client
-/// that sends faster than the server reads. The buffer size is set on the listener, from which
-/// accepted sockets inherit it, because the window is negotiated during the handshake (tcp(7)).
+/// Size of a connection's receive buffer, in bytes (Linux doubles it). It is small for two reasons:
+/// input that is still in the buffer when the client disconnects is lost, and a small buffer makes
+/// TCP slow down a client that sends faster than the server reads. The size is set on the listener,
+/// from which accepted sockets inherit it, because TCP negotiates the window during the handshake
+/// (tcp(7)).
 const RECEIVE_BUFFER: usize = 32 * 1024;
 
 /// How often to let the kernel choose a port if port 0 is requested for several addresses. A port

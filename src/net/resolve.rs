@@ -43,7 +43,8 @@ pub fn resolve(host: &str, port: u16, advice: &str) -> Result<Vec<SocketAddr>> {
 /// those of [`resolve`] for an IP address.
 fn scoped(ip: IpAddr, zone: Option<&str>, port: u16) -> Result<SocketAddr> {
     let ip = ip.to_canonical();
-    // Linux listens on such an address, but no client can connect to it.
+    // Refuse a multicast or broadcast address: Linux listens on it, but no client can connect to
+    // it.
     if ip.is_multicast() || ip == Ipv4Addr::BROADCAST {
         bail!("`{ip}` is the address of a group: try the address of one machine");
     }

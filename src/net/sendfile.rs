@@ -25,8 +25,8 @@ impl SharedPayload {
         use rustix::fs::{MemfdFlags, memfd_create};
 
         let flags = MemfdFlags::CLOEXEC;
-        // Try NOEXEC_SEAL first, because Linux logs a warning if it is missing. Versions before 6.3
-        // reject it.
+        // Try NOEXEC_SEAL first, because Linux logs a warning about a memfd that is created without
+        // it. Versions before 6.3 reject the flag.
         let memory = memfd_create("payload", flags | MemfdFlags::NOEXEC_SEAL)
             .or_else(|_| memfd_create("payload", flags))?;
         let mut file = std::fs::File::from(memory);

@@ -18,8 +18,8 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// How long a connection to a dead peer can last. Keepalive applies this limit if no data is in
-/// flight, and `TCP_USER_TIMEOUT` applies it to unacknowledged data.
+/// How long a connection lasts after its peer is gone. Keepalive applies this limit to a connection
+/// with no data in flight, and `TCP_USER_TIMEOUT` applies it to one with unacknowledged data.
 pub const GIVEN_UP_AFTER: Duration = Duration::from_secs(
     KEEPALIVE.as_secs() + KEEPALIVE_RETRIES as u64 * KEEPALIVE_INTERVAL.as_secs(),
 );
@@ -40,7 +40,7 @@ pub fn keep_alive<'s>(socket: impl Into<SockRef<'s>>) {
 /// the number of bytes sent.
 ///
 /// # Errors
-/// `WouldBlock` if the socket is full.
+/// `WouldBlock` if the socket's send buffer is full.
 pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     let parts = &parts[..parts.len().min(MAX_SLICES)];
     let flags = rustix::net::SendFlags::DONTWAIT;

@@ -61,8 +61,8 @@ impl Window {
         matches!(self.state, WindowState::Opening { .. })
     }
 
-    /// Whether the program in the window may be a member of the room. A client reports this itself.
-    /// A running program that has not sent its hello yet counts as a member.
+    /// Whether the program in the window may be a member of the room. A client reports whether it
+    /// is one. A running program that has not sent its hello yet counts as a member.
     pub(crate) fn may_be_member(&self) -> bool {
         match self.client {
             Some(_) => self.is_member,
@@ -86,7 +86,8 @@ impl Window {
         }
     }
 
-    /// The time at which to check the window even if no event arrives.
+    /// The time at which to check the window even if no event arrives. `None` unless the window is
+    /// still opening.
     pub(crate) fn next_check(&self) -> Option<Instant> {
         match self.state {
             WindowState::Opening {

@@ -53,7 +53,8 @@ struct Watch {
     server: XServer,
     /// The process ID of this process.
     launcher: i32,
-    /// All windows seen so far.
+    /// All windows of the screen at the last update, also those of other programs. A window that is
+    /// missing here is new.
     known: Vec<Window>,
     /// The session's windows, in the order in which they appeared.
     own: Vec<Window>,

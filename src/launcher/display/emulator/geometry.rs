@@ -119,7 +119,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Size without the decoration.
+    /// The window's size in pixels, without the decoration.
     pub(crate) fn size(&self) -> Size {
         Size {
             width: (self.frame.width - DECORATION.0).max(1),
@@ -127,7 +127,7 @@ impl Place {
         }
     }
 
-    /// Size in columns and rows, at least one of each.
+    /// The window's size in columns and rows, at least one of each.
     pub(crate) fn cells(&self, cell: Size) -> (i32, i32) {
         let size = self.size();
         (
@@ -209,7 +209,7 @@ impl Tiling {
         });
         let (reserved, places) = found.unwrap_or_else(|| {
             let min = frame_size(USABLE, cell);
-            // If there is no space for all windows, some share a place.
+            // Find places for as many windows as possible. The other windows share these places.
             let places = (1..=count)
                 .rev()
                 .find_map(|count| fit(area, &least, cell, count, min));

@@ -79,7 +79,7 @@ struct Helper {
 
 /// Data that keep the session's windows apart from the user's other windows and settings.
 struct Isolation {
-    /// The name of the helper on the session bus.
+    /// The app ID of the helper, which is its name on the D-Bus session bus.
     app_id: String,
     /// The configuration file for terminator.
     terminator_config: Scratch,
@@ -366,7 +366,8 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
     Emulator {
         choice: Terminal::XTerminalEmulator,
         program: "x-terminal-emulator",
-        // Suggest xterm, although the package of any emulator provides this program.
+        // If the program is missing, suggest xterm, although the package of any emulator provides
+        // it.
         package: Package::Common("xterm"),
         needs: Needs::Display,
         // These are the only options that all emulators must have (Debian Policy, section 11.8.3).

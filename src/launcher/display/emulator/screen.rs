@@ -75,10 +75,10 @@ impl Screen {
     }
 }
 
-/// The window of the terminal that shows the log, which belongs to an ancestor of this process. If
-/// the ancestors have several windows, takes the window in `WINDOWID`, a variable that some
-/// emulators set, or else the active window. If they have none, as in tmux or over SSH, takes the
-/// active window, in which the user has probably typed the command.
+/// The window of the terminal that shows the log. `None` if stdout is not a terminal. Prefers
+/// windows of ancestors of this process: of these, the window in `WINDOWID`, a variable that some
+/// emulators set, or else the active window. If the ancestors have no window, as in tmux or over
+/// SSH, takes the active window, in which the user has probably typed the command.
 fn launcher_window(server: &XServer) -> Option<Window> {
     if !io::stdout().is_terminal() {
         return None;

@@ -13,7 +13,7 @@ use x11rb::rust_connection::RustConnection;
 
 use crate::launcher::display::emulator::geometry::Rect;
 
-/// Maximum number of 32-bit values to read of a property. The limit allows for a list of 4,096
+/// Maximum number of 32-bit values to read from a property. The limit allows for a list of 4,096
 /// windows.
 const MAX_VALUES: u32 = 4096;
 
@@ -71,7 +71,8 @@ impl XServer {
         values.unwrap_or_default()
     }
 
-    /// The title of a window; empty if there is none. An older program may not use UTF-8.
+    /// The title of a window; empty if there is none. Bytes that are not UTF-8, which an older
+    /// program may have set, are replaced.
     pub(crate) fn title(&self, window: Window) -> String {
         [self.atoms._NET_WM_NAME, AtomEnum::WM_NAME.into()]
             .into_iter()

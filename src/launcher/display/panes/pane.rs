@@ -19,8 +19,8 @@ use crate::sync::{Mutex, MutexGuard};
 /// The note that a client's pane shows when the client has ended.
 const LEFT: &[u8] = b"\x1b[1mended; press Enter to restart it\x1b[m\x1b[?25l";
 
-/// The content of a pane, shared by the pane's reader and the thread `draw`. No thread blocks while
-/// it holds the lock.
+/// The content of a pane, shared by the pane's reader and the thread `draw`. No thread waits for
+/// I/O or another thread while it holds the lock.
 pub(crate) struct PaneContent {
     pub(crate) emulation: Emulation,
     /// Whether a client is running in the pane.
@@ -41,7 +41,8 @@ impl PaneContent {
 }
 
 pub(crate) struct Pane {
-    /// The title to show until the client sets one, in variants from the longest to the shortest.
+    /// The title to show until the client sets one: variants from the longest to the shortest, of
+    /// which the first one that fits is shown.
     titles: Vec<String>,
     content: Arc<Mutex<PaneContent>>,
     client: Option<PaneClient>,
@@ -153,13 +154,14 @@ impl Pane {
         self.client.as_ref().map(|client| client.window)
     }
 
-    /// Sets the title, in variants from the longest to the shortest.
+    /// Sets the title to show until the client sets one: variants from the longest to the shortest,
+    /// of which the first one that fits is shown.
     pub(crate) fn set_titles(&mut self, titles: Vec<String>) {
         self.titles = titles;
     }
 
-    /// The title that the client has set or, if it has set none, the pane's own title, in variants
-    /// from the longest to the shortest.
+    /// The title that the client has set or, if it has set none, the pane's own title. Returns
+    /// variants from the longest to the shortest, of which the first one that fits is to be shown.
     pub(crate) fn titles(&self, content: &PaneContent) -> Vec<String> {
         let Some(title) = content.emulation.title() else {
             return self.titles.clone();

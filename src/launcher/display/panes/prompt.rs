@@ -52,7 +52,8 @@ impl Prompt {
         matches!(self, Self::EndSession { .. }) && !self.is_over()
     }
 
-    /// The text for the status line, in variants from the longest to the shortest.
+    /// The text for the status line. Returns variants from the longest to the shortest, of which
+    /// the first one that fits is to be shown.
     pub(crate) fn texts(&self) -> Vec<String> {
         match self {
             Self::PaneNumber(digits) => vec![

@@ -100,7 +100,7 @@ pub(crate) fn run(leave: &str) -> io::Result<()> {
     }
     // Open the terminal again, in non-blocking mode. A blocked terminal must not block this
     // process, and O_NONBLOCK must not be set on stdout, which the shell shares. Without /proc, the
-    // terminal's name is unknown.
+    // terminal's name is unknown, so write to stdout after all.
     let Ok(name) = rustix::termios::ttyname(&stdout, Vec::new()) else {
         return stdout.lock().write_all(leave.as_bytes());
     };
