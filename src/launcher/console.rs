@@ -20,8 +20,8 @@ use crate::tty::input::Keyboard;
 use crate::tty::raw_mode;
 use crate::tty::stdin::{self, InputEnd};
 
-/// When the console ends, how long to wait for the output thread to show the last lines and restore
-/// the terminal. If the terminal accepts no output, the thread `console` restores it after this
+/// How long the ending console waits for the output thread to show the last lines and restore the
+/// terminal. If the terminal accepts no output, the thread `console` restores it after this
 /// time.
 const DETACH_TIME: Duration = Duration::from_millis(200);
 

@@ -366,8 +366,7 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
     Emulator {
         choice: Terminal::XTerminalEmulator,
         program: "x-terminal-emulator",
-        // If the program is missing, suggest xterm, although the package of any emulator provides
-        // it.
+        // If x-terminal-emulator is missing, suggest xterm, although any emulator provides it.
         package: Package::Common("xterm"),
         needs: Needs::Display,
         // These are the only options that all emulators must have (Debian Policy, section 11.8.3).

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 const ESCAPE: u8 = 0x1b;
 
-/// Lowest limit that is applied, whatever the caller asks for: color indices and RGB values (`CSI
-/// 38 ; 5 ; Ps m`) go up to this value and must not be changed.
+/// Lowest limit that is applied, whatever the caller asks for. Color indices and RGB values
+/// (`CSI 38 ; 5 ; Ps m`) go up to this value and must not be changed.
 const MIN_LIMIT: u16 = 255;
 
 /// Limits the numbers in a stream of output, which may be passed in pieces that end anywhere, even
