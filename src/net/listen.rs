@@ -23,8 +23,8 @@ const BACKLOG: i32 = 4096;
 /// (tcp(7)).
 const RECEIVE_BUFFER: usize = 32 * 1024;
 
-/// How often to let the kernel choose a port if port 0 is requested for several addresses. A port
-/// that is free on the first address may be in use on another.
+/// Maximum number of ports to let the kernel choose, one after another, if port 0 is requested for
+/// several addresses. A port that is free on the first address may be in use on another.
 const FREE_PORT_TRIES: u32 = 16;
 
 /// The addresses to listen on.
@@ -74,8 +74,8 @@ pub fn listen(target: &ListenAddress, port: u16) -> Result<Vec<TcpListener>> {
         .collect()
 }
 
-/// Sets the socket options that all connections need on their listener. Accepted sockets inherit
-/// the options, which saves seven system calls per connection.
+/// Sets the socket options of all future connections on the listener. Accepted sockets inherit the
+/// options, which saves seven system calls per connection.
 fn set_options(listener: &Socket) {
     net::keep_alive(listener);
     // Ignore errors here and below, because connections also work without these options.

@@ -28,10 +28,9 @@ pub fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> 
     }
 }
 
-/// Replaces the contents of `file`, which must be open for writing and not for appending. The mode
-/// of the file and links to the file stay, unlike with a new file that takes the place of the old
-/// one. If the process is killed during the call, the end of the old contents may remain after the
-/// new contents.
+/// Replaces the contents of `file`, which must be open for writing and not for appending. The file
+/// keeps its mode and the links to it, which a new file in its place would not have. If the process
+/// is killed during the call, the end of the old contents may remain after the new contents.
 ///
 /// # Errors
 /// Same as pwrite(2) and ftruncate(2).

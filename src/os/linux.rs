@@ -185,9 +185,9 @@ fn tcp_sockets() -> impl Iterator<Item = TcpNetEntry> {
 }
 
 /// Returns a function that tells whether the peer of a socket has received everything: the socket
-/// was shut down for writing, the peer has acknowledged all bytes, and no input is unread. The
-/// function answers for the time of this call, which reads the state of all TCP sockets of the
-/// system. That takes some microseconds per socket.
+/// was shut down for writing, the peer has acknowledged all bytes, and no input is unread. This
+/// call reads the state of all TCP sockets of the system, on which the function's answers are
+/// based. That takes some microseconds per socket.
 pub fn acknowledged() -> impl Fn(&TcpStream) -> bool {
     // After a shutdown, the end of the output counts as one unacknowledged byte. Do not wait for
     // its acknowledgment, which the peer may delay (RFC 9293, section 3.8.6.3). Linux delays it by
