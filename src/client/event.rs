@@ -112,7 +112,8 @@ impl Stop {
         match error.kind() {
             // The reader of the pipe wants no more output, as in `chat-client | head`.
             io::ErrorKind::BrokenPipe => Self::Leave,
-            // The terminal is gone, which the reading thread may not have noticed yet.
+            // EIO: the terminal is gone. Leave without an error, even if the thread that reads the
+            // terminal has not noticed yet.
             _ if error.raw_os_error() == Some(Errno::IO.raw_os_error()) && tty::is_gone() => {
                 Self::Leave
             }
@@ -137,12 +138,13 @@ impl LeaveRequest {
     }
 
     /// Asks the main thread to leave, without blocking. If the process is still running after
-    /// [`EXIT_TIMEOUT`], the process exits anyway. A second request exits at once.
+    /// [`EXIT_TIMEOUT`], it exits anyway. A second request makes the process exit at once.
     pub(crate) fn make(&self) {
         if self.is_made.swap(true, Ordering::SeqCst) {
             raw_mode::exit(0);
         }
-        // Ignore an error: if the queue is full, the main thread is awake and checks for requests.
+        // Ignore an error: if the queue is full, the main thread has events to handle, and it
+        // checks for a request after each of them.
         let _ = self.post.try_send(ClientEvent::Leave);
         // Never join this thread, which ends with the process. If the thread cannot be started, a
         // second request still ends the process.

@@ -39,8 +39,8 @@ pub(crate) struct EventLoop {
     /// Sender for events. Each thread that posts events has a clone.
     pub(crate) post: SyncSender<ClientEvent>,
     events: Receiver<ClientEvent>,
-    /// Whether the current connection has ended: [`ClientEvent::Disconnected`], which is posted
-    /// once per connection, was received.
+    /// Whether the current connection has ended. Each connection posts
+    /// [`ClientEvent::Disconnected`] only once, so the client must not wait for it again.
     pub(crate) is_disconnected: bool,
 }
 
@@ -180,8 +180,9 @@ impl EventLoop {
         }
     }
 
-    /// Waits for `time` while there is no connection. Handles the lines that the user enters
-    /// meanwhile. Returns early with true if the user asks for an attempt to connect.
+    /// Waits for `time` while there is no connection, and handles the lines that the user enters
+    /// meanwhile. If the user enters an empty line, which asks the client to connect now, returns
+    /// true at once. Otherwise, returns false after `time`.
     pub(crate) fn pause(&mut self, time: Duration) -> Result<bool, Stop> {
         let deadline = Instant::now() + time;
         while let Some(event) = self.next_until(Some(deadline))? {
@@ -192,9 +193,9 @@ impl EventLoop {
         Ok(false)
     }
 
-    /// Handles an event while there is no connection. Only the user's input matters. Other events
-    /// are left over from the lost connection, and are ignored. Returns whether the line was empty,
-    /// which asks for an attempt to connect.
+    /// Handles an event while there is no connection. Only the user's input matters: all other
+    /// events are left over from the lost connection, and are ignored. Returns true if the user
+    /// entered an empty line, which asks the client to connect now.
     fn handle_offline(&mut self, event: &ClientEvent) -> Result<bool, Stop> {
         match (event, &mut self.ui) {
             (ClientEvent::Entered, Ui::Tui(tui)) => match tui.submit_offline() {

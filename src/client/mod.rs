@@ -100,7 +100,8 @@ impl Client {
                 // ends its client.
                 os::allow_hangup();
                 let (request, turn) = (leave_request.clone(), post.clone());
-                // If the event queue is full, the client logs in after a timeout instead.
+                // If the event queue is full, the permission to log in is lost, and the client logs
+                // in after a timeout instead.
                 let on_turn = move || drop(turn.try_send(ClientEvent::Turn));
                 let control = ControlConnection::open(name, on_turn, move || request.make());
                 Some(control.context("the session that this client belongs to is over")?)
@@ -129,9 +130,11 @@ impl Client {
         match result {
             Ok(()) | Err(Stop::Leave | Stop::ShutDown) if self.room.has_unsent => ExitCode::FAILURE,
             Ok(()) | Err(Stop::Leave | Stop::ShutDown) => ExitCode::SUCCESS,
-            // Leave out the advice, because the pane itself shows how to restart the client.
+            // Show only the reason, without the advice to start the client again: the pane itself
+            // shows how to do so.
             Err(Stop::Lost(lost)) if self.config.in_pane => self.fail(&lost.reason),
-            // The server has said that it kicked the client.
+            // Show nothing more: the server's message that it kicked the user is already on the
+            // screen.
             Err(Stop::Kicked(_)) if self.config.in_pane => ExitCode::FAILURE,
             Err(Stop::Lost(lost) | Stop::Kicked(lost)) => {
                 self.fail(&format!("{}: {}", lost.reason, lost.advice))
@@ -152,7 +155,8 @@ impl Client {
         let has_turn = self.events.launcher.is_some() && self.config.name.is_some();
         let mut login = LoginDialog::start(&mut self.config, &mut self.events)?;
         if has_turn {
-            // Clients with names join in the order of their windows.
+            // Clients whose names the launcher sets join in the order of their windows: the
+            // launcher tells each of them when to log in.
             self.events.wait_for_turn()?;
         }
         let joined = login.log_in(&mut self.events, None)?;
@@ -172,8 +176,9 @@ impl Client {
                 Err(Stop::ShutDown) if reconnects => "the server has shut down".into(),
                 result => return result,
             };
-            // A server that welcomes the client and closes the connection at once does not reset
-            // the pause between attempts.
+            // Return to the shortest pause only if the connection lasted or brought an event.
+            // Otherwise, the client would reconnect every second to a server that accepts each
+            // login and then closes the connection.
             if self.room.has_news() || joined_at.elapsed() >= reconnect::MIN_PAUSE {
                 pause = reconnect::MIN_PAUSE;
             }

@@ -181,8 +181,9 @@ impl State {
                 let echoed = self.echoed(text, is_private);
                 echoed.or_else(|| self.first(is_private))
             }
-            // An error may answer a private message that the server cannot deliver. It never
-            // answers a public message.
+            // An error may answer a private message that the server cannot deliver, but never a
+            // public message. So it acknowledges the first message in flight if that message is
+            // private.
             Received::Answer(Answer::Error(_)) => {
                 let first = self.messages.front().filter(|_| self.old == 0);
                 first.is_some_and(|first| first.is_private).then_some(0)
@@ -196,9 +197,9 @@ impl State {
         messages.position(|message| matches(message) && message.text == *text)
     }
 
-    /// Returns the index of the first message of this connection for which `matches` is true,
-    /// whatever its text: a server of another version may clean text differently, but still echoes
-    /// in order.
+    /// Returns the index of the first message sent over this connection for which `matches` is
+    /// true. Does not compare texts: the echo from a server of another version may have a different
+    /// text, but the echoes still arrive in order.
     fn first(&self, matches: impl Fn(&Unacked) -> bool) -> Option<usize> {
         let mut new = self.messages.iter().skip(self.old);
         new.position(matches).map(|index| index + self.old)

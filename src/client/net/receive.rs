@@ -21,13 +21,14 @@ use crate::protocol::password::{Password, WAIT_NOTICE};
 use crate::protocol::request::Identity;
 use crate::protocol::text::Text;
 
-/// Time limit for the welcome, counted from the first byte that the login sends. The time starts
-/// again with each notice from the server that the password waits to be checked.
+/// Time limit for the welcome, counted from the start of the login. If the password has to wait to
+/// be checked, the server sends a notice every few seconds, and each notice restarts the time
+/// limit.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long to wait, after a rejected login, until the server answers `/help` or closes the
-/// connection, which tells whether another attempt can succeed. If the server does neither, the
-/// user may try again.
+/// How long to wait, after a rejected login, for one of two signs: the answer to `/help`, which
+/// means that another attempt may succeed, or the end of the connection, which means that none can.
+/// If neither arrives in time, the user may try again.
 const REJECTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Maximum number of characters to show of the error for a line that cannot be decoded. The error
@@ -222,7 +223,8 @@ impl ServerReader {
     /// Whether another login may succeed after this one was rejected. If no login can succeed, as
     /// in a full room, the server closes the connection; otherwise it waits for another attempt.
     /// The error does not tell the two cases apart. So this function sends `/help`, which the
-    /// server answers only if it is waiting. That is faster than waiting for a timeout.
+    /// server answers only if it waits for another attempt. The answer arrives sooner than a
+    /// timeout would.
     fn may_try_again(&mut self) -> bool {
         // Ignore an error: the read below then finds that the connection is closed.
         let _ = (&*self.socket).write_all(b"/help\n");

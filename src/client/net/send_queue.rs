@@ -55,7 +55,7 @@ impl SendQueue {
     /// Waits for the thread to end. Called after the connection was closed, which ends the thread.
     pub(crate) fn join(mut self) {
         self.close();
-        // The join cannot fail, because a panic in any thread ends the process.
+        // Joining the thread cannot fail, because a panic in any thread ends the process.
         let _ = self.thread.join();
     }
 }

@@ -14,8 +14,8 @@ use crate::tty;
 
 /// A request to the thread that reads stdin.
 pub(crate) enum StdinRequest {
-    /// Read one line, which answers a question. The thread does not read ahead: later input stays
-    /// in the terminal's buffer until it is requested.
+    /// Read one line, the answer to a question. The thread does not read ahead: whatever the user
+    /// types after that line stays in the terminal's buffer until the next request.
     ReadLine,
     /// Send all lines to the room, until a line asks to leave or stdin ends.
     SendAll(Connection, InFlight),
@@ -68,8 +68,8 @@ struct LineReader {
     lines: Lines,
     /// Number of lines read so far.
     number: u64,
-    /// A line that could not be sent. It answers the next question, or becomes the first line sent
-    /// over the next connection.
+    /// A line that could not be sent because its connection was lost. It is the next line to
+    /// return: as the answer to a question, or as the first line for the next connection.
     unsent: Option<String>,
     at_end: bool,
 }
@@ -99,8 +99,9 @@ impl LineReader {
                 Ok(0) => self.at_end = true,
                 Ok(read) => self.lines.push(&bytes[..read]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // A terminal that is gone ends the client, as SIGHUP does. The kernel does not send
-                // SIGHUP if the terminal controls another session.
+                // If the terminal is gone, treat this as the end of the input, so that the client
+                // leaves as it does after SIGHUP. The kernel sends no SIGHUP if the terminal
+                // controls another session.
                 Err(_) if tty::is_gone() => return StdinEvent::Over,
                 Err(error) => return StdinEvent::Failed(error),
             }
@@ -124,8 +125,9 @@ impl LineReader {
                         return;
                     }
                 }
-                // Post this event before telling the server, so that it precedes the end of the
-                // connection.
+                // Post the end of the input before telling the server. Otherwise, the main thread
+                // might learn first that the server closed the connection, and take the connection
+                // for lost.
                 end @ (StdinEvent::Line(_) | StdinEvent::Over) => {
                     let _ = post.send(ClientEvent::Stdin(StdinEvent::Over));
                     if matches!(end, StdinEvent::Line(_)) {

@@ -106,8 +106,8 @@ impl<'a> ChatSession<'a> {
             input_over: false,
             close_reason: None,
         };
-        // If the client missed no event, no replay follows, and the lost messages are known
-        // already.
+        // Report lost messages now if no replay follows, because the client missed no event.
+        // Otherwise, they are reported after the replay.
         session.report_lost();
         session.send_waiting();
         Ok(session)
@@ -165,8 +165,9 @@ impl<'a> ChatSession<'a> {
                     let error = format!("line {number} is not sent: {error}");
                     self.events.ui.show_failure(&error);
                 }
-                // At the end of stdin, a user leaves at once. With piped input, the client waits
-                // until the server closes the connection.
+                // On a terminal, the end of stdin means that the user leaves at once. After piped
+                // input, the client waits until the server has handled all lines and closes the
+                // connection.
                 ClientEvent::Stdin(StdinEvent::Over) if self.events.is_interactive => return Ok(()),
                 ClientEvent::Stdin(StdinEvent::Over) => self.input_over = true,
                 ClientEvent::Stdin(StdinEvent::Failed(error)) => {
@@ -185,8 +186,8 @@ impl<'a> ChatSession<'a> {
         }
     }
 
-    /// Shows the number of messages in flight, if the first of them is late. If it is not late yet,
-    /// returns the time at which it will be.
+    /// Shows the number of messages in flight once the first of them has been in flight for
+    /// [`STATUS_DELAY`]. Before that, returns the time at which the number must be shown.
     fn update_status(&mut self) -> Option<Instant> {
         let pending = self
             .in_flight
@@ -217,7 +218,8 @@ impl<'a> ChatSession<'a> {
         Ok(())
     }
 
-    /// Updates the messages in flight and the reason for a close from a received line.
+    /// Updates two things from a received line: the messages in flight, and the reason that the
+    /// server announces before it closes the connection.
     fn track(&mut self, received: &Received) {
         match received {
             Received::Record(record, false) if record.event == Event::Shutdown => {

@@ -15,12 +15,12 @@ use crate::client::ui::tui::Submission;
 /// take longer.
 const QUIET_TIME: Duration = Duration::from_millis(250);
 
-/// Waits until all messages are echoed, or until the server stops making progress. Returns `Break`
-/// if the user chooses to leave without waiting any longer.
+/// Waits until all messages are echoed, or until the server has echoed none for the session's
+/// `answer_time`. Returns `Break` if the user chooses to leave without waiting any longer.
 pub(crate) fn drain(session: &mut ChatSession<'_>) -> ControlFlow<()> {
     match wait_for_echoes(session) {
         Err(Stop::Leave) if !session.events.leave_request.is_made() => ControlFlow::Break(()),
-        // After a signal too, the server gets time to close the connection.
+        // Continue after a signal too, so that the server gets time to close the connection.
         Ok(()) | Err(_) => ControlFlow::Continue(()),
     }
 }

@@ -59,9 +59,9 @@ impl LoginDialog {
         })
     }
 
-    /// Saves the name, which the next start then offers. In a window of a session, saves it for
-    /// this window. Outside of sessions, saves it only if the user typed it. Does nothing if stdin
-    /// is not a terminal.
+    /// Saves the name, which the client offers at its next start. A client of the launcher saves
+    /// the name for its window. Any other client saves it only if the user typed it. Does nothing
+    /// if stdin is not a terminal.
     pub(crate) fn remember_name(&self, events: &EventLoop, window: Option<usize>) {
         if events.is_interactive && (self.name_prompt.has_asked || window.is_some()) {
             history::save_name(window, &self.request.identity);
@@ -101,7 +101,7 @@ impl LoginDialog {
                 LoginReply::Rejected(rejection) => rejection,
             };
             events.report(Membership::Out);
-            // The join does not block, because the thread ends after a rejected attempt.
+            // Joining the thread does not block, because the thread ends after a rejected attempt.
             let _ = receiver.join();
             self.update_request(rejection, events)?;
         }
@@ -110,8 +110,8 @@ impl LoginDialog {
     /// Changes the login request after a rejection, and asks the user if necessary.
     fn update_request(&mut self, rejection: Rejection, events: &mut EventLoop) -> Result<(), Stop> {
         if !self.has_joined {
-            // The waiting lines may have been meant as answers to a question of the login, such as
-            // a password.
+            // Drop the lines that the user entered before the login was complete. They may be
+            // answers to its questions, such as a password, so they must not be sent to the room.
             events.ui.drop_waiting();
         }
         match rejection {

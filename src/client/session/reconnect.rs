@@ -13,7 +13,8 @@ pub(crate) const MIN_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// Tries to reconnect until an attempt succeeds or the user gives up. `pause` is the pause before
-/// the next attempt. When the user asks for an attempt, the pauses start over.
+/// the next attempt. If the user asks for an attempt during a pause, the pauses start again at
+/// [`MIN_PAUSE`].
 pub(crate) fn reconnect(
     events: &mut EventLoop,
     login: &mut LoginDialog,

@@ -14,11 +14,12 @@ pub(crate) struct RoomState {
     token: Option<Text>,
     /// The number of the last event shown.
     last_shown: u64,
-    /// The value of `last_shown` at the last welcome. Replayed events up to this number were
-    /// already shown over an earlier connection.
+    /// The number of the last event that was shown before the last welcome. Replayed events up to
+    /// this number are not shown again.
     known: u64,
-    /// Whether the client has rejoined as a newcomer and has received no event since. Then it may
-    /// have missed events before the next event.
+    /// Whether the client has rejoined as a newcomer, instead of resuming its session, and has
+    /// received no event since. If so, the number of the next event tells whether events are
+    /// missing.
     expects_gap: bool,
     /// Whether the last welcome came from a different room than the one before.
     pub(crate) has_changed: bool,
@@ -38,7 +39,8 @@ impl RoomState {
     ) -> (Option<u64>, Option<String>) {
         let is_back = self.id.is_some();
         self.has_changed = self.id.as_ref().is_some_and(|id| *id != welcome.room);
-        // The server reuses event numbers after an older copy of its history was restored.
+        // If an older copy of the server's history was restored, the server counts on from a lower
+        // number, and so reuses numbers that the client has already seen.
         let went_back = welcome.seq < self.last_shown;
         let is_other = self.has_changed || went_back;
         self.expects_gap = is_back && !is_other && !has_resumed;

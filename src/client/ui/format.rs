@@ -119,8 +119,8 @@ impl Formatter {
         Line::plain(&format!("error: {error}"))
     }
 
-    /// Formats an event, with the separators above and below the replay if they are due. An event
-    /// that the welcome has already announced has no line.
+    /// Formats an event, and the separator above or below the replay if the replay begins or ends
+    /// with this event. Adds no line for an event that is not shown, such as the user's own join.
     pub fn record(&mut self, record: &Record, replay: bool) -> Vec<Line> {
         let frame = if replay {
             self.begin_replay()
@@ -149,8 +149,8 @@ impl Formatter {
 
     fn begin_replay(&mut self) -> Option<Line> {
         let is_first = !std::mem::replace(&mut self.replay.is_open, true);
-        // Show no count here, because it is known only after the last message, and there may be too
-        // many messages to hold them back until then.
+        // Do not say how many messages follow. The number is known only after the last of them, and
+        // there may be too many to hold all of them back until then.
         (is_first && self.layout == Layout::Stream).then(|| self.notice("the past messages"))
     }
 
@@ -300,7 +300,7 @@ impl Formatter {
         })
     }
 
-    /// Formats a line that begins with its time. Joins and leaves that follow begin a new line.
+    /// Formats a line that begins with `time`. A join or leave after this line begins a new line.
     fn timed(
         &mut self,
         time: Timestamp,
@@ -347,7 +347,7 @@ impl Formatter {
     }
 
     /// Formats a join or leave. If the previous line consists of joins and leaves of the same
-    /// minute, and this one fits too, the result contains them again and replaces that line.
+    /// minute and has space for this one, returns a longer version of that line, which replaces it.
     fn presence(&mut self, time: Timestamp, change: PresenceChange, who: &str) -> Line {
         if let Some(mut presence) = self.presence.take()
             && presence.includes(time)
@@ -368,8 +368,9 @@ impl Formatter {
         self.with_time(time, 2, |line| presence.paint(line))
     }
 
-    /// The open line of `presence` with as many names as fit into [`Formatter::presence_space`];
-    /// `None` if it does not fit.
+    /// The line of `presence` with as many names as fit into [`Formatter::presence_space`], marked
+    /// as open, so that a longer version can replace it. `None` if the line does not fit even with
+    /// numbers of members instead of names.
     fn fitting(&self, time: Timestamp, presence: &mut PresenceLine) -> Option<Line> {
         let (columns, rows) = self.presence_space;
         loop {
@@ -655,7 +656,8 @@ mod tests {
         formatter.presence_space = (18, 1);
         let (shown, replaces) = add(&mut formatter, &joined(TEN, "fifth"));
         assert_eq!((shown.as_str(), replaces), ("10:00 * 5 joined", true));
-        // There is no space for the number of members who left, so the leave begins a new line.
+        // The number of members who left does not fit into the line, so the leave begins a new
+        // line.
         let left = at(TEN, r#""type":"left","id":3,"name":"first""#);
         let (shown, replaces) = add(&mut formatter, &left);
         assert_eq!((shown.as_str(), replaces), ("10:00 * first left", false));

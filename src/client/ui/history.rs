@@ -23,7 +23,8 @@ use crate::tty::editor::{History, MAX_LINES};
 /// maximum length.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// Number of windows whose names are compared: the maximum of `chat-run -c`.
+/// The highest number of a window: the maximum of `chat-run -c`. No two of these windows save the
+/// same name.
 const MAX_WINDOWS: usize = 64;
 
 /// The directory for state, as opposed to configuration (XDG Base Directory Specification,
@@ -57,8 +58,8 @@ pub(crate) fn saved_name(window: Option<usize>) -> Option<String> {
     let mut words = String::new();
     let file = open(&name_file(window), OpenOptions::new().read(true))?;
     file.take(1024).read_to_string(&mut words).ok()?;
-    // Read only the first line: while another client overwrites the file, the rest of a longer old
-    // line may follow.
+    // Read only the first line. If another client is just replacing a longer line, the end of that
+    // line may still follow.
     let words = clean(words.lines().next()?.trim()).into_owned();
     (!words.is_empty()).then_some(words)
 }
@@ -97,7 +98,8 @@ pub(crate) fn load() -> History {
     let is_alone = file.try_lock().is_ok();
     let (lines, is_long) = read(&file).unwrap_or_default();
     if is_alone && is_long {
-        // If this fails, the newest lines are still in the file.
+        // Ignore an error: the end of the old contents, with the newest lines, is then still in the
+        // file.
         let _ = os::overwrite(&file, &lines.concat());
     }
     // Make each write append, because other clients append to the file too. This can't fail for an
@@ -151,8 +153,8 @@ fn is_locked(result: Result<(), TryLockError>) -> bool {
 /// The history file, to which other clients append at the same time.
 struct LinesFile {
     file: File,
-    /// Whether no client can shorten the file now, because this client holds the shared lock or
-    /// because the file system has no locks.
+    /// Whether this client may append now: it holds the shared lock, so no other client can shorten
+    /// the file, or the file system has no locks.
     may_append: bool,
     /// Lines that were typed while another client held the lock.
     unsaved: String,

@@ -9,8 +9,8 @@ use termcolor::{Color, WriteColor};
 use crate::protocol::text::Text;
 use crate::tty::style;
 
-/// Limit on the length of all names that a [`Part`] keeps, in bytes: more than fits on a screen.
-/// Further members are only counted.
+/// Limit on the total length of the names that each part of a line keeps, in bytes: more than fits
+/// on a screen. Members beyond the limit are only counted.
 const MAX_NAMES: usize = 1000;
 
 /// A change in who is online: a member joined or left.
@@ -45,8 +45,8 @@ pub struct PresenceLine {
     /// The minute of the changes, counted from 1970.
     minute: i64,
     parts: Vec<Part>,
-    /// Maximum number of names shown in each part. A part with a single name shows it even if this
-    /// is 0.
+    /// Maximum number of names shown in each part, reduced until the line fits. If a part has only
+    /// one name, it shows this name even if the maximum is 0.
     most: usize,
 }
 
@@ -91,7 +91,8 @@ impl PresenceLine {
     }
 
     /// Makes the line shorter: the parts that show the most names show one name fewer. Returns
-    /// false if that is impossible, because all longer parts show only the number of members.
+    /// false if the line cannot become shorter, because each part shows either its only name or
+    /// just a number of members.
     pub fn shorten(&mut self) -> bool {
         let longest = self.parts.iter().map(|part| part.names.len()).max();
         let shown = self.most.min(longest.unwrap_or(0));

@@ -139,7 +139,8 @@ impl Roster {
         members.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// Whether a member with this name is online; `None` if an incomplete list leaves that open.
+    /// Whether a member with this name is online. `None` if the name is not in the list of members
+    /// and the list is incomplete.
     pub(crate) fn has(&self, name: &str) -> Option<bool> {
         let keys = NameKeys::of(name);
         let mut names = self.members.values();

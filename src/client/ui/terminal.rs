@@ -51,8 +51,8 @@ pub(crate) fn count_handled() {
 /// An input event from the terminal.
 pub(crate) struct TerminalInput {
     pub(crate) event: Event,
-    /// The running exit timer, if the event is Ctrl+C. Dropping this, as the main thread does,
-    /// stops the timer.
+    /// The sender that keeps the exit timer running, if the event is Ctrl+C. The main thread drops
+    /// the sender when it takes the event, which stops the timer.
     _untaken: Option<Sender<()>>,
 }
 

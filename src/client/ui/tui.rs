@@ -41,8 +41,8 @@ pub(crate) struct Tui {
     screen: Screen,
     pub(crate) formatter: Formatter,
     editor: Editor,
-    /// The editor for the answer to a question. While it is `Some`, the chat line waits in
-    /// `editor`.
+    /// The editor for the answer to a question, while a question is open. Meanwhile, `editor` keeps
+    /// the unfinished chat line.
     question: Option<Editor>,
     roster: Roster,
     /// The lines entered while there was no connection, up to [`MAX_WAITING`].
@@ -191,9 +191,9 @@ impl Tui {
         raw_mode::suspend()
     }
 
-    /// Parses the chat line after Enter. If it is one of the client's own commands, executes it. A
-    /// line that cannot be sent stays in the editor; a client's command with wrong arguments does
-    /// not.
+    /// Parses the chat line after Enter. Executes a command of the client itself, and removes it
+    /// from the editor even if its arguments are wrong. A line for the server that cannot be sent
+    /// stays in the editor, so that the user can correct it.
     pub(crate) fn submit(&mut self) -> Submission {
         self.parse_submission().unwrap_or_else(|error| {
             self.show_error(&error);
@@ -226,7 +226,8 @@ impl Tui {
         if self.editor.is_command() {
             return Err("a command is one line: send the lines after it separately".into());
         }
-        // Escape the slash of a pasted line, which is text even if it begins with a slash.
+        // A pasted line is text even if it begins with a slash. Double this slash, so that the
+        // server does not take the line for a command.
         let escape = |line: &str| {
             let slash = if line.starts_with('/') { "/" } else { "" };
             format!("{slash}{line}")
@@ -494,8 +495,9 @@ impl Tui {
             None => "chat".into(),
         };
         match (name, self.unread) {
-            // Set no title if no question is open: the login is in progress, and the welcome brings
-            // the name.
+            // There is no name before the welcome. Until then, set a title only while a question is
+            // open: during a login attempt, the title stays, because the welcome soon brings the
+            // name.
             (None, _) => self.question.as_ref().map(|_| chat),
             (Some(name), None | Some(0)) => Some(format!("{chat} - {name}")),
             (Some(name), Some(unread)) => Some(format!("{chat} - {name} ({unread})")),
