@@ -53,8 +53,9 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer.deserialize_any(SlotVisitor)
 }
 
-/// Skips an invalid value without storing it. An untagged enum would first copy the whole value,
-/// which takes 16 times the memory of the line if the value is an array of numbers.
+/// Deserializes a slot, and skips an invalid value without storing it. An untagged enum would first
+/// copy the whole value, which takes 16 times the memory of the line if the value is an array of
+/// numbers.
 struct SlotVisitor;
 
 impl<'de> Visitor<'de> for SlotVisitor {

@@ -16,7 +16,7 @@ pub enum Language {
 /// The kind of word that Tab completes after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
-    /// Any text. Once a word is begun, Tab completes members' names.
+    /// Any text. Once the user has typed the first letter of a word, Tab completes members' names.
     Other,
     /// A member's name.
     Member,
@@ -24,14 +24,15 @@ pub enum Argument {
     Switch,
 }
 
-/// A row of a command table, without the command's ID.
+/// The properties of a command: a row of a command table, without the command's ID.
 #[derive(Debug)]
 pub struct Command {
     /// The names, with the slash and in lower case. Tab and suggestions offer the first one.
     pub names: &'static [&'static str],
     /// How to type the command, such as `/msg NAME TEXT`.
     pub usage: &'static str,
-    /// The command's effect, for the help. Empty if neither the help nor Tab offers the command.
+    /// The command's effect, for the help. Empty for a command that neither the help nor Tab
+    /// mentions.
     pub english: &'static str,
     /// The complete help line in Polish. Empty if the command has no help in Polish.
     pub polish: &'static str,

@@ -119,11 +119,11 @@ pub struct Record {
 pub enum Answer {
     /// The client has joined. Sent once per connection.
     Welcome(Welcome),
-    /// Announces the replay to a plain client, with the number of past messages. In JSON, each past
-    /// message has the field `replay` instead.
+    /// Tells a plain client that the replay begins, and how many past messages follow. JSON clients
+    /// get no such line: each past message has the field `replay` instead.
     PastBegins(usize),
-    /// Ends the replay for a plain client. In JSON, the replay ends before the first event without
-    /// the field `replay`.
+    /// Tells a plain client that the replay has ended. For JSON clients, the first event without
+    /// the field `replay` shows this.
     PastEnds,
     /// A private message to this client. `id` is the sender.
     PrivateFrom {
@@ -161,8 +161,8 @@ pub struct Welcome {
     pub id: MemberId,
     pub name: Text,
     pub group: Option<Text>,
-    /// The new member's color slot, as in [`Listed`]. The welcome has a field for it, because
-    /// `online` may be too short to include the new member.
+    /// The new member's color slot, as in [`Listed`]. It is sent separately, because `online` may
+    /// be too short to include the new member.
     pub color: Option<ColorSlot>,
     /// Number of members, including the new member and those that are not in `online`.
     pub count: usize,
@@ -174,8 +174,8 @@ pub struct Welcome {
     pub missing: u64,
 }
 
-/// Returns the first `members`, as many as fit in one line. The limits are [`MAX_LISTED`] members
-/// and [`MAX_EVENT_LINE`] bytes.
+/// Returns the first `members`, up to [`MAX_LISTED`] and as many as fit into a line of
+/// [`MAX_EVENT_LINE`] bytes.
 pub fn listed(members: impl Iterator<Item = Listed>) -> Vec<Listed> {
     /// Size of a list entry in JSON without its name and group, in bytes: the length of
     /// `{"id":18446744073709551615,"name":"","group":"","color":11},`, rounded up.

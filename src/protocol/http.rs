@@ -10,7 +10,8 @@ const METHODS: [&[u8]; 10] = [
 pub enum Start {
     /// An HTTP request, whatever follows.
     Request,
-    /// An HTTP method or the start of one, so that a request may follow.
+    /// An HTTP method, or the start of a method. The rest of the line tells whether the line is a
+    /// request.
     Method,
     /// Something else.
     Other,
@@ -20,8 +21,9 @@ pub enum Start {
 /// HTTP/0.9, a version.
 ///
 /// Any word can be a method, in upper or lower case. A line without a version is a request if its
-/// second word begins with `/`, contains `://`, is `*`, or has a port after CONNECT (RFC 9112,
-/// section 3.2). So `GET /` is a request, while `Get` and `GET 3ID12` are names.
+/// second word begins with `/`, contains `://`, or is `*`, or if the first word is CONNECT and the
+/// second contains a port (RFC 9112, section 3.2). So `GET /` is a request, but `Get` is a name and
+/// `GET 3ID12` is a name with a group.
 pub fn is_request(line: &str) -> bool {
     let mut words = line.split_whitespace();
     let (Some(method), Some(target)) = (words.next(), words.next()) else {

@@ -166,8 +166,8 @@ pub enum DecodeError {
 }
 
 impl From<serde_json::Error> for DecodeError {
-    /// Removes a position such as ` at line 1 column 5`, which counts from the start of the JSON
-    /// text. The caller states the number of the line in its own input.
+    /// Removes a position such as ` at line 1 column 5`, which would mislead users: it counts from
+    /// the start of this JSON text. The caller states the number of the line in its own input.
     fn from(error: serde_json::Error) -> Self {
         let mut text = error.to_string();
         let position = format!(" at line {} column {}", error.line(), error.column());
@@ -267,7 +267,8 @@ fn need<T>(field: Option<T>, name: &'static str) -> Result<T, DecodeError> {
     field.ok_or(DecodeError::Missing(name))
 }
 
-/// The fields of all types of lines together. `kind` determines which of them are required.
+/// The fields of all types of lines together. The type of a line, in `kind`, determines which
+/// fields it must have.
 #[derive(Deserialize)]
 struct Fields {
     #[serde(rename = "type")]
@@ -298,8 +299,8 @@ struct Fields {
     replay: bool,
 }
 
-/// Deserializes a list, and keeps its first [`MAX_LISTED`] items. The limit saves memory: a huge
-/// list would take hundreds of times the length of its line.
+/// Deserializes a list, but keeps only its first [`MAX_LISTED`] items: a huge list would take
+/// hundreds of times the memory of its line.
 fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {

@@ -31,8 +31,8 @@ pub struct Lines {
     buffer: Vec<u8>,
     /// Start of the next line in `buffer`.
     start: usize,
-    /// Number of bytes from `start` that are known to hold no line ending, so that a line that
-    /// arrives in pieces is searched only once.
+    /// Number of bytes from `start` in which no line ending was found. They are not searched again
+    /// when more bytes of the line arrive.
     scanned: usize,
     /// Number of bytes dropped from the current line because the line is too long.
     dropped: usize,
@@ -40,7 +40,8 @@ pub struct Lines {
     /// were erased or belong to telnet commands.
     removed: usize,
     max_line: usize,
-    /// Whether backspaces are carried out and CR NUL ends a line, as in [`Lines::typed`].
+    /// Whether a person may type the lines without a line editor. If so, backspaces are carried
+    /// out, and CR NUL ends a line, as [`Lines::typed`] describes.
     typed: bool,
 }
 
@@ -84,7 +85,8 @@ impl Lines {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Counts `count` bytes that belong to telnet commands, for [`Lines::unended`].
+    /// Adds `count` bytes, which belong to telnet commands, to the number that [`Lines::unended`]
+    /// returns.
     pub(crate) fn skip(&mut self, count: usize) {
         self.removed += count;
     }
@@ -120,8 +122,8 @@ impl Lines {
             line = &mut line[..length];
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // Allow one more byte than the limit, because the extra byte may have been the CR of a line
-        // ending.
+        // Allow one more byte than the limit while backspaces are carried out, because the extra
+        // byte may have been the CR of a line ending.
         let was_too_long = std::mem::take(&mut self.dropped) > 0 || longest > self.max_line + 1;
         if was_too_long || line.len() > self.max_line {
             return Some(Err(LineError::TooLong));
@@ -197,8 +199,8 @@ impl Lines {
             return;
         }
         if self.typed && self.dropped == 0 {
-            // Do not carry out a backspace at the end yet. Otherwise CR CR DEL would become CR, and
-            // a NUL that arrives next would end the line.
+            // If the last byte is a backspace, do not carry it out yet. Otherwise CR CR DEL would
+            // become CR, and a NUL that arrives next would end the line.
             let last = line[length - 1];
             let (edited, longest) = edit(&mut line[..length - 1]);
             line[edited] = last;
@@ -223,7 +225,7 @@ fn is_backspace(byte: u8) -> bool {
 }
 
 /// Carries out the backspaces in `line`, in place. Returns the new length, and the greatest length
-/// that the line had meanwhile.
+/// that the line had at any time, which tells whether the line ever exceeded a limit.
 fn edit(line: &mut [u8]) -> (usize, usize) {
     let (mut length, mut longest) = (0, 0);
     for at in 0..line.len() {

@@ -9,8 +9,8 @@ use thiserror::Error;
 use crate::protocol::limits::MAX_PASSWORD_BYTES;
 use crate::protocol::text::clean;
 
-/// Beginning of the notice that is sent every few seconds to a client whose password waits to be
-/// checked, because too many wrong passwords came from its address.
+/// Beginning of the notice to a client whose password is not checked yet, because too many wrong
+/// passwords came from its address. The notice is repeated every few seconds.
 pub const WAIT_NOTICE: &str = "too many wrong passwords came from your address";
 
 /// Advice to users of netcat, who easily miss the server's greeting.

@@ -118,7 +118,8 @@ impl Identity {
     }
 }
 
-/// Joins words into one name with underscores, as many words as fit: `Jan_Kowalski_z_3ID12`.
+/// Suggests a name: joins as many words as fit into a name with underscores, as in
+/// `Jan_Kowalski_z_3ID12`.
 fn joined(words: &str) -> Text {
     let mut joined = String::new();
     for word in words.split_whitespace() {
@@ -211,8 +212,8 @@ impl Request {
         }
     }
 
-    /// Returns the echo that the server sends to the author of a message once the message is
-    /// delivered: the text, and whether the message is private. Returns `None` for other requests.
+    /// Returns the text that the server echoes to the author of a message once the message is
+    /// delivered, and whether the message is private. Returns `None` for all other requests.
     pub fn echo(self) -> Option<(Text, bool)> {
         match self {
             Self::Say(text) => Some((text, false)),

@@ -34,8 +34,8 @@ const HERE: &[u8] = b"* the server is here\n";
 #[derive(Debug, Default)]
 pub struct Telnet {
     state: State,
-    /// Refusals sent so far, each as WONT or DONT and the option. A refusal is sent only once,
-    /// which prevents endless exchanges and bounds the number of answers.
+    /// Refusals sent so far, each as WONT or DONT and the option. A refusal that was sent is not
+    /// repeated. This prevents endless exchanges, and limits the number of answers.
     refusals: Vec<[u8; 2]>,
 }
 
@@ -142,8 +142,9 @@ impl Telnet {
                 State::SubnegotiationCommand if byte == SE => State::Data,
                 State::SubnegotiationCommand => State::Subnegotiation,
             };
-            // Count commands towards the limit on bytes without a line ending. The few bytes of
-            // commands that were pushed as text above count twice, which is harmless.
+            // Count the bytes of commands towards the limit on bytes without a line ending. If the
+            // start of a command turned out to be text, its few bytes count twice, which is
+            // harmless.
             lines.skip(used);
             rest = &rest[used..];
         }
@@ -159,12 +160,12 @@ impl Telnet {
     }
 }
 
-/// Whether a byte after IAC WONT or IAC DONT is text, not an option: a line ending, or an
-/// unassigned option code (IANA, "Telnet Options"), such as an ASCII letter.
+/// Whether a byte after IAC WONT or IAC DONT is text rather than an option. A line ending counts as
+/// text, and so does an unassigned option code (IANA, "Telnet Options"), such as an ASCII letter.
 ///
-/// The bytes of IAC DONT are also the byte order mark of UTF-16, and text in UTF-16 must be
-/// rejected as not UTF-8. Real refusals are rare, because the server neither offers nor requests an
-/// option.
+/// The distinction matters because the bytes of IAC DONT are also the byte order mark of UTF-16,
+/// and text in UTF-16 must be rejected as not UTF-8. Real refusals are rare, because the server
+/// neither offers nor requests an option.
 fn is_text(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r' | 50..=137)
 }

@@ -91,8 +91,8 @@ pub fn is_visible(text: &str) -> bool {
 }
 
 /// Removes invisible characters from the start of `line`, such as the byte order mark with which
-/// some programs begin their output. [`clean`] removes them too. Without them, a line is the
-/// command that it looks like. Blanks are kept.
+/// some programs begin their output. Otherwise, a command after such a character would be taken for
+/// text, although it looks like a command. Keeps blanks.
 pub fn trim_hidden(line: &str) -> &str {
     line.trim_start_matches(|c| matches!(kind(c), Kind::Hidden | Kind::Joiner))
 }
@@ -185,9 +185,9 @@ pub(crate) fn kind(c: char) -> Kind {
     }
 }
 
-/// State of the cleaning, which depends on the preceding characters. Removed characters do not
-/// affect the state. Otherwise, cleaning a text twice could give another result than cleaning it
-/// once.
+/// State of the cleaning: whether a character is kept may depend on the characters before it. Only
+/// the characters that were kept count. Otherwise, cleaning a text twice could give a different
+/// result from cleaning it once.
 #[derive(Default)]
 struct Preceding {
     /// Whether the last character other than marks and joiners is visible.

@@ -1,13 +1,13 @@
-//! Comparison keys of names. Each name has two keys. Two members of a room can't share either of
-//! them.
+//! Comparison keys of names. Each name has two keys, and two members of a room must differ in both.
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use unicode_security::confusable_detection::skeleton;
 
-/// Returns the two keys of a name: the skeleton of the name without case, and the skeleton of the
-/// name as typed. Each key finds pairs that the other misses. An `I` looks like an `l`, so `ALICE`
-/// matches `alice` only in the first key, and `ALlCE` only in the second. Case is folded again in
-/// both skeletons, because a skeleton may contain capitals (the skeleton of `0` is `O`).
+/// Returns the two keys of a name. The first is the skeleton of the name in lower case, the second
+/// the skeleton of the name as typed. Each key finds pairs that the other misses: `ALICE` and
+/// `alice` have the same first key, but not the same second key, because a capital `I` looks like
+/// an `l`. For `ALICE` and `ALlCE`, it is the other way round. Both skeletons are converted to
+/// lower case too, because a skeleton may contain capitals (the skeleton of `0` is `O`).
 pub(crate) fn keys(name: &str) -> [String; 2] {
     [
         fold(&name_skeleton(&fold(name))),
@@ -81,8 +81,9 @@ fn is_mark(c: char) -> bool {
     c.general_category() == GeneralCategory::NonspacingMark
 }
 
-/// Decomposes a letter that looks like a consonant followed by a virama and a joiner, but whose
-/// skeleton differs from theirs. Leaves the joiner out, because skeletons have no joiners.
+/// Decomposes a letter that looks like a consonant with a virama and a joiner, if Unicode gives the
+/// two spellings different skeletons. Returns the consonant and the virama. Leaves the joiner out,
+/// because skeletons have no joiners. Returns other letters unchanged.
 fn conjunct(c: char) -> impl Iterator<Item = char> {
     let (first, virama) = match c {
         '\u{9ce}' => ('\u{9a4}', Some('\u{9cd}')),

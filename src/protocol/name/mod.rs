@@ -30,8 +30,8 @@ pub(crate) use crate::protocol::name::script_rules::is_mark;
 const _: () = assert!(MAX_GROUP_CHARS * 4 <= MAX_NAME_BYTES);
 
 /// Reserved names: names that would seem to speak for the room, and `exit`, which users of plain
-/// clients type to leave. A name is also listed in capitals if one of its capitals has a
-/// look-alike: `EXlT` with an `l` looks like `EXIT`, but not like `exit`.
+/// clients type to leave. Some names are also listed in capitals, because a look-alike may resemble
+/// only the capitals: `EXlT` with an `l` looks like `EXIT`, but not like `exit`.
 const RESERVED: &[&str] = &["server", "system", "admin", "ADMIN", "exit", "EXIT"];
 
 /// A member's name: 1 to 24 letters, marks and digits of any script, `_`, `-` and `'`, at most 64
@@ -104,16 +104,16 @@ impl Name {
         &self.0.text
     }
 
-    /// Whether the two names are easily confused: they differ only in case, or look the same. The
-    /// relation is not transitive: `alice` is the same as `ALICE`, and `ALICE` is the same as
-    /// `ALlCE`, but `alice` is not the same as `ALlCE`.
+    /// Whether two names are easily confused: they differ only in case, or look the same. A third
+    /// name may be confused with only one of two such names: `ALICE` is the same as `alice` and the
+    /// same as `ALlCE`, but `alice` is not the same as `ALlCE`.
     pub fn is_same(&self, other: &Self) -> bool {
         same(&self.0.keys, &other.0.keys)
     }
 
     /// The comparison keys. Two names are the same if their first keys are equal or their second
-    /// keys are equal. A map for each of the two keys makes a lookup possible without a loop over
-    /// all members.
+    /// keys are equal. With a map for the first keys and a map for the second, a room finds a name
+    /// without a loop over all members.
     pub fn keys(&self) -> [&str; 2] {
         let [folded, seen] = &self.0.keys;
         [folded, seen]
@@ -238,7 +238,8 @@ pub enum NameError {
     /// This character isn't allowed in a name.
     #[error("{} cannot be in a name: letters, digits, _ - ' can", Quoted(*.0))]
     Character(char),
-    /// The name mixes directions, so a screen would show its letters in another order than typed.
+    /// The name mixes left-to-right and right-to-left letters, so a screen would not show its
+    /// letters in the order in which they were typed.
     #[error(
         "a right-to-left name cannot have left-to-right letters, two kinds of digits, or a digit first"
     )]
@@ -306,8 +307,8 @@ fn normal(raw: &str) -> String {
         return raw.into();
     }
     let profile = UsernameCasePreserved::new();
-    // Neither rule can fail: every character has a narrow form and an NFC form. On an error, the
-    // result would be empty, and the callers reject an empty name.
+    // Neither rule can fail, because every character has a narrow form and an NFC form. If a rule
+    // failed nevertheless, the result would be empty, and the callers reject an empty name.
     profile
         .width_mapping_rule(raw)
         .and_then(|narrow| profile.normalization_rule(narrow))

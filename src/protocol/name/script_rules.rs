@@ -38,7 +38,7 @@ const LINE_SIGNS: &[char] = &['*', '!', '[', ']', ':'];
 /// The block "Combining Diacritical Marks" of Unicode.
 const ACCENTS: RangeInclusive<char> = '\u{300}'..='\u{36f}';
 
-/// Removes joiners from `text`, and replaces other apostrophes by `'`.
+/// Removes joiners from `text`, and replaces all kinds of apostrophes by `'`.
 pub(crate) fn with_plain_signs(text: &str) -> String {
     let text = text.chars().filter(|c| !matches!(*c, ZWNJ | ZWJ));
     text.map(|c| match c {
@@ -48,9 +48,9 @@ pub(crate) fn with_plain_signs(text: &str) -> String {
     .collect()
 }
 
-/// Returns the first character of `text` that is not in `signs`, and that neither [`is_allowed`]
-/// nor [`is_allowed_here`] allows. If there is none, but `text` mixes Arabic and extended Arabic
-/// digits, returns the first extended Arabic digit.
+/// Returns the first character of `text` that is not allowed: it is not in `signs`, and neither
+/// [`is_allowed`] nor [`is_allowed_here`] allows it. If all characters are allowed, but `text`
+/// mixes Arabic and extended Arabic digits, returns the first extended Arabic digit.
 pub(crate) fn first_disallowed(text: &str, signs: &[char]) -> Option<char> {
     let is_ok =
         |(at, c): &(usize, char)| signs.contains(c) || is_allowed(*c) || is_allowed_here(text, *at);
@@ -79,16 +79,18 @@ fn is_allowed(c: char) -> bool {
     is_of_a_word && is_drawn && (is_valid_in_precis(c) || EXTRA_LETTERS.contains(&c))
 }
 
-/// Whether the character at byte `at` of `text` is one of those that RFC 5892, appendix A, allows
-/// only between certain letters, and has such letters around it.
+/// Whether the letters around the character at byte `at` of `text` allow this character. The rules
+/// are from RFC 5892, appendix A, and concern joiners, the Catalan middle dot and Hebrew
+/// punctuation. Returns false for any other character.
 fn is_allowed_here(text: &str, at: usize) -> bool {
     let (before, rest) = text.split_at(at);
     let mut rest = rest.chars();
     let (c, after) = (rest.next(), rest.next());
     let before = before.chars().next_back();
     match c {
-        // Appendices A.1 and A.2. The crate can only check a whole text, so replace every other
-        // character that it would refuse by an `x`, which never joins.
+        // Appendices A.1 and A.2. The crate checks only whole texts. To learn whether it allows
+        // this character, replace all other characters that it would reject by an `x`, which never
+        // joins.
         Some(ZWNJ | ZWJ) => {
             let is_known = |c: char| (is_letter_or_digit(c) || is_mark(c)) && is_valid_in_precis(c);
             let label = text.char_indices().map(|(other_at, other)| {
@@ -109,9 +111,9 @@ fn is_allowed_here(text: &str, at: usize) -> bool {
 fn is_valid_in_precis(c: char) -> bool {
     match IdentifierClass::default().get_value_from_char(c) {
         DerivedPropertyValue::PValid | DerivedPropertyValue::SpecClassPval => true,
-        // Of the letters, marks and digits, only the Arabic digits are in the class CONTEXTO.
-        // [`first_disallowed`] checks the rule for them, and [`is_allowed_here`] the rules for the
-        // other characters in the class.
+        // The class CONTEXTO has characters that are allowed only in some places. The only letters,
+        // marks or digits in it are the Arabic digits, which [`first_disallowed`] checks.
+        // [`is_allowed_here`] checks the other characters.
         DerivedPropertyValue::ContextO => true,
         DerivedPropertyValue::ContextJ
         | DerivedPropertyValue::Disallowed
@@ -154,7 +156,8 @@ pub(crate) fn may_begin(c: char) -> bool {
 }
 
 fn looks_like_line_sign(c: char) -> bool {
-    // Most letters are ASCII, and need no skeleton.
+    // Skip the skeleton for ASCII letters and digits, the most common characters: they look like
+    // none of the signs.
     !c.is_ascii_alphanumeric()
         && skeleton(c.encode_utf8(&mut [0; 4])).any(|part| LINE_SIGNS.contains(&part))
 }
@@ -166,10 +169,10 @@ pub(crate) fn first_line_sign_look_alike(name: &str) -> Option<char> {
         .find(|c| is_letter_or_digit(*c) && looks_like_line_sign(*c))
 }
 
-/// Returns the first mark whose script differs from that of the letter before it (script
-/// extensions, UAX 24). Many fonts draw nothing for such a mark, so the name would look the same
-/// without the mark. Marks without a script are allowed after any letter if they are [`ACCENTS`].
-/// Other marks without a script (for phonetics, symbols and music) are never allowed.
+/// Returns the first mark that does not belong to the letter before it: their scripts differ
+/// (script extensions, UAX 24). Many fonts draw nothing for such a mark, so the name would look the
+/// same without the mark. Some marks have no script: [`ACCENTS`] are allowed after any letter, and
+/// all others (for phonetics, symbols and music) are never allowed.
 pub(crate) fn mark_of_another_script(name: &str) -> Option<char> {
     let mut base = None;
     name.chars().find(|c| {
