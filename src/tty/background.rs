@@ -2,8 +2,8 @@
 
 use std::env;
 
-/// Maximum luminance (0 to 1, as in WCAG 2) of a background that counts as dark. The colors for
-/// dark backgrounds have a contrast of at least 3 to backgrounds up to this luminance.
+/// Maximum luminance (0 to 1, as in WCAG 2) of a background that counts as dark. On such a
+/// background, all colors that are chosen for dark backgrounds have a contrast of at least 3.
 const MAX_DARK: f64 = 0.038;
 
 /// Minimum luminance of a background that counts as light, chosen by the same rule as [`MAX_DARK`].
@@ -51,7 +51,8 @@ fn luminance(color: &str) -> Option<f64> {
         .strip_prefix("rgb:")
         .or_else(|| color.strip_prefix("rgba:"))?;
     let mut components = components.split('/').map(|digits| {
-        // The largest value of a component with one, two, three or four digits.
+        // The largest value that a component with one, two, three or four hexadecimal digits can
+        // have.
         let most = [0xf, 0xff, 0xfff, 0xffff_u16].get(digits.len().checked_sub(1)?)?;
         let share = f64::from(u16::from_str_radix(digits, 16).ok()?) / f64::from(*most);
         Some(if share <= 0.04045 {

@@ -50,7 +50,8 @@ pub(crate) fn sequences() -> Sequences {
     }
 }
 
-/// Input that [`Console::read_keys`] must act on: a submitted line, refused input, or Ctrl+C.
+/// Input that [`Console::read_keys`] must handle because the editor cannot: a submitted line,
+/// refused input, or Ctrl+C.
 enum Input {
     Line(String),
     Refused(Refusal),
@@ -183,7 +184,8 @@ impl Console {
         None
     }
 
-    /// Records that the terminal is restored. Returns whether the main thread must stop the job.
+    /// Records that the log thread has restored the terminal. Returns true if it did so because of
+    /// Ctrl+Z, so that the main thread must now stop the job.
     fn finish_suspending(&self) -> bool {
         let mut state = self.state.lock();
         let is_suspending = state.phase == Phase::Suspending;
@@ -314,7 +316,7 @@ impl LogOutput {
         self.out.write_all(&log_wrap::fitting(lines, columns))
     }
 
-    /// How long drawing can wait; `None` if there is nothing to draw.
+    /// How long the next drawing should wait. `None` if there is nothing to draw.
     pub(crate) fn wait(&self) -> Option<Duration> {
         let attached = self.attached.as_ref()?;
         attached.raw_mode.as_ref()?;
@@ -345,8 +347,8 @@ impl Attached {
     /// Makes the terminal raw unless it already is.
     fn take(&mut self, out: &mut impl Write) -> io::Result<()> {
         if self.raw_mode.is_none() || !raw_mode::is_taken() {
-            // A panic in any thread restores the terminal but leaves this guard. Drop the guard
-            // before making the terminal raw again.
+            // If a panic in another thread has restored the terminal, this guard still exists. Drop
+            // the guard before making the terminal raw again.
             self.raw_mode = None;
             out.flush()?;
             self.raw_mode = Some(RawMode::enter(sequences())?);

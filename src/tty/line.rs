@@ -10,8 +10,8 @@ use crate::tty::log_wrap;
 use crate::tty::style;
 use crate::tty::wrap;
 
-/// Longest address of a hyperlink, in bytes. Each row with a part of the link repeats the address,
-/// so a long one on a narrow screen would multiply the output.
+/// Longest address of a hyperlink, in bytes. Each row that shows a part of the address repeats all
+/// of it, so a long address on a narrow screen would multiply the output.
 const MAX_LINK: usize = 512;
 
 /// A line of output with its colors.

@@ -64,8 +64,9 @@ pub(crate) fn split(line: &str) -> (String, Vec<(usize, &str)>) {
     (text, sequences)
 }
 
-/// The indent of all rows except the first, in columns. It is the column of the text after the
-/// time. For a line without a time, it is the line's own indent plus two.
+/// The indent of all rows except the first, in columns. If the line begins with the time, the rows
+/// are aligned with the text after the time. Otherwise, they are indented by two columns more than
+/// the line itself.
 pub(crate) fn indent(text: &str) -> usize {
     let has_time = text.as_bytes().get(..TIME).is_some_and(|time| {
         time.iter()

@@ -86,8 +86,8 @@ fn is_basic(term: &str) -> bool {
 fn table(colorterm: &str, background: Background) -> &'static Table {
     let is_truecolor = matches!(colorterm, "truecolor" | "24bit");
     match background {
-        // Use indexed colors even on a terminal with RGB colors: the required contrast to both
-        // backgrounds limits the choice so much that RGB colors would be no better.
+        // Use the table of 256 colors even on a terminal with RGB colors. So few colors have enough
+        // contrast to both backgrounds that RGB colors would be no better.
         Background::Unknown => &UNKNOWN_256,
         Background::Dark if is_truecolor => &DARK_RGB,
         Background::Light if is_truecolor => &LIGHT_RGB,
@@ -116,8 +116,9 @@ impl Default for NameColors {
 }
 
 impl NameColors {
-    /// Chooses the color table for the terminal that the environment describes. `ask` queries the
-    /// terminal's background; it is only called if the choice depends on the background.
+    /// Chooses the color table for this terminal, according to `TERM`, `COLORTERM` and the
+    /// background. Calls `ask`, which queries the terminal's background, only if the choice depends
+    /// on the background.
     pub(crate) fn fit_terminal(&mut self, ask: impl FnOnce() -> Option<Background>) {
         let [term, colorterm] =
             ["TERM", "COLORTERM"].map(|name| env::var(name).unwrap_or_default());

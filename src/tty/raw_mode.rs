@@ -36,7 +36,7 @@ struct TerminalState {
     is_final: bool,
 }
 
-/// The terminal's original modes, and the sequences for the current ones.
+/// The terminal's original modes, and the sequences that belong to the modes set now.
 #[derive(Clone)]
 struct Taken {
     before: Termios,
@@ -95,8 +95,8 @@ impl RawMode {
         })
     }
 
-    /// Records the original modes and sets the new modes. Both happen under one lock, so that a
-    /// thread that exits the program never sees only one of them done.
+    /// Records the original modes and sets the new modes, both under one lock. Otherwise, another
+    /// thread that exits the program in between could miss that the modes must be restored.
     fn take(
         sequences: Sequences,
         modes: impl FnOnce(&Termios, &Sequences) -> Termios,
@@ -113,8 +113,8 @@ impl RawMode {
         Ok(Self(()))
     }
 
-    /// Restores the terminal like [`restore`], but without a time limit: waits as long as the
-    /// terminal accepts no output.
+    /// Restores the terminal like [`restore`], but without a time limit: blocks until the terminal
+    /// accepts output.
     pub(crate) fn restore_and_wait(self) {
         let taken = TERMINAL.lock().taken.clone();
         if let Some(taken) = taken {
@@ -136,8 +136,8 @@ pub(crate) fn restore() {
     let Some(taken) = terminal.taken.take() else {
         return;
     };
-    // In the background, the shell has set its own modes, and setting other modes would stop this
-    // process.
+    // In the background, change nothing: the shell has set modes of its own, and a change would
+    // stop this process.
     if is_background(&io::stdin()) {
         return;
     }
@@ -177,7 +177,8 @@ pub(crate) fn is_taken() -> bool {
 pub(crate) fn restore_on_panic(then: impl Fn() + Send + Sync + 'static) {
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
-        // The report must not stop a process in the background.
+        // Allow output in the background, where the report could stop the process otherwise (`stty
+        // tostop`).
         os::allow_terminal_output();
         restore();
         report(panic);
@@ -233,7 +234,8 @@ pub(crate) fn retake() -> io::Result<bool> {
         return Ok(false);
     }
     let was_background = wait_for_foreground()?;
-    // Like `RawMode::take`, check and set the modes under one lock.
+    // Check and set the modes under one lock, so that no other thread restores the terminal in
+    // between.
     let enter = {
         let terminal = TERMINAL.lock();
         let Some(taken) = &terminal.taken else {
@@ -260,10 +262,12 @@ fn wait_for_foreground() -> io::Result<bool> {
     let mut was_background = false;
     while is_background(&stdin) {
         was_background = true;
-        // This stops the process (SIGTTOU) until the shell moves it to the foreground.
+        // Set the modes to what they are. This stops the process (SIGTTOU) until the shell moves it
+        // to the foreground.
         set(&tcgetattr(&stdin)?)?;
-        // The signal is not sent if the terminal is not the controlling one, so sleep before the
-        // next check. With no descriptors, poll(2) just sleeps.
+        // The process may still be in the background: the kernel sends no signal if the terminal
+        // isn't the controlling one. Sleep before the next check. With no descriptors, poll(2) just
+        // sleeps.
         if is_background(&stdin) {
             let _ = poll(&mut [], Some(&BACKGROUND_TIME));
         }

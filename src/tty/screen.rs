@@ -58,8 +58,8 @@ pub(crate) struct Screen {
     /// Lines that were not drawn yet. They're wrapped to the terminal's width when they're drawn.
     pending: Vec<Line>,
     pending_bytes: usize,
-    /// The last line, if it is open. A line that may still change is drawn together with the typed
-    /// line.
+    /// The last line, if it is open. A later version may replace this line, so each drawing draws
+    /// it again, together with the typed line.
     open: Option<Line>,
     recent: Scrollback,
     drawn: Drawn,
@@ -67,8 +67,8 @@ pub(crate) struct Screen {
     resized: Option<Resized>,
     /// Whether the next drawing clears the screen.
     is_cleared: bool,
-    /// Whether the terminal was empty at the start and no line of this program has scrolled out
-    /// since.
+    /// Whether all lines of this program are still on the screen, and nothing else is: the terminal
+    /// was empty at the start, and no line has scrolled out since.
     is_fresh: bool,
     /// Whether something has changed since the last drawing.
     is_stale: bool,
@@ -104,16 +104,16 @@ struct Resized {
     shortest: usize,
 }
 
-/// Instructions for drawing the visible lines again.
+/// Decision on how to draw the visible lines again, after a resize for example.
 struct Redrawing {
-    /// The sequence that erases the rows to be rewritten. It erases no other rows, because the rows
-    /// above may belong to another program.
+    /// The sequence that erases the rows to be rewritten. Rows above them stay, because they may be
+    /// another program's output.
     erasing: String,
     /// Whether to fill the space above the rewritten rows with rows that are already in the
     /// scrollback. True only if this program's lines filled the screen before. Otherwise, that
     /// space may contain another program's output.
     fills: bool,
-    /// Number of rows that the terminal may have brought back from the scrollback.
+    /// Number of rows that the terminal may have moved from its scrollback back to the screen.
     back: usize,
 }
 
@@ -252,10 +252,11 @@ impl Screen {
         self.title.clear();
     }
 
-    /// How long drawing can wait; `None` if there is nothing to draw.
+    /// How long the next drawing should wait. `None` if there is nothing to draw.
     pub(crate) fn wait(&self) -> Option<Duration> {
         let due = match &self.resized {
-            // Draw at once, before more bytes are pending than can be kept to be drawn again.
+            // Draw at once, because the new lines have more bytes than can be kept. A line that is
+            // not kept cannot be drawn again after a resize.
             _ if self.pending_bytes > scrollback::MAX_BYTES => None,
             Some(resized) => {
                 Some((resized.last + SETTLE_TIME).min(resized.first + MAX_SETTLE_TIME))
@@ -376,9 +377,9 @@ impl Screen {
         out
     }
 
-    /// Decides how to draw the visible lines again. Returns `None` if only new lines and the area
-    /// below have to be drawn. `added` is the number of new rows, and `space` the number of rows
-    /// for lines on the screen.
+    /// Decides how to draw the visible lines again. Returns `None` if they can stay, so that only
+    /// the new lines and the area below them have to be drawn. `added` is the number of new rows,
+    /// and `space` the number of rows that the screen has for lines.
     fn redrawing(&mut self, added: usize, space: usize) -> Option<Redrawing> {
         let resized = self.resized.take();
         if std::mem::take(&mut self.is_cleared) {
@@ -386,9 +387,9 @@ impl Screen {
         }
         let (drawn, recent) = (&self.drawn, &mut self.recent);
         let Some(resized) = resized else {
-            // Without a resize, draw again only if the new rows would scroll out rows that are
-            // already in the scrollback. Leave those rows out and rewrite the rest, so that no row
-            // appears twice.
+            // Without a resize, the visible lines stay unless the new rows would scroll rows into
+            // the scrollback that are already there. In that case, leave those rows out and rewrite
+            // the rest, so that no row appears twice.
             let is_wanted = recent.would_repeat(added, space);
             return is_wanted.then(|| Redrawing {
                 erasing: erasing(drawn.to_cursor + recent.on_screen()),
@@ -407,8 +408,8 @@ impl Screen {
                 && recent.is_unwrapped(extra_rows)
                 && recent.widest(extra_rows, usize::MAX) <= narrowest;
         if has_same_rows && resized.shortest >= drawn.rows && !recent.repeats() {
-            // Rows that came back from the scrollback, if there are any, are in the right place.
-            // Rewrite the rows below them, which may have been truncated for a while.
+            // If rows came back from the scrollback, they are in the right place. Rewrite only the
+            // rows below them, which the terminal may have truncated during the resize.
             return Some(Redrawing {
                 erasing: erasing(drawn.to_cursor + recent.on_screen()),
                 fills: false,
@@ -418,13 +419,13 @@ impl Screen {
         recent.scroll_back(back);
         if fits_narrowest {
             // All rows fit into the narrowest width, so the resize has truncated none, and only the
-            // height matters: every terminal scrolls out the top rows if there is no longer space
-            // for them above the cursor. Count those as scrolled out.
+            // height matters: every terminal scrolls the top rows out if the space above the cursor
+            // is no longer enough for them. Count these rows as scrolled out.
             recent.scroll(self.rows.saturating_sub(drawn.to_cursor));
         }
-        // If the terminal wrapped rows of the lines or of the area below them, these rows need more
-        // space than before. If the screen was not full, their first parts are therefore still on
-        // the screen, above the rows that are erased.
+        // If the terminal wrapped long rows, these now take more rows than are erased. If, in
+        // addition, the screen was not full, the first parts of these rows are still on the screen,
+        // above the erased rows.
         let leaves_parts = !is_full && (!fits_narrowest || drawn.width > narrowest);
         if self.is_fresh && (leaves_parts || !fits_narrowest) {
             return Some(Redrawing::whole());
@@ -453,7 +454,7 @@ impl Screen {
         (new, counts)
     }
 
-    /// Moves the new lines, which were just drawn, to the lines that may have to be drawn again.
+    /// Keeps the new lines, which were just drawn, in case they have to be drawn again.
     fn keep(&mut self, counts: Vec<usize>) {
         self.pending_bytes = 0;
         for (line, rows) in self.pending.drain(..).zip(counts) {

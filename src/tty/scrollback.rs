@@ -29,8 +29,8 @@ pub(crate) struct Scrollback {
 /// A drawn line.
 struct Written {
     line: Line,
-    /// Number of rows into which the line was wrapped when it was last written. Not updated if a
-    /// line that is already in the scrollback is written again only to fill the screen.
+    /// Number of rows into which the line was wrapped when it was last written. Stays unchanged if
+    /// a line that is already in the scrollback is written again only to fill the screen.
     rows: usize,
 }
 
@@ -62,16 +62,15 @@ impl Scrollback {
         self.repeats() && self.on_screen() + added > space
     }
 
-    /// Whether all lines on the screen, and those in the `before` rows above it, take a single row
-    /// each.
+    /// Whether each line takes a single row. Considers the lines on the screen, and the lines in
+    /// the `before` rows above the screen.
     pub(crate) fn is_unwrapped(&self, before: usize) -> bool {
         self.last(self.on_screen() + before)
             .all(|written| written.rows == 1)
     }
 
-    /// The width of the widest row when lines are wrapped at `columns`. Considers two groups of
-    /// lines: those on the screen that are not in the scrollback yet, and those in the `before`
-    /// rows above them.
+    /// The width of the widest row if the lines are wrapped at `columns`. Considers only the lines
+    /// on the screen that are not in the scrollback, and the lines in the `before` rows above them.
     pub(crate) fn widest(&self, before: usize, columns: usize) -> usize {
         let last = self.last(self.on_screen_only + before);
         last.map(|written| written.line.widest(columns))
@@ -88,7 +87,8 @@ impl Scrollback {
         })
     }
 
-    /// Records that all rows except the last `most` have scrolled out.
+    /// Records that only the last `most` rows are still on the screen, because the rows above them
+    /// have scrolled out.
     pub(crate) fn scroll(&mut self, most: usize) {
         self.on_screen_only = self.on_screen_only.min(most);
         let rest = most - self.on_screen_only;
@@ -106,9 +106,9 @@ impl Scrollback {
         (self.on_screen_only, self.also_in_scrollback) = (0, 0);
     }
 
-    /// Returns the rows to write on an empty screen. They include all rows that aren't in the
-    /// scrollback, even if there are more than `most`. Other rows are added above them, up to
-    /// `most` rows in total.
+    /// Returns the rows to write on an empty screen: all rows that aren't in the scrollback, even
+    /// if these are more than `most`. If they are fewer, adds rows above them that are in the
+    /// scrollback, up to `most` rows in total.
     pub(crate) fn rewrite(&mut self, columns: usize, most: usize, paint: &mut Buffer) -> String {
         let mut rows = VecDeque::new();
         let mut on_screen_only = 0;

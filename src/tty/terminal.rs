@@ -21,8 +21,9 @@ pub(crate) const BACKGROUND_TIME: Timespec = Timespec {
     tv_nsec: 250_000_000,
 };
 
-/// Time during which an exit of the terminal's owner is ignored: a program that only detaches this
-/// process from the shell, such as `setsid`, exits within this time.
+/// How long an exit of the terminal's owner is ignored, counted from the start of the watch. A
+/// program that only detaches this process from the shell, such as `setsid`, exits within this
+/// time.
 const DETACH_TIME: Duration = Duration::from_secs(1);
 
 /// The size of the terminal on stdout, in columns and rows. 80 × 24 if the size is unknown.
@@ -70,8 +71,8 @@ pub(crate) fn wait_until_gone() {
     while let Err(Errno::INTR) = poll_for_hang_up(None) {}
 }
 
-/// Whether stdin is a terminal, even if the terminal is gone. Then isatty(3) returns false, but
-/// poll(2) reports a hang-up, as for no other character device.
+/// Whether stdin is a terminal, even one that is gone. For a terminal that is gone, isatty(3)
+/// returns false, but poll(2) reports a hang-up, as it does for no other character device.
 pub(crate) fn is_stdin_terminal() -> bool {
     let stdin = io::stdin();
     let is_device = fstat(&stdin)

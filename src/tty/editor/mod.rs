@@ -137,22 +137,25 @@ pub(crate) struct Editor {
     /// The text that was cut last, which Ctrl+Y inserts.
     cut: String,
     history: History,
-    /// Index of the history line that is shown. While the new line is shown, this is the length of
-    /// the history.
+    /// Index of the history line that is in the editor. If the editor contains a new line instead,
+    /// this is the length of the history.
     position: usize,
-    /// Lines that were changed but not submitted, by their position: lines of the history, and the
-    /// new line at the end. The line being shown is not among them until another line is shown.
+    /// Lines that were changed, but left for another line before they were submitted, by their
+    /// position. A position is an index in the history, or the history's length for the new line.
+    /// The line in the editor is stored here only when the user leaves it.
     drafts: BTreeMap<usize, Buffer>,
     search: Option<Search>,
     choice: Option<Choice>,
-    /// Whether input was refused because the line is full, and the user has been told.
+    /// Whether input was refused because the line is full. The user has been told, and is not told
+    /// again for each further key.
     is_full: bool,
 }
 
 /// State of a reverse search, which Ctrl+R starts.
 struct Search {
     part: String,
-    /// The line as it was before the search, and its position.
+    /// The line that was in the editor when the search began, and its position in the history.
+    /// Ctrl+C and Ctrl+G bring this line back.
     before: Buffer,
     position: usize,
     failed: bool,
@@ -162,7 +165,8 @@ struct Search {
 struct Choice {
     start: usize,
     words: Vec<String>,
-    /// Index of the candidate that is in the line; `None` if the candidates are only listed so far.
+    /// Index of the candidate that was inserted into the line. `None` if the candidates are only
+    /// listed so far.
     index: Option<usize>,
 }
 
@@ -236,7 +240,7 @@ impl Editor {
     }
 
     /// Replaces the line's first word and the spaces after it with `command`. Does nothing if the
-    /// cursor is inside of them, or if a search or a completion is in progress.
+    /// cursor is in this part of the line, or if a search or a completion is in progress.
     pub(crate) fn replace_command(&mut self, command: &str) {
         let text = self.text();
         let word = text.find(char::is_whitespace).unwrap_or(text.len());
@@ -328,7 +332,8 @@ impl Editor {
         let is_empty = self.text().is_empty();
         match (code, control, alt) {
             (KeyCode::Enter, _, _) | (KeyCode::Char('j' | 'm'), true, false) => {
-                // Don't submit a command if its end was refused.
+                // Don't submit a command whose end was refused because the line was full: it could
+                // have a different meaning.
                 let is_cut = self.purpose == Purpose::Command && self.is_full;
                 self.is_full = false;
                 return (!is_cut).then_some(EditorAction::Submit);
@@ -441,7 +446,8 @@ impl Editor {
         }
     }
 
-    /// Whether the line differs from the one in the history. A new line differs if it isn't empty.
+    /// Whether the line was changed since it was taken from the history. A new line counts as
+    /// changed if it isn't empty.
     fn is_changed(&self) -> bool {
         self.text() != self.history.line(self.position)
     }
@@ -453,8 +459,8 @@ impl Editor {
         self.buffer = draft.unwrap_or_else(|| Buffer::new(self.history.line(position)));
     }
 
-    /// Applies an arrow key that the mouse wheel may have sent. Shows an older or newer line unless
-    /// the current line was changed.
+    /// Applies a turn of the mouse wheel like an arrow key: shows an older or newer line. Does
+    /// nothing if the current line was changed.
     pub(crate) fn scroll(&mut self, direction: MouseEventKind) {
         let code = match direction {
             MouseEventKind::ScrollUp => KeyCode::Up,
@@ -466,8 +472,8 @@ impl Editor {
         }
     }
 
-    /// Applies a key to the search. Returns false if the key ended the search and must also be
-    /// applied to the line.
+    /// Applies a key to the search. Returns false if there is no search, or if the key ends the
+    /// search and must also be applied to the line.
     fn search_key(&mut self, code: KeyCode, control: bool) -> bool {
         let Some(search) = &mut self.search else {
             return false;
@@ -512,8 +518,9 @@ impl Editor {
         }
     }
 
-    /// Completes the word before the cursor. If the word is a completion already, replaces it with
-    /// the next candidate. If the line is only a `/`, lists the candidates without choosing one.
+    /// Completes the word before the cursor. If a completion is already in progress, inserts the
+    /// next candidate instead. If the line is only a `/`, lists the candidates without choosing
+    /// one.
     fn complete(&mut self, forward: bool, complete: impl FnOnce(&str) -> Option<Completion>) {
         let completes = matches!(self.purpose, Purpose::Chat | Purpose::Command);
         if !completes || self.search.is_some() {
@@ -577,7 +584,8 @@ impl Editor {
         }
     }
 
-    /// The line in one row of `columns`, scrolled so that the cursor is visible.
+    /// The line in one row of `columns` columns, scrolled horizontally so that the cursor is
+    /// visible.
     pub(crate) fn row(&self, columns: usize) -> Row<'_> {
         let label = self.label();
         let (text, before) = self.shown();
@@ -600,8 +608,8 @@ impl Editor {
         }
     }
 
-    /// The line wrapped at `columns`. Returns at most `most` rows, among them the row with the
-    /// cursor.
+    /// The line wrapped into rows of `columns` columns. If there are more than `most` rows, returns
+    /// only `most` of them, among them the row with the cursor.
     ///
     /// The last column stays empty for two reasons: terminals disagree about where the cursor is
     /// after a write to that column, and the cursor needs a cell after the last character.

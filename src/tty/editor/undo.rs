@@ -9,8 +9,8 @@ const MAX_CHANGES: usize = 100;
 #[derive(Default)]
 pub(crate) struct Undo {
     before: Vec<Buffer>,
-    /// Whether the last change was a typed character. Further typed characters then belong to the
-    /// same change.
+    /// Whether the last change was a typed character. Characters that follow directly belong to the
+    /// same change, so that a single undo removes all of them.
     is_typing: bool,
 }
 

@@ -37,12 +37,13 @@ pub(crate) const BACKGROUND_QUERY: &[u8] = b"\x1b]11;?\x07\x1b[c";
 /// milliseconds.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
 
-/// How long after the query an answer may still arrive over a slow network.
+/// How long after the query for the background an answer is still expected, because the network may
+/// be slow.
 const LATE_ANSWER_TIME: Duration = Duration::from_secs(5);
 
-/// How long to wait for the rest of a sequence that can't be a whole key, or while an answer may
-/// still arrive. This is longer than [`SEQUENCE_TIME`], so that the rest of a sequence isn't taken
-/// for keys after a pause in the network.
+/// How long to wait for the rest of a sequence in two cases: the bytes so far cannot be a whole
+/// key, or the answer to a query may still arrive. This is longer than [`SEQUENCE_TIME`], so that a
+/// pause in the network doesn't make the rest of a sequence look like keys.
 const LATE_SEQUENCE_TIME: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 500_000_000,
@@ -54,8 +55,8 @@ pub struct Keyboard {
     parser: Parser,
     /// Events that [`Keyboard::read`] returns before it reads the terminal again.
     typed_ahead: VecDeque<Event>,
-    /// Whether the incomplete sequence at the end of the input belongs to a turn of the mouse
-    /// wheel.
+    /// Whether the mouse wheel probably sent the incomplete sequence at the end of the input,
+    /// because it sent the keys before this sequence.
     is_scrolling: bool,
     /// The time at which the terminal was asked for its background color. `None` if it was not.
     asked: Option<Instant>,
@@ -65,7 +66,8 @@ pub struct Keyboard {
     continued: UnixStream,
     /// Socket that becomes readable when [`Keyboard::read`] must fail.
     stopped: Option<UnixStream>,
-    /// Whether to wait instead of reading while the process is in the background.
+    /// Whether to wait while the process is in the background, where reading would stop the
+    /// process.
     pauses: bool,
     was_in_background: bool,
 }
@@ -141,13 +143,14 @@ impl Keyboard {
         }
     }
 
-    /// Whether some bytes were read that do not form a complete event yet.
+    /// Whether input was read that [`Keyboard::read`] has not returned yet: whole events, or the
+    /// start of a sequence.
     pub(crate) fn has_partial_input(&self) -> bool {
         self.parser.has_partial_input() || !self.typed_ahead.is_empty()
     }
 
-    /// Whether the next event that [`Keyboard::read`] returns belongs to the same turn of the mouse
-    /// wheel.
+    /// Whether the wheel is still turning: the next event that [`Keyboard::read`] returns probably
+    /// belongs to the same turn of the mouse wheel as the last one.
     pub(crate) fn scrolls_on(&self) -> bool {
         match self.typed_ahead.front() {
             Some(event) => matches!(event, Event::Mouse(_)),
@@ -155,10 +158,11 @@ impl Keyboard {
         }
     }
 
-    /// Parses bytes from the terminal. If they begin with several Up or Down keys, these probably
-    /// come from the mouse wheel: on the alternate screen, most terminals send arrow keys for it.
+    /// Parses bytes from the terminal. If they begin with several Up or Down keys, the mouse wheel
+    /// has probably sent these: on the alternate screen, most terminals send arrow keys for it.
     /// Some terminals can't be asked to stop that, and tmux passes the keys on. A network may split
-    /// such keys, so a key after which another sequence begins counts as several.
+    /// such a series of keys, so one arrow key that is followed by the start of another sequence
+    /// counts as several.
     fn push(&mut self, bytes: &[u8]) {
         self.parser.push(bytes);
         let mut events: Vec<Event> = self.parser.by_ref().collect();
@@ -251,8 +255,9 @@ impl Keyboard {
     }
 }
 
-/// Returns the event of a mouse wheel that turns in the direction of this arrow key; `None` if the
-/// event is another one. The position of the mouse isn't known.
+/// Converts an Up or Down key to a turn of the mouse wheel in the same direction. Returns `None`
+/// for any other event. The position in the result is always 0, because the key doesn't tell where
+/// the mouse is.
 fn as_scrolled(event: &Event) -> Option<Event> {
     let Event::Key(KeyEvent {
         code,
@@ -308,7 +313,8 @@ mod tests {
     fn a_turn_of_the_mouse_wheel_is_recognized_wherever_a_network_splits_it() {
         let turn = b"\x1bOA\x1bOA\x1bOA";
         for at in 0..turn.len() {
-            // Between two keys, nothing shows that the second read continues the first one.
+            // If the input is split between two keys, nothing shows that the second read continues
+            // the first.
             let expected = match at {
                 3 => [false, true, true],
                 6 => [true, true, false],

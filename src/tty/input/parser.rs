@@ -16,8 +16,8 @@ use crate::tty::background::Background;
 /// so that the caller can tell that it was too long.
 pub const MAX_PASTE: usize = 1024 * 1024;
 
-/// Limit on the bytes that are kept of an unfinished sequence. The sequence of a key is much
-/// shorter.
+/// Limit on the bytes that are kept of an unfinished sequence, so that an endless sequence needs
+/// little memory. The sequence of a key is much shorter.
 const MAX_SEQUENCE: usize = 4096;
 
 const ESCAPE: u8 = 0x1b;
@@ -36,7 +36,8 @@ pub struct Parser {
     bytes: Vec<u8>,
     /// The text of an unfinished paste.
     paste: Option<Vec<u8>>,
-    /// The end of the paste, in the same form as its start: the text may contain the other forms.
+    /// The sequence that ends this paste. It has the same form of CSI as the start of the paste,
+    /// because the other forms may occur in the pasted text.
     paste_end: &'static [u8],
     /// Whether no more input has arrived within the timeout. The bytes received so far are then
     /// treated as a whole sequence.
@@ -52,7 +53,8 @@ pub struct Parser {
 enum Step {
     /// The bytes are incomplete, so more are needed.
     Wait,
-    /// The bytes are incomplete, and those in this range are too many to keep.
+    /// The bytes are an incomplete sequence that is too long to keep. Replace the bytes in this
+    /// range, and wait for more.
     Shorten(Range<usize>),
     /// The bytes are not a key and are dropped.
     Skip(usize),
@@ -78,7 +80,8 @@ impl Parser {
         !self.bytes.is_empty() && self.paste.is_none()
     }
 
-    /// Whether an incomplete sequence may be a whole key, such as Escape or Alt+O.
+    /// Whether the incomplete sequence may be a whole key, such as Escape or Alt+O, if nothing
+    /// follows.
     pub(crate) fn may_be_a_key(&self) -> bool {
         matches!(self.bytes[..], [ESCAPE] | [ESCAPE, _] | [ESCAPE, ESCAPE, _])
     }
@@ -103,8 +106,8 @@ impl Parser {
         self.bytes.drain(..count);
     }
 
-    /// Reads the bytes of a paste. Returns the paste once its end has arrived. Ctrl+C, which
-    /// terminals don't paste, aborts a paste whose end never arrives.
+    /// Collects the text of a paste, and returns it once the end of the paste has arrived. Ctrl+C,
+    /// which terminals don't paste, aborts the paste, in case its end never arrives.
     fn pasted(&mut self) -> Option<Event> {
         let paste = self.paste.as_mut()?;
         let end = memchr::memmem::find(&self.bytes, self.paste_end);
@@ -138,8 +141,9 @@ impl Iterator for Parser {
             match step(&self.bytes, self.has_timed_out) {
                 Step::Wait => return None,
                 Step::Shorten(range) => {
-                    // Replace the bytes with a `<`, which no key's sequence contains. The whole
-                    // sequence is then dropped once its end arrives.
+                    // Replace the bytes with a `<`, which no key's sequence contains, so that the
+                    // sequence isn't taken for a key: it is dropped as a whole once its end
+                    // arrives.
                     self.bytes.splice(range, *b"<");
                 }
                 Step::Skip(count) => self.take(count),
@@ -217,8 +221,8 @@ impl Step {
     }
 }
 
-/// Parses an Escape that is followed by the sequence of another key. In rxvt, PuTTY and iTerm2, the
-/// Escape means Alt.
+/// Parses an Escape before the whole sequence of a key. This is what rxvt, PuTTY and iTerm2 send
+/// for that key with Alt.
 fn escaped_sequence(bytes: &[u8], has_timed_out: bool) -> Step {
     match step(&bytes[1..], has_timed_out) {
         Step::Event(Event::Key(mut key), count) => {
@@ -244,8 +248,8 @@ fn with_alt(bytes: &[u8], has_timed_out: bool) -> Step {
     }
 }
 
-/// Parses `rest`, which follows the control function that Escape and `kind` stand for. Returns
-/// `Skip(0)` if `rest` doesn't continue a sequence.
+/// Parses `rest`, which follows an Escape and the byte `kind`, or the C1 control with the same
+/// meaning. Returns `Skip(0)` if no sequence follows.
 fn sequence(kind: u8, rest: &[u8], has_timed_out: bool) -> Step {
     match kind {
         b'[' => csi(rest, has_timed_out),
@@ -259,7 +263,8 @@ fn sequence(kind: u8, rest: &[u8], has_timed_out: bool) -> Step {
 /// ends with ST (`ESC \` or a C1 control), or with BEL as in xterm.
 fn string(kind: u8, rest: &[u8], has_timed_out: bool) -> Step {
     let ends = |at: usize| match rest[at] {
-        // ST as a C1 control. After any other byte, 0x9c is part of a character in UTF-8.
+        // ST as a C1 control: one byte or, in UTF-8, the byte after 0xc2. After another byte that
+        // isn't ASCII, 0x9c is part of a character.
         0x9c => at == 0 || rest[at - 1].is_ascii() || rest[at - 1] == 0xc2,
         byte => byte.is_ascii_control(),
     };
@@ -415,7 +420,8 @@ fn characters(bytes: &[u8], count: usize, has_timed_out: bool) -> Step {
         at += match bytes[at..] {
             [0xc2..=0xdf, 0x80..=0xbf, ..] => 2,
             [] | [0xc2..=0xdf] if !has_timed_out => return Step::Wait,
-            // The report was cut off. NUL belongs to it: xterm sends it for a large coordinate.
+            // A control character or the end of the input: the report was cut off. NUL, however, is
+            // part of a report, because xterm sends it for a large coordinate.
             [] | [0x01..=0x1f, ..] => break,
             [_, ..] => 1,
         };
@@ -423,8 +429,8 @@ fn characters(bytes: &[u8], count: usize, has_timed_out: bool) -> Step {
     Step::Skip(at)
 }
 
-/// Returns the step for a CSI sequence with this body and this final byte. The number of bytes in
-/// the step is 0, and the caller adds the actual number.
+/// Returns the step for a CSI sequence with this body and this final byte. The step consumes 0
+/// bytes: the caller adds the length of the sequence.
 fn csi_sequence(body: &[u8], end: u8) -> Step {
     if end == b'c' && body.starts_with(b"?") {
         return Step::Attributes(0);
@@ -440,9 +446,9 @@ fn csi_sequence(body: &[u8], end: u8) -> Step {
     }
 }
 
-/// Parses parameters, which are separated by semicolons, into their subparameters, which are
-/// separated by colons. An empty subparameter is 0. Neither list is ever empty. Returns `None` if a
-/// subparameter isn't a number.
+/// Parses the parameters of a sequence, which are separated by semicolons. Each is a list of
+/// numbers (subparameters), which are separated by colons. A missing number is 0, so no list is
+/// ever empty. Returns `None` if `body` contains anything but numbers and separators.
 fn parameters(body: &[u8]) -> Option<Vec<Vec<u32>>> {
     let number = |text: &str| match text {
         "" => Some(0),
@@ -554,9 +560,10 @@ fn numbered_key(number: u32) -> Option<KeyCode> {
     })
 }
 
-/// Returns the event for a key that is described by numbers: `code` is the character of the key
-/// without modifiers, `typed` the character with Shift, and `base` the character of the same key on
-/// a US keyboard. `typed` and `base` are 0 if unknown. `held` is the parameter of [`modifiers`].
+/// Returns the event for a key that the terminal describes by numbers. `code` is the character of
+/// the key without modifiers, `typed` its character with Shift, and `base` the character of the key
+/// in the same place on a US keyboard. `typed` and `base` are 0 if unknown. `held` is the parameter
+/// of [`modifiers`].
 fn coded_key(code: u32, typed: u32, base: u32, held: u32) -> Option<Event> {
     /// The bit of Caps Lock in `held`.
     const CAPS_LOCK: u32 = 0b100_0000;
@@ -598,7 +605,7 @@ fn coded_key(code: u32, typed: u32, base: u32, held: u32) -> Option<Event> {
             index => *KEYPAD.get(usize::try_from(index - 10).ok()?)?,
         },
         c if c.is_control() => return None,
-        // Ctrl and Alt apply to the Latin letter of a key in every keyboard layout.
+        // With Ctrl or Alt, a key means its Latin letter, whatever the keyboard layout is.
         c if is_command => {
             let c = if c.is_ascii() {
                 c
