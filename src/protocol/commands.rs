@@ -320,7 +320,7 @@ pub enum LauncherCommand {
     Open,
 }
 
-/// Commands on the console of a session's server that the launcher carries out.
+/// Commands that the launcher carries out, typed on the console of its session's server.
 pub static LAUNCHER: [(LauncherCommand, Command); 1] = [(
     LauncherCommand::Open,
     Command {

@@ -65,7 +65,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The member that the event is about: the one that spoke, joined, left or was renamed.
+    /// The member that the event is about: the member who spoke, joined, left or was renamed.
     pub fn member(&self) -> Option<MemberId> {
         match self {
             Self::Message { id, .. } | Self::Left { id, .. } | Self::Renamed { id, .. } => {

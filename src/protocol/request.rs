@@ -25,8 +25,8 @@ pub enum Format {
 pub enum Login<'a> {
     /// A line without visible characters. Has no effect.
     Nothing,
-    /// A request to join, with the words of an [`Identity`]. The format is `Some` if the line
-    /// begins with `/json`.
+    /// A request to join, with the words that name the member and perhaps a group (an
+    /// [`Identity`]). The format is `Some` if the line begins with `/json`.
     Enter(Option<Format>, &'a str),
     /// `/resume TOKEN SEQ`: the token, and the sequence number of the last event that the client
     /// has. `None` if the arguments are invalid.

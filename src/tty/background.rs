@@ -6,7 +6,8 @@ use std::env;
 /// background, all colors that are chosen for dark backgrounds have a contrast of at least 3.
 const MAX_DARK: f64 = 0.038;
 
-/// Minimum luminance of a background that counts as light, chosen by the same rule as [`MAX_DARK`].
+/// Minimum luminance of a background that counts as light. On such a background, all colors that
+/// are chosen for light backgrounds have a contrast of at least 3.
 const MIN_LIGHT: f64 = 0.62;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -317,8 +317,8 @@ impl Screen {
         self.recent.scroll_back(back);
         self.recent.scroll(space);
         out += &area.join("\r\n");
-        // Place the cursor by writing the text before it again, because only the terminal knows how
-        // wide it drew that text.
+        // Place the cursor by writing the text before the cursor again: only the terminal knows how
+        // wide it has drawn this text.
         let below = area.len() - 1 - above;
         out += &up(below);
         if below > 0 || area[above] != rows.before {

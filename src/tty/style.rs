@@ -15,7 +15,7 @@ pub fn is_colored(color: cli::Color) -> bool {
     is_colored_on(&io::stdout(), color)
 }
 
-/// Like [`is_colored`], for `stream` instead of stdout.
+/// Whether to write colors to `stream`. `NO_COLOR` turns colors off, unless the variable is empty.
 pub fn is_colored_on(stream: &impl IsTerminal, color: cli::Color) -> bool {
     match color {
         cli::Color::Auto => {
@@ -35,17 +35,17 @@ fn has_colors(term: &str) -> bool {
     !is_plain && !term.ends_with("-m") && !term.ends_with("-mono")
 }
 
-/// The color of errors if the background is unknown. This dark orange has a contrast of 4.7 to
+/// The color of errors, readable on both white and black: this dark orange has a contrast of 4.7 to
 /// white and 4.5 to black (WCAG 2).
 const ERROR_COLOR: Color = Color::Ansi256(130);
 
-/// The color of the server's messages, chosen by the same rule as [`ERROR_COLOR`]. This teal has a
-/// contrast of 4.4 to white and 4.8 to black.
+/// The color of the server's messages, readable on both white and black: this teal has a contrast
+/// of 4.4 to white and 4.8 to black (WCAG 2).
 const SERVER_COLOR: Color = Color::Ansi256(30);
 
-/// The style of secondary text, chosen by the same rule as `ERROR_COLOR`. This gray has a contrast
-/// of 4.5 to white and 4.6 to black. The attribute dim (SGR 2) is not used, because some terminals
-/// draw dimmed black on white as plain black.
+/// The style of secondary text, readable on both white and black: this gray has a contrast of 4.5
+/// to white and 4.6 to black (WCAG 2). The attribute dim (SGR 2) is not used, because some
+/// terminals draw dimmed black on white as plain black.
 pub fn quiet() -> ColorSpec {
     let mut gray = ColorSpec::new();
     gray.set_fg(Some(Color::Ansi256(243)));

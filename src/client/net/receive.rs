@@ -137,8 +137,9 @@ enum ReceivedLine {
 
 impl ServerReader {
     fn new(socket: TcpStream, address: SocketAddr) -> Self {
-        // Set no TCP_USER_TIMEOUT, unlike the server: a server that throttles this client may read
-        // nothing for minutes although it is alive. A missing echo shows that the server is dead.
+        // Unlike the server, set no TCP_USER_TIMEOUT: a server that throttles this client may read
+        // nothing for minutes although it is alive. The client recognizes a dead server by a
+        // missing echo instead.
         net::keep_alive(&socket);
         // Send each typed line at once. Ignore an error, which only delays lines a little.
         let _ = socket.set_nodelay(true);

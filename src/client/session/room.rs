@@ -21,7 +21,7 @@ pub(crate) struct RoomState {
     /// received no event since. If so, the number of the next event tells whether events are
     /// missing.
     expects_gap: bool,
-    /// Whether the last welcome came from a different room than the one before.
+    /// Whether the last welcome came from a different room than the welcome before it.
     pub(crate) has_changed: bool,
     /// Messages sent over an earlier connection and not echoed yet.
     pub(crate) unacked: VecDeque<Unacked>,

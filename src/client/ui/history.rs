@@ -171,8 +171,8 @@ impl LinesFile {
         }
     }
 
-    /// Appends the lines in a single write, so that they don't mix with those of other clients.
-    /// Errors are ignored, as in [`save_name`].
+    /// Appends the lines in a single write, so that they don't mix with lines of other clients.
+    /// Ignores errors, because a full disk must not disturb the chat.
     fn save(&mut self) {
         if self.has_torn_line().unwrap_or(false) {
             self.unsaved.insert(0, '\n');

@@ -1,4 +1,5 @@
 //! Comparison keys of names. Each name has two keys, and two members of a room must differ in both.
+//! The keys are based on skeletons (UTS 39): names that look alike have the same skeleton.
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use unicode_security::confusable_detection::skeleton;

@@ -158,7 +158,7 @@ impl NameKeys {
         Self(keys(&normal(Text::new(raw).as_str())))
     }
 
-    /// Whether the two names count as the same name, as in [`Name::is_same`].
+    /// Whether the two names are easily confused, as in [`Name::is_same`].
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         same(&self.0, &other.0)
     }
@@ -170,8 +170,8 @@ pub(crate) fn folded(text: &str) -> String {
     script_rules::with_plain_signs(&fold(&normal(text)))
 }
 
-/// Like [`folded`], and removes the marks on letters, which not every keyboard can type: `Łukasz`
-/// becomes `lukasz`.
+/// Folds a text like [`folded`], and also removes the marks on letters, which not every keyboard
+/// can type: `Łukasz` becomes `lukasz`.
 pub(crate) fn without_marks(text: &str) -> String {
     keys::without_marks(&folded(text))
 }
@@ -244,7 +244,7 @@ pub enum NameError {
         "a right-to-left name cannot have left-to-right letters, two kinds of digits, or a digit first"
     )]
     Order,
-    /// The name has a mark whose script differs from that of the letter before the mark.
+    /// The name has a mark whose script differs from the script of the letter before the mark.
     #[error(
         "the mark {} cannot be in this name: it does not belong to the letter before it",
         Quoted(*.0)

@@ -142,7 +142,7 @@ pub(crate) struct Editor {
     position: usize,
     /// Lines that were changed, but left for another line before they were submitted, by their
     /// position. A position is an index in the history, or the history's length for the new line.
-    /// The line in the editor is stored here only when the user leaves it.
+    /// The line in the editor is stored here only when another line is shown or a search begins.
     drafts: BTreeMap<usize, Buffer>,
     search: Option<Search>,
     choice: Option<Choice>,

@@ -49,7 +49,7 @@ const LATE_SEQUENCE_TIME: Timespec = Timespec {
     tv_nsec: 500_000_000,
 };
 
-/// Reads input events from the terminal. A process has only one.
+/// Reader of input events from the terminal. A process creates only one.
 #[derive(Debug)]
 pub struct Keyboard {
     parser: Parser,
