@@ -121,12 +121,17 @@ impl Network {
         Server::start_as(command)
     }
 
-    /// Joins a member in the server's namespace.
-    fn join_near(&self, server: &Server, name: &str) -> Program {
+    /// Starts a client in the server's namespace.
+    fn client_near(&self, server: &Server, name: &str) -> Program {
         let mut command = self.command(0, env!("CARGO_BIN_EXE_chat-client"));
         command.args([&server.address.to_string(), "-n", name]);
         command.stdin(Stdio::piped());
-        let member = Program::start(command);
+        Program::start(command)
+    }
+
+    /// Joins a member in the server's namespace.
+    fn join_near(&self, server: &Server, name: &str) -> Program {
+        let member = self.client_near(server, name);
         member.expect_stdout(&format!("* welcome, {name}"));
         member
     }
@@ -161,7 +166,7 @@ fn expect_in_time(began: Instant, what: &str, part: &str, shown: impl Fn() -> St
 }
 
 #[test]
-fn a_member_whose_network_vanishes_leaves_in_time_and_frees_its_name() {
+fn a_member_whose_network_vanishes_leaves_in_time_and_its_name_is_kept() {
     let _alone = alone();
     let Some(network) = Network::new() else {
         return;
@@ -190,7 +195,9 @@ fn a_member_whose_network_vanishes_leaves_in_time_and_frees_its_name() {
     ] {
         let left = "* ala left (connection lost)";
         expect_in_time(began, what, left, || member.stdout());
-        network.join_near(server, "ala");
+        let other = network.client_near(server, "ala");
+        let kept = "the name ala is kept for its owner";
+        other.exit().expect_code(1).expect_stderr(kept);
     }
 }
 
