@@ -7,9 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAdd
 use anyhow::{Context, Result, bail};
 use nix::net::if_::{InterfaceFlags, if_nameindex};
 
-/// The addresses of `host`, which is a name, an IP address, or a link-local IPv6 address with its
-/// interface, as in `fe80::1%eth0` or `fe80::1%2` (RFC 4007, section 11). Without duplicates, in
-/// the resolver's order. An IPv4-mapped address (`::ffff:127.0.0.1`) counts as the IPv4 address.
+/// Resolves `host`: a name, an IP address, or a link-local IPv6 address with its interface, such as
+/// `fe80::1%eth0` or `fe80::1%2` (RFC 4007, section 11). Returns each address once, in the
+/// resolver's order. An IPv4-mapped address (`::ffff:127.0.0.1`) is returned as the IPv4 address.
 ///
 /// # Errors
 /// The name cannot be resolved, a link-local address has no interface or an unknown one, an address

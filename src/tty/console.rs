@@ -347,8 +347,8 @@ impl Attached {
     /// Makes the terminal raw unless it already is.
     fn take(&mut self, out: &mut impl Write) -> io::Result<()> {
         if self.raw_mode.is_none() || !raw_mode::is_taken() {
-            // If a panic in another thread has restored the terminal, this guard still exists. Drop
-            // the guard before making the terminal raw again.
+            // If a panic in another thread has restored the terminal, the old guard still exists.
+            // Drop it first: dropped later, it would undo the new raw mode.
             self.raw_mode = None;
             out.flush()?;
             self.raw_mode = Some(RawMode::enter(sequences())?);

@@ -207,7 +207,7 @@ fn a_series_of_resizes_duplicates_no_more_lines_than_one() {
 }
 
 #[test]
-fn rows_shown_again_in_a_wider_window_enter_the_scrollback_once() {
+fn rows_that_a_wider_window_brings_back_are_not_duplicated_in_the_scrollback() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
     let mut ala = ala_on_screen(&server, 80, 24);

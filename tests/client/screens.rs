@@ -336,7 +336,7 @@ fn the_operators_terminal_shows_only_text() {
 }
 
 #[test]
-fn a_client_on_a_terminal_shows_only_text_above_its_input_line() {
+fn a_client_on_a_terminal_shows_nothing_but_text_above_its_input_line() {
     let server = Server::start(&["--rate", "0", "--replay", "all"]);
     let mut eve = server.join("eve");
     send_all(&mut eve, "");

@@ -39,7 +39,7 @@ fn a_refused_name_is_asked_for_again() {
 }
 
 #[test]
-fn a_refused_name_option_asks_for_another_name() {
+fn a_client_whose_name_option_is_refused_asks_for_another_name() {
     let server = Server::start(&[]);
     let _ola = server.join("ola");
     let mut ala = Terminal::start(&[&server.address.to_string(), "-n", "ola"]);

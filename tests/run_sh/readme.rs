@@ -158,7 +158,7 @@ fn the_python_client_works_and_has_at_most_ten_lines() {
 }
 
 #[test]
-fn the_commands_in_the_tables_start_a_session() {
+fn every_run_sh_command_in_the_tables_of_the_readme_starts_a_session() {
     let readme = file("README.md");
     let commands: Vec<(&str, &str)> = readme
         .split('`')

@@ -258,7 +258,7 @@ proptest! {
     }
 
     #[test]
-    fn case_width_and_composition_do_not_make_a_different_name(letters in vec(select(LETTERS.to_vec()), 1..9)) {
+    fn names_that_differ_only_in_case_or_width_or_composition_are_the_same(letters in vec(select(LETTERS.to_vec()), 1..9)) {
         let [composed, decomposed] = [0, 1].map(|form| letters.iter().map(|l| l[form]).collect::<String>());
         let Ok(name) = Name::new(&composed) else { return Ok(()) };
         prop_assert_eq!(Name::new(&decomposed), Ok(name.clone()));

@@ -60,11 +60,12 @@ impl RoomState {
         (is_back.then_some(self.known), notice)
     }
 
-    /// Returns a notice to show before `record` if events between the last event shown and `record`
-    /// are missing. Only the first event after rejoining as a newcomer can have such a gap.
+    /// Returns a notice to show before `record` if messages between the last event shown and
+    /// `record` may be missing. Only the first event after rejoining as a newcomer can have such a
+    /// gap.
     ///
     /// Returns `None` if the replay begins before the last event shown: then no message is missing.
-    /// Joins and leaves may be missing, because they are never replayed to a newcomer.
+    /// Missing joins and leaves do not count, because they are never replayed to a newcomer.
     pub(crate) fn gap_before(&mut self, record: &Record) -> Option<String> {
         if !std::mem::take(&mut self.expects_gap) {
             return None;

@@ -454,7 +454,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Shows an error in the form of the server's answers to typed lines.
+    /// Shows an error, formatted like the server's answers to typed lines.
     fn show_error(&self, error: &str) {
         let mut line = if style::is_colored(self.config.room.color) {
             Buffer::ansi()

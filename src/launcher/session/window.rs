@@ -61,8 +61,8 @@ impl Window {
         matches!(self.state, WindowState::Opening { .. })
     }
 
-    /// Whether the program in the window may be a member of the room. A client reports whether it
-    /// is one. A running program that has not sent its hello yet counts as a member.
+    /// Whether the program in the window is a member of the room, or might be one: its client has
+    /// reported that it is, or the program runs and has not connected to the control socket yet.
     pub(crate) fn may_be_member(&self) -> bool {
         match self.client {
             Some(_) => self.is_member,

@@ -46,7 +46,8 @@ pub(crate) fn without_marks(text: &str) -> String {
 /// changes nothing. An `m` doesn't look like `rn`: otherwise `modem` and `modern` would be the same
 /// name. No other ASCII letter has a skeleton of several letters.
 fn name_skeleton(text: &str) -> String {
-    // Placeholder for each `m`, with or without marks. No name contains this private-use character.
+    // Replaces each `m`, with or without marks, so that its skeleton is not `rn`. No name contains
+    // this private-use character.
     const M: char = '\u{e000}';
     let text: String = text.chars().flat_map(conjunct).collect();
     let mut without_m = String::with_capacity(text.len());

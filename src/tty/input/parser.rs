@@ -281,7 +281,8 @@ fn string(kind: u8, rest: &[u8], has_timed_out: bool) -> Step {
     }
 }
 
-/// Returns the step for a complete answer of `count` bytes.
+/// Returns the parser's step for a terminal's complete answer to a query. The answer takes up
+/// `count` bytes of the input.
 fn answer(kind: u8, content: &[u8], count: usize) -> Step {
     match content.strip_prefix(BACKGROUND) {
         Some(color) if kind == b']' => Step::Background(Background::from_answer(color), count),

@@ -18,7 +18,7 @@ pub(crate) struct NumberLimit {
     place: Place,
 }
 
-/// The position in the stream, relative to control sequences (ECMA-48, section 5.4).
+/// Whether the last byte was part of a control sequence (ECMA-48, section 5.4), and of which part.
 #[derive(Clone, Copy, Default)]
 enum Place {
     /// Outside of sequences whose numbers matter.
