@@ -29,7 +29,7 @@ fn log_in(line: &str) {
     match Login::parse(line) {
         // Whitespace around a name is ignored, even if it would be shown as a replacement character
         // in other text.
-        Login::Nothing => assert!(!Text::new(line.trim()).is_visible()),
+        Login::Nothing => assert!(!Text::new(seen(line)).is_visible()),
         Login::Enter(_, words) => match Identity::parse(words) {
             Ok(identity) => enter(&identity),
             Err(error) => assert_refusal(&error),
@@ -48,13 +48,17 @@ fn log_in(line: &str) {
             assert_shown(word.as_str());
             assert!(word.as_str().len() < 300, "{word:?}");
         }
-        Login::Http => assert!(http::is_request(line.trim())),
+        Login::Http => assert!(http::is_request(seen(line))),
     }
 }
 
 fn assert_is_command(line: &str) {
-    let seen = trim_hidden(line.trim()).trim_start();
-    assert!(seen.starts_with('/'), "{line:?}");
+    assert!(seen(line).starts_with('/'), "{line:?}");
+}
+
+/// The line without the invisible characters before its first word.
+fn seen(line: &str) -> &str {
+    trim_hidden(line.trim()).trim_start()
 }
 
 /// Asserts that the line with which a client logs in under this name is parsed as the same name.
