@@ -45,55 +45,20 @@ fn send_and_read(server: &Server, name: &str, lines: &str) {
     let _ = reader.join().expect("the reader did not panic");
 }
 
-#[test]
-fn a_client_that_keeps_reading_survives_private_bursts_from_many_members() {
-    const SENDERS: usize = 24;
-    let _alone = alone();
+/// Asserts that a client that keeps reading gets every line, while each of `senders` members joins,
+/// sends a burst of `line` and leaves, `rounds` times in a row. `shown` is a part of each line as
+/// the client shows it.
+#[track_caller]
+fn expect_all_lines(senders: usize, rounds: usize, line: &str, shown: &str) {
     let server = Server::start(&[]);
-    // A relayed control character takes three bytes.
-    let lines = format!("/msg teacher {}\n", "\x01".repeat(1000)).repeat(BURST);
-    let received = read_with_client(&server, "␁", SENDERS * BURST, || {
+    let lines = line.repeat(BURST);
+    let expected = senders * rounds * BURST;
+    let received = read_with_client(&server, shown, expected, || {
         thread::scope(|scope| {
-            for number in 0..SENDERS {
-                let (server, lines) = (&server, &lines);
-                scope.spawn(move || send_and_read(server, &format!("m{number}"), lines));
-            }
-        });
-    });
-    assert_eq!(received, SENDERS * BURST);
-}
-
-#[test]
-fn a_client_that_keeps_reading_survives_public_bursts_from_many_members() {
-    const SENDERS: usize = 40;
-    let _alone = alone();
-    let server = Server::start(&[]);
-    let lines = format!("burst {}\n", "\x01".repeat(1000)).repeat(BURST);
-    let received = read_with_client(&server, "burst", SENDERS * BURST, || {
-        thread::scope(|scope| {
-            for number in 0..SENDERS {
-                let (server, lines) = (&server, &lines);
-                scope.spawn(move || send_and_read(server, &format!("m{number}"), lines));
-            }
-        });
-    });
-    assert_eq!(received, SENDERS * BURST);
-}
-
-#[test]
-fn a_client_that_keeps_reading_survives_members_that_join_send_a_burst_and_leave_in_a_loop() {
-    const SENDERS: usize = 8;
-    const ROUNDS: usize = 4;
-    let _alone = alone();
-    let server = Server::start(&[]);
-    let lines = format!("burst {}\n", "\x01".repeat(1000)).repeat(BURST);
-    let expected = SENDERS * ROUNDS * BURST;
-    let received = read_with_client(&server, "burst", expected, || {
-        thread::scope(|scope| {
-            for sender in 0..SENDERS {
+            for sender in 0..senders {
                 let (server, lines) = (&server, &lines);
                 scope.spawn(move || {
-                    for round in 0..ROUNDS {
+                    for round in 0..rounds {
                         send_and_read(server, &format!("m{sender}x{round}"), lines);
                     }
                 });
@@ -101,6 +66,29 @@ fn a_client_that_keeps_reading_survives_members_that_join_send_a_burst_and_leave
         });
     });
     assert_eq!(received, expected);
+}
+
+/// A line of control characters, each of which takes three bytes when it is relayed.
+fn controls(start: &str) -> String {
+    format!("{start} {}\n", "\x01".repeat(1000))
+}
+
+#[test]
+fn a_client_that_keeps_reading_survives_private_bursts_from_many_members() {
+    let _alone = alone();
+    expect_all_lines(24, 1, &controls("/msg teacher"), "␁");
+}
+
+#[test]
+fn a_client_that_keeps_reading_survives_public_bursts_from_many_members() {
+    let _alone = alone();
+    expect_all_lines(40, 1, &controls("burst"), "burst");
+}
+
+#[test]
+fn a_client_that_keeps_reading_survives_members_that_join_send_a_burst_and_leave_in_a_loop() {
+    let _alone = alone();
+    expect_all_lines(8, 4, &controls("burst"), "burst");
 }
 
 /// Floods a room in which the member `slow` reads with `read`, until `slow` is cut. Another member
