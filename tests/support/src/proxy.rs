@@ -177,6 +177,7 @@ impl Gate {
 fn connect(client: TcpStream, server: TcpStream, plan: Plan, gate: &Arc<Gate>) {
     let (client, server) = (Arc::new(client), Arc::new(server));
     let is_broken = Arc::new(AtomicBool::new(false));
+    let is_half_closed = Arc::new(AtomicBool::new(false));
     for (from, to, steps) in [(&client, &server, plan.up), (&server, &client, plan.down)] {
         // Otherwise Nagle's algorithm would merge bytes while earlier ones are unacknowledged.
         to.set_nodelay(true).expect("it is a TCP socket");
@@ -185,6 +186,7 @@ fn connect(client: TcpStream, server: TcpStream, plan: Plan, gate: &Arc<Gate>) {
             to: Arc::clone(to),
             single_bytes: 0,
             is_broken: Arc::clone(&is_broken),
+            is_half_closed: Arc::clone(&is_half_closed),
             gate: Arc::clone(gate),
         };
         thread::spawn(move || direction.run(steps));
@@ -199,6 +201,8 @@ struct Direction {
     single_bytes: usize,
     /// Whether either direction of the connection has failed.
     is_broken: Arc<AtomicBool>,
+    /// Whether either direction of the connection has ended without a failure.
+    is_half_closed: Arc<AtomicBool>,
     gate: Arc<Gate>,
 }
 
@@ -214,6 +218,7 @@ impl Direction {
             // A reset connection must not look closed.
             Ok(()) | Err(Over::Ended) if self.is_broken.load(Ordering::SeqCst) => {}
             Ok(()) | Err(Over::Ended) => {
+                self.is_half_closed.store(true, Ordering::SeqCst);
                 // It fails if the connection is gone.
                 let _ = self.to.shutdown(Shutdown::Write);
             }
@@ -263,10 +268,19 @@ impl Direction {
         }
     }
 
+    fn is_half_closed(&self) -> bool {
+        self.is_half_closed.load(Ordering::SeqCst)
+    }
+
     fn read(&self) -> Result<Vec<u8>, Over> {
         let mut chunk = [0; 16 * 1024];
         loop {
             match (&*self.from).read(&mut chunk) {
+                // The kernel reports a reset once, perhaps to the other direction. After that, a read
+                // returns 0, as after a close, but the socket has no peer any more.
+                Ok(0) if self.from.peer_addr().is_err() && !self.is_half_closed() => {
+                    return Err(Over::Broken);
+                }
                 Ok(0) => return Err(Over::Ended),
                 Ok(read) => return Ok(chunk[..read].into()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
