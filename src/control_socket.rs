@@ -12,14 +12,16 @@
 //!
 //! Before the client logs in to the room, it sends `joining\n`, after the login `in\n`, and when it
 //! is not in the room any more, `out\n`. So the launcher can tell the session's own members from
-//! all others. To make its clients join in the order of their windows, the launcher sends `turn\n`
-//! to one client after the other, which may then log in.
+//! all others. A client does not log in before the launcher has sent it `turn\n`. The launcher
+//! sends this line to one client after the other, so that its clients join in the order of their
+//! windows.
 //!
 //! To end a client, the launcher sends `quit\n`.
 //!
 //! On Linux, any user of the machine can connect. The launcher closes the connections of other
-//! users at once. It also limits the number of connections that have not sent a hello, and how long
-//! they may wait with it, so that they cannot use up the launcher's descriptors.
+//! users at once. It also limits how many connections have not sent a hello, and how long a
+//! connection may take to send it. Otherwise, such connections could use up the launcher's
+//! descriptors.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -63,8 +65,8 @@ const HELLO_TIME: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, which would otherwise be tried again at once and fail again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// A client's connection to the launcher. Dropping this closes the connection without a call of
-/// `on_close`.
+/// A client's connection to the launcher. Dropping this closes the connection without calling the
+/// `on_close` that was passed to [`ControlConnection::open`].
 #[derive(Debug)]
 pub struct ControlConnection {
     socket: UnixStream,
@@ -121,8 +123,9 @@ impl ControlConnection {
         })
     }
 
-    /// Tells the launcher whether this client is in the room. Must be called before a login is
-    /// sent: otherwise, the launcher might count the new member as one from outside of the session.
+    /// Tells the launcher whether this client is in the room. Report [`Membership::Joining`] before
+    /// sending a login: otherwise, the launcher might count the new member as one from outside of
+    /// the session.
     pub fn report(&self, membership: Membership) {
         let line = match membership {
             Membership::Joining => JOINING,
@@ -147,8 +150,8 @@ pub enum Membership {
 impl Drop for ControlConnection {
     fn drop(&mut self) {
         self.is_dropped.store(true, Ordering::SeqCst);
-        // End the thread's read. If the launcher has closed the socket, this call fails, but then
-        // the read has ended already.
+        // Shut down the socket, which ends the read in the thread `control`. If the launcher has
+        // closed the socket, this call fails, but then the read has ended already.
         let _ = self.socket.shutdown(Shutdown::Both);
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
@@ -180,7 +183,7 @@ pub enum ControlEvent {
         pid: i32,
         membership: Membership,
     },
-    /// A client has exited after it sent its hello.
+    /// A client that had sent its hello has exited.
     Exited {
         /// The window's ID.
         window: usize,
@@ -315,8 +318,8 @@ impl Peer {
         process.end()
     }
 
-    /// Returns the descriptors to poll: the socket, until it is closed, and the process. If one of
-    /// them is not available, the other is returned twice.
+    /// Returns the two descriptors to poll: the socket, until it is closed, and the process. If one
+    /// of them is not available, returns the other twice, so that every peer has two.
     fn poll_fds(&self) -> [PollFd<'_>; 2] {
         let process = self.process_end();
         let socket = process.filter(|_| self.is_closed);
@@ -392,11 +395,13 @@ fn serve(
     hello_time: Duration,
     on_event: impl Fn(ControlEvent),
 ) {
-    // The peers are in the order in which they were accepted.
+    // The peers are in the order in which they were accepted, so the first one without a hello is
+    // the oldest of these.
     let mut peers: Vec<Peer> = Vec::new();
     loop {
-        // Read the clock before the poll. If the launcher was suspended during the poll, a hello
-        // that has arrived is then read, and does not count as late.
+        // Read the clock before the poll. Then a connection is closed only if its time was over
+        // before a poll that found no hello. Otherwise, after a suspension of the launcher during a
+        // poll, a connection would be closed although its hello has arrived in time.
         let now = Instant::now();
         let oldest = peers.iter().find(|peer| peer.is_silent());
         let timeout = oldest.and_then(|peer| {
@@ -441,7 +446,7 @@ fn serve(
                     }
                 }
                 Err(error) if is_temporary(&error) => {}
-                // No file descriptor is left. The connection keeps waiting and the listener stays
+                // No file descriptor is left. The connection stays pending and the listener stays
                 // readable, so without a pause, this loop would take a whole processor.
                 Err(_) => thread::sleep(ACCEPT_PAUSE),
             }
@@ -449,9 +454,9 @@ fn serve(
     }
 }
 
-/// Handles a peer whose socket or process has become readable, as `socket` and `process` tell.
-/// Returns false if the client has exited or the peer is not a client, so that the peer must be
-/// dropped.
+/// Handles what a poll has found for a peer: `socket` and `process` tell which of its two
+/// descriptors are readable. Returns false if the client has exited or the peer is not a client, so
+/// that the peer must be dropped.
 fn handle_readable(
     peer: &mut Peer,
     socket: bool,
@@ -465,8 +470,8 @@ fn handle_readable(
         }
     }
     let Some((window, client)) = &peer.client else {
-        // There was no hello yet. If the peer has closed its socket, drop it: it has exited
-        // already, or is not a client.
+        // There was no hello yet, so the process is not known. If the peer has closed its socket,
+        // drop it: it has exited already, or is not a client.
         return !peer.is_closed;
     };
     // If the process cannot be polled, the client counts as exited when its socket is closed.
@@ -621,8 +626,8 @@ mod tests {
         let connection = ControlConnection::open(&listener.name_for(1), || {}, || {}).unwrap();
         let (_, client) = hello(&events);
         drop(connection);
-        // Wait for the hello of a second client. If the first one counted as exited, that would
-        // have been reported before.
+        // Wait for the hello of a second client, which must be the next event. If the launcher took
+        // the first client for exited, it would report this earlier.
         let _second = ControlConnection::open(&listener.name_for(2), || {}, || {}).unwrap();
         assert_eq!(hello(&events).0, 2);
         client.signal(Signal::CONT);
@@ -688,7 +693,8 @@ mod tests {
         }
         thread::scope(|scope| {
             scope.spawn(|| {
-                // Changes the user of this thread only.
+                // This changes the user of this thread, but not of the threads that run other
+                // tests.
                 let nobody = rustix::process::Uid::from_raw(65534);
                 rustix::thread::set_thread_uid(nobody).unwrap();
                 expect_end(silent_connection(&listener));
