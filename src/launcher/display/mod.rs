@@ -132,7 +132,7 @@ fn row(name: &str, found: Result<String>, is_installed: bool) -> String {
         Ok(found) => found,
         Err(error) => {
             let reason = error.to_string();
-            // The first column has the name already.
+            // Leave out the program's name, because the first column shows it already.
             let reason = reason.strip_prefix(name).map_or(&*reason, str::trim_start);
             let reason = reason.strip_prefix("is ").unwrap_or(reason);
             let state = if is_installed { "installed; " } else { "" };

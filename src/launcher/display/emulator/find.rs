@@ -43,7 +43,8 @@ pub(crate) fn find_all() -> Result<Vec<FoundEmulator>> {
 }
 
 impl Emulator {
-    /// Whether the program is installed, even if something else is missing.
+    /// Whether the emulator's program is installed. Other things that the emulator needs may be
+    /// missing.
     pub(crate) fn is_installed(&self) -> bool {
         which::which(self.program).is_ok()
     }
@@ -79,11 +80,11 @@ impl Emulator {
         })
     }
 
-    /// Like [`Emulator::find`], for an emulator that was asked for by name.
+    /// Checks whether the emulator, which the user has chosen by name, can open windows.
     ///
     /// # Errors
-    /// As [`Emulator::find`]. If there is no display, no other emulator would work either, so the
-    /// error suggests `-t none`.
+    /// The program, or something that it needs, is missing. The error says what to try: `-t none`
+    /// if there is no display, because no other emulator would work either.
     pub(crate) fn find_by_name(&'static self) -> Result<FoundEmulator> {
         self.find().map_err(|error| {
             if self.needs.has_display() {

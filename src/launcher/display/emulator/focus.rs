@@ -17,7 +17,7 @@ use crate::os;
 /// probably given it the focus; later, the user has.
 const NEW: Duration = Duration::from_secs(2);
 
-/// The thread `focus`. It stops when this is dropped.
+/// Handle to the thread `focus`, which moves the focus back. The thread stops when this is dropped.
 pub(crate) struct FocusKeeper {
     _stop: UnixStream,
 }
@@ -41,7 +41,7 @@ impl FocusKeeper {
             launcher: std::process::id().cast_signed(),
             server,
         };
-        // This thread is never joined, since the X server may not answer.
+        // This thread is never joined, because it may wait for an X server that does not answer.
         thread::Builder::new()
             .name("focus".into())
             .spawn(move || while watch.wait(&stopped) {})?;
@@ -64,8 +64,8 @@ struct Watch {
     /// The window that gets the focus back: the last one that had the focus and was not a new
     /// window of the session. `None` if no window had the focus at first.
     focused: Option<Window>,
-    /// The window from which this thread has moved the focus away. `None` once the window manager
-    /// has reported the change.
+    /// The window from which this thread has moved the focus away. The window manager still reports
+    /// it as active for a moment. `None` once another window is reported.
     left: Option<Window>,
 }
 
@@ -122,14 +122,13 @@ impl Watch {
         let is_first = |window: &&Window| window_spec::is_first(&self.server.title(**window));
         let first = || self.own.iter().find(is_first).copied();
         let target = if let Some(index) = self.new.iter().position(|(new, _)| *new == active) {
-            // The windows that appeared before this one have had the focus already, however
-            // briefly. From now on, only the user can give it to them.
+            // A window manager focuses new windows in the order in which they appear. So it has
+            // focused the earlier ones already, and only the user can focus them from now on.
             self.new.drain(..=index);
             let focused = self.focused.filter(|window| windows.contains(window));
             focused.or_else(first)
         } else if self.focused.is_none() && self.own.contains(&active) {
-            // Look for the first client's window again, because its title may not have been set
-            // earlier.
+            // Look for the first client's window again, because it may have had no title before.
             first()
         } else {
             Some(active)

@@ -18,7 +18,8 @@ const PREFERRED: (i32, i32) = (80, 24);
 const DECORATION: (i32, i32) = (26, 44);
 
 /// Number of rows at the bottom of the launcher's terminal to leave free if windows must cover
-/// other parts of it. These rows show the line that is typed, and the newest lines of the log.
+/// other parts of it. These rows show the newest lines of the log and the line that the user is
+/// typing.
 const LAST_ROWS: i32 = 3;
 
 /// Offset in pixels between windows that share a place because there is no space for more places:
@@ -96,7 +97,8 @@ impl Rect {
         parts.into_iter().flatten().collect()
     }
 
-    /// Number of columns and rows of rectangles of this size that fit in this one.
+    /// Returns how many rectangles of this size fit in this rectangle beside each other, and how
+    /// many fit below each other.
     fn capacity(&self, size: Size) -> (i32, i32) {
         (self.width / size.width, self.height / size.height)
     }
@@ -136,10 +138,10 @@ impl Place {
         )
     }
 
-    /// The place of a window that shares this place with `round` earlier windows. For each of them,
-    /// its left edge is a step further to the right and its lower edge a step further up, so that
-    /// it leaves visible the beginnings of their title bars, and their last rows, which contain the
-    /// prompts.
+    /// Returns the place of a window that shares this place with `round` earlier windows. With each
+    /// window, the left edge moves a step to the right, and the lower edge a step up. So the
+    /// beginnings of the earlier windows' title bars stay visible, and also their last rows, which
+    /// contain the prompts.
     fn shared(&self, round: usize) -> Self {
         let shift = i32::try_from(round % ROUNDS).unwrap_or(0) * STEP;
         let Rect {
@@ -182,7 +184,7 @@ pub(crate) struct Tiling {
     area: Rect,
     /// The parts of the launcher's terminal to leave free.
     reserved: Vec<Rect>,
-    /// Whether the place of the terminal is known.
+    /// Whether the place of the terminal is known. Otherwise, it was assumed.
     is_certain: bool,
     cell: Size,
     places: Vec<Place>,
@@ -227,8 +229,8 @@ impl Tiling {
         }
     }
 
-    /// The place for one more window. `taken` has the places of the windows that are open. Returns
-    /// the first of the session's places that is not taken. If there is none, returns a new place
+    /// Returns the place for one more window. `taken` has the places of the open windows. Prefers a
+    /// place from the start of the session that is not taken. If there is none, returns a new place
     /// in the space that is left or, if that is too little, a place that windows share.
     pub(crate) fn next(&mut self, taken: &[Place]) -> Place {
         let is_free = |place: &Place| !taken.contains(place);
@@ -242,8 +244,8 @@ impl Tiling {
             fit(self.area, &occupied, self.cell, 1, readable)
         };
         let new = fit_beside(&self.reserved).or_else(|| {
-            // If the place of the terminal was only assumed, the terminal may be elsewhere, so
-            // cover that place rather than another window.
+            // If the place of the terminal was only assumed, the terminal may be elsewhere. Cover
+            // the assumed place rather than another window.
             (!self.is_certain).then(|| fit_beside(&[])).flatten()
         });
         if let Some(new) = new {
@@ -260,12 +262,12 @@ impl Tiling {
 
 /// The parts of the screen that windows may have to leave free, for the launcher's terminal.
 struct Reservations {
-    /// Sets of rectangles, of which one is left free: the first that leaves enough space for the
-    /// windows. The largest set, the whole terminal, comes first, and the set of only the
-    /// beginnings of the terminal's lines comes last.
+    /// The choices of what to leave free, in the order in which they are tried: the first that
+    /// leaves enough space for the windows is used. Each choice is a set of rectangles. The first
+    /// contains the whole terminal, the last only the beginnings of the terminal's lines.
     choices: Vec<Vec<Rect>>,
-    /// The set to leave free if no set in `choices` leaves enough space: only the last rows of the
-    /// terminal. Empty if the place of the terminal is not known.
+    /// The rectangles to leave free if none of `choices` leaves enough space: only the last rows of
+    /// the terminal. Empty if the place of the terminal is not known.
     least: Vec<Rect>,
 }
 
@@ -304,9 +306,13 @@ impl Reservations {
     }
 }
 
-/// Measures by which sizes of windows are compared, the most important first: the cells of a
-/// window, counting columns and rows up to [`READABLE`]; all its cells; and the largest number of
-/// windows that fit in a single free rectangle, because windows should stay together.
+/// Rates a size of windows. Scores are compared by the first number, then the second, then the
+/// third:
+///
+/// 1. The cells of a window, without columns and rows beyond [`READABLE`].
+/// 2. All cells of a window.
+/// 3. The largest number of windows that fit in a single free rectangle, because windows should
+///    stay together.
 type Score = (i32, i32, i32);
 
 /// Finds places of equal size for `count` windows in `area`, outside of the rectangles `occupied`.
@@ -345,8 +351,8 @@ fn fit(area: Rect, occupied: &[Rect], cell: Size, count: i32, min: Size) -> Opti
                 }
                 let together = capacities.max().unwrap_or(0).min(count);
                 let (columns, rows) = (width / cell.width, height / cell.height);
-                // Limit the columns and rows to the readable size, so that a surplus of columns
-                // does not make up for missing rows, and the reverse.
+                // Limit the columns and rows to the readable size. Otherwise, many columns would
+                // make up for missing rows, and many rows for missing columns.
                 let readable = columns.min(READABLE.0) * rows.min(READABLE.1);
                 let score: Score = (readable, columns * rows, together);
                 if best.as_ref().is_none_or(|(other, ..)| *other < score) {
@@ -359,9 +365,9 @@ fn fit(area: Rect, occupied: &[Rect], cell: Size, count: i32, min: Size) -> Opti
     Some(places(area, free, size, count))
 }
 
-/// The widths (or heights) that windows may have: the widths of the free rectangles, `totals`,
-/// divided into equal parts. Contains no duplicates, nothing below `min`, and `max` instead of
-/// larger widths.
+/// Returns the widths (or heights) to try for windows. These are the widths of the free rectangles,
+/// `totals`, divided by every number that leaves at least `min`. A larger width than `max` is
+/// replaced by `max`.
 fn lengths(totals: impl Iterator<Item = i32>, min: i32, max: i32) -> BTreeSet<i32> {
     totals
         .flat_map(|total| (1..=total / min).map(move |parts| (total / parts).min(max)))
@@ -371,7 +377,7 @@ fn lengths(totals: impl Iterator<Item = i32>, min: i32, max: i32) -> BTreeSet<i3
 /// Places of this size for `count` windows in the rectangles `free`, in reading order. Within each
 /// rectangle, the windows are at the edge of the screen, away from the launcher's terminal.
 fn places(area: Rect, mut free: Vec<Rect>, size: Size, count: i32) -> Vec<Place> {
-    // Keep windows together: fill the rectangles with space for most windows first.
+    // Keep windows together: fill the rectangles in which most windows fit first.
     free.sort_by_key(|rect| {
         let (columns, rows) = rect.capacity(size);
         -(columns * rows)
@@ -482,8 +488,8 @@ mod tests {
                 for &count in counts {
                     let frames = frames(&screen(width, height, Some(launcher)), count);
                     assert_eq!(frames.len(), count);
-                    // Free last rows alone would not show the line that the user types: until the
-                    // log fills the terminal, that line is further up.
+                    // It would not be enough if only the last rows were free: until the log fills
+                    // the terminal, the line that the user types is further up.
                     let columns = 40 * CELL.width;
                     assert_free(
                         &frames,

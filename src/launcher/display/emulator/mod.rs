@@ -107,8 +107,8 @@ impl Emulator {
 
 /// Methods that make an emulator's arguments for a window.
 impl WindowSpec {
-    /// Returns `arguments` with `{}` replaced by the large font size, or nothing if the window has
-    /// normal text.
+    /// Returns `arguments`, in which `{}` is replaced by the large font size. Returns no arguments
+    /// if the window has normal text.
     fn if_big(&self, arguments: &[&str]) -> Vec<OsString> {
         let points = FONT_POINTS.1.to_string();
         let arguments = arguments
@@ -366,10 +366,11 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
     Emulator {
         choice: Terminal::XTerminalEmulator,
         program: "x-terminal-emulator",
-        // If x-terminal-emulator is missing, suggest xterm, although any emulator provides it.
+        // x-terminal-emulator is a link that the package of any emulator installs. If the link is
+        // missing, suggest xterm.
         package: Package::Common("xterm"),
         needs: Needs::Display,
-        // These are the only options that all emulators must have (Debian Policy, section 11.8.3).
+        // Only the options -T and -e are common to all emulators (Debian Policy, section 11.8.3).
         opens: Opens::MaybeElsewhere(|window, _| words(&["-T", &window.title(), "-e"])),
     },
 ];

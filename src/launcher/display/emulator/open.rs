@@ -54,8 +54,8 @@ impl EmulatorWindows {
         Some(self.tiling.as_mut()?.next(taken))
     }
 
-    /// Starts a process that opens a window with the client in it. `on_end` is called when this
-    /// process ends, and also when the helper ends.
+    /// Starts a process that opens a window with the client in it. Calls `on_end` when this process
+    /// ends. If this call also starts the helper, calls `on_end` when the helper ends, too.
     ///
     /// # Errors
     /// The program or a thread cannot be started, or no temporary file can be made.

@@ -23,7 +23,8 @@ const TERMINAL_TIME: Duration = Duration::from_millis(500);
 /// How often to check whether the terminal is shown.
 const TERMINAL_PAUSE: Duration = Duration::from_millis(10);
 
-/// Maximum number of parents between a terminal's inner window and the window of its frame.
+/// Limit on the windows to examine on the way from a terminal's inner window, through its parents,
+/// to the window that the window manager lists. Each parent is a query to the X server.
 const MAX_PARENTS: usize = 8;
 
 /// A monitor, and the launcher's terminal on it.
@@ -42,7 +43,8 @@ impl Screen {
     pub(crate) fn find() -> Option<(Self, XServer)> {
         let (sender, found) = mpsc::channel();
         let thread = thread::Builder::new().name("screen".into());
-        // Never joined: if the server does not answer, the thread ends with the process.
+        // This thread is never joined. If the X server does not answer, the thread ends with the
+        // process.
         let _thread = thread.spawn(move || {
             let server = XServer::connect().ok()?;
             wait_for_terminal(&server);
@@ -75,10 +77,12 @@ impl Screen {
     }
 }
 
-/// The window of the terminal that shows the log. `None` if stdout is not a terminal. Prefers
-/// windows of ancestors of this process: of these, the window in `WINDOWID`, a variable that some
-/// emulators set, or else the active window. If the ancestors have no window, as in tmux or over
-/// SSH, takes the active window, in which the user has probably typed the command.
+/// Returns the window of the terminal that shows the log. `None` if stdout is not a terminal.
+///
+/// The terminal is usually an ancestor of this process. If ancestors have several windows, takes
+/// the window in `WINDOWID` (a variable that some emulators set), or else the active one, or else
+/// the newest. Under tmux or over SSH, no ancestor has a window. Then takes the active window,
+/// because the user has probably typed the command there.
 fn launcher_window(server: &XServer) -> Option<Window> {
     if !io::stdout().is_terminal() {
         return None;
@@ -129,8 +133,8 @@ fn window_id() -> Option<Window> {
     env::var("WINDOWID").ok()?.parse().ok()
 }
 
-/// The window in `WINDOWID` or, if that is an inner window of a terminal, the outer window. The
-/// outer window is the one in `listed`, the windows that the window manager lists.
+/// Returns the window in `WINDOWID`. If it is an inner window of a terminal, returns the outer
+/// window, which is in `listed`, the list of the window manager.
 fn window_in_environment(server: &XServer, listed: &[Window]) -> Option<Window> {
     // Without a window manager, `listed` is empty: take the window in `WINDOWID` itself.
     std::iter::successors(window_id(), |child| server.parent(*child))

@@ -1,4 +1,5 @@
-//! A connection to the X server: the windows, the monitors, and the keyboard focus.
+//! A connection to the X server, which reads the windows and monitors, and reads and moves the
+//! keyboard focus.
 
 use std::error::Error;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,8 +19,8 @@ use crate::launcher::display::emulator::geometry::Rect;
 const MAX_VALUES: u32 = 4096;
 
 x11rb::atom_manager! {
-    /// Properties from the Extended Window Manager Hints (EWMH), and the margin that GTK draws a
-    /// shadow in.
+    /// The properties that are read: those of the Extended Window Manager Hints (EWMH), and
+    /// `_GTK_FRAME_EXTENTS`, the width of the margins in which GTK draws a window's shadow.
     pub(crate) Atoms: AtomsCookie {
         _GTK_FRAME_EXTENTS,
         _NET_ACTIVE_WINDOW,
@@ -102,7 +103,7 @@ impl XServer {
         active.first().copied().filter(|window| *window != 0)
     }
 
-    /// The process ID that a window's program has set.
+    /// The process ID that a window's program has set, or `None` if it has set none.
     pub(crate) fn process(&self, window: Window) -> Option<i32> {
         let pid = self.values(window, self.atoms._NET_WM_PID);
         pid.first().and_then(|pid| i32::try_from(*pid).ok())
@@ -149,8 +150,8 @@ impl XServer {
         )
     }
 
-    /// The areas of the monitors, with the primary one first. If the server does not list monitors,
-    /// the area of the whole screen.
+    /// The areas of the monitors, with the primary one first. If the server lists no monitors,
+    /// returns the area of the whole screen.
     pub(crate) fn monitors(&self) -> Vec<Rect> {
         let monitors = self.connection.randr_get_monitors(self.root, true);
         let monitors = monitors.ok().and_then(|cookie| cookie.reply().ok());
@@ -182,8 +183,8 @@ impl XServer {
         Rect::between(x, y, x + width, y + height)
     }
 
-    /// Makes the server report changes of a window's properties. Those of the root window include
-    /// the active window and the list of windows.
+    /// Makes the server report changes of a window's properties. The properties of the root window
+    /// include the active window and the list of windows.
     pub(crate) fn watch(&self, window: Window) {
         let events = ChangeWindowAttributesAux::new().event_mask(EventMask::PROPERTY_CHANGE);
         // Ignore an error, which means that the window has closed.

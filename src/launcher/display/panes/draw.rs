@@ -14,11 +14,11 @@ use crate::launcher::display::panes::prompt::Prompt;
 use crate::launcher::display::panes::state::{PanesState, SERVER, TerminalFeatures};
 use crate::tty::wrap;
 
-/// Minimum width of a pane, in columns, for the long form of the note that names the key to return
-/// to the last line.
+/// Minimum width in columns of a pane in which the note about scrolling back has its long form,
+/// such as `↑ 5 · End: last line`.
 const WIDE: u16 = 60;
 
-/// Width in columns of the first key in the status line. This key is always shown.
+/// Width in columns of the text for F1, the only key that the status line always shows.
 const FIRST_KEY: usize = " F1 keys ".len();
 
 /// Color of the focused pane's border. It is readable on dark and light backgrounds.
@@ -125,7 +125,8 @@ fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Posi
             (_, WIDE..) => format!(" ↑ {scrolled} · End: last line "),
             (_, _) => format!(" ↑ {scrolled} · End "),
         };
-        // Subtract the two corners, a space at each end of the title, the mark and the note.
+        // The title shares the pane's top row with two corners, a space at each end of the title,
+        // the mark and the note.
         let taken = 4 + wrap::width(mark) + wrap::width(&note);
         let space = usize::from(tile.area.width).saturating_sub(taken);
         let title = shortened(pane.titles(&content), space);
@@ -208,14 +209,14 @@ fn draw_prompt(prompt: &Prompt, area: Rect, buffer: &mut Buffer) -> Option<Posit
     })
 }
 
-/// Draws the status line: as many keys as there is space for, and on the right, the hidden panes.
-/// Reserves space for a mark on each hidden pane, so that the choice of keys does not change with
-/// every message.
+/// Draws the status line: on the left, as many keys as there is space for, and on the right, the
+/// hidden panes. Keeps space free for a mark on each hidden pane. Otherwise, a key would disappear
+/// whenever a new message adds a mark.
 fn draw_status(state: &PanesState, tiles: &[Tile], area: Rect, buffer: &mut Buffer) {
     let width = usize::from(area.width);
     let (hidden, widest) = hidden(state, tiles, width);
-    // Rank, key and effect, in the order from left to right. If there is too little space, keys are
-    // left out in the order of their ranks, beginning with the highest rank.
+    // The rank, name and effect of each key, from left to right on the screen. If there is too
+    // little space, keys are left out, beginning with the one with the highest rank.
     let mut items = vec![
         (4, "Alt+1…9", "chat"),
         (2, "F5", "chat number"),
@@ -263,9 +264,10 @@ fn mark(pane: &Pane) -> &'static str {
     }
 }
 
-/// Describes the hidden panes for the status line: by their numbers and marks or, if these could
-/// need more than a third of the `width` columns, only by how many there are. Also returns the
-/// number of columns that the description needs if all hidden panes have marks.
+/// Describes the hidden panes for the status line. Lists their numbers and marks if the list needs
+/// at most a third of the `width` columns, even if all panes had marks. Otherwise, only counts the
+/// panes. Also returns the number of columns that the description needs if all hidden panes have
+/// marks.
 fn hidden(state: &PanesState, tiles: &[Tile], width: usize) -> (String, usize) {
     let is_hidden = |pane: &usize| tiles.iter().all(|tile| tile.pane != *pane);
     let hidden: Vec<(usize, &str)> = (0..state.panes.len())
@@ -280,7 +282,7 @@ fn hidden(state: &PanesState, tiles: &[Tile], width: usize) -> (String, usize) {
         pane => pane.to_string(),
     };
     let names: Vec<String> = hidden.iter().map(|(pane, _)| name(*pane)).collect();
-    // Count two more columns for each name: a space before it, and a mark that may follow it.
+    // Add two columns to each name: a space before it, and a mark that may follow it.
     let widest = "more: ".len() + names.iter().map(|name| name.len() + 2).sum::<usize>();
     if widest <= width / 3 {
         let marked = names.iter().zip(&hidden);

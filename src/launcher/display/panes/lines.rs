@@ -6,8 +6,9 @@ use std::collections::VecDeque;
 use crate::launcher::display::panes::emulation::SCROLLBACK;
 use crate::tty::log_wrap;
 
-/// Separator between two rows. The carriage return is needed, since no terminal driver adds one
-/// here. The last row has no separator after it, so that the log fills its screen.
+/// Separator between two rows. The carriage return is needed, because no terminal driver adds one
+/// here. There is no separator after the last row: otherwise, the last row of the screen would be
+/// empty.
 const ROW_BREAK: &str = "\r\n";
 
 /// The last [`SCROLLBACK`] lines of the log.

@@ -62,7 +62,8 @@ pub(crate) use crate::launcher::display::panes::terminal_watchdog::{
 
 pub(crate) const NAME: &str = "panes";
 
-/// How long the terminal may take to show its last frame before it is restored.
+/// How long to wait until the thread `draw` has shown its last frame and restored the terminal. A
+/// blocked terminal would otherwise keep the launcher from exiting.
 const LAST_FRAME: Duration = Duration::from_millis(300);
 
 /// Query of the background color, as [`crate::tty::input::BACKGROUND_QUERY`], but terminated by ST
@@ -106,7 +107,8 @@ impl Panes {
             to_end.end();
             on_panic(PanesEvent::Failed);
         })?;
-        // Open the keyboard before reading the size, so that no resize is missed.
+        // Open the keyboard, which reports resizes, before reading the size. Otherwise, a resize
+        // between the two would be missed.
         let mut keyboard = Keyboard::open()?;
         let background = if features.has_color {
             keyboard.ask_background(BACKGROUND_QUERY)?

@@ -18,10 +18,11 @@ pub(crate) struct NumberLimit {
     place: Place,
 }
 
-/// Whether the last byte was part of a control sequence (ECMA-48, section 5.4), and of which part.
+/// Where the last byte was: in ordinary text, or in which part of a control sequence (ECMA-48,
+/// section 5.4).
 #[derive(Clone, Copy, Default)]
 enum Place {
-    /// Outside of sequences whose numbers matter.
+    /// In text, or in a sequence whose numbers need no limit.
     #[default]
     Text,
     /// After an Escape character.

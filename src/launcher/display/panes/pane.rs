@@ -90,8 +90,8 @@ impl Pane {
             .openpty(pty_size(self.size))
             .map_err(io::Error::other)?;
         let mut command = CommandBuilder::from_argv(window.client_command.clone());
-        // Set the directory, because the client would start in the home directory by default.
-        // Unlike a path, `.` also works if the current directory was removed.
+        // Set the working directory, because the client would otherwise start in the home
+        // directory. Unlike a path, `.` also works if the current directory was removed.
         command.cwd(".");
         command.env("TERM", "xterm-256color");
         // Remove the variables that describe the host terminal, because the client uses the
@@ -119,8 +119,9 @@ impl Pane {
         thread::Builder::new().name(name.clone()).spawn(move || {
             read(reader, &content, &answers, &redraw);
             answers.end();
-            // Show the note, which invites the user to restart the client, only after the session
-            // has been told that the client has ended.
+            // The note invites the user to restart the client. Show it only after the session has
+            // been told that the client has ended: otherwise, the session could receive the request
+            // to restart first.
             let _ = ended.recv();
             show_left(&content);
             redraw.request();
@@ -167,8 +168,8 @@ impl Pane {
             return self.titles.clone();
         };
         let title = text::clean(title).replace(" - ", " · ");
-        // Add a variant without the number of unread lines, which may be at the end: `chat 1 - ala
-        // (3)`.
+        // Add a variant without the number of unread lines, with which the title may end: `chat 1 -
+        // ala (3)`.
         let without_count = title.rsplit_once(" (").map(|(name, _)| name.to_owned());
         std::iter::once(title).chain(without_count).collect()
     }

@@ -7,8 +7,8 @@ use crate::sync::{Condvar, Mutex};
 /// Minimum time between two frames. Urgent frames are drawn earlier.
 const FRAME: Duration = Duration::from_millis(16);
 
-/// How long after a key the output of the focused client counts as its response to the key, and is
-/// drawn at once.
+/// How long after a key is sent to the focused client its output counts as the response to the key,
+/// and is drawn at once.
 const ECHO_TIME: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
@@ -46,8 +46,8 @@ impl Redraw {
         self.update(|state| (state.is_requested, state.is_urgent) = (true, true));
     }
 
-    /// Requests a frame at `time`, in addition to other requests. Replaces an earlier request of
-    /// this kind.
+    /// Requests a frame at `time`, in addition to frames requested by other functions. Replaces the
+    /// time of an earlier call.
     pub(crate) fn request_at(&self, time: Instant) {
         self.update(|state| state.due = Some(time));
     }

@@ -138,7 +138,7 @@ impl PanesState {
     }
 
     /// The size, in columns and rows, that the content of this pane would have if the pane had the
-    /// focus, which makes it visible.
+    /// focus. A pane that has the focus is always visible.
     fn size_of(&self, pane: usize) -> (u16, u16) {
         let (area, _) = layout::split(self.screen());
         let tiles = layout::arrange(self.slots, area, pane, self.zoomed);
@@ -149,7 +149,7 @@ impl PanesState {
     /// Starts a client in a new pane. If its window already has a pane, uses that pane.
     ///
     /// # Errors
-    /// As [`Pane::start`].
+    /// The client, its pseudo-terminal or a thread cannot be started.
     pub(crate) fn open(
         &mut self,
         window: &WindowSpec,
@@ -164,8 +164,8 @@ impl PanesState {
             return self.panes[pane].start(window, redraw, on_end);
         }
         let new = self.panes.len();
-        // Only the first client's pane at the start gets the focus. A pane opened by `/open` does
-        // not, because the user may be about to type another command in the server's pane.
+        // Only the first client's pane at the start gets the focus. A pane opened later by `/open`
+        // does not, because the user may be typing another command in the server's pane.
         let takes_focus = new == 1 && new < self.slots && self.focus == SERVER;
         self.slots = self.slots.max(new + 1);
         let mut pane = Pane::new(window.pane_title(), self.size_of(new));
@@ -187,7 +187,7 @@ impl PanesState {
         self.panes[self.focus].focus(true);
     }
 
-    /// Handles a key. Any key answers or removes the prompt.
+    /// Handles a key. If a prompt is shown, any key answers or removes it.
     pub(crate) fn key(&mut self, key: KeyEvent) -> Effect {
         let Some(prompt) = self.prompt.take() else {
             return self.act(key);
@@ -294,8 +294,9 @@ impl PanesState {
         }
     }
 
-    /// Passes arrow keys that the mouse wheel may have sent on to the focused pane. Writes all of
-    /// them to its client at once, because the client too takes several keys at once for the wheel.
+    /// Sends the focused pane arrow keys, which the terminal may have sent for the mouse wheel. If
+    /// the pane has a client, sends it all keys at once, because the client too recognizes the
+    /// wheel by several arrow keys that arrive together.
     pub(crate) fn scroll(&mut self, directions: &[MouseEventKind]) {
         let pane = &self.panes[self.focus];
         if pane.window().is_none() {
