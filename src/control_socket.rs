@@ -399,9 +399,10 @@ fn serve(
     // the oldest of these.
     let mut peers: Vec<Peer> = Vec::new();
     loop {
-        // Read the clock before the poll. Then a connection is closed only if its time was over
-        // before a poll that found no hello. Otherwise, after a suspension of the launcher during a
-        // poll, a connection would be closed although its hello has arrived in time.
+        // Read the clock before the poll, so that a connection is closed only if its time was over
+        // before the poll, and the poll found no hello. With a clock read after the poll, a
+        // suspension of the launcher during the poll would close connections whose hello has
+        // arrived.
         let now = Instant::now();
         let oldest = peers.iter().find(|peer| peer.is_silent());
         let timeout = oldest.and_then(|peer| {
