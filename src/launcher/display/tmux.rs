@@ -121,8 +121,8 @@ impl TmuxPanes {
         }
     }
 
-    /// Opens a pane for the client in the most recent tmux window, or in a new tmux window if that
-    /// has no space left. Returns a note for the user if the tmux window is new. The pane closes
+    /// Opens a pane for the client in the most recent tmux window. If this window has no space
+    /// left, opens a new tmux window, and returns a note about it for the user. The pane closes
     /// when the client ends.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The session's description of a client's window. A display opens the window.
+//! The session's description of a client's window, from which a display opens the window.
 
 use std::ffi::OsString;
 

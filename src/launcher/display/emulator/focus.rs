@@ -62,7 +62,7 @@ struct Watch {
     /// time at which each appeared.
     new: Vec<(Window, Instant)>,
     /// The window that gets the focus back: the last one that had the focus and was not a new
-    /// window of the session. `None` if no window had the focus at first.
+    /// window of the session. `None` until a window has had the focus.
     focused: Option<Window>,
     /// The window from which this thread has moved the focus away. The window manager still reports
     /// it as active for a moment. `None` once another window is reported.

@@ -18,8 +18,8 @@ const PREFERRED: (i32, i32) = (80, 24);
 const DECORATION: (i32, i32) = (26, 44);
 
 /// Number of rows at the bottom of the launcher's terminal to leave free if windows must cover
-/// other parts of it. These rows show the newest lines of the log and the line that the user is
-/// typing.
+/// other parts of it. Once the log fills the terminal, these rows show its newest lines and the
+/// line that the user is typing.
 const LAST_ROWS: i32 = 3;
 
 /// Offset in pixels between windows that share a place because there is no space for more places:
@@ -184,7 +184,7 @@ pub(crate) struct Tiling {
     area: Rect,
     /// The parts of the launcher's terminal to leave free.
     reserved: Vec<Rect>,
-    /// Whether the place of the terminal is known. Otherwise, it was assumed.
+    /// Whether the place of the terminal is known. If not, a place was assumed.
     is_certain: bool,
     cell: Size,
     places: Vec<Place>,
@@ -196,9 +196,9 @@ impl Tiling {
     /// If the space around the launcher's terminal is enough for readable windows, no window covers
     /// the terminal. Otherwise, the windows cover its right part, and leave free the beginnings of
     /// all lines and, if possible, the whole last rows. If even small windows do not fit then, they
-    /// leave free only the last rows, which contain the line that the user types. If the place of
-    /// the terminal is not known, it is assumed to be in the upper third of the screen, or on the
-    /// left.
+    /// leave free only the last rows, which usually contain the line that the user types. If the
+    /// place of the terminal is not known, it is assumed to be in the upper third of the screen, or
+    /// on the left.
     pub(crate) fn new(screen: &Screen, cell: Size, count: usize) -> Self {
         let count = i32::try_from(count).unwrap_or(i32::MAX).max(1);
         let area = screen.area;
@@ -306,11 +306,10 @@ impl Reservations {
     }
 }
 
-/// Rates a size of windows. Scores are compared by the first number, then the second, then the
-/// third:
+/// Rating of a window size: three numbers, of which the first counts most and the last least:
 ///
-/// 1. The cells of a window, without columns and rows beyond [`READABLE`].
-/// 2. All cells of a window.
+/// 1. The number of cells of a window, without columns and rows beyond [`READABLE`].
+/// 2. The number of all cells of a window.
 /// 3. The largest number of windows that fit in a single free rectangle, because windows should
 ///    stay together.
 type Score = (i32, i32, i32);
@@ -366,8 +365,8 @@ fn fit(area: Rect, occupied: &[Rect], cell: Size, count: i32, min: Size) -> Opti
 }
 
 /// Returns the widths (or heights) to try for windows. These are the widths of the free rectangles,
-/// `totals`, divided by every number that leaves at least `min`. A larger width than `max` is
-/// replaced by `max`.
+/// `totals`, divided by every number that leaves at least `min`. Widths above `max` are replaced by
+/// `max`.
 fn lengths(totals: impl Iterator<Item = i32>, min: i32, max: i32) -> BTreeSet<i32> {
     totals
         .flat_map(|total| (1..=total / min).map(move |parts| (total / parts).min(max)))

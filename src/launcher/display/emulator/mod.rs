@@ -169,9 +169,9 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
                 ],
                 arguments: |app| vec!["--app-id".into(), app.into()],
                 // Wait for the helper, because a gnome-terminal that starts before its helper is
-                // ready reports an error but exits with 0, or leaves an empty window. gdbus is a
-                // part of GLib. Some distributions package it separately. If it is not installed,
-                // the launcher's retries are enough.
+                // ready reports an error but exits with 0, or leaves an empty window. The program
+                // gdbus, which does the waiting, is a part of GLib that some distributions package
+                // separately. If gdbus is not installed, the launcher's retries are enough.
                 when_ready: r#"
                 if command -v gdbus >/dev/null; then
                     gdbus wait --session --timeout 10 "$0" || exit

@@ -24,7 +24,7 @@ const TERMINAL_TIME: Duration = Duration::from_millis(500);
 const TERMINAL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Limit on the windows to examine on the way from a terminal's inner window, through its parents,
-/// to the window that the window manager lists. Each parent is a query to the X server.
+/// to the window that the window manager lists. Each step is a query to the X server.
 const MAX_PARENTS: usize = 8;
 
 /// A monitor, and the launcher's terminal on it.
@@ -79,10 +79,10 @@ impl Screen {
 
 /// Returns the window of the terminal that shows the log. `None` if stdout is not a terminal.
 ///
-/// The terminal is usually an ancestor of this process. If ancestors have several windows, takes
-/// the window in `WINDOWID` (a variable that some emulators set), or else the active one, or else
-/// the newest. Under tmux or over SSH, no ancestor has a window. Then takes the active window,
-/// because the user has probably typed the command there.
+/// The terminal is usually an ancestor of this process. Of the ancestors' windows, takes the one in
+/// `WINDOWID` (a variable that some emulators set), or else the active one, or else the newest.
+/// Under tmux or over SSH, no ancestor has a window. Then takes the active window, because the user
+/// has probably typed the command there.
 fn launcher_window(server: &XServer) -> Option<Window> {
     if !io::stdout().is_terminal() {
         return None;
@@ -93,8 +93,8 @@ fn launcher_window(server: &XServer) -> Option<Window> {
     let own: Vec<Window> = all.iter().copied().filter(is_own).collect();
     let (named, active) = (window_in_environment(server, &all), server.active());
     if own.is_empty() {
-        // Prefer the active window, because WINDOWID may be the window of the terminal in which
-        // tmux was started.
+        // Prefer the active window: WINDOWID may name the terminal in which tmux was started, while
+        // another terminal shows tmux now.
         return active.or(named);
     }
     named
@@ -134,7 +134,7 @@ fn window_id() -> Option<Window> {
 }
 
 /// Returns the window in `WINDOWID`. If it is an inner window of a terminal, returns the outer
-/// window, which is in `listed`, the list of the window manager.
+/// window, which is in `listed`, the windows that the window manager lists.
 fn window_in_environment(server: &XServer, listed: &[Window]) -> Option<Window> {
     // Without a window manager, `listed` is empty: take the window in `WINDOWID` itself.
     std::iter::successors(window_id(), |child| server.parent(*child))

@@ -73,7 +73,7 @@ impl TerminalFeatures {
 }
 
 /// Draws a frame. Returns the position of the cursor, or `None` if it is hidden. Every visible pane
-/// must already have the size of its tile.
+/// must already have the size of its tile, the area in which it is drawn.
 pub(crate) fn draw(state: &mut PanesState, buffer: &mut Buffer) -> Option<Position> {
     let (area, status) = layout::split(*buffer.area());
     let tiles = state.tiles(area);
@@ -264,10 +264,10 @@ fn mark(pane: &Pane) -> &'static str {
     }
 }
 
-/// Describes the hidden panes for the status line. Lists their numbers and marks if the list needs
-/// at most a third of the `width` columns, even if all panes had marks. Otherwise, only counts the
-/// panes. Also returns the number of columns that the description needs if all hidden panes have
-/// marks.
+/// Describes the hidden panes for the status line. Lists their numbers and marks if the list would
+/// need at most a third of the `width` columns even with a mark on every pane. Otherwise, only
+/// counts the panes. Also returns the number of columns that the description needs if all hidden
+/// panes have marks.
 fn hidden(state: &PanesState, tiles: &[Tile], width: usize) -> (String, usize) {
     let is_hidden = |pane: &usize| tiles.iter().all(|tile| tile.pane != *pane);
     let hidden: Vec<(usize, &str)> = (0..state.panes.len())

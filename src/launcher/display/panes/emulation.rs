@@ -309,7 +309,8 @@ fn rewrite(screen: &mut Screen) -> (Vec<u8>, Vec<u8>) {
     let (rows, columns) = screen.size();
     let mut output = Rewriter::default();
     screen.set_scrollback(usize::MAX);
-    // Read the scrollback in screenfuls. The last one may be smaller.
+    // Read the scrollback in screenfuls, because vt100 gives access to only one at a time. The last
+    // one may be smaller.
     let mut above = screen.scrollback();
     while above > 0 {
         screen.set_scrollback(above);
@@ -378,9 +379,9 @@ impl Rewriter {
         }
         let columns = screen.size().1;
         let used = |column: &u16| has_contents(screen, row, *column);
-        // Skip the empty cells at the end without examining each, which takes time: most rows of a
-        // wide screen are short. A character takes at most two columns, so the contents end before
-        // twice their number of characters.
+        // Skip cells that must be empty, because most rows of a wide screen are short and examining
+        // every cell takes time. A character takes at most two columns, so the cells in use end
+        // before twice the number of characters.
         let max_columns = u16::try_from(2 * text.chars().count()).unwrap_or(u16::MAX);
         let columns_used = 0..columns.min(max_columns);
         let end = columns_used.rev().find(used).map_or(0, |column| column + 1);

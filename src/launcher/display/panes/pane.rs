@@ -112,8 +112,8 @@ impl Pane {
             content.emulation.reset();
         }
         let queue = Arc::clone(&input);
-        // Neither thread is joined. Both end when the client ends and so closes its side of the
-        // pseudo-terminal.
+        // The two threads of the pane are never joined. Both end when the client ends and so closes
+        // its side of the pseudo-terminal.
         let (content, redraw, answers) = (self.content(), Arc::clone(redraw), Arc::clone(&input));
         let (end, ended) = mpsc::channel::<()>();
         thread::Builder::new().name(name.clone()).spawn(move || {

@@ -294,9 +294,9 @@ impl PanesState {
         }
     }
 
-    /// Sends the focused pane arrow keys, which the terminal may have sent for the mouse wheel. If
-    /// the pane has a client, sends it all keys at once, because the client too recognizes the
-    /// wheel by several arrow keys that arrive together.
+    /// Passes arrow keys, which the terminal may have sent for the mouse wheel, to the focused
+    /// pane. If the pane has a client, sends it all keys at once, because the client too recognizes
+    /// the wheel by several arrow keys that arrive together.
     pub(crate) fn scroll(&mut self, directions: &[MouseEventKind]) {
         let pane = &self.panes[self.focus];
         if pane.window().is_none() {
