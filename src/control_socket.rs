@@ -12,9 +12,9 @@
 //!
 //! Before the client logs in to the room, it sends `joining\n`, after the login `in\n`, and when it
 //! is not in the room any more, `out\n`. So the launcher can tell the session's own members from
-//! all others. A client does not log in before the launcher has sent it `turn\n`. The launcher
-//! sends this line to one client after the other, so that its clients join in the order of their
-//! windows.
+//! all others. A client that was started with a name does not log in before the launcher has sent
+//! it `turn\n`. The launcher sends this line to one such client after the other, so that they join
+//! in the order of their windows.
 //!
 //! To end a client, the launcher sends `quit\n`.
 //!
