@@ -310,7 +310,7 @@ fn rewrite(screen: &mut Screen) -> (Vec<u8>, Vec<u8>) {
     let mut output = Rewriter::default();
     screen.set_scrollback(usize::MAX);
     // Read the scrollback in screenfuls, because vt100 gives access to only one at a time. The last
-    // one may be smaller.
+    // screenful may be smaller.
     let mut above = screen.scrollback();
     while above > 0 {
         screen.set_scrollback(above);

@@ -121,7 +121,7 @@ impl Pane {
             answers.end();
             // The note invites the user to restart the client. Show it only after the session has
             // been told that the client has ended: otherwise, the session could receive the request
-            // to restart first.
+            // to restart first, and ignore it.
             let _ = ended.recv();
             show_left(&content);
             redraw.request();
