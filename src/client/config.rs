@@ -23,12 +23,13 @@ pub struct Config {
     pub reconnects: bool,
     /// The name of the launcher's control socket.
     pub control_socket: Option<OsString>,
-    /// The number of this client's window in the launcher's session, which the window title shows.
+    /// The number of this client's window in the launcher's session, as shown in the window's
+    /// title.
     pub window: Option<usize>,
     /// Whether the client runs in a launcher's pane, which stays open when the client exits.
     pub in_pane: bool,
-    /// How long to wait for the echo of a message. After this time without any data from the
-    /// server, the terminal UI treats the connection as lost.
+    /// How long the server may stay silent while the echo of a message is due. After this time, the
+    /// terminal UI treats the connection as lost.
     pub answer_time: Duration,
 }
 

@@ -42,7 +42,7 @@ pub(crate) enum ClientEvent {
 pub(crate) enum StdinEvent {
     /// A line that the main thread has requested.
     Line(String),
-    /// The line with this number cannot be sent.
+    /// A line that cannot be sent: its number, counted from 1, and the reason.
     Unsendable(u64, LineError),
     /// Stdin has ended, or a line asks to leave. If the client is in a room, all earlier lines have
     /// been sent.
@@ -84,7 +84,7 @@ pub(crate) enum Stop {
     Leave,
     /// The connection is lost. Reconnecting may succeed.
     Lost(Lost),
-    /// The operator kicked the user. The client does not reconnect without being asked.
+    /// The operator kicked the user, so the client does not reconnect by itself.
     Kicked(Lost),
     /// The server announced that it was shutting down, and then closed the connection.
     ShutDown,
@@ -110,7 +110,7 @@ impl Stop {
 
     pub(crate) fn cannot_write_stdout(error: io::Error) -> Self {
         match error.kind() {
-            // The reader of the pipe wants no more output, as in `chat-client | head`.
+            // EPIPE: the reader of the pipe wants no more output, as in `chat-client | head`.
             io::ErrorKind::BrokenPipe => Self::Leave,
             // EIO: the terminal is gone. Leave without an error, even if the thread that reads the
             // terminal has not noticed yet.
@@ -146,8 +146,8 @@ impl LeaveRequest {
         // Ignore an error: if the queue is full, the main thread has events to handle, and it
         // checks for a request after each of them.
         let _ = self.post.try_send(ClientEvent::Leave);
-        // Never join this thread, which ends with the process. If the thread cannot be started, a
-        // second request still ends the process.
+        // The thread that enforces the time limit ends with the process, so it is never joined. If
+        // the thread cannot be started, a second request still ends the process.
         let _ = Builder::new().name("exit-timeout".into()).spawn(|| {
             thread::sleep(EXIT_TIMEOUT);
             raw_mode::exit(0)

@@ -21,8 +21,8 @@ use crate::tty::raw_mode::RawMode;
 /// How long to wait for the server to close the connection after the user leaves.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long to wait until the launcher lets this client log in. A client in an earlier window,
-/// which logs in first, may be slow to start.
+/// How long to wait until the launcher lets this client log in. The clients of a session log in one
+/// after another, and an earlier client may be slow to start.
 const TURN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a login attempt may take before the user is told about it. Most take a few

@@ -11,10 +11,14 @@
 //!   stdout ◄── main ◄── receive ◄──────────────────── socket
 //! ```
 //!
-//! The main thread makes all decisions, and only it writes to the screen. `receive` connects, logs
-//! in, and posts what the server sends. A server that reads slowly blocks only `send` or `input`.
-//! All events for the main thread, including those of signals and of the launcher, wait in one
-//! bounded queue, so a terminal that accepts no output slows the server down.
+//! The main thread makes all decisions, and only it writes to the screen. `keys` reads the terminal
+//! and hands each event to `ahead`, which waits if the main thread is blocked, so `keys` still
+//! notices Ctrl+C. `receive` connects, logs in, and posts what the server sends. A server that
+//! reads slowly blocks only `send` or `input`.
+//!
+//! All events for the main thread, also from signals and from the launcher, wait in one bounded
+//! queue. If the terminal accepts no output, the queue fills up, and then the client reads no more
+//! from the server.
 //!
 //! Each file imports only from files in its own row of this table and in the rows below. A `mod.rs`
 //! also imports from its own folder.
@@ -91,13 +95,13 @@ impl Client {
         raw_mode::restore_on_panic(|| process::exit(101));
         let (post, events) = mpsc::sync_channel(MAX_WAITING);
         let leave_request = LeaveRequest::new(post.clone());
-        // Open the control connection first, before another thread exists, because the launcher is
-        // waiting for it.
+        // Open the control connection first, because the launcher waits until this client connects.
         let launcher = match &config.control_socket {
             None => None,
             Some(name) => {
-                // Allow SIGHUP even if the launcher runs under `nohup`, so that closing a window
-                // ends its client.
+                // Unblock SIGHUP even if the launcher runs under `nohup`, so that closing a window
+                // ends its client. No other thread exists yet, so every later thread inherits the
+                // setting.
                 os::allow_hangup();
                 let (request, turn) = (leave_request.clone(), post.clone());
                 // If the event queue is full, the permission to log in is lost, and the client logs
@@ -176,9 +180,9 @@ impl Client {
                 Err(Stop::ShutDown) if reconnects => "the server has shut down".into(),
                 result => return result,
             };
-            // Return to the shortest pause only if the connection lasted or brought an event.
-            // Otherwise, the client would reconnect every second to a server that accepts each
-            // login and then closes the connection.
+            // Return to the shortest pause only if the connection lasted at least that long or
+            // brought an event. Otherwise, the client would reconnect every second to a server that
+            // accepts each login and then closes the connection.
             if self.room.has_news() || joined_at.elapsed() >= reconnect::MIN_PAUSE {
                 pause = reconnect::MIN_PAUSE;
             }

@@ -42,8 +42,8 @@ impl Address {
             Some(place) => split(place)?,
         };
         let port = match (option, inner, argument) {
-            // Write `-p` before its port in the message, since "the first port" would not tell
-            // which one is meant: the order in which the user typed them is unknown here.
+            // Show `-p` before its port in the message, so that the user can tell the two ports
+            // apart: their order on the command line is unknown here.
             (Some(option), Some(other), _) | (Some(option), None, Some(other)) => {
                 return Err(format!(
                     "two ports, -p {option} and {other}: leave one of them out"

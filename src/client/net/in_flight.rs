@@ -52,8 +52,8 @@ pub(crate) struct Unacked {
 }
 
 impl InFlight {
-    /// Creates the messages in flight for a new connection. `old` contains the messages that were
-    /// still in flight when an earlier connection ended; the replay may still echo them.
+    /// Creates the list of messages in flight for a new connection. `old` contains the messages
+    /// that were still in flight when an earlier connection ended; the replay may still echo them.
     pub(crate) fn new(author: MemberId, old: VecDeque<Unacked>) -> Self {
         let state = State {
             author,
@@ -153,7 +153,8 @@ impl InFlight {
         std::mem::take(&mut state.messages)
     }
 
-    /// Wakes [`InFlight::push_and_wait`] when the connection is over. Keeps the messages.
+    /// Unblocks the thread in [`InFlight::push_and_wait`] when the connection is over. Keeps the
+    /// messages, because the replay after a reconnection may still echo them.
     pub(crate) fn close(&self) {
         self.0.0.lock().is_closed = true;
         self.0.1.notify_one();
@@ -303,7 +304,8 @@ mod tests {
         assert_eq!(count(&in_flight), 1);
         receive_hello(&in_flight);
         assert_eq!(count(&in_flight), 0);
-        // Test a server of another kind, which may leave a private message unanswered.
+        // A server other than `chat-server` may leave a private message unanswered. The echo of the
+        // next message then acknowledges both.
         assert!(in_flight.push_and_wait("/msg ola hi") && in_flight.push_and_wait("hello"));
         receive_hello(&in_flight);
         assert_eq!(count(&in_flight), 0);

@@ -21,8 +21,8 @@ use crate::protocol::password::{Password, WAIT_NOTICE};
 use crate::protocol::request::Identity;
 use crate::protocol::text::Text;
 
-/// Time limit for the welcome, counted from the start of the login. If the password has to wait to
-/// be checked, the server sends a notice every few seconds, and each notice restarts the time
+/// Time limit for the welcome, counted from the start of the login. While the server delays the
+/// check of the password, it sends a notice every few seconds, and each notice restarts the time
 /// limit.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -141,7 +141,8 @@ impl ServerReader {
         // nothing for minutes although it is alive. The client recognizes a dead server by a
         // missing echo instead.
         net::keep_alive(&socket);
-        // Send each typed line at once. Ignore an error, which only delays lines a little.
+        // Send each typed line at once (TCP_NODELAY). Ignore an error, which only delays lines a
+        // little.
         let _ = socket.set_nodelay(true);
         Self {
             socket: Arc::new(socket),
@@ -193,7 +194,7 @@ impl ServerReader {
                 ReceivedLine::NotUtf8 => {}
                 ReceivedLine::Json(line) => match Received::decode(&line) {
                     Ok(Received::Answer(Answer::Welcome(welcome))) => {
-                        // Remove the timeout, with which a quiet room would look like a lost
+                        // Remove the read timeout. Otherwise, a quiet room would look like a lost
                         // connection.
                         self.socket.set_read_timeout(None)?;
                         return Ok(Ok(welcome));
@@ -243,8 +244,8 @@ impl ServerReader {
                 Ok(
                     ReceivedLine::PlainError(_) | ReceivedLine::Plain(_) | ReceivedLine::NotUtf8,
                 ) => {}
-                // A read that times out fails with EAGAIN (SO_RCVTIMEO, socket(7)): the server is
-                // still waiting.
+                // EAGAIN means that the read timed out (SO_RCVTIMEO, socket(7)). The server has not
+                // closed the connection, so another attempt may succeed.
                 Err(Disconnect::Lost(error)) => {
                     return error.kind() == io::ErrorKind::WouldBlock;
                 }
@@ -324,7 +325,6 @@ fn asks_for_password(greeting: &str) -> bool {
 
 /// Returns the error to show for a line that is not an event.
 fn not_an_event(error: &impl std::fmt::Display) -> Received {
-    // Shorten the error, which may quote the whole line.
     let reason: String = error.to_string().chars().take(MAX_REASON_CHARS).collect();
     let text = format!("the server sent a line that is not an event: {reason}");
     Received::Answer(Answer::Error(Text::new(&text)))

@@ -6,8 +6,9 @@ use std::thread::{self, JoinHandle};
 
 use crate::client::net::connection::Connection;
 
-/// Limit on the number of queued lines. `chat-server` reads ten lines per second from a client, so
-/// it takes a quarter of an hour to read a paste of this size.
+/// Limit on the number of queued lines, which limits the memory that a paste can use. The limit is
+/// generous: `chat-server` reads ten lines per second from a client, so reading that many lines
+/// takes a quarter of an hour.
 const MAX_WAITING: usize = 10_000;
 
 pub(crate) struct SendQueue {
@@ -26,8 +27,8 @@ impl SendQueue {
         let thread = thread::Builder::new().name("send".into()).spawn(move || {
             for line in waiting {
                 if connection.send(&line).is_err() {
-                    // End without an error message, because the receiving thread reports the
-                    // reason.
+                    // The thread `receive` reports why the connection ended, so report no error
+                    // here.
                     return;
                 }
             }

@@ -36,8 +36,8 @@ pub(crate) fn start(post: SyncSender<ClientEvent>) -> io::Result<Sender<StdinReq
 }
 
 /// Whether a line asks to leave: it is a command such as `/quit`, or `exit` alone. The client has
-/// to recognize `exit` itself, because the server treats it as an ordinary message from a JSON
-/// client.
+/// to recognize `exit` itself: to the server, an `exit` from a JSON client, such as this one, is an
+/// ordinary message.
 pub(crate) fn is_quit(line: &str) -> bool {
     matches!(Request::parse(line, Format::Plain), Ok(Request::Quit))
 }
@@ -100,8 +100,8 @@ impl LineReader {
                 Ok(read) => self.lines.push(&bytes[..read]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // If the terminal is gone, treat this as the end of the input, so that the client
-                // leaves as it does after SIGHUP. The kernel sends no SIGHUP if the terminal
-                // controls another session.
+                // leaves as it does after SIGHUP. The client gets no SIGHUP if the terminal is not
+                // its controlling terminal.
                 Err(_) if tty::is_gone() => return StdinEvent::Over,
                 Err(error) => return StdinEvent::Failed(error),
             }
@@ -120,7 +120,8 @@ impl LineReader {
             match self.next() {
                 StdinEvent::Line(line) if !is_quit(&line) => {
                     if !in_flight.push_and_wait(&line) || connection.send(&line).is_err() {
-                        // Report no error, because the receiving thread reports the reason.
+                        // The thread `receive` reports why the connection ended, so report no error
+                        // here.
                         self.unsent = Some(line);
                         return;
                     }

@@ -36,8 +36,8 @@ pub(crate) struct ChatSession<'a> {
     /// The queue of lines from the terminal UI. `None` in the plain UI, in which the thread that
     /// reads stdin also sends.
     send_queue: Option<SendQueue>,
-    /// How long to wait for the echo of a message. After this time without any data from the
-    /// server, the terminal UI treats the connection as lost.
+    /// How long the server may stay silent while the echo of a message is due. After this time, the
+    /// terminal UI treats the connection as lost.
     pub(crate) answer_time: Duration,
     input_over: bool,
     close_reason: Option<CloseReason>,
@@ -106,8 +106,8 @@ impl<'a> ChatSession<'a> {
             input_over: false,
             close_reason: None,
         };
-        // Report lost messages now if no replay follows, because the client missed no event.
-        // Otherwise, they are reported after the replay.
+        // If the client missed no event, no replay follows, so report lost messages now. Otherwise,
+        // they are reported after the replay.
         session.report_lost();
         session.send_waiting();
         Ok(session)
@@ -173,9 +173,8 @@ impl<'a> ChatSession<'a> {
                 ClientEvent::Stdin(StdinEvent::Failed(error)) => {
                     return Err(Stop::cannot_read_stdin(error));
                 }
-                // None of these events matters here: no line, login or turn was
-                // requested, and the event loop has already handled the terminal's
-                // events.
+                // Do nothing: a chat requests no line, no login and no permission to log in, and
+                // the event loop has already handled the terminal's events.
                 ClientEvent::Stdin(StdinEvent::Line(_))
                 | ClientEvent::Terminal(_)
                 | ClientEvent::TerminalGone
@@ -337,7 +336,8 @@ impl<'a> ChatSession<'a> {
         }
     }
 
-    /// Reports on stderr, at the end of the connection, how many lines of piped input were lost.
+    /// Reports on stderr, after the connection has ended, how many lines of piped input were not
+    /// sent or may not have been sent.
     fn report_unsent(&mut self) {
         let (left, at_least) = self.pipe_left();
         if left == 0 || self.events.is_interactive {

@@ -11,16 +11,18 @@ use crate::client::session::chat::{ChatSession, lines_left};
 use crate::client::ui::Ui;
 use crate::client::ui::tui::Submission;
 
-/// How long to wait for the last messages before telling the user about the wait. Echoes rarely
-/// take longer.
+/// How long to wait for the last echoes before telling the user about the wait. Echoes rarely take
+/// longer.
 const QUIET_TIME: Duration = Duration::from_millis(250);
 
-/// Waits until all messages are echoed, or until the server has echoed none for the session's
-/// `answer_time`. Returns `Break` if the user chooses to leave without waiting any longer.
+/// Waits until all messages are echoed. Gives up if no echo arrives for the session's
+/// `answer_time`, after which a silent connection counts as lost. Returns `Break` if the user
+/// chooses to leave without waiting any longer.
 pub(crate) fn drain(session: &mut ChatSession<'_>) -> ControlFlow<()> {
     match wait_for_echoes(session) {
         Err(Stop::Leave) if !session.events.leave_request.is_made() => ControlFlow::Break(()),
-        // Continue after a signal too, so that the server gets time to close the connection.
+        // Return `Continue` after a signal too, so that the caller waits for the server to close
+        // the connection.
         Ok(()) | Err(_) => ControlFlow::Continue(()),
     }
 }
@@ -69,8 +71,9 @@ fn submit_late(session: &mut ChatSession<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Fails if the user left with `waiting` lines that waited for a connection, or with `unacked`
-/// messages that the room did not echo.
+/// Fails if the user has left and some lines may not have reached the room: `waiting` is the number
+/// of lines that were still waiting for a connection, and `unacked` is the number of messages that
+/// the server did not echo.
 pub(crate) fn check_sent(waiting: usize, unacked: usize) -> Result<(), Stop> {
     let lines = waiting + unacked;
     let not_sent = match unacked {

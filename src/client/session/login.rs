@@ -22,8 +22,8 @@ use crate::tty::wrap::NO_BREAK;
 /// A connection that has logged in.
 pub(crate) struct Joined {
     pub(crate) welcome: Welcome,
-    /// Whether the client resumed an earlier session. If so, the server sends all missed events, or
-    /// the number of those that it no longer has.
+    /// Whether the client resumed an earlier session. If so, the server sends every missed event
+    /// that it still has, and the welcome tells how many it no longer has.
     pub(crate) has_resumed: bool,
     pub(crate) connection: Connection,
     pub(crate) receiver: JoinHandle<()>,

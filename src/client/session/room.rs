@@ -1,4 +1,4 @@
-//! State of the room that outlives a connection.
+//! The client's knowledge of the room, which it keeps from one connection to the next.
 
 use std::collections::VecDeque;
 
@@ -39,8 +39,9 @@ impl RoomState {
     ) -> (Option<u64>, Option<String>) {
         let is_back = self.id.is_some();
         self.has_changed = self.id.as_ref().is_some_and(|id| *id != welcome.room);
-        // If an older copy of the server's history was restored, the server counts on from a lower
-        // number, and so reuses numbers that the client has already seen.
+        // The number goes back if an older copy of the server's history was restored. New events
+        // then get numbers that the client has already seen, so the client must not skip replayed
+        // events by their numbers.
         let went_back = welcome.seq < self.last_shown;
         let is_other = self.has_changed || went_back;
         self.expects_gap = is_back && !is_other && !has_resumed;
@@ -79,8 +80,7 @@ impl RoomState {
         record.seq > self.known
     }
 
-    /// Whether the last connection brought a new event. A client that the room has accepted gets at
-    /// least the event of its own join.
+    /// Whether the last connection brought a new event, such as the client's own join.
     pub(crate) fn has_news(&self) -> bool {
         self.last_shown > self.known
     }
