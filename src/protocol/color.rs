@@ -27,9 +27,9 @@ impl ColorSlot {
         (0..).map_while(Self::new)
     }
 
-    /// Returns a slot for a name whose member is unknown: the author of a message from before this
-    /// client joined, or a member of a server that assigns no slots. A name has the same slot in
-    /// every run.
+    /// Returns a slot for a name to which the server has assigned none. This may be the author of a
+    /// message from before this client joined, or any member if the server is an older version that
+    /// assigns no slots. A name has the same slot in every run.
     pub fn of_name(name: &str) -> Self {
         // Hash with FNV-1a, because std's hasher gives different values in different runs.
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

@@ -20,7 +20,7 @@ pub enum Argument {
     Other,
     /// A member's name.
     Member,
-    /// `on` or `off`.
+    /// The word `on` or `off`.
     Switch,
 }
 
@@ -346,8 +346,8 @@ pub struct CommandLine<'a> {
 
 impl<'a> CommandLine<'a> {
     /// Splits a line into a command and its arguments. Returns `None` if the line is text. A line
-    /// that begins with two slashes is text that begins with one slash. Invisible characters before
-    /// and in the command are ignored.
+    /// that begins with two slashes is also text: the first slash is an escape. Invisible
+    /// characters before and in the command are ignored.
     pub fn parse(line: &'a str) -> Option<Self> {
         let line = trim_hidden(line);
         if !line.starts_with('/') || line.starts_with("//") {
@@ -377,12 +377,12 @@ pub fn of_client() -> impl Iterator<Item = &'static Command> {
     rows(&MEMBER).chain(rows(&CLIENT))
 }
 
-/// The commands that can be typed on a server's console.
+/// The commands that can be typed on the console of any server.
 pub fn of_operator() -> impl Iterator<Item = &'static Command> {
     rows(&OPERATOR)
 }
 
-/// The commands that can be typed on the console of a session's server.
+/// The commands that can be typed on the console of a server that the launcher started.
 pub fn of_console() -> impl Iterator<Item = &'static Command> {
     of_operator().chain(rows(&LAUNCHER))
 }

@@ -32,8 +32,8 @@ impl<'a> ServerLine<'a> {
     /// Parses a line, with or without its ending. Returns `None` for an ordinary log line, which
     /// the launcher only shows.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
-        // Compare bytes, and check for valid UTF-8 only after a prefix, because most lines have
-        // none of the prefixes.
+        // Compare bytes, and check only the bytes after a prefix for valid UTF-8. Most lines have
+        // none of the prefixes, so they need no check.
         let rest = |start: &str| std::str::from_utf8(line.strip_prefix(start.as_bytes())?).ok();
         if let Some(address) = rest(LISTENING) {
             return address.trim_end().parse().ok().map(Self::Listening);

@@ -174,7 +174,7 @@ pub struct Welcome {
     pub missing: u64,
 }
 
-/// Returns the first `members`, up to [`MAX_LISTED`] and as many as fit into a line of
+/// Returns the first members: at most [`MAX_LISTED`], and no more than fit into a line of
 /// [`MAX_EVENT_LINE`] bytes.
 pub fn listed(members: impl Iterator<Item = Listed>) -> Vec<Listed> {
     /// Size of a list entry in JSON without its name and group, in bytes: the length of

@@ -13,7 +13,7 @@ pub enum Start {
     /// An HTTP method, or the start of a method. The rest of the line tells whether the line is a
     /// request.
     Method,
-    /// Something else.
+    /// Neither an HTTP request nor the start of one with a common method.
     Other,
 }
 

@@ -35,8 +35,9 @@ pub const MAX_PASSWORD_BYTES: usize = 512;
 /// counted.
 pub const MAX_LISTED: usize = 500;
 
-/// Number of recent events of any kind, and of recent messages, that the server keeps for
-/// `/resume`. They take about 3 MiB if all texts have maximum length.
+/// How many of the last events, of any kind, the server keeps for `/resume`. It also keeps this
+/// many of the last messages, so that joins and leaves do not displace messages. Together they take
+/// about 3 MiB if all texts have maximum length.
 pub const MAX_RECENT: usize = 1000;
 
 /// Number of wrong names, passwords and tokens, counted together, after which the server closes a

@@ -40,8 +40,8 @@ pub struct Lines {
     /// were erased or belong to telnet commands.
     removed: usize,
     max_line: usize,
-    /// Whether a person may type the lines without a line editor. If so, backspaces are carried
-    /// out, and CR NUL ends a line, as [`Lines::typed`] describes.
+    /// Whether the lines may come from a person who types without a line editor. If so, backspaces
+    /// are carried out, and CR NUL ends a line, as [`Lines::typed`] describes.
     typed: bool,
 }
 
@@ -85,8 +85,8 @@ impl Lines {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Adds `count` bytes, which belong to telnet commands, to the number that [`Lines::unended`]
-    /// returns.
+    /// Adds `count` bytes of telnet commands to the number of bytes without a line ending, which
+    /// [`Lines::unended`] returns.
     pub(crate) fn skip(&mut self, count: usize) {
         self.removed += count;
     }
@@ -122,8 +122,8 @@ impl Lines {
             line = &mut line[..length];
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // Allow one more byte than the limit while backspaces are carried out, because the extra
-        // byte may have been the CR of a line ending.
+        // While backspaces were carried out, the line may have been one byte longer than the limit,
+        // because that byte may have been the CR of the line ending.
         let was_too_long = std::mem::take(&mut self.dropped) > 0 || longest > self.max_line + 1;
         if was_too_long || line.len() > self.max_line {
             return Some(Err(LineError::TooLong));
@@ -199,8 +199,9 @@ impl Lines {
             return;
         }
         if self.typed && self.dropped == 0 {
-            // If the last byte is a backspace, do not carry it out yet. Otherwise CR CR DEL would
-            // become CR, and a NUL that arrives next would end the line.
+            // If the last byte is a backspace, do not carry it out yet. Otherwise, CR CR DEL would
+            // become CR, and a NUL that arrives next would end the line as CR NUL, although a DEL
+            // was received in between.
             let last = line[length - 1];
             let (edited, longest) = edit(&mut line[..length - 1]);
             line[edited] = last;

@@ -1,4 +1,4 @@
-//! The wire protocol: lines, names, text, commands and events. No sockets, threads or clock.
+//! The wire protocol: lines, names, text, commands and events. Uses no sockets, threads or clock.
 
 pub mod color;
 pub mod commands;

@@ -118,7 +118,7 @@ impl Identity {
     }
 }
 
-/// Suggests a name: joins as many words as fit into a name with underscores, as in
+/// Suggests a name: as many of the words as fit, with underscores between them, as in
 /// `Jan_Kowalski_z_3ID12`.
 fn joined(words: &str) -> Text {
     let mut joined = String::new();

@@ -29,8 +29,8 @@ const TIMING_MARK: u8 = 6;
 /// Answer to the command "are you there?" (RFC 854, page 8). A person reads the answer.
 const HERE: &[u8] = b"* the server is here\n";
 
-/// Decoder that removes telnet commands from one client's bytes. The network may split a command
-/// into packets anywhere.
+/// Decoder that removes telnet commands from one client's bytes. It keeps its state between calls,
+/// because the network may split a command anywhere.
 #[derive(Debug, Default)]
 pub struct Telnet {
     state: State,
@@ -39,19 +39,19 @@ pub struct Telnet {
     refusals: Vec<[u8; 2]>,
 }
 
-/// Position in a client's bytes.
+/// State of the decoder: whether the next byte is data or belongs to a command.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Outside of commands.
+    /// The next byte is data, or the IAC that begins a command.
     #[default]
     Data,
-    /// After IAC.
+    /// The last byte was IAC.
     Command,
-    /// After IAC and WILL, WONT, DO or DONT.
+    /// The last two bytes were IAC and WILL, WONT, DO or DONT. The next byte is the option.
     Option(u8),
-    /// In a subnegotiation.
+    /// The next byte belongs to a subnegotiation.
     Subnegotiation,
-    /// After IAC in a subnegotiation.
+    /// The last byte was an IAC in a subnegotiation.
     SubnegotiationCommand,
 }
 

@@ -25,8 +25,8 @@ use crate::protocol::text::{Kind, Text, clean, kind};
 
 pub(crate) use crate::protocol::name::script_rules::is_mark;
 
-// A group within the limit of characters is also within the limit of bytes, because a character has
-// at most four bytes.
+// Groups need no check of their length in bytes: the limit in characters is low enough, because a
+// character has at most four bytes.
 const _: () = assert!(MAX_GROUP_CHARS * 4 <= MAX_NAME_BYTES);
 
 /// Reserved names: names that would seem to speak for the room, and `exit`, which users of plain
@@ -165,7 +165,8 @@ impl NameKeys {
 }
 
 /// Folds case, width, Unicode form, joiners and kinds of apostrophes, to find a name in a text.
-/// Letters that look alike stay different, because `AI` in a text does not mean `Al`.
+/// Letters that look alike stay different: the word `AI` in a text is not the name `Al`, which has
+/// a small L.
 pub(crate) fn folded(text: &str) -> String {
     script_rules::with_plain_signs(&fold(&normal(text)))
 }

@@ -48,9 +48,10 @@ pub(crate) fn with_plain_signs(text: &str) -> String {
     .collect()
 }
 
-/// Returns the first character of `text` that is not allowed: it is not in `signs`, and neither
-/// [`is_allowed`] nor [`is_allowed_here`] allows it. If all characters are allowed, but `text`
-/// mixes Arabic and extended Arabic digits, returns the first extended Arabic digit.
+/// Returns the first character of `text` that is not allowed. A character is allowed if it is in
+/// `signs`, if it is a suitable letter, mark or digit ([`is_allowed`]), or if the letters around it
+/// allow it ([`is_allowed_here`]). If all characters are allowed, but `text` mixes Arabic and
+/// extended Arabic digits, returns the first extended Arabic digit.
 pub(crate) fn first_disallowed(text: &str, signs: &[char]) -> Option<char> {
     let is_ok =
         |(at, c): &(usize, char)| signs.contains(c) || is_allowed(*c) || is_allowed_here(text, *at);
@@ -88,9 +89,9 @@ fn is_allowed_here(text: &str, at: usize) -> bool {
     let (c, after) = (rest.next(), rest.next());
     let before = before.chars().next_back();
     match c {
-        // Appendices A.1 and A.2. The crate checks only whole texts. To learn whether it allows
-        // this character, replace all other characters that it would reject by an `x`, which never
-        // joins.
+        // RFC 5892, appendices A.1 and A.2: joiners. The PRECIS crate checks only whole texts. So
+        // replace every other character that the crate would reject by an `x`, which never joins:
+        // the result then depends only on this joiner.
         Some(ZWNJ | ZWJ) => {
             let is_known = |c: char| (is_letter_or_digit(c) || is_mark(c)) && is_valid_in_precis(c);
             let label = text.char_indices().map(|(other_at, other)| {
@@ -100,9 +101,9 @@ fn is_allowed_here(text: &str, at: usize) -> bool {
             let label: String = label.collect();
             IdentifierClass::default().allows(&label).is_ok()
         }
-        // Appendix A.3, for Catalan, also in capitals.
+        // RFC 5892, appendix A.3: the middle dot of Catalan, also between capitals.
         Some('\u{b7}') => [before, after].iter().all(|c| matches!(c, Some('l' | 'L'))),
-        // Appendices A.5 and A.6: geresh and gershayim.
+        // RFC 5892, appendices A.5 and A.6: Hebrew geresh and gershayim.
         Some('\u{5f3}' | '\u{5f4}') => before.is_some_and(|c| c.script() == Script::Hebrew),
         Some(_) | None => false,
     }
@@ -111,9 +112,9 @@ fn is_allowed_here(text: &str, at: usize) -> bool {
 fn is_valid_in_precis(c: char) -> bool {
     match IdentifierClass::default().get_value_from_char(c) {
         DerivedPropertyValue::PValid | DerivedPropertyValue::SpecClassPval => true,
-        // The class CONTEXTO has characters that are allowed only in some places. The only letters,
-        // marks or digits in it are the Arabic digits, which [`first_disallowed`] checks.
-        // [`is_allowed_here`] checks the other characters.
+        // Characters of the class CONTEXTO are allowed only in some places. The only letters, marks
+        // or digits among them are Arabic digits, for which `first_disallowed` makes this check.
+        // This function is not called for the others.
         DerivedPropertyValue::ContextO => true,
         DerivedPropertyValue::ContextJ
         | DerivedPropertyValue::Disallowed
