@@ -1,6 +1,6 @@
 //! Recognizes web clients, which must not become members, by the first bytes that they send.
 
-/// Common methods, and PRI, with which HTTP/2 begins (RFC 9113, section 3.4).
+/// Common HTTP methods, and PRI, with which HTTP/2 begins (RFC 9113, section 3.4).
 const METHODS: [&[u8]; 10] = [
     b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI",
 ];

@@ -152,7 +152,8 @@ impl Lines {
         &self.buffer[self.start..]
     }
 
-    /// Whether a part of a line has arrived. Must be called only when no whole line is left.
+    /// Whether the beginning of a line has arrived. Must be called only after [`Lines::next_line`]
+    /// has returned `None`.
     pub fn is_partial(&self) -> bool {
         self.dropped > 0 || !self.rest().is_empty()
     }

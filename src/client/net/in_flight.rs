@@ -1,7 +1,8 @@
 //! Messages in flight: sent or about to be sent, but not yet echoed by the server.
 //!
-//! The server echoes messages in the order in which they were sent. It disconnects a client that
-//! sends faster than it reads the echoes, so piped input waits while too much is in flight.
+//! The server echoes messages in the order in which they were sent. If a client sends faster than
+//! it reads the echoes, the server disconnects the client. So piped input waits while too much is
+//! in flight.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -183,8 +184,8 @@ impl State {
                 echoed.or_else(|| self.first(is_private))
             }
             // An error may answer a private message that the server cannot deliver, but never a
-            // public message. So it acknowledges the first message in flight if that message is
-            // private.
+            // public message. So an error acknowledges the first message in flight if that message
+            // is private.
             Received::Answer(Answer::Error(_)) => {
                 let first = self.messages.front().filter(|_| self.old == 0);
                 first.is_some_and(|first| first.is_private).then_some(0)

@@ -74,11 +74,11 @@ pub(crate) struct ResumePoint {
     pub(crate) seq: u64,
 }
 
-/// Starts the thread `receive`. Its first event is [`ClientEvent::Login`]. If the login succeeds,
-/// its last event is [`ClientEvent::Disconnected`].
+/// Starts the thread `receive`. The first event that the thread posts is [`ClientEvent::Login`]. If
+/// the login succeeds, the last one is [`ClientEvent::Disconnected`].
 ///
 /// The thread ends after [`Connection::close`], or when the receiver of its events is dropped.
-/// While the thread is connecting, nothing but the end of the process ends it.
+/// While the thread is connecting, it ends only with the process.
 ///
 /// # Errors
 /// The thread cannot be started.

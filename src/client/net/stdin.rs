@@ -126,9 +126,9 @@ impl LineReader {
                         return;
                     }
                 }
-                // Post the end of the input before telling the server. Otherwise, the main thread
-                // might learn first that the server closed the connection, and take the connection
-                // for lost.
+                // Tell the main thread about the end of the input first, and then the server.
+                // Otherwise, the main thread might learn first that the server closed the
+                // connection, and take the connection for lost.
                 end @ (StdinEvent::Line(_) | StdinEvent::Over) => {
                     let _ = post.send(ClientEvent::Stdin(StdinEvent::Over));
                     if matches!(end, StdinEvent::Line(_)) {

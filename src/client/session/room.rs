@@ -30,8 +30,9 @@ pub(crate) struct RoomState {
 }
 
 impl RoomState {
-    /// Records a welcome. Returns the number of the last event shown, if the client has been in a
-    /// room before, and a notice for the user if this is a different room or events are missing.
+    /// Records a welcome. If the client has been in a room before, returns the number of the last
+    /// event shown. Also returns a notice for the user if this is a different room, or if events
+    /// are missing.
     pub(crate) fn enter(
         &mut self,
         welcome: &Welcome,

@@ -4,11 +4,15 @@
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 use unicode_security::confusable_detection::skeleton;
 
-/// Returns the two keys of a name. The first is the skeleton of the name in lower case, the second
-/// the skeleton of the name as typed. Each key finds pairs that the other misses: `ALICE` and
-/// `alice` have the same first key, but not the same second key, because a capital `I` looks like
-/// an `l`. For `ALICE` and `ALlCE`, it is the other way round. Both skeletons are converted to
-/// lower case too, because a skeleton may contain capitals (the skeleton of `0` is `O`).
+/// Returns the two keys of a name. Each key finds pairs of names that the other key misses:
+///
+/// - The first key is the skeleton of the name in lower case. `ALICE` and `alice` have the same
+///   first key.
+/// - The second key is the skeleton of the name as typed. `ALICE` and `ALlCE` have the same second
+///   key, because a capital `I` looks like an `l`.
+///
+/// Both skeletons are then converted to lower case, because a skeleton may contain capitals: that
+/// of `0` is `O`.
 pub(crate) fn keys(name: &str) -> [String; 2] {
     [
         fold(&name_skeleton(&fold(name))),
@@ -44,7 +48,8 @@ pub(crate) fn without_marks(text: &str) -> String {
 
 /// Returns the skeleton of UTS 39, section 4, with two exceptions. A dot above an `i` or a `j`
 /// changes nothing. An `m` doesn't look like `rn`: otherwise `modem` and `modern` would be the same
-/// name. No other ASCII letter has a skeleton of several letters.
+/// name. No other ASCII letter needs such an exception, because the skeleton of each is a single
+/// letter.
 fn name_skeleton(text: &str) -> String {
     // Replaces each `m`, with or without marks, so that its skeleton is not `rn`. No name contains
     // this private-use character.
