@@ -259,8 +259,8 @@ impl EventLoop {
         }
     }
 
-    /// Ends the line of the prompt: the terminal may have echoed `^C` or the like without a line
-    /// ending.
+    /// Begins a new line after the prompt, because the terminal may have echoed `^C` or the like
+    /// without a line ending.
     fn end_prompt(&mut self) {
         if let (Ui::Plain(plain, _), true) = (&mut self.ui, self.is_interactive) {
             plain.end_prompt();

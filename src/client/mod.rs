@@ -91,7 +91,8 @@ struct Client {
 
 impl Client {
     fn start(config: Config) -> Result<Self, Error> {
-        // Exit when any thread panics. Otherwise the other threads would wait for it forever.
+        // Exit when any thread panics. Otherwise, the other threads would wait for the panicked
+        // thread forever.
         raw_mode::restore_on_panic(|| process::exit(101));
         let (post, events) = mpsc::sync_channel(MAX_WAITING);
         let leave_request = LeaveRequest::new(post.clone());

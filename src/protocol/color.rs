@@ -27,8 +27,8 @@ impl ColorSlot {
         (0..).map_while(Self::new)
     }
 
-    /// Returns a slot for a name to which the server has assigned none. This may be the author of a
-    /// message from before this client joined, or any member if the server is an older version that
+    /// Returns a slot for a member whose slot the client does not know: the author of a message
+    /// from before the client joined, or any member if the server is an older version, which
     /// assigns no slots. A name has the same slot in every run.
     pub fn of_name(name: &str) -> Self {
         // Hash with FNV-1a, because std's hasher gives different values in different runs.

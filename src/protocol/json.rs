@@ -166,8 +166,9 @@ pub enum DecodeError {
 }
 
 impl From<serde_json::Error> for DecodeError {
-    /// Removes a position such as ` at line 1 column 5`, which would mislead users: it counts from
-    /// the start of this JSON text. The caller states the number of the line in its own input.
+    /// Removes the position, such as ` at line 1 column 5`, from an error of the JSON parser. The
+    /// position would mislead users, because it counts from the start of this JSON text. The caller
+    /// states the number of the line in its own input.
     fn from(error: serde_json::Error) -> Self {
         let mut text = error.to_string();
         let position = format!(" at line {} column {}", error.line(), error.column());

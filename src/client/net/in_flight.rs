@@ -36,8 +36,8 @@ struct State {
     old: usize,
     /// Upper bound on the size of all echoes in flight, in bytes.
     bytes: usize,
-    /// Start of the server's silence: the time at which the server last sent something, or the time
-    /// at which `messages` was last empty, if that is later.
+    /// The time since which the server has been silent: when it last sent something, or when
+    /// `messages` was last empty, whichever is later.
     active_at: Instant,
     is_closed: bool,
 }

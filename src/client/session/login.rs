@@ -110,8 +110,9 @@ impl LoginDialog {
     /// Changes the login request after a rejection, and asks the user if necessary.
     fn update_request(&mut self, rejection: Rejection, events: &mut EventLoop) -> Result<(), Stop> {
         if !self.has_joined {
-            // Drop the lines that the user entered before the login was complete. They may be
-            // answers to its questions, such as a password, so they must not be sent to the room.
+            // Drop the lines that the user entered before the login was complete. Some may answer
+            // questions of the login, such as the one for the password, so the room must not get
+            // them.
             events.ui.drop_waiting();
         }
         match rejection {

@@ -40,9 +40,9 @@ impl RoomState {
     ) -> (Option<u64>, Option<String>) {
         let is_back = self.id.is_some();
         self.has_changed = self.id.as_ref().is_some_and(|id| *id != welcome.room);
-        // The number goes back if an older copy of the server's history was restored. New events
-        // then get numbers that the client has already seen, so the client must not skip replayed
-        // events by their numbers.
+        // The number of the last event goes back if an older copy of the server's history was
+        // restored. New events then get numbers that the client has already seen, so the client
+        // must not skip replayed events by their numbers.
         let went_back = welcome.seq < self.last_shown;
         let is_other = self.has_changed || went_back;
         self.expects_gap = is_back && !is_other && !has_resumed;

@@ -77,7 +77,8 @@ fn name_skeleton(text: &str) -> String {
             if !is_mark(*c) {
                 has_own_dot = matches!(c, 'i' | 'j');
             }
-            // A dot above these letters takes the place of their own dot (Unicode, "Soft_Dotted").
+            // A dot above an `i` or a `j` takes the place of the letter's own dot (Unicode,
+            // "Soft_Dotted").
             !(has_own_dot && *c == '\u{307}')
         })
         .map(|c| if c == M { 'm' } else { c })

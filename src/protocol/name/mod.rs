@@ -104,9 +104,9 @@ impl Name {
         &self.0.text
     }
 
-    /// Whether two names are easily confused: they differ only in case, or look the same. A third
-    /// name may be confused with only one of two such names: `ALICE` is the same as `alice` and the
-    /// same as `ALlCE`, but `alice` is not the same as `ALlCE`.
+    /// Whether two names are easily confused: they differ only in case, or look the same. The
+    /// relation is not transitive: `ALICE` is the same as `alice` and the same as `ALlCE` (with a
+    /// small L), but `alice` is not the same as `ALlCE`.
     pub fn is_same(&self, other: &Self) -> bool {
         same(&self.0.keys, &other.0.keys)
     }

@@ -170,10 +170,10 @@ pub(crate) fn first_line_sign_look_alike(name: &str) -> Option<char> {
         .find(|c| is_letter_or_digit(*c) && looks_like_line_sign(*c))
 }
 
-/// Returns the first mark that does not belong to the letter before it: their scripts differ
-/// (script extensions, UAX 24). Many fonts draw nothing for such a mark, so the name would look the
-/// same without the mark. Some marks have no script: [`ACCENTS`] are allowed after any letter, and
-/// all others (for phonetics, symbols and music) are never allowed.
+/// Returns the first mark that does not belong to the letter before it, because their scripts
+/// differ (script extensions, UAX 24). Many fonts draw nothing for such a mark, so the name would
+/// look the same without the mark. Some marks have no script. Those in [`ACCENTS`] are allowed
+/// after any letter; the rest, for phonetics, symbols and music, are never allowed.
 pub(crate) fn mark_of_another_script(name: &str) -> Option<char> {
     let mut base = None;
     name.chars().find(|c| {
