@@ -24,7 +24,7 @@ const KEYS_HELP: &str = "  Tab completes names and commands; Ctrl+R searches wha
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// A pipe, a file, or a terminal that cannot move its cursor. The user's own messages are left
-    /// out, because a terminal has already echoed them as they were typed.
+    /// out, because a terminal already shows the typed lines.
     Stream,
     /// The terminal UI, in which lines wrap with an indent, and a line may replace the previous
     /// line.
@@ -149,8 +149,8 @@ impl Formatter {
 
     fn begin_replay(&mut self) -> Option<Line> {
         let is_first = !std::mem::replace(&mut self.replay.is_open, true);
-        // Do not say how many messages follow. The number is known only after the last of them, and
-        // there may be too many to hold all of them back until then.
+        // The separator does not say how many messages follow. Their number is known only after the
+        // last one, and there may be too many to hold them back until then.
         (is_first && self.layout == Layout::Stream).then(|| self.notice("the past messages"))
     }
 
@@ -210,8 +210,8 @@ impl Formatter {
     pub fn answer(&mut self, answer: &Answer) -> Vec<Line> {
         let name = self.names.answer(answer);
         match (answer, self.layout) {
-            // Show nothing: [`Formatter::welcome`] formats the welcome, and the events themselves
-            // say whether they belong to the replay.
+            // Show nothing for these answers: [`Formatter::welcome`] formats the welcome, and each
+            // event says whether it belongs to the replay.
             (Answer::Welcome(_) | Answer::PastBegins(_) | Answer::PastEnds, _) => Vec::new(),
             (Answer::PrivateFrom { time, from, .. }, _) => {
                 let indent = wrap::width(from.as_str()) + 3;
@@ -243,8 +243,8 @@ impl Formatter {
             }
             (Answer::Error(text), layout) => {
                 let mut lines = vec![self.error(text)];
-                // Add a suggestion for a mistyped command, because the server does not know the
-                // client's commands.
+                // Suggest a command in place of a misspelled one. The server cannot suggest the
+                // client's own commands, because it does not know them.
                 if layout == Layout::Screen
                     && let Some(word) = text.as_str().strip_prefix("unknown command /")
                     && let Some(command) = word.split(':').next().and_then(commands::suggest)
@@ -368,9 +368,9 @@ impl Formatter {
         self.with_time(time, 2, |line| presence.paint(line))
     }
 
-    /// The line of `presence` with as many names as fit into [`Formatter::presence_space`], marked
-    /// as open, so that a longer version can replace it. `None` if the line does not fit even with
-    /// numbers of members instead of names.
+    /// Returns the line for `presence` with as many names as fit into
+    /// [`Formatter::presence_space`]. The line is marked as open, so that a longer version can
+    /// replace it. Returns `None` if even the shortest version does not fit.
     fn fitting(&self, time: Timestamp, presence: &mut PresenceLine) -> Option<Line> {
         let (columns, rows) = self.presence_space;
         loop {

@@ -1,9 +1,10 @@
 //! The history of typed lines and the last name used, kept in the user's state directory.
 //!
 //! Several clients may use these files at the same time, and a user may have replaced a file with a
-//! link. So the files are only changed in place. Each client appends its lines to the history, and
-//! holds a shared lock on the file until it exits. A client that starts while no other client holds
-//! this lock shortens the file if it is too long. No client waits for a lock.
+//! link. So a file is only changed in place: a new file in its place would break the link, and
+//! clients that have the old file open would lose their lines. Each client appends its lines to the
+//! history, and holds a shared lock on the file until it exits. A client that starts while no other
+//! client holds this lock shortens the file if it is too long. No client waits for a lock.
 
 use std::env;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -23,8 +24,8 @@ use crate::tty::editor::{History, MAX_LINES};
 /// maximum length.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// The highest number of a window: the maximum of `chat-run -c`. No two of these windows save the
-/// same name.
+/// Number of windows whose saved names [`save_name`] compares with a new name: the maximum of
+/// `chat-run -c`.
 const MAX_WINDOWS: usize = 64;
 
 /// The directory for state, as opposed to configuration (XDG Base Directory Specification,
@@ -58,15 +59,15 @@ pub(crate) fn saved_name(window: Option<usize>) -> Option<String> {
     let mut words = String::new();
     let file = open(&name_file(window), OpenOptions::new().read(true))?;
     file.take(1024).read_to_string(&mut words).ok()?;
-    // Read only the first line. If another client is just replacing a longer line, the end of that
-    // line may still follow.
+    // Read only the first line. While another client replaces a longer name with a shorter one, the
+    // end of the longer one may still follow.
     let words = clean(words.lines().next()?.trim()).into_owned();
     (!words.is_empty()).then_some(words)
 }
 
-/// Saves the name and group for this window. If another window used the same name last, deletes it
-/// there, so that only one window offers the name. Ignores errors, because a full disk must not
-/// disturb the chat.
+/// Saves the name and group for this window. If the file of another window has the same name,
+/// empties that file, so that only one window offers the name. Ignores errors, because a full disk
+/// must not disturb the chat.
 pub(crate) fn save_name(window: Option<usize>, identity: &Identity) {
     let others = (1..=MAX_WINDOWS).filter(|number| window.is_some_and(|own| own != *number));
     for other in others.map(Some) {
@@ -98,8 +99,8 @@ pub(crate) fn load() -> History {
     let is_alone = file.try_lock().is_ok();
     let (lines, is_long) = read(&file).unwrap_or_default();
     if is_alone && is_long {
-        // Ignore an error: the end of the old contents, with the newest lines, is then still in the
-        // file.
+        // Ignore an error: the newest lines are at the end of the old contents, which is cut off
+        // only after the new contents are written.
         let _ = os::overwrite(&file, &lines.concat());
     }
     // Make each write append, because other clients append to the file too. This can't fail for an
@@ -153,10 +154,10 @@ fn is_locked(result: Result<(), TryLockError>) -> bool {
 /// The history file, to which other clients append at the same time.
 struct LinesFile {
     file: File,
-    /// Whether this client may append now: it holds the shared lock, so no other client can shorten
-    /// the file, or the file system has no locks.
+    /// Whether this client may append now. True if it holds the shared lock, which keeps other
+    /// clients from shortening the file, or if the file system has no locks.
     may_append: bool,
-    /// Lines that were typed while another client held the lock.
+    /// Lines that were typed while another client was shortening the file.
     unsaved: String,
 }
 

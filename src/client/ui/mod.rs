@@ -28,7 +28,7 @@ use crate::tty::{self, style};
 
 pub(crate) enum Ui {
     /// The plain UI, for pipes, files, and terminals that cannot move their cursor. Contains the
-    /// queue of requests to the thread that reads stdin.
+    /// sender of requests to the thread that reads stdin.
     Plain(Box<Plain>, Sender<StdinRequest>),
     Tui(Box<Tui>),
 }
@@ -41,8 +41,8 @@ impl Ui {
     /// A thread cannot be started.
     pub(crate) fn open(config: &Config, post: SyncSender<ClientEvent>) -> io::Result<Self> {
         let is_colored = style::is_colored(config.color);
-        // The window is empty if the launcher opened it for this client. A pane may have shown
-        // another client before.
+        // Only a window that the launcher opened for this client is sure to be empty. A pane is
+        // not, because it may have shown another client before.
         let is_fresh = config.window.is_some() && !config.in_pane;
         if tty::is_capable()
             && let Ok(mut tui) = Tui::open(is_colored, config.window, is_fresh)
@@ -84,8 +84,8 @@ impl Ui {
         }
     }
 
-    /// The number of lines that wait for a connection. The plain UI reads lines only while there is
-    /// one.
+    /// The number of lines that wait for a connection. Always 0 for the plain UI, which reads lines
+    /// only while there is a connection.
     pub(crate) fn waiting(&self) -> usize {
         match self {
             Self::Plain(..) => 0,

@@ -9,8 +9,8 @@ use termcolor::{Color, WriteColor};
 use crate::protocol::text::Text;
 use crate::tty::style;
 
-/// Limit on the total length of the names that each part of a line keeps, in bytes: more than fits
-/// on a screen. Members beyond the limit are only counted.
+/// Limit on the total length, in bytes, of the names that one [`Part`] of a line keeps. Further
+/// members are only counted, because no screen has space for their names.
 const MAX_NAMES: usize = 1000;
 
 /// A change in who is online: a member joined or left.
@@ -45,15 +45,15 @@ pub struct PresenceLine {
     /// The minute of the changes, counted from 1970.
     minute: i64,
     parts: Vec<Part>,
-    /// Maximum number of names shown in each part, reduced until the line fits. If a part has only
-    /// one name, it shows this name even if the maximum is 0.
+    /// Maximum number of names that each [`Part`] shows, reduced until the line fits. A part with
+    /// only one name always shows it.
     most: usize,
 }
 
 /// Part of the line, such as `ala, ola joined`: consecutive changes of the same kind.
 struct Part {
     change: PresenceChange,
-    /// The first members, up to [`MAX_NAMES`] bytes.
+    /// Names of the first members in this part, up to [`MAX_NAMES`] bytes in total.
     names: Vec<String>,
     count: usize,
 }
@@ -68,7 +68,8 @@ impl PresenceLine {
         }
     }
 
-    /// Whether a change at `time` belongs to this line, which shows only one time.
+    /// Whether a change at `time` may be added to this line: all its changes must be in the same
+    /// minute.
     pub fn includes(&self, time: Timestamp) -> bool {
         self.minute == minute(time)
     }
@@ -111,7 +112,8 @@ impl PresenceLine {
 }
 
 impl Part {
-    /// At most `most` names, and the number of further members. A single name is always shown.
+    /// Returns at most `most` names, and the number of members not named. A part with only one name
+    /// always shows it.
     fn who(&self, most: usize) -> String {
         let shown = match self.names.len() {
             1 => 1,

@@ -12,13 +12,14 @@ use crate::protocol::text::Text;
 /// Limit on the members to track. No room has more, but a hostile server may announce any number.
 const MAX_MEMBERS: usize = 20_000;
 
-/// Limit on the ignored names. Each rename of an ignored member adds a name.
+/// Limit on the number of ignored names. Each rename of an ignored member adds a name, and a
+/// hostile server may announce any number of renames.
 const MAX_IGNORED: usize = 1000;
 
 #[derive(Default)]
 pub(crate) struct Roster {
-    /// The name of each member, and the number of the member's last message, or 0 if it has sent
-    /// none.
+    /// The name of each member, and the value of `messages` after the member's last message, or 0
+    /// if the member has sent none.
     members: HashMap<MemberId, (String, u64)>,
     /// Whether `members` contains all members online. In a large room, the welcome lists only the
     /// first members.
@@ -60,15 +61,16 @@ impl Roster {
             let spoke = before.get(id).map_or(0, |(_, spoke)| *spoke);
             self.insert(*id, name, spoke);
         }
-        // Keep the sender only if the name is the same too: in a different room, the same ID may
-        // belong to a different member.
+        // Keep the sender of the last private message only if the member with this ID still has the
+        // same name: in a different room, the same ID may belong to a different member.
         self.correspondent = self.correspondent.filter(|id| {
             let name_before = before.get(id).map(|(name, _)| name);
             name_before.is_some() && name_before == self.members.get(id).map(|(name, _)| name)
         });
     }
 
-    /// Adds a member or changes its name. Does nothing if a limit would be exceeded.
+    /// Adds a member or changes its name. Does nothing if the roster has no space for a new member,
+    /// or if the name is too long.
     fn insert(&mut self, id: MemberId, name: &Text, spoke: u64) {
         let has_room = self.members.len() < MAX_MEMBERS || self.members.contains_key(&id);
         if has_room && name.as_str().len() <= MAX_NAME_BYTES {
@@ -76,7 +78,8 @@ impl Roster {
         }
     }
 
-    /// Updates the roster after a live event. Must not be called for replayed events.
+    /// Updates the roster after a live event. Must not be called for replayed events, because the
+    /// list of members in the welcome is newer.
     pub(crate) fn follow(&mut self, event: &Event) {
         match event {
             Event::Message { id, from, .. } => self.spoke(*id, from),
@@ -155,7 +158,7 @@ impl Roster {
     /// Returns the name that the user originally ignored, if `name` is that name or a later name of
     /// the same member.
     fn ignored_by(&self, name: &str) -> Option<&str> {
-        // Most users ignore no one: do not compute the keys with which names are compared.
+        // Most users ignore no one, so avoid computing the keys with which names are compared.
         if self.ignored.is_empty() {
             return None;
         }

@@ -1,4 +1,4 @@
-//! The client's terminal: the control sequences it needs, and the threads that read its keys.
+//! The client's terminal: its modes, and the threads that read its input.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};

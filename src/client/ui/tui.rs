@@ -29,7 +29,7 @@ use crate::tty::screen::Screen;
 /// The prompt of the chat line.
 const LABEL: &str = "> ";
 
-/// Most rows for a line of several joins and leaves, so that it does not become a paragraph.
+/// Limit on the rows of a line of several joins and leaves, so that it does not become a paragraph.
 const MAX_PRESENCE_ROWS: usize = 2;
 
 /// Limit on the number of lines that wait for a connection. Input beyond the limit stays in the
@@ -154,8 +154,8 @@ impl Tui {
                 }
             }
             TerminalEvent::Resize(..) => {
-                // The names in the last line of joins and leaves were chosen for the old size.
-                // Later changes begin a new line.
+                // The number of names in the last line of joins and leaves was chosen for the old
+                // size. So the next join or leave begins a new line.
                 self.formatter.end_presence();
                 self.screen.close_open();
                 self.screen.resize();
@@ -485,7 +485,8 @@ impl Tui {
     /// The window title: `chat 1 - ala (3)` with 3 unread messages, or `chat 1` while the user is
     /// asked for a name.
     fn title(&self) -> Option<String> {
-        // Replace other characters, because some terminals show only ASCII in a title.
+        // Replace all characters that are not ASCII, because some terminals cannot show them in a
+        // title.
         let ascii = |c: char| if c.is_ascii_graphic() { c } else { '?' };
         let own = self.formatter.own();
         let name = own.map(|own| own.name.as_str().chars().take(MAX_NAME_CHARS));
@@ -495,9 +496,9 @@ impl Tui {
             None => "chat".into(),
         };
         match (name, self.unread) {
-            // There is no name before the welcome. Until then, set a title only while a question is
-            // open: during a login attempt, the title stays, because the welcome soon brings the
-            // name.
+            // There is no name before the welcome. Until then, a title is set only while a question
+            // is open. A login attempt leaves the title as it is, because the welcome soon brings
+            // the name.
             (None, _) => self.question.as_ref().map(|_| chat),
             (Some(name), None | Some(0)) => Some(format!("{chat} - {name}")),
             (Some(name), Some(unread)) => Some(format!("{chat} - {name} ({unread})")),
@@ -514,7 +515,8 @@ fn check_length(lines: &[impl AsRef<str>]) -> Result<(), String> {
 
 impl Drop for Tui {
     fn drop(&mut self) {
-        // Print an unfinished line, so that it stays visible on the screen.
+        // Print a chat line that the user has not finished, so that it stays visible after the
+        // client exits.
         if !self.editor.text().is_empty() {
             for row in self.editor.rows(usize::MAX, usize::MAX).rows {
                 self.screen.print(Line::plain(&row));
