@@ -229,9 +229,9 @@ impl RoomArgs {
     }
 }
 
-/// Returns `variable`, the name of an environment variable from which an option takes its value, or
-/// `None` if its value is empty. Then the option ignores the variable, because shell scripts often
-/// set a variable to an empty value to mean that it is unset.
+/// Returns `variable`, the environment variable from which an option takes its value, or `None` if
+/// the variable is set but empty. The option then ignores the variable, because an empty variable
+/// usually means an unset one in shell scripts.
 fn unless_empty(variable: &'static str) -> Option<&'static str> {
     let empty = env::var_os(variable).is_some_and(|value| value.is_empty());
     (!empty).then_some(variable)
@@ -305,7 +305,7 @@ pub struct ClientArgs {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
     pub color: Color,
 
-    /// Name of the launcher's socket, and exit when the connection to it closes; for chat-run
+    /// Name of the launcher's control socket; exit when the connection to it closes; for chat-run
     #[arg(long, value_name = "NAME", env = "CHAT_CONTROL_SOCKET", hide = true)]
     pub control_socket: Option<OsString>,
 
