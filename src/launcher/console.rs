@@ -20,9 +20,9 @@ use crate::tty::input::Keyboard;
 use crate::tty::raw_mode;
 use crate::tty::stdin::{self, InputEnd};
 
-/// How long the ending console waits for the output thread to show the last lines and restore the
-/// terminal. If the terminal accepts no output, the thread `console` restores it after this
-/// time.
+/// How long the console waits, when it ends, for the output thread to show the last lines and
+/// restore the terminal. If the terminal accepts no output, the thread `console` itself restores it
+/// after this time.
 const DETACH_TIME: Duration = Duration::from_millis(200);
 
 /// A report from the console.
@@ -32,7 +32,8 @@ pub(crate) enum ConsoleEvent {
     /// Ctrl+Z was pressed, and the terminal is restored: the main thread must call
     /// [`console::Console::stop_job`].
     Suspend(Arc<console::Console>),
-    /// The terminal is gone, or its owner has exited (see [`tty::watch_owner`]).
+    /// The terminal is gone, or a program that owns the terminal, such as `su`, has exited (see
+    /// [`tty::watch_owner`]).
     HangUp,
 }
 
@@ -46,9 +47,8 @@ pub(crate) struct ConsoleThread {
 impl ConsoleThread {
     /// Starts the thread `console`. On a capable terminal, the user types lines in an editor below
     /// the log, and Tab completes `names`. If stdin isn't a terminal, the thread passes on a line
-    /// only after waiting until there is space in `pipe`, to which the line will be written. If the
-    /// pipe was full, the line would be dropped, and unlike a person, a script would not enter it
-    /// again.
+    /// only when `pipe` has space for it. The caller writes the lines to this pipe, and drops a
+    /// line if the pipe is full. A person would then enter the line again, but a script would not.
     ///
     /// `on_event` must not block. It gets the next [`ConsoleEvent::Line`] only after a call of
     /// [`ConsoleThread::line_handled`].
@@ -85,8 +85,8 @@ impl ConsoleThread {
                 let end = console.read_keys(keyboard, commands, names, |line| match line {
                     Ok(line) => {
                         output.say(&styled(is_colored, "\x1b[2m", &format!("{PROMPT}{line}")));
-                        // Ignore the result: if this thread must stop, the keyboard's next read
-                        // fails.
+                        // Ignore the result, which says whether this thread must stop: in that
+                        // case, the next read of the keyboard fails and ends the loop.
                         let _ = hand_over(format!("{line}\n").into(), &stopped, None, &on_event);
                     }
                     Err(refusal) => {
@@ -94,8 +94,8 @@ impl ConsoleThread {
                     }
                 });
                 output.detach(DETACH_TIME);
-                // The output thread has restored the terminal already, unless the terminal accepts
-                // no output.
+                // If the terminal accepts no output, the output thread has not restored it. So
+                // restore it here as well.
                 raw_mode::restore();
                 watchdog.into_iter().for_each(TerminalWatchdog::dismiss);
                 report_hang_up(end, on_event);

@@ -6,8 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-/// An environment variable, and the value that makes it select UTF-8 for child processes. `None` if
-/// the current locale is UTF-8 and installed. In any other locale, gnome-terminal does not start
+/// The environment variable, with its value, that makes child processes use UTF-8. `None` if the
+/// current locale uses UTF-8 and is installed. In any other locale, gnome-terminal does not start
 /// and xterm does not show `ł`.
 pub(crate) fn utf8_override() -> Option<(&'static str, &'static str)> {
     static IS_INSTALLED: LazyLock<bool> = LazyLock::new(is_installed);

@@ -13,11 +13,11 @@
 //! The thread that called [`run`] makes all decisions. The other threads send events to it:
 //! `server`, `chat 1`, … and `watchdog` each wait for a child process to end, `log` copies the
 //! server's log, `control` listens for clients on the control socket, `console` reads the terminal,
-//! and `ctrl-c` waits for signals. If the terminal belongs to another session, `owner` waits for
-//! the exit of the terminal's owner. `screen` reads the size of the X11 screen, and `focus` keeps
-//! the keyboard focus where it was while windows open. `output` writes to the terminal, so that no
-//! other thread waits for a terminal that is blocked or gone. The built-in panes have threads of
-//! their own and take over the terminal; `output` then writes to the server's pane.
+//! and `ctrl-c` waits for signals. If chat-run runs on the terminal of a program such as `su`,
+//! `owner` waits for that program to exit. `screen` reads the size of the X11 screen, and `focus`
+//! keeps the keyboard focus where it was while windows open. `output` writes to the terminal, so
+//! that no other thread waits for a terminal that is blocked or gone. The built-in panes have
+//! threads of their own and take over the terminal; `output` then writes to the server's pane.
 
 mod config;
 mod console;
@@ -78,8 +78,8 @@ fn start(config: &Config) -> Result<()> {
     // Keep the log file open until the session ends. If it is a pipe, its reader would otherwise
     // see the end of the input before the server opens the pipe.
     let _log = config.room.log.as_deref().map(os::open_log).transpose()?;
-    // Do not look for a display if the session has no clients, unless the user chose tmux or panes
-    // by name.
+    // Without clients, do not look for an emulator, because a later `/open` does so. But if the
+    // user chose tmux or panes by name, check now that they can be used.
     let is_chosen_by_name = matches!(config.terminal, Terminal::Tmux | Terminal::Panes);
     let backends = if config.clients == 0 && !is_chosen_by_name {
         Vec::new()

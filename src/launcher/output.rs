@@ -33,14 +33,14 @@ enum Piece {
     Err(Vec<u8>),
 }
 
-/// Whether a piece that goes to a pane is shown again on the terminal once the panes are gone.
+/// Whether output that is shown in a pane is shown again on the terminal once the panes are gone.
 #[derive(Clone, Copy)]
 enum Repeat {
     Never,
-    /// The piece is shown again if it is among the last [`LAST_LOG_LINES`] lines of the log.
+    /// The output is shown again if it is among the last [`LAST_LOG_LINES`] lines of the log.
     AsLog,
-    /// The piece is shown again, below the lines of the log. Applies to the first
-    /// [`LAST_LOG_LINES`] such pieces.
+    /// The output, a single line, is shown again below the lines of the log. Only the first
+    /// [`LAST_LOG_LINES`] lines of this kind are shown again.
     AsConclusion,
 }
 
@@ -55,7 +55,7 @@ impl Piece {
 /// A message to the output thread.
 enum Message {
     Show(Piece, Repeat),
-    /// The panes are gone: show pieces on the terminal.
+    /// The panes are gone: show output on the terminal from now on.
     MoveToTerminal,
     /// Remove the console, and then drop this sender to tell the caller.
     Detach(mpsc::Sender<()>),
@@ -63,22 +63,23 @@ enum Message {
     Redraw,
 }
 
-/// The destination of pieces of output.
+/// The current destination of the output.
 enum Destination {
     Terminal,
-    /// No destination yet, because panes are about to use the terminal. Holds the pieces until the
+    /// No destination yet, because panes are about to use the terminal. Holds the output until the
     /// panes are open or have failed to open.
     Held(Vec<(Piece, Repeat)>),
-    /// The server's pane. Also holds what to show on the terminal once the panes are gone.
+    /// The server's pane. Also holds the output to show again on the terminal once the panes are
+    /// gone.
     Pane(Log, Repeated),
 }
 
-/// Pieces to show on the terminal once the panes are gone.
+/// Output to show again on the terminal once the panes are gone.
 #[derive(Default)]
 struct Repeated {
-    /// The last lines of the log, a piece each.
+    /// The last lines of the log, one line per item.
     log: VecDeque<Piece>,
-    /// The lines to show below `log`, a piece each: the line with which the server closed the log,
+    /// The lines to show below `log`, one per item: the line with which the server closed the log,
     /// and the lines of the server's stderr.
     conclusion: Vec<Piece>,
 }
@@ -225,7 +226,7 @@ impl Output {
         let _ = self.messages.try_send(Message::Redraw);
     }
 
-    /// Shows the pieces that have been held so far, and all later ones, in the server's pane.
+    /// Shows the output that has been held so far, and all later output, in the server's pane.
     pub(crate) fn move_to_pane(&self, log: Log) {
         let mut destination = self.destination.lock();
         let mut repeated = Repeated::default();
@@ -238,8 +239,8 @@ impl Output {
         *destination = Destination::Pane(log, repeated);
     }
 
-    /// Shows all later pieces on the terminal. First shows the pieces that have been held so far
-    /// or, if there was a pane, the pieces that are to be shown again. The panes must be gone.
+    /// Shows all later output on the terminal. First shows the output that has been held so far or,
+    /// if there was a pane, the output that is to be shown again. The panes must be gone.
     pub(crate) fn move_to_terminal(&self) {
         if matches!(*self.destination.lock(), Destination::Terminal) {
             return;
@@ -272,11 +273,12 @@ fn handle_next(
         None => messages.recv().map_err(RecvTimeoutError::from),
         Some(time) => messages.recv_timeout(time),
     };
-    // Ignore errors of the terminal, as in the caller.
+    // Ignore errors of a terminal that is gone, because another thread decides when the session
+    // stops.
     match next {
         Ok(Message::Show(piece, repeat)) => {
-            // Call `deliver` in a statement of its own, which releases the lock before the write to
-            // the terminal.
+            // Call `deliver` in a statement of its own, so that the lock on `destination` is
+            // released before the write to the terminal.
             let piece = deliver(&mut destination.lock(), piece, repeat);
             if let Some(piece) = piece {
                 let _ = terminal.update();
@@ -306,10 +308,10 @@ fn handle_next(
         Err(RecvTimeoutError::Timeout) => {}
         Err(RecvTimeoutError::Disconnected) => return false,
     }
-    // Attach a new console only after the message that was queued before it is shown, so that a
-    // program that runs `chat-run` on a pseudo-terminal gets the very first line before any escape
-    // sequence. Take the console in a statement of its own, which releases the lock before the
-    // write to the terminal.
+    // Attach a new console only after handling the message, because the message may be older than
+    // the console. So a program that runs `chat-run` on a pseudo-terminal gets the very first line
+    // before any escape sequence. Take the console in a statement of its own, so that the lock on
+    // `attaching` is released before the write to the terminal.
     let console = attaching.lock().take();
     if let Some(console) = console {
         terminal.attach(console);
@@ -323,7 +325,7 @@ fn handle_next(
 fn deliver(destination: &mut Destination, piece: Piece, repeat: Repeat) -> Option<Piece> {
     match destination {
         Destination::Terminal => return Some(piece),
-        // Drop pieces beyond a limit, so that they cannot fill the memory. In practice, the panes
+        // Drop output beyond a limit, so that it cannot fill the memory. In practice, the panes
         // open before the limit is reached.
         Destination::Held(pieces) if pieces.len() < MAX_WAITING => pieces.push((piece, repeat)),
         Destination::Held(_) => {}
@@ -341,8 +343,8 @@ fn show(terminal: &mut LogOutput, piece: &Piece) -> io::Result<()> {
         Piece::Out(lines) => terminal.write(lines),
         Piece::Err(lines) if terminal.is_raw() && stderr.is_terminal() => terminal.write(lines),
         Piece::Err(lines) => {
-            // Write what was shown on stdout first, because both streams may lead to the same
-            // terminal, where the order counts.
+            // Flush stdout before writing to stderr, because both streams may lead to the same
+            // terminal, which must show the lines in order.
             let _ = terminal.flush();
             let columns = tty::columns(&stderr);
             stderr.write_all(&log_wrap::fitting(lines, columns))

@@ -42,9 +42,8 @@ const LAST_LINES: Duration = Duration::from_millis(300);
 /// probably caused the failure.
 const INTERRUPT_TIME: Duration = Duration::from_millis(20);
 
-/// How long to wait after a client has left before counting the other members. Until then, the
-/// server's count may still include the client, because the server reports leaves up to 200 ms
-/// later.
+/// How long to wait after a client has left before counting the members from outside this session.
+/// The server reports leaves up to 200 ms late, so its count may include the client until then.
 const LEAVE_TIME: Duration = Duration::from_millis(400);
 
 /// If a wait takes this much longer than requested, the session concludes that this process was
@@ -61,7 +60,7 @@ enum SessionEvent {
     ChildEnded,
     /// A client has connected or exited.
     Control(ControlEvent),
-    /// An event of the console, which reads lines for the server's console.
+    /// An event of the launcher's console, such as a typed line.
     Console(ConsoleEvent),
     /// The number of members online has changed to this number.
     Online(usize),
@@ -91,7 +90,8 @@ enum Phase {
     Trying,
     Running,
     Stopping {
-        /// Whether SIGTERM was sent to the emulator's helper.
+        /// Whether SIGTERM was sent to the emulator's helper, which is the process that owns its
+        /// windows.
         helper_signaled: bool,
     },
 }
@@ -107,8 +107,8 @@ struct Session<'a> {
     /// The server's address. `None` until the server listens.
     address: Option<SocketAddr>,
     online: usize,
-    /// The time at which to compute the number of members outside of this session again, after a
-    /// client of the session has left the room.
+    /// The time at which to count the members from outside this session again, because a client of
+    /// the session has left the room.
     recount_at: Option<Instant>,
     /// The thread that reads the terminal. `None` while panes read it.
     console: Option<ConsoleThread>,
@@ -295,8 +295,8 @@ impl<'a> Session<'a> {
                 None => self.events.recv().ok(),
             };
             if next.is_some_and(|next| next.elapsed() > SUSPENDED) {
-                // Extend the deadlines of the windows, because clients may have sent their hello
-                // while this process was suspended. Those events are not handled yet.
+                // Extend the deadlines of the windows. While this process was suspended, clients
+                // may have sent hellos, which are not handled yet.
                 for window in &mut self.windows {
                     window.extend_deadline(self.config.window_time);
                 }
@@ -369,8 +369,8 @@ impl<'a> Session<'a> {
         self.windows.iter_mut().find(|window| window.spec.id == id)
     }
 
-    /// Handles a client's hello. If the session is stopping, or has given up on the client's
-    /// window, tells the client to quit.
+    /// Handles a client's hello, which is its first message. If the session is stopping, or has
+    /// given up on the client's window, tells the client to quit.
     fn add_client(&mut self, id: usize, client: ClientHandle) {
         let is_stopping = self.is_stopping();
         match self.window(id) {
@@ -380,8 +380,8 @@ impl<'a> Session<'a> {
                 }
                 window.state = WindowState::Opened;
                 window.client = Some(client);
-                // Let the client wait for its turn even if an earlier client of this window has had
-                // its turn. This happens when a client is restarted in its pane.
+                // Give the client a turn to log in even if an earlier client of this window has had
+                // one, because the user may have restarted the client in its pane.
                 window.turn = Turn::new(&window.spec);
             }
             Some(_) | None => client.quit(),
@@ -416,7 +416,8 @@ impl<'a> Session<'a> {
             && is_stopping
             && let Some(process) = &window.process
         {
-            // Do not wait until the process ends by itself, because terminator takes a while.
+            // End the window's process instead of waiting until it ends by itself, because
+            // terminator takes a while to do so.
             process.signal(Signal::TERM);
         }
     }
@@ -440,9 +441,9 @@ impl<'a> Session<'a> {
         let command = commands::find(&commands::OPERATOR, &word).map(|(command, _)| command);
         self.quit_typed |= command == Some(OperatorCommand::Quit);
         if command == Some(OperatorCommand::Help) && self.config.terminal != Terminal::None {
-            // Show the launcher's own commands before the list that the server shows, because the
-            // launcher cannot tell where that list ends. The lines have the same form as the
-            // server's.
+            // Show the help for the launcher's own commands before the server's help, because the
+            // launcher cannot tell where the server's help ends. The lines have the same form as
+            // the server's.
             for line in commands::launcher_help() {
                 self.output.say(&format!("* {line}"));
             }

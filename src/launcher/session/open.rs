@@ -26,8 +26,8 @@ use crate::protocol::request::Identity;
 /// Pause before the launcher tries again to open a window.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
-/// Limit on the time for which the login of a client delays the clients whose turn comes later.
-/// After this time, the next client gets its turn.
+/// How long the login of one client may delay the login of the next. Clients that have a name from
+/// the start log in one after another, so that they join in order.
 const TURN_TIME: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
@@ -229,7 +229,7 @@ impl Session<'_> {
                 continue;
             };
             let reason = if let Some(failure) = display.helper_failure() {
-                // End the window's process, which would wait for the failed helper until its
+                // End the window's process. Otherwise, it would wait for the failed helper until a
                 // timeout.
                 if let Some(process) = &window.process {
                     process.signal(Signal::TERM);
@@ -277,8 +277,8 @@ impl Session<'_> {
         }
     }
 
-    /// Marks a window as failed. During [`Phase::Trying`], does not warn the user or end the
-    /// session, because the next backend is tried.
+    /// Marks a window as failed. While the session is still choosing a backend ([`Phase::Trying`]),
+    /// does not warn the user or end the session, because the next backend is tried.
     fn fail(&mut self, index: usize, reason: String) {
         if let Phase::Running = self.phase {
             let title = self.windows[index].spec.title();

@@ -31,7 +31,7 @@ impl Session<'_> {
         .context("cannot show panes on this terminal")?;
         self.output.move_to_pane(panes.log());
         if had_console {
-            // Show the hint again, because the panes cover the one that was shown earlier.
+            // Show again how to join, because the panes cover the hint that was shown earlier.
             self.say_how_to_join();
         }
         if let Some(address) = self.address {
@@ -48,8 +48,9 @@ impl Session<'_> {
         }
     }
 
-    /// The number of members who are not clients of this session. Returns 0 once the session is
-    /// ending, so that a further Ctrl+C takes effect without a question.
+    /// The number of members who are not clients of this session. If there are any, the panes ask
+    /// the user before Ctrl+C ends the session. Returns 0 once the session is ending, so that a
+    /// further Ctrl+C takes effect without a question.
     fn others(&self) -> usize {
         if self.is_stopping() {
             return 0;
@@ -74,8 +75,8 @@ impl Session<'_> {
             && !self.is_stopping()
             && self.windows[index].process.is_none()
         {
-            // Forget the previous client here, because its event `ControlEvent::Exited` may arrive
-            // only after the new client was started.
+            // Forget the previous client here. Its event `ControlEvent::Exited` may arrive only
+            // after the new client's hello, and a hello is refused while the window has a client.
             self.windows[index].client = None;
             self.windows[index].is_member = false;
             self.start_window(index);

@@ -71,8 +71,8 @@ impl Session<'_> {
     fn warn_before(&self, signal: Signal) {
         let mut names = self.clients_and_windows();
         let action = match signal {
-            // Do not announce SIGTERM if only the server is left, because the server does not get
-            // it.
+            // Do not announce SIGTERM if only the server is left, because SIGTERM is not sent to
+            // the server.
             Signal::TERM if names.is_empty() => "",
             Signal::TERM => ": sending SIGTERM",
             _ => ": sending SIGKILL",
@@ -120,8 +120,7 @@ impl Session<'_> {
         for window in &self.windows {
             if let Some(client) = &window.client {
                 client.signal(signal);
-                // Continue the client too, because a suspended process handles SIGTERM only after
-                // SIGCONT.
+                // Send SIGCONT too, because a suspended process handles SIGTERM only after SIGCONT.
                 client.signal(Signal::CONT);
             }
             if let Some(process) = &window.process {
@@ -143,9 +142,9 @@ impl Session<'_> {
         helper.into_iter().chain(&self.leftovers)
     }
 
-    /// When the session is stopping, ends the emulator's helper after the last client has left,
-    /// because the helper would wait for more windows. If the helper ended earlier, windows would
-    /// close before their clients have left.
+    /// When the session is stopping, ends the emulator's helper after the last client has left. The
+    /// helper owns all windows of the session and would wait for more. If it ended earlier, windows
+    /// would close before their clients have left.
     pub(crate) fn end_helper(&mut self) {
         let has_clients = self.windows.iter().any(|window| window.client.is_some());
         if let Phase::Stopping { helper_signaled } = &mut self.phase
