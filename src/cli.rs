@@ -203,8 +203,8 @@ impl RoomArgs {
         self.lone_port.unwrap_or(self.port)
     }
 
-    /// Returns these options as arguments for `chat-server`, except for the color, and for the
-    /// password, which is passed in the environment to hide it from `ps`.
+    /// Returns these options as arguments for `chat-server`, without the color, which the caller
+    /// decides, and without the password, which is passed in the environment to hide it from `ps`.
     pub fn to_server_args(&self) -> Vec<OsString> {
         let mut args: Vec<OsString> = vec!["--port".into(), self.port().to_string().into()];
         if self.lan {

@@ -18,7 +18,7 @@ use crate::launcher::process::ChildProcess;
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
 use crate::tty::style;
 
-/// Limit on the length of the log's first line, which has the server's address, in bytes.
+/// Limit on the length in bytes of the log's first line, which has the server's address.
 const MAX_FIRST_LINE: u64 = 256;
 
 pub(crate) struct Server {

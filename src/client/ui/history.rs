@@ -88,8 +88,8 @@ pub(crate) fn save_name(window: Option<usize>, identity: &Identity) {
     }
 }
 
-/// Loads the lines typed in earlier sessions. New lines are appended to the file, except private
-/// messages and multi-line pastes.
+/// Loads the lines typed in earlier sessions. The returned history appends new lines to the file,
+/// except private messages and multi-line pastes.
 pub(crate) fn load() -> History {
     let mut options = OpenOptions::new();
     let writable = open("history", options.read(true).write(true).create(true));
@@ -172,8 +172,8 @@ impl LinesFile {
         }
     }
 
-    /// Appends the lines in a single write, so that they don't mix with lines of other clients.
-    /// Ignores errors, because a full disk must not disturb the chat.
+    /// Appends the unsaved lines in a single write, so that they don't mix with lines of other
+    /// clients. Ignores errors, because a full disk must not disturb the chat.
     fn save(&mut self) {
         if self.has_torn_line().unwrap_or(false) {
             self.unsaved.insert(0, '\n');

@@ -172,7 +172,7 @@ impl Tui {
     }
 
     /// Replaces `/reply` with `/msg NAME` once the text of a reply begins. So the user sees who
-    /// gets the reply, and a private message that arrives meanwhile does not change that.
+    /// gets the reply, and a private message that arrives meanwhile does not change the recipient.
     fn fix_recipient(&mut self) {
         let text = self.editor.text();
         if !self.editor.is_command()
