@@ -6,9 +6,9 @@ use crate::cli::{RoomArgs, RunArgs, Terminal};
 use crate::protocol::request::Identity;
 use crate::tty::style;
 
-/// How long a window may take, from its start, until its client sends its hello on the control
-/// socket. After this time, the session gives up on the window. The longest time measured so far,
-/// on a busy machine, is 3 s.
+/// How long a window may take from its start to the hello, which is the first message of its client
+/// on the control socket. After this time, the session gives up on the window. The longest time
+/// measured so far, on a busy machine, is 3 s.
 const WINDOW_TIME: Duration = Duration::from_secs(10);
 
 /// How long processes may take to exit after the session asks them to, before they are sent

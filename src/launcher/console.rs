@@ -29,8 +29,8 @@ const DETACH_TIME: Duration = Duration::from_millis(200);
 pub(crate) enum ConsoleEvent {
     /// A line was typed. Includes its ending.
     Line(Vec<u8>),
-    /// Ctrl+Z was pressed, and the terminal is restored: the main thread must call
-    /// [`console::Console::stop_job`].
+    /// Ctrl+Z was pressed, and the terminal is restored. To suspend the program, the main thread
+    /// must call [`console::Console::stop_job`].
     Suspend(Arc<console::Console>),
     /// The terminal is gone, or a program that owns the terminal, such as `su`, has exited (see
     /// [`tty::watch_owner`]).

@@ -173,14 +173,14 @@ impl Output {
 
     /// Shows a line on stderr, or in the server's pane if there are panes. Once the panes are gone,
     /// the line is shown again on the terminal if it is among the last lines of the log. Never
-    /// blocks, like [`Output::say`].
+    /// blocks: if too many messages are waiting, drops the line.
     pub(crate) fn warn(&self, line: &str) {
         let piece = Piece::Err(format!("{line}\n").into_bytes());
         let _ = self.messages.try_send(Message::Show(piece, Repeat::AsLog));
     }
 
-    /// Shows the line with which the server closes its log, on stdout. Blocks like
-    /// [`Output::pass_on`]. If the line goes to a pane, it is shown again on the terminal once the
+    /// Shows the line with which the server closes its log, on stdout. Blocks while too many
+    /// messages are waiting. If the line goes to a pane, it is shown again on the terminal once the
     /// panes are gone.
     pub(crate) fn conclude(&self, line: &str) {
         let piece = Piece::Out(format!("{line}\n").into_bytes());
@@ -189,9 +189,9 @@ impl Output {
             .send(Message::Show(piece, Repeat::AsConclusion));
     }
 
-    /// Shows a line of the server's stderr on stderr. Never blocks, like [`Output::say`]. If the
-    /// line goes to a pane, it is also shown on the terminal once the panes are gone, because it
-    /// says why the server fails.
+    /// Shows a line of the server's stderr on stderr. Never blocks: if too many messages are
+    /// waiting, drops the line. If the line goes to a pane, it is also shown on the terminal once
+    /// the panes are gone, because it says why the server fails.
     pub(crate) fn fail(&self, line: &str) {
         let piece = Piece::Err(format!("{line}\n").into_bytes());
         let _ = self

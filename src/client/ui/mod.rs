@@ -65,7 +65,7 @@ impl Ui {
     /// the number of the last event shown.
     ///
     /// # Errors
-    /// As [`Ui::flush`].
+    /// Stdout cannot be written to.
     pub(crate) fn welcome(&mut self, welcome: &Welcome, last_shown: Option<u64>) -> io::Result<()> {
         match self {
             Self::Plain(plain, _) => plain.welcome(welcome, last_shown),
@@ -104,7 +104,7 @@ impl Ui {
     /// Shows an event or answer from the server.
     ///
     /// # Errors
-    /// As [`Ui::flush`].
+    /// Stdout cannot be written to.
     pub(crate) fn received(&mut self, received: &Received) -> io::Result<()> {
         match self {
             Self::Plain(plain, _) => plain.received(received),
@@ -147,7 +147,7 @@ impl Ui {
         }
     }
 
-    /// Draws the terminal UI, if that is due.
+    /// Draws the terminal UI, if a drawing is due.
     ///
     /// # Errors
     /// The terminal is gone.

@@ -48,7 +48,7 @@ impl Plain {
     /// the number of the last event shown.
     ///
     /// # Errors
-    /// As [`Plain::flush`].
+    /// Stdout cannot be written to.
     pub(crate) fn welcome(&mut self, welcome: &Welcome, last_shown: Option<u64>) -> io::Result<()> {
         let line = self.formatter.welcome(welcome, last_shown);
         self.write_out(&[line])
@@ -57,7 +57,7 @@ impl Plain {
     /// Shows an event or answer from the server.
     ///
     /// # Errors
-    /// As [`Plain::flush`].
+    /// Stdout cannot be written to.
     pub(crate) fn received(&mut self, received: &Received) -> io::Result<()> {
         let lines = match received {
             Received::Record(record, replay) => self.formatter.record(record, *replay),
@@ -102,7 +102,7 @@ impl Plain {
         self.write_err(&Line::plain(&question), "");
     }
 
-    /// Moves to a new line.
+    /// Moves to a new line after a prompt.
     pub(crate) fn end_prompt(&mut self) {
         self.write_err(&Line::default(), "\n");
     }

@@ -38,7 +38,7 @@ static HANDLED: AtomicU64 = AtomicU64::new(0);
 /// Switches the terminal on stdin and stdout to raw mode.
 ///
 /// # Errors
-/// As [`RawMode::enter`].
+/// The terminal's modes cannot be changed (see [`RawMode::enter`]).
 pub(crate) fn enter() -> io::Result<RawMode> {
     RawMode::enter(modes::sequences(MODES, LEAVE))
 }
