@@ -58,7 +58,7 @@ enum SessionEvent {
     Listening(SocketAddr),
     /// A child process has ended. [`ChildProcess::status`] of all children tells which one it was.
     ChildEnded,
-    /// A client has connected or exited.
+    /// A client has connected, has joined or left the room, or has exited.
     Control(ControlEvent),
     /// An event of the launcher's console, such as a typed line.
     Console(ConsoleEvent),
@@ -296,7 +296,7 @@ impl<'a> Session<'a> {
             };
             if next.is_some_and(|next| next.elapsed() > SUSPENDED) {
                 // Extend the deadlines of the windows. While this process was suspended, clients
-                // may have sent hellos, which are not handled yet.
+                // may have connected, which is not handled yet.
                 for window in &mut self.windows {
                     window.extend_deadline(self.config.window_time);
                 }

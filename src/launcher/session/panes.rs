@@ -76,7 +76,8 @@ impl Session<'_> {
             && self.windows[index].process.is_none()
         {
             // Forget the previous client here. Its event `ControlEvent::Exited` may arrive only
-            // after the new client's hello, and a hello is refused while the window has a client.
+            // after the new client has connected, and a client is refused while the window has
+            // another one.
             self.windows[index].client = None;
             self.windows[index].is_member = false;
             self.start_window(index);

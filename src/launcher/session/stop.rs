@@ -40,9 +40,9 @@ impl Session<'_> {
             if let WindowState::Opening { retry_at, .. } = &mut window.state {
                 *retry_at = None;
             }
-            // A client that is still starting is asked to quit when it sends its hello. Its
-            // emulator is not ended now, because an emulator that is ended while it starts leaves
-            // files behind.
+            // A client that is still starting is asked to quit when it connects to the control
+            // socket. Its emulator is not ended now, because an emulator that is ended while it
+            // starts leaves files behind.
             if let Some(client) = &window.client {
                 client.quit();
             }

@@ -20,7 +20,7 @@ pub(crate) struct Window {
 }
 
 pub(crate) enum WindowState {
-    /// The session is waiting for the client's hello on the control socket.
+    /// The session is waiting for the client's first message (hello) on the control socket.
     Opening {
         deadline: Instant,
         /// The time at which to start the window's process again, after it has failed. `None` while
@@ -29,7 +29,7 @@ pub(crate) enum WindowState {
         /// Whether to start the window's process again if it fails. False after the first failure.
         may_retry: bool,
     },
-    /// The client has sent its hello.
+    /// The client has sent its first message (hello).
     Opened,
     /// The window did not open, for this reason.
     Failed(String),
@@ -38,7 +38,7 @@ pub(crate) enum WindowState {
 /// State of a client's turn to log in. The clients that have a name from the start log in one after
 /// another, in the order of their windows.
 pub(crate) enum Turn {
-    /// The clients of earlier windows log in first.
+    /// The client waits until the clients of earlier windows have logged in.
     Waiting,
     /// The client was told at this time to log in.
     Given(Instant),
