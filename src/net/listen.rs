@@ -13,18 +13,21 @@ use crate::net::resolve::{Host, resolve};
 use crate::os;
 
 /// Listen backlog: the number of connections that can wait to be accepted. It is enough for a class
-/// that connects at once. With std's 128, the 130th connection would wait for a retransmission.
+/// that connects at once. With std's backlog, which is 128, the 130th connection would wait until
+/// TCP sends its dropped packets again.
 const BACKLOG: i32 = 4096;
 
-/// Size of a connection's receive buffer, in bytes (Linux doubles it). It is small for two reasons:
-/// input that is still in the buffer when the client disconnects is lost, and a small buffer makes
-/// TCP slow down a client that sends faster than the server reads. The size is set on the listener,
-/// from which accepted sockets inherit it, because TCP negotiates the window during the handshake
+/// Size of a connection's receive buffer, in bytes (Linux doubles it). It is small, so that TCP
+/// soon slows down a client that sends faster than the server reads. Otherwise, several MiB per
+/// client could wait in the kernel (tcp(7), `tcp_rmem`).
+///
+/// The size is set on the listener, from which accepted sockets inherit it. Setting it on an
+/// accepted socket would be too late, because TCP negotiates the window during the handshake
 /// (tcp(7)).
 const RECEIVE_BUFFER: usize = 32 * 1024;
 
-/// Maximum number of ports to let the kernel choose, one after another, if port 0 is requested for
-/// several addresses. A port that is free on the first address may be in use on another.
+/// Maximum number of ports to try if port 0 is requested for several addresses. The kernel chooses
+/// a port that is free on the first address, but another address may already use it.
 const FREE_PORT_TRIES: u32 = 16;
 
 /// The addresses to listen on.
@@ -83,14 +86,14 @@ fn set_options(listener: &Socket) {
     // Receive urgent data in order. Telnet sends the last byte of a data mark as urgent data (RFC
     // 854, page 9), and without this option, the kernel removes the byte from the stream (tcp(7)).
     let _ = listener.set_out_of_band_inline(true);
-    // Keepalive is not enough, because it sends no probes while data is unacknowledged (tcp(7),
-    // `TCP_USER_TIMEOUT`).
+    // Limit the time for unacknowledged data too, because keepalive sends no probes while data is
+    // unacknowledged (tcp(7), `TCP_USER_TIMEOUT`).
     #[cfg(target_os = "linux")]
     let _ = listener.set_tcp_user_timeout(Some(net::GIVEN_UP_AFTER));
 }
 
-/// Checks whether [`listen`] would succeed now. Only binds the addresses and does not listen, so
-/// that no client can connect in the meantime.
+/// Checks whether [`listen`] would succeed now. Binds the addresses but does not listen on them, so
+/// that no client can connect before the server is ready.
 pub fn check(target: &ListenAddress, port: u16) -> Result<()> {
     bind(target, port).map(drop)
 }
@@ -174,8 +177,8 @@ enum Stack {
     Dual,
 }
 
-/// Binds a socket. Returns the socket, and its address with the port that the kernel chose for port
-/// 0.
+/// Binds a socket. Returns the socket and its address. If the port in `address` is 0, the returned
+/// address has the port that the kernel chose.
 fn bind_one(address: SocketAddr, stack: Stack) -> io::Result<(Socket, SocketAddr)> {
     let socket = Socket::new(
         Domain::for_address(address),

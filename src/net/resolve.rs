@@ -1,4 +1,4 @@
-//! Turns a host that a user typed into socket addresses. A link-local address includes its
+//! Converts a host, as typed by a user, to socket addresses. A link-local address includes its
 //! interface.
 
 use std::fmt::{self, Display};
@@ -39,8 +39,9 @@ pub fn resolve(host: &str, port: u16, advice: &str) -> Result<Vec<SocketAddr>> {
     Ok(found)
 }
 
-/// Combines an address, a port, and the interface `zone` of a link-local address. The errors are
-/// those of [`resolve`] for an IP address.
+/// Combines an address, a port, and the interface `zone` of a link-local address. Fails for a
+/// multicast or broadcast address, for a link-local address without a known interface, and for any
+/// other address with an interface.
 fn scoped(ip: IpAddr, zone: Option<&str>, port: u16) -> Result<SocketAddr> {
     let ip = ip.to_canonical();
     // Refuse a multicast or broadcast address: Linux listens on it, but no client can connect to
@@ -64,8 +65,8 @@ fn scoped(ip: IpAddr, zone: Option<&str>, port: u16) -> Result<SocketAddr> {
     }
 }
 
-/// The index of the interface `zone`, which is the interface's name or index. `None` if this
-/// machine has no such interface.
+/// Converts the name or the index of an interface to the index. Returns `None` if this machine has
+/// no such interface.
 fn index(zone: &str) -> Option<u32> {
     let number = zone.parse().ok();
     let interfaces = interfaces();
@@ -111,7 +112,8 @@ fn suggestion(address: Ipv6Addr) -> String {
     }
 }
 
-/// Converts an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) to IPv4.
+/// Converts an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2) to IPv4. Returns any other
+/// address unchanged.
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(ip) => SocketAddr::new(ip.into(), address.port()),

@@ -87,9 +87,10 @@ pub fn receive(socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
 /// `WouldBlock` if no connection is waiting.
 pub fn accept_now(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (socket, peer) = listener.accept()?;
-    // Linux needs a non-blocking socket, because sendfile(2) has no flag that makes a single call
-    // non-blocking. Other systems let the socket inherit the listener's non-blocking mode, so make
-    // it blocking there.
+    // Set the mode explicitly, because systems differ in whether an accepted socket inherits it
+    // from the listener. Linux needs a non-blocking socket, because sendfile(2) has no flag that
+    // makes a single call non-blocking. On other systems, the socket is blocking, and each call
+    // passes DONTWAIT.
     socket.set_nonblocking(cfg!(target_os = "linux"))?;
     Ok((socket, peer))
 }
