@@ -39,8 +39,8 @@ pub fn overwrite(file: &File, contents: &[u8]) -> io::Result<()> {
     file.set_len(contents.len() as u64)
 }
 
-/// Opens a log file to append to, or creates it, accessible by its owner only (mode 0600). Does not
-/// block: a pipe must have a reader already.
+/// Opens a log file to append to, or creates it, accessible by its owner only (mode 0600). Never
+/// blocks: opening a named pipe fails if no process is reading from it.
 ///
 /// # Errors
 /// Same as [`OpenOptions::open`]. The text names the file and says what to try.

@@ -28,8 +28,8 @@ pub struct Process {
 
 impl Process {
     /// The process at the other end of `socket`, as reported by the kernel (SO_PEERCRED, unix(7)).
-    /// The PID that the peer itself has sent, `_said`, is not needed. The process may belong to
-    /// another user; see [`check_peer_user`].
+    /// The process may belong to another user; see [`check_peer_user`]. `_said` is the PID that the
+    /// peer has sent, which only other systems need.
     ///
     /// # Errors
     /// `ESRCH` if the process has exited.
@@ -94,7 +94,7 @@ pub fn connect_locally(name: &OsStr) -> io::Result<UnixStream> {
 pub fn forget_locally(_name: &OsStr) {}
 
 /// Names the calling thread, for `ps -L` and `top -H`. The name is `prefix` followed by `name`,
-/// truncated by [`super::thread_name`].
+/// truncated to the kernel's limit of 15 bytes.
 pub fn set_thread_name(prefix: &str, name: &str) {
     if let Ok(name) = std::ffi::CString::new(super::thread_name(prefix, name)) {
         // Ignore errors, because nothing depends on the thread's name.
@@ -133,21 +133,21 @@ pub fn has_variable(pid: i32, name: &str) -> bool {
         .is_ok_and(|variables| variables.contains_key(OsStr::new(name)))
 }
 
-/// Whether another job is in the foreground of the terminal with the device number `device`, which
-/// is not this process's controlling terminal.
+/// Whether another job is in the foreground of the terminal with the device number `device`. This
+/// terminal must not be the controlling terminal of this process.
 ///
-/// tcgetpgrp(3) tells the foreground job only to processes in the terminal's session, so this
-/// function looks in `/proc`:
+/// tcgetpgrp(3) reports the foreground job only to processes in the terminal's session, so this
+/// function reads `/proc` instead:
 ///
-/// - If an ancestor of this process is in the terminal's session, such as `su` of `su -c`, this
-///   process counts as part of the ancestor's job.
-/// - Otherwise, this process was detached, as by `setsid`. If the terminal has a session, all jobs
-///   in that session are other jobs. If it has none, there is no other job.
+/// - If an ancestor of this process is in the terminal's session, such as `su` of `su -c`, the
+///   result is whether a job other than the ancestor's is in the foreground.
+/// - Otherwise, this process was detached from the terminal, as by `setsid`. The result is whether
+///   the terminal has a session at all, because every job in that session is another job.
 pub(crate) fn is_used_by_another_job(device: rustix::fs::Dev) -> bool {
     static HAS_SESSION: OnceLock<bool> = OnceLock::new();
     match ancestor_with_terminal(device) {
         Some(ancestor) => ancestor.pgrp != ancestor.tpgid,
-        // Look through all processes only once, because it takes milliseconds.
+        // Look through all processes only once, because that takes milliseconds.
         None => *HAS_SESSION.get_or_init(|| {
             let processes = procfs::process::all_processes().into_iter();
             let mut stats = processes.flatten().flatten().flat_map(|each| each.stat());
@@ -156,8 +156,8 @@ pub(crate) fn is_used_by_another_job(device: rustix::fs::Dev) -> bool {
     }
 }
 
-/// Returns the nearest ancestor whose controlling terminal has the device number `device`. `None`
-/// if there is none, or it has exited.
+/// Returns the nearest ancestor of this process whose controlling terminal has the device number
+/// `device`. Returns `None` if there is no such ancestor, or if it has exited.
 pub(crate) fn terminal_owner(device: rustix::fs::Dev) -> Option<Process> {
     let pid = Pid::from_raw(ancestor_with_terminal(device)?.pid)?;
     let fd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
@@ -171,7 +171,7 @@ fn ancestor_with_terminal(device: rustix::fs::Dev) -> Option<Stat> {
 }
 
 /// Whether the terminal with the device number `device` is the controlling terminal of the process
-/// whose entry in `/proc` is `stat`.
+/// described by `stat`, from `/proc/PID/stat`.
 fn controls(device: rustix::fs::Dev, stat: &Stat) -> bool {
     let (major, minor) = stat.tty_nr();
     let controlling = (major.cast_unsigned(), minor.cast_unsigned());
@@ -184,10 +184,10 @@ fn tcp_sockets() -> impl Iterator<Item = TcpNetEntry> {
     tables.into_iter().flatten().flatten()
 }
 
-/// Returns a function that tells whether the peer of a socket has received everything: the socket
-/// was shut down for writing, the peer has acknowledged all bytes, and no input is unread. This
-/// call reads the state of all TCP sockets of the system, on which the function's answers are
-/// based. That takes some microseconds per socket.
+/// Reads the state of all TCP sockets of the system, which takes some microseconds per socket.
+/// Returns a function that tells, from that state, whether the peer of a socket has received
+/// everything: the socket was shut down for writing, the peer has acknowledged all bytes, and no
+/// input is unread.
 pub fn acknowledged() -> impl Fn(&TcpStream) -> bool {
     // After a shutdown, the end of the output counts as one unacknowledged byte. Do not wait for
     // its acknowledgment, which the peer may delay (RFC 9293, section 3.8.6.3). Linux delays it by
@@ -223,7 +223,8 @@ pub fn port_holder(port: u16) -> Option<String> {
                 );
             holds.then_some(())?;
             let name = process.stat().ok()?.comm;
-            // Clean the name, because a process can choose any name for itself.
+            // Remove control characters from the name, because a process can choose any name for
+            // itself.
             let name = crate::protocol::text::clean(&name);
             Some(format!("{name} (pid {})", process.pid()))
         })

@@ -23,7 +23,7 @@ use std::io;
 /// Maximum length of a thread name on Linux, in bytes (prctl(2), `PR_SET_NAME`).
 const THREAD_NAME: usize = 15;
 
-/// Error context for a thread that cannot be started.
+/// Error message for a thread that cannot be started.
 pub const NO_THREAD: &str = "cannot start a thread: end other programs, or raise `ulimit -u`";
 
 /// Returns a thread name such as `c:ala`, truncated to the kernel's limit at a character boundary.
@@ -54,14 +54,16 @@ pub fn raise_descriptor_limit() -> Option<u64> {
 /// fs/file.c).
 pub fn reserve_descriptors(count: usize) {
     let last = i32::try_from(count).unwrap_or(i32::MAX) - 1;
-    // The table keeps its size after the duplicate is closed. If the descriptor limit is below
-    // `count`, this call fails, and the table grows when more descriptors are opened.
+    // Duplicate stderr to the last entry, and close the duplicate again. The table keeps its size.
+    // If the descriptor limit is below `count`, this call fails, and the table grows when more
+    // descriptors are opened.
     drop(rustix::io::fcntl_dupfd_cloexec(io::stderr(), last));
 }
 
-/// Maximum number of threads for which there are memory mappings (`vm.max_map_count`,
-/// proc_sys_vm(5)), or `None` if it is unknown. A thread takes four mappings: two stacks and their
-/// guard pages. If none is left for a thread's alternate signal stack, std aborts the process.
+/// Maximum number of threads that the limit on memory mappings allows (`vm.max_map_count`,
+/// proc_sys_vm(5)), or `None` if that limit is unknown. A thread takes four mappings: two stacks
+/// and their guard pages. If none is left for a thread's alternate signal stack, std aborts the
+/// process.
 #[cfg(target_os = "linux")]
 pub fn max_threads() -> Option<usize> {
     /// Number of memory mappings reserved for everything except threads.

@@ -88,7 +88,8 @@ impl Process {
 /// Listens on a Unix socket in a directory called `name` that only this user can enter.
 ///
 /// # Errors
-/// `AlreadyExists` if the name is taken, or the temporary directory cannot be written.
+/// `AlreadyExists` if the name is taken. Otherwise same as mkdir(2) and bind(2), for example if the
+/// temporary directory cannot be written.
 pub fn listen_locally(name: &OsStr) -> io::Result<UnixListener> {
     sweep();
     let folder = folder(name);

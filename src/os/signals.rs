@@ -44,8 +44,8 @@ pub fn reset_sigchld() -> io::Result<()> {
     signal_hook::flag::register(signal_hook::consts::SIGCHLD, Arc::default()).map(drop)
 }
 
-/// Unblocks SIGHUP, which [`settle_signals`] or a parent may have blocked, so that the signal ends
-/// this process again.
+/// Unblocks SIGHUP, which [`settle_signals`] or a parent may have blocked. From now on, the signal
+/// ends this process.
 pub fn allow_hangup() {
     use nix::sys::signal::{SigSet, Signal};
 
