@@ -201,8 +201,8 @@ thread_local! {
     static CLOCK: Cell<(Duration, Duration)> = const { Cell::new((Duration::ZERO, Duration::MAX)) };
 }
 
-/// Resets the clock to zero at the start of each execution that the model checker tries. The clock
-/// stops when it reaches `end`.
+/// Resets the clock to zero. Must be called at the start of each execution that the model checker
+/// tries. The clock stops when it reaches `end`.
 pub(crate) fn start_clock(end: Duration) {
     CLOCK.set((Duration::ZERO, end));
 }
