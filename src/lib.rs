@@ -36,7 +36,7 @@
 //! | `c:NAME` | one per member | the client's lines | the end of its connection |
 //! | `deliver` | one | pending events; briefly, a slow recipient | the room's last event |
 //! | `w:NAME` | one per member with a backlog | space in its socket | the end of the backlog |
-//! | `linger` | one | connections that are closing | the last of them |
+//! | `linger` | one | connections that are closing | the end of the last one |
 //! | `sync` | one, with a history file | bytes to sync to disk | the history's end |
 //! | `log-file` | one, with a log file | lines to append | the log's end |
 //! | `log` | one | lines to print | the log's end |
@@ -51,10 +51,10 @@
 //! # The locks
 //!
 //! Each of these has a Mutex: the room, the thread budget, the burst limit, each backlog, the
-//! pacer, the recipients that catch up (`server/delivery/hold.rs`), the lingering connections, the
-//! history's sync flags, the log's queue, the console's line and the terminal's modes. While a
-//! thread holds one of them, it takes no other, and it does not wait for a peer, a file or a
-//! terminal.
+//! pacing of busy readers (`server/delivery/pacer.rs`), the delays for recipients that are far
+//! behind (`server/delivery/hold.rs`), the lingering connections, the history's sync flags, the
+//! log's queue, the console's line and the terminal's modes. While a thread holds one of these
+//! locks, it takes no other, and it does not wait for a peer, a file or a terminal.
 //!
 //! # The invariants
 //!
