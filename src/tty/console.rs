@@ -111,9 +111,10 @@ impl Console {
         })
     }
 
-    /// Reads keys until the terminal is gone or `keyboard` is stopped, and returns which. Tab
-    /// completes `commands` and members' `names`. `on_line` gets each submitted line without its
-    /// ending, or the reason why input was refused. Ctrl+C sends SIGINT to the process group.
+    /// Reads keys until the terminal is gone or `keyboard` is stopped, and returns which of these
+    /// happened. Tab completes `commands` and members' `names`. `on_line` gets each submitted line
+    /// without its ending, or the reason why input was refused. Ctrl+C sends SIGINT to the process
+    /// group.
     pub(crate) fn read_keys<Commands: Iterator<Item = &'static Command>>(
         &self,
         mut keyboard: Keyboard,
@@ -173,7 +174,7 @@ impl Console {
                     raw_mode::restart_output();
                 }
                 EditorAction::Suspend => {}
-                // Ignore Ctrl+D, which has no effect on this console.
+                // Ignore Ctrl+D: unlike a shell, this console doesn't end on it.
                 EditorAction::EndOfInput => {}
             },
             Event::Paste(text) => return state.editor.paste(&text).err().map(Input::Refused),
@@ -377,8 +378,8 @@ impl Attached {
     }
 }
 
-/// Completes the last word of `before`. The candidates are `names` after a command that takes a
-/// member, and `commands` otherwise.
+/// Completes the last word of `before`. The candidates are `commands` for the first word, and
+/// `names` after a command that expects a member's name.
 pub(crate) fn complete(
     before: &str,
     mut commands: impl Iterator<Item = &'static Command>,

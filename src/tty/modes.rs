@@ -33,9 +33,8 @@ impl Mode {
             Self::BracketedPaste => ["", "\x1b[?2004h", "\x1b[?2004l"],
             Self::FocusReports => ["", "\x1b[?1004h", "\x1b[?1004l"],
             Self::AltAsEscape => ["\x1b[?1036;1039s", "\x1b[?1036;1039h", "\x1b[?1036;1039r"],
-            // Alacritty and Konsole can neither save nor restore modes (XTSAVE). Set the mode
-            // before restoring it, so that they return to their default, which is to send these
-            // keys.
+            // Turn the arrow keys on before restoring the mode. Alacritty and Konsole can neither
+            // save nor restore modes (XTSAVE). There, the keys stay on, as they are by default.
             Self::NoWheelKeys => ["\x1b[?1007s", "\x1b[?1007l", "\x1b[?1007h\x1b[?1007r"],
             Self::Title => ["\x1b[22;2t", "", "\x1b[23;2t"],
         }

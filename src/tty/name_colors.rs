@@ -86,8 +86,9 @@ fn is_basic(term: &str) -> bool {
 fn table(colorterm: &str, background: Background) -> &'static Table {
     let is_truecolor = matches!(colorterm, "truecolor" | "24bit");
     match background {
-        // Use the table of 256 colors even on a terminal with RGB colors. So few colors have enough
-        // contrast to both backgrounds that RGB colors would be no better.
+        // If the background is unknown, use the 256-color table even on a terminal with RGB colors.
+        // So few colors have enough contrast to both backgrounds that RGB colors would be no
+        // better.
         Background::Unknown => &UNKNOWN_256,
         Background::Dark if is_truecolor => &DARK_RGB,
         Background::Light if is_truecolor => &LIGHT_RGB,
@@ -163,8 +164,8 @@ impl NameColors {
             .index()]
     }
 
-    /// Returns the color of the name in an event, if there is a name. Records members who join and
-    /// leave.
+    /// Returns the color of the name in an event, if there is a name. Records a member who joins,
+    /// and forgets a member who leaves.
     pub fn event(&mut self, event: &Event) -> Option<Color> {
         match event {
             Event::Message { id, from, .. } | Event::Renamed { id, from, .. } => {
@@ -183,8 +184,8 @@ impl NameColors {
         }
     }
 
-    /// Returns the color of the name in an answer, if there is a name. Records the members in a
-    /// list.
+    /// Returns the color of the name in an answer, if there is a name. If the answer is a list of
+    /// members, records them.
     pub fn answer(&mut self, answer: &Answer) -> Option<Color> {
         match answer {
             Answer::PrivateFrom { id, from: name, .. } | Answer::PrivateTo { id, to: name, .. } => {

@@ -36,7 +36,7 @@ struct TerminalState {
     is_final: bool,
 }
 
-/// The terminal's original modes, and the sequences that belong to the modes set now.
+/// The terminal's original modes, and the control sequences with which this program set it up.
 #[derive(Clone)]
 struct Taken {
     before: Termios,
@@ -252,11 +252,11 @@ pub(crate) fn retake() -> io::Result<bool> {
     Ok(true)
 }
 
-/// Waits until this process is in the foreground. Returns whether it was in the background. The
-/// caller must not hold the lock.
+/// Waits until this process is in the foreground. Returns whether it was in the background. Must be
+/// called without holding the lock of [`TERMINAL`], because the wait may be long.
 ///
 /// # Errors
-/// The terminal is gone, or no shell can bring the process back (orphaned group).
+/// The terminal is gone, or no shell can move the process to the foreground (orphaned group).
 fn wait_for_foreground() -> io::Result<bool> {
     let stdin = io::stdin();
     let mut was_background = false;
@@ -265,9 +265,9 @@ fn wait_for_foreground() -> io::Result<bool> {
         // Set the modes to what they are. This stops the process (SIGTTOU) until the shell moves it
         // to the foreground.
         set(&tcgetattr(&stdin)?)?;
-        // The process may still be in the background: the kernel sends no signal if the terminal
-        // isn't the controlling one. Sleep before the next check. With no descriptors, poll(2) just
-        // sleeps.
+        // The process may still be in the background, because the kernel sends no signal if the
+        // terminal isn't the controlling one. Sleep before the next check: with no descriptors,
+        // poll(2) just sleeps.
         if is_background(&stdin) {
             let _ = poll(&mut [], Some(&BACKGROUND_TIME));
         }

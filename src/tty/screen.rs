@@ -32,7 +32,8 @@ const FRAME: Duration = Duration::from_millis(16);
 /// scrollback at each step. Drawing at each step would leave a partial copy there each time.
 const SETTLE_TIME: Duration = Duration::from_millis(100);
 
-/// Time after which to draw even if the size is still changing.
+/// Maximum time to wait for the size to settle, counted from its first change. After this time, the
+/// lines are drawn even if the size is still changing.
 const MAX_SETTLE_TIME: Duration = Duration::from_secs(1);
 
 /// Maximum number of rows for the status, which is wrapped in a narrow window. Text that does not
@@ -387,9 +388,9 @@ impl Screen {
         }
         let (drawn, recent) = (&self.drawn, &mut self.recent);
         let Some(resized) = resized else {
-            // Without a resize, the visible lines stay unless the new rows would scroll rows into
-            // the scrollback that are already there. In that case, leave those rows out and rewrite
-            // the rest, so that no row appears twice.
+            // Without a resize, redraw the visible lines only if the new rows would scroll out rows
+            // that the scrollback already contains. Leave those rows out and rewrite the rest, so
+            // that no row is in the scrollback twice.
             let is_wanted = recent.would_repeat(added, space);
             return is_wanted.then(|| Redrawing {
                 erasing: erasing(drawn.to_cursor + recent.on_screen()),
@@ -423,16 +424,16 @@ impl Screen {
             // is no longer enough for them. Count these rows as scrolled out.
             recent.scroll(self.rows.saturating_sub(drawn.to_cursor));
         }
-        // If the terminal wrapped long rows, these now take more rows than are erased. If, in
-        // addition, the screen was not full, the first parts of these rows are still on the screen,
-        // above the erased rows.
+        // If the terminal wrapped long rows, the text now takes up more rows than are erased. If
+        // the screen was full, the erased rows are the whole screen. Otherwise, the first parts of
+        // the wrapped rows would stay above the erased rows.
         let leaves_parts = !is_full && (!fits_narrowest || drawn.width > narrowest);
         if self.is_fresh && (leaves_parts || !fits_narrowest) {
             return Some(Redrawing::whole());
         }
         let mut erasing = erasing(drawn.to_cursor + recent.on_screen());
         if leaves_parts {
-            // Scroll these parts out of the screen, together with the rows above them.
+            // Scroll out the parts that would stay. This also scrolls out the rows above them.
             let most = self.rows - 1;
             erasing += &format!("{}{}", "\n".repeat(most), up(most));
         }

@@ -29,8 +29,9 @@ pub(crate) struct Scrollback {
 /// A drawn line.
 struct Written {
     line: Line,
-    /// Number of rows into which the line was wrapped when it was last written. Stays unchanged if
-    /// a line that is already in the scrollback is written again only to fill the screen.
+    /// Number of rows that the line took up when it was last written. Writing a line from the
+    /// scrollback again to fill the screen doesn't count, because its rows in the scrollback stay
+    /// as they are.
     rows: usize,
 }
 

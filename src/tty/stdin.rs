@@ -17,8 +17,9 @@ pub(crate) enum InputEnd {
     Stopped,
     /// A pipe or file has ended, or the terminal is gone but SIGHUP is ignored.
     EndOfInput,
-    /// The terminal is gone, and the program must end, as it would after SIGHUP. The kernel sends
-    /// SIGHUP only to the session that the terminal controls, and not to its background jobs.
+    /// The terminal is gone, and the program must end, as it would after SIGHUP. The kernel doesn't
+    /// send SIGHUP to every process that reads the terminal: background jobs and processes in other
+    /// sessions get none.
     HangUp,
 }
 

@@ -92,9 +92,9 @@ fn poll_for_hang_up(timeout: Option<&Timespec>) -> rustix::io::Result<usize> {
     rustix::event::poll(&mut waits, timeout)
 }
 
-/// Whether another job is in the foreground of `terminal`, such as the shell. While this is true,
-/// reading stops this process (`SIGTTIN`, credentials(7)), unless `terminal` isn't the process's
-/// controlling terminal. False if `terminal` isn't a terminal, or is gone.
+/// Whether another job, such as the shell, is in the foreground of `terminal`. While this is true,
+/// reading from the controlling terminal stops this process (`SIGTTIN`, credentials(7)). Reading
+/// from another terminal doesn't. False if `terminal` isn't a terminal, or is gone.
 pub(crate) fn is_background(terminal: &impl AsFd) -> bool {
     match tcgetpgrp(terminal) {
         Ok(group) => group != getpgrp(),

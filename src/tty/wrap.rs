@@ -5,8 +5,8 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// A no-break space, which keeps two words in the same row. A row ends here only if the two words
-/// together are longer than a row. The screen shows an ordinary space.
+/// A no-break space, which keeps two words in the same row. A row ends at such a space only if the
+/// two words together are longer than a row. The screen shows an ordinary space.
 pub(crate) const NO_BREAK: &str = "\u{a0}";
 
 /// The maximum width of `text`, in columns. The actual width may be smaller, because terminals
@@ -26,8 +26,8 @@ pub(crate) fn width(text: &str) -> usize {
 /// Wraps `text` between words into rows of `columns` columns. All rows except the first are shorter
 /// by `indent`, which must be less than `columns`.
 ///
-/// A word that is longer than a row is split. It begins in the row of the word before it. Spaces at
-/// the end of a row may exceed the width, so the caller must trim them.
+/// A word that is longer than a row is split, and its first part stays in the row of the preceding
+/// word. Spaces at the end of a row may exceed the width, so the caller must trim them.
 pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<usize>> {
     let mut rows = Vec::new();
     let (mut start, mut used, mut space) = (0, 0, columns);

@@ -127,7 +127,7 @@ impl Buffer {
 mod tests {
     use super::*;
 
-    /// A buffer with the cursor at `|`.
+    /// Creates a buffer from `text`, in which `|` stands for the cursor.
     fn at(text: &str) -> Buffer {
         let (before, after) = text.split_once('|').unwrap();
         Buffer {

@@ -1,6 +1,6 @@
 //! The history: earlier lines, which Up and Down show again and Ctrl+R searches.
 
-/// Limit on the lines in a history.
+/// Maximum number of lines in a history. Beyond it, each new line replaces the oldest.
 pub(crate) const MAX_LINES: usize = 1000;
 
 /// Function that saves a new line.

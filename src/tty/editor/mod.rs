@@ -30,9 +30,10 @@ use crate::tty::wrap;
 /// limit is needed because each key scans the whole text.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// Limit on the length of a command, in bytes. With its line ending, a command of this length has
-/// 4096 bytes, the most that a terminal in canonical mode accepts (termios(3)) and that a write to
-/// a pipe transfers in one piece (PIPE_BUF, pipe(7)).
+/// Limit on the length of a command, in bytes. With its line ending, the longest command has 4096
+/// bytes. Longer lines don't work everywhere: a terminal in canonical mode cuts them off
+/// (termios(3)), and a write to a pipe, such as the server's stdin, may split them (PIPE_BUF,
+/// pipe(7)).
 const MAX_COMMAND: usize = 4095;
 
 /// Action that the caller must take after a key.
@@ -140,9 +141,8 @@ pub(crate) struct Editor {
     /// Index of the history line that is in the editor. If the editor contains a new line instead,
     /// this is the length of the history.
     position: usize,
-    /// Lines that were changed, but left for another line before they were submitted, by their
-    /// position. A position is an index in the history, or the history's length for the new line.
-    /// The line in the editor is stored here only when another line is shown or a search begins.
+    /// Lines that were changed, but not submitted before another line was shown or a search began.
+    /// The key is the line's index in the history, or the history's length for the new line.
     drafts: BTreeMap<usize, Buffer>,
     search: Option<Search>,
     choice: Option<Choice>,
@@ -176,7 +176,7 @@ pub(crate) struct Rows {
     pub(crate) rows: Vec<String>,
     /// Index of the row with the cursor.
     pub(crate) row: usize,
-    /// The part of the row with the cursor that is before the cursor.
+    /// In the row with the cursor, the text before the cursor.
     pub(crate) before: String,
     /// The completion candidates, shown below the line.
     pub(crate) choice: Option<String>,
@@ -425,7 +425,8 @@ impl Editor {
         removed
     }
 
-    /// Shows an older line of the history if `step` is negative, or a newer one.
+    /// Shows the history line that is `step` lines after the current one. A negative `step` shows
+    /// an older line.
     fn recall(&mut self, step: isize) {
         let Some(position) = self.position.checked_add_signed(step) else {
             return;
@@ -460,7 +461,7 @@ impl Editor {
     }
 
     /// Applies a turn of the mouse wheel like an arrow key: shows an older or newer line. Does
-    /// nothing if the current line was changed.
+    /// nothing if the current line was changed, so that an accidental turn doesn't hide it.
     pub(crate) fn scroll(&mut self, direction: MouseEventKind) {
         let code = match direction {
             MouseEventKind::ScrollUp => KeyCode::Up,

@@ -30,15 +30,16 @@ const SEQUENCE_TIME: Timespec = Timespec {
 };
 
 /// Query for the background color (xterm control sequences, `OSC 11`), followed by a query for the
-/// terminal's attributes (DA1), which all terminals answer.
+/// terminal's attributes (DA1). All terminals answer the second query. This answer ends the wait
+/// even if the terminal ignores the first query.
 pub(crate) const BACKGROUND_QUERY: &[u8] = b"\x1b]11;?\x07\x1b[c";
 
-/// How long to wait for the answers to the queries. A local terminal answers within a few
+/// How long to wait for the answers to [`BACKGROUND_QUERY`]. A local terminal answers within a few
 /// milliseconds.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
 
-/// How long after the query for the background an answer is still expected, because the network may
-/// be slow.
+/// Time after the query for the background color in which a late answer may still arrive, over a
+/// slow network.
 const LATE_ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// How long to wait for the rest of a sequence in two cases: the bytes so far cannot be a whole
@@ -158,11 +159,12 @@ impl Keyboard {
         }
     }
 
-    /// Parses bytes from the terminal. If they begin with several Up or Down keys, the mouse wheel
-    /// has probably sent these: on the alternate screen, most terminals send arrow keys for it.
-    /// Some terminals can't be asked to stop that, and tmux passes the keys on. A network may split
-    /// such a series of keys, so one arrow key that is followed by the start of another sequence
-    /// counts as several.
+    /// Parses bytes from the terminal. If they begin with several Up or Down keys, converts these
+    /// to turns of the mouse wheel. The wheel has probably sent them: on the alternate screen, most
+    /// terminals send arrow keys for it, and not all terminals can be told to stop.
+    ///
+    /// A single Up or Down key is converted too if the start of another sequence follows, because
+    /// the network may have split a longer series of keys.
     fn push(&mut self, bytes: &[u8]) {
         self.parser.push(bytes);
         let mut events: Vec<Event> = self.parser.by_ref().collect();
@@ -177,8 +179,8 @@ impl Keyboard {
     }
 
     /// Waits for the next input or size change. Returns [`Event::FocusGained`] when the process
-    /// continues after a stop, or comes back to the foreground. If several arrow keys arrive at
-    /// once, the mouse wheel has probably sent them, so each is returned as [`Event::Mouse`].
+    /// continues after a stop, or comes back to the foreground. If several Up or Down keys arrive
+    /// at once, the mouse wheel has probably sent them, so each is returned as [`Event::Mouse`].
     ///
     /// # Errors
     /// The terminal is gone.
@@ -241,7 +243,7 @@ impl Keyboard {
             if typed && !is_shells() {
                 match rustix::io::read(&stdin, &mut bytes) {
                     Ok(0) if tty::is_gone() => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    // Ctrl+D, typed before the terminal was raw.
+                    // Ignore this end of input: Ctrl+D was typed before the terminal was raw.
                     Ok(0) => {}
                     Ok(count) => self.push(&bytes[..count]),
                     Err(Errno::INTR | Errno::AGAIN) => {}
