@@ -128,7 +128,7 @@ fn bind_all(addresses: &[SocketAddr], port: u16) -> Result<Vec<(Socket, SocketAd
     loop {
         match bind_each(addresses, port) {
             // The kernel chose a port that is free on the first address, but not on a later one.
-            // Try another.
+            // Try another port.
             Err(Refused { error, .. })
                 if port == 0
                     && error.kind() == io::ErrorKind::AddrInUse
