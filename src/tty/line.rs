@@ -10,8 +10,9 @@ use crate::tty::log_wrap;
 use crate::tty::style;
 use crate::tty::wrap;
 
-/// Longest address of a hyperlink, in bytes. Each row that shows a part of the address repeats all
-/// of it, so a long address on a narrow screen would multiply the output.
+/// Maximum length of a hyperlink's address, in bytes. A longer address gets no hyperlink, because
+/// each row that shows a part of it would repeat all of it. On a narrow screen, that would multiply
+/// the output.
 const MAX_LINK: usize = 512;
 
 /// A line of output with its colors.

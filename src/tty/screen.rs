@@ -69,7 +69,7 @@ pub(crate) struct Screen {
     /// Whether the next drawing clears the screen.
     is_cleared: bool,
     /// Whether all lines of this program are still on the screen, and nothing else is: the terminal
-    /// was empty at the start, and no line has scrolled out since.
+    /// was empty at the start, and no line has moved to the scrollback since.
     is_fresh: bool,
     /// Whether something has changed since the last drawing.
     is_stale: bool,
@@ -270,7 +270,7 @@ impl Screen {
         self.is_stale.then_some(wait)
     }
 
-    /// The limit on the number of rows for the typed line.
+    /// Maximum number of rows for the typed line.
     pub(crate) fn most_rows(&self) -> usize {
         self.rows.saturating_sub(3).max(1)
     }
@@ -420,8 +420,8 @@ impl Screen {
         recent.scroll_back(back);
         if fits_narrowest {
             // All rows fit into the narrowest width, so the resize has truncated none, and only the
-            // height matters: every terminal scrolls the top rows out if the space above the cursor
-            // is no longer enough for them. Count these rows as scrolled out.
+            // height matters: every terminal moves the top rows to the scrollback if the space
+            // above the cursor is no longer enough for them. Record which rows have moved.
             recent.scroll(self.rows.saturating_sub(drawn.to_cursor));
         }
         // If the terminal wrapped long rows, the text now takes up more rows than are erased. If
@@ -433,7 +433,8 @@ impl Screen {
         }
         let mut erasing = erasing(drawn.to_cursor + recent.on_screen());
         if leaves_parts {
-            // Scroll out the parts that would stay. This also scrolls out the rows above them.
+            // Move all rows above the erased ones to the scrollback, including the parts of wrapped
+            // rows.
             let most = self.rows - 1;
             erasing += &format!("{}{}", "\n".repeat(most), up(most));
         }
@@ -463,12 +464,13 @@ impl Screen {
         }
     }
 
-    /// The most rows for the open line.
+    /// Maximum number of rows for the open line, which is the last line if a later version may
+    /// replace it.
     pub(crate) fn most_open_rows(&self) -> usize {
         (self.rows / 3).max(1)
     }
 
-    /// The rows of the open line, at most [`Screen::most_open_rows`].
+    /// The rows of the open line. Rows beyond [`Screen::most_open_rows`] are left out.
     fn open_rows(&mut self) -> Vec<String> {
         let most = self.most_open_rows();
         let Some(open) = &self.open else {

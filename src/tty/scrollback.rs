@@ -89,7 +89,7 @@ impl Scrollback {
     }
 
     /// Records that only the last `most` rows are still on the screen, because the rows above them
-    /// have scrolled out.
+    /// have moved to the scrollback.
     pub(crate) fn scroll(&mut self, most: usize) {
         self.on_screen_only = self.on_screen_only.min(most);
         let rest = most - self.on_screen_only;

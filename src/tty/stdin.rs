@@ -24,7 +24,7 @@ pub(crate) enum InputEnd {
 }
 
 impl InputEnd {
-    /// The end to report when the terminal is gone.
+    /// The end to report when the terminal is gone. It depends on whether SIGHUP is ignored.
     pub(crate) fn of_terminal() -> Self {
         if os::ignores_hangup() {
             Self::EndOfInput

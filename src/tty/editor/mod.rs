@@ -26,8 +26,8 @@ pub(crate) use crate::tty::editor::history::{History, MAX_LINES};
 use crate::tty::editor::undo::Undo;
 use crate::tty::wrap;
 
-/// Limit on the length of the text, in bytes: enough for a paste of 64 lines of maximum length. The
-/// limit is needed because each key scans the whole text.
+/// Limit on the length of the text in the editor, in bytes: enough for a paste of 64 lines of
+/// maximum length. Without a limit, keys could become slow, because each key scans the whole text.
 const MAX_TEXT: usize = 64 * 1024;
 
 /// Limit on the length of a command, in bytes. With its line ending, the longest command has 4096
@@ -438,7 +438,8 @@ impl Editor {
         self.show(position);
     }
 
-    /// Stores the line in the drafts if it was changed, before another line is shown.
+    /// If the line was changed, stores it in the drafts. Must be called before another line is
+    /// shown.
     fn keep_draft(&mut self) {
         if self.is_changed() {
             self.drafts.insert(self.position, self.buffer.clone());

@@ -38,8 +38,8 @@ pub(crate) const BACKGROUND_QUERY: &[u8] = b"\x1b]11;?\x07\x1b[c";
 /// milliseconds.
 const ANSWER_TIME: Duration = Duration::from_millis(100);
 
-/// Time after the query for the background color in which a late answer may still arrive, over a
-/// slow network.
+/// How long after the query for the background color a late answer may still arrive over a slow
+/// network.
 const LATE_ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// How long to wait for the rest of a sequence in two cases: the bytes so far cannot be a whole
@@ -294,7 +294,8 @@ fn notified_by(signal: i32) -> io::Result<UnixStream> {
 mod tests {
     use super::*;
 
-    /// For each Up key in input that arrives in `reads`: whether it counts as the mouse wheel.
+    /// Returns, for each Up key in input that arrives in `reads`, whether it counts as the mouse
+    /// wheel.
     fn scrolls(reads: &[&[u8]]) -> Vec<bool> {
         let mut keyboard = Keyboard::open().expect("socket pairs");
         for bytes in reads {

@@ -1,5 +1,5 @@
-//! Parses the bytes that a terminal sends into keys, pastes and focus changes. The parser itself
-//! uses neither the terminal nor a clock.
+//! The parser for the bytes that a terminal sends. It finds keys, pastes and focus changes, and
+//! uses neither the terminal nor a clock itself.
 //!
 //! Ctrl+C is recognized anywhere in the input. A sequence that isn't a known key, such as a late
 //! answer or a mouse report, is dropped as a whole, so that none of its bytes count as typed text.
@@ -23,8 +23,8 @@ const MAX_SEQUENCE: usize = 4096;
 const ESCAPE: u8 = 0x1b;
 const CTRL_C: u8 = 0x03;
 
-/// The end of a paste, for each form of CSI: Escape and `[`, the C1 control as one byte, and the C1
-/// control in UTF-8.
+/// The sequences that end a paste, one for each form of the control CSI: Escape and `[`, the C1
+/// control as one byte, and the C1 control in UTF-8.
 const PASTE_ENDS: [&[u8]; 3] = [b"\x1b[201~", b"\x9b201~", b"\xc2\x9b201~"];
 
 /// The start of an OSC sequence about the background color, which is dynamic color 11.
