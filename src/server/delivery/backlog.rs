@@ -15,9 +15,10 @@ use crate::sync::{Instant, Mutex};
 /// their sizes are limited elsewhere.
 pub(crate) const MAX_BACKLOG: usize = if cfg!(shuttle) { 3000 } else { 512 * 1024 };
 
-/// Number of unsent bytes above which a member is far behind: the delivery thread waits for the
-/// member, for a limited time, before it sends the next batch. The value is well below
-/// [`MAX_BACKLOG`], so that a batch sent in several parts does not disconnect the member.
+/// Number of unsent bytes above which a member is far behind: the delivery thread then waits for
+/// the member, for a limited time, before it sends the next batch. The value is well below
+/// [`MAX_BACKLOG`], because the delivery thread does not wait between the parts in which it may
+/// send a batch.
 const FAR_BEHIND: usize = MAX_BACKLOG / 4;
 
 /// How long a slow member may accept no bytes before it is disconnected.
@@ -51,7 +52,7 @@ struct State {
 
 /// Result of appending bytes to a backlog.
 pub(crate) enum Append {
-    /// The writer thread will send the bytes. If it has given up, the bytes are discarded.
+    /// The bytes were queued for the writer thread, or discarded because that thread has given up.
     Taken,
     /// Nothing was queued, because the writer thread has sent everything and ended. The caller must
     /// send the bytes itself.
@@ -116,9 +117,9 @@ impl Backlog {
                 Append::Taken
             };
         }
-        // Some exempt bytes may have been sent, so at most the bytes still queued are exempt. New
-        // bytes are exempt only if no exempt bytes are queued. Otherwise a member could request
-        // lists without limit.
+        // Exempt bytes do not count towards the limit. Some of them may have been sent, so at most
+        // as many bytes are exempt as are queued. New bytes are exempt only if no exempt bytes are
+        // queued. Otherwise a member could request lists without limit.
         state.exempt = state.exempt.min(state.queue.len());
         let exempt = if state.exempt == 0 { exempt } else { 0 };
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
@@ -254,8 +255,8 @@ mod tests {
                 matches!(append, Append::Taken)
             })
             .count();
-        // The last list makes the queue longer than the limit. It is still accepted, and the next
-        // is not.
+        // The last accepted list makes the queue longer than the limit, so the next list is
+        // refused.
         assert_eq!(taken, MAX_BACKLOG / list.len() + 1);
     }
 

@@ -26,8 +26,9 @@ pub(crate) struct Batch {
     pub(crate) closes: bool,
 }
 
-/// Selects the bytes of a batch that one member gets: a list of segments, then all common bytes
-/// (those for every member) from the cursor on. If the member has left, it gets only the segments.
+/// Selects the bytes of a batch that one member gets: first the bytes of `segments`, then all
+/// common bytes (those for every member) from the offset `cursor` on. A member that has left gets
+/// only the segments.
 #[derive(Default)]
 pub(crate) struct SendPlan {
     segments: Vec<Segment>,
@@ -66,8 +67,8 @@ impl SendPlan {
         !self.segments.is_empty() || self.ends
     }
 
-    /// Whether the plan has only common bytes from the cursor on, so that they can be sent without
-    /// copying.
+    /// Whether the member gets nothing but the common bytes from the cursor on. These can then be
+    /// sent without copying.
     pub(crate) fn is_common_only(&self) -> bool {
         self.segments.is_empty() && !self.ends
     }
@@ -80,7 +81,7 @@ impl SendPlan {
         self.cursor = at;
     }
 
-    /// Adds a range of `addressed` after the common bytes up to the offset `at`.
+    /// Adds the common bytes up to the offset `at`, then a range of `addressed`.
     pub(crate) fn insert(&mut self, at: usize, addressed: Range<usize>) {
         self.advance(at);
         if !self.ends {

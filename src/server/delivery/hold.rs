@@ -1,17 +1,18 @@
-//! Delays the delivery thread's next round while a recipient is far behind. Otherwise, if many
-//! members send at once, even a recipient that reads could get so much that it is disconnected.
+//! While a recipient is far behind, delays the delivery thread before its next round of sends.
+//! Otherwise, if many members send at once, even a recipient that reads could get so much that it
+//! is disconnected.
 //!
-//! During such a delay, the pending queue fills up, and senders wait for space in it. A recipient
-//! that reads slowly, or not at all, must not slow the room down like this for long. So the delays
-//! are limited to a time that grows with the bytes delivered: however slow the recipients are, the
-//! room delivers at least 1.2 MiB of text per second.
+//! During such a delay, the queue of events for the delivery thread fills up, and senders wait for
+//! space in it. A recipient that reads slowly, or not at all, must not slow the room down like this
+//! for long. So the delays are limited to a time that grows with the bytes delivered: however slow
+//! the recipients are, the room delivers at least 1.2 MiB of text per second.
 
 use std::time::Duration;
 
 use crate::sync::{Condvar, Instant, Mutex};
 
-/// Time for which rounds may be delayed, per KiB delivered. While senders wait, a round has 128
-/// KiB, which adds 100 ms.
+/// Time that each delivered KiB adds to the time for which rounds may be delayed. While senders
+/// wait for space in the queue, a round delivers 128 KiB, which adds 100 ms.
 const EARNED_PER_KIB: Duration = Duration::from_micros(800);
 
 /// Limit on the time that can be saved up for later delays. It is long enough for a recipient on a
@@ -84,7 +85,8 @@ impl Default for Allowance {
 impl Allowance {
     /// Adds the time that a delivered round of `bytes` bytes earns, up to [`MAX_SAVED`].
     pub(crate) fn earn(&mut self, bytes: usize) {
-        // A round is far smaller than 4 GiB. A larger one would earn the maximum anyway.
+        // The conversion does not fail, because a round is far smaller than 4 GiB. A larger round
+        // would earn the maximum anyway.
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.0 = (self.0 + EARNED_PER_KIB * bytes / 1024).min(MAX_SAVED);
     }
@@ -105,8 +107,8 @@ mod tests {
 
     use super::*;
 
-    /// Starts a wait in a thread, and calls `end`, which must end the wait, after the wait has
-    /// asked `is_behind` for the first time.
+    /// Calls [`Hold::wait`] in a thread, and calls `end` once that thread has called `is_behind`.
+    /// Returns when the thread has ended, so `end` or `is_behind` must end the wait.
     fn wait_until(end: impl FnOnce(&Hold), mut is_behind: impl FnMut() -> bool + Send) {
         let hold = Hold::default();
         let (checked, checks) = mpsc::channel();

@@ -46,13 +46,14 @@ use crate::sync::thread::Scope;
 const MAX_DEBOUNCE: Duration = Duration::from_millis(200);
 
 /// Length of the pause without events after which debounced joins and leaves are sent. A login
-/// takes less time than this, even on a busy machine.
+/// takes less time than this, even on a busy machine, so the joins of a class that joins at once
+/// are sent together.
 const DEBOUNCE: Duration = Duration::from_millis(3);
 
-/// Limit on the members that have left but whose backlog is still being sent. Each of them keeps
-/// its reader thread running, and all members that have left share [`LEAVING`] such threads, so
-/// this limit leaves half of them to the others. Beyond the limit, the member that left first is
-/// disconnected.
+/// Limit on the members that have left but whose backlog is still being sent. Beyond the limit, the
+/// member that left first is disconnected. Each of these members still has a reader thread, and
+/// there are only [`LEAVING`] threads for members that have left. The limit leaves half of those
+/// threads to members without a backlog.
 const MAX_RETIRED: usize = LEAVING / 2;
 
 /// Limit on the bytes of a batch that are for one member each (welcomes, replays, answers). Beyond
@@ -63,7 +64,7 @@ const MAX_ADDRESSED: usize = 1024 * 1024;
 /// creating the payload takes about 20 µs, and saves copying the bytes for each recipient.
 const SHARED_MIN_RECIPIENTS: usize = 32;
 
-/// Minimum number of bytes for all members for which a [`SharedPayload`] is worth its cost.
+/// Minimum size of a [`SharedPayload`] in bytes. Copying fewer bytes for each recipient is cheaper.
 const SHARED_MIN_BYTES: usize = 8 * 1024;
 
 /// The members that a batch is sent to.
@@ -75,7 +76,8 @@ enum Audience {
     Addressed,
 }
 
-/// State of the delivery thread. No other thread sends to members or writes the history.
+/// State of the delivery thread. Only this thread writes the history and sends to members, except
+/// that writer threads send the backlogs.
 pub(crate) struct Delivery<'scope, 'env> {
     shared: &'env Shared,
     scope: &'scope Scope<'scope, 'env>,
@@ -86,8 +88,7 @@ pub(crate) struct Delivery<'scope, 'env> {
     replay: ReplayBuffer,
     history: Option<History>,
     batch: Batch,
-    /// Backlogs that were large after the sends of this round, for which the next round is held
-    /// back.
+    /// Backlogs that were large after the sends of this round. They delay the next round.
     far_behind: Vec<Arc<Backlog>>,
     allowance: Allowance,
     /// Time at which debounced joins and leaves are sent at the latest.

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex};
 
-/// How long the delivery thread waits, after a round, for the readers that waited for the round's
-/// end to post their next messages. If a reader takes longer on a busy machine, its messages go out
-/// with a later round.
+/// How long the delivery thread waits after a round, so that the readers that waited for the end of
+/// the round can post their next messages. If a reader takes longer, as on a busy machine, its
+/// messages go out with a later round.
 const GATHER: Duration = Duration::from_micros(200);
 
-/// Keeps busy readers in step with the delivery thread, from one round to the next.
+/// Makes busy readers wait for the end of a round, and makes the delivery thread wait for these
+/// readers to post before the next round.
 #[derive(Default)]
 pub(crate) struct Pacer {
     /// The counters of rounds and readers. No other lock is taken while this one is held.
@@ -38,8 +39,8 @@ struct State {
     closed: bool,
 }
 
-/// Makes the delivery thread wait, for up to [`GATHER`], for this reader to post. The reader drops
-/// this when it has posted or has nothing to post.
+/// While a reader holds its turn, the delivery thread waits up to [`GATHER`] for the reader to
+/// post. The reader drops the turn when it has posted or has nothing to post.
 pub(crate) struct Turn<'a> {
     pacer: &'a Pacer,
     round: u64,
@@ -99,7 +100,8 @@ impl Pacer {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.pacer.state.lock();
-        // A reader that took longer than `GATHER` does not count: its round is over.
+        // If another round has ended, this reader took longer than `GATHER`, and `gathering` no
+        // longer counts it.
         if state.round == self.round {
             state.gathering = state.gathering.saturating_sub(1);
             if state.gathering == 0 {
@@ -149,8 +151,7 @@ mod tests {
                 thread::yield_now();
             }
             pacer.end_round();
-            // On a busy machine, a reader may not have posted in time. It still holds its turn
-            // then, so either its turn or its message counts.
+            // Each reader has posted or, on a busy machine, may still hold its turn.
             let left = pacer.state.lock().gathering;
             assert!(left + rounds.try_iter().count() >= 3);
         });

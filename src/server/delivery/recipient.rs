@@ -40,9 +40,9 @@ pub(crate) enum DropReason {
 }
 
 impl Recipient {
-    /// Sends `parts` to the member. If there is a `payload`, it holds the same bytes from the given
-    /// offset on, and is sent first, because that is faster. What does not fit is sent from
-    /// `parts`.
+    /// Sends `parts` to the member. The `payload`, if there is one, has the same bytes from the
+    /// given offset on. The bytes are then sent from the payload, because that is faster, and only
+    /// the rest that it could not send is sent from `parts`.
     pub(crate) fn send<'scope, 'env>(
         &mut self,
         parts: &mut Vec<IoSlice<'_>>,
