@@ -13,15 +13,16 @@ use crate::protocol::limits::MAX_EVENT_LINE;
 use crate::protocol::text::clean;
 use crate::server::replay::ReplayBuffer;
 
-/// Limit on the sequence numbers and member IDs in a file, unless they continue the numbers before
-/// them (see [`MAX_STEP`]). No room reaches this limit. JSON clients represent integers up to twice
-/// this limit exactly (RFC 8259, section 6), so as many numbers again are left above it.
+/// Limit on the sequence numbers and member IDs in a file. No room reaches it by itself, so a
+/// higher number is treated as damage, unless it continues the numbers before it (see
+/// [`MAX_STEP`]). JSON clients represent integers up to twice this limit exactly (RFC 8259, section
+/// 6). So there are enough numbers left for a room that continues from this limit.
 const MAX_NUMBER: u64 = 1 << 52;
 
-/// Limit on the step from one number to the next if that is above [`MAX_NUMBER`]. Such numbers are
-/// accepted because a room may continue from [`MAX_NUMBER`]: otherwise, the server would write
-/// events that it refuses at its next start. The limit is higher than the number of events that can
-/// be missing at one place.
+/// Limit on the increase from one number to the next, if the next is above [`MAX_NUMBER`]. Numbers
+/// above [`MAX_NUMBER`] are accepted, because the file of a room may end at that number: the server
+/// would otherwise write events that it refuses at its next start. The increase is more than 1 if
+/// events are missing, but it cannot reach this limit.
 const MAX_STEP: u64 = u32::MAX as u64;
 
 /// Minimum length of the file's first line in bytes, including its ending. Spaces pad the line to
@@ -118,7 +119,7 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
         }
         let is_blank = !is_too_long && line.trim_ascii().is_empty();
         if is_blank {
-            // Some editors add an empty line at the end. Cut it off, like a torn line.
+            // Some editors add an empty line at the end. Cut it off, like an incomplete last line.
             loaded.blank += line_length;
             if is_whole {
                 first_blank = first_blank.or(Some(number));
@@ -136,8 +137,8 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
             // mistaken for a torn first line, which would be cut off.
             (false, 1) if !is_blank && !may_become_header(&line) => Err(not_a_history()),
             (false, _) => {
-                // `skip` continues to the sequence number saved in the first line. If it fails,
-                // that number is wrong, so report the first line.
+                // `skip` advances to the sequence number saved in the first line. If it fails, that
+                // number is too high, so the error must name the first line.
                 number = 1;
                 loaded.lost = last_seq.saturating_sub(loaded.last_seq);
                 loaded.skip(loaded.lost)
@@ -147,7 +148,8 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
             (true, _) => record(&line, &mut loaded, replay),
         };
         read.map_err(|error| {
-            // Clean the error below: it may quote the line, which may contain control characters.
+            // The error may quote the line, which may contain control characters, so clean the
+            // error before it is shown.
             let error = format!("{error:#}");
             anyhow!(
                 "{}:{number}: {}: fix that line, or start with another history file",
@@ -178,7 +180,8 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> 
     }
 }
 
-/// Parses the first line. Returns the room's ID, and the saved sequence number or 0.
+/// Parses the first line. Returns the room's ID, and the saved last sequence number, or 0 if there
+/// is none.
 pub fn header(line: &[u8]) -> Result<(String, u64)> {
     match serde_json::from_slice(line) {
         Ok(ControlLine::Room { room, seq }) if !room.is_empty() => Ok((room, seq.unwrap_or(0))),

@@ -198,7 +198,8 @@ impl History {
         } else {
             self.missing += events;
         }
-        // Ignore an error. The numbers of the lost events may then be reused after `kill -9`.
+        // Ignore an error: its only consequence is that, after `kill -9`, new events may get the
+        // sequence numbers of events that are not in the file.
         let _ = self.save_last_seq();
     }
 
@@ -262,7 +263,7 @@ impl History {
         written
     }
 
-    /// Writes the complete lines of all events that are not in the file yet.
+    /// Writes `lines`, the lines of all events that are not in the file yet.
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         self.repair()?;
         if self.length == 0 {

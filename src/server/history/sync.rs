@@ -1,8 +1,8 @@
 //! The thread `sync`: syncs the history file to disk.
 //!
 //! An fsync takes milliseconds to seconds, so it must not hold up delivery. A failed fsync is not
-//! retried for the same data, because the kernel may have dropped the pages
-//! (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
+//! retried for the same data, because the kernel may have dropped the data, and a second fsync
+//! would then succeed without writing it (<https://wiki.postgresql.org/wiki/Fsync_Errors>).
 
 use std::fs::File;
 use std::io;
