@@ -37,8 +37,8 @@ const STACK: usize = 256 * 1024;
 /// still told that the room is full.
 pub(crate) const MAX_PENDING_LOGINS: usize = 512;
 
-/// Limit on the connections of clients that were rejected or have no reader thread for another
-/// reason, and that stay open until the peer has read its last line. Beyond the limit, the
+/// Limit on the connections that the thread `accept` keeps open until the peer has read the last
+/// line. Their clients were rejected, or could not get a reader thread. Beyond the limit, the
 /// connection that has lingered longest is closed.
 const MAX_LINGERING: usize = 256;
 
@@ -50,7 +50,8 @@ const READ: usize = 512;
 const MAX_PER_ITERATION: usize = 64;
 
 /// How long after the last join the reader threads of new members start, even if the members send
-/// nothing. While a whole class is joining, no thread starts.
+/// nothing. Each further join restarts this delay, so that a class that joins at once does not wait
+/// for threads to start.
 const THREAD_DELAY: Duration = Duration::from_millis(50);
 
 /// Limit on the time from a member's join to the start of its reader thread. Without this limit, no
@@ -71,7 +72,7 @@ const MAX_POLLED: usize = 32;
 /// pause, the loop would take a whole processor. The pause doubles with each further failure.
 const MIN_BACKOFF: Duration = Duration::from_millis(5);
 
-/// Longest backoff after failed accepts.
+/// Longest pause after a failed accept.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Minimum time between two reports of failed accepts.
@@ -173,14 +174,15 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    /// Returns the time at which the next deferred thread has to start.
+    /// Returns the time at which the next reader thread must be started, or `None` if no member
+    /// waits for one.
     fn thread_due(&self) -> Option<Instant> {
         let ((first, _), (last, _)) = (self.threadless.front()?, self.threadless.back()?);
         Some((*last + THREAD_DELAY).min(*first + MAX_THREAD_DELAY))
     }
 
-    /// Time until the next deadline of a login, a lingering connection, a deferred thread or a
-    /// backoff.
+    /// Time until the first of these: a deadline of a pending login or of a lingering connection,
+    /// the start of a reader thread, the end of the pause after a failed accept.
     fn patience(&self, now: Instant) -> Duration {
         let logins = self.logins.iter().map(PendingLogin::due);
         logins
@@ -242,8 +244,9 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             }
         }
         for at in (0..polled).rev().filter(|at| speaks[*at]) {
-            // Handling the logins above may have added members at the end of the queue, which does
-            // not change these positions.
+            // The polled members are still at the same positions, because handling the logins above
+            // adds members only at the end of the queue. If the queue became too long and lost its
+            // first members, other members' threads start early, which does no harm.
             if let Some((_, session)) = self.threadless.remove(at) {
                 self.start(session);
             }
@@ -310,7 +313,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     fn step(&mut self, mut login: PendingLogin<'env>) {
         let mut input = [0; READ];
         let limit = &mut self.guess_limit;
-        // Catch a panic, so that it ends this client and not the server.
+        // Catch a panic, so that it ends only this connection and not the server.
         let step = catch_unwind(AssertUnwindSafe(|| login.step(&mut input, limit)));
         match step {
             Ok(LoginStep::Pending) => self.logins.push(login),
@@ -333,8 +336,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     /// Lets a connection linger after its last line. Beyond the limit, closes the connection that
     /// has lingered longest.
     fn linger(&mut self, socket: Arc<TcpStream>) {
-        // Ignore the limit during shutdown: the only connections that can still be added are the
-        // pending logins, because no more are accepted.
+        // Ignore the limit during shutdown: no more connections are accepted, so only the pending
+        // logins and the members without a reader thread can still be added.
         let max = MAX_LINGERING.min(self.max_logins);
         if self.lingering.len() >= max && !self.stop.is_stopped() {
             self.lingering.pop_front();
@@ -343,9 +346,9 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         self.lingering.push_back((Instant::now() + LINGER, socket));
     }
 
-    /// Starts the reader threads of the members that have waited longest, until at most as many
-    /// members wait as there can be reader threads. Otherwise a client that resumes again and
-    /// again, which takes only one seat, could make the queue endless.
+    /// If more members wait for a reader thread than there can be reader threads, starts the
+    /// threads of those that have waited longest. The number of seats does not limit this queue: a
+    /// client that resumes again and again takes one seat, but adds an entry each time.
     fn start_surplus(&mut self) {
         while self.threadless.len() > self.shared.thread_budget.max_readers()
             && let Some((_, session)) = self.threadless.pop_front()
@@ -354,7 +357,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    /// Starts the deferred threads that are due.
+    /// Starts the reader threads that are due, up to [`MAX_PER_ITERATION`].
     fn start_due(&mut self) {
         let now = Instant::now();
         for _ in 0..MAX_PER_ITERATION {

@@ -20,20 +20,21 @@ const FREE: u32 = 64;
 /// threads.
 #[derive(Default)]
 pub(crate) struct BurstLimit {
-    /// For each network, the total of the bursts that its members had used when they left, as the
-    /// time in which they become available again. No other lock is taken while this one is held.
+    /// For each network, the sum of what its members had used of their bursts when they left. Each
+    /// part is a time (see [`BURST`]). No other lock is taken while this one is held.
     debts: Mutex<NetworkDebts>,
 }
 
 impl BurstLimit {
-    /// Returns the part of its burst that is not available to a new member from `peer`, as a time
-    /// up to [`BURST`].
+    /// Returns how much of the burst is not available to a new member from `peer`, as a time of at
+    /// most [`BURST`].
     pub(crate) fn used(&self, peer: IpAddr, now: Instant) -> Duration {
         let debt = self.debts.lock().get(peer, now);
         debt.saturating_sub(BURST * FREE).min(BURST)
     }
 
-    /// Adds `used`, the part of its burst that a member from `peer` had used when it left.
+    /// Adds `used` to the debt of the network of `peer`. `used` is the part of the burst that a
+    /// member from `peer` had used when it left.
     pub(crate) fn count(&self, peer: IpAddr, used: Duration, now: Instant) {
         if used.is_zero() {
             return;

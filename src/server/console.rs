@@ -29,8 +29,8 @@ pub(crate) enum Outcome {
 /// operator types in a line editor below the log. The server stops when the terminal is gone. If
 /// `supervised`, the lines come from the launcher, and the end of input stops the server.
 ///
-/// The thread is never joined, because nothing ends its wait for input. It holds only channel
-/// senders, which need no cleanup.
+/// The thread is never joined, because nothing ends its wait for input. It holds nothing that needs
+/// cleanup.
 ///
 /// # Errors
 /// A thread or socket can't be created.

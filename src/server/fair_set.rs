@@ -1,7 +1,8 @@
 //! A limited set of absent members, which is shared fairly among networks.
 //!
-//! If an entry is added to a full set, the network with the most entries loses its entry with the
-//! earliest time. So the clients of one network cannot displace the members of another.
+//! Each entry has a time. If an entry is added to a full set, the network with the most entries
+//! loses its entry with the earliest time. So the clients of one network cannot displace the
+//! members of another.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -18,8 +19,8 @@ pub(crate) struct FairSet {
     sizes: BTreeSet<(usize, IpAddr)>,
 }
 
-/// An entry of the set. If the entry's network has to lose an entry, it loses the one with the
-/// earliest time.
+/// An entry of the set: an absent member, its network and a time. If a network has to lose an
+/// entry, it loses its entry with the earliest time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) network: IpAddr,
@@ -96,7 +97,7 @@ mod tests {
         assert_eq!(set.insert(entry(2, 5, 20)), None);
         assert_eq!(set.insert(entry(2, 9, 21)), None);
         assert_eq!(set.insert(entry(2, 7, 22)), Some(MemberId(20)));
-        // The new entry itself is the earliest.
+        // The new entry itself is the earliest, so it is removed.
         assert_eq!(set.insert(entry(2, 6, 23)), Some(MemberId(23)));
         set.remove(entry(2, 7, 22));
         set.remove(entry(2, 7, 22));

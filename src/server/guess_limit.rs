@@ -2,9 +2,9 @@
 //!
 //! A class may share one address, and a member's mistakes must not lock the others out. So an
 //! address is never blocked. Once an address has sent too many wrong passwords, the server checks
-//! one password from it per second, in the order of arrival. The time of that check is the
-//! password's turn. The right password waits as well: otherwise, an answer without delay would show
-//! that a guess is right.
+//! one password from it per second, in the order of arrival. The time at which a password is
+//! checked is called its turn. The right password waits as well: otherwise, an answer without delay
+//! would show that a guess is right.
 
 use std::cmp::Reverse;
 use std::net::IpAddr;
@@ -23,22 +23,24 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The networks that have sent wrong passwords lately. Used by the thread `accept` only.
 #[derive(Default)]
 pub(crate) struct GuessLimit {
-    /// Each wrong password and each reserved turn adds [`INTERVAL`] to the network's debt.
+    /// Each wrong password, and each password that waits to be checked, adds [`INTERVAL`] to the
+    /// debt of its network.
     debts: NetworkDebts,
-    /// Turns that connections gave back since the last call of [`GuessLimit::take_released`].
+    /// Turns (times of password checks) that connections gave back since the last call of
+    /// [`GuessLimit::take_released`].
     released: Vec<Released>,
 }
 
-/// A turn that is free because its connection ended. All later turns of the same network then come
-/// one [`INTERVAL`] earlier.
+/// A turn (the time of a password check) that is free because the connection that had it ended. All
+/// later turns of the same network then come one [`INTERVAL`] earlier.
 pub(crate) struct Released {
     network: IpAddr,
     turn: Instant,
 }
 
 impl Released {
-    /// Makes `turn`, the turn of a password from `peer`, one [`INTERVAL`] earlier, if it comes
-    /// after the free turn and belongs to the same network.
+    /// Makes `turn`, at which a password from `peer` is to be checked, one [`INTERVAL`] earlier if
+    /// `turn` is later than this free turn and belongs to the same network.
     pub(crate) fn move_forward(&self, peer: IpAddr, turn: &mut Instant) {
         if network(peer) == self.network && *turn > self.turn {
             *turn -= INTERVAL;
@@ -47,9 +49,9 @@ impl Released {
 }
 
 impl GuessLimit {
-    /// Returns `None` if the next password from `peer` may be checked now; if that password is
-    /// wrong, the caller must call [`GuessLimit::count`]. Otherwise reserves a turn for the
-    /// password, and returns its time.
+    /// If the next password from `peer` must wait, reserves a turn for the password, and returns
+    /// the time of the turn. Returns `None` if the password may be checked now. If it is then
+    /// wrong, the caller must call [`GuessLimit::count`].
     pub(crate) fn reserve(&mut self, peer: IpAddr, now: Instant) -> Option<Instant> {
         let debt = self.debts.get(peer, now) + INTERVAL;
         let wait = debt.checked_sub(INTERVAL * FREE)?;
@@ -73,10 +75,10 @@ impl GuessLimit {
         self.released.push(Released { network, turn });
     }
 
-    /// Returns the turns that were given back since the last call, the latest turn first. The
-    /// caller must pass each waiting turn to [`Released::move_forward`] for each of them, in this
-    /// order. In the opposite order, a turn that was made earlier for one free turn might no longer
-    /// come after the next one, and would not be made earlier again.
+    /// Returns the turns that were given back since the last call, the latest first. For each of
+    /// these free turns, in this order, the caller must call [`Released::move_forward`] with every
+    /// waiting turn. If the earliest free turn came first, a waiting turn could move onto the next
+    /// free turn. It would then not count as later than that one, and would not move again.
     pub(crate) fn take_released(&mut self) -> Vec<Released> {
         let mut released = std::mem::take(&mut self.released);
         released.sort_unstable_by_key(|released| Reverse(released.turn));

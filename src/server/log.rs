@@ -28,7 +28,7 @@ use crate::tty::console::{Console, LogOutput, PROMPT};
 use crate::tty::name_colors::NameColors;
 use crate::tty::style;
 
-/// Limit on the queued lines.
+/// Limit on the lines queued for stdout. Beyond the limit, lines are dropped.
 const MAX_WAITING: usize = 4096;
 
 /// How long the program waits, before it exits, for the last lines to be shown.
@@ -97,8 +97,8 @@ struct State {
     file: Option<FileQueue>,
     /// The members in the room after the last event posted.
     members: BTreeMap<MemberId, Text>,
-    /// The members' colors. Updated when an event is posted, because an event that is dropped is
-    /// never printed.
+    /// The members' colors. Updated when an event is posted and not when it is printed, because a
+    /// dropped event is never printed, but may change the colors too.
     colors: NameColors,
     /// A console to show below the log, until the log's thread takes it.
     console: Option<Arc<Console>>,
@@ -253,7 +253,7 @@ impl Log {
         let is_over = state.over == self.threads.len();
         drop(state);
         if is_over {
-            // The joins don't block, because the threads are about to exit.
+            // Waiting for these threads does not take long, because they are about to exit.
             for thread in self.threads {
                 let _ = thread.join();
             }
@@ -282,7 +282,7 @@ impl Poster {
         self.0.changed.notify_all();
     }
 
-    /// The members' names, for completion.
+    /// The members' names, for completion with Tab.
     pub(crate) fn names(&self) -> Vec<String> {
         let state = self.0.state.lock();
         let names = state.members.values();
@@ -428,8 +428,8 @@ fn write_entry(
     entry: &Entry,
     name: Option<Color>,
 ) -> io::Result<()> {
-    // Messages to the operator are shown without a time, and so is the help, because it has several
-    // lines.
+    // Show these lines without a time: messages to the operator, the echo of a typed line, and the
+    // help, because it has several lines.
     let has_time = !matches!(
         entry,
         Entry::Plain(_) | Entry::Typed(_) | Entry::Answer(Answer::Help(_))

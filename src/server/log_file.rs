@@ -47,7 +47,7 @@ impl LogFile {
     /// Opens or creates the file at `path`.
     ///
     /// # Errors
-    /// As [`os::open_log`].
+    /// The file cannot be opened or created. Same as [`os::open_log`].
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -63,10 +63,10 @@ impl LogFile {
         path.exists() && os::leads_to(path, &self.file)
     }
 
-    /// Appends `lines`, which must be complete. If the file was moved or deleted, as by
+    /// Appends `lines`, which must be whole lines. If the file was moved or deleted, as by
     /// logrotate(8), creates a new one at its path. If earlier lines could not be written, or the
-    /// caller has `dropped` some, first appends a note with their number. Returns a change of which
-    /// the operator should be told, if there is one.
+    /// caller has dropped lines (`dropped` is their number), first appends a note with the number
+    /// of missing lines. Returns a change to tell the operator, if there is one.
     pub(crate) fn append(&mut self, lines: &[u8], dropped: u64) -> Option<Change> {
         self.missing += dropped;
         let result = self.follow_path().and_then(|()| self.write_missing());

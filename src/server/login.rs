@@ -28,15 +28,17 @@ use crate::sync::Instant;
 const GREETING_DELAY: Duration = Duration::from_millis(20);
 
 /// How long the client must be silent within a line before it is told how to end the line. Some
-/// telnet programs send each key at once, so the delay is longer than most pauses in typing.
+/// telnet programs send each key as it is pressed, so the delay is longer than most pauses in
+/// typing.
 const HINT_DELAY: Duration = Duration::from_secs(2);
 
 /// Notice to a client that has sent a line without an ending. It names LF for authors of programs.
 const HINT: &str = "a line ends with Enter: press it, or in a program, send a newline \
                     (LF, \"\\n\") after each line";
 
-/// Interval between two notices to a client whose password waits for its turn. The notices show
-/// that the server is alive. If the client is gone, sending them fails, and the login ends.
+/// Interval between two notices to a client whose password has to wait to be checked, because too
+/// many wrong passwords came from its network. The notices show that the server is alive. If the
+/// client is gone, sending them fails, and the login ends.
 const TURN_NOTICE: Duration = Duration::from_secs(5);
 
 /// Limit on the lines of a pending login that are handled in one step, so that a client with many
@@ -72,7 +74,8 @@ pub(crate) struct PendingLogin<'a> {
     authenticated: bool,
     /// A received password that waits for its turn to be checked (see [`GuessLimit`]).
     waiting: Option<WaitingPassword>,
-    /// Time spent waiting for turns, which does not count as time for logging in.
+    /// Time that passwords have waited to be checked. It does not count towards the time limit for
+    /// logging in.
     waited: Duration,
     tries: u32,
     lines_left: u32,
@@ -80,7 +83,7 @@ pub(crate) struct PendingLogin<'a> {
     last_error: Option<LoginError>,
 }
 
-/// A password that waits for its turn.
+/// A password that waits to be checked (see [`GuessLimit`]).
 struct WaitingPassword {
     is_right: bool,
     since: Instant,
@@ -204,8 +207,8 @@ impl<'a> PendingLogin<'a> {
         earlier.fold(end, Instant::min)
     }
 
-    /// Makes the turn of a waiting password earlier if `released` is an earlier turn of the same
-    /// network.
+    /// Makes the check of a waiting password earlier if `released`, which belongs to a check that
+    /// will not take place, comes before it and is from the same network.
     pub(crate) fn move_turn(&mut self, released: &Released) {
         if let Some(waiting) = &mut self.waiting {
             released.move_forward(self.peer.ip(), &mut waiting.until);
@@ -238,8 +241,9 @@ impl<'a> PendingLogin<'a> {
         is_due.then(|| self.last_input + HINT_DELAY)
     }
 
-    /// Reads once into `buffer`, and handles complete lines until one of them joins the room; the
-    /// input after that line stays in `lines`. May block until the delivery thread catches up.
+    /// Reads once into `buffer`, and handles up to [`MAX_PER_STEP`] complete lines, until the
+    /// client joins the room. The input after that stays in `lines`. May block until the delivery
+    /// thread catches up.
     pub(crate) fn step(&mut self, buffer: &mut [u8], limit: &mut GuessLimit) -> LoginStep {
         match self.talk(buffer, limit) {
             Ok(None) => LoginStep::Pending,
@@ -430,8 +434,9 @@ impl<'a> PendingLogin<'a> {
             Login::Enter(format, words) => {
                 self.set_format(format.unwrap_or(self.format));
                 if !self.authenticated {
-                    // If the client's last password was wrong, repeat that error, instead of asking
-                    // for a password. The operator's log then shows that error too.
+                    // If the client's last password was wrong, repeat that error instead of asking
+                    // for a password. If the client then leaves, the operator's log gives the wrong
+                    // password as the reason.
                     let was_wrong = matches!(self.last_error, Some(LoginError::WrongPassword));
                     self.refuse(if was_wrong {
                         LoginError::WrongPassword
@@ -509,8 +514,8 @@ impl<'a> PendingLogin<'a> {
         Ok(())
     }
 
-    /// If a password is waiting for its turn, answers it once the turn has come. Until then, tells
-    /// the client how long it has to wait.
+    /// If a password is waiting to be checked, answers it if its turn has come. Otherwise tells the
+    /// client in how many seconds the password is checked.
     fn wait_for_turn(&mut self) -> Result<(), LoginEnd> {
         let Some(waiting) = &mut self.waiting else {
             return Ok(());
@@ -528,9 +533,9 @@ impl<'a> PendingLogin<'a> {
                 self.refuse(LoginError::WrongPassword)
             };
         }
-        // If the next notice is not due yet, this was called because the input has ended or the
-        // connection is closed. Send a notice to tell these apart: only if the connection is
-        // closed, the peer answers with a reset.
+        // If no notice is due yet, poll(2) has reported that the input has ended or that the
+        // connection is closed. Send a notice to find out which: if the connection is closed, the
+        // peer answers with a reset.
         waiting.input_over |= now < waiting.notice_at;
         waiting.notice_at = now + TURN_NOTICE;
         let left = waiting.until.saturating_duration_since(now);
@@ -624,8 +629,8 @@ impl<'a> PendingLogin<'a> {
         // An error means that the peer has closed the connection.
         let _ = self.socket.shutdown(Shutdown::Write);
         let outcome = match self.last_error.take() {
-            // The log does not show these two as failures, because the client connects again: after
-            // its user has typed the password, or to join as a newcomer.
+            // Do not log a missing password or an unknown session as a failure, because the client
+            // connects again: with the password that its user has typed, or as a newcomer.
             Some(LoginError::NoPassword) => LoginOutcome::PasswordNeeded,
             Some(LoginError::UnknownSession) => LoginOutcome::UnknownSession,
             Some(error @ (LoginError::WrongPassword | LoginError::Other(_))) => {

@@ -2,8 +2,8 @@
 //!
 //! The welcome of a JSON client contains a token. After its connection breaks, the client sends
 //! `/resume TOKEN SEQ` on a new connection and becomes the same member again, with the same ID (so
-//! that it recognizes its own messages, and replies reach it), group, last name and `/reply`
-//! target.
+//! that it recognizes its own messages, and replies reach it), group, name (after any renames) and
+//! `/reply` target.
 //!
 //! - If the old connection is still open, the server closes it, and the other members see nothing,
 //!   because the member never left. Otherwise the other members have seen the member leave, and now
@@ -13,15 +13,15 @@
 //!   line again without duplicating it.
 //! - A token is valid until its member leaves with `/quit` or is removed, until the member is
 //!   forgotten because more than [`MIN_ABSENT`] are absent, or until the server ends. The longer a
-//!   member was present, the later it is forgotten, so clients that join and leave at once make the
-//!   server forget each other. A token works more than once, because the answer to the first
+//!   member was present, the later it is forgotten, so clients that leave right after joining
+//!   displace only each other. A token works more than once, because the answer to the first
 //!   attempt may get lost.
 //! - If the connection of a member with a token was lost or cut, its name is kept for [`KEPT`], so
 //!   that no one can pose as a member that is about to return. `/quit`, the end of input and a kick
 //!   make the name free at once.
 //! - Resuming needs no password: the client gave it before it got the token.
-//! - If another member has taken the color slot in the meantime, the member gets another slot, if
-//!   one is free.
+//! - If another member has taken the member's color in the meantime, the member gets another color,
+//!   if one is free.
 //! - If another member has taken the name in the meantime, resuming fails. In a full room, only a
 //!   member that is still present can resume.
 
@@ -42,9 +42,10 @@ use crate::sync::Instant;
 /// seats is the limit. An absent member takes a few hundred bytes.
 const MIN_ABSENT: usize = 1000;
 
-/// When a member leaves, the time for which it was present, times this factor, is added to the
-/// current time. If too many members are absent, the network with the most of them loses the member
-/// with the earliest sum. So a member that was present for longer is remembered for longer.
+/// When a member leaves, the time for which it was present is multiplied by this factor and added
+/// to the current time. If too many members are absent, the server looks at the network with the
+/// most absent members, and forgets the one for which this result is the earliest. So a member that
+/// was present for longer is remembered for longer.
 const ABSENCE_FACTOR: u32 = 600;
 
 /// Limit on the time that is added when a member leaves (see [`ABSENCE_FACTOR`]), so that a member
@@ -61,8 +62,8 @@ pub(crate) struct Members {
     /// The present members. The order of IDs is the order of joining.
     present: BTreeMap<MemberId, Member>,
     /// IDs of the members whose names are not free: the present members, and the absent ones whose
-    /// names are kept. There is one map for each of the two keys that find names that look the
-    /// same.
+    /// names are kept. A name has two keys, and two names look the same if their first or their
+    /// second keys are equal. The first map is for the first keys, the second for the second.
     names: [HashMap<Box<str>, MemberId>; 2],
     /// The number of present members with each color slot.
     colors: [usize; ColorSlot::COUNT],
@@ -262,9 +263,8 @@ impl Members {
         }))
     }
 
-    /// Moves the member with this token to a new connection from `peer`. Fails if the member is
-    /// absent and the room is full or the member's name was taken or kept for another member in the
-    /// meantime.
+    /// Moves the member with this token to a new connection from `peer`. An absent member cannot
+    /// resume if the room is full, or if its name now belongs to another member or is kept for one.
     pub(crate) fn resume(
         &mut self,
         token: &str,
@@ -326,8 +326,8 @@ impl Members {
         self.release_kept_names(now);
         let others = self.holders(name).filter(|holder| Some(*holder) != id);
         let kept_until = others.map(|holder| self.absent.get(&holder)?.kept_until);
-        // A present member gives `None`, the minimum. So if both a present and an absent member
-        // have such a name, the error does not say that the name will soon be free.
+        // The minimum is `None` if one of the holders is present. The error then does not say that
+        // the name will soon be free, even if it is also kept for an absent member.
         match kept_until.min() {
             None => Ok(()),
             Some(until) => Err(JoinError::Taken {
@@ -417,7 +417,7 @@ impl Members {
         Some(absent.member)
     }
 
-    /// Makes all names free whose members were absent for [`KEPT`].
+    /// Makes all names free whose members have been absent for [`KEPT`].
     fn release_kept_names(&mut self, now: Instant) {
         while let Some(&(until, id)) = self.kept_until.first()
             && until <= now
@@ -462,14 +462,14 @@ impl Members {
             .find(|holder| self.present.contains_key(holder))
     }
 
-    /// Whether neither this name nor one that looks the same belongs to a present member or is kept
-    /// for an absent one.
+    /// Returns false if this name, or one that looks the same, belongs to a present member or is
+    /// kept for an absent one.
     pub(crate) fn is_free(&self, name: &Name) -> bool {
         self.holders(name).next().is_none()
     }
 
-    /// The members in `names` whose name is `name` or looks the same. There may be two: `name` may
-    /// look like one member's name in upper case and like another member's name in lower case.
+    /// The members in `names` whose name is `name` or looks the same. There may be two: `ALICE`
+    /// looks the same as `alice` and as `ALlCE`, but these two do not look the same.
     fn holders(&self, name: &Name) -> impl Iterator<Item = MemberId> {
         let keys = name.keys();
         let each = self.names.iter().zip(keys);

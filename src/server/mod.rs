@@ -101,8 +101,8 @@ struct Shared {
 enum ServerEvent {
     /// A line that the operator entered.
     Line(String),
-    /// The operator pressed Ctrl+Z, and the terminal is restored: the main thread must stop the
-    /// job.
+    /// The operator pressed Ctrl+Z, and the terminal is restored: the main thread must suspend the
+    /// program.
     Suspend(Arc<Console>),
     /// The server must stop, because of a signal, or the end of the launcher's pipe or of the
     /// operator's terminal.
@@ -237,8 +237,8 @@ fn serve(
         };
         let spawn = |name: &str| Builder::new().name(name.into());
         let started = (|| {
-            // Start the threads in this order, because `linger` ends only after `deliver`. So if
-            // one of them cannot start, the earlier ones still end.
+            // Start `deliver` before `linger`, because only the end of `deliver` makes `linger`
+            // end. If a later thread cannot start, the threads started so far then still end.
             spawn("deliver").spawn_scoped(scope, deliver)?;
             spawn("linger").spawn_scoped(scope, || shared.linger.run())?;
             let acceptor = Acceptor::new(shared, scope, listeners, stop, max_logins);

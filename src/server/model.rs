@@ -34,8 +34,8 @@ pub const MAX_BACKLOG: usize = backlog::MAX_BACKLOG;
 pub struct Server(Shared);
 
 impl Server {
-    /// Creates a server with `seats` for members and a limit of `writers` writer threads. Starts
-    /// the simulated clock, which stops at `end`.
+    /// Creates a server with `seats` seats and at most `writers` writer threads. Starts the
+    /// simulated clock, which stops at `end`.
     pub fn new(seats: usize, writers: usize, end: Duration) -> Self {
         shuttle::start_clock(end);
         Self(Shared {

@@ -88,10 +88,13 @@ impl ReplayBuffer {
         self.size
     }
 
-    /// Returns the events of `range` that are still buffered, in order, as three parts. The first
-    /// two parts contain only messages: up to `range.since`, those that a newcomer gets, and then,
-    /// up to the oldest event in `recent`, all that are buffered. The third part contains all later
-    /// events.
+    /// Returns the events of `range` that are still buffered, in order, as three parts:
+    ///
+    /// - from `older`, messages sent after the member first joined;
+    /// - from `messages`, all messages;
+    /// - from `recent`, all events after the member first joined.
+    ///
+    /// The first two parts end where the third begins.
     fn known(&self, range: ReplayRange) -> [Iter<'_, Arc<Record>>; 3] {
         let forgotten = self.recent.front().map_or(0, |first| first.seq - 1);
         let joined = range.after.max(range.since);

@@ -22,14 +22,14 @@ use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
 
 /// Limit on the bytes of all the replays that newcomers in the pending queue will get. Beyond the
-/// limit, further joins block, so a batch contains at most this many bytes plus one newcomer's
-/// replay. Joins wait on a condition variable of their own, so that a long replay does not slow
-/// down senders.
+/// limit, further joins block, so a batch contains at most this many bytes of replays, plus one
+/// more replay. Joins wait on a condition variable of their own, so that a long replay does not
+/// slow down senders.
 const MAX_REPLAY_PENDING: usize = if cfg!(shuttle) { 2048 } else { 4 * 1024 * 1024 };
 
-/// `/online` counts towards the rate limit as one line, and as one more line for every ten listed
-/// members. Otherwise a client could flood the server with short lines that get long answers. Ten
-/// members take up to 2 KB as JSON, and some 700 bytes with usual names.
+/// Number of listed members for which `/online` counts as one more line towards the rate limit.
+/// Otherwise a client could flood the server with short lines that get long answers. Ten members
+/// take up to 2 KB as JSON, and some 700 bytes with usual names.
 const LISTED_PER_LINE: usize = 10;
 
 /// The room. Its methods may be called by any thread, unless their docs name one. A method that
@@ -103,7 +103,7 @@ pub(crate) enum Standing {
     Gone,
 }
 
-/// Counters for the summary, since the server started.
+/// Counters since the server started, for the summary that the server prints when it ends.
 pub(crate) struct Totals {
     pub(crate) joined: u64,
     pub(crate) messages: u64,
@@ -183,10 +183,10 @@ impl Room {
         }
     }
 
-    /// Moves the member with this token to a new connection from `peer`. Returns its last name.
+    /// Moves the member with this token to a new connection from `peer`. Returns the member's name.
     /// `after` is the sequence number of the last event that the client has. If the member has an
-    /// earlier connection, it is closed, and nothing more is read from it. May block until the
-    /// delivery thread catches up.
+    /// earlier connection, that connection is closed, and nothing more is read from it. May block
+    /// until the delivery thread catches up.
     ///
     /// No password is needed, because the client gave the password before it got the token.
     ///

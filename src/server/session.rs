@@ -64,7 +64,7 @@ impl<'a> Session<'a> {
         let used = if member.connection.is_first() {
             shared.burst_limit.used(member.peer, now)
         } else {
-            // Allow no burst after a resume, because a client could evade the limit by resuming
+            // Allow no burst after a resume. Otherwise a client could evade the limit by resuming
             // often.
             BURST
         };
@@ -84,7 +84,7 @@ impl<'a> Session<'a> {
     /// returns.
     pub(crate) fn run(self, _permit: ReaderPermit<'_>) {
         let (shared, name) = (self.shared, self.member.name.clone());
-        // Catch a panic, so that it ends this client and not the server.
+        // Catch a panic, so that it ends only this connection and not the server.
         if catch_unwind(AssertUnwindSafe(|| self.serve())).is_err() {
             shared.log.post(Entry::Error(format!(
                 "the thread of {name} failed; please report this"
@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
         let _leave = LeaveOnDrop(self.shared, connection);
         let end = self.read();
         // Count the burst before the member leaves, so that a client that joins again at once does
-        // not get another one.
+        // not get another burst.
         let (peer, now) = (self.member.peer, Instant::now());
         let used = self.rate.used(now);
         self.shared.burst_limit.count(peer, used, now);
@@ -150,7 +150,8 @@ impl<'a> Session<'a> {
                     let member = &mut self.member;
                     let answers = member.telnet.decode(&input[..read], &mut member.lines);
                     if !answers.is_empty() {
-                        // Count the answer as a line, so that the rate of commands is limited too.
+                        // Count an answer to telnet commands as a line, so that their rate is
+                        // limited too.
                         self.rate.count(Instant::now());
                         self.shared.room.answer_telnet(member.connection, &answers);
                     }
