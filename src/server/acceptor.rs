@@ -46,7 +46,7 @@ const MAX_LINGERING: usize = 256;
 const READ: usize = 512;
 
 /// Limit on the connections accepted from each listener, and on the reader threads started, in one
-/// iteration of the loop. More would delay the pending logins for too long.
+/// iteration of the thread's loop. More would delay the pending logins for too long.
 const MAX_PER_ITERATION: usize = 64;
 
 /// How long after the last join the reader threads of new members start, even if the members send
@@ -58,9 +58,9 @@ const THREAD_DELAY: Duration = Duration::from_millis(50);
 /// reader thread would start as long as clients keep joining.
 const MAX_THREAD_DELAY: Duration = Duration::from_millis(250);
 
-/// How long the loop waits after a join for further connections, which are then handled in the same
-/// iteration and welcomed in one batch. Otherwise, when a class joins, each of its clients would
-/// wake this thread, the delivery thread and the log's thread.
+/// How long the thread `accept` waits after a join for further connections, whose clients are then
+/// welcomed in the same batch. Otherwise, when a class joins, each of its clients would wake this
+/// thread, the delivery thread and the log's thread.
 const COALESCE: Duration = Duration::from_micros(200);
 
 /// Limit on the members without a reader thread whose sockets are polled for input. Polling a whole
@@ -83,7 +83,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) struct Stop(AtomicBool);
 
 impl Stop {
-    /// Makes [`Acceptor::run`] return. Shuts down its `listeners`, which wakes the thread.
+    /// Makes [`Acceptor::run`] return. Shuts down the acceptor's `listeners`, which wakes its
+    /// thread.
     pub(crate) fn stop(&self, listeners: &[TcpListener]) {
         self.0.store(true, Ordering::SeqCst);
         for listener in listeners {
@@ -219,7 +220,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             self.patience(now).min(patience),
         );
         let ready = ready.unwrap_or_else(|_| {
-            // poll(2) itself failed: pause, then treat every socket as ready.
+            // poll(2) itself failed. Pause, so that the loop does not take a whole processor, and
+            // then treat every socket as ready.
             thread::sleep(MIN_BACKOFF);
             Vec::new()
         });

@@ -12,8 +12,9 @@ use crate::server::network_debts::NetworkDebts;
 use crate::server::rate_limit::BURST;
 use crate::sync::{Instant, Mutex};
 
-/// Number of members of one network that may leave right after a whole burst before the bursts of
-/// new members from there are reduced. It is enough for a class in which each member runs a script.
+/// Number of whole bursts that members of one network may send right before they leave. Beyond this
+/// number, new members from the network get a smaller burst or none. The number is enough for a
+/// class in which each member runs a script.
 const FREE: u32 = 64;
 
 /// The networks whose members left soon after a burst. Used by the thread `accept` and by reader

@@ -31,8 +31,8 @@ pub(crate) struct GuessLimit {
     released: Vec<Released>,
 }
 
-/// A turn (the time of a password check) that is free because the connection that had it ended. All
-/// later turns of the same network then come one [`INTERVAL`] earlier.
+/// A turn (the time of a password check) that is free, because its connection has ended. All later
+/// turns of the same network then come one [`INTERVAL`] earlier.
 pub(crate) struct Released {
     network: IpAddr,
     turn: Instant,
@@ -62,7 +62,7 @@ impl GuessLimit {
         Some(now + wait)
     }
 
-    /// Counts a wrong password from `peer` that did not wait for a turn.
+    /// Counts a wrong password from `peer` that was checked without waiting.
     pub(crate) fn count(&mut self, peer: IpAddr, now: Instant) {
         self.debts.add(peer, INTERVAL, now);
     }

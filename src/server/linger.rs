@@ -21,9 +21,10 @@ use crate::sync::{Condvar, Instant, Mutex};
 /// Time limit for a peer to read its last line and close the connection.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// Time from the start of a shutdown to the first of the [`Checks`]. Most peers close their
-/// connections sooner. The model checker makes no check before [`LINGER`], because the simulated
-/// sockets are not in the system's list of TCP sockets.
+/// Time from the start of the server's shutdown to the first check for connections that can be
+/// closed early (see [`Checks`]). Most peers close their connections sooner. The model checker
+/// makes no check before [`LINGER`], because the simulated sockets are not in the system's list of
+/// TCP sockets.
 const FIRST_CHECK: Duration = if cfg!(shuttle) {
     LINGER
 } else {
@@ -231,7 +232,7 @@ mod tests {
         while (&*unsent).write(&[0; 64 * 1024]).is_ok() {}
         unsent.shutdown(Shutdown::Write).unwrap();
         // Wait until another connection counts as acknowledged. By then, the two connections above
-        // have had time for that too.
+        // would count as acknowledged too if nothing were unread or unsent.
         let (other, _other_peer) = connection();
         other.shutdown(Shutdown::Write).unwrap();
         wait_until(|| os::acknowledged()(&other));

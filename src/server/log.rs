@@ -46,7 +46,7 @@ pub(crate) enum Entry {
     Connected(SocketAddr),
     /// A client resumed the session of the member with this name.
     Returned(SocketAddr, Text),
-    /// A connection ended before it joined.
+    /// A connection ended before its client joined.
     Disconnected(SocketAddr, LoginOutcome),
     /// A message to the operator that is shown without a time.
     Plain(String),
@@ -106,7 +106,7 @@ struct State {
     is_console_stale: bool,
     /// Whether the log's threads must show all queued entries and exit.
     closing: bool,
-    /// Number of the log's threads that have shown everything.
+    /// Number of the log's threads that have shown all entries and are about to exit.
     over: usize,
 }
 

@@ -47,7 +47,7 @@ impl LogFile {
     /// Opens or creates the file at `path`.
     ///
     /// # Errors
-    /// The file cannot be opened or created. Same as [`os::open_log`].
+    /// Same as [`os::open_log`]: the file cannot be opened or created.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),

@@ -207,8 +207,8 @@ impl<'a> PendingLogin<'a> {
         earlier.fold(end, Instant::min)
     }
 
-    /// Makes the check of a waiting password earlier if `released`, which belongs to a check that
-    /// will not take place, comes before it and is from the same network.
+    /// Makes the check of a waiting password earlier, because the check at the turn `released` will
+    /// not take place. Has no effect if that turn is later, or belongs to another network.
     pub(crate) fn move_turn(&mut self, released: &Released) {
         if let Some(waiting) = &mut self.waiting {
             released.move_forward(self.peer.ip(), &mut waiting.until);

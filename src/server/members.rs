@@ -43,9 +43,9 @@ use crate::sync::Instant;
 const MIN_ABSENT: usize = 1000;
 
 /// When a member leaves, the time for which it was present is multiplied by this factor and added
-/// to the current time. If too many members are absent, the server looks at the network with the
-/// most absent members, and forgets the one for which this result is the earliest. So a member that
-/// was present for longer is remembered for longer.
+/// to the current time. If too many members are absent, the server forgets a member of the network
+/// with the most absent members: the one with the earliest result. So a member that was present for
+/// longer is remembered for longer.
 const ABSENCE_FACTOR: u32 = 600;
 
 /// Limit on the time that is added when a member leaves (see [`ABSENCE_FACTOR`]), so that a member
@@ -62,8 +62,9 @@ pub(crate) struct Members {
     /// The present members. The order of IDs is the order of joining.
     present: BTreeMap<MemberId, Member>,
     /// IDs of the members whose names are not free: the present members, and the absent ones whose
-    /// names are kept. A name has two keys, and two names look the same if their first or their
-    /// second keys are equal. The first map is for the first keys, the second for the second.
+    /// names are kept. A name has two keys, and two names count as the same if their first or their
+    /// second keys are equal. The first map has the first keys, and the second map has the second
+    /// keys.
     names: [HashMap<Box<str>, MemberId>; 2],
     /// The number of present members with each color slot.
     colors: [usize; ColorSlot::COUNT],
@@ -264,7 +265,7 @@ impl Members {
     }
 
     /// Moves the member with this token to a new connection from `peer`. An absent member cannot
-    /// resume if the room is full, or if its name now belongs to another member or is kept for one.
+    /// resume if the room is full, or if its name is now taken by, or kept for, another member.
     pub(crate) fn resume(
         &mut self,
         token: &str,
@@ -326,7 +327,7 @@ impl Members {
         self.release_kept_names(now);
         let others = self.holders(name).filter(|holder| Some(*holder) != id);
         let kept_until = others.map(|holder| self.absent.get(&holder)?.kept_until);
-        // The minimum is `None` if one of the holders is present. The error then does not say that
+        // The minimum is `None` if a present member has the name. The error then does not say that
         // the name will soon be free, even if it is also kept for an absent member.
         match kept_until.min() {
             None => Ok(()),

@@ -17,7 +17,7 @@ pub(crate) struct Rate {
     /// Time at which the bucket will be empty.
     empty_at: Instant,
     /// Time at which the bucket would be empty if no line had been counted. It is later than the
-    /// start if a part of the burst was not available from the beginning.
+    /// creation of the bucket if a part of the burst was not available from the beginning.
     initially_empty_at: Instant,
 }
 

@@ -70,8 +70,8 @@ struct State {
 pub(crate) enum Posted {
     /// An event for all members.
     Event(Arc<Record>),
-    /// A member joined, or resumed on a new connection. The member gets the welcome, then this
-    /// range of the replay buffer, then live events.
+    /// A member joined, or resumed on a new connection. The member gets the welcome, then the range
+    /// `replay` of the replay buffer, then live events.
     Join {
         /// The event `Joined`. `None` if a member resumed without having left.
         record: Option<Arc<Record>>,

@@ -17,8 +17,7 @@ pub(crate) const MAX_BACKLOG: usize = if cfg!(shuttle) { 3000 } else { 512 * 102
 
 /// Number of unsent bytes above which a member is far behind: the delivery thread then waits for
 /// the member, for a limited time, before it sends the next batch. The value is well below
-/// [`MAX_BACKLOG`], because the delivery thread does not wait between the parts in which it may
-/// send a batch.
+/// [`MAX_BACKLOG`], because a batch may be sent in several parts, without a wait between them.
 const FAR_BEHIND: usize = MAX_BACKLOG / 4;
 
 /// How long a slow member may accept no bytes before it is disconnected.

@@ -91,8 +91,8 @@ impl Allowance {
         self.0 = (self.0 + EARNED_PER_KIB * bytes / 1024).min(MAX_SAVED);
     }
 
-    /// Waits until `is_behind` returns false, at most for the time that is left, and subtracts the
-    /// time waited.
+    /// Waits until `is_behind` returns false, but no longer than this allowance. Subtracts the time
+    /// waited from the allowance.
     pub(crate) fn spend(&mut self, hold: &Hold, is_behind: impl FnMut() -> bool) {
         let start = Instant::now();
         hold.wait(self.0, is_behind);
