@@ -107,9 +107,9 @@ impl Backlog {
     pub(crate) fn append(&self, parts: &[IoSlice<'_>], exempt: usize) -> Append {
         let mut state = self.state.lock();
         if state.over {
-            // If bytes are left, the writer thread has given up and is about to remove the member
-            // from the room. Discard `parts`, because the member would receive them without the
-            // unsent bytes that belong before them.
+            // If the queue is not empty, the writer thread has given up and is about to remove the
+            // member from the room. Discard `parts`, because the member would receive them without
+            // the unsent bytes that belong before them.
             return if state.queue.is_empty() {
                 Append::CaughtUp
             } else {
@@ -132,7 +132,7 @@ impl Backlog {
         Append::Taken
     }
 
-    /// Whether the delivery thread should delay the next round until more of the queue is sent.
+    /// Whether the delivery thread should delay its next sends until more of the queue is sent.
     /// False for a member that gets no further bytes.
     pub(crate) fn is_far_behind(&self) -> bool {
         self.state.lock().is_far_behind()

@@ -32,13 +32,13 @@ pub(crate) struct Batch {
 #[derive(Default)]
 pub(crate) struct SendPlan {
     segments: Vec<Segment>,
-    /// Offset into the common bytes. The bytes before the cursor were sent already, belong to a
-    /// segment, or are skipped because the member must not get them.
+    /// Offset into the common bytes (those for every member). The bytes before the cursor were sent
+    /// already, belong to `segments`, or are skipped because the member must not get them.
     pub(crate) cursor: usize,
     /// Number of bytes that do not count towards the backlog limit: those of the welcome, the
     /// replay and lists of members.
     pub(crate) exempt: usize,
-    /// Whether the member has left, so that it gets nothing after the segments.
+    /// Whether the member has left, so that it gets nothing after `segments`.
     pub(crate) ends: bool,
 }
 
@@ -61,8 +61,8 @@ impl SendPlan {
         }
     }
 
-    /// Whether the plan must be sent before the batch is complete: it has bytes for this member
-    /// alone, or the member has left.
+    /// Whether the plan is sent even before the batch is complete, because it has bytes for this
+    /// member alone, or because the member has left.
     pub(crate) fn has_addressed(&self) -> bool {
         !self.segments.is_empty() || self.ends
     }

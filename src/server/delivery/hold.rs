@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use crate::sync::{Condvar, Instant, Mutex};
 
-/// Time that each delivered KiB adds to the time for which rounds may be delayed. While senders
-/// wait for space in the queue, a round delivers 128 KiB, which adds 100 ms.
+/// Time that each delivered KiB adds to the time for which rounds of sends may be delayed. While
+/// senders wait for space in the queue, a round delivers 128 KiB, which adds 100 ms.
 const EARNED_PER_KIB: Duration = Duration::from_micros(800);
 
 /// Limit on the time that can be saved up for later delays. It is long enough for a recipient on a
 /// busy machine, which may have to wait this long for a processor.
 const MAX_SAVED: Duration = Duration::from_millis(200);
 
-/// Wakes the delivery thread, during a delay, when a recipient has caught up. Shared by the
-/// delivery thread and the writer threads.
+/// Wakes the delivery thread, which waits for slow recipients, when one of them has caught up.
+/// Shared by the delivery thread and the writer threads.
 #[derive(Default)]
 pub(crate) struct Hold {
     /// The counter and its flag. No other lock is taken while this one is held.
@@ -30,9 +30,10 @@ pub(crate) struct Hold {
 
 #[derive(Default)]
 struct State {
-    /// How often a recipient has caught up or its writer thread has ended.
+    /// Number of times that a recipient has caught up, or that its writer thread has ended.
     caught_up: u64,
-    /// Whether the room was closed, so that no round is delayed any more.
+    /// Whether the room was closed, so that the delivery thread no longer waits for slow
+    /// recipients.
     closed: bool,
 }
 
@@ -44,7 +45,8 @@ impl Hold {
         self.changed.notify_one();
     }
 
-    /// Ends the current wait, and makes later waits return at once.
+    /// Ends the delivery thread's current wait, and makes its later waits return at once. Called
+    /// when the room is closed.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_one();
@@ -73,7 +75,8 @@ impl Hold {
     }
 }
 
-/// The time for which rounds may still be delayed. Used by the delivery thread only.
+/// The time for which the delivery thread may still wait for slow recipients. Used by that thread
+/// only.
 pub(crate) struct Allowance(Duration);
 
 impl Default for Allowance {
@@ -83,7 +86,8 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Adds the time that a delivered round of `bytes` bytes earns, up to [`MAX_SAVED`].
+    /// Adds the time that the delivery of `bytes` bytes earns. The allowance is never longer than
+    /// [`MAX_SAVED`].
     pub(crate) fn earn(&mut self, bytes: usize) {
         // The conversion does not fail, because a round is far smaller than 4 GiB. A larger round
         // would earn the maximum anyway.

@@ -88,7 +88,7 @@ pub(crate) struct Delivery<'scope, 'env> {
     replay: ReplayBuffer,
     history: Option<History>,
     batch: Batch,
-    /// Backlogs that were large after the sends of this round. They delay the next round.
+    /// Backlogs that were large after this round of sends. They delay the next round of sends.
     far_behind: Vec<Arc<Backlog>>,
     allowance: Allowance,
     /// Time at which debounced joins and leaves are sent at the latest.
@@ -147,8 +147,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.shared.pacer.end_round();
         }
         self.shared.pacer.close();
-        // Some members that have left may still have a backlog. Give them the linger time to
-        // receive it, then disconnect them.
+        // Some members that have left may still have a backlog. Give them a limited time to receive
+        // it, then disconnect them.
         for socket in self.retired.iter().filter_map(Weak::upgrade) {
             self.shared.linger.add(socket);
         }
@@ -157,8 +157,9 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// Delays the next round, for a limited time, until no recipient of this round is far behind.
-    /// `bytes`, the number of bytes of text in this round, extends the time allowed for delays.
+    /// Delays the next round of sends, for a limited time, until no recipient of this round is far
+    /// behind. `bytes`, the number of bytes of text in this round, extends the time allowed for
+    /// delays.
     fn hold_back(&mut self, bytes: usize) {
         self.allowance.earn(bytes);
         let far_behind = &mut self.far_behind;
@@ -243,8 +244,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// Sends what the incomplete batch has for single members (welcomes, replays, answers) to these
-    /// members, after passing its events to the history and the log.
+    /// Sends what the batch has for single members (welcomes, replays, answers) before the batch is
+    /// complete. First passes the events of the batch to the history and the log.
     fn send_addressed(&mut self) {
         self.write_history();
         self.shared.log.queue(&mut self.batch.records);

@@ -10,32 +10,34 @@ use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex};
 
-/// How long the delivery thread waits after a round, so that the readers that waited for the end of
-/// the round can post their next messages. If a reader takes longer, as on a busy machine, its
-/// messages go out with a later round.
+/// How long the delivery thread waits after a round of sends, so that the readers that waited for
+/// the end of the round can post their next messages. If a reader takes longer, as on a busy
+/// machine, its messages go out with a later round.
 const GATHER: Duration = Duration::from_micros(200);
 
-/// Makes busy readers wait for the end of a round, and makes the delivery thread wait for these
-/// readers to post before the next round.
+/// Makes busy reader threads wait for the end of a round of sends, and makes the delivery thread
+/// wait for these readers to post before the next round.
 #[derive(Default)]
 pub(crate) struct Pacer {
     /// The counters of rounds and readers. No other lock is taken while this one is held.
     state: Mutex<State>,
-    /// Signals the waiting readers: a round has ended.
+    /// Signals the waiting readers: a round of sends has ended.
     ended: Condvar,
-    /// Signals the delivery thread: all readers that waited for the last round have posted.
+    /// Signals the delivery thread: all readers that waited for the last round of sends have posted
+    /// new messages.
     gathered: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// Number of rounds that have ended.
+    /// Number of rounds of sends that have ended.
     round: u64,
-    /// Number of readers that wait for the end of the current round.
+    /// Number of reader threads that wait for the end of the current round of sends.
     waiting: usize,
-    /// Number of readers that waited for the end of the last round and have not posted since.
+    /// Number of reader threads that waited for the end of the last round of sends and have not
+    /// posted since.
     gathering: usize,
-    /// Whether no more rounds follow.
+    /// Whether the last round of sends has ended.
     closed: bool,
 }
 
@@ -47,14 +49,15 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Pacer {
-    /// Returns the number of rounds that have ended, with which a reader can later call
-    /// [`Pacer::wait`]. Events posted after this call go out with the current round or a later one.
+    /// Returns the number of rounds of sends that have ended. A reader can later pass this number
+    /// to [`Pacer::wait`]. Events posted after this call go out with the current round or a later
+    /// one.
     pub(crate) fn round(&self) -> u64 {
         self.state.lock().round
     }
 
-    /// Waits until more than `round` rounds have ended. Called by a reader that has posted since
-    /// [`Pacer::round`] returned `round`. Returns `None` if the reader did not have to wait.
+    /// Waits until more than `round` rounds of sends have ended. Called by a reader that has posted
+    /// since [`Pacer::round`] returned `round`. Returns `None` if the reader did not have to wait.
     pub(crate) fn wait(&self, round: u64) -> Option<Turn<'_>> {
         let mut state = self.state.lock();
         if state.round != round || state.closed {
@@ -71,8 +74,8 @@ impl Pacer {
         })
     }
 
-    /// Ends a round, which wakes the readers that wait for its end, then waits up to [`GATHER`] for
-    /// them to post again. Called by the delivery thread only.
+    /// Ends a round of sends, and wakes the readers that wait for this. Then waits up to [`GATHER`]
+    /// for these readers to post again. Called by the delivery thread only.
     pub(crate) fn end_round(&self) {
         let mut state = self.state.lock();
         state.round += 1;
@@ -90,7 +93,7 @@ impl Pacer {
     }
 
     /// Wakes all waiting readers, and makes later waits return without waiting. Called by the
-    /// delivery thread when its last round has ended.
+    /// delivery thread after its last round of sends.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.ended.notify_all();
