@@ -2,8 +2,8 @@
 //! each member.
 //!
 //! One thread polls all pending logins. Handling a name takes a few microseconds. Starting a thread
-//! for a login would take ten times as long, and the thread would take memory as long as the client
-//! stays silent.
+//! for a login would take ten times as long, and the thread would use memory while the client is
+//! silent.
 //!
 //! A member is in the room right after its login, but its reader thread starts later, so that a
 //! whole class that joins at once does not wait for threads to start. The reader thread starts when
@@ -54,8 +54,8 @@ const MAX_PER_ITERATION: usize = 64;
 /// for threads to start.
 const THREAD_DELAY: Duration = Duration::from_millis(50);
 
-/// Limit on the time from a member's join to the start of its reader thread. Without this limit, no
-/// reader thread would start as long as clients keep joining.
+/// Limit on the time from a member's join to the start of its reader thread. Without this limit,
+/// the reader threads of silent members would not start as long as clients keep joining.
 const MAX_THREAD_DELAY: Duration = Duration::from_millis(250);
 
 /// How long the thread `accept` waits after a join for further connections, whose clients are then
@@ -143,8 +143,9 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    /// Runs the thread `accept`. After [`Stop::stop`], starts the deferred reader threads, rejects
-    /// the pending logins, and returns once the rejected connections are closed.
+    /// Runs the thread `accept`. After [`Stop::stop`], starts the reader threads that have not
+    /// started yet, rejects the pending logins, and returns once the rejected connections are
+    /// closed.
     pub(crate) fn run(mut self) {
         while !self.stop.is_stopped() {
             if self.poll(self.listeners, Duration::MAX) {
@@ -335,8 +336,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         }
     }
 
-    /// Lets a connection linger after its last line. Beyond the limit, closes the connection that
-    /// has lingered longest.
+    /// Keeps a connection open until the peer has read the last line. Beyond [`MAX_LINGERING`],
+    /// closes the connection that has lingered longest.
     fn linger(&mut self, socket: Arc<TcpStream>) {
         // Ignore the limit during shutdown: no more connections are accepted, so only the pending
         // logins and the members without a reader thread can still be added.
@@ -398,7 +399,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     }
 }
 
-/// Discards input from a lingering connection. Returns whether the peer has closed it.
+/// Discards input from a connection whose last line was sent. Returns whether the peer has closed
+/// the connection.
 fn is_closed(socket: &TcpStream) -> bool {
     match net::receive_now(socket, &mut [0; READ]) {
         Ok(read) => read == 0,

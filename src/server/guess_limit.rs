@@ -67,8 +67,9 @@ impl GuessLimit {
         self.debts.add(peer, INTERVAL, now);
     }
 
-    /// Gives back the turn of a connection that ended before its password was checked. The caller
-    /// must then make the later turns earlier; see [`GuessLimit::take_released`].
+    /// Gives back the turn (the time of a password check) of a connection that ended before its
+    /// password was checked. The caller must then make the later turns earlier; see
+    /// [`GuessLimit::take_released`].
     pub(crate) fn release(&mut self, peer: IpAddr, turn: Instant) {
         self.debts.subtract(peer, INTERVAL);
         let network = network(peer);

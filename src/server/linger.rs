@@ -127,8 +127,8 @@ impl Linger {
     /// Wakes the thread `linger` after a socket was dropped, so that the thread does not wait until
     /// that socket's deadline.
     pub(crate) fn closed(&self) {
-        // Notify under the lock. Otherwise the notification could get lost between the check and
-        // the wait in `run`.
+        // Notify under the lock. Otherwise `run` could miss the notification between looking at the
+        // queue and starting to wait.
         let _state = self.state.lock();
         self.changed.notify_one();
     }

@@ -469,7 +469,8 @@ impl Display for LoginOutcome {
             Self::UnknownSession => f.write_str("asked to resume an unknown session"),
             Self::Left(None) => f.write_str("left before joining"),
             Self::Left(Some(error)) => {
-                // Leave out the part after the colon, which is advice for the client's user.
+                // Leave out the part of the error after the colon, which is advice for the client's
+                // user.
                 let error = error.as_str();
                 let reason = error.rsplit_once(": ").map_or(error, |(reason, _)| reason);
                 write!(f, "left before joining ({reason})")

@@ -477,8 +477,8 @@ impl<'a> PendingLogin<'a> {
         self.format = format;
         match format {
             Format::Plain => {}
-            // JSON clients are programs, so a BS or DEL in their text is not a key that a person
-            // pressed to erase a character.
+            // A BS or DEL from a JSON client erases nothing, because the client is a program: no
+            // person has pressed a key to erase a character.
             Format::Json => self.lines.stop_editing(),
         }
     }
@@ -625,8 +625,9 @@ impl<'a> PendingLogin<'a> {
                 ));
             }
         }
-        // Shut down only the sending side, because the thread `accept` lets the connection linger.
-        // An error means that the peer has closed the connection.
+        // Shut down only the sending side, because the thread `accept` keeps the connection open
+        // until the peer has read the last line. An error means that the peer has closed the
+        // connection.
         let _ = self.socket.shutdown(Shutdown::Write);
         let outcome = match self.last_error.take() {
             // Do not log a missing password or an unknown session as a failure, because the client

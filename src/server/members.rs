@@ -38,8 +38,8 @@ use crate::server::fair_set::{Entry, FairSet};
 use crate::server::network_debts::network;
 use crate::sync::Instant;
 
-/// Limit on the absent members that can resume, unless the room has more seats; then the number of
-/// seats is the limit. An absent member takes a few hundred bytes.
+/// Limit on the absent members that can resume. If the room has more seats than this, the limit is
+/// the number of seats. An absent member takes a few hundred bytes.
 const MIN_ABSENT: usize = 1000;
 
 /// When a member leaves, the time for which it was present is multiplied by this factor and added

@@ -104,8 +104,8 @@ enum ServerEvent {
     /// The operator pressed Ctrl+Z, and the terminal is restored: the main thread must suspend the
     /// program.
     Suspend(Arc<Console>),
-    /// The server must stop, because of a signal, or the end of the launcher's pipe or of the
-    /// operator's terminal.
+    /// The server must stop: a signal has arrived, the launcher has closed its pipe, or the
+    /// operator's terminal is gone.
     Stop,
 }
 
@@ -223,7 +223,8 @@ fn serve(
     history: Option<History>,
 ) -> Result<()> {
     let stop = Stop::default();
-    // Borrow the flag here, outside of the scope, because the scope's threads use it.
+    // Borrow the flag outside of the scope, because the scope's threads may use it until the scope
+    // ends.
     let stop = &stop;
     thread::scope(|scope| {
         let deliver = Delivery::new(shared, scope, replay, history);

@@ -130,7 +130,8 @@ impl Server {
 pub struct ThreadBudget(thread_budget::ThreadBudget);
 
 impl ThreadBudget {
-    /// Creates a budget for `writers` writers and [`ThreadBudget::max_readers`] readers.
+    /// Creates a budget for `writers` writer threads and [`ThreadBudget::max_readers`] reader
+    /// threads.
     pub fn new(writers: usize) -> Self {
         Self(thread_budget::ThreadBudget::new(0, LEAVING + writers))
     }

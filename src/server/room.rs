@@ -45,9 +45,11 @@ pub(crate) struct Room {
     state: Mutex<State>,
     /// Signals the delivery thread: the pending queue is no longer empty.
     posted: Condvar,
-    /// Signals blocked senders: the pending queue was taken, or the room closed.
+    /// Signals blocked senders: the delivery thread has taken the pending queue, or the room was
+    /// closed.
     taken: Condvar,
-    /// Signals the next blocked join: the pending queue was taken, or the room closed.
+    /// Signals the next blocked join: the delivery thread has taken the pending queue, or the room
+    /// was closed.
     join_allowed: Condvar,
 }
 
@@ -427,9 +429,10 @@ impl Room {
         );
     }
 
-    /// Removes the member on `connection`, which can resume later. If the connection was lost or
-    /// cut, there is a `reason`, which the other members see, and the member's name is kept for it.
-    /// Does nothing if the member has left or has resumed on another connection. Never blocks.
+    /// Removes the member on `connection`, but lets the member resume later. If the connection was
+    /// lost or cut, there is a `reason`, which the other members see, and the member's name is kept
+    /// for it. Does nothing if the member has left or has resumed on another connection. Never
+    /// blocks.
     pub(crate) fn leave(&self, connection: ConnectionId, reason: Option<&str>) {
         let mut state = self.state.lock();
         if state.members.on(connection).is_some() {

@@ -39,8 +39,8 @@ pub(crate) struct ReaderPermit<'a>(&'a ThreadBudget);
 pub(crate) struct WriterPermit<'a>(&'a ThreadBudget);
 
 impl ThreadBudget {
-    /// Creates a budget of `threads`. Readers get one thread per seat and [`LEAVING`] more, and
-    /// writers get the rest.
+    /// Creates a budget of `threads` threads. Readers get one thread per seat and [`LEAVING`] more,
+    /// and writers get the rest.
     pub(crate) fn new(seats: usize, threads: usize) -> Self {
         let max_readers = seats + LEAVING;
         Self {

@@ -193,7 +193,7 @@ fn not_a_history() -> anyhow::Error {
     anyhow!("this is not a history file: its first line has no room ID")
 }
 
-/// Whether a torn first line could be the beginning of a valid one.
+/// Whether an incomplete first line could be the beginning of a valid first line.
 fn may_become_header(torn: &[u8]) -> bool {
     let header = ControlLine::Room {
         room: String::new(),
