@@ -78,8 +78,9 @@ impl GuessLimit {
 
     /// Returns the turns that were given back since the last call, the latest first. For each of
     /// these free turns, in this order, the caller must call [`Released::move_forward`] with every
-    /// waiting turn. If the earliest free turn came first, a waiting turn could move onto the next
-    /// free turn. It would then not count as later than that one, and would not move again.
+    /// waiting turn. If the earliest free turn came first, a waiting turn could move to the time of
+    /// the next free turn. The waiting turn would then not be later than the free one, and would
+    /// not move again.
     pub(crate) fn take_released(&mut self) -> Vec<Released> {
         let mut released = std::mem::take(&mut self.released);
         released.sort_unstable_by_key(|released| Reverse(released.turn));

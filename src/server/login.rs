@@ -514,8 +514,8 @@ impl<'a> PendingLogin<'a> {
         Ok(())
     }
 
-    /// If a password is waiting to be checked, answers it if its turn has come. Otherwise tells the
-    /// client in how many seconds the password is checked.
+    /// If a password is waiting to be checked, answers it if the time for this has come. Otherwise
+    /// tells the client in how many seconds the password is checked.
     fn wait_for_turn(&mut self) -> Result<(), LoginEnd> {
         let Some(waiting) = &mut self.waiting else {
             return Ok(());

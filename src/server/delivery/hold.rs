@@ -86,11 +86,11 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// Adds the time that the delivery of `bytes` bytes earns. The allowance is never longer than
+    /// Extends the allowance in proportion to `bytes`, the number of bytes delivered, up to
     /// [`MAX_SAVED`].
     pub(crate) fn earn(&mut self, bytes: usize) {
         // The conversion does not fail, because a round is far smaller than 4 GiB. A larger round
-        // would earn the maximum anyway.
+        // would extend the allowance to its maximum anyway.
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.0 = (self.0 + EARNED_PER_KIB * bytes / 1024).min(MAX_SAVED);
     }
