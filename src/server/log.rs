@@ -223,7 +223,7 @@ impl Log {
 
     /// Moves all `records` to the queue without waking the log's thread, which would compete with
     /// the caller for the processor. They are shown with the next posted entry or by
-    /// [`Log::show_queued`]. If the queue is full, drops and counts records.
+    /// [`Log::show_queued`]. If the queue is full, drops and counts the records that do not fit.
     pub(crate) fn queue(&self, records: &mut Vec<Arc<Record>>) {
         if records.is_empty() {
             return;
@@ -271,7 +271,7 @@ impl Poster {
     fn note(&self, entry: Entry) {
         let mut state = self.0.state.lock();
         // Read the clock under the lock, so that times in the log never go back. An event's own
-        // time could be earlier than that of an entry that is already queued.
+        // time could be earlier than the time of an entry that is already queued.
         let now = Timestamp::now();
         state.push(now, entry);
     }

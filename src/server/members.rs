@@ -161,7 +161,7 @@ pub(crate) enum JoinError {
         /// If the name is kept for an absent member, how much longer it is kept.
         kept: Option<Duration>,
         /// A free name to try. [`Members`] does not set it, because checking a name takes too long
-        /// for the room's lock.
+        /// to do it under the room's lock.
         free: Option<Name>,
     },
     /// No member has this token.
@@ -347,8 +347,8 @@ impl Members {
         arrival
     }
 
-    /// Removes a present member, which can resume unless `departure` is final. Returns its name, or
-    /// `None` if the member is not present.
+    /// Removes a present member. The member can resume later if it has a token and `departure` is
+    /// not final. Returns its name, or `None` if the member is not present.
     pub(crate) fn remove(
         &mut self,
         id: MemberId,
@@ -613,8 +613,8 @@ mod tests {
             let arrival = members.join(&identity, peer, token, 0, from).unwrap();
             members.remove(arrival.who.id, Departure::InputOver, to);
         };
-        // One member joins from another address, and two from the address from which 2000 clients
-        // then join and leave at once.
+        // One member joins from an address of its own. Two join from the address that 2000 clients
+        // then use to join and leave at once.
         let other = Ipv4Addr::new(10, 0, 0, 1).into();
         visit("other", other, start, start);
         visit("brief", PEER, start, start + second);

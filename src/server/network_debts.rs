@@ -51,9 +51,9 @@ impl NetworkDebts {
     }
 }
 
-/// Returns the address for the whole network of `peer`, whose clients share a debt: the IPv4
-/// address itself, or the first 64 bits of an IPv6 address, because a machine can take any address
-/// with the same first 64 bits (RFC 4291, section 2.5.1).
+/// Returns the address that stands for the whole network of `peer`, whose clients share a debt: the
+/// IPv4 address itself, or the first 64 bits of an IPv6 address, because a machine can take any
+/// address with the same first 64 bits (RFC 4291, section 2.5.1).
 pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(ip) => ip.into(),

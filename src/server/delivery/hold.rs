@@ -23,7 +23,7 @@ const MAX_SAVED: Duration = Duration::from_millis(200);
 /// Shared by the delivery thread and the writer threads.
 #[derive(Default)]
 pub(crate) struct Hold {
-    /// The counter and its flag. No other lock is taken while this one is held.
+    /// The counter and the flag. No other lock is taken while this one is held.
     state: Mutex<State>,
     changed: Condvar,
 }

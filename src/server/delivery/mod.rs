@@ -71,8 +71,8 @@ const SHARED_MIN_BYTES: usize = 8 * 1024;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Audience {
     All,
-    /// Only the members for which the batch has bytes of their own (a welcome, a replay or an
-    /// answer), and those that have left.
+    /// The batch is sent only to the members for which it has bytes of their own (a welcome, a
+    /// replay or an answer), and to those that have left.
     Addressed,
 }
 
@@ -359,7 +359,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
     }
 
     /// Appends new events to the history. Called before the events are sent, so that every event
-    /// that a member has seen is in the file.
+    /// that a member has seen is in the file, unless the file cannot be written.
     fn write_history(&mut self) {
         let Some(history) = &mut self.history else {
             return;
