@@ -58,7 +58,7 @@ pub(crate) struct PendingLogin<'a> {
     lines: Lines,
     telnet: Telnet,
     connected: Instant,
-    /// Time of the last input, or of the start of the connection.
+    /// Time of the last input, or of the start of the connection if there was no input.
     last_input: Instant,
     greeted: bool,
     /// Whether the client was told how to end a line.

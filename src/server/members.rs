@@ -568,8 +568,8 @@ mod tests {
         }
         let in_order: Vec<usize> = (0..12).chain(0..12).chain(0..2).collect();
         assert_eq!(slots, in_order);
-        // Slots 0 and 1 have three members each, the other slots two. After this removal, slot 5
-        // has one.
+        // Color slots 0 and 1 have three members each, the other slots two. After this removal,
+        // slot 5 has one.
         members.remove(ids[5], Departure::Final, Instant::now());
         assert_eq!(join(&mut members, "late").1, 5);
         assert_eq!(join(&mut members, "later").1, 2);
@@ -654,7 +654,7 @@ mod tests {
         members.remove(ala, Departure::InputOver, Instant::now());
         assert_eq!(join(&mut members, "ola").1, color);
         assert_eq!(slot(resume(&mut members, "ala").unwrap()), (ala, 1));
-        // When the member leaves, its new slot becomes free.
+        // When the member leaves, its new color slot becomes free.
         members.remove(ala, Departure::Final, Instant::now());
         assert_eq!(join(&mut members, "jan").1, 1);
     }

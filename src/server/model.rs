@@ -136,7 +136,7 @@ impl ThreadBudget {
         Self(thread_budget::ThreadBudget::new(0, LEAVING + writers))
     }
 
-    /// The limit on readers.
+    /// The limit on reader threads.
     pub fn max_readers(&self) -> usize {
         self.0.max_readers()
     }

@@ -11,7 +11,8 @@ use crate::sync::Instant;
 /// forgotten.
 const MAX_NETWORKS: usize = 1024;
 
-/// A debt for each network, which shrinks as time passes.
+/// For each network, a debt: a time that grows when clients of the network use up what is limited,
+/// and shrinks as time passes.
 #[derive(Default)]
 pub(crate) struct NetworkDebts {
     /// The time at which each network's debt will have shrunk to zero.

@@ -501,7 +501,7 @@ impl Room {
     /// Returns the number of lines that one `/online` counts as towards the rate limit of a client.
     pub(crate) fn online_cost(&self) -> u32 {
         let listed = self.state.lock().members.count().min(MAX_LISTED);
-        // At most 500 members are listed, so the number is at most 51.
+        // At most 500 members are listed, so `/online` counts as at most 51 lines.
         u32::try_from(1 + listed / LISTED_PER_LINE).unwrap_or(u32::MAX)
     }
 

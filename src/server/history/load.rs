@@ -29,7 +29,7 @@ const MAX_STEP: u64 = u32::MAX as u64;
 /// this length, so that it can be rewritten in place.
 pub const FIRST_LINE: usize = 80;
 
-/// U+FEFF in UTF-8.
+/// The byte order mark (U+FEFF) in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// A control line: a line of the history file that is not an event.
