@@ -195,8 +195,9 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             .map_or(Duration::MAX, |due| due.saturating_duration_since(now))
     }
 
-    /// Waits for input, the next deadline or the end of `patience`, and handles all input and
-    /// deadlines. Returns whether one of `listeners` may have a connection to accept.
+    /// Waits for input, the next deadline or the end of `patience`. Then handles the input, and the
+    /// deadlines that have passed. Returns whether one of `listeners` may have a connection to
+    /// accept.
     fn poll(&mut self, listeners: &[TcpListener], patience: Duration) -> bool {
         for released in self.guess_limit.take_released() {
             self.logins

@@ -41,8 +41,8 @@ impl BurstLimit {
             return;
         }
         let mut debts = self.debts.lock();
-        // Limit the debt to one burst more than `FREE`. This already leaves no burst to a new
-        // member, and a higher debt would only take longer to shrink.
+        // Limit the debt to `FREE` + 1 bursts. This already leaves no burst to a new member, and a
+        // higher debt would only take longer to shrink.
         let most = (BURST * (FREE + 1)).saturating_sub(debts.get(peer, now));
         debts.add(peer, used.min(most), now);
     }

@@ -238,8 +238,9 @@ fn serve(
         };
         let spawn = |name: &str| Builder::new().name(name.into());
         let started = (|| {
-            // Start `deliver` before `linger`, because only the end of `deliver` makes `linger`
-            // end. If a later thread cannot start, the threads started so far then still end.
+            // Start the thread `deliver` before `linger`, because only the end of `deliver` makes
+            // `linger` end. If a later thread cannot start, the threads started so far then still
+            // end.
             spawn("deliver").spawn_scoped(scope, deliver)?;
             spawn("linger").spawn_scoped(scope, || shared.linger.run())?;
             let acceptor = Acceptor::new(shared, scope, listeners, stop, max_logins);

@@ -134,7 +134,7 @@ pub fn load(file: &File, path: &Path, replay: &mut ReplayBuffer) -> Result<(Load
             }
             (_, 1) if is_too_long => Err(not_a_history()),
             // Refuse a file of another program that has no line ending at all: it must not be
-            // mistaken for a torn first line, which would be cut off.
+            // mistaken for an incomplete first line, which would be cut off.
             (false, 1) if !is_blank && !may_become_header(&line) => Err(not_a_history()),
             (false, _) => {
                 // `skip` advances to the sequence number saved in the first line. If it fails, that
