@@ -2,8 +2,8 @@
 //!
 //! A member may send a burst of lines faster than the rate limit, and the burst becomes available
 //! again as time passes. A class may share one address, so each present member has its own burst.
-//! If a member leaves soon after a burst, the part that has not become available again counts
-//! against its network.
+//! If members leave soon after a burst, the parts that have not become available again are added up
+//! for their network. Beyond a limit, new members from the network get a smaller burst or none.
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::sync::Instant;
 
-/// Size of a burst, as a time. A client may send as many lines at once as the limit allows in this
-/// time. Ten seconds are enough for pasted text.
+/// Size of a burst, as a time. A client may send as many lines at once as the rate limit allows in
+/// this time. Ten seconds are enough for pasted text.
 pub(crate) const BURST: Duration = Duration::from_secs(10);
 
 /// A leaky bucket whose level is a time. At a limit of n lines per second, each line raises the
@@ -23,7 +23,7 @@ pub(crate) struct Rate {
 
 impl Rate {
     /// Creates a limit of `lines` per second after a burst; 0 for no limit. The time `used` is
-    /// subtracted from the burst; if it is [`BURST`], even the first line waits.
+    /// subtracted from the burst. If `used` is [`BURST`], even the first line waits.
     pub(crate) fn new(lines: u32, used: Duration, now: Instant) -> Self {
         let line = Duration::from_secs(1).checked_div(lines);
         Self {

@@ -54,8 +54,8 @@ pub struct ReplayRange {
 }
 
 impl ReplayBuffer {
-    /// Creates a buffer for the last `limit` messages, for newcomers, and for the last
-    /// [`MAX_RECENT`] messages and the last [`MAX_RECENT`] events, for members that resume.
+    /// Creates a buffer. Newcomers get the last `limit` messages. Members that resume also get the
+    /// last [`MAX_RECENT`] messages and the last [`MAX_RECENT`] events of any kind.
     pub fn new(limit: usize) -> Self {
         Self {
             messages: VecDeque::new(),

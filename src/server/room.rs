@@ -112,8 +112,8 @@ pub(crate) struct Totals {
 }
 
 impl Room {
-    /// Creates a room. The numbers of its events follow `last_seq`, and its member IDs follow
-    /// `last_id`.
+    /// Creates a room. The sequence numbers of its events begin after `last_seq`, and its member
+    /// IDs after `last_id`.
     pub(crate) fn new(id: Text, max_members: usize, last_seq: u64, last_id: u64) -> Self {
         Self {
             id,

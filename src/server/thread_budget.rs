@@ -11,8 +11,8 @@ use crate::sync::{Condvar, Mutex};
 /// Limit on the reader threads of members that have left, in addition to one thread per seat.
 pub(crate) const LEAVING: usize = if cfg!(shuttle) { 8 } else { 256 };
 
-/// How long a new member waits for a permit before the next lingering connection is closed to free
-/// a thread.
+/// How long a new member waits for a reader permit before the connection that has lingered longest
+/// is closed, which frees a thread.
 const HURRY: Duration = Duration::from_millis(5);
 
 /// Counts reader threads, each of which serves one member, and writer threads, which send the
@@ -56,8 +56,8 @@ impl ThreadBudget {
         self.max_readers
     }
 
-    /// Waits for a reader permit. During the wait, calls `make_room` every [`HURRY`], so that the
-    /// caller can end a reader thread. Returns `None` once the budget is closed.
+    /// Waits for a reader permit. During the wait, calls `make_room` every [`HURRY`], which should
+    /// make a reader thread end. Returns `None` once the budget is closed.
     pub(crate) fn reader(&self, make_room: impl Fn()) -> Option<ReaderPermit<'_>> {
         let is_full = |state: &mut State| state.readers >= self.max_readers && !state.closed;
         let mut state = self.state.lock();
