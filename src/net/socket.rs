@@ -47,7 +47,8 @@ pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> 
     // Apple systems have no NOSIGNAL flag: std sets SO_NOSIGPIPE on each socket instead.
     #[cfg(not(target_vendor = "apple"))]
     let flags = flags | rustix::net::SendFlags::NOSIGNAL;
-    // DONTWAIT is needed on systems other than Linux, where [`accept_now`] makes sockets blocking.
+    // On Linux, the sockets are nonblocking anyway. On other systems, [`accept_now`] makes them
+    // blocking, so DONTWAIT is needed.
     let flags = flags.bits() as _;
     match parts {
         // Most sends have a single slice, for which the kernel has a shorter path.

@@ -52,8 +52,8 @@ impl Process {
         Ok(rustix::process::pidfd_send_signal(&self.fd, signal)?)
     }
 
-    /// A descriptor that becomes readable when the process exits. Always `Some` on Linux, and
-    /// always `None` on systems without pidfds.
+    /// A descriptor that becomes readable when the process exits. The result is an `Option` only
+    /// because other systems have no such descriptor; here, it is always `Some`.
     pub fn end(&self) -> Option<BorrowedFd<'_>> {
         Some(self.fd.as_fd())
     }

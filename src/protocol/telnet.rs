@@ -164,8 +164,8 @@ impl Telnet {
 /// text, and so does an unassigned option code (IANA, "Telnet Options"), such as an ASCII letter.
 ///
 /// The distinction matters because the bytes of IAC DONT are also the byte order mark of UTF-16,
-/// and text in UTF-16 must be rejected as not UTF-8. Real refusals are rare, because the server
-/// neither offers nor requests an option.
+/// and text in UTF-16 must be rejected as not UTF-8. A real WONT or DONT is seldom mistaken for
+/// text, because a client rarely sends one: the server neither offers nor requests an option.
 fn is_text(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r' | 50..=137)
 }

@@ -16,8 +16,8 @@ use crate::sync::Instant;
 /// Number of wrong passwords from a network that are answered without delay.
 const FREE: u32 = 5;
 
-/// Time between two checks of a network's passwords, after the network has sent [`FREE`] wrong
-/// passwords.
+/// Minimum time between two checks of passwords from the same network, once [`FREE`] wrong
+/// passwords have come from it.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The networks that have sent wrong passwords lately. Used by the thread `accept` only.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::sync::Instant;
 
-/// Limit on the networks to remember. Beyond the limit, the network with the smallest debt is
+/// Limit on the networks to remember. Beyond the limit, the network that owes the least time is
 /// forgotten.
 const MAX_NETWORKS: usize = 1024;
 

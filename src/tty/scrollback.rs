@@ -198,8 +198,8 @@ mod tests {
         assert!(!shown.recent.would_repeat(0, 10));
         assert!(shown.recent.would_repeat(1, 10));
         assert_eq!(shown.rewrite(40, 9), Vec::from_iter(41..50));
-        // These five lines need more than three rows, so no row on the screen is also in the
-        // scrollback.
+        // The window has only three rows for these five lines. The rows that do not fit are in the
+        // scrollback only.
         assert_eq!(shown.rewrite(40, 3), Vec::from_iter(45..50));
         assert!(!shown.recent.would_repeat(1, 3));
     }

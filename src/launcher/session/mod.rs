@@ -380,8 +380,8 @@ impl<'a> Session<'a> {
                 }
                 window.state = WindowState::Opened;
                 window.client = Some(client);
-                // Give the client a turn to log in even if an earlier client of this window has had
-                // one, because the user may have restarted the client in its pane.
+                // Give the client a turn to log in even if an earlier client in the same pane has
+                // had one: the user may have restarted the client.
                 window.turn = Turn::new(&window.spec);
             }
             Some(_) | None => client.quit(),

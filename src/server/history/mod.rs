@@ -98,7 +98,7 @@ pub struct History {
     altered: bool,
     moved: bool,
     last_check: Instant,
-    /// Changes that have not been announced yet.
+    /// Changes of the file's state, such as a failed write, that are not in the log yet.
     changes: Vec<Change>,
     sync: Sync,
 }

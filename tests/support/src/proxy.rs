@@ -276,8 +276,8 @@ impl Direction {
         let mut chunk = [0; 16 * 1024];
         loop {
             match (&*self.from).read(&mut chunk) {
-                // The kernel reports a reset once, perhaps to the other direction. After that, a read
-                // returns 0, as after a close, but the socket has no peer any more.
+                // The kernel reports a reset once, perhaps to the other direction. After that, a
+                // read returns 0, as after a close, but the socket has no peer any more.
                 Ok(0) if self.from.peer_addr().is_err() && !self.is_half_closed() => {
                     return Err(Over::Broken);
                 }
