@@ -442,7 +442,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_only_tip_for_a_misspelled_option_is_the_similar_option() {
+    fn an_unknown_option_gets_a_tip_only_if_it_resembles_a_known_option() {
         let parse = |option| RunArgs::try_parse_from(["chat-run", option]).unwrap_err();
         let said = usage_error(parse("--nams")).to_string();
         assert!(
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_to_listen_on_may_be_0_and_a_port_to_join_may_not() {
+    fn port_0_is_accepted_to_listen_on_but_not_to_connect_to() {
         assert!(RunArgs::try_parse_from(["chat-run", "-p", "0"]).is_ok());
         for arguments in [&["-p", "0"][..], &["localhost", "0"], &["-p", "65536"]] {
             let arguments = ["chat-client"].iter().chain(arguments);

@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_contains_the_window_and_the_process() {
+    fn a_clients_hello_contains_its_window_number_and_process_id() {
         let (listener, events) = listener();
         let _connection = ControlConnection::open(&listener.name_for(3), || {}, || {}).unwrap();
         let (window, client) = hello(&events);
@@ -564,7 +564,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_told_when_it_is_its_turn() {
+    fn the_launcher_tells_a_client_when_to_log_in() {
         let (listener, events) = listener();
         let (sender, turns) = mpsc::channel();
         let on_turn = move || sender.send(()).unwrap();
@@ -604,7 +604,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_closes_the_connection_is_not_told_to_exit() {
+    fn a_client_that_closes_its_control_connection_is_not_told_to_exit() {
         let (listener, _events) = listener();
         let (sender, closed) = mpsc::channel();
         let connection = ControlConnection::open(
@@ -622,7 +622,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_client_that_closes_its_socket_has_not_exited() {
+    fn the_launcher_does_not_take_a_closed_control_socket_for_an_exited_client() {
         let (listener, events) = listener();
         let connection = ControlConnection::open(&listener.name_for(1), || {}, || {}).unwrap();
         let (_, client) = hello(&events);
@@ -662,7 +662,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_without_a_hello_is_closed_after_its_time() {
+    fn a_connection_without_a_hello_is_closed_after_a_time_limit() {
         let (listener, _events) = listener_with(Duration::from_millis(50));
         expect_end(silent_connection(&listener));
     }

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mention_is_the_name_as_a_whole_word_in_any_case() {
+    fn a_mention_is_the_users_name_as_a_whole_word_in_any_case() {
         for text in ["ala", "ALA!", "hi ala, you", "@ala", "ala's"] {
             assert!(ala().is_mentioned_in(&Text::new(text)), "{text}");
         }
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mention_may_have_another_width_or_unicode_form() {
+    fn a_mention_may_differ_from_the_users_name_in_width_and_unicode_form() {
         let own = |name: &str| OwnIdentity {
             id: MemberId(7),
             name: Text::new(name),

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_locale_is_utf8_in_any_spelling() {
+    fn a_utf8_locale_is_recognized_however_its_encoding_is_spelled() {
         for locale in ["C.UTF-8", "pl_PL.utf8", "en_GB.UTF-8@euro"] {
             assert!(is_utf8(OsStr::new(locale)), "{locale}");
         }

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_reaches_the_whole_group() {
+    fn a_signal_reaches_the_whole_process_group() {
         let (sender, ends) = mpsc::channel();
         let on_end = move || sender.send(()).unwrap();
         let command = sh("sleep 60; true");

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn every_interface_includes_ipv4() {
+    fn a_server_that_listens_on_every_interface_accepts_ipv4() {
         let listeners = listen(&ListenAddress::Everyone, 0).unwrap();
         TcpStream::connect((Ipv4Addr::LOCALHOST, port_of(&listeners))).unwrap();
     }

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_for_other_machines_are_neither_loopback_nor_unspecified() {
+    fn addresses_offered_to_other_machines_are_neither_loopback_nor_unspecified() {
         for ip in addresses() {
             assert!(!ip.is_loopback(), "{ip}");
             assert!(!ip.is_unspecified(), "{ip}");

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_for_an_unknown_name_contains_the_advice() {
+    fn the_error_for_an_unknown_host_contains_the_callers_advice() {
         let error = resolve("no-such-host.invalid", 80, "try another").unwrap_err();
         let expected = "cannot find the address of `no-such-host.invalid`: try another";
         assert_eq!(error.to_string(), expected);

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_socket_accepts_a_part_and_then_nothing() {
+    fn sending_a_payload_stops_when_the_socket_is_full_and_does_not_block() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         socket.set_nonblocking(true).unwrap();

@@ -559,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn private_lines_are_not_saved_even_if_mistyped() {
+    fn private_messages_and_passwords_may_not_be_saved_even_if_mistyped() {
         for line in [
             "/msg ola psst",
             "/reply psst",

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_launcher_parses_the_lines_that_the_server_formats() {
+    fn the_launcher_parses_the_reports_that_the_server_formats() {
         let address = "[fe80::1]:9999".parse().unwrap();
         for line in [
             ServerLine::Listening(address),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_line_is_for_the_launcher() {
+    fn the_launcher_takes_no_ordinary_log_line_for_a_report_of_the_server() {
         for line in [
             "10:00:05 ala: listening on [::1]:9999",
             "and on [::1]:9999",

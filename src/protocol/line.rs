@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_is_counted_but_not_stored() {
+    fn the_bytes_of_an_endless_line_are_counted_but_not_stored() {
         let mut lines = Lines::new(4);
         for _ in 0..1000 {
             lines.push(&[b'x'; 1000]);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_of_erased_characters_is_counted_but_not_stored() {
+    fn the_bytes_of_an_endless_line_of_erased_characters_are_counted_but_not_stored() {
         let mut lines = Lines::typed(4);
         for _ in 0..1000 {
             lines.push(&b"x\x08".repeat(500));

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn controls_become_visible() {
+    fn control_characters_become_visible() {
         becomes("a\x1b[31mb", "a␛[31mb");
         becomes("a\x1b]0;unterminated", "a␛]0;unterminated");
         becomes("\0\x07\r\n\x1f\x7f", "␀␇␍␊␟␡");
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn leading_spaces_stay() {
+    fn leading_and_inner_and_trailing_spaces_are_kept() {
         stays("  a  b ");
         stays("\u{a0}\u{3000}\u{2003}a");
     }
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_mark_or_format_character_counts_as_visible() {
+    fn no_mark_or_format_character_except_a_prepended_mark_counts_as_visible() {
         let wrong: String = ('\0'..=char::MAX)
             .filter(|c| kind(*c) == Kind::Visible)
             .filter(|c| {
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_cleaned_once_and_padded_like_a_string() {
+    fn a_text_is_cleaned_when_created_and_padded_like_a_string() {
         let text = Text::new("a\u{202e}b\x1b");
         assert_eq!(text.as_str(), "ab␛");
         assert_eq!(format!("[{text:<5}]"), "[ab␛  ]");

@@ -57,7 +57,7 @@ mod tests {
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[test]
-    fn a_network_whose_members_leave_after_their_bursts_gets_one_burst_in_ten_seconds() {
+    fn a_network_may_use_64_bursts_and_then_gets_one_every_ten_seconds() {
         let mut now = Instant::now();
         let limit = BurstLimit::default();
         for _ in 0..FREE {

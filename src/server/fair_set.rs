@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_set_displaces_the_earliest_entry_of_the_network_with_the_most() {
+    fn a_full_set_displaces_the_earliest_entry_of_the_network_with_most_entries() {
         let start = Instant::now();
         let entry = |network, second, member| Entry {
             network: Ipv4Addr::from_bits(network).into(),

@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_is_given_back_is_taken_by_the_next_connection() {
+    fn released_turns_for_password_checks_are_taken_by_the_next_connections() {
         let now = Instant::now();
         let mut limit = GuessLimit::default();
         for _ in 0..5 {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn right_passwords_do_not_use_up_the_free_tries() {
+    fn correct_passwords_do_not_count_towards_the_limit_on_wrong_passwords() {
         let now = Instant::now();
         let mut limit = GuessLimit::default();
         for _ in 0..100 {

@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moved_or_deleted_file_is_replaced_by_a_new_one() {
+    fn a_log_file_that_was_moved_or_deleted_is_replaced_by_a_new_one() {
         let dir = tempfile::tempdir().unwrap();
         let (path, old) = (dir.path().join("log"), dir.path().join("log.1"));
         let mut log = LogFile::open(&path).unwrap();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_lines_are_announced_once_and_counted_in_the_file() {
+    fn a_failed_log_write_is_announced_once_and_the_file_counts_the_missing_lines() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("folder");
         fs::create_dir(&folder).unwrap();

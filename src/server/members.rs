@@ -600,7 +600,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_thousand_absent_members_those_that_were_present_for_longest_can_resume_for_longest() {
+    fn beyond_1000_absent_members_those_present_for_longer_can_resume_for_longer() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
         let mut members = members();

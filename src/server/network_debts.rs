@@ -74,7 +74,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn addresses_share_a_debt_only_within_an_ipv6_network() {
+    fn ipv6_addresses_of_one_network_share_a_debt_and_ipv4_addresses_do_not() {
         let now = Instant::now();
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let mut debts = NetworkDebts::default();
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_debt_shrinks_as_time_passes() {
+    fn the_debt_of_a_network_shrinks_as_time_passes() {
         let now = Instant::now();
         let peer = Ipv4Addr::LOCALHOST.into();
         let mut debts = NetworkDebts::default();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_networks_with_the_largest_debts_are_remembered() {
+    fn beyond_the_limit_the_network_with_the_smallest_debt_is_forgotten() {
         let now = Instant::now();
         let peer = Ipv4Addr::LOCALHOST.into();
         let mut debts = NetworkDebts::default();

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_of_ten_seconds_of_lines_passes_at_once_and_later_lines_pass_at_the_rate() {
+    fn ten_seconds_worth_of_lines_pass_at_once_and_later_lines_at_the_set_rate() {
         let mut now = Instant::now();
         let mut rate = Rate::new(10, Duration::ZERO, now);
         for _ in 0..100 {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn only_counted_lines_use_up_a_burst_until_time_has_made_up_for_them() {
+    fn a_burst_is_used_up_only_by_lines_that_were_sent_and_recovers_with_time() {
         let now = Instant::now();
         let mut rate = Rate::new(10, BURST / 2, now);
         assert_eq!(rate.used(now), Duration::ZERO);

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn writers_get_the_permits_that_are_not_for_readers() {
+    fn writer_threads_get_the_permits_beyond_those_reserved_for_reader_threads() {
         let thread_budget = ThreadBudget::new(10, 10 + LEAVING + 1);
         let writer = thread_budget.writer();
         assert!(writer.is_some() && thread_budget.writer().is_none());

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_background_is_found_in_the_environment() {
+    fn the_variable_colorfgbg_tells_whether_the_background_is_dark_or_light() {
         for (value, expected) in [
             ("15;0", Background::Dark),
             ("0;15", Background::Light),

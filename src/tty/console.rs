@@ -411,7 +411,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ctrl_z_stops_the_job_once_and_not_after_the_end_of_input() {
+    fn ctrl_z_is_ignored_while_the_job_is_being_stopped_and_after_end_of_input() {
         let console = Console::new(|| {}, |_| {});
         let press_ctrl_z = || {
             let key = KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL);

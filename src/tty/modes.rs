@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_mode_that_is_saved_or_set_is_restored() {
+    fn each_terminal_mode_that_is_saved_or_set_is_restored() {
         for mode in [
             Mode::AlternateScreen,
             Mode::BracketedPaste,

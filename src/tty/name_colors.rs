@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_distinct_and_legible_on_a_dark_background() {
+    fn name_colors_are_distinct_and_legible_on_a_dark_background() {
         assert_eq!(differences(&DARK_RGB, &[PALE, QUIET]), (26.4, 19.6));
         assert_eq!(least_contrast(&DARK_RGB, NEAR_BLACK), 5.3);
         assert_eq!(differences(&DARK_256, &[PALE, QUIET]), (23.2, 14.7));
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_distinct_and_legible_on_a_light_background() {
+    fn name_colors_are_distinct_and_legible_on_a_light_background() {
         assert_eq!(differences(&LIGHT_RGB, &[BLACK, QUIET]), (21.0, 19.8));
         assert_eq!(least_contrast(&LIGHT_RGB, WHITE), 5.1);
         // The best table with two grays would have a greater difference (20.7), but gray is the
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_distinct_and_legible_on_an_unknown_background() {
+    fn name_colors_are_distinct_and_legible_on_an_unknown_background() {
         assert_eq!(
             differences(&UNKNOWN_256, &[BLACK, PALE, QUIET]),
             (20.0, 16.4)
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_legible_up_to_the_limits_of_dark_and_light() {
+    fn name_colors_are_legible_on_the_lightest_dark_and_darkest_light_background() {
         for (gray, background, tables) in [
             ("36", Background::Dark, [&DARK_RGB, &DARK_256]),
             ("cf", Background::Light, [&LIGHT_RGB, &LIGHT_256]),
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn no_basic_color_is_used_twice() {
+    fn no_two_color_slots_have_the_same_basic_color() {
         let indices = BASIC_16.map(|color| match color {
             Color::Ansi256(index @ 1..=15) => index,
             color => panic!("{color:?}"),
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn the_terminal_and_its_background_decide_the_table() {
+    fn the_terminal_and_its_background_decide_which_color_table_is_used() {
         for (colorterm, background, expected) in [
             ("truecolor", Background::Dark, &DARK_RGB),
             ("24bit", Background::Light, &LIGHT_RGB),
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_limited_however_many_members_a_server_sends() {
+    fn name_colors_are_remembered_for_a_limited_number_of_members() {
         let mut names = NameColors::default();
         for id in 0..MAX_MEMBERS as u64 + 10 {
             names.event(&joined(id, "ala", 1));

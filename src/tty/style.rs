@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_things_other_than_one_has_a_plural() {
+    fn counts_other_than_1_take_the_plural() {
         assert_eq!(counted(1, "byte"), "1 byte");
         assert_eq!(counted(0, "byte"), "0 bytes");
         assert_eq!(counted(2, "byte"), "2 bytes");

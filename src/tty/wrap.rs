@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_longer_than_a_row_begins_after_the_word_before_it_and_is_split() {
+    fn a_word_longer_than_a_row_starts_after_the_preceding_word_and_is_split() {
         assert_eq!(words("a abcdefghij", 6, 2), ["a abcd", "efgh", "ij"]);
         assert_eq!(words("日本語テキスト", 6, 2), ["日本語", "テキ", "スト"]);
         assert_eq!(
@@ -148,13 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn words_with_a_no_break_space_are_separated_only_if_they_do_not_fit_together() {
+    fn words_joined_by_a_no_break_space_are_split_only_if_too_long_for_one_row() {
         assert_eq!(words("as [Ala\u{a0}3A]:", 9, 0), ["as", "[Ala\u{a0}3A]:"]);
         assert_eq!(words("as [Ala\u{a0}3A]:", 8, 0), ["as [Ala", "3A]:"]);
     }
 
     #[test]
-    fn spaces_that_exceed_the_width_do_not_begin_a_row() {
+    fn spaces_beyond_the_end_of_a_row_do_not_continue_on_the_next_row() {
         assert_eq!(words("one      two    ", 5, 2), ["one", "two"]);
         assert_eq!(words("one      ", 5, 2), ["one"]);
         assert_eq!(words("          one", 5, 2), ["", "one"]);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn width_is_the_maximum_over_all_terminals() {
+    fn the_width_of_a_text_is_the_largest_that_any_terminal_gives_it() {
         assert_eq!(width("ab"), 2);
         assert_eq!(width("日本"), 4);
         assert_eq!(width("e\u{301}"), 1);

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_accepted_in_all_usual_forms() {
+    fn host_and_port_are_optional_and_may_be_joined_by_a_colon() {
         for (place, port, expected) in [
             (None, None, address("localhost", 9999)),
             (None, Some(80), address("localhost", 80)),

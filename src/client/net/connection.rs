@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn every_address_is_tried_until_one_accepts() {
+    fn a_client_tries_each_address_of_a_server_until_one_accepts_the_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
         let (_, address) = connect_to_any([unused_address(), good].into_iter()).unwrap();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn if_no_address_accepts_each_is_reported_once() {
+    fn if_no_address_accepts_the_connection_the_error_lists_each_address_once() {
         let (one, other) = (unused_address(), unused_address());
         let error = connect_to_any([one, other, one].into_iter()).unwrap_err();
         assert_eq!(

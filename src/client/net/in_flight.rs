@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn piped_input_waits_while_too_much_is_in_flight() {
+    fn piped_lines_wait_while_the_unacknowledged_lines_reach_the_limit() {
         const LINES: u64 = 5000;
         let in_flight = empty();
         let pipe = in_flight.clone();
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_connection_wakes_a_sender_and_its_line_stays_counted() {
+    fn when_the_connection_ends_the_sender_wakes_and_its_lines_stay_unacknowledged() {
         let in_flight = empty();
         let pipe = in_flight.clone();
         let (over, ended) = mpsc::channel::<()>();
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn each_answer_acknowledges_its_message_and_those_before_it() {
+    fn a_message_is_acknowledged_by_its_own_answer_or_by_that_to_a_later_message() {
         let in_flight = empty();
         for line in ["/msg ola hi", "/online", "hello", "/reply hi", "", "hello"] {
             assert!(in_flight.push_and_wait(line));
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_acknowledges_only_messages_of_an_earlier_connection() {
+    fn a_replay_acknowledges_only_messages_sent_over_an_earlier_connection() {
         let before = empty();
         for line in ["one", "two", "/msg ola hi"] {
             before.push(line);
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn an_echo_with_another_text_acknowledges_the_first_message() {
+    fn an_echo_whose_text_differs_acknowledges_the_oldest_message_in_flight() {
         let in_flight = empty();
         in_flight.push("one");
         in_flight.push("two");

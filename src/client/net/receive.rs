@@ -335,7 +335,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_why_a_line_is_not_an_event_is_cut_at_two_hundred_characters() {
+    fn the_reason_in_the_error_for_an_invalid_event_is_cut_to_200_characters() {
         let long = format!(r#"{{"type":"online","count":"{}"}}"#, "ż".repeat(100_000));
         let error = Received::decode(&long).unwrap_err();
         assert!(error.to_string().len() > 200_000, "the reason quotes it");
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_tells_that_the_password_is_checked_later() {
+    fn the_notice_that_a_password_check_is_delayed_is_recognized() {
         let notice = format!("* {WAIT_NOTICE}: yours is checked in 3 s");
         assert!(asks_to_wait(&notice));
         for line in ["", "*", "ż", "* welcome, ala", &notice[2..]] {

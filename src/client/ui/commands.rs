@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_clients_own_commands_are_parsed() {
+    fn the_client_parses_its_own_commands_and_no_other_lines() {
         let usage = |usage| Some(Err(RequestError::Usage(usage)));
         for (line, command) in [
             ("/clear", Some(Ok(LocalCommand::Clear))),

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_completed_in_the_given_order() {
+    fn matching_names_are_offered_in_the_order_in_which_the_caller_lists_them() {
         assert_eq!(completed("ol"), ["ola: ", "Olek: "]);
         assert_eq!(completed("OLE"), ["Olek: "]);
         assert_eq!(completed("hi j"), ["hi jan "]);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn names_match_without_their_marks_and_switches_are_on_or_off() {
+    fn a_name_completes_without_its_accents_and_a_switch_completes_to_on_or_off() {
         assert_eq!(completed("lu"), ["Łukasz: "]);
         assert_eq!(completed("hi zol"), ["hi Żółć "]);
         assert_eq!(completed("żół"), ["Żółć: "]);

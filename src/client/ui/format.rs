@@ -531,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piped_replay_has_a_line_above_one_below_and_one_for_each_day() {
+    fn a_piped_replay_begins_and_ends_with_a_notice_and_has_a_line_for_each_day() {
         let past =
             |time, text| message(time, 3, text).replace("\"seq\"", "\"replay\":true,\"seq\"");
         let shown = lines(
@@ -633,7 +633,7 @@ mod tests {
     }
 
     #[test]
-    fn joins_that_do_not_fit_into_the_space_are_counted() {
+    fn joins_that_do_not_fit_into_their_shared_line_are_counted() {
         let mut formatter = Formatter::new(Layout::Screen, TimeZone::UTC, TEN.parse().unwrap());
         let add = |formatter: &mut Formatter, event: &str| {
             let Ok(Received::Record(record, _)) = Received::decode(event) else {

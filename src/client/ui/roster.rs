@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn renames_of_an_ignored_member_are_ignored_up_to_a_thousand() {
+    fn an_ignored_member_stays_ignored_across_renames_up_to_1000_names() {
         let mut roster = Roster::default();
         roster.toggle_ignored("ola");
         let names: Vec<String> = (1..=MAX_IGNORED).map(|n| format!("Ola{n}")).collect();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_longer_than_the_limit_is_not_kept() {
+    fn the_roster_does_not_store_a_name_over_the_length_limit() {
         let mut roster = Roster::default();
         roster.toggle_ignored("ola");
         let long = "o".repeat(MAX_NAME_BYTES + 1);

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_semicolon_at_the_end_reaches_the_program() {
+    fn a_semicolon_at_the_end_of_an_argument_is_escaped_for_tmux() {
         for (argument, escaped) in [
             ("a;", r"a\;"),
             (";", r"\;"),

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn names_with_other_letters_are_different() {
+    fn names_with_different_letters_accents_or_punctuation_are_different() {
         assert_different("Jose", "José");
         assert_different("Zoe", "Żoe");
         assert_different("Lida", "Lída");
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_capital_i_makes_a_few_names_the_same() {
+    fn a_few_real_names_are_the_same_because_a_capital_i_looks_like_an_l() {
         for [one, other] in CONFUSABLE {
             assert_same(one, other);
         }

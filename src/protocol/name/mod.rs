@@ -456,7 +456,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn appending_a_number_makes_another_name() {
+    fn a_name_is_shortened_to_fit_an_appended_number_within_the_limit() {
         let numbered = |raw: &str, n| name(raw).with_number(n).map(|name| name.to_string());
         assert_eq!(numbered("ala", 2).as_deref(), Some("ala2"));
         assert_eq!(numbered(&"a".repeat(24), 10), Some("a".repeat(22) + "10"));

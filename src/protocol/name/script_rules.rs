@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sign_of_one_script_is_refused_elsewhere() {
+    fn a_sign_is_refused_in_a_place_where_its_script_does_not_use_it() {
         for (raw, what) in [
             // Joiners that change nothing.
             ("a\u{200c}b", "U+200C"),

@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_that_a_member_requests_repeatedly_count_towards_the_limit() {
+    fn repeatedly_requested_member_lists_count_towards_the_backlog_limit() {
         let list = [b'x'; 64 * 1024];
         let backlog = Backlog::new(&[IoSlice::new(&list)], list.len());
         let taken = (0..100)
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_queued_only_if_the_writer_thread_will_send_it() {
+    fn a_disconnect_reason_is_queued_only_if_the_writer_thread_will_send_it() {
         let (socket, _peer) = unread();
         let backlog = Backlog::new(&[IoSlice::new(b"one\ntwo\n")], 0);
         assert!(matches!(backlog.cut(b"why\n"), Cutting::Later));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_sent_after_lines_that_were_not_sent() {
+    fn after_the_writer_thread_failed_to_send_lines_no_later_lines_are_sent() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let backlog = Backlog::new(&[IoSlice::new(b"one\n")], 0);

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_is_held_back_until_the_recipient_has_caught_up() {
+    fn delivery_waits_until_a_slow_recipient_has_caught_up() {
         let mut checks = 0;
         wait_until(Hold::caught_up, || {
             checks += 1;
@@ -139,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn closing_the_room_ends_the_wait() {
+    fn closing_the_room_ends_the_wait_for_a_slow_recipient() {
         wait_until(Hold::close, || true);
     }
 
     #[test]
-    fn a_recipient_that_never_catches_up_uses_up_the_time_and_delivery_earns_it_again() {
+    fn waiting_for_a_recipient_uses_up_an_allowance_that_delivered_bytes_restore() {
         let hold = Hold::default();
         let mut allowance = Allowance::default();
         allowance.spend(&hold, || true);

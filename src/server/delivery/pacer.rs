@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_waits_until_a_round_ends_unless_it_has_ended_already() {
+    fn a_reader_waits_for_a_delivery_round_to_end_unless_the_round_is_already_over() {
         let pacer = Pacer::default();
         let round = pacer.round();
         thread::scope(|scope| {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_begins_when_all_paced_readers_have_posted() {
+    fn the_next_delivery_round_waits_for_the_messages_of_all_paced_readers() {
         let pacer = Pacer::default();
         let round = pacer.round();
         let (posted, rounds) = mpsc::channel();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn no_reader_waits_after_the_last_round() {
+    fn closing_the_pacer_releases_waiting_readers_and_no_reader_waits_afterwards() {
         let pacer = Pacer::default();
         thread::scope(|scope| {
             let reader = scope.spawn(|| drop(pacer.wait(pacer.round())));

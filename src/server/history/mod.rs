@@ -339,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_move_of_the_file_is_announced_once() {
+    fn each_move_of_the_history_file_is_announced_once() {
         let folder = tempfile::tempdir().unwrap();
         let (here, there) = (folder.path().join("here"), folder.path().join("there"));
         let (mut history, _) =

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_returns_the_removed_text() {
+    fn cutting_text_returns_the_removed_text() {
         for (before, to, after, cut) in [
             ("abc|d", To::Left, "ab|d", "c"),
             ("ab|cd", To::Right, "ab|d", "c"),

@@ -804,7 +804,7 @@ mod tests {
     }
 
     #[test]
-    fn enter_does_not_submit_a_command_whose_end_was_refused() {
+    fn enter_does_not_submit_a_command_after_text_over_the_limit_was_refused() {
         let mut editor = command_line();
         assert_eq!(editor.paste(&"x".repeat(MAX_COMMAND)), Ok(()));
         let refusal = EditorAction::Refuse(Refusal::TooLong(MAX_COMMAND));
@@ -822,7 +822,7 @@ mod tests {
     }
 
     #[test]
-    fn tab_after_a_slash_lists_the_commands_before_it_chooses_one() {
+    fn tab_after_a_slash_first_lists_the_commands_and_then_completes_the_first() {
         let mut editor = command_line();
         let complete = |_: &str| {
             let words = ["/help ", "/kick ", "/say "].map(String::from).into();
@@ -863,7 +863,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_in_a_single_row_scrolls_to_the_cursor() {
+    fn a_line_longer_than_its_single_row_scrolls_to_show_the_cursor() {
         let mut editor = command_line();
         editor.paste("0123456789日本語").unwrap();
         let row = |editor: &Editor| {

@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_of_the_mouse_wheel_goes_on_while_one_of_its_keys_is_incomplete() {
+    fn a_turn_of_the_mouse_wheel_continues_while_its_next_arrow_key_is_incomplete() {
         let mut keyboard = Keyboard::open().expect("socket pairs");
         for (bytes, expected) in [(&b"\x1bOA\x1b"[..], true), (b"OA", false)] {
             keyboard.push(bytes);

@@ -883,7 +883,7 @@ mod tests {
     }
 
     #[test]
-    fn unsolicited_answers_are_dropped() {
+    fn unsolicited_terminal_replies_do_not_become_typed_text() {
         for answer in [
             "\x1b[?2026;0$y",
             "\x1b[?1;1R",
@@ -901,7 +901,7 @@ mod tests {
     }
 
     #[test]
-    fn the_background_is_read_from_an_answer_between_keys() {
+    fn a_terminals_reply_with_its_background_color_is_recognized_between_keys() {
         for (answer, expected) in [
             ("\x1b]11;rgb:0000/0000/0000\x07", Background::Dark),
             ("\x1b]11;rgb:ffff/ffff/ffff\x1b\\", Background::Light),
@@ -923,7 +923,7 @@ mod tests {
     }
 
     #[test]
-    fn no_input_blocks_ctrl_c() {
+    fn ctrl_c_is_recognized_at_once_after_any_incomplete_sequence() {
         let ctrl_c = key(KeyCode::Char('c'), CONTROL);
         for before in [
             "\x1b",
@@ -954,7 +954,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_sequence_is_a_key_or_dropped() {
+    fn a_short_incomplete_escape_sequence_is_a_key_and_a_longer_one_is_dropped() {
         for (bytes, expected) in [
             ("\x1b", vec![key(KeyCode::Esc, NONE)]),
             ("\x1b[", vec![key(KeyCode::Char('['), ALT)]),
@@ -982,7 +982,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paste_ends_in_the_same_form_as_it_starts() {
+    fn the_end_of_a_bracketed_paste_must_be_encoded_like_its_start() {
         for (start, end) in [
             (&b"\x1b[200~"[..], PASTE_ENDS[0]),
             (b"\x9b200~", PASTE_ENDS[1]),

@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_leave_the_launchers_terminal_free_if_the_screen_has_space() {
+    fn windows_do_not_cover_the_launchers_terminal_if_the_screen_has_room() {
         for (launcher, count) in [
             (rect(0, 0, 740, 480), 3),
             (rect(0, 0, 740, 480), 6),
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_leave_the_first_columns_of_a_large_terminal_free() {
+    fn windows_do_not_cover_the_first_columns_of_a_large_launcher_terminal() {
         for (width, height, counts) in [
             (1024, 768, &[1, 3][..]),
             (1600, 1000, &[1, 3, 6]),
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn many_windows_leave_at_least_the_last_rows_of_the_terminal_free() {
+    fn many_windows_do_not_cover_the_last_rows_of_the_launchers_terminal() {
         for launcher in [
             rect(0, 0, 1024, 768),
             rect(0, 0, 740, 480),
@@ -527,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_leave_the_top_free_if_the_place_of_the_terminal_is_not_known() {
+    fn windows_leave_the_top_of_the_screen_free_if_the_terminals_place_is_unknown() {
         for count in [1, 3, 6] {
             let frames = frames(&screen(1600, 1000, None), count);
             assert_readable(&frames);
@@ -573,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_without_space_of_their_own_leave_the_prompts_of_earlier_ones_visible() {
+    fn windows_that_must_overlap_leave_the_prompts_of_earlier_windows_visible() {
         let mut tiling = Tiling::new(&screen(1024, 768, None), cell(11.0), 6);
         let mut taken: Vec<Place> = Vec::new();
         for _ in 0..18 {

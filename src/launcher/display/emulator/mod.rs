@@ -405,7 +405,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_options_of_each_emulator_end_with_the_one_that_precedes_the_command() {
+    fn each_emulators_options_end_with_the_option_that_introduces_the_command() {
         let window = WindowSpec {
             id: 1,
             number: 1,

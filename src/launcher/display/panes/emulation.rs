@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_queries_are_answered() {
+    fn the_emulation_answers_a_clients_terminal_queries() {
         for (query, answer) in [
             ("\x1b[5n", "\x1b[0n"),
             ("ab\x1b[6n", "\x1b[1;3R"),
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_when_the_screen_shrinks_and_grows() {
+    fn no_line_is_lost_when_the_screen_shrinks_and_grows_again() {
         let mut emulation = Emulation::new(20, 10);
         for number in 0..100 {
             emulation.process(format!("\x1b[3{}mline {number}\x1b[m\r\n", number % 8).as_bytes());
@@ -568,7 +568,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resize_may_split_an_escape_sequence() {
+    fn an_escape_sequence_split_by_a_resize_is_still_recognized() {
         let mut emulation = Emulation::new(10, 4);
         emulation.process(b"a\x1b[3");
         emulation.resize(20, 4);
@@ -606,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_count_has_the_same_effect_as_the_size_of_the_screen() {
+    fn a_huge_count_in_a_control_sequence_acts_like_a_count_of_the_screen_size() {
         for end in ["@", "X", "L", "M", "P", "S", "T", "C"] {
             let screens = [10, 65535].map(|count| {
                 let mut emulation = Emulation::new(10, 4);
@@ -619,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn five_thousand_lines_are_kept() {
+    fn the_scrollback_keeps_5000_lines() {
         let mut emulation = Emulation::new(20, 4);
         for number in 0..6000 {
             emulation.process(format!("{number}\r\n").as_bytes());

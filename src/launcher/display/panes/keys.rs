@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_the_panes_are_not_sent_to_the_client() {
+    fn keys_that_control_the_panes_are_not_sent_to_the_client() {
         for (code, modifiers, wanted) in [
             (
                 KeyCode::Char('c'),
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_paste_is_bracketed_on_request_and_cannot_close_the_brackets() {
+    fn a_paste_is_bracketed_on_request_and_its_text_cannot_end_the_bracketed_paste() {
         assert_eq!(encode_paste("a\nb\r\nc", false), b"a\rb\rc");
         assert_eq!(encode_paste("a\nb", true), b"\x1b[200~a\rb\x1b[201~");
         assert_eq!(

@@ -139,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn the_question_fits_in_a_terminal_of_18_columns() {
+    fn the_question_before_ending_a_session_fits_in_a_terminal_of_18_columns() {
         let texts = Prompt::end_session(14).0.texts();
         // The status line adds a space at each end, so a text can have 16 columns.
         assert!(texts.iter().any(|text| text.len() <= 16), "{texts:?}");
     }
 
     #[test]
-    fn the_question_names_one_member_in_the_singular() {
+    fn the_question_before_ending_a_session_uses_the_singular_for_one_member() {
         assert_eq!(
             Prompt::end_session(1).0.texts()[0],
             "Ctrl+C again ends the session for 1 member"
