@@ -49,7 +49,7 @@ fn a_name_has_a_color_for_the_background_that_the_terminal_reports() {
 }
 
 #[test]
-fn a_late_answer_about_the_background_is_not_typed_text() {
+fn a_late_background_color_reply_is_not_taken_for_typed_text() {
     let fake = FakeServer::new();
     let mut ala = Terminal::start(&[&fake.address(), "-n", "ala"]);
     let mut server = fake.accept_login();

@@ -44,7 +44,7 @@ fn a_line_that_stalls_within_a_character_blocks_no_one_and_arrives_whole() {
 }
 
 #[test]
-fn a_name_that_arrives_partly_after_the_greeting_is_one_name() {
+fn a_name_whose_end_arrives_after_the_greeting_is_read_as_one_name() {
     let server = Server::start(&[]);
     for name in ["ala", "ąla"] {
         // For ą this is the first of its two bytes.

@@ -615,7 +615,7 @@ fn a_client_with_blocked_output_stops_reading_and_can_be_ended() {
 // Leaving.
 
 #[test]
-fn the_user_can_leave_while_the_server_is_silent_refuses_or_floods() {
+fn the_user_can_leave_a_silent_refusing_or_flooding_server() {
     type Behavior = fn(&FakeServer) -> Client;
     let behaviors: [(&str, Behavior); 5] = [
         ("says nothing", |fake| fake.accept()),

@@ -247,7 +247,7 @@ fn a_rate_limited_piped_client_sends_all_lines_and_reports_progress() {
 }
 
 #[test]
-fn closing_stdout_ends_the_client_quietly() {
+fn a_piped_client_whose_stdout_is_closed_exits_with_success_and_no_error() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut command = chat_client(&[&server.address.to_string(), "-n", "ala"]);
@@ -262,7 +262,7 @@ fn closing_stdout_ends_the_client_quietly() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_reported() {
+fn a_piped_client_whose_stdout_is_a_full_disk_fails_with_an_error() {
     let server = Server::start(&[]);
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
     let mut command = chat_client(&[&server.address.to_string(), "-n", "ala"]);
@@ -479,7 +479,7 @@ fn a_pipe_gets_colors_only_on_request() {
 }
 
 #[test]
-fn a_signal_ends_a_piped_client_cleanly() {
+fn a_piped_client_ended_by_a_signal_leaves_the_room_and_exits_with_success() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {

@@ -165,7 +165,7 @@ fn without_color_replay_is_dim_and_mentions_are_bold() {
 }
 
 #[test]
-fn time_ignore_online_clear_and_help_work_in_the_window() {
+fn the_clients_own_commands_change_what_its_window_shows() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola 3ID12");
     let mut jan = server.join("jan");
@@ -284,7 +284,7 @@ fn reply_goes_only_to_the_sender_of_the_last_private_message_shown() {
 }
 
 #[test]
-fn client_commands_report_their_effect_and_invalid_ones_clear_the_line() {
+fn client_commands_report_their_effect_and_leave_the_input_line_empty() {
     let server = Server::start(&[]);
     let mut ala = ala_on_screen(&server, 70, 12);
     ala.type_keys("/time\r/bell off\r/ignore Ala\r/ignore bob\r/ignore bob\r");

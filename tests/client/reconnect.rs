@@ -78,7 +78,7 @@ fn a_client_reconnects_and_gets_each_missed_message_once() {
 }
 
 #[test]
-fn a_server_that_does_not_answer_is_named_while_the_client_waits_for_it() {
+fn the_address_of_a_server_is_shown_until_the_server_answers() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     let connecting = format!("connecting to {} …\n> ", fake.address());
@@ -99,7 +99,7 @@ fn a_server_that_does_not_answer_is_named_while_the_client_waits_for_it() {
 }
 
 #[test]
-fn replayed_mentions_are_bold_and_missed_ones_ring_once() {
+fn replayed_mentions_are_bold_and_missed_mentions_ring_the_bell_once() {
     let fake = FakeServer::new();
     let ala = ala(&fake.address());
     // Titles and the query for the background also end with BEL.
@@ -198,7 +198,7 @@ fn lines_entered_while_disconnected_are_sent_once_and_in_order() {
 }
 
 #[test]
-fn the_status_wraps_in_a_narrow_window() {
+fn the_connection_status_wraps_in_a_narrow_window() {
     let fake = FakeServer::new();
     let command = chat_client(&[&fake.address(), "-n", "ala"]);
     let mut ala = Screen::start(&command, 18, 12);
@@ -210,7 +210,7 @@ fn the_status_wraps_in_a_narrow_window() {
 }
 
 #[test]
-fn pasted_lines_private_messages_and_commands_wait_for_the_connection_too() {
+fn pasted_lines_private_messages_and_commands_are_sent_after_reconnecting() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     drop(accept_login(&fake, &ala));
@@ -230,7 +230,7 @@ fn pasted_lines_private_messages_and_commands_wait_for_the_connection_too() {
 }
 
 #[test]
-fn a_thousand_lines_may_wait_for_the_connection() {
+fn at_most_1000_typed_lines_wait_for_the_connection() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     drop(accept_login(&fake, &ala));
@@ -251,7 +251,7 @@ fn a_thousand_lines_may_wait_for_the_connection() {
 }
 
 #[test]
-fn leaving_with_lines_that_wait_for_the_connection_reports_them() {
+fn leaving_reports_the_lines_that_still_wait_for_the_connection() {
     type Leave = (&'static str, &'static str);
     let ways: [Leave; 2] = [
         (
@@ -359,7 +359,7 @@ fn refuse_resume(fake: &FakeServer, resume: &str) -> Client {
 }
 
 #[test]
-fn rejoining_as_a_new_member_reports_lines_the_replay_lacks() {
+fn rejoining_as_a_new_member_reports_how_many_lines_the_replay_lacks() {
     // The last sequence number before it joins, the events replayed to it, and what it shows then.
     let cases: [(u64, &[u64], &str); 3] = [
         (
@@ -527,7 +527,7 @@ fn retry_delays_double_if_the_server_closes_right_after_the_welcome() {
 }
 
 #[test]
-fn retry_delays_double_if_resuming_gets_garbage() {
+fn retry_delays_double_if_the_answer_to_a_resume_is_garbage() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     drop(accept_login(&fake, &ala));

@@ -182,7 +182,7 @@ fn shrinking_the_window_loses_no_line_and_duplicates_few() {
 }
 
 #[test]
-fn a_series_of_resizes_duplicates_no_more_lines_than_one() {
+fn a_series_of_resizes_duplicates_no_more_lines_than_a_single_resize() {
     let server = Server::start(&["--rate", "0"]);
     let mut ola = server.join("ola");
     let mut ala = ala_on_screen(&server, 80, 24);

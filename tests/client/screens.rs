@@ -90,7 +90,7 @@ fn expect_messages(jan: &mut Client) {
 }
 
 #[test]
-fn messages_arrive_as_text_however_they_are_split_into_packets() {
+fn hostile_messages_arrive_as_text_however_they_are_split_into_packets() {
     let server = Server::start(&["--rate", "0"]);
     let [mut ala, mut jan, mut eve] = ala_jan_and_eve(&server);
     for in_pieces in [false, true] {
@@ -109,7 +109,7 @@ fn messages_arrive_as_text_however_they_are_split_into_packets() {
 }
 
 #[test]
-fn private_messages_are_text_for_sender_and_recipient() {
+fn hostile_private_messages_reach_sender_and_recipient_only_as_text() {
     let server = Server::start(&["--rate", "0"]);
     let [mut ala, mut jan, mut eve] = ala_jan_and_eve(&server);
     send_all(&mut eve, "/msg ala ");
@@ -121,7 +121,7 @@ fn private_messages_are_text_for_sender_and_recipient() {
 }
 
 #[test]
-fn replayed_messages_and_the_history_file_are_text() {
+fn hostile_messages_are_text_in_the_replay_and_in_the_history_file() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let history = dir.path().join("room.jsonl");
     let history = history.to_str().expect("its name is UTF-8");
@@ -226,7 +226,7 @@ fn replies_quote_hostile_input_only_as_text() {
 }
 
 #[test]
-fn names_and_groups_reach_members_only_as_text() {
+fn hostile_names_and_groups_reach_members_only_as_text() {
     let server = Server::start(&["--replay", "0"]);
     let mut ala = server.join("ala");
     let mut jan = server.join_json_live("jan");
@@ -271,7 +271,7 @@ fn names_and_groups_reach_members_only_as_text() {
 }
 
 #[test]
-fn the_operators_messages_arrive_as_text() {
+fn hostile_messages_of_the_operator_arrive_as_text() {
     let mut server = Server::start_with_console(&[]);
     let mut ala = server.join("ala");
     for (sent, arrives) in typed_messages() {

@@ -43,7 +43,7 @@ fn membership(events: &mpsc::Receiver<ControlEvent>) -> Membership {
 }
 
 #[test]
-fn a_client_reports_that_it_is_in_the_room_only_while_it_logs_in_or_is_a_member() {
+fn a_client_reports_each_change_of_its_membership_to_its_launcher() {
     let (listener, events) = listener();
     let server = Server::start(&[]);
     let _ola = server.join("ola");
@@ -61,7 +61,7 @@ fn a_client_reports_that_it_is_in_the_room_only_while_it_logs_in_or_is_a_member(
 }
 
 #[test]
-fn a_client_says_hello_before_asking_for_a_name_and_quits_when_told() {
+fn a_client_contacts_its_launcher_before_asking_for_a_name_and_quits_when_told() {
     let (listener, events) = listener();
     let fake = FakeServer::new();
     let mut ala = window(&listener, &[&fake.address()]);

@@ -63,7 +63,7 @@ fn a_full_room_ends_the_client_without_asking_for_another_name() {
 }
 
 #[test]
-fn a_refusal_ends_the_client_if_the_server_closes() {
+fn a_refusal_ends_the_client_if_the_server_closes_the_connection() {
     let fake = FakeServer::new();
     for refusal in [
         r#"{"type":"error","text":"not today"}"#,
@@ -82,7 +82,7 @@ fn a_refusal_ends_the_client_if_the_server_closes() {
 }
 
 #[test]
-fn a_refusal_asks_for_another_name_if_the_server_stays() {
+fn a_refused_client_asks_for_another_name_if_the_connection_stays_open() {
     let fake = FakeServer::new();
     let mut ala = Terminal::start(&[&fake.address(), "-n", "ala"]);
     let mut server = fake.accept();

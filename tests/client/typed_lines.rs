@@ -47,7 +47,7 @@ fn leave(mut client: Screen) {
 }
 
 #[test]
-fn a_linked_file_is_shortened_in_place_and_keeps_its_mode() {
+fn a_linked_file_of_typed_lines_is_shortened_in_place_and_keeps_its_mode() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let (state, link) = file_of_lines();
@@ -85,7 +85,7 @@ fn a_history_file_behind_a_dangling_link_is_created_readable_only_by_its_owner()
 }
 
 #[test]
-fn three_clients_on_one_file_lose_no_line() {
+fn three_clients_that_share_a_file_of_typed_lines_lose_no_line() {
     let server = Server::start(&["--rate", "0", "--replay", "0"]);
     let mut ola = server.join("ola");
     let (state, file) = file_of_lines();
@@ -122,7 +122,7 @@ fn three_clients_on_one_file_lose_no_line() {
 }
 
 #[test]
-fn a_file_that_another_program_holds_locked_does_not_block_the_client() {
+fn a_locked_file_of_typed_lines_does_not_block_the_client() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let (state, file) = file_of_lines();
@@ -141,7 +141,7 @@ fn a_file_that_another_program_holds_locked_does_not_block_the_client() {
 }
 
 #[test]
-fn a_damaged_file_is_read_and_continued_on_a_new_line() {
+fn a_damaged_file_of_typed_lines_is_read_and_continued_on_a_new_line() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let (state, file) = file_of_lines();
@@ -163,7 +163,7 @@ fn a_damaged_file_is_read_and_continued_on_a_new_line() {
 }
 
 #[test]
-fn typed_lines_are_appended_without_file_locks_but_never_shortened() {
+fn without_file_locks_typed_lines_are_saved_but_their_file_is_not_shortened() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let (state, file) = file_of_lines();
@@ -192,7 +192,7 @@ fn a_client_without_a_state_directory_still_recalls_its_lines() {
 }
 
 #[test]
-fn the_saved_name_replaces_a_longer_one_behind_a_link() {
+fn saving_a_shorter_name_through_a_link_leaves_nothing_of_the_longer_name() {
     let server = Server::start(&[]);
     let (state, file) = file_of_lines();
     let elsewhere = state.path().join("elsewhere");
