@@ -161,7 +161,7 @@ fn with_each_terminal<'a>(setups: &[&'a str]) -> Vec<Hostile<'a>> {
 }
 
 #[test]
-fn sessions_work_in_strange_environments() {
+fn sessions_start_and_end_in_unusual_environments() {
     let all = with_each_terminal(&[
         "del os.environ['HOME']",
         "os.environ['HOME'] = ''",
@@ -184,7 +184,7 @@ fn sessions_work_in_strange_environments() {
 }
 
 #[test]
-fn sessions_work_with_signals_blocked_or_ignored() {
+fn sessions_start_and_end_with_signals_blocked_or_ignored() {
     let all = with_each_terminal(&[
         "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))",
         "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
@@ -245,7 +245,7 @@ os.setgroups([]); os.setresgid(uid, uid, uid); os.setresuid(uid, uid, uid)
 ";
 
 #[test]
-fn a_session_with_scarce_resources_works_or_says_what_is_missing() {
+fn a_session_with_scarce_resources_starts_or_says_what_is_missing() {
     let mut setups = Vec::new();
     for descriptors in [4, 8, 10, 12, 14, 16, 20, 24] {
         setups.push(format!(
@@ -279,7 +279,7 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn sessions_work_with_umask_0777() {
+fn sessions_start_and_end_with_umask_0777() {
     if !is_root() {
         return;
     }
@@ -339,7 +339,7 @@ fn in_namespaces(options: &[&'static str], script: &'static str) -> Option<Vec<&
 }
 
 #[test]
-fn sessions_work_without_proc_or_shm_and_as_process_1() {
+fn sessions_start_and_end_without_proc_or_shm_and_as_process_1() {
     let wrappers = [
         in_namespaces(&["-m"], r#"mount -t tmpfs none /proc && exec "$@""#),
         in_namespaces(
@@ -360,7 +360,7 @@ fn sessions_work_without_proc_or_shm_and_as_process_1() {
 }
 
 #[test]
-fn sessions_work_with_closed_standard_streams() {
+fn sessions_start_and_end_with_closed_standard_streams() {
     for closed in ["0", "1", "2", "0, 1", "0, 1, 2"] {
         let sandbox = Sandbox::new();
         let script = format!(
@@ -388,7 +388,7 @@ fn sessions_work_with_closed_standard_streams() {
 }
 
 #[test]
-fn time_spent_suspended_does_not_count_against_a_window() {
+fn time_spent_suspended_does_not_count_towards_a_windows_time_limit() {
     let desktop = Desktop::new();
     // The window takes 0.5 s to open, so that the launcher is stopped before.
     desktop.put_program("xterm", "sleep 0.5; exec /usr/bin/xterm \"$@\"");

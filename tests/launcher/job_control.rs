@@ -132,7 +132,7 @@ impl Job {
 }
 
 #[test]
-fn a_room_in_the_background_goes_on_and_its_console_works_after_each_fg() {
+fn a_background_room_stays_open_and_its_console_accepts_lines_after_each_fg() {
     for_each_job("", |mut job| {
         job.run();
         let mut ala = join(job.address, "ala");
@@ -151,7 +151,7 @@ fn a_room_in_the_background_goes_on_and_its_console_works_after_each_fg() {
 }
 
 #[test]
-fn a_console_started_in_the_background_works_after_fg() {
+fn a_console_started_in_the_background_accepts_lines_after_fg() {
     for_each_job("", |mut job| {
         job.screen.type_keys(&format!("{} &\r", job.command));
         let mut ala = join(job.address, "ala");
@@ -165,7 +165,7 @@ fn a_console_started_in_the_background_works_after_fg() {
 }
 
 #[test]
-fn tostop_holds_the_log_of_a_background_job_but_not_the_room() {
+fn tostop_pauses_the_log_of_a_background_job_but_not_the_room() {
     for_each_job("stty tostop", |mut job| {
         job.screen.type_keys(&format!("{} &\r", job.command));
         let mut ala = join(job.address, "ala");
@@ -193,7 +193,7 @@ fn tostop_holds_the_log_of_a_background_job_but_not_the_room() {
 }
 
 #[test]
-fn a_console_works_on_a_terminal_that_is_not_its_controlling_one() {
+fn a_console_accepts_lines_on_a_terminal_that_is_not_its_controlling_terminal() {
     for_each_job("", |mut job| {
         job.screen
             .type_keys(&format!("setsid -w {}\r", job.command));
@@ -215,7 +215,7 @@ fn a_console_works_on_a_terminal_that_is_not_its_controlling_one() {
 }
 
 #[test]
-fn ctrl_c_on_a_terminal_that_is_not_the_controlling_one_ends_the_session() {
+fn ctrl_c_ends_a_session_whose_terminal_is_not_its_controlling_terminal() {
     for_each_job("", |mut job| {
         // Output to a pipe turns the line editor off, so the terminal sends SIGINT, but only to
         // setsid.
@@ -240,7 +240,7 @@ fn ctrl_c_on_a_terminal_that_is_not_the_controlling_one_ends_the_session() {
 }
 
 #[test]
-fn a_console_works_on_a_terminal_that_controls_no_process() {
+fn a_console_accepts_lines_on_a_terminal_that_controls_no_process() {
     for name in ["chat-server", "chat-run"] {
         for term in TERMS {
             let address = address();
@@ -261,7 +261,7 @@ fn a_console_works_on_a_terminal_that_controls_no_process() {
 }
 
 #[test]
-fn a_detached_job_leaves_the_terminal_to_the_shell() {
+fn a_job_started_by_setsid_leaves_the_terminal_to_the_shell() {
     for_each_job("", |mut job| {
         // Without `-w`, setsid exits at once.
         job.screen.type_keys(&format!("setsid {}\r", job.command));

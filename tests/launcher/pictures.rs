@@ -51,7 +51,7 @@ fn take(desktop: &Desktop, window: Option<&Window>, name: &str) {
 }
 
 #[test]
-fn a_picture_shows_a_session_in_windows() {
+fn the_picture_of_a_session_in_windows_can_be_taken() {
     let desktop = Desktop::new();
     let watched = Watched { desktop: &desktop };
     let mut terminal = xterm(
@@ -97,7 +97,7 @@ fn a_picture_shows_a_session_in_windows() {
 }
 
 #[test]
-fn a_picture_shows_a_client() {
+fn the_picture_of_a_client_can_be_taken() {
     let desktop = Desktop::new();
     let watched = Watched { desktop: &desktop };
     let server = Server::start(&[]);
@@ -148,7 +148,7 @@ fn a_picture_shows_a_client() {
 }
 
 #[test]
-fn a_picture_shows_a_session_in_panes() {
+fn the_picture_of_a_session_in_panes_can_be_taken() {
     let desktop = Desktop::new();
     let watched = Watched { desktop: &desktop };
     let mut terminal = xterm(

@@ -226,7 +226,7 @@ fn the_password_reaches_the_clients_but_not_the_command_lines() {
 }
 
 #[test]
-fn a_failed_start_is_reported_and_leaves_nothing() {
+fn a_session_in_tmux_that_fails_to_start_reports_why_and_leaves_nothing() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let terminal = Terminal::in_tmux();
@@ -244,7 +244,7 @@ fn a_failed_start_is_reported_and_leaves_nothing() {
 }
 
 #[test]
-fn outside_tmux_the_error_suggests_a_command_that_works() {
+fn outside_tmux_the_error_suggests_a_command_that_starts_tmux_and_a_session() {
     let terminal = Terminal::plain();
     terminal.run("-t tmux -p 0 -c 0", &[]);
     let shown = terminal.end(1);
@@ -333,7 +333,7 @@ fn a_password_that_does_not_reach_a_running_tmux_is_reported() {
 }
 
 #[test]
-fn a_client_leaves_no_copy_of_its_prompt_in_the_scrollback() {
+fn typing_and_resizing_leave_no_copy_of_the_name_prompt_in_the_scrollback() {
     let terminal = Terminal::plain();
     // The client asks for a name before it connects, so it needs no server.
     terminal.type_line(&format!(

@@ -200,7 +200,7 @@ fn with_lan_join_commands_for_other_machines_are_printed() {
 }
 
 #[test]
-fn the_first_lines_have_a_fixed_order() {
+fn a_session_prints_its_address_and_who_can_join_before_the_join_command() {
     for (arguments, audience) in [
         (&[][..], "only this machine can join"),
         (&["--host", "localhost"], "only this machine can join"),
@@ -315,7 +315,7 @@ fn the_session_survives_an_open_command_without_a_display() {
 }
 
 #[test]
-fn closed_stdout_blocks_nothing() {
+fn a_session_whose_stdout_is_closed_accepts_members_and_ends_on_sigterm() {
     let mut command = chat_run(&["-p", "0", "-c", "0"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
@@ -336,7 +336,7 @@ fn closed_stdout_blocks_nothing() {
 }
 
 #[test]
-fn a_session_ends_although_its_errors_are_not_read() {
+fn a_session_with_unread_stderr_runs_console_commands_and_ends_on_sigterm() {
     let (_unread, stderr) = std::io::pipe().unwrap();
     rustix::io::ioctl_fionbio(&stderr, true).unwrap();
     while (&stderr).write(&[b'x'; 4096]).is_ok() {}
@@ -503,7 +503,7 @@ fn wrong_usage_exits_with_code_2() {
 }
 
 #[test]
-fn an_unknown_terminal_in_the_environment_is_an_error_only_if_windows_are_wanted() {
+fn an_unknown_emulator_in_the_environment_is_an_error_only_if_windows_open() {
     let with = |arguments: &[&str]| {
         let mut command = chat_run(arguments);
         command.env("CHAT_TERMINAL", "foo");
@@ -546,7 +546,7 @@ fn empty_environment_variables_count_as_unset() {
 }
 
 #[test]
-fn list_terminals_marks_the_one_that_auto_takes() {
+fn list_terminals_marks_the_emulator_that_is_used_by_default() {
     let bin = TempDir::new().unwrap();
     for program in ["xterm", "terminator"] {
         symlink("/bin/false", bin.path().join(program)).unwrap();
@@ -566,7 +566,7 @@ fn list_terminals_marks_the_one_that_auto_takes() {
 }
 
 #[test]
-fn list_terminals_gives_install_hints_and_says_if_auto_finds_none() {
+fn list_terminals_gives_install_hints_and_says_if_no_emulator_can_be_used() {
     let bin = TempDir::new().unwrap();
     for program in ["xterm", "apt-get"] {
         symlink("/bin/false", bin.path().join(program)).unwrap();
@@ -588,7 +588,7 @@ fn list_terminals_gives_install_hints_and_says_if_auto_finds_none() {
 }
 
 #[test]
-fn every_piped_line_reaches_the_server_except_one_too_long() {
+fn every_piped_line_within_the_length_limit_reaches_the_server() {
     const LINES: usize = 30_000;
 
     let mut session = Session::start(&["-p", "0", "-t", "none", "--rate", "0"]);

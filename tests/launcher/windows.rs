@@ -344,7 +344,7 @@ fn wait_for_count(watched: &Watched<'_>, count: usize) -> Vec<Window> {
 }
 
 #[test]
-fn windows_leave_the_launchers_terminal_and_its_focus_alone() {
+fn windows_neither_cover_the_launchers_terminal_nor_take_its_focus() {
     let desktop = Desktop::new();
     let watched = Watched { desktop: &desktop };
     for geometry in ["80x24+0+0", "80x24-0-0", "80x24+430+258"] {
@@ -375,7 +375,7 @@ fn windows_leave_the_launchers_terminal_and_its_focus_alone() {
 }
 
 #[test]
-fn a_large_launchers_terminal_keeps_its_first_columns_visible() {
+fn the_first_columns_of_a_large_launcher_terminal_stay_visible() {
     let desktop = Desktop::new();
     let watched = Watched { desktop: &desktop };
     let mut launcher = run_in_xterm(&desktop, "170x50+0+0", &["-t", "xterm", "-c", "6"]);
@@ -448,7 +448,7 @@ fn clients_join_in_the_order_of_their_names() {
 }
 
 #[test]
-fn a_second_ctrl_c_speeds_up_the_shutdown() {
+fn a_second_ctrl_c_sends_sigterm_to_clients_that_have_not_exited() {
     let desktop = Desktop::new();
     let mut session = start_three(&desktop, "xterm");
     session.wait_for_members(&MEMBERS);
@@ -504,7 +504,7 @@ fn the_password_reaches_the_clients_but_not_the_command_lines() {
 }
 
 #[test]
-fn auto_tries_the_next_emulator_if_one_fails() {
+fn by_default_the_launcher_tries_the_next_emulator_if_one_fails() {
     let desktop = Desktop::new();
     desktop.put_program("gnome-terminal", "echo 'this is a fake' >&2; exit 1");
     let mut session = Session::start(&desktop, &["-p", "0", "--names", "ala,ola,jan"]);
@@ -525,7 +525,7 @@ fn auto_tries_the_next_emulator_if_one_fails() {
 }
 
 #[test]
-fn auto_gives_up_on_an_emulator_that_hangs() {
+fn by_default_the_launcher_tries_the_next_emulator_if_one_hangs() {
     let desktop = Desktop::new();
     desktop.put_program("gnome-terminal", "exec sleep 600");
     desktop.put_program("terminator", "trap '' TERM; sleep 600");
@@ -594,7 +594,7 @@ fn an_emulator_that_fails_once_is_tried_again() {
 }
 
 #[test]
-fn an_emulator_may_hand_its_windows_to_another_process() {
+fn windows_opened_by_another_process_than_the_emulator_close_with_the_session() {
     let desktop = Desktop::new();
     // Like the gnome-terminal wrapper that Debian's alternatives may use.
     desktop.put_program("x-terminal-emulator", "setsid xterm \"$@\" &");
@@ -643,7 +643,7 @@ fn a_session_under_nohup_survives_a_hangup() {
 }
 
 #[test]
-fn ctrl_s_in_the_launchers_terminal_blocks_nothing() {
+fn ctrl_s_in_the_launchers_terminal_blocks_neither_the_chat_nor_the_shutdown() {
     let desktop = Desktop::new();
     let mut session = Session::start(&desktop, &["-p", "0", "-c", "0", "--rate", "0"]);
     let port = session.port();
@@ -666,7 +666,7 @@ fn ctrl_s_in_the_launchers_terminal_blocks_nothing() {
 }
 
 #[test]
-fn auto_falls_back_to_panes_if_no_emulator_works() {
+fn by_default_the_launcher_falls_back_to_panes_if_every_emulator_fails() {
     let desktop = Desktop::new();
     let mut session = Session::start_with(
         &desktop,
@@ -687,7 +687,7 @@ fn auto_falls_back_to_panes_if_no_emulator_works() {
 }
 
 #[test]
-fn windows_show_utf8_in_a_locale_without_it() {
+fn windows_show_utf8_text_even_if_the_locale_is_not_utf8() {
     let desktop = Desktop::new();
     for (terminal, locale) in [
         ("gnome-terminal", "C"),

@@ -39,7 +39,7 @@ fn expect_nothing_left(port: u16) {
 }
 
 #[test]
-fn a_requested_end_restores_the_terminal_and_prints_the_summary() {
+fn ending_a_session_restores_the_terminal_and_prints_the_summary() {
     type End = fn(&mut Screen);
     let ends: [(&str, End); 4] = [
         ("Ctrl+C", |screen| screen.type_keys(CTRL_C)),
@@ -85,7 +85,7 @@ fn join(screen: &Screen, name: &str, online: usize) -> TcpStream {
 }
 
 #[test]
-fn ctrl_c_asks_once_if_others_are_in_the_room() {
+fn ctrl_c_asks_for_a_second_ctrl_c_if_others_are_in_the_room() {
     let mut screen = start(&["--names", "ala,ola"], 100, 30);
     let _jan = join(&screen, "jan", 3);
     screen.type_keys(CTRL_C);
@@ -167,7 +167,7 @@ fn the_terminal_is_restored_if_the_launcher_is_killed_or_crashes() {
 }
 
 #[test]
-fn a_killed_watchdog_is_reaped_and_the_session_goes_on() {
+fn a_killed_terminal_watchdog_is_reaped_and_the_session_goes_on() {
     let mut screen = start_below_a_line(&panes(&["--names", "ala"]));
     let modes = screen.modes();
     screen.expect("1 online");
@@ -284,7 +284,7 @@ fn a_session_ends_even_if_its_terminal_takes_no_output() {
 }
 
 #[test]
-fn ctrl_c_works_after_stray_terminal_replies() {
+fn ctrl_c_ends_the_session_after_stray_terminal_replies() {
     for before in ["\x1b[?2026;0$y", "\x1b[?1;1R", "\x1b[?", "\x1b[200~abc"] {
         let mut screen = start(&["--names", "ala"], 100, 30);
         screen.type_keys(before);

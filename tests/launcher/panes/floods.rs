@@ -72,7 +72,7 @@ fn a_pane_title_set_by_a_program_is_shown_as_text() {
 }
 
 #[test]
-fn keys_work_while_a_flood_is_drawn() {
+fn keys_zoom_a_pane_and_end_the_session_while_a_flood_is_drawn() {
     let mut screen = start(&["--rate", "0", "--names", "ala,ola"], 100, 30);
     let mut socket = TcpStream::connect(("127.0.0.1", port(&screen))).unwrap();
     writeln!(socket, "flood").unwrap();

@@ -211,7 +211,7 @@ fn keys_move_the_focus() {
 }
 
 #[test]
-fn a_number_after_f5_moves_the_focus_to_any_chat() {
+fn f5_and_a_number_move_the_focus_to_the_pane_with_that_number() {
     let dir = with_client("exec cat");
     let mut screen = Screen::start(&scripted(&dir, &["-c", "12"]), 80, 24);
     screen.expect("7 more");
@@ -239,7 +239,7 @@ fn a_number_after_f5_moves_the_focus_to_any_chat() {
 }
 
 #[test]
-fn hidden_panes_with_news_are_counted() {
+fn hidden_panes_and_those_with_new_messages_are_counted() {
     let dir = with_client("printf 'hello\n'; exec cat");
     let mut screen = Screen::start(&scripted(&dir, &["-c", "12"]), 80, 24);
     screen.expect("7 more, 7 with news");
@@ -250,7 +250,7 @@ fn hidden_panes_with_news_are_counted() {
 }
 
 #[test]
-fn an_enlarged_pane_lists_the_others_and_marks_unread_ones() {
+fn a_zoomed_pane_lists_the_others_and_marks_panes_with_new_messages() {
     let mut screen = start(&["--names", "ala,ola,jan"], 80, 24);
     screen.type_keys(F2);
     screen.expect_gone("chat 2");
@@ -290,7 +290,7 @@ fn a_clients_bell_rings_and_marks_its_pane_until_focused() {
 }
 
 #[test]
-fn narrow_pane_titles_drop_whole_parts() {
+fn in_a_narrow_pane_the_servers_title_leaves_out_the_ip_address() {
     let mut screen = start(&["--names", "ala,Konstantynopolitanka"], 80, 20);
     let port = port(&screen);
     screen.expect(&format!("╭ server 127.0.0.1:{port} · 2 online ─"));
@@ -382,7 +382,7 @@ fn a_turn_of_the_mouse_wheel_keeps_the_drafts() {
 }
 
 #[test]
-fn clients_are_told_the_background_of_the_host_terminal() {
+fn clients_in_panes_are_told_the_background_color_of_the_outer_terminal() {
     for (host, told) in [
         (
             "\x1b]11;rgb:0000/2b2b/3636\x1b\\",
@@ -422,7 +422,7 @@ fn enter_restarts_a_client_that_has_left() {
 }
 
 #[test]
-fn a_kicked_client_says_so_once_and_leaves_its_pane() {
+fn a_kicked_client_reports_the_kick_once_and_its_pane_offers_a_restart() {
     let mut screen = start(&["--names", "ala"], 80, 24);
     screen.type_keys("\x1b0/kick ala too loud\r");
     screen.expect("! you were kicked: too loud");
@@ -591,7 +591,7 @@ fn without_utf8_and_color_the_panes_are_plain_ascii() {
 }
 
 #[test]
-fn the_error_for_a_terminal_without_panes_says_what_they_need() {
+fn the_error_for_a_terminal_that_cannot_show_panes_says_what_panes_need() {
     run(panes(&[]))
         .expect_code(1)
         .expect_stderr("panes need a terminal as stdin and as stdout");
@@ -619,7 +619,7 @@ fn the_big_option_warns_that_it_has_no_effect_on_panes() {
 }
 
 #[test]
-fn auto_takes_panes_if_there_is_no_display() {
+fn panes_are_the_default_if_there_is_no_display() {
     let command = chat_run_in(programs(), &["--names", "ala,ola,jan"]);
     let mut screen = Screen::start(&command, 80, 24);
     screen.expect("3 online");
