@@ -147,16 +147,16 @@ fn all_members_see_one_order_when_some_threads_rarely_run() {
 }
 
 #[test]
-fn members_that_time_out_see_the_beginning_of_the_same_order() {
+fn a_member_disconnected_by_a_timeout_has_seen_a_prefix_of_the_common_order() {
     converse_at_random(Duration::MAX, 1);
 }
 
 #[test]
-fn the_thread_budget_exceeds_no_limit_and_loses_no_permit() {
+fn the_thread_budget_stays_within_its_limits_and_loses_no_permit() {
     run(random(), budget::share);
 }
 
 #[test]
-fn closing_the_thread_budget_releases_waiting_callers() {
+fn closing_the_thread_budget_releases_threads_that_wait_for_a_permit() {
     run(random(), budget::close);
 }
