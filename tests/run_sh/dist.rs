@@ -60,7 +60,7 @@ fn alone(name: &str, arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn the_programs_need_no_other_files() {
+fn the_server_and_the_client_run_without_any_other_files() {
     let mut server = Program::start(alone("chat-server", &["-p", "0", "--supervised"]));
     server.expect_stdout("listening on ");
     let port = server.stdout();

@@ -88,7 +88,7 @@ fn every_command_in_a_console_block_is_run_by_a_test() {
 }
 
 #[test]
-fn netcat_output_matches_the_transcripts() {
+fn netcat_prints_what_the_examples_in_the_readme_show() {
     let server = Server::start(&[]);
     let port = server.port().to_string();
     for Example { command, output } in examples() {
@@ -210,7 +210,7 @@ fn cargo(arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_cargo_commands_install_and_start_the_programs() {
+fn the_cargo_commands_of_the_readme_install_and_start_the_programs() {
     let mut reached = Vec::new();
     for words in cargo_commands() {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -235,7 +235,7 @@ fn the_cargo_commands_install_and_start_the_programs() {
 }
 
 #[test]
-fn links_point_to_existing_files() {
+fn links_in_the_documentation_point_to_existing_files() {
     for (page, dir) in [
         ("README.md", ""),
         ("ARCHITECTURE.md", ""),
@@ -256,7 +256,7 @@ fn links_point_to_existing_files() {
 const BUILD: Duration = Duration::from_secs(600);
 
 #[test]
-fn the_example_session_builds_and_opens_three_windows() {
+fn the_first_command_of_the_readme_builds_and_opens_three_windows() {
     let command = "./run.sh -c 3 -p 8080";
     assert!(
         file("README.md").contains(&format!("\n$ {command}\n")),

@@ -209,7 +209,7 @@ fn fuzzing_time_is_split_among_the_targets() {
 }
 
 #[test]
-fn a_failing_fuzz_target_fails_the_tests() {
+fn run_sh_test_fails_if_a_fuzz_target_fails() {
     let clone = Clone::new();
     clone.put_program("cargo", &format!("{CARGO}\n[ \"$1\" != run ] || exit 77"));
     let run = clone.run_sh(&["test"]);
