@@ -147,7 +147,7 @@ fn ctrl_s_pauses_the_display_but_not_the_room_and_ctrl_q_resumes_it() {
 }
 
 #[test]
-fn a_narrower_terminal_redraws_the_log_and_the_line() {
+fn narrowing_the_terminal_redraws_the_log_and_the_typed_line() {
     let (mut screen, address) = start(80, 12);
     let mut ala = Client::connect(address).join("ala");
     ala.send("a message that needs more than one row of a narrow terminal");

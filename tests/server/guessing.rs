@@ -41,7 +41,7 @@ fn line_after_notices(client: &mut Client) -> String {
 }
 
 #[test]
-fn turns_that_are_given_up_move_the_later_ones_forward() {
+fn when_waiting_clients_disconnect_later_password_checks_move_forward() {
     let server = server();
     // A client that waits for as many turns gets more than ten notices.
     let guesses: Vec<Client> = (0..80).map(|_| connect(&server, "/pass wrong")).collect();
@@ -54,7 +54,7 @@ fn turns_that_are_given_up_move_the_later_ones_forward() {
 }
 
 #[test]
-fn after_five_wrong_passwords_the_next_ones_from_an_address_wait_for_their_turns() {
+fn after_five_wrong_passwords_further_attempts_from_an_address_are_delayed() {
     let server = server();
     let mut guesses: Vec<Client> = (0..20).map(|_| connect(&server, "/pass wrong")).collect();
     let answers: Vec<String> = guesses.iter_mut().map(Client::line).collect();
@@ -71,7 +71,7 @@ fn after_five_wrong_passwords_the_next_ones_from_an_address_wait_for_their_turns
 }
 
 #[test]
-fn a_right_password_is_accepted_when_its_turn_comes() {
+fn a_correct_password_is_accepted_at_the_end_of_its_delay() {
     let server = server();
     let _guess = guess_until_limited(&server);
     let mut ala = connect(&server, "/pass right\nala\nhi");
@@ -84,7 +84,7 @@ fn a_right_password_is_accepted_when_its_turn_comes() {
 }
 
 #[test]
-fn members_and_resumed_sessions_do_not_wait_for_wrong_passwords_from_their_address() {
+fn wrong_passwords_do_not_delay_members_and_resumes_from_the_same_address() {
     let server = server();
     let mut ala = connect(&server, "/pass right\n/json ala");
     ala.welcome = ala.expect_json(json!({"type": "welcome"}));
@@ -99,7 +99,7 @@ fn members_and_resumed_sessions_do_not_wait_for_wrong_passwords_from_their_addre
 }
 
 #[test]
-fn a_closed_connection_gives_its_turn_back() {
+fn a_closed_connection_gives_up_its_place_in_the_queue_of_password_checks() {
     let server = server();
     let _guess = guess_until_limited(&server);
     for _ in 0..100 {
@@ -112,7 +112,7 @@ fn a_closed_connection_gives_its_turn_back() {
 }
 
 #[test]
-fn waiting_for_a_turn_does_not_count_as_time_for_logging_in() {
+fn waiting_for_a_password_check_does_not_count_towards_the_login_time() {
     let server = Server::start(&["--password", "right", "--login-time", "500"]);
     let _guess = guess_until_limited(&server);
     let mut ala = connect(&server, "/pass right\nala");

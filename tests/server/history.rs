@@ -123,7 +123,7 @@ fn the_history_file_has_the_room_id_and_the_events_json_clients_receive() {
 }
 
 #[test]
-fn a_history_is_read_with_and_without_colors() {
+fn a_history_is_accepted_with_any_member_colors_even_invalid_ones() {
     let member = r#""id":3,"name":"ala""#;
     for color in ["", r#","color":7"#, r#","color":70"#, r#","color":"red""#] {
         let content = ONE_MESSAGE.replace(member, &format!("{member}{color}"));
@@ -147,7 +147,7 @@ fn a_new_history_file_is_readable_only_by_its_owner() {
 }
 
 #[test]
-fn an_existing_history_file_becomes_private_and_the_log_says_so() {
+fn an_existing_history_file_is_restricted_to_its_owner_and_the_log_says_so() {
     for mode in [0o666, 0o640, 0o604] {
         let history = History::with_content(ONE_MESSAGE);
         fs::set_permissions(history.path(), PermissionsExt::from_mode(mode)).unwrap();
@@ -164,7 +164,7 @@ fn an_existing_history_file_becomes_private_and_the_log_says_so() {
 }
 
 #[test]
-fn a_history_with_the_highest_accepted_number_is_accepted_again_after_a_restart() {
+fn a_history_with_the_highest_valid_event_number_is_accepted_after_restarts() {
     let highest = 1_u64 << 52;
     let content = ONE_MESSAGE
         .replace("\"seq\":2", &format!("\"seq\":{highest}"))
@@ -329,7 +329,7 @@ fn a_damaged_history_line_is_reported_and_the_file_left_unchanged() {
 }
 
 #[test]
-fn a_history_of_nothing_but_empty_lines_is_a_new_one() {
+fn a_history_file_with_only_empty_lines_starts_a_new_room() {
     for content in ["\n", "\r\n", "  ", "\u{feff}", "\u{feff}\r\n\n \t\n"] {
         let history = History::with_content(content);
         let server = history.server(&[]);
@@ -363,7 +363,7 @@ fn a_byte_order_mark_and_empty_last_lines_of_a_history_are_accepted() {
 }
 
 #[test]
-fn the_error_for_a_damaged_line_has_one_position() {
+fn the_error_for_a_damaged_history_line_gives_only_its_line_number() {
     for line in ["nonsense", "{\"type\":\"message\",\"seq\":\"x\"}", "[]"] {
         let history = History::with_content(&format!("{ONE_MESSAGE}{line}\n"));
         let place = format!("{}:4: ", history.arg());
@@ -743,7 +743,7 @@ fn a_failing_write_leaves_the_first_history_line_unchanged() {
 }
 
 #[test]
-fn event_numbers_of_missing_events_are_not_reused() {
+fn event_numbers_of_events_recorded_as_missing_are_not_reused() {
     let history = History::with_content(&format!(
         "{ONE_MESSAGE}{}\n",
         r#"{"type":"missing","count":7}"#

@@ -17,7 +17,7 @@ fn a_client_joins_by_sending_a_name() {
 }
 
 #[test]
-fn a_client_that_sends_before_the_greeting_gets_the_same_lines() {
+fn a_client_that_sends_its_name_before_the_greeting_gets_the_usual_lines() {
     let server = Server::start(&[]);
     let mut ala = server.connect();
     ala.send_bytes(b"ala\n/online\n");
@@ -74,7 +74,7 @@ fn a_json_client_gets_the_member_list_and_then_its_own_join_event() {
 }
 
 #[test]
-fn after_json_login_refusals_are_json_too() {
+fn after_a_login_attempt_in_json_all_refusals_are_json() {
     let server = Server::start(&[]);
     let _ala = server.join("ala");
     let mut ola = server.greeted();
@@ -100,7 +100,7 @@ fn a_taken_name_is_refused_with_a_free_suggestion() {
 }
 
 #[test]
-fn a_free_name_is_suggested_only_if_appending_one_of_a_few_numbers_makes_one() {
+fn no_name_is_suggested_if_the_names_with_an_appended_number_are_taken_too() {
     let server = Server::start(&[]);
     let mut members = ["ala", "ala2", "ala3", "ala5"].map(|name| server.join(name));
     let mut next = server.greeted();
@@ -119,7 +119,7 @@ fn a_free_name_is_suggested_only_if_appending_one_of_a_few_numbers_makes_one() {
 }
 
 #[test]
-fn two_names_that_fold_or_look_the_same_cannot_be_present_at_once() {
+fn names_that_differ_only_in_case_or_look_alike_cannot_be_present_at_once() {
     let server = Server::start(&[]);
     let _members = [
         server.join("Ala"),
@@ -320,7 +320,7 @@ fn a_room_with_a_password_admits_clients_that_send_it() {
 }
 
 #[test]
-fn a_name_after_a_wrong_password_is_refused_for_the_password() {
+fn after_a_wrong_password_a_name_is_refused_with_the_wrong_password_error() {
     let server = Server::start(&["--password", "right"]);
     let mut ala = server.connect();
     ala.line();
@@ -333,7 +333,7 @@ fn a_name_after_a_wrong_password_is_refused_for_the_password() {
 }
 
 #[test]
-fn asking_for_the_password_is_not_logged_as_a_failure() {
+fn a_client_that_leaves_when_asked_for_a_password_is_not_logged_as_failed() {
     let server = Server::start(&["--password", "right"]);
     let mut asked = server.connect();
     asked.line();
@@ -398,7 +398,7 @@ fn a_password_may_be_sent_in_any_unicode_form() {
 }
 
 #[test]
-fn pass_without_a_password_is_not_a_wrong_password() {
+fn the_pass_command_without_a_password_is_answered_with_its_usage() {
     let server = Server::start(&["--password", "right"]);
     let mut ala = server.connect();
     ala.line();
@@ -528,7 +528,7 @@ fn an_http_request_gets_an_http_answer() {
 }
 
 #[test]
-fn an_http_request_may_come_in_parts_and_to_a_room_with_a_password() {
+fn an_http_request_in_parts_is_answered_even_by_a_room_with_a_password() {
     let server = Server::start(&["--password", "right"]);
     for parts in [
         [&b"G"[..], b"ET / HTTP/1.1\r\n\r\n"],
@@ -586,7 +586,7 @@ fn a_tls_client_is_closed_with_a_reason_in_the_log() {
 }
 
 #[test]
-fn a_client_that_forgets_the_line_ending_is_greeted_and_told_about_it() {
+fn a_client_that_forgets_the_line_ending_gets_the_greeting_and_a_hint() {
     let server = Server::start(&[]);
     let parts = ["ala", "ola\rhello\r", "jan 3ID12", "/json ewa", "G"];
     let mut clients = parts.map(|part| {
@@ -602,7 +602,7 @@ fn a_client_that_forgets_the_line_ending_is_greeted_and_told_about_it() {
 }
 
 #[test]
-fn the_hint_about_line_endings_is_given_once_and_only_after_an_unfinished_plain_line() {
+fn only_an_unfinished_plain_line_gets_the_line_ending_hint_and_only_once() {
     let server = Server::start(&[]);
     let mut plain = server.greeted();
     plain.send_bytes(b"al");

@@ -262,7 +262,7 @@ fn a_failing_disk_sync_is_reported_once_and_again_at_shutdown() {
 }
 
 #[test]
-fn nothing_is_lost_when_the_file_system_is_read_only_for_a_while() {
+fn no_event_is_lost_while_the_file_system_is_temporarily_read_only() {
     let (room, faults) = (Room::new(), Faults::new());
     let server = faults.server(room.command());
     let mut ala = server.join_json_live("ala");

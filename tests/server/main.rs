@@ -19,6 +19,6 @@ mod telnet;
 mod text_and_names;
 
 #[test]
-fn results_are_the_same_when_every_byte_arrives_alone() {
+fn the_server_tests_also_pass_with_one_byte_per_packet() {
     support::byte_by_byte::run_again(&["login", "netcat", "resume", "room", "telnet"]);
 }

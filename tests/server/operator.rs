@@ -296,7 +296,7 @@ fn address_on(terminal: &mut Terminal) -> SocketAddr {
 }
 
 #[test]
-fn on_a_terminal_the_console_accepts_lines_and_ctrl_c_stops_it() {
+fn the_console_on_a_terminal_accepts_lines_and_ctrl_c_shuts_the_server_down() {
     let mut terminal = Terminal::run(&chat_server(&["-p", "0"]));
     let mut ala = Client::connect(address_on(&mut terminal)).join("ala");
     terminal.expect("\u{1b}[32m* ala joined");

@@ -361,7 +361,7 @@ proptest! {
     }
 
     #[test]
-    fn any_object_from_a_server_is_refused_or_can_be_shown(
+    fn any_json_object_from_a_server_is_either_refused_or_can_be_shown(
         kind in "message|joined|left|renamed|server|welcome|private|online|help|error|notice|new",
         count in 0..4_u32,
         text in "\\PC{0,10}",
@@ -388,7 +388,7 @@ proptest! {
     }
 
     #[test]
-    fn a_member_line_is_text_a_command_nothing_or_an_error(line in "[/ ]{0,2}\\PC{0,30}", format in both_formats()) {
+    fn a_members_line_is_a_text_or_a_command_or_empty_or_an_error(line in "[/ ]{0,2}\\PC{0,30}", format in both_formats()) {
         let request = Request::parse(&line, format);
         let line = trim_hidden(&line);
         match request {
@@ -455,7 +455,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn a_member_list_fits_into_the_longest_line(name_bytes in 1..=MAX_NAME_BYTES, group_bytes in 0..=MAX_NAME_BYTES, count in 0..700_usize) {
+    fn answers_with_a_member_list_stay_within_the_length_limit_of_a_line(name_bytes in 1..=MAX_NAME_BYTES, group_bytes in 0..=MAX_NAME_BYTES, count in 0..700_usize) {
         let text = |bytes: usize| Text::new(&"x".repeat(bytes));
         let member = |number: usize| Listed {
             id: MemberId(u64::MAX - number as u64),
@@ -487,7 +487,7 @@ proptest! {
 }
 
 #[test]
-fn the_longest_message_fits_into_an_event() {
+fn the_longest_message_stays_within_the_length_limit_of_an_event() {
     // The characters that grow most when cleaned or escaped in JSON.
     for raw in ["\u{1}", "\"", "\\", "\u{85}"] {
         let text = Text::new(&raw.repeat(MAX_LINE / raw.len()));
@@ -717,7 +717,7 @@ fn the_error_for_a_missing_field_names_it() {
 }
 
 #[test]
-fn every_command_is_accepted_by_all_its_names() {
+fn every_alias_of_a_command_is_accepted() {
     let parse = |line: &str| Request::parse(line, Format::Plain);
     for line in ["/changename ola", "/nick ola", "/NICK  ola "] {
         assert!(

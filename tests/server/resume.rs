@@ -87,7 +87,7 @@ fn resuming_replaces_an_open_connection_without_a_leave_notice() {
 }
 
 #[test]
-fn lines_not_accepted_before_a_resume_are_discarded() {
+fn lines_that_the_server_had_not_read_before_a_resume_are_discarded() {
     let server = Server::start(&["--rate", "1"]);
     let mut ola = server.join("ola");
     let mut old = server.join_json("ala");
@@ -124,7 +124,7 @@ fn resuming_does_not_grant_another_burst() {
 }
 
 #[test]
-fn replies_work_to_and_from_a_resumed_member() {
+fn a_resumed_member_can_send_and_receive_replies() {
     let server = Server::start(&[]);
     let mut ola = server.join_json_live("ola");
     let mut ala = server.join_json_live("ala");
@@ -164,7 +164,7 @@ fn a_resumed_member_keeps_its_latest_name() {
 }
 
 #[test]
-fn a_resume_whose_name_was_taken_is_refused_and_can_choose_another() {
+fn a_client_whose_name_was_taken_cannot_resume_and_can_choose_another_name() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let ala = server.join_json("ala");
@@ -225,7 +225,7 @@ fn a_name_whose_connection_was_lost_is_kept_for_its_owner() {
 }
 
 #[test]
-fn a_name_is_free_at_once_after_the_end_of_input_and_for_a_plain_client() {
+fn a_name_is_free_at_once_after_end_of_input_or_if_its_holder_is_a_plain_client() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     server.join_json("teacher").hang_up();

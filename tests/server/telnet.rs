@@ -140,7 +140,7 @@ fn an_answer_to_a_telnet_command_does_not_split_a_line() {
 }
 
 #[test]
-fn a_telnet_client_can_ask_whether_the_server_is_there_and_erase_text() {
+fn a_telnet_client_can_check_that_the_server_is_there_and_erase_typed_text() {
     let server = Server::start(&[]);
     let mut ala = server.greeted();
     ala.send_bytes(&[IAC, ARE_YOU_THERE]);
@@ -254,7 +254,7 @@ fn backspaces_shorten_a_line_to_any_length_unless_it_was_too_long() {
 }
 
 #[test]
-fn a_json_client_keeps_the_controls_in_its_text() {
+fn control_characters_in_the_text_of_a_json_client_become_visible() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = server.connect();

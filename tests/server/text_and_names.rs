@@ -199,7 +199,7 @@ proptest! {
     }
 
     #[test]
-    fn a_visible_character_resets_the_cleaning_state(before in any_text(), after in any_text()) {
+    fn text_before_a_visible_character_does_not_affect_how_the_rest_is_cleaned(before in any_text(), after in any_text()) {
         let apart = format!("{}{}", clean(&before), clean(&format!("x{after}")));
         let together = format!("{before}x{after}");
         prop_assert_eq!(clean(&together), apart);
