@@ -10,7 +10,7 @@ use support::faults::Faults;
 use support::{Client, GREETING, Server, chat_server, json, memory, run, wait_until, with_setup};
 
 #[test]
-fn without_descriptors_the_server_waits_reports_it_and_recovers() {
+fn a_server_out_of_descriptors_reports_this_and_later_accepts_the_client() {
     let _alone = alone();
     let server = Server::start(&[]);
     let mut members: Vec<Client> = (0..10)
@@ -99,7 +99,7 @@ fn hundreds_of_resumes_of_one_member_do_not_keep_others_out() {
 }
 
 #[test]
-fn a_client_without_a_thread_gets_an_error_and_others_continue() {
+fn a_client_for_which_no_thread_can_start_gets_an_error_and_others_continue() {
     let _alone = alone();
     let faults = Faults::new();
     let server = faults.server(chat_server(&["-p", "0"]));

@@ -86,7 +86,7 @@ fn a_client_that_keeps_reading_survives_public_bursts_from_many_members() {
 }
 
 #[test]
-fn a_client_that_keeps_reading_survives_members_that_join_send_a_burst_and_leave_in_a_loop() {
+fn a_reading_client_survives_members_that_repeatedly_join_send_and_leave() {
     let _alone = alone();
     expect_all_lines(8, 4, &controls("burst"), "burst");
 }
@@ -122,12 +122,12 @@ fn flood_until_slow_is_cut(read: impl FnOnce(&Client) + Send) {
 }
 
 #[test]
-fn a_member_that_does_not_read_is_cut_while_many_send() {
+fn a_member_that_does_not_read_is_disconnected_while_many_others_send() {
     flood_until_slow_is_cut(|_| {});
 }
 
 #[test]
-fn a_member_that_reads_a_trickle_cannot_hold_the_room() {
+fn a_member_that_reads_very_slowly_is_disconnected_while_many_others_send() {
     flood_until_slow_is_cut(|slow| {
         let mut buffer = [0; 4096];
         while let Ok(1..) = slow.socket().read(&mut buffer) {

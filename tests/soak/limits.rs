@@ -59,7 +59,7 @@ fn a_full_room_says_so_and_a_vacated_place_can_be_taken() {
 }
 
 #[test]
-fn clients_that_join_and_reset_take_neither_the_token_nor_the_messages_of_an_absent_member() {
+fn an_absent_member_resumes_without_loss_after_1300_clients_join_and_reset() {
     let _alone = alone();
     let server = Server::start(&["--replay", "0"]);
     let mut ola = server.join("ola");
@@ -191,7 +191,7 @@ fn a_client_that_hangs_up_delivers_no_more_lines_than_the_rate_permits() {
 }
 
 #[test]
-fn a_client_that_resumes_and_hangs_up_in_a_loop_delivers_no_more_lines_than_the_rate_permits() {
+fn resuming_in_a_loop_delivers_no_more_lines_than_the_rate_permits() {
     const LINES: usize = 200;
     let _alone = alone();
     let server = Server::start(&["--rate", "1"]);
@@ -247,7 +247,7 @@ fn joining_again_does_not_renew_the_burst_of_an_address() {
 }
 
 #[test]
-fn in_a_large_room_a_burst_of_online_gets_few_answers_at_once_and_delays_no_one() {
+fn each_online_answer_in_a_large_room_counts_as_many_lines_and_delays_no_one() {
     const MEMBERS: usize = 250;
     const LINES: usize = 20;
     let _alone = alone();
@@ -402,7 +402,7 @@ fn a_client_that_sends_64_kib_before_login_is_disconnected() {
 }
 
 #[test]
-fn less_than_64_kib_in_one_line_is_refused_as_too_long() {
+fn a_line_of_just_under_64_kib_is_refused_and_the_connection_stays_open() {
     let _alone = alone();
     let server = Server::start(&[]);
     let mut ala = server.join("ala");
