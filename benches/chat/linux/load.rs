@@ -132,7 +132,8 @@ impl Load {
                 self.clients[client].write_all(&answer)?;
             }
             if named == clients && !entered {
-                // All clients at once, so that a server can combine their notices.
+                // Send the JOIN lines of all clients together, so that a server can combine their
+                // notices.
                 for client in &mut self.clients {
                     client.write_all(IRC_JOIN)?;
                 }

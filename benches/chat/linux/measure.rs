@@ -326,8 +326,8 @@ impl Talk {
         (self.sent * self.receivers).saturating_sub(self.received)
     }
 
-    /// Sends messages until there are `total`, and waits until all are delivered or nothing more
-    /// arrives.
+    /// Sends messages until `total` have been sent, and waits until all are delivered or nothing
+    /// more arrives.
     fn finish(&mut self, load: &mut Load, total: u64) -> Result<()> {
         while self.sent < total || self.missing() > 0 {
             self.send(load, total, |number, _| number)?;

@@ -73,8 +73,8 @@ impl Peer {
 
     /// Maximum number of clients that may log in at the same time, which depends on the backlog of
     /// the listening socket, and in chat-server on the pending logins. `InspIRCd` accepts all
-    /// waiting connections once per second. ngircd's backlog holds ten; the kernel delays any more
-    /// by a second.
+    /// waiting connections once per second. ngircd's backlog holds ten connections; the kernel
+    /// delays each further connection by a second.
     pub(super) fn herd(self) -> usize {
         match self {
             Self::Inspircd => usize::MAX,

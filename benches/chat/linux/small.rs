@@ -305,7 +305,7 @@ impl Drop for Ending {
 /// Reads until `wanted` has occurred `times` times. Fails after [`PATIENCE`].
 fn until(from: impl Read + Send + 'static, wanted: &'static str, times: usize) -> Result<()> {
     let (done, wait) = mpsc::channel();
-    // In a thread, because a read from a pipe or terminal cannot time out.
+    // Read in a thread, because a read from a pipe or terminal cannot time out.
     thread::spawn(move || {
         let found = find(from, wanted, times);
         // An error means that the receiver has timed out.
