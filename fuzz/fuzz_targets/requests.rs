@@ -91,7 +91,8 @@ fn happens(start: &str, event: Event) {
     assert_eq!(decoded, Received::Record(record, true));
 }
 
-/// Asserts the same for an answer.
+/// Asserts that an answer is encoded as one line in both formats. `start` is the start of its plain
+/// form.
 fn answers(start: &str, answer: &Answer) {
     assert_plain(start, answer);
     let line = json(|out| answer.write_json(out));
