@@ -39,7 +39,7 @@ impl Desktop {
         fs::set_permissions(desktop.path("run"), fs::Permissions::from_mode(0o700)).unwrap();
 
         let mut xvfb = Command::new("Xvfb");
-        // It takes the first free display, and prints its number when it is ready.
+        // Xvfb takes the first free display, and prints its number when the display is ready.
         xvfb.args([
             "-displayfd",
             "1",
@@ -56,8 +56,8 @@ impl Desktop {
         bus.env_remove(MARK);
         desktop.bus = desktop.start_and_read_line(bus);
 
-        // Its check window is no sign that openbox is ready: it exists earlier, and a window that
-        // opens in between waits for 5 s. The startup command runs later.
+        // The existence of openbox's check window does not mean that openbox is ready: a window
+        // that opens shortly after it waits for 5 s. The startup command runs later.
         let ready = desktop.path("openbox-is-ready");
         let mut openbox = desktop.command("openbox");
         openbox.args(["--sm-disable", "--startup"]);
@@ -278,7 +278,7 @@ impl Drop for Desktop {
     fn drop(&mut self) {
         // A failed test may have left processes.
         self.sandbox.kill_all();
-        // Clients before the servers that they use. X servers and openbox delete their files on
+        // End clients before the servers that they use. X servers and openbox delete their files on
         // SIGTERM.
         for mut process in self.processes.drain(..).rev() {
             let pid = rustix::process::Pid::from_child(&process);

@@ -53,8 +53,8 @@ pub fn chat_server(args: &[&str]) -> Command {
     command
 }
 
-/// Runs `command` in a shell after `first`, such as `ulimit -n 64`. It replaces the shell, so it
-/// has the shell's process ID.
+/// Runs `command` in a shell after `first`, such as `ulimit -n 64`. The command replaces the shell,
+/// so it has the shell's process ID.
 pub fn with_setup(first: &str, command: &Command) -> Command {
     let mut shell = program("sh");
     shell
@@ -180,7 +180,7 @@ impl Program {
 
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
-        // It was not waited for, so the process ID is still valid.
+        // The child has not been waited for, so its process ID is still valid.
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap_or_else(|error| panic!("{signal:?}: {error}"));
     }

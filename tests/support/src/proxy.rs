@@ -17,8 +17,8 @@ use super::{Client, DEADLINE};
 /// per byte, a load test would take too long, so the rest is forwarded unsplit.
 const MAX_SINGLE_BYTES: usize = 256;
 
-/// A step of what is done to one direction of a connection. After the last step, all bytes are
-/// forwarded, and so is the end of the connection, whether a close or a reset.
+/// A step applied to one direction of a connection. After the last step, all bytes are forwarded,
+/// and so is the end of the connection, whether a close or a reset.
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Forwards everything up to and including these bytes.

@@ -182,8 +182,8 @@ impl<'a> Session<'a> {
         );
     }
 
-    /// Checks right after `chat-run` has exited that nothing remains: it must have waited for all
-    /// of it. Only what it cannot wait for may take until [`DEADLINE`].
+    /// Checks right after `chat-run` has exited that nothing remains, because it waits for
+    /// everything that it can. Anything else may take until [`DEADLINE`].
     pub fn assert_cleaned_up(&self) {
         let running = self.desktop.running().into_iter();
         let left: Vec<String> = running

@@ -106,7 +106,7 @@ impl Terminal {
             .child
             .process_id()
             .and_then(|pid| Pid::from_raw(pid.cast_signed()));
-        // It was not waited for, so the process ID is still valid.
+        // The child has not been waited for, so its process ID is still valid.
         kill_process(pid.expect("it runs"), signal).expect("it is ours");
     }
 
