@@ -5,7 +5,8 @@ use support::{Terminal, wait_until};
 
 const BLACK: &str = "\x1b]11;rgb:0000/0000/0000\x1b\\";
 const WHITE: &str = "\x1b]11;rgb:ffff/ffff/ffff\x07";
-/// The answer to the question that comes after the one for the background.
+/// The terminal's answer to the query for its attributes, which the client sends after the query
+/// for the background color.
 const ATTRIBUTES: &str = "\x1b[?62;22c";
 
 /// The color of a member with slot 3, on a terminal that sends this answer.
@@ -35,7 +36,7 @@ fn a_name_has_a_color_for_the_background_that_the_terminal_reports() {
         (WHITE, &[TRUECOLOR], "38;2;220;2;0m"),
         (BLACK, &[], "38;5;202m"),
         (WHITE, &[("COLORFGBG", "15;0")], "38;5;88m"),
-        // It only has attributes.
+        // This terminal answers only the query for its attributes.
         ("", &[TRUECOLOR], "38;5;95m"),
         ("", &[TRUECOLOR, ("COLORFGBG", "15;0")], "38;2;254;71;11m"),
         ("\x1b]11;nonsense\x07", &[], "38;5;95m"),

@@ -197,7 +197,8 @@ fn a_welcome_cut_off_in_transit_fails_the_login_with_a_reason() {
             "closed the connection before the login was complete",
         ),
     ] {
-        // Its own server, because the name is taken until the server notices the end.
+        // Each case has its own server, because the name is taken until the server notices that the
+        // connection has ended.
         let server = Server::start(&[]);
         let proxy = proxy_before(&server, Plan::down(r#"{"type":"welcome","#, step));
         let client = Program::start(chat_client(&[&proxy.address().to_string(), "-n", "ala"]));

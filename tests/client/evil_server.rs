@@ -199,7 +199,7 @@ fn a_login_that_never_completes_times_out() {
             let client = TestClient::start(output, &talking);
             let server = talking.accept();
             scope.spawn(move || {
-                // Until the client closes the connection.
+                // Write until the client closes the connection.
                 while server
                     .socket()
                     .write_all(b"* wait\n{\"type\":\"notice\",\"text\":\"wait\"}\n{\"type\":\n")
@@ -635,7 +635,7 @@ fn the_user_can_leave_a_silent_refusing_or_flooding_server() {
             let server = fake.accept_login();
             let mut socket = server.socket().try_clone().unwrap();
             let flood = "{\"type\":\"notice\",\"text\":\"a flood\"}\n".repeat(1000);
-            // Until the client closes the connection.
+            // Write until the client closes the connection.
             thread::spawn(move || while socket.write_all(flood.as_bytes()).is_ok() {});
             server
         }),

@@ -22,7 +22,8 @@ fn paste(ala: &mut Screen, count: usize) {
 
 #[test]
 fn queued_lines_are_counted_and_sent_before_the_client_leaves() {
-    // The burst of 200 at once, the other 60 at 20 a second: 3 s.
+    // The server accepts a burst of 200 lines at once, and the other 60 at 20 a second, which takes
+    // 3 s.
     const LINES: usize = 260;
     let server = Server::start(&["--rate", "20"]);
     let mut ola = server.join("ola");
@@ -81,7 +82,8 @@ fn piped_with_40_lines(server: &Server, ola: &mut Client) -> Program {
         ala.type_line(&n.to_string());
     }
     ala.close_stdin();
-    // A burst of ten, and the next one a second later: the client has read all its input by then.
+    // The server accepts ten lines at once and the next line a second later. By then, the client
+    // has read all its input.
     ola.skip_to("ala: 10");
     ala
 }

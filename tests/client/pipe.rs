@@ -224,7 +224,8 @@ fn a_quit_line_ends_the_client_before_the_rest_of_the_input() {
 #[test]
 fn a_rate_limited_piped_client_sends_all_lines_and_reports_progress() {
     const LINES: usize = 380;
-    // The burst of 200 at once, the other 180 at 20 a second: 9 s.
+    // The server accepts a burst of 200 lines at once, and the other 180 at 20 a second, which
+    // takes 9 s.
     let server = Server::start(&["--rate", "20"]);
     let mut ola = server.join("ola");
     let mut ala = piped(&server, &["-n", "ala"]);

@@ -360,7 +360,8 @@ fn refuse_resume(fake: &FakeServer, resume: &str) -> Client {
 
 #[test]
 fn rejoining_as_a_new_member_reports_how_many_lines_the_replay_lacks() {
-    // The last sequence number before it joins, the events replayed to it, and what it shows then.
+    // The last sequence number before the client joins, the events replayed to it, and the text
+    // that it then shows.
     let cases: [(u64, &[u64], &str); 3] = [
         (
             9,
@@ -604,8 +605,8 @@ fn an_unechoed_message_times_out_only_once_the_server_is_silent() {
     let mut server = accept_login(&fake, &ala);
     ala.type_keys("hi\r");
     server.expect("hi");
-    // For longer than the 3 s allowed for an echo, but with events far more often, which leaves
-    // room for a busy machine.
+    // Send events for longer than the 3 s allowed for an echo. They come far more often than every
+    // 3 s, which leaves room for a busy machine.
     let sent_at = Instant::now();
     let mut seq = 3;
     while sent_at.elapsed() < Duration::from_secs(4) {

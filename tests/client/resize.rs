@@ -194,8 +194,8 @@ fn a_series_of_resizes_duplicates_no_more_lines_than_a_single_resize() {
     }
     ala.resize(80, 24);
     ala.type_keys("x");
-    // A client that misses the drag, as the size is the old one again, draws the key before it
-    // handles the signal. It draws the last message whole only after that.
+    // The window has its old size again, so the client may miss the resizes and draw the key before
+    // it handles the signal. Only after handling the signal does it draw the last message whole.
     ala.expect("with 99.\n> x");
     expect_messages(&ala.all_rows().join("\n"), LINES, long, 2);
     for columns in (40..80).rev() {

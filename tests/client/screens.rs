@@ -13,7 +13,7 @@ use support::{Client, Server, Value, chat_server, json};
 /// Columns that fit each message in one row, and rows that fit all messages four times.
 const SIZE: (u16, u16) = (160, 330);
 
-/// The reply to `/nonsense`: the server has then handled all earlier lines.
+/// The reply to `/nonsense`, which shows that the server has handled all earlier lines.
 const UNKNOWN: &str =
     "! unknown command /nonsense: /help lists the commands; to say it as text, type //nonsense";
 
@@ -53,7 +53,8 @@ fn expect_handled(eve: &mut Client) {
     eve.skip_to(UNKNOWN);
 }
 
-/// A member with plain lines, one with JSON lines, and the one who sends the hostile messages.
+/// A member that receives plain lines, a member that receives JSON lines, and the member that sends
+/// the hostile messages.
 #[track_caller]
 fn ala_jan_and_eve(server: &Server) -> [Client; 3] {
     let mut ala = server.join("ala");

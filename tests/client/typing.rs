@@ -99,7 +99,7 @@ fn a_typed_line_of_several_rows_stays_below_incoming_messages() {
         mask_times,
     );
     expect_cursor_after(&ala, " e\u{301}a\u{328}, and then more");
-    // To the beginning, over three wide characters, and back over one.
+    // Move to the beginning, right over three wide characters, and left over one of them.
     ala.type_keys("\x01\x1b[C\x1b[C\x1b[C\x1b[D");
     expect_cursor_after(&ala, "> 日本");
     ala.type_keys("!");
@@ -208,7 +208,7 @@ fn a_multiline_paste_is_shown_and_sent_as_text_on_enter() {
     // A line that begins as a command is not sent to the room as text.
     ala.type_keys("/msg ola \x1b[200~one\ntwo\x1b[201~\r");
     ala.expect("! a command is one line");
-    // Nor after leaving it through the history and coming back, or after an undo.
+    // The line is not sent after a visit to the history either, nor after an undo.
     ala.type_keys("\x1b[A\x1b[B\rx\x1f\r");
     ala.type_keys("\x15\x7f\x15");
     // A slash that becomes the first character by deletion makes the line a command, unless the
