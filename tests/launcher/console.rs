@@ -106,7 +106,7 @@ fn ctrl_z_stops_the_session_like_a_job_and_fg_brings_the_line_back() {
     screen.expect_last_row("> /say begun");
     screen.type_keys("\x1a");
     screen.expect("Stopped");
-    // In the background, what is typed is the shell's.
+    // While the session is in the background, the shell reads what is typed.
     screen.type_keys("bg\recho the shell has it\r");
     screen.expect("\nthe shell has it");
     screen.type_keys("fg\r");

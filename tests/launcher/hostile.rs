@@ -1,5 +1,5 @@
-//! Sessions in unusual environments: each works, or says why it cannot and what to try. None hangs
-//! or leaves anything behind.
+//! Sessions in unusual environments: each starts and ends, or says why it cannot start and what to
+//! try. None hangs or leaves anything behind.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry};
@@ -30,7 +30,7 @@ const TERMINALS: [&str; 3] = ["none", "panes", "xterm"];
 #[derive(Clone, Copy, Debug)]
 struct Hostile<'a> {
     python: &'a str,
-    /// Beginning of a command line that the session's own is appended to.
+    /// Beginning of a command line, to which the session's own command line is appended.
     wrapper: &'a [&'a str],
     programs: &'a Path,
     terminal: &'a str,

@@ -24,7 +24,7 @@ struct Job {
     address: SocketAddr,
     /// The command line, without a path.
     command: String,
-    /// How often the shell has said that the job was stopped.
+    /// Number of times that the shell has reported the job as stopped.
     stops: usize,
 }
 
@@ -223,7 +223,8 @@ fn ctrl_c_ends_a_session_whose_terminal_is_not_its_controlling_terminal() {
         job.screen.type_keys(&command);
         let mut ala = join(job.address, "ala");
         let joined = Instant::now();
-        // An owner that exits within a second would count as one that detaches its child.
+        // If the owner of the terminal (setsid) exits within a second, the program takes itself for a
+        // job that was detached on purpose.
         wait_until("the second", || {
             (joined.elapsed() > Duration::from_secs(1)).then_some(())
         });

@@ -169,7 +169,8 @@ fn the_picture_of_a_session_in_panes_can_be_taken() {
     );
     let panes = window(&watched, "panes");
     expect(&watched, &panes, "3 online ", 1);
-    // In the log and with each client, or with the two that a private message is between.
+    // `count` is how often the text is shown: in all four panes, in the two panes that a private
+    // message is between, or in one.
     for (key, line, text, count) in [
         ("alt+1", "hi all, did the server see me?", "see me?", 4),
         ("alt+2", "yes, its log says ala joined", "log says", 4),
@@ -187,7 +188,7 @@ fn the_picture_of_a_session_in_panes_can_be_taken() {
         ),
         ("alt+1", "/online", "* 3 online", 1),
         ("alt+3", "/reply so that all see one order", "one order", 2),
-        // Also as it was typed.
+        // The server's pane also shows the line as it was typed.
         ("alt+0", "/say five minutes left", "five minutes", 5),
     ] {
         desktop.press_in(&panes, key);

@@ -85,7 +85,7 @@ impl Round {
         let code = shell.wait_for("exit of the command", || shell.exit_code());
         let is_killed = self.way == Way::Signal(Signal::KILL);
         shell.wait_for("cleanup", || shell.leftovers().is_empty().then_some(()));
-        // Only a session has another process to restore its terminal.
+        // After SIGKILL, only a session still has a process that restores the terminal.
         if !is_killed || command[0] == env!("CARGO_BIN_EXE_chat-run") {
             shell.expect_terminal_restored();
         }

@@ -350,7 +350,7 @@ fn a_session_with_unread_stderr_runs_console_commands_and_ends_on_sigterm() {
     let port: u16 = first.trim().rsplit_once(':').unwrap().1.parse().unwrap();
     let mut member = TcpStream::connect(("127.0.0.1", port)).unwrap();
     writeln!(member, "ala").unwrap();
-    // The first line is an error, and the second one shows that it was handled.
+    // The first line is an error, and the second line shows that the error was handled.
     let typed = format!("{}\n/say hello\n", "x".repeat(5000));
     let mut console = child.stdin.take().unwrap();
     console.write_all(typed.as_bytes()).unwrap();

@@ -123,7 +123,8 @@ fn alt_b_moves_the_cursor_by_a_word(terminal: &str) {
 
 fn ctrl_c_ends_the_whole_session(terminal: &str) {
     let desktop = Desktop::new();
-    // Longer than this test waits for the end, so no process can have needed a signal.
+    // The session allows its processes more time to end than this test waits, so none of them can
+    // have needed a signal.
     let end_time = (2 * DEADLINE).as_millis().to_string();
     let names = MEMBERS.join(",");
     let arguments = ["-p", "0", "-t", terminal, "--names", &names];
