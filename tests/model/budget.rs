@@ -27,7 +27,7 @@ impl Gauge {
             "promise broken: more threads than {}",
             self.max
         );
-        // Long enough for all others to come.
+        // Yield often enough that all other threads can take a permit.
         for _ in 0..20 {
             thread::yield_now();
         }
@@ -35,7 +35,7 @@ impl Gauge {
     }
 }
 
-/// Twice as many threads as permits.
+/// Starts twice as many threads as there are permits.
 pub(super) fn share() {
     let budget = &ThreadBudget::new(WRITERS);
     let max = budget.max_readers();
@@ -52,7 +52,7 @@ pub(super) fn share() {
     assert!(budget.write(|| {}), "promise broken: a permit is lost");
 }
 
-/// Threads that wait for a permit when the budget is closed.
+/// Closes the budget while threads wait for a permit.
 pub(super) fn close() {
     let budget = &ThreadBudget::new(WRITERS);
     let max = budget.max_readers();

@@ -15,8 +15,8 @@ use super::{Seen, count};
 const KICKED: &str = "you were kicked";
 const TOO_SLOW: &str = "you were cut: your connection takes messages too slowly; join again";
 
-/// A member that missed lines, of which neither it nor the others were told the reason: it was too
-/// slow, its socket was full, and the room was closed already.
+/// A member that missed lines although neither the member nor the others were told why: the member
+/// was too slow, its socket was full, and the room was already closed.
 pub(super) const UNEXPLAINED: &str = "a member that was dropped without a word";
 
 /// The errors that end a connection.
@@ -137,7 +137,7 @@ pub(super) fn check_input(records: &[Arc<Record>], input: &Input, is_patient: bo
         return count(seen, "a peer that hung up");
     }
     let is_whole = rest.is_empty();
-    // Of the member's departure, as the others are told.
+    // The reason for the member's departure that the others are told.
     let left = records[start as usize..].iter().map(|record| &record.event);
     let why = left
         .filter(|event| event.member() == Some(id))
@@ -197,7 +197,7 @@ fn welcome<'a>(input: &Input, line: &'a str) -> Option<(&'a str, Option<Welcome>
     }
 }
 
-/// The welcome that a member is to read who comes after the event `start`.
+/// The welcome for a member that joins or resumes after the event `start`.
 fn own_welcome(
     records: &[Arc<Record>],
     input: &Input,
@@ -206,7 +206,8 @@ fn own_welcome(
     token: Option<Text>,
 ) -> String {
     let name = Text::new(input.name);
-    // The slot that the others were told at its last arrival, which may be the event after `start`.
+    // The color slot that the others were told when the member last joined, which may be the event
+    // after `start`.
     let arrivals = records.iter().take_while(|record| record.seq <= start + 1);
     let colors = arrivals.filter_map(|record| match &record.event {
         Event::Joined(listed) if listed.id == id => listed.color,
@@ -244,8 +245,8 @@ fn own_welcome(
     line_of(&Answer::Welcome(welcome), input.format)
 }
 
-/// The lines that a member is to read after its welcome, each with the number of its event; answers
-/// are not among them.
+/// The lines other than answers that a member must read after its welcome, each with the number of
+/// its event.
 fn expected(
     records: &[Arc<Record>],
     input: &Input,

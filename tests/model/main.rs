@@ -35,8 +35,8 @@ const SEED: u64 = 3;
 /// Steps after which a schedule counts as endless.
 const MAX_STEPS: usize = 20_000;
 
-/// The end of the clock in a schedule in which no timeout ends a connection. The shortest is a
-/// lingering connection's, 1 s.
+/// Time at which the clock stops in a schedule in which no timeout may end a connection. The
+/// shortest timeout, that of a lingering connection, is 1 s.
 const PATIENT: Duration = Duration::from_millis(500);
 
 /// Schedules of each test.
@@ -54,7 +54,7 @@ fn count(seen: &Seen, what: &'static str) {
     *seen.entry(what).or_default() += 1;
 }
 
-/// True once in `of` times.
+/// Returns true in one of `of` calls, on average.
 fn chance(of: u32) -> bool {
     thread_rng().gen_ratio(1, of)
 }
@@ -72,7 +72,7 @@ fn joined<T>(result: std::thread::Result<T>) -> T {
 
 fn run(scheduler: impl Scheduler + 'static, schedule: impl Fn() + Send + Sync + 'static) {
     let mut config = Config::default();
-    // Unoptimized code needs as much.
+    // Unoptimized code needs this much stack.
     config.stack_size = 256 * 1024;
     config.max_steps = MaxSteps::FailAfter(MAX_STEPS);
     Runner::new(scheduler, config).run(schedule);
@@ -129,7 +129,8 @@ fn converse_at_random(end: Duration, writers: usize) {
     let counted = Arc::clone(&seen);
     run(random(), move || converse(end, writers, &counted));
     let mut seen = seen.lock().unwrap();
-    // Takes three rare things at once. If it is frequent, lines are lost for another reason.
+    // A member is dropped without a reason only if three rare things coincide. If that is frequent,
+    // lines are lost for another reason.
     let unexplained = seen.remove(check::UNEXPLAINED).unwrap_or(0);
     assert!(unexplained <= SCHEDULES / 100, "{unexplained} of them");
     assert_eq!(seen.len(), 7, "something did not happen: {seen:#?}");

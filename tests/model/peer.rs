@@ -136,11 +136,11 @@ fn connect(connections: &Connections) -> TcpStream {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let socket = TcpStream::from(OwnedFd::from(theirs));
     socket.set_nonblocking(true).unwrap();
-    // The kernel's minimum, which takes two long messages.
+    // The kernel raises this to its minimum, which holds two long messages.
     socket2::SockRef::from(&socket)
         .set_send_buffer_size(1)
         .unwrap();
-    // On an error the server has ended, and the next read says so.
+    // An error means that the server has ended, which the next read detects.
     let _ = connections.send(socket);
     TcpStream::from(OwnedFd::from(ours))
 }
@@ -166,7 +166,7 @@ fn send(socket: &TcpStream, name: &str, plan: Plan, which: usize) {
     }
 }
 
-/// Does not block: a socket takes the whole plan.
+/// Writes `text`. Does not block, because a socket holds the whole plan.
 fn write(mut socket: &TcpStream, text: &str) {
     // An error means that the connection has ended.
     let _ = socket.write_all(text.as_bytes());
@@ -177,8 +177,8 @@ fn shut(socket: &TcpStream, how: Shutdown) {
     let _ = socket.shutdown(how);
 }
 
-/// Reads to the end (true) or until there are so many lines. Sometimes pauses first, so that the
-/// member falls behind.
+/// Reads until the connection ends, and then returns true, or until there are `lines` lines.
+/// Sometimes pauses first, so that the member falls behind.
 fn read(socket: &TcpStream, lines: usize) -> (Vec<u8>, bool) {
     if chance(3) {
         pause();

@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 use support::{Program, program, run};
 use tempfile::TempDir;
 
-/// Builds the archive in `dir`, without optimization: that takes longest, and the test of
-/// `cargo install` covers it.
+/// Builds the archive in `dir`, without optimization, which takes longest and which the test of
+/// `cargo install` covers.
 fn dist(dir: &Path) -> PathBuf {
     let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/run.sh"));
     for (setting, value) in [("OPT_LEVEL", "0"), ("LTO", "off"), ("CODEGEN_UNITS", "16")] {
