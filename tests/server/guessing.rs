@@ -18,7 +18,7 @@ fn connect(server: &Server, lines: &str) -> Client {
     client
 }
 
-/// Sends wrong passwords on new connections until one of them has to wait for its turn.
+/// Sends wrong passwords on new connections until the server delays one of them.
 fn guess_until_limited(server: &Server) -> Client {
     loop {
         let mut client = connect(server, "/pass wrong");
@@ -43,7 +43,7 @@ fn line_after_notices(client: &mut Client) -> String {
 #[test]
 fn when_waiting_clients_disconnect_later_password_checks_move_forward() {
     let server = server();
-    // A client that waits for as many turns gets more than ten notices.
+    // If the checks did not move forward, `ala` would get more than ten notices to wait.
     let guesses: Vec<Client> = (0..80).map(|_| connect(&server, "/pass wrong")).collect();
     let mut ala = connect(&server, "/pass right");
     ala.expect_start(WAIT);
@@ -59,10 +59,10 @@ fn after_five_wrong_passwords_further_attempts_from_an_address_are_delayed() {
     let mut guesses: Vec<Client> = (0..20).map(|_| connect(&server, "/pass wrong")).collect();
     let answers: Vec<String> = guesses.iter_mut().map(Client::line).collect();
     let at_once = answers.iter().filter(|answer| *answer == WRONG).count();
-    // A slow machine takes some seconds to connect them all, and each second frees a turn.
+    // A slow machine takes some seconds to connect them all, and each second allows one more check.
     assert!((5..15).contains(&at_once), "{answers:?}");
     assert!(answers.last().unwrap().starts_with(WAIT), "{answers:?}");
-    // The turns come in the order of arrival.
+    // The passwords are checked in the order of arrival.
     for (client, answer) in guesses.iter_mut().zip(&answers).take(at_once + 2) {
         if answer.starts_with(WAIT) {
             assert_eq!(line_after_notices(client), WRONG);
@@ -105,7 +105,7 @@ fn a_closed_connection_gives_up_its_place_in_the_queue_of_password_checks() {
     for _ in 0..100 {
         drop(connect(&server, "/pass wrong"));
     }
-    // With a hundred turns before it, this one would time out.
+    // If the hundred closed connections were still waiting, this connection would time out.
     let mut ala = connect(&server, "/pass right\nala");
     let welcome = line_after_notices(&mut ala);
     assert!(welcome.starts_with("* welcome, ala"), "{welcome}");

@@ -300,7 +300,7 @@ fn a_damaged_history_line_is_reported_and_the_file_left_unchanged() {
             ONE_MESSAGE.replace("def\"", "def\",\"seq\":18446744073709551615"),
             1,
         ),
-        // Numbers that are so high only in a file that was edited.
+        // Numbers so high that only an edited file can have them.
         (
             ONE_MESSAGE.replace("\"seq\":2", "\"seq\":9223372036854775807"),
             3,

@@ -106,7 +106,7 @@ fn no_name_is_suggested_if_the_names_with_an_appended_number_are_taken_too() {
     let mut next = server.greeted();
     next.send("ala");
     next.expect("! the name ala is taken: try another");
-    // The room has four members, so the next suggestion is that of the fifth.
+    // The server tries the numbers 2, 3 and 5 (the number of members plus one).
     members[3].send("/nick ola");
     members[3].expect("* ala5 is now ola");
     next.send("ala");

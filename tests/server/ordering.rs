@@ -398,7 +398,8 @@ fn a_member_that_resumes_repeatedly_sees_each_event_once_in_order() {
                 seen_by_ala.store(seen, Ordering::Relaxed);
             }
             match time % 3 {
-                // The server still sees a connection, which is not read.
+                // To the server, the old connection is still open, but the test does not read it
+                // any more.
                 0 => held.push(ala),
                 1 => ala.reset(),
                 _ => drop(ala),

@@ -33,7 +33,7 @@ fn a_telnet_client_can_join_and_talk() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut ala = server.connect();
-    // What PuTTY sends first.
+    // The first bytes that PuTTY sends.
     ala.send_bytes(&[
         IAC, WILL, 31, IAC, WILL, 32, IAC, WILL, 24, IAC, WILL, 39, IAC, DO, 1, IAC, WILL, 3, IAC,
         DO, 3,

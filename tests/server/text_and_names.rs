@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
-/// Characters that some rule covers.
+/// Characters to which a cleaning rule applies.
 const TRICKY: &str = "\0\t\n\r\x1b\x7f\u{80}\u{85}\u{9b}\u{9f} \u{a0}\u{2028}\u{2029}\u{2800}\u{3000}\u{202e}\u{2066}\
                       \u{2069}\u{61c}\u{200e}\u{e0041}\u{e007f}\u{fff9}\u{fffb}\u{fffe}\u{fdd0}\u{1ffff}\u{115f}\u{3164}\
                       \u{ffa0}\u{17b4}\u{180e}\u{2060}\u{2065}\u{180b}\u{600}\u{6dd}\u{13441}aZ0-'_:/.*![ąßςİıǅ字كا٣۳א🔥\

@@ -189,7 +189,7 @@ fn a_name_sent_byte_by_byte_gets_no_extra_login_time() {
     let mut slow = server.greeted();
     let socket = slow.socket().try_clone().expect("a descriptor");
     let sender = thread::spawn(move || {
-        // Until the connection ends, at the latest with the test.
+        // Write until the connection ends, at the latest with the test.
         while (&socket).write_all(b"a").is_ok() {
             thread::sleep(Duration::from_millis(20));
         }
@@ -249,7 +249,7 @@ fn lines_that_never_end_are_not_buffered() {
 
 #[test]
 fn a_stuck_member_is_disconnected_and_a_slow_reader_gets_everything() {
-    // More than the kernel buffers, and less than a member may be behind.
+    // More lines than fit in the kernel's buffers, and fewer than a member may be behind.
     const LINES: usize = 300;
     let _alone = alone();
     let server = Server::start_as(with_setup(
@@ -261,7 +261,7 @@ fn a_stuck_member_is_disconnected_and_a_slow_reader_gets_everything() {
     let mut speaker = server.join_json_live("speaker");
     let (memory_before, _) = memory(&server.process());
     let mut sent = 0;
-    // Until both have their own writer thread.
+    // Send until both members have a writer thread.
     while server
         .threads()
         .iter()

@@ -13,8 +13,8 @@ use support::{Client, Program, Server};
 /// Number of lines in a burst at the default rate.
 const BURST: usize = 100;
 
-/// Reads lines with chat-client until so many of them contain `part`. Returns their number, which
-/// is smaller if the client is disconnected.
+/// Reads lines with chat-client until `expected` of them contain `part`. Returns the number of such
+/// lines, which is smaller if the client is disconnected.
 #[track_caller]
 fn read_with_client(server: &Server, part: &str, expected: usize, send: impl FnOnce()) -> usize {
     let mut command = chat_client_for(server, &["-n", "teacher", "--no-reconnect"]);
@@ -91,8 +91,8 @@ fn a_reading_client_survives_members_that_repeatedly_join_send_and_leave() {
     expect_all_lines(8, 4, &controls("burst"), "burst");
 }
 
-/// Floods a room in which the member `slow` reads with `read`, until `slow` is cut. Another member
-/// reads everything.
+/// Floods a room in which the member `slow` reads with `read`, until `slow` is disconnected.
+/// Another member reads everything.
 #[track_caller]
 fn flood_until_slow_is_cut(read: impl FnOnce(&Client) + Send) {
     const SENDERS: usize = 4;

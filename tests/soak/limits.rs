@@ -85,7 +85,7 @@ fn an_absent_member_resumes_without_loss_after_1300_clients_join_and_reset() {
 fn a_client_that_sends_too_fast_is_slowed_down_without_loss() {
     const LINES: usize = 17;
     let _alone = alone();
-    // A burst of 10, and then 1 a second.
+    // The rate allows a burst of ten lines, and then one line a second.
     let server = Server::start(&["--rate", "1"]);
     let mut ola = server.join("ola");
     let mut ala = server.join("ala");
@@ -145,7 +145,7 @@ fn a_kicked_client_gets_the_reason_even_while_it_is_sending() {
     }
     server.type_line("/kick ala too much");
     ola.skip_to("* ala left (kicked: too much)");
-    // It keeps sending, which must not reset the connection before it has read the reason.
+    // Lines that `ala` still sends must not reset the connection before `ala` has read the reason.
     ala.send_bytes("flood\n".repeat(200_000).as_bytes());
     ala.skip_to("! you were kicked: too much");
     ala.expect_end();
@@ -214,7 +214,7 @@ fn resuming_in_a_loop_delivers_no_more_lines_than_the_rate_permits() {
 fn joining_again_does_not_renew_the_burst_of_an_address() {
     const MEMBERS: usize = 80;
     let _alone = alone();
-    // A burst of 10, and then 1 a second.
+    // The rate allows a burst of ten lines, and then one line a second.
     let server = Server::start(&["--rate", "1"]);
     let mut ola = server.join_json_live("ola");
     let lines: String = (0..10).map(|number| format!("{number}\n")).collect();
@@ -251,7 +251,7 @@ fn each_online_answer_in_a_large_room_counts_as_many_lines_and_delays_no_one() {
     const MEMBERS: usize = 250;
     const LINES: usize = 20;
     let _alone = alone();
-    // A burst of 10, and then 1 a second.
+    // The rate allows a burst of ten lines, and then one line a second.
     let server = Server::start(&["-m", "300", "--rate", "1"]);
     let _members: Vec<Client> = (0..MEMBERS)
         .map(|number| server.join(&format!("m{number}")))
@@ -469,7 +469,7 @@ fn a_member_that_reads_late_but_in_time_misses_nothing() {
     let mut slow = server.join_with_small_buffer("slow");
     let mut speaker = server.join_json_live("speaker");
     slow.expect("* speaker joined");
-    // More than the kernel buffers, and less than a member may be behind.
+    // Send more lines than fit in the kernel's buffers, and fewer than a member may be behind.
     let mut sent = 0;
     while !has_writer(&server, "slow") {
         send_long_lines(&mut speaker, sent..sent + 50);
@@ -483,7 +483,7 @@ fn a_member_that_reads_late_but_in_time_misses_nothing() {
         slow.expect(&format!("speaker: {}", long_line(number)));
     }
     slow.expect("[speaker] psst");
-    // It has caught up, and later lines arrive in order.
+    // After `slow` has caught up, later lines arrive in order.
     wait_until("the writer thread has exited", || {
         (!has_writer(&server, "slow")).then_some(())
     });
