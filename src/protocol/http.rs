@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_line_needs_a_target_or_a_version() {
+    fn a_line_is_an_http_request_only_with_a_target_or_a_version() {
         for line in [
             "GET / HTTP/1.1",
             "GET /",
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_recognized_before_its_line_ends() {
+    fn an_http_request_is_recognized_before_its_line_ends() {
         for (part, start) in [
             ("", Start::Other),
             ("G", Start::Method),

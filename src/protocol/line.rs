@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_cr_before_the_lf_is_dropped() {
+    fn a_cr_is_dropped_only_directly_before_the_lf() {
         let mut lines = Lines::new(10);
         lines.push(b"a\r\n\rb\r\r\nc");
         assert_eq!(all(&mut lines), [Ok("a".into()), Ok("\rb\r".into())]);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_after_one_that_is_not_utf8_is_read() {
+    fn the_line_after_a_line_that_is_not_utf8_is_read() {
         let mut lines = Lines::new(10);
         lines.push(b"\xff\n\xc4\x85\n");
         assert_eq!(all(&mut lines), [Err(LineError::NotUtf8), Ok("ą".into())]);

@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subdivision_flag_loses_its_tags() {
+    fn the_emoji_flag_of_a_region_loses_its_invisible_tag_letters() {
         becomes(
             "🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}!",
             "🏴!",
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn joiners_and_selectors_need_a_visible_character_before_them() {
+    fn joiners_and_variation_selectors_are_kept_only_after_a_visible_character() {
         becomes("\u{200d}\u{fe0f}a", "a");
         becomes(" \u{200c}\u{34f}a", " a");
         becomes("a\t\u{200d}b", "a b");

@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_kept_for_its_owner_for_thirty_seconds() {
+    fn the_name_of_a_member_whose_connection_was_lost_is_kept_for_30_seconds() {
         let mut members = members();
         let now = Instant::now();
         let (ala, _) = join(&mut members, "ala");

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn colors_take_no_columns_and_keep_their_position() {
+    fn color_sequences_take_no_columns_and_keep_their_position() {
         assert_eq!(
             shown("\x1b[32m* ala joined\x1b[m\n", 12),
             "\x1b[32m* ala joined\x1b[m\n"

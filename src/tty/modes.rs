@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_are_restored_in_reverse_order() {
+    fn terminal_modes_are_restored_in_reverse_order() {
         let sequences = sequences(&[Mode::Title, Mode::BracketedPaste], "<last>");
         assert_eq!(sequences.save, b"\x1b[22;2t");
         assert_eq!(sequences.enter, b"\x1b[?2004h");

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn the_color_difference_is_that_of_the_published_test_data() {
+    fn computed_color_differences_match_the_published_test_data() {
         for (one, other, expected) in [
             ([50.0, 2.6772, -79.7751], [50.0, 0.0, -82.7485], 2.0425),
             ([50.0, 2.5, 0.0], [73.0, 25.0, -18.0], 27.1492),

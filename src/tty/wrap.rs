@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_end_at_words_and_leave_space_for_the_indent() {
+    fn rows_break_between_words_and_leave_space_for_the_indent() {
         assert_eq!(words("one two three", 20, 4), ["one two three"]);
         assert_eq!(
             words("one two three four", 8, 3),

@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_its_time_and_its_sender_in_color() {
+    fn a_message_begins_with_its_time_and_its_senders_name_is_in_color() {
         let shown = stream(&[&message(TEN, 3, "hi")]);
         assert!(shown.starts_with("10:00 \x1b[0m\x1b[38;5;"), "{shown:?}");
         assert!(shown.ends_with("mola\x1b[0m: hi\n"), "{shown:?}");
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_message_is_in_brackets_and_has_its_own_color() {
+    fn private_messages_have_their_sender_in_brackets_and_a_color_of_their_own() {
         let line =
             format!(r#"{{"type":"private","time":"{TEN}","id":3,"from":"ola","text":"psst"}}"#);
         let shown = stream(&[&line]);

@@ -789,7 +789,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_sequences_are_dropped_whole() {
+    fn unknown_escape_sequences_are_dropped_whole() {
         for sequence in [
             // Mouse reports: X10, with extended coordinates, urxvt, SGR and highlight tracking.
             &b"\x1b[M !!"[..],
@@ -845,7 +845,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_over_the_limit_is_dropped_up_to_its_end() {
+    fn an_escape_sequence_over_the_length_limit_is_dropped_up_to_its_end() {
         for (start, part, end) in [
             ("\x1b[", "1;", "5u"),
             ("\x1b[", "9", "7u"),
@@ -1036,7 +1036,7 @@ mod tests {
         }
 
         #[test]
-        fn no_sequence_leaves_letters_in_the_line(
+        fn no_escape_sequence_leaves_letters_in_the_typed_line(
             start in proptest::sample::select(&["\x1b[", "\x1bO", "\u{9b}", "\u{8f}"][..]),
             body in "[0-9;:<=>?]{0,9}",
             end in "[A-LN-Za-su-z~^@]",
