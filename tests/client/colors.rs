@@ -70,7 +70,7 @@ fn a_late_background_color_reply_is_not_taken_for_typed_text() {
 }
 
 #[test]
-fn a_terminal_without_colors_is_not_asked_for_its_background() {
+fn a_terminal_without_colors_is_not_asked_for_its_background_color() {
     let fake = FakeServer::new();
     let ala = [&fake.address()[..], "-n", "ala"];
     for (args, environment) in [

@@ -390,7 +390,7 @@ fn json_fields_that_are_missing_or_of_the_wrong_type_do_not_affect_later_events(
 }
 
 #[test]
-fn out_of_order_events_are_shown_as_they_arrive() {
+fn events_out_of_order_are_shown_in_the_order_of_arrival() {
     let past = |mut event: Value| {
         event["replay"] = true.into();
         event
@@ -511,7 +511,7 @@ fn any_line() -> impl Strategy<Value = Vec<u8>> {
 type Flood<'a> = (&'static str, u64, &'a (dyn Fn(u64) -> Value + Sync));
 
 #[test]
-fn memory_stays_bounded_during_floods() {
+fn the_clients_memory_stays_bounded_during_floods() {
     let long = |bytes: usize| "x".repeat(bytes);
     let floods: &[Flood] = &[
         ("long messages", 60, &|n| {

@@ -306,7 +306,7 @@ fn the_client_connects_over_ipv6() {
 }
 
 #[test]
-fn a_lone_number_is_a_port_on_this_machine() {
+fn a_number_as_the_only_argument_is_a_port_on_this_machine() {
     let server = Server::start(&[]);
     let mut command = chat_client(&[&server.port().to_string(), "-n", "ala"]);
     command.stdin(Stdio::null());
@@ -415,7 +415,7 @@ fn a_password_is_ignored_by_a_room_without_one() {
 }
 
 #[test]
-fn a_full_room_is_reported() {
+fn a_piped_client_reports_a_full_room() {
     let server = Server::start(&["-m", "1"]);
     let _ola = server.join("ola");
     let exit = feed(&server, &["-n", "ala"], "");

@@ -395,7 +395,7 @@ fn the_terminal_is_restored_however_the_client_exits() {
 }
 
 #[test]
-fn the_title_shows_window_number_name_and_unread_count() {
+fn the_window_title_shows_the_window_number_the_name_and_the_unread_count() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let command = chat_client_for(&server, &["-n", "ala", "--window", "2"]);

@@ -139,7 +139,7 @@ fn replayed_mentions_are_bold_and_missed_mentions_ring_the_bell_once() {
 }
 
 #[test]
-fn local_commands_work_while_disconnected() {
+fn local_commands_take_effect_while_disconnected() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     drop(accept_login(&fake, &ala));

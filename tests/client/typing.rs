@@ -387,7 +387,7 @@ fn a_name_suggested_by_a_refusal_is_offered_and_enter_accepts_it() {
 }
 
 #[test]
-fn each_window_of_a_session_offers_the_name_that_it_used_last() {
+fn each_window_of_a_session_offers_the_name_last_used_in_that_window() {
     let server = Server::start(&[]);
     let state = tempfile::tempdir().unwrap();
     let windows = [
@@ -479,7 +479,7 @@ fn oversized_input_gets_a_single_error_and_a_64_kib_paste_is_sent() {
 }
 
 #[test]
-fn keys_work_after_stray_terminal_replies() {
+fn a_user_can_send_a_line_and_leave_after_stray_terminal_replies() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     for before in ["\x1b[?2026;0$y", "\x1b[?1;1R", "\x1b[?", "\x1b[200~abc"] {
