@@ -194,7 +194,7 @@ fn sessions_start_and_end_with_signals_blocked_or_ignored() {
 }
 
 #[test]
-fn missing_requirements_are_reported() {
+fn a_session_without_a_terminal_that_can_be_used_says_what_is_missing() {
     let missing = [
         (
             "del os.environ['PATH']",

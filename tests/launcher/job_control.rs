@@ -223,8 +223,8 @@ fn ctrl_c_ends_a_session_whose_terminal_is_not_its_controlling_terminal() {
         job.screen.type_keys(&command);
         let mut ala = join(job.address, "ala");
         let joined = Instant::now();
-        // If the owner of the terminal (setsid) exits within a second, the program takes itself for a
-        // job that was detached on purpose.
+        // If the owner of the terminal (setsid) exits within a second, the program takes itself for
+        // a job that was detached on purpose.
         wait_until("the second", || {
             (joined.elapsed() > Duration::from_secs(1)).then_some(())
         });

@@ -524,7 +524,7 @@ fn an_unknown_emulator_in_the_environment_is_an_error_only_if_windows_open() {
 }
 
 #[test]
-fn a_lone_number_is_the_servers_port() {
+fn a_number_as_the_only_argument_is_the_servers_port() {
     let port = reserved_port();
     let mut session = Session::start(&[&port.to_string(), "-t", "none"]);
     assert_eq!(session.port(), port);
