@@ -72,7 +72,7 @@ fn timeless(line: &str) -> String {
 }
 
 #[test]
-fn every_command_in_a_console_block_is_run_by_a_test() {
+fn every_console_example_of_the_readme_is_run_by_a_test() {
     let mut run = 0;
     for Example { command, .. } in examples() {
         if ELSEWHERE.contains(&command.as_str()) {
