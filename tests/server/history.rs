@@ -430,7 +430,7 @@ fn a_huge_history_line_without_an_ending_is_not_read_into_memory() {
 }
 
 #[test]
-fn the_error_for_a_damaged_line_has_no_control_characters() {
+fn the_error_for_a_damaged_history_line_has_no_control_characters() {
     let history = History::with_content(&format!(
         "{ONE_MESSAGE}{}\n",
         r#"{"type":"\u001b]0;title\u0007\u202e"}"#
@@ -444,7 +444,7 @@ fn the_error_for_a_damaged_line_has_no_control_characters() {
 }
 
 #[test]
-fn a_line_that_is_not_utf8_is_reported_by_its_number() {
+fn a_history_line_that_is_not_utf8_is_reported_by_its_line_number() {
     let history = History::new();
     let mut damaged = ONE_MESSAGE.as_bytes().to_vec();
     damaged.extend(b"\xff\xfe\n");

@@ -382,7 +382,7 @@ proptest! {
     }
 
     #[test]
-    fn decoding_never_panics(line in "\\PC{0,60}") {
+    fn decoding_arbitrary_text_from_a_server_never_panics(line in "\\PC{0,60}") {
         let _ = Received::decode(&line);
         let _ = Received::decode(&format!("{{\"type\":{line}"));
     }
@@ -443,7 +443,7 @@ proptest! {
     }
 
     #[test]
-    fn parsing_a_login_never_panics(line in "[/ ]{0,2}\\PC{0,40}") {
+    fn only_a_login_line_without_visible_characters_parses_as_nothing(line in "[/ ]{0,2}\\PC{0,40}") {
         let login = Login::parse(&line);
         let is_blank = !Text::new(&line).is_visible();
         prop_assert_eq!(matches!(login, Login::Nothing), is_blank);

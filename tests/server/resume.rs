@@ -340,7 +340,7 @@ fn a_token_is_invalid_after_a_server_restart() {
 }
 
 #[test]
-fn a_valid_token_needs_no_password() {
+fn resuming_with_a_valid_token_needs_no_password() {
     let server = Server::start(&["--password", "right"]);
     let mut ala = server.connect();
     ala.line();

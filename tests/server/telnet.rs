@@ -93,7 +93,7 @@ fn after_ctrl_c_telnet_gets_the_timing_mark_that_it_waits_for() {
 }
 
 #[test]
-fn the_data_mark_of_telnet_is_urgent_data_and_does_not_break_a_line() {
+fn a_telnet_data_mark_sent_as_urgent_data_does_not_break_a_line() {
     let server = Server::start(&[]);
     let [mut ala, mut ola] = ala_and_ola(&server);
     ala.send_bytes(&[b'h', IAC, INTERRUPT, IAC]);
