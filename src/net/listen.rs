@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn all_addresses_of_a_name_get_the_same_port() {
+    fn a_server_has_the_same_port_on_all_addresses_of_a_host_name() {
         let listeners = listen(&host("localhost"), 0).unwrap();
         let port = port_of(&listeners);
         for listener in &listeners {

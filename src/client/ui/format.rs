@@ -664,7 +664,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_wrap_alike_with_and_without_colors() {
+    fn rows_wrap_at_the_same_places_with_and_without_colors() {
         let shown = lines(
             Layout::Screen,
             &[

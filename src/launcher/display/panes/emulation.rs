@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_rewrapped_at_another_width() {
+    fn lines_are_rewrapped_when_the_width_changes() {
         let mut emulation = Emulation::new(10, 6);
         emulation.process("one two three four\r\nżółć 日本語日本語\r\n> abc".as_bytes());
         for (columns, lines) in [
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resize_keeps_the_modes_and_the_character_at_the_cursor() {
+    fn a_resize_keeps_the_terminal_modes_and_the_character_at_the_cursor() {
         let mut emulation = Emulation::new(10, 4);
         emulation.process(b"0123456789abcdef\x1b[4D\x1b[?2004h\x1b[?25l\x1b[31m");
         emulation.resize(40, 4);

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn panes_cover_the_screen_and_are_not_too_small() {
+    fn panes_cover_the_screen_and_have_at_least_30_columns_and_6_rows() {
         for screen in every_size() {
             let (area, status) = split(screen);
             assert_eq!(area.height + status.height, screen.height);
