@@ -406,7 +406,7 @@ fn a_wrong_or_missing_password_ends_a_piped_client() {
 }
 
 #[test]
-fn a_password_is_ignored_by_a_room_without_one() {
+fn a_room_without_a_password_ignores_the_password_of_a_client() {
     let server = Server::start(&[]);
     feed(&server, &["-n", "ala", "--password", "tajne"], "").expect_code(0);
     let _ola = server.join("ola");

@@ -453,7 +453,7 @@ fn shell_with_job(server: &Server, job: impl Fn(&str) -> String) -> Screen {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_background_client_on_a_terminal_that_does_not_control_it_waits_for_fg() {
+fn a_background_client_that_its_terminal_does_not_control_waits_for_fg() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let mut screen = shell_with_job(&server, |client| format!("setsid -w {client} &"));

@@ -411,7 +411,7 @@ fn rejoining_reports_a_different_room() {
 }
 
 #[test]
-fn rejoining_with_a_taken_name_asks_for_another() {
+fn rejoining_with_a_taken_name_asks_for_another_name() {
     let fake = FakeServer::new();
     let mut ala = ala(&fake.address());
     drop(accept_login(&fake, &ala));
@@ -623,7 +623,7 @@ fn an_unechoed_message_times_out_only_once_the_server_is_silent() {
 }
 
 #[test]
-fn a_client_on_a_dumb_terminal_reconnects_too() {
+fn a_client_on_a_dumb_terminal_also_reconnects() {
     let fake = FakeServer::new();
     let mut command = chat_client(&[&fake.address(), "-n", "ala"]);
     command.env("TERM", "dumb");

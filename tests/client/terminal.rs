@@ -178,7 +178,7 @@ fn a_dumb_terminal_gets_only_plain_lines() {
 }
 
 #[test]
-fn a_client_exits_cleanly_however_its_user_leaves() {
+fn a_client_exits_with_success_however_its_user_leaves() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");
     let ways: [(&str, Leave); 6] = [
