@@ -169,7 +169,7 @@ fn expect_join_hint(command: Command) {
 }
 
 #[test]
-fn with_lan_join_commands_for_other_machines_are_printed() {
+fn the_lan_option_prints_join_commands_for_other_machines() {
     let mut session = Session::start(&["-p", "0", "-c", "0", "--lan"]);
     let port = session.port();
     session.line(&format!("nc 127.0.0.1 {port}"));

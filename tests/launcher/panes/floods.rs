@@ -117,7 +117,7 @@ fn every_key_of_a_burst_arrives_in_order() {
 }
 
 #[test]
-fn input_for_a_stopped_client_is_refused_and_ctrl_c_still_works() {
+fn input_for_a_stopped_client_is_refused_and_ctrl_c_ends_the_session() {
     let dir = with_client("stty raw -echo; echo ready; kill -STOP $$; exec cat > /dev/null");
     let mut screen = Screen::start(&scripted(&dir, &["-c", "1"]), 80, 24);
     screen.expect("ready");

@@ -186,7 +186,7 @@ fn a_message_typed_in_one_pane_appears_in_the_others() {
 }
 
 #[test]
-fn keys_move_the_focus() {
+fn keys_move_the_focus_between_panes() {
     let dir = with_client("exec cat");
     let mut screen = Screen::start(&scripted(&dir, &["-c", "3"]), 120, 40);
     screen.expect("▶ chat 1");
@@ -544,7 +544,7 @@ fn a_session_without_clients_shows_the_servers_pane() {
 }
 
 #[test]
-fn terminals_of_every_size_show_what_fits() {
+fn on_a_terminal_of_any_size_hidden_panes_are_counted_and_can_be_focused() {
     for (columns, rows, shown) in [(20, 6, 1), (80, 24, 6), (400, 100, 17), (5, 2, 1)] {
         let dir = with_client("exec cat");
         let mut screen = Screen::start(&scripted(&dir, &["-c", "16"]), columns, rows);
