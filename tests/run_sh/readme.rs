@@ -133,7 +133,7 @@ fn ps_shows_the_names_of_the_threads() {
 }
 
 #[test]
-fn the_python_client_works_and_has_at_most_ten_lines() {
+fn the_python_client_can_chat_and_has_at_most_ten_lines() {
     let server = Server::start(&[]);
     let [source] = &blocks("python")[..] else {
         panic!("one block of Python is in the README")

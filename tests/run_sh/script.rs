@@ -259,7 +259,7 @@ fn a_full_test_run_fuzzes_each_target_for_3_s_from_its_corpus() {
 }
 
 #[test]
-fn run_sh_works_through_a_symlink_from_any_directory() {
+fn run_sh_starts_a_session_through_a_symlink_from_any_directory() {
     let clone = Clone::new();
     let link = clone.path("bin").join("chat");
     symlink("../clone/run.sh", &link).unwrap();

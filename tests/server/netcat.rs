@@ -149,7 +149,7 @@ fn netcat_may_send_windows_line_endings() {
 }
 
 #[test]
-fn another_name_can_be_typed_after_a_refusal() {
+fn a_netcat_user_can_type_another_name_after_a_refusal() {
     let server = Server::start(&[]);
     let _ala = server.join("ala");
     let mut second = nc(&server, &[]);

@@ -355,7 +355,7 @@ fn a_wrapped_message_cannot_look_like_a_new_log_line() {
 }
 
 #[test]
-fn each_signal_shuts_the_server_down_in_an_orderly_way() {
+fn sigint_sigterm_or_sighup_makes_the_server_tell_all_clients_and_exit_with_0() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let server = Server::start_as(with_default_sighup(chat_server(&["-p", "0"])));
         let mut nameless = server.greeted();
@@ -679,7 +679,7 @@ fn the_server_can_listen_on_an_ipv6_address() {
 }
 
 #[test]
-fn without_host_the_server_listens_on_both_loopback_addresses() {
+fn without_the_host_option_the_server_listens_on_both_loopback_addresses() {
     let server = Server::start(&[]);
     let port = server.port();
     server.join("ala");
@@ -717,7 +717,7 @@ fn the_server_listens_on_all_addresses_of_a_host_name() {
 }
 
 #[test]
-fn with_lan_the_server_accepts_ipv4_and_ipv6_and_the_log_says_who_can_join() {
+fn with_the_lan_option_a_server_accepts_ipv4_and_ipv6_and_logs_who_can_join() {
     let server = Server::start(&["--lan"]);
     assert!(server.address.ip().is_unspecified(), "{}", server.address);
     server.expect_log("anyone on this network can join and read");
@@ -745,7 +745,7 @@ fn with_lan_the_server_accepts_ipv4_and_ipv6_and_the_log_says_who_can_join() {
 }
 
 #[test]
-fn without_lan_only_this_machine_can_connect() {
+fn without_the_lan_option_only_this_machine_can_connect() {
     let server = Server::start(&[]);
     let tables = ["tcp", "tcp6"].map(|table| format!("/proc/{}/net/{table}", server.pid()));
     let listening = Command::new("cat")

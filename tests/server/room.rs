@@ -64,7 +64,7 @@ fn a_json_client_receives_its_own_messages_in_order() {
 }
 
 #[test]
-fn json_events_have_member_colors_and_only_a_13th_member_shares_one() {
+fn json_events_have_member_colors_and_only_a_13th_member_shares_a_color() {
     let server = Server::start(&[]);
     let mut ala = server.join_json_live("ala");
     assert_eq!(ala.welcome["color"], 0);

@@ -222,7 +222,7 @@ proptest! {
     }
 
     #[test]
-    fn an_accepted_name_is_safe_to_show_anywhere(raw in any_name()) {
+    fn an_accepted_name_is_clean_text_without_spaces_or_reserved_punctuation(raw in any_name()) {
         match Name::new(&raw) {
             Ok(name) => {
                 let shown = name.as_str();
