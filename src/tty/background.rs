@@ -93,7 +93,7 @@ mod tests {
         for (answer, expected) in [
             ("rgb:0000/0000/0000", Background::Dark),
             ("rgb:ffff/ffff/ffff", Background::Light),
-            // The two backgrounds of Solarized, with two digits per component.
+            // The dark and the light background of the color scheme Solarized.
             ("rgb:00/2b/36", Background::Dark),
             ("rgb:fd/f6/e3", Background::Light),
             ("rgba:0000/0000/0000/8000", Background::Dark),

@@ -41,7 +41,7 @@ use crate::tty::stdin::InputEnd;
 /// The prompt before the typed line.
 pub(crate) const PROMPT: &str = "> ";
 
-/// Returns the sequences that set and restore the modes of the terminal. Those that restore them
+/// Returns the sequences that set and restore the modes of the terminal. The restoring sequences
 /// also erase the cursor's row and all rows below it.
 pub(crate) fn sequences() -> Sequences {
     Sequences {

@@ -19,7 +19,7 @@ const MAX_LINK: usize = 512;
 #[derive(Clone, Debug, Default)]
 pub struct Line {
     text: String,
-    /// The styles, each with the byte offset at which it starts.
+    /// The styles of the parts of the text, each with the byte offset at which it starts.
     styles: Vec<(usize, ColorSpec)>,
     /// Indent of all rows except the first, in columns.
     indent: usize,
@@ -145,7 +145,7 @@ impl Line {
         widths.max().unwrap_or(0)
     }
 
-    /// The rows as byte ranges, each with its indent.
+    /// The rows as byte ranges of the text, each with its indent in columns.
     fn cut(&self, columns: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
         let indent = self.indent.min(columns / 3);
         let rows = wrap::at_words(&self.text, columns, indent).into_iter();

@@ -131,8 +131,8 @@ impl NameColors {
         };
     }
 
-    /// Records the members in a welcome. Keeps members who left while the connection was lost,
-    /// because the replay may contain messages from them.
+    /// Records the members that the server's welcome lists. Keeps members who left while the
+    /// connection was lost, because the replay may contain messages from them.
     pub fn enter(&mut self, welcome: &Welcome) {
         if self.room.as_ref() != Some(&welcome.room) {
             self.slots.clear();
@@ -217,7 +217,7 @@ mod tests {
     const WHITE: Rgb = [255.0; 3];
     /// A typical "black" background of dark themes.
     const NEAR_BLACK: Rgb = [17.0; 3];
-    /// Text on a dark background: xterm's white.
+    /// Color of text on a dark background: xterm's white.
     const PALE: Rgb = [229.0; 3];
     /// The color of secondary text, `style::quiet`, which is color 243.
     const QUIET: Rgb = [118.0; 3];
@@ -260,7 +260,7 @@ mod tests {
         one.max(other) / one.min(other)
     }
 
-    /// CIE L*a*b* of an sRGB color, for D65.
+    /// Converts an sRGB color to CIE L*a*b*, with the white point D65.
     fn lab(rgb: Rgb) -> [f64; 3] {
         let [red, green, blue] = rgb.map(linear);
         let root = |t: f64| {
@@ -382,8 +382,8 @@ mod tests {
     fn name_colors_are_distinct_and_legible_on_a_light_background() {
         assert_eq!(differences(&LIGHT_RGB, &[BLACK, QUIET]), (21.0, 19.8));
         assert_eq!(least_contrast(&LIGHT_RGB, WHITE), 5.1);
-        // The best table with two grays would have a greater difference (20.7), but gray is the
-        // color of secondary text.
+        // A table with two grays would have a greater minimum difference between its colors (20.7),
+        // but a gray name would look like secondary text, which is gray.
         assert_eq!(differences(&LIGHT_256, &[BLACK, QUIET]), (18.7, 16.8));
         assert_eq!(differences(&LIGHT_256, &RED_AND_GREEN).1, 12.8);
         assert_eq!(least_contrast(&LIGHT_256, WHITE), 4.7);

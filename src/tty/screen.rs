@@ -85,14 +85,15 @@ pub(crate) struct Screen {
 /// status, the typed line and the completions. All zero if the area was removed.
 #[derive(Default)]
 struct Drawn {
-    /// The terminal's width when the area was drawn.
+    /// The terminal's width in columns when the area below the lines was drawn.
     columns: usize,
     rows: usize,
-    /// Number of rows of the area.
+    /// Number of rows of the area below the lines.
     area: usize,
-    /// Width of the widest row of the area, in columns.
+    /// Width of the widest row of the area below the lines, in columns.
     width: usize,
-    /// Number of rows from the top of the area to the row with the cursor, including that row.
+    /// Number of rows from the top of the area below the lines to the row with the cursor,
+    /// including that row.
     to_cursor: usize,
 }
 
@@ -365,7 +366,7 @@ impl Screen {
         rows
     }
 
-    /// The sequences for a new title and the bell, if they are due.
+    /// The sequences that set a new title and ring the bell. Empty if neither was requested.
     fn title_and_bell(&mut self) -> String {
         let mut out = String::new();
         if let Some(title) = self.new_title.take() {
@@ -424,9 +425,9 @@ impl Screen {
             // above the cursor is no longer enough for them. Record which rows have moved.
             recent.scroll(self.rows.saturating_sub(drawn.to_cursor));
         }
-        // If the terminal wrapped long rows, the text now takes up more rows than are erased. If
-        // the screen was full, the erased rows are the whole screen. Otherwise, the first parts of
-        // the wrapped rows would stay above the erased rows.
+        // A terminal may have wrapped rows that are wider than the narrowest width. Their first
+        // parts would stay above the erased rows, because the wrapped rows take up more rows than
+        // are erased. If the screen was full, however, the whole screen is erased.
         let leaves_parts = !is_full && (!fits_narrowest || drawn.width > narrowest);
         if self.is_fresh && (leaves_parts || !fits_narrowest) {
             return Some(Redrawing::whole());

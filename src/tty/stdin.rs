@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::os;
 use crate::tty;
 
-/// Why no more input is read from stdin.
+/// Reason why no more input is read from stdin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InputEnd {
     /// The program has asked the reader to stop.
@@ -24,7 +24,8 @@ pub(crate) enum InputEnd {
 }
 
 impl InputEnd {
-    /// The end to report when the terminal is gone. It depends on whether SIGHUP is ignored.
+    /// Returns the reason to report when the terminal is gone: [`InputEnd::EndOfInput`] if SIGHUP
+    /// is ignored, and [`InputEnd::HangUp`] otherwise.
     pub(crate) fn of_terminal() -> Self {
         if os::ignores_hangup() {
             Self::EndOfInput

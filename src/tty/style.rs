@@ -69,7 +69,7 @@ pub(crate) fn apply_sgr(sequence: &str, style: &mut ColorSpec) {
     let Some(parameters) = parameters.and_then(|rest| rest.strip_suffix('m')) else {
         return;
     };
-    // Treat an empty parameter as 0.
+    // Treat an empty parameter as 0, as terminals do.
     let mut codes = parameters.split(';').map(|code| code.parse().unwrap_or(0));
     while let Some(code) = codes.next() {
         match code {

@@ -6,7 +6,7 @@ pub(crate) const MAX_LINES: usize = 1000;
 /// Function that saves a new line.
 type Save = Box<dyn FnMut(&str) + Send>;
 
-/// The earlier lines, the oldest first.
+/// The lines submitted earlier, the oldest first.
 #[derive(Default)]
 pub(crate) struct History {
     lines: Vec<String>,

@@ -82,7 +82,7 @@ impl Display for Refusal {
 pub(crate) enum Purpose {
     /// Chat messages. A paste may add lines.
     Chat,
-    /// The answer to a question.
+    /// An answer to a question of the program.
     Answer,
     /// A password, which isn't shown.
     Password,
@@ -383,8 +383,8 @@ impl Editor {
                 });
             }
             (KeyCode::Char(c), false, false) => {
-                // Clean the character together with the text before it: a combining mark is only
-                // valid after a base character.
+                // Check the character together with the text before it, because `clean` keeps a
+                // combining mark only after a base character.
                 let seen = format!("{}{c}", self.buffer.before());
                 if clean(&seen).ends_with(c) {
                     return self.insert(c.encode_utf8(&mut [0; 4]));

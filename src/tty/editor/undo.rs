@@ -2,7 +2,7 @@
 
 use crate::tty::editor::buffer::Buffer;
 
-/// Limit on the changes that can be undone. Each change keeps a copy of the line.
+/// Maximum number of changes that can be undone. Each change keeps a copy of the line.
 const MAX_CHANGES: usize = 100;
 
 /// Copies of the line from before each change, the oldest first.

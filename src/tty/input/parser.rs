@@ -207,8 +207,8 @@ fn step(bytes: &[u8], has_timed_out: bool) -> Step {
 }
 
 impl Step {
-    /// Returns the step for the whole input, if this step was determined without the first `count`
-    /// bytes of the input.
+    /// Moves this step back by `count` bytes: a step that was determined for the input without its
+    /// first `count` bytes becomes a step for the whole input.
     fn after(self, count: usize) -> Self {
         match self {
             Self::Wait => Self::Wait,
@@ -529,8 +529,8 @@ fn csi_event(numbers: &[Vec<u32>], is_bare: bool, end: u8) -> Option<Event> {
             222 => KeyCode::PageDown,
             _ => return None,
         },
-        // st sends `CSI P` for Delete. It can't be F1, for which other terminals send `SS3 P`, or
-        // parameters before the `P`.
+        // st sends `CSI P` for Delete. It can't be F1, because other terminals send F1 as `SS3 P`
+        // or with parameters before the `P`.
         b'P' if is_bare => KeyCode::Delete,
         // `R` after numbers is a report of the cursor's position, and not F3.
         b'R' => return None,
@@ -565,8 +565,8 @@ fn numbered_key(number: u32) -> Option<KeyCode> {
 
 /// Returns the event for a key that the terminal describes by numbers. `code` is the character of
 /// the key without modifiers, `typed` its character with Shift, and `base` the character of the key
-/// in the same place on a US keyboard. `typed` and `base` are 0 if unknown. `held` is the parameter
-/// of [`modifiers`].
+/// in the same place on a US keyboard. `typed` and `base` are 0 if unknown. `held` is 1 plus a bit
+/// for each modifier, as for [`modifiers`].
 fn coded_key(code: u32, typed: u32, base: u32, held: u32) -> Option<Event> {
     /// The bit of Caps Lock in `held`.
     const CAPS_LOCK: u32 = 0b100_0000;
@@ -1041,8 +1041,9 @@ mod tests {
             body in "[0-9;:<=>?]{0,9}",
             end in "[A-LN-Za-su-z~^@]",
         ) {
-            // Leave out sequences that describe a character, and `CSI T`, which is followed by
-            // coordinates of the mouse: the `a` would be one of them.
+            // Leave out two kinds of sequences: those that describe a character, and `CSI T`,
+            // because the coordinates of the mouse follow it and the letter `a` would be taken for
+            // one.
             proptest::prop_assume!(end != "u" && !body.contains("27"));
             proptest::prop_assume!(end != "T" || !body.is_empty());
             let input = format!("{start}{body}{end}a");
