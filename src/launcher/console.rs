@@ -46,9 +46,11 @@ pub(crate) struct ConsoleThread {
 
 impl ConsoleThread {
     /// Starts the thread `console`. On a capable terminal, the user types lines in an editor below
-    /// the log, and Tab completes `names`. If stdin isn't a terminal, the thread passes on a line
-    /// only when `pipe` has space for it. The caller writes the lines to this pipe, and drops a
-    /// line if the pipe is full. A person would then enter the line again, but a script would not.
+    /// the log, and Tab completes `names`.
+    ///
+    /// If stdin isn't a terminal, the thread passes on a line only when `pipe`, to which the caller
+    /// writes the lines, has space. Otherwise, the caller would drop the line, and a script, unlike
+    /// a person, would not enter it again.
     ///
     /// `on_event` must not block. It gets the next [`ConsoleEvent::Line`] only after a call of
     /// [`ConsoleThread::line_handled`].
@@ -85,8 +87,8 @@ impl ConsoleThread {
                 let end = console.read_keys(keyboard, commands, names, |line| match line {
                     Ok(line) => {
                         output.say(&styled(is_colored, "\x1b[2m", &format!("{PROMPT}{line}")));
-                        // Ignore the result, which says whether this thread must stop: in that
-                        // case, the next read of the keyboard fails and ends the loop.
+                        // Ignore the result: if it says that this thread must stop, the next read
+                        // of the keyboard fails and ends the loop.
                         let _ = hand_over(format!("{line}\n").into(), &stopped, None, &on_event);
                     }
                     Err(refusal) => {

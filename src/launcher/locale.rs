@@ -30,7 +30,7 @@ pub(crate) fn asks_for_utf8() -> bool {
     is_utf8(&character_type().1)
 }
 
-/// The variable that determines the character encoding, and its value.
+/// The name and value of the environment variable that determines the character encoding.
 fn character_type() -> (&'static str, OsString) {
     ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()

@@ -222,7 +222,8 @@ impl Output {
 
     /// Draws the console again. Never blocks.
     pub(crate) fn redraw(&self) {
-        // Ignore an error: if the queue is full, its messages redraw the console anyway.
+        // Ignore an error: if the queue is full, the thread `output` redraws the console anyway
+        // when it handles the waiting messages.
         let _ = self.messages.try_send(Message::Redraw);
     }
 

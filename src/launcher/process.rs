@@ -156,7 +156,7 @@ impl ChildProcess {
         }
     }
 
-    /// The PID, for messages.
+    /// The process ID, to show in messages.
     pub(crate) fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }

@@ -81,7 +81,8 @@ impl Server {
             // block the session.
             rustix::io::ioctl_fionbio(console, true).context("cannot set up the console")?;
         }
-        // Both log threads end when the server ends and so closes its pipes.
+        // The two log threads, one for stdout and one for stderr, are never joined. Both end when
+        // the server ends and so closes its pipes.
         let log_thread = || thread::Builder::new().name("log".into());
         if let Some(stderr) = stderr {
             let output = output.clone();
@@ -134,7 +135,7 @@ impl Server {
         self.child.signal(Signal::KILL);
     }
 
-    /// The PID, for messages.
+    /// The server's process ID, to show in messages.
     pub(crate) fn pid(&self) -> i32 {
         self.child.pid()
     }

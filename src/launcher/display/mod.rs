@@ -132,7 +132,8 @@ fn row(name: &str, found: Result<String>, is_installed: bool) -> String {
         Ok(found) => found,
         Err(error) => {
             let reason = error.to_string();
-            // Leave out the program's name, because the first column shows it already.
+            // Remove the program's name from the start of the reason, because the row begins with
+            // it.
             let reason = reason.strip_prefix(name).map_or(&*reason, str::trim_start);
             let reason = reason.strip_prefix("is ").unwrap_or(reason);
             let state = if is_installed { "installed; " } else { "" };
@@ -215,12 +216,12 @@ impl Display {
         self.emulator()?.helper_failure()
     }
 
-    /// The emulator's helper, if it has one.
+    /// The emulator's helper process, if it has one.
     pub(crate) fn helper(&self) -> Option<&ChildProcess> {
         self.emulator()?.helper()
     }
 
-    /// The emulator's helper, if it has one.
+    /// The emulator's helper process, if it has one.
     pub(crate) fn into_helper(self) -> Option<ChildProcess> {
         match self {
             Self::Emulator(windows) => windows.into_helper(),

@@ -107,7 +107,8 @@ impl Needs {
         }
     }
 
-    /// Describes the requirement that is missing, or returns `None` if none is missing.
+    /// Describes the requirement of the emulator that this system does not meet. `None` if it meets
+    /// all.
     fn missing(self) -> Option<&'static str> {
         match (self.has_display(), self) {
             (true, Self::DisplayAndBus) => (!has_bus()).then_some(

@@ -17,15 +17,16 @@ use crate::os;
 /// probably given it the focus; later, the user has.
 const NEW: Duration = Duration::from_secs(2);
 
-/// Handle to the thread `focus`, which moves the focus back. The thread stops when this is dropped.
+/// Handle to the thread `focus`, which takes the keyboard focus away from new windows. The thread
+/// stops when this is dropped.
 pub(crate) struct FocusKeeper {
     _stop: UnixStream,
 }
 
 impl FocusKeeper {
-    /// Starts the thread. If a new window of a process started by this one gets the focus, the
-    /// thread gives the focus back to the window that had it or, if none had it, to the first
-    /// client's window.
+    /// Starts the thread. If a new window of a child process or its descendants gets the focus, the
+    /// thread gives the focus back to the window that had it before. If none had it, the first
+    /// client's window gets it.
     ///
     /// # Errors
     /// A socket or thread cannot be created.
@@ -51,7 +52,7 @@ impl FocusKeeper {
 
 struct Watch {
     server: XServer,
-    /// The process ID of this process.
+    /// Process ID of the launcher, which is this process.
     launcher: i32,
     /// All windows of the screen at the last update, also those of other programs. A window that is
     /// missing here is new.
@@ -123,7 +124,8 @@ impl Watch {
         let first = || self.own.iter().find(is_first).copied();
         let target = if let Some(index) = self.new.iter().position(|(new, _)| *new == active) {
             // A window manager focuses new windows in the order in which they appear. So it has
-            // focused the earlier ones already, and only the user can focus them from now on.
+            // already focused all windows that appeared before this one, and only the user can
+            // focus them from now on.
             self.new.drain(..=index);
             let focused = self.focused.filter(|window| windows.contains(window));
             focused.or_else(first)

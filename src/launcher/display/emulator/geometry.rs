@@ -10,7 +10,7 @@ const READABLE: (i32, i32) = (40, 10);
 const SMALL: (i32, i32) = (30, 6);
 /// Smallest size of a window that can still be used, in columns and rows.
 const USABLE: (i32, i32) = (24, 4);
-/// Size of a window if the screen is large enough, in columns and rows.
+/// Maximum size of a window, in columns and rows.
 const PREFERRED: (i32, i32) = (80, 24);
 
 /// Approximate width and height in pixels that the decoration adds to a window. The width covers
@@ -116,7 +116,7 @@ enum Cut {
 /// A window's place on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// The window with its decoration.
+    /// The rectangle of the window and its decoration.
     pub(crate) frame: Rect,
 }
 
@@ -230,8 +230,9 @@ impl Tiling {
     }
 
     /// Returns the place for one more window. `taken` has the places of the open windows. Prefers a
-    /// place from the start of the session that is not taken. If there is none, returns a new place
-    /// in the space that is left or, if that is too little, a place that windows share.
+    /// free place among those that were found at the start of the session. If there is none,
+    /// returns a new place in the space that is left or, if that is too little, a place that
+    /// windows share.
     pub(crate) fn next(&mut self, taken: &[Place]) -> Place {
         let is_free = |place: &Place| !taken.contains(place);
         if let Some(place) = self.places.iter().copied().find(is_free) {
@@ -262,9 +263,10 @@ impl Tiling {
 
 /// The parts of the screen that windows may have to leave free, for the launcher's terminal.
 struct Reservations {
-    /// The choices of what to leave free, in the order in which they are tried: the first that
-    /// leaves enough space for the windows is used. Each choice is a set of rectangles. The first
-    /// contains the whole terminal, the last only the beginnings of the terminal's lines.
+    /// The choices of what to leave free, in the order in which they are tried. The first choice
+    /// that leaves enough space for the windows is used. Each choice is a set of rectangles: those
+    /// of the first choice contain the whole terminal, those of the last only the beginnings of its
+    /// lines.
     choices: Vec<Vec<Rect>>,
     /// The rectangles to leave free if none of `choices` leaves enough space: only the last rows of
     /// the terminal. Empty if the place of the terminal is not known.
@@ -350,8 +352,9 @@ fn fit(area: Rect, occupied: &[Rect], cell: Size, count: i32, min: Size) -> Opti
                 }
                 let together = capacities.max().unwrap_or(0).min(count);
                 let (columns, rows) = (width / cell.width, height / cell.height);
-                // Limit the columns and rows to the readable size. Otherwise, many columns would
-                // make up for missing rows, and many rows for missing columns.
+                // In this part of the score, count no columns and rows beyond the readable size.
+                // Otherwise, many columns would make up for missing rows, and many rows for missing
+                // columns.
                 let readable = columns.min(READABLE.0) * rows.min(READABLE.1);
                 let score: Score = (readable, columns * rows, together);
                 if best.as_ref().is_none_or(|(other, ..)| *other < score) {
@@ -487,8 +490,8 @@ mod tests {
                 for &count in counts {
                     let frames = frames(&screen(width, height, Some(launcher)), count);
                     assert_eq!(frames.len(), count);
-                    // It would not be enough if only the last rows were free: until the log fills
-                    // the terminal, the line that the user types is further up.
+                    // Windows may not cover the rows above the last ones either: until the log
+                    // fills the terminal, the user's input line is further up.
                     let columns = 40 * CELL.width;
                     assert_free(
                         &frames,

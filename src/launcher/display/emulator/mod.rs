@@ -36,9 +36,9 @@ pub(crate) struct Emulator {
 /// The kind of display, and other requirements, that an emulator needs besides its program.
 #[derive(Clone, Copy, Debug)]
 enum Needs {
-    /// X11 or Wayland.
+    /// Needs either X11 or Wayland.
     Display,
-    /// X11 or Wayland, and a D-Bus session bus.
+    /// Needs either X11 or Wayland, and a D-Bus session bus.
     DisplayAndBus,
     X11,
     Wayland,

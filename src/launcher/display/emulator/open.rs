@@ -36,7 +36,8 @@ impl EmulatorWindows {
         Ok(Self {
             isolation: Isolation::new(big)?,
             tiling: screen.map(|screen| Tiling::new(&screen, cell, count)),
-            // Ignore an error: without the thread, new windows get the focus, which is harmless.
+            // Ignore an error: without the thread `focus`, new windows get the focus, which is
+            // harmless.
             _focus: server.and_then(|server| FocusKeeper::start(server).ok()),
             found,
             helper: None,
@@ -129,12 +130,12 @@ impl EmulatorWindows {
         (!end.status.success()).then(|| end.reason(&name))
     }
 
-    /// The helper, or `None` if no helper was started.
+    /// The emulator's helper process, or `None` if none was started.
     pub(crate) fn helper(&self) -> Option<&ChildProcess> {
         self.helper.as_ref()
     }
 
-    /// The helper, or `None` if no helper was started.
+    /// The emulator's helper process, or `None` if none was started.
     pub(crate) fn into_helper(self) -> Option<ChildProcess> {
         self.helper
     }

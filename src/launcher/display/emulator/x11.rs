@@ -131,7 +131,8 @@ impl XServer {
             .ok()?
             .reply()
             .ok()?;
-        // Both properties have the order left, right, top, bottom.
+        // The values of `_NET_FRAME_EXTENTS` and `_GTK_FRAME_EXTENTS` have the order left, right,
+        // top, bottom.
         let extents = |property| match self.values(window, property)[..] {
             [left, right, top, bottom] => {
                 [left, right, top, bottom].map(|extent| i32::try_from(extent).unwrap_or(0))
@@ -172,8 +173,8 @@ impl XServer {
         let desktop = self.values(self.root, self.atoms._NET_CURRENT_DESKTOP);
         let desktop = desktop.first().map_or(0, |desktop| *desktop as usize);
         let areas = self.values(self.root, self.atoms._NET_WORKAREA);
-        // The property has four values for each desktop. If it has none for the current desktop,
-        // take those for the first, because some window managers set no others.
+        // `_NET_WORKAREA` has four values for each desktop. If it has none for the current desktop,
+        // take the values for the first, because some window managers set no others.
         let area = areas
             .chunks_exact(4)
             .nth(desktop)

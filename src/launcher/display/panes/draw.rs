@@ -126,7 +126,7 @@ fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Posi
             (_, _) => format!(" ↑ {scrolled} · End "),
         };
         // The title shares the pane's top row with two corners, a space at each end of the title,
-        // the mark and the note.
+        // the mark before it (such as `!` for the bell), and the note about scrolling back.
         let taken = 4 + wrap::width(mark) + wrap::width(&note);
         let space = usize::from(tile.area.width).saturating_sub(taken);
         let title = shortened(pane.titles(&content), space);
@@ -216,7 +216,7 @@ fn draw_status(state: &PanesState, tiles: &[Tile], area: Rect, buffer: &mut Buff
     let width = usize::from(area.width);
     let (hidden, widest) = hidden(state, tiles, width);
     // The rank, name and effect of each key, from left to right on the screen. If there is too
-    // little space, keys are left out, beginning with the one with the highest rank.
+    // little space, the keys with the highest ranks are left out first.
     let mut items = vec![
         (4, "Alt+1…9", "chat"),
         (2, "F5", "chat number"),
@@ -282,7 +282,8 @@ fn hidden(state: &PanesState, tiles: &[Tile], width: usize) -> (String, usize) {
         pane => pane.to_string(),
     };
     let names: Vec<String> = hidden.iter().map(|(pane, _)| name(*pane)).collect();
-    // Add two columns to each name: a space before it, and a mark that may follow it.
+    // Besides the name of a pane, which is its number or `server`, count two columns: for the space
+    // before the name, and for a mark that may follow it.
     let widest = "more: ".len() + names.iter().map(|name| name.len() + 2).sum::<usize>();
     if widest <= width / 3 {
         let marked = names.iter().zip(&hidden);

@@ -97,7 +97,7 @@ impl Callbacks for TerminalRequests {
             (None, None, 5, 'n') => "\x1b[0n".into(),
             (None, None, 6, 'n') => format!("\x1b[{row};{column}R"),
             (Some(b'?'), None, 6, 'n') => format!("\x1b[?{row};{column}R"),
-            // Report a VT220 with colors.
+            // Answer a query of the terminal's type: a VT220 with colors.
             (None, None, 0, 'c') => "\x1b[?62;22c".into(),
             (Some(b'>'), None, 0, 'c') => "\x1b[>1;0;0c".into(),
             // Report every mode as not recognized, because not all modes are tracked here.
@@ -253,7 +253,7 @@ impl Emulation {
         screen.set_scrollback(screen.scrollback().saturating_add_signed(lines));
     }
 
-    /// Scrolls to the end.
+    /// Scrolls forward to the newest line.
     pub(crate) fn scroll_to_end(&mut self) {
         self.parser.screen_mut().set_scrollback(0);
     }
@@ -289,7 +289,7 @@ fn separate_emoji(cell: &mut ratatui::buffer::Cell) {
     const EMOJI_STYLE: char = '\u{fe0f}';
 
     let symbol = cell.symbol();
-    // Keep a joiner between letters, which is a part of the spelling.
+    // Keep a joiner between letters: in some scripts, it is a part of the spelling.
     let is_letter = symbol.starts_with(|c: char| c.is_ascii() || c.is_alphabetic());
     if !is_letter && symbol.contains([JOINER, EMOJI_STYLE]) {
         let separate = symbol.replace([JOINER, EMOJI_STYLE], "");
@@ -506,7 +506,7 @@ mod tests {
             let mut emulation = Emulation::new(10, 4);
             emulation.set_background(background);
             emulation.resize(20, 4);
-            // Setting a color is not a query.
+            // The first sequence sets the background color. It is not a query and gets no answer.
             let answered = emulation.process(b"\x1b]11;#000\x07\x1b]11;?\x07");
             assert_eq!(String::from_utf8(answered).unwrap(), answer);
         }
@@ -535,8 +535,8 @@ mod tests {
         }
         emulation.resize(12, 3);
         emulation.resize(40, 10);
-        // Lines in the scrollback must not come back to the screen, where the client would draw
-        // over them.
+        // After the screen has grown, lines in the scrollback must stay there: the client would
+        // draw over lines that came back to the screen.
         assert_eq!(text(&emulation), "line 98\nline 99");
         let color = emulation.screen().cell(0, 0).map(Cell::fgcolor);
         assert_eq!(color, Some(Color::Idx(98 % 8)));

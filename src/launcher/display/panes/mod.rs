@@ -79,7 +79,7 @@ pub(crate) struct Panes {
     shared: Arc<SharedPanes>,
     /// Receiver that is disconnected when the thread `draw` has ended.
     drawn: Receiver<()>,
-    /// The watchdog, until the terminal is restored.
+    /// The terminal watchdog. `None` once the terminal is restored.
     watchdog: Option<TerminalWatchdog>,
 }
 

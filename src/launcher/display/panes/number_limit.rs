@@ -46,7 +46,8 @@ impl NumberLimit {
         for &byte in bytes {
             let (place, is_shown) = match (self.place, byte) {
                 (_, ESCAPE) => (Place::Escape, true),
-                // CAN and SUB cancel a sequence.
+                // The control characters CAN and SUB cancel a sequence, so that the bytes after
+                // them are text.
                 (_, 0x18 | 0x1a) => (Place::Text, true),
                 (Place::Text, _) => (Place::Text, true),
                 (Place::Escape, b'[') => (Place::Parameter(None), true),
@@ -88,7 +89,7 @@ impl NumberLimit {
 mod tests {
     use super::*;
 
-    /// The limited output if the client's output arrives in these `parts`.
+    /// The limited output if the client's output arrives split into these `parts`.
     fn limited(parts: &[&str]) -> String {
         let mut limit = NumberLimit::default();
         let output = parts
@@ -103,7 +104,8 @@ mod tests {
             ("a\x1b[65535@b", "a\x1b[300@b"),
             ("\x1b[1;99999999999999999999H", "\x1b[1;300H"),
             ("\x1b[0001L\x1b[299T", "\x1b[1L\x1b[299T"),
-            // Control characters and Escape are obeyed within a sequence.
+            // Within a sequence, Escape starts a new sequence, and other control characters do not
+            // end it.
             ("\x1b[655\n35@", "\x1b[\n300@"),
             ("\x1b\n[65535@", "\x1b\n[300@"),
             ("\x1b]2;title\x1b[65535@", "\x1b]2;title\x1b[300@"),

@@ -53,7 +53,7 @@ pub(crate) struct Pane {
 struct PaneClient {
     /// The ID of the client's window in the session.
     window: usize,
-    /// The pseudo-terminal, until the client has ended.
+    /// The pseudo-terminal. `None` once the client has ended.
     terminal: Option<Box<dyn MasterPty + Send>>,
     input: Arc<InputQueue>,
 }
@@ -217,7 +217,8 @@ impl Pane {
         }
     }
 
-    /// Queues input for the client, as by [`InputQueue::push`].
+    /// Queues input for the client. If the input does not fit in the queue, rejects it, as
+    /// described at [`InputQueue::push`].
     pub(crate) fn send(&self, bytes: &[u8]) {
         if let Some(client) = &self.client {
             client.input.push(bytes);

@@ -88,8 +88,8 @@ pub(crate) fn type_number(mut digits: String, key: KeyEvent, count: usize) -> Re
         (KeyCode::Esc, _) => return Reply::Cancel,
         _ => return Reply::Other,
     }
-    // Parsing does not fail. Before this digit, the number was less than `count`, so now it is less
-    // than ten times `count`.
+    // Parsing does not fail, because the number fits into `usize`: it was less than `count` before
+    // this digit, so it is less than ten times `count` now.
     match digits.parse() {
         Ok(number) if number >= count => Reply::Ask(Prompt::NoPane(number)),
         Ok(number) if number == 0 || number * 10 >= count => Reply::Focus(number),
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn the_question_before_ending_a_session_fits_in_a_terminal_of_18_columns() {
         let texts = Prompt::end_session(14).0.texts();
-        // The status line adds a space at each end, so a text can have 16 columns.
+        // The status line adds a space at each end of the text, which leaves 16 of the 18 columns.
         assert!(texts.iter().any(|text| text.len() <= 16), "{texts:?}");
     }
 

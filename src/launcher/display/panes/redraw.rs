@@ -13,7 +13,7 @@ const ECHO_TIME: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 pub(crate) struct Redraw {
-    /// The requests. No other lock is taken while this one is held.
+    /// The pending requests for frames. No other lock is taken while this one is held.
     state: Mutex<RedrawState>,
     changed: Condvar,
 }

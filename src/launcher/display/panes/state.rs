@@ -267,8 +267,8 @@ impl PanesState {
                 match self.line.key(key, complete) {
                     Some(EditorAction::Submit) => return Effect::Event(self.enter_line()),
                     Some(EditorAction::Refuse(refusal)) => self.show_refusal(&refusal),
-                    // Ctrl+C never gets here, because it ends the session. The other actions have
-                    // no effect in a pane.
+                    // Ctrl+C never gets here, because it ends the session. Ctrl+D, Ctrl+L and
+                    // Ctrl+Z have no effect on the server's input line.
                     Some(
                         EditorAction::Interrupt
                         | EditorAction::EndOfInput
@@ -284,7 +284,8 @@ impl PanesState {
             }
             Some(_) => {
                 pane.send(&keys::encode(key, application));
-                // If the client does not read its input, no response to the key will follow.
+                // If the client does not read its input, no response to the key will follow. Draw
+                // now, so that the pane shows that keys are ignored.
                 if pane.rejects_input() {
                     Effect::Changed
                 } else {
