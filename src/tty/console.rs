@@ -220,7 +220,8 @@ pub(crate) struct LogOutput {
 struct Attached {
     console: Arc<Console>,
     screen: Screen,
-    /// The guard for raw mode, while the console uses the terminal.
+    /// The guard that restores the terminal when it is dropped. `None` while the console does not
+    /// use the terminal.
     raw_mode: Option<RawMode>,
 }
 

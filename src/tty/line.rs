@@ -27,7 +27,7 @@ pub struct Line {
     pub is_dim: bool,
     /// Whether this line is open: a longer version may replace it.
     pub is_open: bool,
-    /// Whether this line replaces the open line before it.
+    /// Whether this line is a longer version of the line before it, and replaces that line.
     pub replaces: bool,
 }
 

@@ -87,8 +87,8 @@ fn table(colorterm: &str, background: Background) -> &'static Table {
     let is_truecolor = matches!(colorterm, "truecolor" | "24bit");
     match background {
         // If the background is unknown, use the 256-color table even on a terminal with RGB colors.
-        // So few colors have enough contrast to both backgrounds that RGB colors would be no
-        // better.
+        // So few colors have enough contrast to both dark and light backgrounds that RGB colors
+        // would be no better.
         Background::Unknown => &UNKNOWN_256,
         Background::Dark if is_truecolor => &DARK_RGB,
         Background::Light if is_truecolor => &LIGHT_RGB,
@@ -97,7 +97,8 @@ fn table(colorterm: &str, background: Background) -> &'static Table {
     }
 }
 
-/// The color slots of the known members, and the table of colors for this terminal.
+/// The color slots that the server has assigned to the known members, and the table of this
+/// terminal's colors for the slots.
 pub struct NameColors {
     table: &'static Table,
     /// The room to which the member IDs belong.

@@ -36,8 +36,8 @@ const SETTLE_TIME: Duration = Duration::from_millis(100);
 /// lines are drawn even if the size is still changing.
 const MAX_SETTLE_TIME: Duration = Duration::from_secs(1);
 
-/// Maximum number of rows for the status, which is wrapped in a narrow window. Text that does not
-/// fit is left out.
+/// Maximum number of rows for the status text, which is shown above the typed line and wrapped in a
+/// narrow window. Text that does not fit in these rows is left out.
 const MAX_STATUS_ROWS: usize = 4;
 
 /// Start of a synchronized update (DEC private mode 2026). Also hides the cursor, for terminals
@@ -471,7 +471,8 @@ impl Screen {
         (self.rows / 3).max(1)
     }
 
-    /// The rows of the open line. Rows beyond [`Screen::most_open_rows`] are left out.
+    /// The rows of the last line if a later version may replace it. Rows beyond
+    /// [`Screen::most_open_rows`] are left out.
     fn open_rows(&mut self) -> Vec<String> {
         let most = self.most_open_rows();
         let Some(open) = &self.open else {

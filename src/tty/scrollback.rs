@@ -7,7 +7,7 @@ use termcolor::Buffer;
 
 use crate::tty::line::Line;
 
-/// Limit on the lines that are kept to be drawn again. No screen has more rows.
+/// Maximum number of lines that are kept to be drawn again. No screen has more rows.
 const MAX_LINES: usize = 500;
 
 /// Limit on the size of the lines that are kept, in bytes: a hostile server can make each line as
@@ -119,7 +119,8 @@ impl Scrollback {
             }
             let painted = written.line.painted(columns, paint);
             if self.on_screen_only > 0 {
-                // Write the whole line, even if its first rows are in the scrollback.
+                // Write the whole line, even if its first rows are in the scrollback: at a new
+                // width, its rows are split differently.
                 self.on_screen_only = self.on_screen_only.saturating_sub(written.rows);
                 written.rows = painted.len();
                 on_screen_only += painted.len();

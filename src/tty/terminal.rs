@@ -21,9 +21,9 @@ pub(crate) const BACKGROUND_TIME: Timespec = Timespec {
     tv_nsec: 250_000_000,
 };
 
-/// How long an exit of the terminal's owner is ignored, counted from the start of the watch. A
-/// program that only detaches this process from the shell, such as `setsid`, exits within this
-/// time.
+/// How long an exit of the terminal's owner (see [`watch_owner`]) is ignored, counted from the
+/// start of the watch. A program that only detaches this process from the shell, such as `setsid`,
+/// exits within this time.
 const DETACH_TIME: Duration = Duration::from_secs(1);
 
 /// The size of the terminal on stdout, in columns and rows. 80 × 24 if the size is unknown.

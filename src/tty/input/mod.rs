@@ -316,8 +316,8 @@ mod tests {
     fn a_turn_of_the_mouse_wheel_is_recognized_wherever_a_network_splits_it() {
         let turn = b"\x1bOA\x1bOA\x1bOA";
         for at in 0..turn.len() {
-            // If the input is split between two keys, a single key is at the start or the end.
-            // Nothing shows that it belongs to the same turn, so it counts as a key.
+            // If the input is split between two keys, the first or the last key arrives alone.
+            // Nothing shows that it belongs to a turn of the wheel, so it counts as a key.
             let expected = match at {
                 3 => [false, true, true],
                 6 => [true, true, false],

@@ -207,8 +207,8 @@ fn step(bytes: &[u8], has_timed_out: bool) -> Step {
 }
 
 impl Step {
-    /// Moves this step back by `count` bytes: a step that was determined for the input without its
-    /// first `count` bytes becomes a step for the whole input.
+    /// Adapts this parser step, which was determined for the input without its first `count` bytes,
+    /// to the whole input.
     fn after(self, count: usize) -> Self {
         match self {
             Self::Wait => Self::Wait,
