@@ -21,7 +21,8 @@ pub struct Config {
     /// The number of windows to open.
     pub(crate) clients: usize,
     pub(crate) terminal: Terminal,
-    /// The identities of the first clients. The other clients ask the user for a name.
+    /// The names of the first clients, each with a group if it has one. The other clients ask the
+    /// user for a name.
     pub(crate) members: Vec<Identity>,
     /// Whether windows have large text, for a projector.
     pub(crate) big: bool,

@@ -326,8 +326,8 @@ fn handle_next(
 fn deliver(destination: &mut Destination, piece: Piece, repeat: Repeat) -> Option<Piece> {
     match destination {
         Destination::Terminal => return Some(piece),
-        // Drop output beyond a limit, so that it cannot fill the memory. In practice, the panes
-        // open before the limit is reached.
+        // Drop held output beyond a limit, so that it cannot fill the memory. In practice, the
+        // panes open before the limit is reached.
         Destination::Held(pieces) if pieces.len() < MAX_WAITING => pieces.push((piece, repeat)),
         Destination::Held(_) => {}
         Destination::Pane(log, repeated) => {

@@ -59,8 +59,8 @@ pub(crate) fn find() -> Result<PathBuf> {
              command, as in `tmux new-session chat-run -t tmux`"
         );
     }
-    // Advise the user to unset the variables, because they may be out of date: a shell keeps them
-    // when its tmux ends, and passes them on to a terminal that is started from it.
+    // Advise the user to unset TMUX and TMUX_PANE, because they may be out of date: a shell keeps
+    // them when its tmux ends, and passes them on to a terminal that is started from it.
     let advice = "type `unset TMUX TMUX_PANE`, and start the session in a new tmux";
     if let Err(error) = run(&program, ["display-message", "-p", ""]) {
         bail!("the tmux in TMUX is gone: {error}; {advice}");
@@ -84,7 +84,7 @@ pub(crate) fn find() -> Result<PathBuf> {
 /// # Errors
 /// `CHAT_PASSWORD` is set outside of tmux, but not inside.
 pub(crate) fn check_password(program: &Path) -> Result<()> {
-    // The variable has reached this process. If it is empty, the user wants no password.
+    // `CHAT_PASSWORD` has reached this process. If it is empty, the user wants no password.
     if env::var_os(PASSWORD_VARIABLE).is_some() {
         return Ok(());
     }

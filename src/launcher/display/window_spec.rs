@@ -25,7 +25,8 @@ pub(crate) struct WindowSpec {
     pub(crate) environment: Vec<(&'static str, OsString)>,
 }
 
-/// Whether a window with this title, as from [`WindowSpec::title`], is the first client's.
+/// Whether a window with this title is the first client's. The title has the form that
+/// [`WindowSpec::title`] returns.
 pub(crate) fn is_first(title: &str) -> bool {
     title == "chat 1" || title.starts_with("chat 1 ")
 }

@@ -56,7 +56,8 @@ enum SessionEvent {
     Interrupt,
     /// The server listens on this address.
     Listening(SocketAddr),
-    /// A child process has ended. [`ChildProcess::status`] of all children tells which one it was.
+    /// A child process has ended. To find out which one, the session checks the
+    /// [`ChildProcess::status`] of all children.
     ChildEnded,
     /// A client has connected, has joined or left the room, or has exited.
     Control(ControlEvent),
@@ -416,8 +417,8 @@ impl<'a> Session<'a> {
             && is_stopping
             && let Some(process) = &window.process
         {
-            // End the window's process instead of waiting until it ends by itself, because
-            // terminator takes a while to do so.
+            // The client has exited, so its window's process will end by itself. End it now,
+            // because terminator takes a while to do so.
             process.signal(Signal::TERM);
         }
     }

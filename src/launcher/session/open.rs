@@ -31,7 +31,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 const TURN_TIME: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
-    /// Opens the windows with the first backend that succeeds in opening the first window.
+    /// Tries the backends (kinds of display) in order, and opens the windows with the first backend
+    /// that succeeds in opening the first window.
     pub(crate) fn open_windows(&mut self, backends: Vec<Backend>) -> Result<()> {
         let mut backends = backends.into_iter().peekable();
         while let Some(backend) = backends.next() {
@@ -229,8 +230,8 @@ impl Session<'_> {
                 continue;
             };
             let reason = if let Some(failure) = display.helper_failure() {
-                // End the window's process. Otherwise, it would wait for the failed helper until a
-                // timeout.
+                // End the window's process. Otherwise, it would wait until a timeout for the
+                // emulator's helper, which has failed.
                 if let Some(process) = &window.process {
                     process.signal(Signal::TERM);
                 }
@@ -259,7 +260,7 @@ impl Session<'_> {
     }
 
     /// Lets the next client log in if the login of the previous one is over. Only clients that were
-    /// given a name need a turn, because the others ask the user for a name first.
+    /// given a name wait for this, because the others ask the user for a name first.
     pub(crate) fn give_turn(&mut self) {
         for window in &mut self.windows {
             match (&window.turn, &window.client) {

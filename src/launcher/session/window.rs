@@ -11,7 +11,7 @@ pub(crate) struct Window {
     pub(crate) spec: WindowSpec,
     pub(crate) state: WindowState,
     pub(crate) turn: Turn,
-    /// The process that shows the window. `None` after it has ended, and if tmux shows the window.
+    /// The process that shows the window. `None` if it has ended, or if tmux shows the window.
     pub(crate) process: Option<ChildProcess>,
     /// The client, from its hello (the first message on its control connection) until its exit.
     pub(crate) client: Option<ClientHandle>,

@@ -14,7 +14,7 @@ use crate::launcher::display::window_spec;
 use crate::os;
 
 /// How long a window counts as new. If it gets the focus in this time, the window manager has
-/// probably given it the focus; later, the user has.
+/// probably given it the focus. After this time, the user probably has.
 const NEW: Duration = Duration::from_secs(2);
 
 /// Handle to the thread `focus`, which takes the keyboard focus away from new windows. The thread
@@ -92,8 +92,8 @@ impl Watch {
     }
 
     fn update(&mut self) {
-        // Read the list of windows last: if it was read first, it would lack a window that appears
-        // and gets the focus between the two calls.
+        // Read the focus before the list of windows. Otherwise, the list would lack a window that
+        // appears and gets the focus in between.
         let active = self.server.active();
         let windows = self.server.windows();
         let now = Instant::now();

@@ -113,7 +113,7 @@ enum Cut {
     Columns,
 }
 
-/// A window's place on the screen.
+/// A window's position and size on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The rectangle of the window and its decoration.

@@ -56,7 +56,8 @@ impl EmulatorWindows {
     }
 
     /// Starts a process that opens a window with the client in it. Calls `on_end` when this process
-    /// ends. If this call also starts the helper, calls `on_end` when the helper ends, too.
+    /// ends. If this call also starts the emulator's helper process, calls `on_end` when the helper
+    /// ends, too.
     ///
     /// # Errors
     /// The program or a thread cannot be started, or no temporary file can be made.

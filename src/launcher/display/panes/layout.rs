@@ -31,7 +31,7 @@ pub(crate) fn split(screen: Rect) -> (Rect, Rect) {
 /// Arranges `count` panes in `area`. If not all of them fit, arranges as many as fit, among them
 /// the pane `focus`. If `zoomed`, arranges only the pane `focus`.
 ///
-/// The tiles cover `area`. If there are several, each has at least 30 columns and 6 rows.
+/// The arranged panes cover `area`. If there are several, each has at least 30 columns and 6 rows.
 pub(crate) fn arrange(count: usize, area: Rect, focus: usize, zoomed: bool) -> Vec<Tile> {
     if count == 0 {
         return Vec::new();

@@ -19,8 +19,8 @@ use crate::sync::{Mutex, MutexGuard};
 /// The note that a client's pane shows when the client has ended.
 const LEFT: &[u8] = b"\x1b[1mended; press Enter to restart it\x1b[m\x1b[?25l";
 
-/// The content of a pane, shared by the pane's reader and the thread `draw`. No thread waits for
-/// I/O or another thread while it holds the lock.
+/// The content of a pane, shared by the thread that reads the client's output and the thread
+/// `draw`. No thread waits for I/O or another thread while it holds the lock.
 pub(crate) struct PaneContent {
     pub(crate) emulation: Emulation,
     /// Whether a client is running in the pane.

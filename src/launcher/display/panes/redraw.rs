@@ -7,8 +7,8 @@ use crate::sync::{Condvar, Mutex};
 /// Minimum time between two frames. Urgent frames are drawn earlier.
 const FRAME: Duration = Duration::from_millis(16);
 
-/// How long after a key is sent to the focused client its output counts as the response to the key,
-/// and is drawn at once.
+/// Time after a key is sent to the focused client in which the client's output counts as the
+/// response to the key, and is drawn at once.
 const ECHO_TIME: Duration = Duration::from_millis(50);
 
 #[derive(Default)]

@@ -107,8 +107,8 @@ impl PanesState {
         layout::arrange(self.slots, area, self.focus, self.zoomed)
     }
 
-    /// Gives every visible pane the size of its tile. Closes the pseudo-terminals of clients that
-    /// have ended.
+    /// Gives every visible pane the size of its area on the screen. Closes the pseudo-terminals of
+    /// clients that have ended.
     pub(crate) fn fit_panes(&mut self) {
         self.panes.iter_mut().for_each(Pane::close_ended);
         let (area, _) = layout::split(self.screen());
