@@ -184,8 +184,8 @@ mod tests {
     #[test]
     fn a_narrower_window_shows_every_line_that_is_not_in_the_scrollback() {
         let mut shown = Shown::new(50, 10);
-        // Only the last ten lines are not in the scrollback. Each takes two rows now, so writing
-        // them moves the first five of them to the scrollback.
+        // Only the last ten lines are not in the scrollback. Each takes two rows now, so a screen
+        // of ten rows keeps five of them, and the first five move to the scrollback.
         assert_eq!(shown.rewrite(16, 10), Vec::from_iter(40..50));
         assert_eq!(shown.rewrite(16, 10), Vec::from_iter(45..50));
         shown.say(50, 10);
