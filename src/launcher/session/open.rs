@@ -230,8 +230,8 @@ impl Session<'_> {
                 continue;
             };
             let reason = if let Some(failure) = display.helper_failure() {
-                // End the window's process. Otherwise, it would wait until a timeout for the
-                // emulator's helper, which has failed.
+                // End the window's process. Otherwise, it would wait for the emulator's helper,
+                // which has failed, until a timeout.
                 if let Some(process) = &window.process {
                     process.signal(Signal::TERM);
                 }

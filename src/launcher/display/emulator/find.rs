@@ -107,8 +107,8 @@ impl Needs {
         }
     }
 
-    /// Describes the requirement of the emulator that this system does not meet. `None` if it meets
-    /// all.
+    /// Describes the requirement of the emulator that this system does not meet. `None` if the
+    /// system meets all requirements.
     fn missing(self) -> Option<&'static str> {
         match (self.has_display(), self) {
             (true, Self::DisplayAndBus) => (!has_bus()).then_some(

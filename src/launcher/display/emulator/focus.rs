@@ -14,7 +14,7 @@ use crate::launcher::display::window_spec;
 use crate::os;
 
 /// How long a window counts as new. If it gets the focus in this time, the window manager has
-/// probably given it the focus. After this time, the user probably has.
+/// probably given it the focus. If it gets the focus later, the user has probably done so.
 const NEW: Duration = Duration::from_secs(2);
 
 /// Handle to the thread `focus`, which takes the keyboard focus away from new windows. The thread
@@ -124,8 +124,8 @@ impl Watch {
         let first = || self.own.iter().find(is_first).copied();
         let target = if let Some(index) = self.new.iter().position(|(new, _)| *new == active) {
             // A window manager focuses new windows in the order in which they appear. So it has
-            // already focused all windows that appeared before this one, and only the user can
-            // focus them from now on.
+            // already focused all windows that are older than the active one, and only the user can
+            // focus those from now on.
             self.new.drain(..=index);
             let focused = self.focused.filter(|window| windows.contains(window));
             focused.or_else(first)

@@ -114,7 +114,7 @@ impl XServer {
         Some(tree.parent).filter(|parent| *parent != 0)
     }
 
-    /// The place of a window with its decoration. `None` if the window is not visible.
+    /// The position and size of a window with its decoration. `None` if the window is not visible.
     pub(crate) fn frame(&self, window: Window) -> Option<Rect> {
         let connection = &self.connection;
         let attributes = connection

@@ -215,7 +215,7 @@ impl Emulation {
         self.parser.callbacks().title.as_deref()
     }
 
-    /// Whether the bell rang since the last call.
+    /// Whether the bell has rung since the last call of this function.
     pub(crate) fn take_bell(&mut self) -> bool {
         std::mem::take(&mut self.parser.callbacks_mut().has_rung)
     }
