@@ -490,8 +490,8 @@ mod tests {
                 for &count in counts {
                     let frames = frames(&screen(width, height, Some(launcher)), count);
                     assert_eq!(frames.len(), count);
-                    // The first columns must be free in all rows, not only in the last ones: until the log
-                    // fills the terminal, the line that the user types is further up.
+                    // The first columns must be free in all rows, not only in the last ones: until
+                    // the log fills the terminal, the line that the user types is further up.
                     let columns = 40 * CELL.width;
                     assert_free(
                         &frames,
