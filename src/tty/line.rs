@@ -132,12 +132,12 @@ impl Line {
         self.paint(0, self.text.len(), out)
     }
 
-    /// The number of rows at this width.
+    /// The number of rows if the line is wrapped at `columns`.
     pub fn height(&self, columns: usize) -> usize {
         self.cut(columns).count()
     }
 
-    /// The width of the widest row, in columns.
+    /// The width in columns of the widest row if the line is wrapped at `columns`.
     pub fn widest(&self, columns: usize) -> usize {
         let widths = self
             .cut(columns)

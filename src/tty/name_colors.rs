@@ -82,7 +82,7 @@ fn is_basic(term: &str) -> bool {
     matches!(term, "linux" | "ansi") || term.ends_with("-16color") || term.ends_with("-8color")
 }
 
-/// The color table for a terminal with 256 colors and this value of `COLORTERM`.
+/// The color table for a terminal with at least 256 colors and this value of `COLORTERM`.
 fn table(colorterm: &str, background: Background) -> &'static Table {
     let is_truecolor = matches!(colorterm, "truecolor" | "24bit");
     match background {

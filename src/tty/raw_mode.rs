@@ -262,8 +262,8 @@ fn wait_for_foreground() -> io::Result<bool> {
     let mut was_background = false;
     while is_background(&stdin) {
         was_background = true;
-        // Set the modes to what they are. This stops the process (SIGTTOU) until the shell moves it
-        // to the foreground.
+        // Set the modes without changing them, because this stops the process (SIGTTOU) until the
+        // shell moves it to the foreground.
         set(&tcgetattr(&stdin)?)?;
         // The process may still be in the background, because the kernel sends no signal if the
         // terminal isn't the controlling one. Sleep before the next check: with no descriptors,

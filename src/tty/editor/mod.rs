@@ -103,7 +103,7 @@ impl Purpose {
 /// The completion candidates for the word before the cursor.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Completion {
-    /// Byte offset of the word.
+    /// Byte offset at which the word starts.
     pub(crate) start: usize,
     /// The candidates, each including the space or colon that follows the word. Never empty.
     pub(crate) words: Vec<String>,
@@ -257,7 +257,7 @@ impl Editor {
     pub(crate) fn paste(&mut self, text: &str) -> Result<(), Refusal> {
         self.end_modes();
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
-        // Drop line endings at the end, because only the Enter key submits a line.
+        // Drop line endings at the end of the paste, because only the Enter key submits a line.
         let text = text.trim_end_matches('\n');
         let separator = match self.purpose {
             Purpose::Command if text.contains('\n') => {
