@@ -35,7 +35,7 @@ use crate::tty::{self, style};
 /// How long the server may take until it listens. With a history of a million lines, it takes 2 s.
 const SERVER_TIME: Duration = Duration::from_secs(60);
 
-/// How long to wait at the end of the session for the terminal to show the last lines.
+/// How long to wait at the end of the session for the terminal to show the last lines of output.
 const LAST_LINES: Duration = Duration::from_millis(300);
 
 /// How long to wait after a failure for a [`SessionEvent::Interrupt`], which means that Ctrl+C has
@@ -296,8 +296,8 @@ impl<'a> Session<'a> {
                 None => self.events.recv().ok(),
             };
             if next.is_some_and(|next| next.elapsed() > SUSPENDED) {
-                // Extend the deadlines of the windows. While this process was suspended, clients
-                // may have connected, which is not handled yet.
+                // Extend the deadlines of the windows: while this process was suspended, clients
+                // may have connected, and these connections have not been handled yet.
                 for window in &mut self.windows {
                     window.extend_deadline(self.config.window_time);
                 }

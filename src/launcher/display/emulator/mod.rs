@@ -117,32 +117,32 @@ impl WindowSpec {
         arguments.filter(|_| self.big).collect()
     }
 
-    /// The size in columns and rows, or `None` if the place on the screen is unknown.
+    /// The window's size in columns and rows. `None` if its place on the screen is unknown.
     fn cells(&self) -> Option<(i32, i32)> {
         let cell = geometry::cell(font_points(self.big));
         Some(self.place?.cells(cell))
     }
 
-    /// The size in columns and rows, such as `80x24`.
+    /// The window's size in columns and rows, such as `80x24`.
     fn cell_size(&self) -> Option<String> {
         let (columns, rows) = self.cells()?;
         Some(format!("{columns}x{rows}"))
     }
 
-    /// The size in columns and rows and the position in pixels, such as `80x24+0+100`.
+    /// The window's size in columns and rows and its position in pixels, such as `80x24+0+100`.
     fn cell_geometry(&self) -> Option<String> {
         let (x, y) = self.position()?;
         Some(format!("{}+{x}+{y}", self.cell_size()?))
     }
 
-    /// The size and position in pixels, such as `800x600+0+100`.
+    /// The window's size and position in pixels, such as `800x600+0+100`.
     fn pixel_geometry(&self) -> Option<String> {
         let Size { width, height } = self.place?.size();
         let (x, y) = self.position()?;
         Some(format!("{width}x{height}+{x}+{y}"))
     }
 
-    /// The position of the upper left corner, in pixels.
+    /// The position of the window's upper left corner, in pixels.
     fn position(&self) -> Option<(i32, i32)> {
         let frame = self.place?.frame;
         Some((frame.x, frame.y))

@@ -97,7 +97,7 @@ impl Callbacks for TerminalRequests {
             (None, None, 5, 'n') => "\x1b[0n".into(),
             (None, None, 6, 'n') => format!("\x1b[{row};{column}R"),
             (Some(b'?'), None, 6, 'n') => format!("\x1b[?{row};{column}R"),
-            // Answer a query of the terminal's type: a VT220 with colors.
+            // Answer a query of the terminal's type: report a VT220 with colors.
             (None, None, 0, 'c') => "\x1b[?62;22c".into(),
             (Some(b'>'), None, 0, 'c') => "\x1b[>1;0;0c".into(),
             // Report every mode as not recognized, because not all modes are tracked here.

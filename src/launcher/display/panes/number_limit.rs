@@ -22,15 +22,16 @@ pub(crate) struct NumberLimit {
 /// section 5.4).
 #[derive(Clone, Copy, Default)]
 enum Place {
-    /// In text, or in a sequence whose numbers need no limit.
+    /// The last byte was in text, or in a sequence whose numbers need no limit.
     #[default]
     Text,
-    /// After an Escape character.
+    /// The last byte was an Escape character.
     Escape,
-    /// In a control sequence. Contains the number whose digits have been read but not yet passed
-    /// on, if there is one.
+    /// The last byte was in a control sequence. Contains the number whose digits have been read but
+    /// not yet passed on, if there is one.
     Parameter(Option<u16>),
-    /// In a control sequence whose numbers are the names of modes (`CSI ?`) rather than counts.
+    /// The last byte was in a control sequence whose numbers are the names of modes (`CSI ?`)
+    /// rather than counts.
     Private,
 }
 
