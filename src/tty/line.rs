@@ -81,15 +81,15 @@ impl Line {
         self.text.len()
     }
 
-    /// The rows when wrapped at `columns`, without colors.
+    /// The rows of the line when it is wrapped at `columns` columns, without colors.
     #[cfg(test)]
     pub fn rows(&self, columns: usize) -> Vec<String> {
         self.painted(columns, &mut Buffer::no_color())
     }
 
-    /// The rows when wrapped at `columns`, with escape sequences for their colors. Each part of a
-    /// link that is split between rows is a hyperlink to the whole link. `buffer` is used for
-    /// formatting.
+    /// The rows of the line when it is wrapped at `columns` columns, with escape sequences for
+    /// their colors. Each part of a link that is split between rows is a hyperlink to the whole
+    /// link. `buffer` is used for formatting.
     pub fn painted(&self, columns: usize, buffer: &mut Buffer) -> Vec<String> {
         let links: Vec<Range<usize>> = wrap::links(&self.text)
             .filter(|link| link.len() <= MAX_LINK)

@@ -74,7 +74,7 @@ pub(crate) struct Screen {
     /// Whether something has changed since the last drawing.
     is_stale: bool,
     drawn_at: Option<Instant>,
-    /// A new window title that was not written yet.
+    /// A new window title that has not been written to the terminal yet.
     new_title: Option<String>,
     title: String,
     /// Whether the next drawing rings the bell.
