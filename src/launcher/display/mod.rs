@@ -175,7 +175,8 @@ impl Display {
     /// called for a pane of tmux.
     ///
     /// # Errors
-    /// A program cannot be started, or there is no memory, terminal or thread for it.
+    /// The client or a thread cannot be started, no temporary file or pseudo-terminal can be made,
+    /// or tmux reports an error.
     pub(crate) fn open(
         &mut self,
         window: &WindowSpec,

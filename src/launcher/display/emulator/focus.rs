@@ -130,7 +130,8 @@ impl Watch {
             let focused = self.focused.filter(|window| windows.contains(window));
             focused.or_else(first)
         } else if self.focused.is_none() && self.own.contains(&active) {
-            // Look for the first client's window again, because it may have had no title before.
+            // Look for the first client's window again: it is recognized by its title, which it may
+            // not have had before.
             first()
         } else {
             Some(active)

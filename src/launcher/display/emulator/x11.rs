@@ -65,7 +65,8 @@ impl XServer {
         })
     }
 
-    /// The 32-bit values of a property; empty if the window or the property does not exist.
+    /// The 32-bit values of a window's property; empty if the window or the property does not
+    /// exist.
     pub(crate) fn values(&self, window: Window, property: Atom) -> Vec<u32> {
         let reply = self.property(window, property);
         let values = reply.and_then(|reply| Some(reply.value32()?.collect()));

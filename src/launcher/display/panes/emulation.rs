@@ -76,9 +76,9 @@ impl Callbacks for TerminalRequests {
         self.title = Some(String::from_utf8_lossy(title).into_owned());
     }
 
-    /// Answers the queries that vt100 leaves to its caller: of the status and the cursor position
+    /// Answers the queries that vt100 leaves to its caller: for the status and the cursor position
     /// (DSR), the type of terminal (DA), modes (DECRQM), and the size. Also handles the mode in
-    /// which the client gets focus reports. All are described in xterm's control sequences.
+    /// which the client gets focus reports. Source: xterm's control sequences.
     fn unhandled_csi(
         &mut self,
         screen: &mut Screen,
