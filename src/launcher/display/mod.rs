@@ -175,7 +175,7 @@ impl Display {
     /// called for a pane of tmux.
     ///
     /// # Errors
-    /// The client or a thread cannot be started, no temporary file or pseudo-terminal can be made,
+    /// A program or thread cannot be started, no temporary file or pseudo-terminal can be made,
     /// or tmux reports an error.
     pub(crate) fn open(
         &mut self,
