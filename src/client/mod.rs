@@ -181,9 +181,9 @@ impl Client {
                 Err(Stop::ShutDown) if reconnects => "the server has shut down".into(),
                 result => return result,
             };
-            // Return to the shortest pause only if the connection lasted at least that long or
-            // brought an event. Otherwise, the client would reconnect every second to a server that
-            // accepts each login and then closes the connection.
+            // Make the next pause the shortest one again only if the connection brought an event or
+            // lasted at least [`reconnect::MIN_PAUSE`]. Otherwise, the client would reconnect every
+            // second to a server that accepts each login and then closes the connection.
             if self.room.has_news() || joined_at.elapsed() >= reconnect::MIN_PAUSE {
                 pause = reconnect::MIN_PAUSE;
             }

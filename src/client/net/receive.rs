@@ -155,7 +155,8 @@ impl ServerReader {
     /// Sends the login, and waits for the answer.
     fn log_in(&mut self, request: &LoginRequest) -> Result<Result<Welcome, Rejection>> {
         let mut deadline = Instant::now() + LOGIN_TIMEOUT;
-        // Ignore an error: the loop below reads the server's last lines, which may give a reason.
+        // Ignore a failed send: the loop below reads the server's last lines, which may say why the
+        // server closed the connection.
         let _ = (&*self.socket).write_all(request.encode().as_bytes());
 
         let address = self.address;

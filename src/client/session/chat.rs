@@ -173,8 +173,9 @@ impl<'a> ChatSession<'a> {
                 ClientEvent::Stdin(StdinEvent::Failed(error)) => {
                     return Err(Stop::cannot_read_stdin(error));
                 }
-                // Do nothing: a chat requests no line, no login and no permission to log in, and
-                // the event loop has already handled the terminal's events.
+                // Ignore a requested line, a login result and a permission to log in, because no
+                // chat waits for these. The event loop has already handled the terminal's events
+                // and requests to leave.
                 ClientEvent::Stdin(StdinEvent::Line(_))
                 | ClientEvent::Terminal(_)
                 | ClientEvent::TerminalGone

@@ -59,7 +59,8 @@ fn wait_for_echoes(session: &mut ChatSession<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Handles a line that the user enters while already leaving.
+/// Handles a line that the user enters after asking to leave, while the client waits for the last
+/// echoes.
 fn submit_late(session: &mut ChatSession<'_>) -> Result<(), Stop> {
     if let Ui::Tui(tui) = &mut session.events.ui {
         match tui.submit() {

@@ -210,8 +210,9 @@ impl Formatter {
     pub fn answer(&mut self, answer: &Answer) -> Vec<Line> {
         let name = self.names.answer(answer);
         match (answer, self.layout) {
-            // Show nothing for these answers: [`Formatter::welcome`] formats the welcome, and each
-            // event says whether it belongs to the replay.
+            // Show nothing. [`Formatter::welcome`] formats the welcome, and the server announces
+            // the start and the end of a replay only in the plain format, which this client does
+            // not use.
             (Answer::Welcome(_) | Answer::PastBegins(_) | Answer::PastEnds, _) => Vec::new(),
             (Answer::PrivateFrom { time, from, .. }, _) => {
                 let indent = wrap::width(from.as_str()) + 3;
@@ -656,8 +657,8 @@ mod tests {
         formatter.presence_space = (18, 1);
         let (shown, replaces) = add(&mut formatter, &joined(TEN, "fifth"));
         assert_eq!((shown.as_str(), replaces), ("10:00 * 5 joined", true));
-        // The number of members who left does not fit into the line, so the leave begins a new
-        // line.
+        // The line of 18 columns has no space for the number of members who left, so the leave
+        // begins a new line.
         let left = at(TEN, r#""type":"left","id":3,"name":"first""#);
         let (shown, replaces) = add(&mut formatter, &left);
         assert_eq!((shown.as_str(), replaces), ("10:00 * first left", false));

@@ -99,8 +99,8 @@ pub(crate) fn load() -> History {
     let is_alone = file.try_lock().is_ok();
     let (lines, is_long) = read(&file).unwrap_or_default();
     if is_alone && is_long {
-        // Ignore an error: the newest lines are at the end of the old contents, which is cut off
-        // only after the new contents are written.
+        // Ignore a failed write. It loses none of the newest lines, because they are also at the
+        // end of the old contents, which is cut off only after the new contents are written.
         let _ = os::overwrite(&file, &lines.concat());
     }
     // Make each write append, because other clients append to the file too. This can't fail for an

@@ -59,7 +59,7 @@ struct Part {
 }
 
 impl PresenceLine {
-    /// An empty line for changes in the minute of `time`.
+    /// Creates a line without any changes yet, for the minute of `time`.
     pub fn new(time: Timestamp) -> Self {
         Self {
             minute: minute(time),
