@@ -508,8 +508,8 @@ mod tests {
                     continue;
                 };
                 let word = line.split([' ', ':']).next().unwrap();
-                // Search all rows: the Polish help line of `/help` begins with `/pomoc`, which is
-                // the name of another row.
+                // Accept a name from any row of the tables: the Polish help line of `/help` begins
+                // with `/pomoc`, which has a row of its own.
                 let mut commands = all();
                 assert!(
                     commands.any(|command| command.names.contains(&word)),

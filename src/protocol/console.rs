@@ -24,7 +24,7 @@ pub enum ServerLine<'a> {
     /// The number of members. The server sends this line whenever the number changes, and the
     /// launcher does not show it.
     Online(usize),
-    /// The last line, with a summary.
+    /// The last line: the room is closed. Contains a summary, such as `5 s, 3 joined, 1 message`.
     Closed(&'a str),
 }
 

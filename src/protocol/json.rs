@@ -383,7 +383,8 @@ impl Serialize for Text {
     }
 }
 
-/// Deserializes and cleans a text, because a history file or a server may contain any characters.
+/// Deserializes and cleans a text, because a text from a history file or a server may contain any
+/// characters.
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Parse(|raw: &str| Ok::<_, Infallible>(Text::new(raw))))

@@ -122,8 +122,8 @@ impl Lines {
             line = &mut line[..length];
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // While backspaces were carried out, the line may have been one byte longer than the limit,
-        // because that byte may have been the CR of the line ending.
+        // `longest` includes the CR of the line ending, which the limit does not. So allow one byte
+        // more than the limit.
         let was_too_long = std::mem::take(&mut self.dropped) > 0 || longest > self.max_line + 1;
         if was_too_long || line.len() > self.max_line {
             return Some(Err(LineError::TooLong));
@@ -213,7 +213,7 @@ impl Lines {
                 return;
             }
         }
-        // Keep a CR, because it may be part of the line ending.
+        // If the last byte is a CR, keep it, because it may be part of the line ending.
         let kept = usize::from(self.buffer.last() == Some(&b'\r'));
         self.dropped += length - kept;
         self.buffer.drain(..self.start + length - kept);

@@ -53,7 +53,7 @@ impl Password {
 /// and letters are in NFC (RFC 8265, section 4.2.2). Keyboards and systems produce different forms.
 fn normal(text: &str) -> String {
     let profile = OpaqueString::new();
-    // Neither rule can fail: they reject no character.
+    // Neither conversion can fail, because both accept every character.
     profile
         .additional_mapping_rule(text)
         .and_then(|spaced| profile.normalization_rule(spaced))

@@ -51,8 +51,8 @@ pub(crate) fn without_marks(text: &str) -> String {
 /// name. No other ASCII letter needs such an exception, because the skeleton of each is a single
 /// letter.
 fn name_skeleton(text: &str) -> String {
-    // Replaces each `m`, with or without marks, so that its skeleton is not `rn`. No name contains
-    // this private-use character.
+    // A private-use character, which no name contains. It takes the place of each `m`, with or
+    // without marks, while the skeleton is computed, so that no `m` becomes `rn`.
     const M: char = '\u{e000}';
     let text: String = text.chars().flat_map(conjunct).collect();
     let mut without_m = String::with_capacity(text.len());

@@ -308,8 +308,8 @@ fn normal(raw: &str) -> String {
         return raw.into();
     }
     let profile = UsernameCasePreserved::new();
-    // Neither rule can fail, because every character has a narrow form and an NFC form. If a rule
-    // failed nevertheless, the result would be empty, and the callers reject an empty name.
+    // Neither conversion can fail, because every character has a narrow form and an NFC form. If
+    // one failed nevertheless, the result would be empty, and the callers reject an empty name.
     profile
         .width_mapping_rule(raw)
         .and_then(|narrow| profile.normalization_rule(narrow))

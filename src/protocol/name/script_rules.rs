@@ -112,9 +112,9 @@ fn is_allowed_here(text: &str, at: usize) -> bool {
 fn is_valid_in_precis(c: char) -> bool {
     match IdentifierClass::default().get_value_from_char(c) {
         DerivedPropertyValue::PValid | DerivedPropertyValue::SpecClassPval => true,
-        // Characters of the class CONTEXTO are allowed only in some places. The only letters, marks
-        // or digits among them are Arabic digits, for which `first_disallowed` makes this check.
-        // This function is not called for the others.
+        // RFC 5892 allows characters of the class CONTEXTO only in some places. The only letters,
+        // marks or digits of this class are Arabic digits, whose rule `first_disallowed` checks.
+        // This function is never called for other characters of the class.
         DerivedPropertyValue::ContextO => true,
         DerivedPropertyValue::ContextJ
         | DerivedPropertyValue::Disallowed
@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn a_sign_is_refused_in_a_place_where_its_script_does_not_use_it() {
         for (raw, what) in [
-            // Joiners that change nothing.
+            // Joiners that do not affect how the letters around them are drawn.
             ("a\u{200c}b", "U+200C"),
             ("علی\u{200d}رضا", "U+200D"),
             ("دار\u{200c}ا", "U+200C"),
