@@ -627,8 +627,9 @@ mod tests {
         let connection = ControlConnection::open(&listener.name_for(1), || {}, || {}).unwrap();
         let (_, client) = hello(&events);
         drop(connection);
-        // Wait for the hello of a second client, which must be the next event. If the launcher took
-        // the first client for exited, it would report this earlier.
+        // The first client has closed its control connection, but its process is still running.
+        // Check that the next event is the hello of a second client. If the launcher took the first
+        // client for exited, it would report this before the hello.
         let _second = ControlConnection::open(&listener.name_for(2), || {}, || {}).unwrap();
         assert_eq!(hello(&events).0, 2);
         client.signal(Signal::CONT);

@@ -147,7 +147,8 @@ pub(crate) fn is_used_by_another_job(device: rustix::fs::Dev) -> bool {
     static HAS_SESSION: OnceLock<bool> = OnceLock::new();
     match ancestor_with_terminal(device) {
         Some(ancestor) => ancestor.pgrp != ancestor.tpgid,
-        // Look through all processes only once, because that takes milliseconds.
+        // Look through all processes only on the first call, and keep the result, because the
+        // search takes milliseconds.
         None => *HAS_SESSION.get_or_init(|| {
             let processes = procfs::process::all_processes().into_iter();
             let mut stats = processes.flatten().flatten().flat_map(|each| each.stat());
