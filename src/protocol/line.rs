@@ -146,8 +146,8 @@ impl Lines {
         self.dropped + self.removed + self.buffer.len() - self.start
     }
 
-    /// Returns the received bytes that follow the last returned line, with any backspaces. Leaves
-    /// out the bytes of a line that is too long.
+    /// Returns the received bytes that follow the last returned line. They may contain backspaces
+    /// that have not been carried out. Leaves out the bytes of a line that is too long.
     pub fn rest(&self) -> &[u8] {
         &self.buffer[self.start..]
     }

@@ -190,7 +190,7 @@ pub(crate) fn kind(c: char) -> Kind {
 /// result from cleaning it once.
 #[derive(Default)]
 struct Preceding {
-    /// Whether the last character other than marks and joiners is visible.
+    /// Whether the last kept character, apart from marks and joiners, is visible.
     after_visible: bool,
     joiners: u8,
     stacked: u8,

@@ -70,7 +70,7 @@ impl LoginRequest {
 pub(crate) struct ResumePoint {
     /// The token from the welcome.
     pub(crate) token: Text,
-    /// The number of the last event that the client has.
+    /// The number of the last event that the client has received.
     pub(crate) seq: u64,
 }
 
@@ -78,7 +78,7 @@ pub(crate) struct ResumePoint {
 /// the login succeeds, the last one is [`ClientEvent::Disconnected`].
 ///
 /// The thread ends after [`Connection::close`], or when the receiver of its events is dropped.
-/// While the thread is connecting, it ends only with the process.
+/// While the thread is still connecting, only the end of the process can stop it.
 ///
 /// # Errors
 /// The thread cannot be started.

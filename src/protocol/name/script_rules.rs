@@ -89,9 +89,9 @@ fn is_allowed_here(text: &str, at: usize) -> bool {
     let (c, after) = (rest.next(), rest.next());
     let before = before.chars().next_back();
     match c {
-        // RFC 5892, appendices A.1 and A.2: joiners. The PRECIS crate checks only whole texts. So
-        // replace every other character that the crate would reject by an `x`, which never joins:
-        // the result then depends only on this joiner.
+        // RFC 5892, appendices A.1 and A.2: joiners. The PRECIS crate can check a joiner only
+        // together with the whole text. So replace every other character that the crate would
+        // reject by an `x`, which never joins: then the result depends only on this joiner.
         Some(ZWNJ | ZWJ) => {
             let is_known = |c: char| (is_letter_or_digit(c) || is_mark(c)) && is_valid_in_precis(c);
             let label = text.char_indices().map(|(other_at, other)| {
