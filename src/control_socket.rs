@@ -10,8 +10,8 @@
 //! - The launcher waits for the client's process itself, because a client can close its socket and
 //!   keep running.
 //!
-//! Before the client logs in to the room, it sends `joining\n`, after the login `in\n`, and when it
-//! is not in the room any more, `out\n`. So the launcher can tell the session's own members from
+//! The client sends `joining\n` before it logs in to the room, `in\n` after the login, and `out\n`
+//! when it is not in the room any more. So the launcher can tell the session's own members from
 //! all others. A client that was started with a name does not log in before the launcher has sent
 //! it `turn\n`. The launcher sends this line to one such client after the other, so that they join
 //! in the order of their windows.
@@ -395,14 +395,13 @@ fn serve(
     hello_time: Duration,
     on_event: impl Fn(ControlEvent),
 ) {
-    // The peers are in the order in which they were accepted, so the first one without a hello is
-    // the oldest of these.
+    // The peers are in the order in which they were accepted, so the first peer without a hello is
+    // the oldest such peer.
     let mut peers: Vec<Peer> = Vec::new();
     loop {
         // Read the clock before the poll, so that a connection is closed only if its time was over
-        // before the poll, and the poll found no hello. With a clock read after the poll, a
-        // suspension of the launcher during the poll would close connections whose hello has
-        // arrived.
+        // before the poll, and the poll found no hello. Otherwise, if the launcher were suspended
+        // during the poll, it would close connections whose hello has arrived.
         let now = Instant::now();
         let oldest = peers.iter().find(|peer| peer.is_silent());
         let timeout = oldest.and_then(|peer| {

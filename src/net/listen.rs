@@ -1,5 +1,5 @@
-//! Listening sockets: one for each address of this machine or of a name, or one for every
-//! interface.
+//! Listening sockets: one for each address of `localhost` or of a host name, or a single one for
+//! all interfaces.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};

@@ -47,7 +47,7 @@ pub fn send_now(socket: &TcpStream, parts: &[IoSlice<'_>]) -> io::Result<usize> 
     // Apple systems have no NOSIGNAL flag: std sets SO_NOSIGPIPE on each socket instead.
     #[cfg(not(target_vendor = "apple"))]
     let flags = flags | rustix::net::SendFlags::NOSIGNAL;
-    // On Linux, the sockets are nonblocking anyway. On other systems, [`accept_now`] makes them
+    // On Linux, the sockets are non-blocking anyway. On other systems, [`accept_now`] makes them
     // blocking, so DONTWAIT is needed.
     let flags = flags.bits() as _;
     match parts {

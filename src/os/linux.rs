@@ -186,9 +186,9 @@ fn tcp_sockets() -> impl Iterator<Item = TcpNetEntry> {
 }
 
 /// Reads the state of all TCP sockets of the system, which takes some microseconds per socket.
-/// Returns a function that tells, from that state, whether the peer of a socket has received
-/// everything: the socket was shut down for writing, the peer has acknowledged all bytes, and no
-/// input is unread.
+/// Returns a function that tells, from that state, whether a socket can be closed without loss: it
+/// was shut down for writing, the peer has acknowledged all bytes, and no input is unread. Closing
+/// a socket with unread input resets the connection, which discards what the peer has not read.
 pub fn acknowledged() -> impl Fn(&TcpStream) -> bool {
     // After a shutdown, the end of the output counts as one unacknowledged byte. Do not wait for
     // its acknowledgment, which the peer may delay (RFC 9293, section 3.8.6.3). Linux delays it by
