@@ -218,7 +218,7 @@ impl ClientHandle {
         let _ = self.process.signal(signal);
     }
 
-    /// The process ID, for messages.
+    /// The client's process ID, to show in messages.
     pub fn pid(&self) -> i32 {
         self.process.pid()
     }

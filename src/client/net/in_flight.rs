@@ -218,7 +218,7 @@ mod tests {
 
     const OWN: MemberId = MemberId(7);
 
-    /// Limit on the number of messages in flight if all are `hello`.
+    /// Maximum number of `hello` messages that can be in flight at once.
     const MAX_HELLOS: u64 = (MAX_BYTES / (2 * "hello".len() + MAX_OVERHEAD) + 1) as u64;
 
     fn empty() -> InFlight {

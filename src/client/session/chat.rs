@@ -48,7 +48,7 @@ pub(crate) struct ChatSession<'a> {
 enum CloseReason {
     ShutDown,
     Kicked,
-    /// The server disconnected the client because it read too slowly.
+    /// The server disconnected the client, because the client read too slowly.
     Cut,
 }
 

@@ -9,7 +9,7 @@ pub(crate) enum LocalCommand<'a> {
     Clear,
     Time(bool),
     Bell(bool),
-    /// Ignores a member, or lists the ignored members if there is no name.
+    /// Ignores a member, or lists the ignored members if no name is given.
     Ignore(Option<&'a str>),
 }
 

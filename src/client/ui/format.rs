@@ -96,7 +96,7 @@ impl Formatter {
         })
     }
 
-    /// Whether all past events have been formatted.
+    /// Whether all events of the replay have been formatted.
     pub fn has_caught_up(&self) -> bool {
         self.replay.end.is_none()
     }
