@@ -24,7 +24,7 @@ const KEYS_HELP: &str = "  Tab completes names and commands; Ctrl+R searches wha
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// A pipe, a file, or a terminal that cannot move its cursor. The user's own messages are left
-    /// out, because a terminal already shows the typed lines.
+    /// out, because the terminal on which they were typed already shows them.
     Stream,
     /// The terminal UI, in which lines wrap with an indent, and a line may replace the previous
     /// line.

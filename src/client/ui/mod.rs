@@ -34,8 +34,8 @@ pub(crate) enum Ui {
 }
 
 impl Ui {
-    /// Opens the terminal UI. Opens the plain UI if there is no terminal, or if the terminal cannot
-    /// be switched to raw mode. Starts the threads that read the user's input.
+    /// Opens the terminal UI, or the plain UI if there is no terminal or the terminal cannot be
+    /// switched to raw mode. Starts the threads that read the user's input.
     ///
     /// # Errors
     /// A thread cannot be started.
