@@ -188,18 +188,25 @@ impl Client {
     /// Reads the next bytes, which must be `bytes`.
     #[track_caller]
     pub fn expect_bytes(&mut self, bytes: &[u8]) {
+        let got = self.bytes(bytes.len());
+        assert_eq!(got, bytes, "the bytes that {} got", self.name);
+    }
+
+    /// Reads the next `count` bytes.
+    #[track_caller]
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         self.socket
             .set_read_timeout(Some(DEADLINE))
             .expect("it is not 0");
-        let from_buffer = self.buffer.len().min(bytes.len());
+        let from_buffer = self.buffer.len().min(count);
         let mut got: Vec<u8> = self.buffer.drain(..from_buffer).collect();
         let buffered = got.len();
-        got.resize(bytes.len(), 0);
+        got.resize(count, 0);
         (&self.socket)
             .read_exact(&mut got[buffered..])
             .unwrap_or_else(|error| panic!("{} cannot read: {error}", self.name));
         self.transcript.push(format!("< {got:x?}"));
-        assert_eq!(got, bytes, "the bytes that {} got", self.name);
+        got
     }
 
     /// Reads the next line.
