@@ -627,8 +627,8 @@ mod tests {
         let (_, client) = hello(&events);
         drop(connection);
         // The first client has closed its control connection, but its process is still running.
-        // Check that the next event is the hello of a second client. If the launcher took the first
-        // client for exited, it would report this before the hello.
+        // Check that the next event is the hello of a second client. If the launcher wrongly
+        // concluded that the first client had exited, it would report the exit before the hello.
         let _second = ControlConnection::open(&listener.name_for(2), || {}, || {}).unwrap();
         assert_eq!(hello(&events).0, 2);
         client.signal(Signal::CONT);

@@ -122,7 +122,7 @@ impl Lines {
             line = &mut line[..length];
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        // `longest` includes the CR of the line ending, which the limit does not. So allow one byte
+        // `longest` includes the CR of the line ending, but the limit does not. So allow one byte
         // more than the limit.
         let was_too_long = std::mem::take(&mut self.dropped) > 0 || longest > self.max_line + 1;
         if was_too_long || line.len() > self.max_line {

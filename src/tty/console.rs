@@ -86,7 +86,7 @@ enum Phase {
     Suspending,
     /// The terminal is restored: the main thread must stop the job.
     Suspended,
-    /// The console is over: no more keys are read.
+    /// The console has ended: no more keys are read.
     Over,
 }
 

@@ -92,8 +92,7 @@ struct Drawn {
     area: usize,
     /// Width of the widest row of the area below the lines, in columns.
     width: usize,
-    /// Number of rows from the top of the area below the lines to the row with the cursor,
-    /// including that row.
+    /// The cursor's row within the area below the lines, counted from 1 at the top of that area.
     to_cursor: usize,
 }
 

@@ -132,7 +132,7 @@ fn a_full_disk_is_reported_once_and_the_chat_goes_on() {
 }
 
 #[test]
-fn the_log_file_is_complete_even_if_nothing_reads_the_log() {
+fn the_log_file_is_complete_even_if_nothing_reads_the_servers_stdout() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("log.txt");
     let path = path.to_str().unwrap();

@@ -626,7 +626,7 @@ fn resume_takes_a_token_and_an_event_number() {
 }
 
 #[test]
-fn unknown_fields_and_event_types_are_accepted() {
+fn the_client_accepts_unknown_json_fields_and_event_types() {
     let later = r#"{"type":"message","seq":1,"time":"2026-01-31T10:00:00Z","id":3,"from":"a","text":"b","new":[{}]}"#;
     assert!(matches!(
         Received::decode(later),

@@ -68,8 +68,9 @@ struct LineReader {
     lines: Lines,
     /// Number of lines read so far.
     number: u64,
-    /// A line that could not be sent because its connection was lost. It is the next line to
-    /// return: as the answer to a question, or as the first line for the next connection.
+    /// A line that could not be sent because its connection was lost. The next call returns it
+    /// before reading another line, whether that call wants the answer to a question or a line for
+    /// the next connection.
     unsent: Option<String>,
     at_end: bool,
 }

@@ -70,12 +70,16 @@ mod tests {
     }
 
     #[test]
-    fn a_name_completes_without_its_accents_and_a_switch_completes_to_on_or_off() {
+    fn a_name_typed_without_its_accents_in_any_case_or_width_is_completed() {
         assert_eq!(completed("lu"), ["Łukasz: "]);
         assert_eq!(completed("hi zol"), ["hi Żółć "]);
         assert_eq!(completed("żół"), ["Żółć: "]);
         assert_eq!(completed("z\u{307}o\u{301}"), ["Żółć: "]);
         assert_eq!(completed("ＯＬＥ"), ["Olek: "]);
+    }
+
+    #[test]
+    fn the_argument_of_a_command_is_completed() {
         assert_eq!(completed("/time "), ["/time on ", "/time off "]);
         assert_eq!(completed("/Bell of"), ["/Bell off "]);
         assert_eq!(completed("/ignore o"), ["/ignore ola ", "/ignore Olek "]);

@@ -21,7 +21,7 @@ pub(crate) enum Action {
     ScrollForward,
     /// Scrolls the focused pane to its end, if it is scrolled back.
     ScrollToEnd,
-    /// Asks for the number of the pane that gets the focus.
+    /// Asks for the number of the pane to focus.
     AskPane,
     Help,
     /// Passes the key to the focused pane's client or input line, because it does not control the
