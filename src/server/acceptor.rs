@@ -24,6 +24,7 @@ use crate::server::guess_limit::GuessLimit;
 use crate::server::linger::{Checks, LINGER};
 use crate::server::log::Entry;
 use crate::server::login::{LoginStep, PendingLogin};
+use crate::server::members::ConnectionId;
 use crate::server::session::Session;
 use crate::sync::Instant;
 use crate::sync::thread::{self, Builder, Scope};
@@ -239,7 +240,15 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             // that was just dropped.
             self.shared.linger.closed();
         }
-        let speaks: Vec<bool> = (0..polled).map(|_| is_ready()).collect();
+        // Remember connections and not positions: if a login below adds a member beyond the limit of
+        // the queue, the first member leaves the queue.
+        let speaking: Vec<ConnectionId> = self
+            .threadless
+            .iter()
+            .take(polled)
+            .map(|(_, session)| session.member().connection)
+            .filter(|_| is_ready())
+            .collect();
         for login in std::mem::take(&mut self.logins) {
             if is_ready() || login.due() <= now {
                 self.step(login);
@@ -247,11 +256,10 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
                 self.logins.push(login);
             }
         }
-        for at in (0..polled).rev().filter(|at| speaks[*at]) {
-            // The polled members are still at the same positions, because handling the logins above
-            // adds members only at the end of the queue. If the queue became too long and lost its
-            // first members, other members' threads start early, which does no harm.
-            if let Some((_, session)) = self.threadless.remove(at) {
+        for connection in speaking {
+            let mut waiting = self.threadless.iter();
+            let at = waiting.position(|(_, session)| session.member().connection == connection);
+            if let Some((_, session)) = at.and_then(|at| self.threadless.remove(at)) {
                 self.start(session);
             }
         }
