@@ -182,8 +182,8 @@ fn frame_size((columns, rows): (i32, i32), cell: Size) -> Size {
 #[derive(Debug)]
 pub(crate) struct Tiling {
     area: Rect,
-    /// The parts of the launcher's terminal to leave free.
-    reserved: Vec<Rect>,
+    /// The parts of the launcher's terminal to leave free if possible, see [`Reservations`].
+    choices: Vec<Vec<Rect>>,
     /// Whether the place of the terminal is known. If not, a place was assumed.
     is_certain: bool,
     cell: Size,
@@ -207,22 +207,19 @@ impl Tiling {
             let min = frame_size(cells, cell);
             choices
                 .iter()
-                .find_map(|reserved| Some((reserved, fit(area, reserved, cell, count, min)?)))
+                .find_map(|reserved| fit(area, reserved, cell, count, min))
         });
-        let (reserved, places) = found.unwrap_or_else(|| {
+        let places = found.unwrap_or_else(|| {
             let min = frame_size(USABLE, cell);
             // Find places for as many windows as possible. The other windows share these places.
             let places = (1..=count)
                 .rev()
                 .find_map(|count| fit(area, &least, cell, count, min));
-            (
-                &least,
-                places.unwrap_or_else(|| vec![Place { frame: area }]),
-            )
+            places.unwrap_or_else(|| vec![Place { frame: area }])
         });
         Self {
             area,
-            reserved: reserved.clone(),
+            choices,
             is_certain: screen.launcher.is_some(),
             cell,
             places,
@@ -231,23 +228,26 @@ impl Tiling {
 
     /// Returns the place for one more window. `taken` has the places of the open windows. Prefers a
     /// free place among those that were found at the start of the session. If there is none,
-    /// returns a new place in the space that is left or, if that is too little, a place that
-    /// windows share.
+    /// returns a new place that covers no other window, even if the place is small or covers the
+    /// right part of the launcher's terminal. If there is no such place either, returns a place
+    /// that windows share.
     pub(crate) fn next(&mut self, taken: &[Place]) -> Place {
         let is_free = |place: &Place| !taken.contains(place);
         if let Some(place) = self.places.iter().copied().find(is_free) {
             return place;
         }
-        let readable = frame_size(READABLE, self.cell);
         let frames: Vec<Rect> = taken.iter().map(|place| place.frame).collect();
-        let fit_beside = |reserved: &[Rect]| {
+        let fit_beside = |reserved: &[Rect], cells| {
             let occupied = [reserved, &frames].concat();
-            fit(self.area, &occupied, self.cell, 1, readable)
+            let min = frame_size(cells, self.cell);
+            fit(self.area, &occupied, self.cell, 1, min)
         };
-        let new = fit_beside(&self.reserved).or_else(|| {
+        let new = [READABLE, SMALL].into_iter().find_map(|cells| {
+            let mut choices = self.choices.iter();
+            let beside = choices.find_map(|reserved| fit_beside(reserved, cells));
             // If the place of the terminal was only assumed, the terminal may be elsewhere. Cover
             // the assumed place rather than another window.
-            (!self.is_certain).then(|| fit_beside(&[])).flatten()
+            beside.or_else(|| (!self.is_certain).then(|| fit_beside(&[], cells)).flatten())
         });
         if let Some(new) = new {
             self.places.extend(&new);
@@ -573,6 +573,21 @@ mod tests {
         assert_free(&frames, new.frame);
         assert_free(&[new.frame], terminal);
         assert_readable(&[new.frame]);
+    }
+
+    #[test]
+    fn a_window_beyond_the_session_covers_no_other_window_while_a_small_one_fits() {
+        let terminal = rect(0, 0, 726, 484);
+        let mut tiling = Tiling::new(&screen(1024, 740, Some(terminal)), cell(11.0), 3);
+        let mut taken: Vec<Place> = Vec::new();
+        for _ in 0..4 {
+            let new = tiling.next(&taken);
+            let frames: Vec<Rect> = taken.iter().map(|place| place.frame).collect();
+            assert_free(&frames, new.frame);
+            let (columns, rows) = new.cells(CELL);
+            assert!(columns >= SMALL.0 && rows >= SMALL.1, "{new:?}");
+            taken.push(new);
+        }
     }
 
     #[test]
