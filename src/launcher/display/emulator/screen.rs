@@ -136,8 +136,12 @@ fn window_id() -> Option<Window> {
 /// Returns the window in `WINDOWID`. If it is an inner window of a terminal, returns the outer
 /// window, which is in `listed`, the windows that the window manager lists.
 fn window_in_environment(server: &XServer, listed: &[Window]) -> Option<Window> {
-    // Without a window manager, `listed` is empty: take the window in `WINDOWID` itself.
-    std::iter::successors(window_id(), |child| server.parent(*child))
-        .take(MAX_PARENTS)
-        .find(|window| listed.contains(window) || listed.is_empty())
+    let outward = std::iter::successors(window_id(), |child| server.parent(*child));
+    let mut outward = outward.take(MAX_PARENTS);
+    if listed.is_empty() {
+        // There is no window manager, or one that lists no windows, such as twm: take the outermost
+        // window, which includes the decoration.
+        return outward.take_while(|window| *window != server.root).last();
+    }
+    outward.find(|window| listed.contains(window))
 }

@@ -144,11 +144,14 @@ impl XServer {
         let shadow = extents(self.atoms._GTK_FRAME_EXTENTS);
         let [left, right, top, bottom] = [0, 1, 2, 3].map(|side| outer[side] - shadow[side]);
         let (x, y) = (i32::from(origin.dst_x), i32::from(origin.dst_y));
+        // A window manager removes the window's own border, so that there is either a border or a
+        // frame.
+        let border = i32::from(size.border_width);
         Rect::between(
-            x - left,
-            y - top,
-            x + i32::from(size.width) + right,
-            y + i32::from(size.height) + bottom,
+            x - left - border,
+            y - top - border,
+            x + i32::from(size.width) + right + border,
+            y + i32::from(size.height) + bottom + border,
         )
     }
 
