@@ -353,9 +353,11 @@ pub(crate) const EMULATORS: [Emulator; 11] = [
         program: "foot",
         package: Package::Common("foot"),
         needs: Needs::Wayland,
+        // Without --log-level, the last line on stderr is always `goodbye`, and not the reason why
+        // no window opened.
         opens: Opens::Itself(|window, _| {
             [
-                words(&["--title", &window.title()]),
+                words(&["--log-level", "error", "--title", &window.title()]),
                 window.if_big(&["--font", "monospace:size={}"]),
                 option("--window-size-chars", window.cell_size()),
                 words(&["--"]),
