@@ -19,20 +19,25 @@ use termcolor::{Buffer, Color, WriteColor};
 use crate::net::resolve::canonical;
 use crate::os;
 use crate::protocol::console::ServerLine;
-use crate::protocol::event::{Answer, Event, MemberId, Record};
+use crate::protocol::event::{Answer, Event, Listed, MemberId, Record};
 use crate::protocol::text::Text;
 use crate::server::log_file::LogFile;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Condvar, Mutex};
 use crate::tty::console::{Console, LogOutput, PROMPT};
+use crate::tty::member_table;
 use crate::tty::name_colors::NameColors;
-use crate::tty::style;
+use crate::tty::{style, wrap};
 
 /// Limit on the lines queued for stdout. Beyond the limit, lines are dropped.
 const MAX_WAITING: usize = 4096;
 
 /// How long the program waits, before it exits, for the last lines to be shown.
 const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// Longest list of members that is shown in one line, in columns. Such a line fits beside the time
+/// on a terminal of 80 columns. Longer lists are shown as a table.
+const MAX_LIST: usize = 71;
 
 /// Limit on the lines queued for the log file, so that a slow disk does not exhaust the memory.
 const MAX_WAITING_FOR_FILE: usize = 32 * 1024;
@@ -428,6 +433,11 @@ fn write_entry(
     entry: &Entry,
     name: Option<Color>,
 ) -> io::Result<()> {
+    if let Entry::Answer(answer @ Answer::Online { count, members }) = entry
+        && wrap::width(&answer.to_string()) > MAX_LIST
+    {
+        return write_members(out, clock.show(time), *count, members);
+    }
     // Show these lines without a time: messages to the operator, the echo of a typed line, and the
     // help, because it has several lines.
     let has_time = !matches!(
@@ -438,6 +448,26 @@ fn write_entry(
         write!(out, "{} ", clock.show(time))?;
     }
     write_text(out, entry, name)
+}
+
+/// Writes the members online as a table. The table is one line, so that it can be wrapped to any
+/// width. The line begins with the time, so that all rows are aligned.
+fn write_members(
+    out: &mut dyn WriteColor,
+    time: &str,
+    count: usize,
+    members: &[Listed],
+) -> io::Result<()> {
+    let mut colors = NameColors::default();
+    colors.fit_terminal(|| None);
+    colors.learn_all(members);
+    write!(out, "{time} * {count} online\n{time} ")?;
+    member_table::write(out, members, &colors)?;
+    out.write_all(b"\n")?;
+    match count - members.len() {
+        0 => Ok(()),
+        more => writeln!(out, "{time} * and {more} more"),
+    }
 }
 
 /// Writes an entry without its time.

@@ -23,7 +23,7 @@ pub(crate) fn fitting(lines: &[u8], columns: Option<usize>) -> Cow<'_, [u8]> {
 }
 
 /// Wraps a line, and appends its rows to `shown`, each followed by `end`. Colors continue in the
-/// next row. `columns` must not be 0.
+/// next row. No-break spaces are shown as ordinary spaces. `columns` must not be 0.
 pub(crate) fn push(line: &str, columns: usize, end: &str, shown: &mut String) {
     let (text, sequences) = split(line);
     let mut sequences = sequences.into_iter().peekable();
@@ -37,11 +37,11 @@ pub(crate) fn push(line: &str, columns: usize, end: &str, shown: &mut String) {
         let mut at = row.start;
         while let Some((place, sequence)) = sequences.next_if(|(place, _)| *place <= row.end) {
             let place = place.min(until);
-            shown.push_str(&text[at..place]);
+            shown.push_str(&text[at..place].replace(wrap::NO_BREAK, " "));
             shown.push_str(sequence);
             at = place;
         }
-        shown.push_str(&text[at..until]);
+        shown.push_str(&text[at..until].replace(wrap::NO_BREAK, " "));
     }
     shown.push_str(end);
 }

@@ -7,6 +7,7 @@ pub(crate) mod editor;
 pub mod input;
 pub mod line;
 pub(crate) mod log_wrap;
+pub(crate) mod member_table;
 pub(crate) mod modes;
 pub mod name_colors;
 pub(crate) mod raw_mode;

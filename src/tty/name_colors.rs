@@ -143,7 +143,8 @@ impl NameColors {
         self.learn_all(&welcome.online);
     }
 
-    fn learn_all(&mut self, members: &[Listed]) {
+    /// Records the members in a list.
+    pub(crate) fn learn_all(&mut self, members: &[Listed]) {
         for Listed { id, color, .. } in members {
             self.learn(*id, *color);
         }

@@ -34,10 +34,13 @@ pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<u
     let mut at = 0;
     let pieces = text.split_inclusive(' ').flat_map(|piece| {
         let is_long = width(piece.trim_end_matches(' ')) > columns - indent;
-        piece.split_inclusive(move |c| c == ' ' || (is_long && NO_BREAK.contains(c)))
+        // Do not count no-break spaces at the end of the parts of a long piece, as if they were
+        // ordinary spaces.
+        let is_space = move |c: char| c == ' ' || (is_long && NO_BREAK.contains(c));
+        let parts = piece.split_inclusive(is_space);
+        parts.map(move |part| (part, part.trim_end_matches(is_space)))
     });
-    for piece in pieces {
-        let word = piece.trim_end_matches([' ', '\u{a0}']);
+    for (piece, word) in pieces {
         let wide = width(word);
         // Begin a new row only before a word, and only if the word fits in a row. Spaces that
         // exceed the width stay at the end of their row.

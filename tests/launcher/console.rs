@@ -63,6 +63,50 @@ fn typed_lines_can_be_edited_recalled_and_completed() {
 }
 
 #[test]
+fn a_long_list_of_members_is_in_columns_at_any_width() {
+    let (mut screen, address) = start(80, 24);
+    let names = ["ala 3ID12", "Kowalski_Jan 3ID11A", "ola", "Żaneta gr/1"];
+    let more = ["日本語 3ID12", "bartosz", "m", "karolina 3ID12"];
+    let members = names.into_iter().chain(more);
+    let _members: Vec<Client> = members
+        .map(|member| Client::connect(address).join(member))
+        .collect();
+    screen.type_keys("/online\r");
+    let expect = |screen: &Screen, rows: &[&str]| {
+        screen.wait("the list", |text| {
+            let (_, below) = text.split_once("* 8 online\n")?;
+            let below: Vec<&str> = below
+                .lines()
+                .map(|row| row.get(9..).unwrap_or(""))
+                .collect();
+            (below.split_last()?.1 == rows).then_some(())
+        });
+    };
+    expect(
+        &screen,
+        &[
+            "ala (3ID12)            Kowalski_Jan (3ID11A)  ola",
+            "Żaneta (gr/1)          日本語 (3ID12)         bartosz",
+            "m                      karolina (3ID12)",
+        ],
+    );
+    screen.resize(52, 24);
+    expect(
+        &screen,
+        &[
+            "ala (3ID12)",
+            "Kowalski_Jan (3ID11A)",
+            "ola",
+            "Żaneta (gr/1)",
+            "日本語 (3ID12)",
+            "bartosz",
+            "m",
+            "karolina (3ID12)",
+        ],
+    );
+}
+
+#[test]
 fn the_terminal_is_restored_however_the_session_ends() {
     type End = fn(&mut Screen);
     let ends: [(&str, End); 3] = [

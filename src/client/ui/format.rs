@@ -14,6 +14,7 @@ use crate::protocol::commands;
 use crate::protocol::event::{Answer, Event, Listed, MemberId, Record, Welcome};
 use crate::protocol::text::{Text, clean};
 use crate::tty::line::Line;
+use crate::tty::member_table;
 use crate::tty::name_colors::NameColors;
 use crate::tty::style;
 use crate::tty::wrap;
@@ -391,28 +392,13 @@ impl Formatter {
         self.presence = None;
     }
 
-    /// Formats the members online as one line. All names are padded to the same width, so the line
-    /// wraps into columns.
+    /// Formats the members online in columns.
     fn table(&mut self, count: usize, members: &[Listed]) -> Vec<Line> {
         let mut lines = vec![self.notice(&format!("{count} online"))];
-        let group = |member: &Listed| match &member.group {
-            Some(group) => format!("{}({group})", wrap::NO_BREAK),
-            None => String::new(),
-        };
-        let width =
-            |member: &Listed| wrap::width(member.name.as_str()) + wrap::width(&group(member));
-        let cell = members.iter().map(width).max().unwrap_or_default() + 2;
         if !members.is_empty() {
             lines.push(Line::new(2, |line| {
-                let mut padding = 2;
-                for member in members {
-                    write!(line, "{:padding$}", "")?;
-                    let color = self.names.of(member.id, &member.name);
-                    style::paint(line, color, member.name.as_str())?;
-                    line.write_all(group(member).as_bytes())?;
-                    padding = cell - width(member);
-                }
-                Ok(())
+                line.write_all(b"  ")?;
+                member_table::write(line, members, &self.names)
             }));
         }
         // The subtraction must not overflow: a hostile server may send a count that is smaller than
@@ -690,10 +676,12 @@ mod tests {
         let rows =
             |columns| -> Vec<String> { shown.iter().flat_map(|line| line.rows(columns)).collect() };
         for (columns, members) in [
-            (31, &["  ola (3ID12)  日本         jan"][..]),
-            (30, &["  ola (3ID12)  日本", "  jan"]),
-            (18, &["  ola (3ID12)", "  日本         jan"]),
-            (17, &["  ola (3ID12)", "  日本", "  jan"]),
+            (39, &["  ola (3ID12)  日本         jan"][..]),
+            (38, &["  ola (3ID12)  日本", "  jan"]),
+            (26, &["  ola (3ID12)  日本", "  jan"]),
+            (25, &["  ola (3ID12)", "  日本", "  jan"]),
+            (13, &["  ola (3ID12)", "  日本", "  jan"]),
+            (12, &["  ola", "  (3ID12)", "  日本", "  jan"]),
         ] {
             let expected = [&["* 5 online"], members, &["* and 2 more"]].concat();
             assert_eq!(rows(columns), expected, "{columns} columns");
