@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Error, Result, anyhow, bail};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::cli::RoomArgs;
@@ -205,6 +205,12 @@ fn resolve_host(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
         .unwrap_or(host);
+    if let Some((address, typed)) = host.rsplit_once(':')
+        && typed.parse::<u16>().is_ok()
+        && (address.ends_with(']') || !address.contains(':'))
+    {
+        bail!("`{host}` contains a port: type the port after `-p`, as in `-p {typed}`");
+    }
     resolve(bare, port, "try 127.0.0.1, or --lan for every interface")
 }
 
@@ -301,6 +307,24 @@ mod tests {
         match listen(&host("[::1]"), 0) {
             Ok(listeners) => assert!(listeners[0].local_addr().unwrap().is_ipv6()),
             Err(error) => assert!(error.to_string().contains("no address ::1"), "{error}"),
+        }
+    }
+
+    #[test]
+    fn a_port_in_the_host_is_refused_with_the_option_to_use() {
+        for (typed, port) in [
+            ("127.0.0.1:8080", Some("8080")),
+            ("localhost:0", Some("0")),
+            ("[::1]:9999", Some("9999")),
+            ("::1:9999", None),
+            ("no-such-host.invalid:http", None),
+        ] {
+            let error = check(&host(typed), 0).unwrap_err().to_string();
+            let found = error
+                .split_once(" contains a port: ")
+                .map(|(_, advice)| advice);
+            let advice = port.map(|port| format!("type the port after `-p`, as in `-p {port}`"));
+            assert_eq!(found, advice.as_deref(), "{error}");
         }
     }
 
