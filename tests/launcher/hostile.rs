@@ -390,24 +390,24 @@ fn sessions_start_and_end_with_closed_standard_streams() {
 #[test]
 fn time_spent_suspended_does_not_count_towards_a_windows_time_limit() {
     let desktop = Desktop::new();
-    // The window takes 0.5 s to open, so that the launcher is stopped before.
-    desktop.put_program("xterm", "sleep 0.5; exec /usr/bin/xterm \"$@\"");
-    let arguments = [
-        "-p",
-        "0",
-        "-t",
-        "xterm",
-        "-c",
-        "1",
-        "--names",
-        "ala",
-        "--window-time",
-        "4000",
-    ];
-    let mut session = Session::start(&desktop, &arguments);
+    // The window of ala takes 0.5 s to open, so that the launcher is stopped before. The window of
+    // ola never opens.
+    let script =
+        "case \"$*\" in *ola*) exec sleep 600;; esac\nsleep 0.5; exec /usr/bin/xterm \"$@\"";
+    desktop.put_program("xterm", script);
+    let start = |name| {
+        let arguments = ["-p", "0", "-t", "xterm", "-c", "1", "--names", name];
+        let window_time = ["--window-time", "4000"];
+        Session::start(&desktop, &[&arguments[..], &window_time].concat())
+    };
+    let mut session = start("ala");
     session.process("sh", "ala");
     session.signal(Signal::STOP);
-    thread::sleep(Duration::from_millis(4500));
+    // The other session starts later, so when its window is given up, the time for the first one is
+    // over too.
+    let mut other = start("ola");
+    other.wait_for_text("did not open");
+    assert_eq!(other.wait(), 1, "{}", other.shown());
     session.signal(Signal::CONT);
     session.wait_for_text("ala joined");
     session.wait_for_windows(1);
