@@ -171,7 +171,10 @@ impl EventLoop {
                     notice_at = None;
                     let notice = format!("connecting to {server} …");
                     match &mut self.ui {
-                        Ui::Plain(plain, _) if self.is_interactive => plain.show_notice(&notice),
+                        Ui::Plain(plain, stdin) if self.is_interactive => {
+                            plain.show_notice(&notice);
+                            stdin.request(StdinRequest::ReadAhead);
+                        }
                         Ui::Plain(..) => {}
                         Ui::Tui(tui) => tui.set_status(Some(notice)),
                     }
@@ -185,6 +188,9 @@ impl EventLoop {
     /// true at once. Otherwise, returns false after `time`.
     pub(crate) fn pause(&mut self, time: Duration) -> Result<bool, Stop> {
         let deadline = Instant::now() + time;
+        if let Ui::Plain(_, stdin) = &self.ui {
+            stdin.request(StdinRequest::ReadAhead);
+        }
         while let Some(event) = self.next_until(Some(deadline))? {
             if self.handle_offline(&event)? {
                 return Ok(true);
@@ -204,6 +210,10 @@ impl EventLoop {
                 OfflineSubmission::Leave => Err(Stop::Leave),
             },
             (ClientEvent::Stdin(StdinEvent::Over), Ui::Plain(..)) => Err(Stop::Leave),
+            (ClientEvent::Stdin(StdinEvent::Unsendable(_, error)), Ui::Plain(plain, _)) => {
+                plain.show_error(error);
+                Ok(false)
+            }
             (_, _) => Ok(false),
         }
     }
@@ -249,8 +259,7 @@ impl EventLoop {
 
     fn read_line(&mut self) -> Result<StdinEvent, Stop> {
         if let Ui::Plain(_, stdin) = &self.ui {
-            // Sending cannot fail, because the thread that reads stdin outlives this one.
-            let _ = stdin.send(StdinRequest::ReadLine);
+            stdin.request(StdinRequest::ReadLine);
         }
         loop {
             if let ClientEvent::Stdin(event) = self.next()? {

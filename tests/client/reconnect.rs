@@ -648,3 +648,26 @@ fn a_client_on_a_dumb_terminal_also_reconnects() {
     ala.type_keys("/quit\r");
     assert_eq!(ala.end().exit_code(), 0);
 }
+
+#[test]
+fn a_client_on_a_dumb_terminal_can_quit_while_it_is_not_connected() {
+    let start = |fake: &FakeServer| {
+        let mut command = chat_client(&[&fake.address(), "-n", "ala"]);
+        command.env("TERM", "dumb");
+        Screen::start(&command, 110, 24)
+    };
+    // The connection is lost.
+    let fake = FakeServer::new();
+    let mut ala = start(&fake);
+    drop(accept_login(&fake, &ala));
+    ala.expect("what you enter is sent once connected");
+    ala.type_keys("one\rtwo\r/QUIT\r");
+    ala.expect("error: 2 lines were not sent: you left before the room had them");
+    assert_eq!(ala.end().exit_code(), 1);
+    // The server does not answer.
+    let fake = FakeServer::new();
+    let mut ala = start(&fake);
+    ala.expect("* connecting to 127.0.0.1:");
+    ala.type_keys("exit\r");
+    assert_eq!(ala.end().exit_code(), 0);
+}

@@ -1,8 +1,14 @@
 //! The thread that reads stdin. While the client chats, it also sends what it reads.
 
-use std::io::{self, Read};
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
+
+use rustix::event::{PollFd, PollFlags};
 
 use crate::client::event::{ClientEvent, StdinEvent};
 use crate::client::net::connection::Connection;
@@ -12,27 +18,70 @@ use crate::protocol::line::Lines;
 use crate::protocol::request::{Format, Request};
 use crate::tty;
 
+/// Limit on the lines that wait for a connection. Further lines stay in the terminal's buffer.
+const MAX_WAITING: usize = 1000;
+
 /// A request to the thread that reads stdin.
 pub(crate) enum StdinRequest {
     /// Read one line, the answer to a question. The thread does not read ahead: whatever the user
     /// types after that line stays in the terminal's buffer until the next request.
     ReadLine,
+    /// Read lines from a terminal until the next request, while there is no connection. Otherwise
+    /// the thread would not notice a line that asks to leave. The other lines wait: they are the
+    /// next answers, or they are sent once there is a connection.
+    ReadAhead,
     /// Send all lines to the room, until a line asks to leave or stdin ends.
     SendAll(Connection, InFlight),
 }
 
-/// Starts the thread `input`.
+/// Handle of the thread `input`.
 ///
 /// The thread is not joined: only the end of the process ends a read from a terminal.
-///
-/// # Errors
-/// The thread cannot be started.
-pub(crate) fn start(post: SyncSender<ClientEvent>) -> io::Result<Sender<StdinRequest>> {
-    let (sender, requests) = mpsc::channel();
-    thread::Builder::new()
-        .name("input".into())
-        .spawn(move || run(&requests, &post))?;
-    Ok(sender)
+pub(crate) struct StdinThread {
+    requests: Sender<StdinRequest>,
+    /// Contains one byte for each request that the thread has not received. Wakes the thread while
+    /// it reads ahead.
+    wake: UnixStream,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl StdinThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The thread or a socket cannot be created.
+    pub(crate) fn start(post: SyncSender<ClientEvent>) -> io::Result<Self> {
+        let (requests, received) = mpsc::channel();
+        let (wake, woken) = UnixStream::pair()?;
+        let waiting = Arc::default();
+        let reader = LineReader {
+            lines: Lines::new(MAX_LINE),
+            number: 0,
+            unsent: VecDeque::new(),
+            waiting: Arc::clone(&waiting),
+            at_end: false,
+        };
+        thread::Builder::new()
+            .name("input".into())
+            .spawn(move || run(reader, &received, &woken, &post))?;
+        Ok(Self {
+            requests,
+            wake,
+            waiting,
+        })
+    }
+
+    /// Sends a request, which ends a [`StdinRequest::ReadAhead`].
+    pub(crate) fn request(&self, request: StdinRequest) {
+        // Ignore errors, because the thread outlives this handle.
+        let _ = self.requests.send(request);
+        let _ = (&self.wake).write_all(&[0]);
+    }
+
+    /// The number of lines that wait for a connection.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
 }
 
 /// Whether a line asks to leave: it is a command such as `/quit`, or `exit` alone. The client has
@@ -42,14 +91,15 @@ pub(crate) fn is_quit(line: &str) -> bool {
     matches!(Request::parse(line, Format::Plain), Ok(Request::Quit))
 }
 
-fn run(requests: &Receiver<StdinRequest>, post: &SyncSender<ClientEvent>) {
-    let mut reader = LineReader {
-        lines: Lines::new(MAX_LINE),
-        number: 0,
-        unsent: None,
-        at_end: false,
-    };
+fn run(
+    mut reader: LineReader,
+    requests: &Receiver<StdinRequest>,
+    mut woken: &UnixStream,
+    post: &SyncSender<ClientEvent>,
+) {
     for request in requests {
+        // Take the byte of this request. Ignore an error, which means that the client is exiting.
+        let _ = woken.read_exact(&mut [0]);
         match request {
             StdinRequest::ReadLine => {
                 let line = reader.next();
@@ -57,6 +107,7 @@ fn run(requests: &Receiver<StdinRequest>, post: &SyncSender<ClientEvent>) {
                     return;
                 }
             }
+            StdinRequest::ReadAhead => reader.read_ahead(woken, post),
             StdinRequest::SendAll(connection, in_flight) => {
                 reader.send_all(&connection, &in_flight, post);
             }
@@ -68,45 +119,112 @@ struct LineReader {
     lines: Lines,
     /// Number of lines read so far.
     number: u64,
-    /// A line that could not be sent because its connection was lost. The next call returns it
-    /// before reading another line, whether that call wants the answer to a question or a line for
-    /// the next connection.
-    unsent: Option<String>,
+    /// Lines that could not be sent because there is no connection. They are the next lines to
+    /// return: as answers to questions, or as the first lines for the next connection.
+    unsent: VecDeque<String>,
+    /// The length of `unsent`, for the main thread.
+    waiting: Arc<AtomicUsize>,
     at_end: bool,
 }
 
 impl LineReader {
     fn next(&mut self) -> StdinEvent {
-        if let Some(line) = self.unsent.take() {
+        if let Some(line) = self.unsent.pop_front() {
+            self.update_waiting();
             return StdinEvent::Line(line);
         }
-        let mut bytes = [0; 8192];
         loop {
-            let line = match self.lines.next_line() {
-                None if self.at_end => match self.lines.last_line() {
-                    None => return StdinEvent::Over,
-                    line => line,
-                },
-                line => line,
-            };
-            if let Some(line) = line {
-                self.number += 1;
-                return match line {
-                    Ok(line) => StdinEvent::Line(line.to_owned()),
-                    Err(error) => StdinEvent::Unsendable(self.number, error),
-                };
+            if let Some(event) = self.buffered() {
+                return event;
             }
-            match io::stdin().read(&mut bytes) {
-                Ok(0) => self.at_end = true,
-                Ok(read) => self.lines.push(&bytes[..read]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // If the terminal is gone, treat this as the end of the input, so that the client
-                // leaves as it does after SIGHUP. The client gets no SIGHUP if the terminal is not
-                // its controlling terminal.
-                Err(_) if tty::is_gone() => return StdinEvent::Over,
-                Err(error) => return StdinEvent::Failed(error),
+            if let Err(error) = self.read() {
+                return StdinEvent::Failed(error);
             }
         }
+    }
+
+    fn update_waiting(&self) {
+        self.waiting.store(self.unsent.len(), Ordering::SeqCst);
+    }
+
+    /// The next line that has been read from stdin, or the end of the input.
+    fn buffered(&mut self) -> Option<StdinEvent> {
+        let line = match self.lines.next_line() {
+            None if self.at_end => match self.lines.last_line() {
+                None => return Some(StdinEvent::Over),
+                line => line,
+            },
+            line => line,
+        }?;
+        self.number += 1;
+        Some(match line {
+            Ok(line) => StdinEvent::Line(line.to_owned()),
+            Err(error) => StdinEvent::Unsendable(self.number, error),
+        })
+    }
+
+    /// Reads once from stdin.
+    fn read(&mut self) -> io::Result<()> {
+        let mut bytes = [0; 8192];
+        match io::stdin().read(&mut bytes) {
+            Ok(0) => self.at_end = true,
+            Ok(read) => self.lines.push(&bytes[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // If the terminal is gone, treat this as the end of the input, so that the client
+            // leaves as it does after SIGHUP. The client gets no SIGHUP if the terminal is not its
+            // controlling terminal.
+            Err(_) if tty::is_gone() => self.at_end = true,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Reads lines until the next request, which `woken` announces. Reports a line that asks to
+    /// leave as the end of the input.
+    fn read_ahead(&mut self, woken: &UnixStream, post: &SyncSender<ClientEvent>) {
+        loop {
+            let event = match self.buffered() {
+                Some(StdinEvent::Line(line)) if is_quit(&line) => StdinEvent::Over,
+                Some(StdinEvent::Line(line)) => {
+                    self.unsent.push_back(line);
+                    self.update_waiting();
+                    continue;
+                }
+                Some(event) => event,
+                None => match self.wait_and_read(woken) {
+                    Ok(true) => continue,
+                    Ok(false) => return,
+                    Err(error) => StdinEvent::Failed(error),
+                },
+            };
+            let is_unsendable = matches!(event, StdinEvent::Unsendable(..));
+            if post.send(ClientEvent::Stdin(event)).is_err() || !is_unsendable {
+                return;
+            }
+        }
+    }
+
+    /// Waits for input and reads it. Returns false, and reads nothing, if there is a request.
+    fn wait_and_read(&mut self, woken: &UnixStream) -> io::Result<bool> {
+        let stdin = io::stdin();
+        let is_full = self.unsent.len() >= MAX_WAITING;
+        let interest = if is_full {
+            PollFlags::empty()
+        } else {
+            PollFlags::IN
+        };
+        let mut waits = [
+            PollFd::new(woken, PollFlags::IN),
+            PollFd::new(&stdin, interest),
+        ];
+        match rustix::event::poll(&mut waits, None) {
+            Err(rustix::io::Errno::INTR) => return Ok(true),
+            result => result?,
+        };
+        if !waits[0].revents().is_empty() {
+            return Ok(false);
+        }
+        self.read().map(|()| true)
     }
 
     /// Sends lines as fast as the server reads and echoes them. A slow server blocks only this
@@ -123,7 +241,8 @@ impl LineReader {
                     if !in_flight.push_and_wait(&line) || connection.send(&line).is_err() {
                         // The thread `receive` reports why the connection ended, so report no error
                         // here.
-                        self.unsent = Some(line);
+                        self.unsent.push_front(line);
+                        self.update_waiting();
                         return;
                     }
                 }

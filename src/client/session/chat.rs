@@ -86,8 +86,7 @@ impl<'a> ChatSession<'a> {
         let in_flight = InFlight::new(joined.welcome.id, std::mem::take(&mut room.unacked));
         let send_queue = match &events.ui {
             Ui::Plain(_, stdin) => {
-                // Sending cannot fail, because the thread that reads stdin outlives this one.
-                let _ = stdin.send(StdinRequest::SendAll(connection.clone(), in_flight.clone()));
+                stdin.request(StdinRequest::SendAll(connection.clone(), in_flight.clone()));
                 None
             }
             Ui::Tui(_) => {

@@ -13,12 +13,12 @@ pub(crate) mod tui;
 
 use std::fmt::Display;
 use std::io;
-use std::sync::mpsc::{Sender, SyncSender};
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use crate::client::config::Config;
 use crate::client::event::ClientEvent;
-use crate::client::net::stdin::{self, StdinRequest};
+use crate::client::net::stdin::StdinThread;
 use crate::client::ui::plain::Plain;
 use crate::client::ui::tui::Tui;
 use crate::protocol::event::Welcome;
@@ -27,9 +27,8 @@ use crate::tty::input::{BACKGROUND_QUERY, Keyboard};
 use crate::tty::{self, style};
 
 pub(crate) enum Ui {
-    /// The plain UI, for pipes, files, and terminals that cannot move their cursor. Contains the
-    /// sender of requests to the thread that reads stdin.
-    Plain(Box<Plain>, Sender<StdinRequest>),
+    /// The plain UI, for pipes, files, and terminals that cannot move their cursor.
+    Plain(Box<Plain>, StdinThread),
     Tui(Box<Tui>),
 }
 
@@ -57,7 +56,7 @@ impl Ui {
             })?;
             return Ok(Self::Tui(Box::new(tui)));
         }
-        let stdin = stdin::start(post)?;
+        let stdin = StdinThread::start(post)?;
         Ok(Self::Plain(Box::new(Plain::new(config.color)), stdin))
     }
 
@@ -84,11 +83,10 @@ impl Ui {
         }
     }
 
-    /// The number of lines that wait for a connection. Always 0 for the plain UI, which reads lines
-    /// only while there is a connection.
+    /// The number of lines that wait for a connection.
     pub(crate) fn waiting(&self) -> usize {
         match self {
-            Self::Plain(..) => 0,
+            Self::Plain(_, stdin) => stdin.waiting(),
             Self::Tui(tui) => tui.waiting(),
         }
     }
