@@ -671,3 +671,24 @@ fn a_client_on_a_dumb_terminal_can_quit_while_it_is_not_connected() {
     ala.type_keys("exit\r");
     assert_eq!(ala.end().exit_code(), 0);
 }
+
+#[test]
+fn lines_typed_on_a_dumb_terminal_before_the_name_is_refused_are_discarded() {
+    let fake = FakeServer::new();
+    let mut command = chat_client(&[&fake.address(), "-n", "ala"]);
+    command.env("TERM", "dumb");
+    let mut ala = Screen::start(&command, 110, 24);
+    let mut server = fake.accept();
+    server.expect("/json ala");
+    ala.expect("* connecting to 127.0.0.1:");
+    // The error for the second line shows that both lines were read.
+    ala.type_keys(&format!("secret\r{}\r", "x".repeat(1100)));
+    ala.expect("! that line is too long");
+    server.send(r#"{"type":"error","text":"the name ala is taken: try ala2"}"#);
+    ala.expect("! the name ala is taken: try ala2");
+    ala.type_keys("ela\r");
+    let mut server = fake.accept();
+    server.expect("/json ela");
+    server.send(&welcome("r", 0, ""));
+    ala.expect("* welcome");
+}

@@ -30,6 +30,8 @@ pub(crate) enum StdinRequest {
     /// the thread would not notice a line that asks to leave. The other lines wait: they are the
     /// next answers, or they are sent once there is a connection.
     ReadAhead,
+    /// Drop the lines that wait for a connection.
+    DropWaiting,
     /// Send all lines to the room, until a line asks to leave or stdin ends.
     SendAll(Connection, InFlight),
 }
@@ -108,6 +110,10 @@ fn run(
                 }
             }
             StdinRequest::ReadAhead => reader.read_ahead(woken, post),
+            StdinRequest::DropWaiting => {
+                reader.unsent.clear();
+                reader.update_waiting();
+            }
             StdinRequest::SendAll(connection, in_flight) => {
                 reader.send_all(&connection, &in_flight, post);
             }

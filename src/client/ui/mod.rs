@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::client::config::Config;
 use crate::client::event::ClientEvent;
-use crate::client::net::stdin::StdinThread;
+use crate::client::net::stdin::{StdinRequest, StdinThread};
 use crate::client::ui::plain::Plain;
 use crate::client::ui::tui::Tui;
 use crate::protocol::event::Welcome;
@@ -91,12 +91,25 @@ impl Ui {
         }
     }
 
-    /// Drops the lines that wait for a connection, and tells the user.
+    /// Drops the lines that wait for a connection, and tells the user. In the terminal UI, they
+    /// remain in the history of typed lines.
     pub(crate) fn drop_waiting(&mut self) {
-        match self {
-            Self::Plain(..) => {}
-            Self::Tui(tui) => tui.drop_waiting(),
-        }
+        let count = match self {
+            Self::Plain(_, stdin) => {
+                let count = stdin.waiting();
+                stdin.request(StdinRequest::DropWaiting);
+                count
+            }
+            Self::Tui(tui) => tui.take_waiting().len(),
+        };
+        let lines = match count {
+            0 => return,
+            1 => "the line above was".into(),
+            lines => format!("the {lines} lines above were"),
+        };
+        self.show_error(&format!(
+            "{lines} not sent: the login needs an answer first"
+        ));
     }
 
     /// Shows an event or answer from the server.

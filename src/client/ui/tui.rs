@@ -304,18 +304,6 @@ impl Tui {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Drops the lines that wait for a connection. They remain in the history of typed lines.
-    pub(crate) fn drop_waiting(&mut self) {
-        let error = match self.take_waiting().len() {
-            0 => return,
-            1 => "the line above was not sent: the login needs an answer first".into(),
-            lines => {
-                format!("the {lines} lines above were not sent: the login needs an answer first")
-            }
-        };
-        self.show_error(&error);
-    }
-
     fn do_command(&mut self, command: &LocalCommand<'_>) {
         let notice = match *command {
             LocalCommand::Clear => return self.screen.clear(),
