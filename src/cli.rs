@@ -372,9 +372,9 @@ Examples:
 Ctrl+C ends the session: the server, the clients and their windows."
 )]
 pub struct RunArgs {
-    /// Client windows to open, 0 to 64
-    #[arg(short, long, value_name = "N", default_value_t = 3, allow_negative_numbers = true, value_parser = number(0..=64_u8))]
-    pub clients: u8,
+    /// Client windows to open, 0 to 64 [default: 3]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = number(0..=64_u8))]
+    pub clients: Option<u8>,
 
     /// Terminal emulator for the windows [env: CHAT_TERMINAL] [default: auto]
     #[arg(short, long, value_name = "TERMINAL", value_enum)]

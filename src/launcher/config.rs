@@ -31,6 +31,9 @@ pub struct Config {
     pub(crate) room: RoomArgs,
 }
 
+/// The default number of windows to open.
+const CLIENTS: usize = 3;
+
 /// Parses the identity with which a client logs in: `NAME` or `NAME GROUP`.
 pub(crate) fn parse_member(text: &str) -> Result<Identity, String> {
     Identity::parse(text).map_err(|error| format!("cannot log in as `{text}`: {error}"))
@@ -41,7 +44,12 @@ impl TryFrom<RunArgs> for Config {
     type Error = String;
 
     fn try_from(args: RunArgs) -> Result<Self, Self::Error> {
-        let clients = usize::from(args.clients);
+        let clients = match args.clients {
+            Some(clients) => clients.into(),
+            // Without windows, no client starts unless `/open` asks for it.
+            None if matches!(args.terminal(), Ok(Terminal::None)) => args.names.len(),
+            None => CLIENTS,
+        };
         let mut members: Vec<Identity> = Vec::new();
         let last = args.names.len().saturating_sub(1);
         for (index, text) in args.names.iter().enumerate() {

@@ -385,6 +385,16 @@ fn a_session_with_more_clients_than_seats_starts_with_a_warning() {
 }
 
 #[test]
+fn a_session_without_windows_needs_no_seats_for_them() {
+    let mut session = Session::start(&["-p", "0", "-t", "none", "-m", "1"]);
+    session.line("  nc 127.0.0.1 ");
+    session.type_in("/quit\n");
+    session.line("the room is closed: ");
+    assert!(!session.seen.contains("can join:"), "{}", session.seen);
+    assert_eq!(session.end(), Some(0));
+}
+
+#[test]
 fn a_port_in_use_is_reported_with_its_owner_and_an_alternative() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let Ok(owner) = TcpListener::bind(address) else {
