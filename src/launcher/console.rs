@@ -61,7 +61,7 @@ impl ConsoleThread {
         pipe: Option<OwnedFd>,
         output: &Output,
         is_colored: bool,
-        names: Vec<String>,
+        names: impl Fn() -> Vec<String> + Send + 'static,
         on_event: impl Fn(ConsoleEvent) + Clone + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let stdin = io::stdin();
@@ -82,7 +82,6 @@ impl ConsoleThread {
                 // modes. If it cannot be started, the console works without it.
                 let watchdog = TerminalWatchdog::start(&console::sequences()).ok();
                 output.attach(Arc::clone(&console));
-                let names = || names.clone();
                 let commands = commands::of_console;
                 let end = console.read_keys(keyboard, commands, names, |line| match line {
                     Ok(line) => {

@@ -26,6 +26,7 @@ mod locale;
 mod output;
 mod process;
 mod programs;
+mod room_names;
 mod server;
 mod session;
 mod shell;

@@ -33,8 +33,8 @@ const NO_LOG_THREAD: &str = "cannot start a thread for the server's log";
 
 impl Server {
     /// Starts `program` with the options of `room`, and copies its log to `output`. Calls
-    /// `on_ready` with the address on which the server listens, `on_online` with the number of
-    /// members online whenever it changes, and `on_end` when the server has ended. All three are
+    /// `on_ready` with the address on which the server listens, `on_change` with the lines that
+    /// tell a change of the members online, and `on_end` when the server has ended. All three are
     /// called in other threads.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Server {
         room: &RoomArgs,
         output: Output,
         on_ready: impl FnOnce(SocketAddr) + Send + 'static,
-        on_online: impl Fn(usize) + Send + 'static,
+        on_change: impl Fn(ServerLine<'_>) + Send + 'static,
         on_end: impl FnOnce() + Send + 'static,
     ) -> Result<Self> {
         // Decide on colors here, because the server's stdout is a pipe, while the launcher's stdout
@@ -96,7 +96,7 @@ impl Server {
         }
         if let Some(log) = log {
             log_thread()
-                .spawn(move || drop(copy_log(log, &output, on_ready, on_online)))
+                .spawn(move || drop(copy_log(log, &output, on_ready, on_change)))
                 .context(NO_LOG_THREAD)?;
         }
         Ok(server)
@@ -154,7 +154,7 @@ fn copy_log(
     log: ChildStdout,
     output: &Output,
     on_ready: impl FnOnce(SocketAddr),
-    on_online: impl Fn(usize),
+    on_change: impl Fn(ServerLine<'_>),
 ) -> io::Result<()> {
     let mut log = BufReader::new(log);
     let mut line = Vec::new();
@@ -166,7 +166,7 @@ fn copy_log(
     // Before calling `on_ready`, show the lines that the server wrote together with the first one,
     // because `on_ready` makes the launcher show lines that must come after these.
     let end = memchr::memrchr(b'\n', log.buffer()).map_or(0, |at| at + 1);
-    pass_on(&log.buffer()[..end], output, &on_online);
+    pass_on(&log.buffer()[..end], output, &on_change);
     log.consume(end);
     if let Some(ServerLine::Listening(address)) = ServerLine::parse(&first) {
         on_ready(address);
@@ -183,17 +183,19 @@ fn copy_log(
         if let Some(end) = memchr::memrchr(b'\n', &line) {
             let rest = line.split_off(end + 1);
             let lines = std::mem::replace(&mut line, rest);
-            pass_on(&lines, output, &on_online);
+            pass_on(&lines, output, &on_change);
         }
     }
 }
 
-/// Shows lines of the log, except the number of members online, which is passed to `on_online`.
-fn pass_on(lines: &[u8], output: &Output, on_online: impl Fn(usize)) {
+/// Shows lines of the log, except changes of the members online, which are passed to `on_change`.
+fn pass_on(lines: &[u8], output: &Output, on_change: impl Fn(ServerLine<'_>)) {
     let mut shown = Vec::with_capacity(lines.len());
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
         match ServerLine::parse(line) {
-            Some(ServerLine::Online(count)) => on_online(count),
+            Some(
+                change @ (ServerLine::Online(_) | ServerLine::Joined(_) | ServerLine::Left(_)),
+            ) => on_change(change),
             Some(closed @ ServerLine::Closed(_)) => {
                 output.pass_on(std::mem::take(&mut shown));
                 output.conclude(&closed.to_string());

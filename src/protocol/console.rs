@@ -12,6 +12,9 @@ const LISTENING: &str = "listening on ";
 const CLOSED: &str = "the room is closed: ";
 /// Prefix of the line with the number of members: OSC 2, the sequence that sets a terminal's title.
 const ONLINE: &str = "\x1b]2;online ";
+/// Prefixes of the lines with the names of members, which are such sequences too.
+const JOINED: &str = "\x1b]2;joined ";
+const LEFT: &str = "\x1b]2;left ";
 
 /// A line of the server's log that the launcher acts on.
 ///
@@ -24,6 +27,11 @@ pub enum ServerLine<'a> {
     /// The number of members. The server sends this line whenever the number changes, and the
     /// launcher does not show it.
     Online(usize),
+    /// A member with this name is now in the room. Like [`ServerLine::Left`], the launcher does not
+    /// show this line.
+    Joined(&'a str),
+    /// No member has this name any more.
+    Left(&'a str),
     /// The last line: the room is closed. Contains a summary, such as `5 s, 3 joined, 1 message`.
     Closed(&'a str),
 }
@@ -42,6 +50,13 @@ impl<'a> ServerLine<'a> {
             let count = count.trim_end_matches(['\n', '\x07']);
             return count.parse().ok().map(Self::Online);
         }
+        let name = |start| Some(rest(start)?.trim_end_matches(['\n', '\x07']));
+        if let Some(name) = name(JOINED) {
+            return Some(Self::Joined(name));
+        }
+        if let Some(name) = name(LEFT) {
+            return Some(Self::Left(name));
+        }
         rest(CLOSED).map(|summary| Self::Closed(summary.trim_end()))
     }
 }
@@ -52,6 +67,8 @@ impl Display for ServerLine<'_> {
         match self {
             Self::Listening(address) => write!(f, "{LISTENING}{address}"),
             Self::Online(count) => write!(f, "{ONLINE}{count}\x07"),
+            Self::Joined(name) => write!(f, "{JOINED}{name}\x07"),
+            Self::Left(name) => write!(f, "{LEFT}{name}\x07"),
             Self::Closed(summary) => write!(f, "{CLOSED}{summary}"),
         }
     }
@@ -67,6 +84,8 @@ mod tests {
         for line in [
             ServerLine::Listening(address),
             ServerLine::Online(3),
+            ServerLine::Joined("Łukasz"),
+            ServerLine::Left("o'neil"),
             ServerLine::Closed("5 s, 3 joined, 1 message"),
         ] {
             let written = format!("{line}\n");

@@ -165,7 +165,7 @@ impl State {
 
 impl Log {
     /// Starts the log's thread, which prints to stdout. If `to_launcher`, the thread also prints
-    /// the number of members whenever it changes, as [`ServerLine::Online`].
+    /// the number and the names of the members whenever they change, as [`ServerLine`].
     /// If there is a `file`, the thread `log-file` writes the log to it as well.
     pub(crate) fn start(colored: bool, to_launcher: bool, file: Option<LogFile>) -> Result<Self> {
         let poster = Poster(Arc::default());
@@ -340,6 +340,12 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
                 let _ = writeln!(line, "{}", ServerLine::Online(online));
                 show(&mut line);
             }
+            if to_launcher && let Entry::Record(record) = &entry {
+                for change in name_changes(&record.event).into_iter().flatten() {
+                    let _ = writeln!(line, "{change}");
+                    show(&mut line);
+                }
+            }
             let _ = write_entry(&mut line, &mut clock, time, &entry, color);
             show(&mut line);
         }
@@ -361,6 +367,19 @@ fn print(shared: &Shared, mut line: Buffer, to_launcher: bool) {
             let _ = output.update();
         }
         let _ = output.flush();
+    }
+}
+
+/// The names that an event removes from and adds to the room, for the launcher.
+fn name_changes(event: &Event) -> [Option<ServerLine<'_>>; 2] {
+    match event {
+        Event::Joined(member) => [None, Some(ServerLine::Joined(member.name.as_str()))],
+        Event::Left { name, .. } => [Some(ServerLine::Left(name.as_str())), None],
+        Event::Renamed { from, to, .. } => [
+            Some(ServerLine::Left(from.as_str())),
+            Some(ServerLine::Joined(to.as_str())),
+        ],
+        Event::Message { .. } | Event::Server { .. } | Event::Shutdown => [None, None],
     }
 }
 

@@ -12,7 +12,7 @@ use support::{Client, bin, program, wait_until};
 #[track_caller]
 fn start(columns: u16, rows: u16) -> (Screen, SocketAddr) {
     let mut command = program(&bin("chat-run"));
-    command.args(["-t", "none", "-p", "0", "--names", "ola"]);
+    command.args(["-t", "none", "-p", "0"]);
     let screen = Screen::start(&command, columns, rows);
     let address = screen.expect_address();
     screen.expect("only this machine can join");
@@ -55,11 +55,30 @@ fn typed_lines_can_be_edited_recalled_and_completed() {
     screen.type_keys("/op\t");
     screen.expect_last_row("> /open");
     screen.type_keys("\x15/ki\t\t");
-    screen.expect_last_row("> /kick ola");
+    screen.expect_last_row("> /kick ala");
     screen.type_keys("\x15\x1b[200~/say one\n/quit\n\x1b[201~");
     screen.expect("! a paste of 2 lines was not taken");
     ala.send("still here");
     screen.expect("ala: still here");
+}
+
+#[test]
+fn tab_completes_the_names_of_all_members_in_the_room() {
+    let (mut screen, address) = start(80, 24);
+    let complete = |screen: &mut Screen, start: &str, expected: &str| {
+        screen.type_keys(&format!("\x15/kick {start}\t"));
+        screen.expect_last_row(&format!("> /kick {expected}"));
+    };
+    let mut zofia = Client::connect(address).join("Zofia 3ID12");
+    screen.expect("* Zofia (3ID12) joined");
+    complete(&mut screen, "zo", "Zofia");
+    zofia.send("/changename Łucja");
+    screen.expect("* Zofia is now Łucja");
+    complete(&mut screen, "lu", "Łucja");
+    complete(&mut screen, "zo", "zo");
+    zofia.send("/quit");
+    screen.expect("* Łucja left");
+    complete(&mut screen, "lu", "lu");
 }
 
 #[test]

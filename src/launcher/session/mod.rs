@@ -26,6 +26,7 @@ use crate::launcher::display::{Backend, Display};
 use crate::launcher::output::Output;
 use crate::launcher::process::{self, ChildProcess};
 use crate::launcher::programs::Programs;
+use crate::launcher::room_names::RoomNames;
 use crate::launcher::server::Server;
 use crate::launcher::session::window::{Turn, Window, WindowState};
 use crate::protocol::commands::{self, LauncherCommand, OperatorCommand};
@@ -108,6 +109,8 @@ struct Session<'a> {
     /// The server's address. `None` until the server listens.
     address: Option<SocketAddr>,
     online: usize,
+    /// The names of all members, for completion on the console.
+    names: RoomNames,
     /// The time at which to count the members from outside this session again, because a client of
     /// the session has left the room.
     recount_at: Option<Instant>,
@@ -171,12 +174,17 @@ impl<'a> Session<'a> {
         let control = ControlListener::start(move |event| report(SessionEvent::Control(event)))
             .context("cannot listen for clients on the control socket")?;
         let (listening, online, ended) = (reporter(), reporter(), reporter());
+        let names = RoomNames::default();
+        let followed = names.clone();
         let server = Server::start(
             &programs.server,
             &config.room,
             output.clone(),
             move |address| listening(SessionEvent::Listening(address)),
-            move |count| online(SessionEvent::Online(count)),
+            move |change| match change {
+                ServerLine::Online(count) => online(SessionEvent::Online(count)),
+                change => followed.follow(change),
+            },
             move || ended(SessionEvent::ChildEnded),
         )?;
         Ok(Self {
@@ -189,6 +197,7 @@ impl<'a> Session<'a> {
             server,
             address: None,
             online: 0,
+            names,
             recount_at: None,
             console: None,
             display: None,
@@ -232,12 +241,12 @@ impl<'a> Session<'a> {
         let sender = self.sender.clone();
         // Ignore errors: the receiver is gone once the session is over.
         let on_event = move |event| drop(sender.send(SessionEvent::Console(event)));
-        let members = self.config.members.iter();
+        let names = self.names.clone();
         let console = ConsoleThread::start(
             self.server.console(),
             &self.output,
             style::is_colored(self.config.room.color),
-            members.map(|member| member.name.to_string()).collect(),
+            move || names.list(),
             on_event,
         )?;
         self.console = Some(console);

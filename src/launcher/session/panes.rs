@@ -19,7 +19,8 @@ impl Session<'_> {
             has_unicode: locale::asks_for_utf8(),
         };
         let sender = self.sender.clone();
-        let panes = Panes::start(features, self.config.clients, move |event| {
+        let (clients, names) = (self.config.clients, self.names.clone());
+        let panes = Panes::start(features, clients, names, move |event| {
             // Ignore an error: the receiver is gone once the session is over.
             let _ = sender.send(match event {
                 PanesEvent::Interrupt => SessionEvent::Interrupt,

@@ -51,6 +51,7 @@ use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::panes::state::{Effect, PanesState, SERVER};
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
+use crate::launcher::room_names::RoomNames;
 use crate::sync::Mutex;
 use crate::tty::input::Keyboard;
 
@@ -90,7 +91,8 @@ struct SharedPanes {
 }
 
 impl Panes {
-    /// Takes over the terminal, and reserves space for the panes of `clients` clients. `on_event`
+    /// Takes over the terminal, and reserves space for the panes of `clients` clients. Tab completes
+    /// `names` in the server's pane. `on_event`
     /// is called in the threads of the panes, and must not wait for these threads.
     ///
     /// # Errors
@@ -98,6 +100,7 @@ impl Panes {
     pub(crate) fn start(
         features: TerminalFeatures,
         clients: usize,
+        names: RoomNames,
         on_event: impl Fn(PanesEvent) + Clone + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let watchdog = TerminalWatchdog::start(&host_terminal::sequences())?;
@@ -117,7 +120,7 @@ impl Panes {
         };
         let size = terminal::size()?;
         let shared = Arc::new(SharedPanes {
-            state: Mutex::new(PanesState::new(features, background, size, clients)),
+            state: Mutex::new(PanesState::new(features, background, size, clients, names)),
             redraw,
         });
         shared.redraw.request_now();

@@ -174,15 +174,6 @@ impl Pane {
         std::iter::once(title).chain(without_count).collect()
     }
 
-    /// The name of the member in the pane, taken from the title. `None` if the name is not ASCII,
-    /// because the title has `?` for other characters.
-    pub(crate) fn name(&self) -> Option<String> {
-        let titles = self.titles(&self.lock());
-        let (_, name) = titles.last()?.split_once(" · ")?;
-        let is_whole = self.client.is_some() && !name.contains('?');
-        is_whole.then(|| name.to_owned())
-    }
-
     pub(crate) fn content(&self) -> Arc<Mutex<PaneContent>> {
         Arc::clone(&self.content)
     }

@@ -14,6 +14,7 @@ use crate::launcher::display::panes::prompt::{self, Prompt, Reply};
 use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
+use crate::launcher::room_names::RoomNames;
 use crate::protocol::commands;
 use crate::tty::background::Background;
 use crate::tty::console::{self, PROMPT};
@@ -70,6 +71,8 @@ pub(crate) struct PanesState {
     pub(crate) help: bool,
     /// The number of members in the room who are not clients of this session.
     pub(crate) others: usize,
+    /// The names that Tab completes in the server's pane.
+    names: RoomNames,
     /// The question in the status line.
     pub(crate) prompt: Option<Prompt>,
     /// The input line of the server's pane.
@@ -83,6 +86,7 @@ impl PanesState {
         background: Option<Background>,
         size: (u16, u16),
         clients: usize,
+        names: RoomNames,
     ) -> Self {
         let mut state = Self {
             features,
@@ -94,6 +98,7 @@ impl PanesState {
             zoomed: false,
             help: false,
             others: 0,
+            names,
             prompt: None,
             line: Editor::new(PROMPT, Purpose::Command, History::default()),
         };
@@ -261,9 +266,9 @@ impl PanesState {
         drop(content);
         match pane.window() {
             None => {
-                let names = || self.panes.iter().filter_map(Pane::name).collect::<Vec<_>>();
+                let names = self.names.clone();
                 let complete =
-                    |before: &str| console::complete(before, commands::of_console(), &names());
+                    |before: &str| console::complete(before, commands::of_console(), &names.list());
                 match self.line.key(key, complete) {
                     Some(EditorAction::Submit) => return Effect::Event(self.enter_line()),
                     Some(EditorAction::Refuse(refusal)) => self.show_refusal(&refusal),
