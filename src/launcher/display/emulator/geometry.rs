@@ -1,4 +1,7 @@
 //! Places for windows side by side on a screen, around the terminal that shows the server's log.
+//!
+//! All lengths are in pixels of a screen with 96 dots per inch, unless they are called device
+//! pixels. On a screen with a higher resolution, letters and decorations have more pixels.
 
 use std::collections::BTreeSet;
 
@@ -27,6 +30,33 @@ const LAST_ROWS: i32 = 3;
 const STEP: i32 = 28;
 /// Number of windows at a shared place that have different offsets. After them, the offsets repeat.
 const ROUNDS: usize = 5;
+
+/// The number of device pixels in a pixel of a screen with 96 dots per inch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Scale(f64);
+
+impl Scale {
+    /// The scale for a resolution in dots per inch. It is limited to the range from 1 to 5, because
+    /// some X servers report a wrong resolution.
+    pub(crate) fn of_dpi(dpi: f64) -> Self {
+        Self((dpi / 96.0).clamp(1.0, 5.0))
+    }
+
+    fn to_device(self, length: i32) -> i32 {
+        (f64::from(length) * self.0).round() as i32
+    }
+
+    /// Converts a rectangle from device pixels.
+    pub(crate) fn from_device(self, rect: Rect) -> Rect {
+        let convert = |length| (f64::from(length) / self.0).round() as i32;
+        Rect {
+            x: convert(rect.x),
+            y: convert(rect.y),
+            width: convert(rect.width),
+            height: convert(rect.height),
+        }
+    }
+}
 
 /// A size in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,15 +144,31 @@ enum Cut {
 }
 
 /// A window's position and size on the screen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Place {
     /// The rectangle of the window and its decoration.
-    pub(crate) frame: Rect,
+    frame: Rect,
+    scale: Scale,
 }
 
 impl Place {
-    /// The window's size in pixels, without the decoration.
-    pub(crate) fn size(&self) -> Size {
+    /// The position of the upper left corner, in device pixels.
+    pub(crate) fn position(&self) -> (i32, i32) {
+        let Rect { x, y, .. } = self.frame;
+        (self.scale.to_device(x), self.scale.to_device(y))
+    }
+
+    /// The window's size in device pixels, without the decoration.
+    pub(crate) fn device_size(&self) -> Size {
+        let Size { width, height } = self.size();
+        Size {
+            width: self.scale.to_device(width),
+            height: self.scale.to_device(height),
+        }
+    }
+
+    /// The window's size, without the decoration.
+    fn size(&self) -> Size {
         Size {
             width: (self.frame.width - DECORATION.0).max(1),
             height: (self.frame.height - DECORATION.1).max(1),
@@ -156,11 +202,11 @@ impl Place {
             width: width - shift.min(width / 2),
             height: height - shift.min(height / 2),
         };
-        Self { frame }
+        Self { frame, ..*self }
     }
 }
 
-/// The size of a character cell in common monospace fonts (DejaVu, Noto) at 96 pixels per inch.
+/// The size of a character cell in common monospace fonts (DejaVu, Noto).
 /// xterm's rows are a pixel higher than those of other emulators.
 pub(crate) fn cell(points: f32) -> Size {
     let pixels = points * 96.0 / 72.0;
@@ -187,6 +233,7 @@ pub(crate) struct Tiling {
     /// Whether the place of the terminal is known. If not, a place was assumed.
     is_certain: bool,
     cell: Size,
+    scale: Scale,
     places: Vec<Place>,
 }
 
@@ -209,20 +256,27 @@ impl Tiling {
                 .iter()
                 .find_map(|reserved| fit(area, reserved, cell, count, min))
         });
-        let places = found.unwrap_or_else(|| {
+        let frames = found.unwrap_or_else(|| {
             let min = frame_size(USABLE, cell);
             // Find places for as many windows as possible. The other windows share these places.
             let places = (1..=count)
                 .rev()
                 .find_map(|count| fit(area, &least, cell, count, min));
-            places.unwrap_or_else(|| vec![Place { frame: area }])
+            places.unwrap_or_else(|| vec![area])
         });
         Self {
             area,
             choices,
             is_certain: screen.launcher.is_some(),
             cell,
-            places,
+            scale: screen.scale,
+            places: frames
+                .into_iter()
+                .map(|frame| Place {
+                    frame,
+                    scale: screen.scale,
+                })
+                .collect(),
         }
     }
 
@@ -250,8 +304,12 @@ impl Tiling {
             beside.or_else(|| (!self.is_certain).then(|| fit_beside(&[], cells)).flatten())
         });
         if let Some(new) = new {
-            self.places.extend(&new);
-            return new[0];
+            let new = Place {
+                frame: new[0],
+                scale: self.scale,
+            };
+            self.places.push(new);
+            return new;
         }
         let mut shared =
             (1..ROUNDS).flat_map(|round| self.places.iter().map(move |place| place.shared(round)));
@@ -319,7 +377,7 @@ type Score = (i32, i32, i32);
 /// Finds places of equal size for `count` windows in `area`, outside of the rectangles `occupied`.
 /// The size is the one with the highest [`Score`], from `min` to [`PREFERRED`]. Returns `None` if
 /// not all windows fit.
-fn fit(area: Rect, occupied: &[Rect], cell: Size, count: i32, min: Size) -> Option<Vec<Place>> {
+fn fit(area: Rect, occupied: &[Rect], cell: Size, count: i32, min: Size) -> Option<Vec<Rect>> {
     let preferred = frame_size(PREFERRED, cell);
     let mut best: Option<(Score, Size, Vec<Rect>)> = None;
     for cut in [Cut::Rows, Cut::Columns] {
@@ -378,13 +436,13 @@ fn lengths(totals: impl Iterator<Item = i32>, min: i32, max: i32) -> BTreeSet<i3
 
 /// Places of this size for `count` windows in the rectangles `free`, in reading order. Within each
 /// rectangle, the windows are at the edge of the screen, away from the launcher's terminal.
-fn places(area: Rect, mut free: Vec<Rect>, size: Size, count: i32) -> Vec<Place> {
+fn places(area: Rect, mut free: Vec<Rect>, size: Size, count: i32) -> Vec<Rect> {
     // Keep windows together: fill the rectangles in which most windows fit first.
     free.sort_by_key(|rect| {
         let (columns, rows) = rect.capacity(size);
         -(columns * rows)
     });
-    let mut places: Vec<Place> = free
+    let mut places: Vec<Rect> = free
         .iter()
         .flat_map(|rect| {
             let (columns, rows) = rect.capacity(size);
@@ -398,18 +456,16 @@ fn places(area: Rect, mut free: Vec<Rect>, size: Size, count: i32) -> Vec<Place>
             } else {
                 rect.bottom() - rows * size.height
             };
-            (0..columns * rows).map(move |index| Place {
-                frame: Rect {
-                    x: left + index % columns * size.width,
-                    y: top + index / columns * size.height,
-                    width: size.width,
-                    height: size.height,
-                },
+            (0..columns * rows).map(move |index| Rect {
+                x: left + index % columns * size.width,
+                y: top + index / columns * size.height,
+                width: size.width,
+                height: size.height,
             })
         })
         .take(usize::try_from(count).unwrap_or(0))
         .collect();
-    places.sort_by_key(|place| (place.frame.y, place.frame.x));
+    places.sort_by_key(|place| (place.y, place.x));
     places
 }
 
@@ -431,10 +487,18 @@ mod tests {
         }
     }
 
+    fn place(frame: Rect) -> Place {
+        Place {
+            frame,
+            scale: Scale::of_dpi(96.0),
+        }
+    }
+
     fn screen(width: i32, height: i32, launcher: Option<Rect>) -> Screen {
         Screen {
             area: rect(0, 0, width, height),
             launcher,
+            scale: Scale::of_dpi(96.0),
         }
     }
 
@@ -445,7 +509,7 @@ mod tests {
 
     fn assert_readable(frames: &[Rect]) {
         for frame in frames {
-            let (columns, rows) = Place { frame: *frame }.cells(CELL);
+            let (columns, rows) = place(*frame).cells(CELL);
             assert!(columns >= READABLE.0 && rows >= READABLE.1, "{frames:?}");
         }
     }
@@ -587,6 +651,33 @@ mod tests {
             let (columns, rows) = new.cells(CELL);
             assert!(columns >= SMALL.0 && rows >= SMALL.1, "{new:?}");
             taken.push(new);
+        }
+    }
+
+    #[test]
+    fn places_are_in_device_pixels_and_have_the_same_cells_at_every_resolution() {
+        let first = |dpi, factor| {
+            let scale = Scale::of_dpi(dpi);
+            let device = |frame: [i32; 4]| {
+                let [x, y, width, height] = frame.map(|length| length * factor);
+                scale.from_device(rect(x, y, width, height))
+            };
+            let screen = Screen {
+                area: device([0, 0, 1024, 740]),
+                launcher: Some(device([0, 0, 726, 484])),
+                scale,
+            };
+            Tiling::new(&screen, cell(11.0), 3).next(&[])
+        };
+        let usual = first(96.0, 1);
+        for (dpi, factor) in [(192.0, 2), (288.0, 3), (50.0, 1)] {
+            let place = first(dpi, factor);
+            let (x, y) = usual.position();
+            assert_eq!(place.position(), (x * factor, y * factor), "{dpi}");
+            assert_eq!(place.cells(CELL), usual.cells(CELL), "{dpi}");
+            let (size, usual) = (place.device_size(), usual.device_size());
+            assert_eq!(size.width, usual.width * factor, "{dpi}");
+            assert_eq!(size.height, usual.height * factor, "{dpi}");
         }
     }
 

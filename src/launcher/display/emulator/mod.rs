@@ -129,23 +129,22 @@ impl WindowSpec {
         Some(format!("{columns}x{rows}"))
     }
 
-    /// The window's size in columns and rows and its position in pixels, such as `80x24+0+100`.
+    /// The window's size in columns and rows and its position in device pixels, such as `80x24+0+100`.
     fn cell_geometry(&self) -> Option<String> {
         let (x, y) = self.position()?;
         Some(format!("{}+{x}+{y}", self.cell_size()?))
     }
 
-    /// The window's size and position in pixels, such as `800x600+0+100`.
+    /// The window's size and position in device pixels, such as `800x600+0+100`.
     fn pixel_geometry(&self) -> Option<String> {
-        let Size { width, height } = self.place?.size();
+        let Size { width, height } = self.place?.device_size();
         let (x, y) = self.position()?;
         Some(format!("{width}x{height}+{x}+{y}"))
     }
 
-    /// The position of the window's upper left corner, in pixels.
+    /// The position of the window's upper left corner, in device pixels.
     fn position(&self) -> Option<(i32, i32)> {
-        let frame = self.place?.frame;
-        Some((frame.x, frame.y))
+        Some(self.place?.position())
     }
 }
 

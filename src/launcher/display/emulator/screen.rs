@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use x11rb::protocol::xproto::Window;
 
-use crate::launcher::display::emulator::geometry::Rect;
+use crate::launcher::display::emulator::geometry::{Rect, Scale};
 use crate::launcher::display::emulator::x11::XServer;
 use crate::os;
 
@@ -35,6 +35,8 @@ pub(crate) struct Screen {
     /// The window of the terminal that shows the server's log, with its decoration. `None` if it
     /// was not found.
     pub(crate) launcher: Option<Rect>,
+    /// The scale of both rectangles, which are in pixels of a screen with 96 dots per inch.
+    pub(crate) scale: Scale,
 }
 
 impl Screen {
@@ -70,9 +72,11 @@ impl Screen {
         let free = server
             .work_area()
             .and_then(|area| area.intersection(monitor));
+        let scale = Scale::of_dpi(server.dpi());
         Some(Self {
-            area: free.unwrap_or(*monitor),
-            launcher,
+            area: scale.from_device(free.unwrap_or(*monitor)),
+            launcher: launcher.map(|frame| scale.from_device(frame)),
+            scale,
         })
     }
 }

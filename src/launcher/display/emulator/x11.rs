@@ -38,6 +38,8 @@ pub(crate) struct XServer {
     connection: RustConnection,
     pub(crate) root: Window,
     root_frame: Rect,
+    /// The screen's resolution as the server reports it, in dots per inch.
+    root_dpi: f64,
     pub(crate) atoms: Atoms,
 }
 
@@ -57,10 +59,13 @@ impl XServer {
             width: screen.width_in_pixels.into(),
             height: screen.height_in_pixels.into(),
         };
+        let millimeters = f64::from(screen.height_in_millimeters.max(1));
+        let root_dpi = f64::from(screen.height_in_pixels) * 25.4 / millimeters;
         Ok(Self {
             connection,
             root,
             root_frame,
+            root_dpi,
             atoms,
         })
     }
@@ -153,6 +158,19 @@ impl XServer {
             x + i32::from(size.width) + right + border,
             y + i32::from(size.height) + bottom + border,
         )
+    }
+
+    /// The resolution for which emulators scale their text, in dots per inch. This is the X resource
+    /// `Xft.dpi`, which desktops set, or else the resolution that the server reports.
+    pub(crate) fn dpi(&self) -> f64 {
+        let resources = self.property(self.root, AtomEnum::RESOURCE_MANAGER.into());
+        let resources = resources.map_or_else(Vec::new, |reply| reply.value);
+        let resources = String::from_utf8_lossy(&resources);
+        let mut values = resources
+            .lines()
+            .filter_map(|line| line.strip_prefix("Xft.dpi:"));
+        let set = values.find_map(|value| value.trim().parse().ok());
+        set.unwrap_or(self.root_dpi)
     }
 
     /// The areas of the monitors, with the primary one first. If the server lists no monitors,
