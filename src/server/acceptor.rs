@@ -9,7 +9,7 @@
 //! whole class that joins at once does not wait for threads to start. The reader thread starts when
 //! the member's first input arrives, or when no other client has joined for a moment.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -290,13 +290,28 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     fn admit(&mut self, login: PendingLogin<'env>) {
         self.backoff = MIN_BACKOFF;
         if self.logins.len() >= self.max_logins {
-            let mut oldest = self.logins.remove(0);
-            oldest.evict(&mut self.guess_limit);
-            self.linger(Arc::clone(oldest.socket()));
+            let mut evicted = self.logins.remove(self.position_to_evict());
+            evicted.evict(&mut self.guess_limit);
+            self.linger(Arc::clone(evicted.socket()));
         }
         // Handle the login at once instead of polling first: most clients have already sent their
         // name.
         self.step(login);
+    }
+
+    /// Returns the position in `logins` of the login to evict: the oldest one of the network with
+    /// the most pending logins. So a client that connects in a loop cannot evict a person at
+    /// another address who is still typing a name.
+    fn position_to_evict(&self) -> usize {
+        let mut counts = HashMap::new();
+        for login in &self.logins {
+            *counts.entry(login.network()).or_insert(0) += 1;
+        }
+        let most = counts.values().max();
+        let mut logins = self.logins.iter();
+        logins
+            .position(|login| counts.get(&login.network()) == most)
+            .unwrap_or_default()
     }
 
     /// Stops accepting for a while after a failed accept.

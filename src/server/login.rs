@@ -20,6 +20,7 @@ use crate::server::Shared;
 use crate::server::guess_limit::{GuessLimit, Released};
 use crate::server::log::{Entry, LoginOutcome};
 use crate::server::members::{ConnectionId, JoinError};
+use crate::server::network_debts::network;
 use crate::server::room::{Endpoint, Room};
 use crate::sync::Instant;
 
@@ -192,6 +193,11 @@ impl<'a> PendingLogin<'a> {
 
     pub(crate) fn socket(&self) -> &Arc<TcpStream> {
         &self.socket
+    }
+
+    /// The network that the client connects from.
+    pub(crate) fn network(&self) -> IpAddr {
+        network(self.peer.ip())
     }
 
     /// The time at which [`PendingLogin::step`] must be called even if no input arrives.

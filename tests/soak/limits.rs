@@ -1,6 +1,8 @@
 //! The server's limits, and its messages when a client exceeds one.
 
 use std::io::Write;
+#[cfg(target_os = "linux")]
+use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::thread;
 
@@ -295,6 +297,21 @@ fn the_oldest_connection_without_a_name_makes_room_for_a_new_one() {
     let _one_more = server.greeted();
     last.send("ola");
     last.expect_start("* welcome, ola: ");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_address_that_connects_in_a_loop_does_not_close_the_login_of_another_address() {
+    let _alone = alone();
+    let server = Server::start(&[]);
+    let mut person = server.greeted();
+    let attacker = Ipv4Addr::new(127, 0, 0, 2);
+    let mut others: Vec<Client> = (0..600).map(|_| server.connect_from(attacker)).collect();
+    others[599].expect(GREETING);
+    others[0].expect(GREETING);
+    others[0].expect("! too many clients are logging in: connect again");
+    person.send("ala");
+    person.expect_start("* welcome, ala: ");
 }
 
 #[test]

@@ -96,6 +96,16 @@ impl Server {
         }
     }
 
+    /// Connects from another address of this machine, such as 127.0.0.2.
+    #[track_caller]
+    pub fn connect_from(&self, ip: Ipv4Addr) -> Client {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let address = SocketAddr::from((ip, 0));
+        socket.bind(&address.into()).expect("the address is local");
+        socket.connect(&self.address.into()).expect("it listens");
+        Client::from_socket(socket.into())
+    }
+
     /// Connects with a small receive buffer, so that the kernel buffers little for it.
     #[track_caller]
     pub fn connect_with_small_buffer(&self) -> Client {
