@@ -17,9 +17,19 @@ use crate::server::replay::{ENTRY, ReplayRange, ReplaySize, size};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 
 /// Limit on the bytes of text in the pending queue, which holds the events and answers that the
-/// delivery thread has not taken yet. Beyond the limit, senders block. Joins block only beyond
-/// twice the limit, so that senders that wait for a slow recipient do not keep others from joining.
+/// delivery thread has not taken yet. Beyond the limit, senders wait for their turn. Joins block
+/// only beyond twice the limit, so that senders that wait for a slow recipient do not keep others
+/// from joining.
 const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
+
+/// Limit on the bytes of text that a sender posts in one turn while other senders wait for space. A
+/// sender that has more to post waits for another turn. Otherwise, a few senders with many lines
+/// would fill the queue each time, and a sender with one line would wait for seconds.
+const MAX_TURN: usize = MAX_PENDING / TURNS as usize;
+
+/// Limit on the waiting senders that get their turn when the delivery thread has taken the pending
+/// queue.
+const TURNS: u64 = 32;
 
 /// Limit on the bytes of all the replays that newcomers in the pending queue will get. Beyond the
 /// limit, further joins block, so a batch contains at most this many bytes of replays, plus one
@@ -58,6 +68,11 @@ struct State {
     next_seq: u64,
     pending: Vec<Posted>,
     pending_bytes: usize,
+    /// Number of turns that senders have requested because the pending queue had no space, or other
+    /// senders were waiting.
+    turns_requested: u64,
+    /// Number of these turns that were granted, in the order of the requests.
+    turns_granted: u64,
     /// Approximate number of bytes of the replays and member lists for the newcomers in `pending`.
     replay_pending: usize,
     /// Size of the replay buffer, from which the size of a newcomer's replay is estimated. The
@@ -122,6 +137,8 @@ impl Room {
                 next_seq: last_seq + 1,
                 pending: Vec::new(),
                 pending_bytes: 0,
+                turns_requested: 0,
+                turns_granted: 0,
                 replay_pending: 0,
                 replay: ReplaySize::default(),
                 closed: false,
@@ -134,13 +151,19 @@ impl Room {
         }
     }
 
-    /// Waits until the pending queue has space, and locks the state. Called by reader threads only:
-    /// the delivery thread, which empties the queue, must not wait here.
-    fn lock_with_space(&self) -> MutexGuard<'_, State> {
-        let state = self.state.lock();
-        self.taken.wait_while(state, |state| {
-            state.pending_bytes > MAX_PENDING && !state.closed
-        })
+    /// Waits for a turn to post, and locks the state. The turn comes at once if the pending queue
+    /// has space and no sender waits. Otherwise, senders get their turns in the order of their
+    /// calls. Called by reader threads only: the delivery thread, which empties the queue, must not
+    /// wait here.
+    fn lock_for_turn(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock();
+        if state.pending_bytes <= MAX_PENDING && !state.has_waiting_senders() {
+            return state;
+        }
+        let turn = state.turns_requested;
+        state.turns_requested += 1;
+        self.taken
+            .wait_while(state, |state| state.turns_granted <= turn && !state.closed)
     }
 
     /// Waits until the pending queue has space for another join and its replay, and locks the
@@ -293,9 +316,15 @@ impl Room {
         connection: ConnectionId,
         requests: impl Iterator<Item = Result<Request, RequestError>>,
     ) -> Standing {
-        let mut state = self.lock_with_space();
+        let mut state = self.lock_for_turn();
+        let mut before = state.pending_bytes;
         let mut renamed = None;
         for request in requests {
+            if state.is_turn_over(before) {
+                drop(state);
+                state = self.lock_for_turn();
+                before = state.pending_bytes;
+            }
             if state.members.on(connection).is_none() || state.closed {
                 return Standing::Gone;
             }
@@ -324,7 +353,7 @@ impl Room {
     /// Sends `bytes`, the answer to telnet commands, to the member on `connection`. Called by its
     /// reader thread. May block until the delivery thread catches up.
     pub(crate) fn answer_telnet(&self, connection: ConnectionId, bytes: &[u8]) {
-        let mut state = self.lock_with_space();
+        let mut state = self.lock_for_turn();
         if state.members.on(connection).is_some() && !state.closed {
             let answer = Posted::Telnet(connection.member, bytes.into());
             self.post(&mut state, ENTRY + bytes.len(), answer);
@@ -540,9 +569,10 @@ impl Room {
     }
 
     /// Waits up to `patience` for an entry in the pending queue, then moves the whole queue into
-    /// `taken`, which must be empty. Returns the number of bytes of text in the queue. `replay` is
-    /// the current size of the replay buffer, which limits how many newcomers can then join at
-    /// once. Called by the delivery thread only.
+    /// `taken`, which must be empty, and grants the next [`TURNS`] waiting senders their turns.
+    /// Returns the number of bytes of text in the queue. `replay` is the current size of the replay
+    /// buffer, which limits how many newcomers can then join at once. Called by the delivery thread
+    /// only.
     pub(crate) fn take(
         &self,
         taken: &mut Vec<Posted>,
@@ -551,9 +581,9 @@ impl Room {
     ) -> usize {
         let mut state = self.state.lock();
         state.replay = replay;
-        let mut state = self
-            .posted
-            .wait_timeout_while(state, patience, |state| state.pending.is_empty());
+        let mut state = self.posted.wait_timeout_while(state, patience, |state| {
+            state.pending.is_empty() && !state.has_waiting_senders()
+        });
         std::mem::swap(&mut state.pending, taken);
         let bytes = std::mem::take(&mut state.pending_bytes);
         let was_full = bytes > MAX_PENDING;
@@ -562,7 +592,8 @@ impl Room {
         if std::mem::take(&mut state.replay_pending) > MAX_REPLAY_PENDING || was_full {
             self.join_allowed.notify_one();
         }
-        if was_full {
+        if state.has_waiting_senders() {
+            state.turns_granted = state.turns_requested.min(state.turns_granted + TURNS);
             self.taken.notify_all();
         }
         bytes
@@ -602,6 +633,19 @@ impl Room {
 }
 
 impl State {
+    /// Whether senders wait that have not been granted their turn.
+    fn has_waiting_senders(&self) -> bool {
+        self.turns_granted < self.turns_requested
+    }
+
+    /// Whether a sender must wait for another turn before it posts more. `before` is the value of
+    /// `pending_bytes` at the beginning of its turn. In each turn, at least one request is posted.
+    fn is_turn_over(&self, before: usize) -> bool {
+        let posted = self.pending_bytes.saturating_sub(before);
+        let is_full = self.pending_bytes > MAX_PENDING;
+        posted > 0 && (is_full || posted > MAX_TURN && self.has_waiting_senders())
+    }
+
     fn record(&mut self, event: Event) -> Arc<Record> {
         let seq = self.next_seq;
         self.next_seq += 1;
@@ -621,4 +665,73 @@ fn error_answer(error: &impl std::fmt::Display) -> Answer {
 fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
+
+    use super::*;
+
+    const SENDERS: usize = 40;
+    const LINES: usize = 64;
+
+    fn say(text: &str) -> Result<Request, RequestError> {
+        Ok(Request::Say(Text::new(text)))
+    }
+
+    fn wait_for_senders(room: &Room, count: u64) {
+        let waiting = || {
+            let state = room.state.lock();
+            state.turns_requested - state.turns_granted
+        };
+        while waiting() < count {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_sender_of_one_line_does_not_wait_until_others_have_sent_all_their_lines() {
+        let room = Room::new(Text::new("r"), SENDERS + 1, 0, 0);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = Arc::new(socket);
+        let join = |number: usize| {
+            let identity = Identity {
+                name: Name::new(&format!("m{number}")).unwrap(),
+                group: None,
+            };
+            let endpoint = Endpoint {
+                socket: Arc::clone(&socket),
+                format: Format::Plain,
+                greeting: None,
+            };
+            let peer = Ipv4Addr::LOCALHOST.into();
+            room.join(&identity, peer, endpoint).unwrap()
+        };
+        let connections: Vec<ConnectionId> = (0..=SENDERS).map(join).collect();
+        let long = "x".repeat(MAX_PENDING / LINES);
+        let said = thread::scope(|scope| {
+            let (room, long) = (&room, long.as_str());
+            for connection in connections[..SENDERS].iter().copied() {
+                scope.spawn(move || room.handle(connection, (0..LINES).map(|_| say(long))));
+            }
+            wait_for_senders(room, SENDERS as u64 - 1);
+            scope.spawn(|| room.handle(connections[SENDERS], std::iter::once(say("hi"))));
+            wait_for_senders(room, SENDERS as u64);
+            let (mut said, mut taken) = (Vec::new(), Vec::new());
+            while said.len() < SENDERS * LINES + 1 {
+                room.take(&mut taken, Duration::MAX, ReplaySize::default());
+                said.extend(taken.drain(..).filter_map(|posted| match posted {
+                    Posted::Event(record) => record.event.text().cloned(),
+                    Posted::Join { .. } | Posted::Answer(..) | Posted::Telnet(..) => None,
+                }));
+            }
+            said
+        });
+        let before = said.iter().position(|text| text.as_str() == "hi").unwrap();
+        // The queue was full of long lines. After that, each sender has had at most two turns.
+        assert!(before < SENDERS * LINES / 5, "{before} lines came first");
+    }
 }
