@@ -42,6 +42,10 @@ const HINT: &str = "a line ends with Enter: press it, or in a program, send a ne
 /// client is gone, sending them fails, and the login ends.
 const TURN_NOTICE: Duration = Duration::from_secs(5);
 
+/// Interval at which a login checks whether there is space for the replay that it waits for. The
+/// delivery thread sends a replay of the maximum size in a few milliseconds.
+const REPLAY_RETRY: Duration = Duration::from_millis(2);
+
 /// Limit on the lines of a pending login that are handled in one step, so that a client with many
 /// lines does not delay the others.
 const MAX_PER_STEP: usize = 16;
@@ -75,6 +79,8 @@ pub(crate) struct PendingLogin<'a> {
     authenticated: bool,
     /// A received password that waits for its turn to be checked (see [`GuessLimit`]).
     waiting: Option<WaitingPassword>,
+    /// A `/resume` that waits for space for its replay.
+    resuming: Option<Resuming>,
     /// Time that passwords have waited to be checked. It does not count towards the time limit for
     /// logging in.
     waited: Duration,
@@ -93,6 +99,15 @@ struct WaitingPassword {
     notice_at: Instant,
     /// Whether the client has closed its sending side. It may still be reading.
     input_over: bool,
+}
+
+/// A `/resume` that waits until the room has space for its replay. If it blocked the thread
+/// `accept` instead, a client that resumes again and again would delay all other logins.
+struct Resuming {
+    token: String,
+    after: u64,
+    /// Time of the next attempt.
+    retry_at: Instant,
 }
 
 /// A member right after its login.
@@ -184,6 +199,7 @@ impl<'a> PendingLogin<'a> {
             format: Format::Plain,
             authenticated: shared.password.is_none(),
             waiting: None,
+            resuming: None,
             waited: Duration::ZERO,
             tries: 0,
             lines_left: LOGIN_LINES,
@@ -205,6 +221,9 @@ impl<'a> PendingLogin<'a> {
         if let Some(waiting) = &self.waiting {
             return waiting.until.min(waiting.notice_at);
         }
+        if let Some(resuming) = &self.resuming {
+            return resuming.retry_at;
+        }
         if self.has_more {
             return self.connected;
         }
@@ -224,6 +243,7 @@ impl<'a> PendingLogin<'a> {
     /// Returns what to wait for on the socket until [`PendingLogin::due`].
     pub(crate) fn interest(&self) -> Interest {
         match &self.waiting {
+            None if self.resuming.is_some() => Interest::Hangup,
             None => Interest::Input,
             Some(waiting) if waiting.input_over => Interest::Hangup,
             Some(_) => Interest::EndOfInput,
@@ -278,6 +298,13 @@ impl<'a> PendingLogin<'a> {
         if self.waiting.is_some() {
             return Ok(None);
         }
+        if let Some(Resuming { token, after, .. }) = self.resuming.take() {
+            let admitted = self.resume(token, after)?;
+            if admitted.is_some() || self.resuming.is_some() {
+                return Ok(admitted);
+            }
+            self.has_more = true;
+        }
         let received = if std::mem::take(&mut self.has_more) {
             Err(ErrorKind::WouldBlock.into())
         } else {
@@ -330,7 +357,7 @@ impl<'a> PendingLogin<'a> {
                     "{LOGIN_LINES} lines without a name: connect again"
                 )));
             }
-            if self.waiting.is_some() {
+            if self.waiting.is_some() || self.resuming.is_some() {
                 return Ok(None);
             }
         }
@@ -468,10 +495,7 @@ impl<'a> PendingLogin<'a> {
             Login::Resume(resume) => {
                 self.set_format(Format::Json);
                 match resume {
-                    Some((token, after)) => {
-                        return self
-                            .enter(|room, endpoint| room.resume(token, after, peer, endpoint));
-                    }
+                    Some((token, after)) => return self.resume(token.to_owned(), after),
                     None => self.refuse(LoginError::new(&"usage: /resume TOKEN SEQ"))?,
                 }
             }
@@ -553,6 +577,20 @@ impl<'a> PendingLogin<'a> {
             return Err(LoginEnd::Silent);
         }
         Ok(())
+    }
+
+    /// Resumes, or waits until the room has space for the replay.
+    fn resume(&mut self, token: String, after: u64) -> LoginResult {
+        if self.shared.room.has_space_for_replay(after) {
+            let peer = self.peer.ip();
+            return self.enter(|room, endpoint| room.resume(&token, after, peer, endpoint));
+        }
+        self.resuming = Some(Resuming {
+            token,
+            after,
+            retry_at: Instant::now() + REPLAY_RETRY,
+        });
+        Ok(None)
     }
 
     /// Calls `enter`, which joins or resumes, and handles its result. May block until the delivery

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::protocol::commands;
 use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
-use crate::protocol::limits::MAX_LISTED;
+use crate::protocol::limits::{MAX_LINE, MAX_LISTED};
 use crate::protocol::name::Name;
 use crate::protocol::request::{Format, Identity, Request, RequestError};
 use crate::protocol::text::Text;
@@ -36,6 +36,14 @@ const TURNS: u64 = 32;
 /// more replay. Joins wait on a condition variable of their own, so that a long replay does not
 /// slow down senders.
 const MAX_REPLAY_PENDING: usize = if cfg!(shuttle) { 2048 } else { 4 * 1024 * 1024 };
+
+/// Size of a replay, in bytes, up to which the thread `accept` waits for space when a member
+/// resumes, as it does when a newcomer joins. For a longer replay, the login stays pending.
+const MAX_SHORT_REPLAY: usize = MAX_REPLAY_PENDING / 16;
+
+/// Approximate size of the longest message of a member, in bytes. Cleaning makes a line at most
+/// three times as long.
+const MAX_EVENT: usize = ENTRY + 3 * MAX_LINE;
 
 /// Number of listed members for which `/online` counts as one more line towards the rate limit.
 /// Otherwise a client could flood the server with short lines that get long answers. Ten members
@@ -208,6 +216,15 @@ impl Room {
         }
     }
 
+    /// Whether [`Room::resume`] would not block for long: the replay after event number `after` is
+    /// short, or the replays in the pending queue leave space for it.
+    pub(crate) fn has_space_for_replay(&self, after: u64) -> bool {
+        let state = self.state.lock();
+        state.replay_pending <= MAX_REPLAY_PENDING
+            || state.replay_size(after) <= MAX_SHORT_REPLAY
+            || state.closed
+    }
+
     /// Moves the member with this token to a new connection from `peer`. Returns the member's name.
     /// `after` is the sequence number of the last event that the client has. If the member has an
     /// earlier connection, that connection is closed, and nothing more is read from it. May block
@@ -299,11 +316,11 @@ impl Room {
             connection,
             endpoint,
         };
-        let ReplaySize { messages, events } = state.replay;
-        state.replay_pending += messages;
-        if !connection.is_first() {
-            state.replay_pending += events;
-        }
+        state.replay_pending += if connection.is_first() {
+            state.replay.messages
+        } else {
+            state.replay_size(after)
+        };
         state.replay_pending += listed * ENTRY / 2;
         self.post(state, ENTRY, joined);
         connection
@@ -644,6 +661,15 @@ impl State {
         let posted = self.pending_bytes.saturating_sub(before);
         let is_full = self.pending_bytes > MAX_PENDING;
         posted > 0 && (is_full || posted > MAX_TURN && self.has_waiting_senders())
+    }
+
+    /// Approximate size, in bytes, of the largest replay that a member can get if it resumes after
+    /// event number `after`.
+    fn replay_size(&self, after: u64) -> usize {
+        let missed = (self.next_seq - 1).saturating_sub(after);
+        let missed = usize::try_from(missed).unwrap_or(usize::MAX);
+        let ReplaySize { messages, events } = self.replay;
+        missed.saturating_mul(MAX_EVENT).min(messages + events)
     }
 
     fn record(&mut self, event: Event) -> Arc<Record> {

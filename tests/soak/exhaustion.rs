@@ -99,6 +99,38 @@ fn hundreds_of_resumes_of_one_member_do_not_keep_others_out() {
 }
 
 #[test]
+fn a_newcomer_joins_while_hundreds_of_resumes_with_long_replays_wait() {
+    const RESUMES: usize = 400;
+    let _alone = alone();
+    let server = Server::start(&["--rate", "0"]);
+    let mut ola = server.join("ola");
+    let ala = server.join_json("ala");
+    let token = ala.token();
+    ala.reset();
+    ola.expect_all(&["* ala joined", "* ala left (connection lost)"]);
+    // The replay takes 3 MB, because the server replaces each control character with three bytes.
+    for _ in 0..1000 {
+        ola.send(&"\u{1}".repeat(1000));
+    }
+    ola.send("/online");
+    ola.expect("* 1 online: ola");
+    let send_resume = |_| {
+        let mut client = server.connect();
+        client.send(&format!("/resume {token} 0"));
+        client
+    };
+    let storm: Vec<Client> = (0..RESUMES).map(send_resume).collect();
+    server.join("late");
+    server.expect_log("* late joined");
+    let log = server.program.stdout();
+    let before = log.split("* late joined").next().unwrap_or_default();
+    let resumed = before.matches("who came back").count();
+    assert!(resumed < RESUMES / 2, "{resumed} members resumed first");
+    drop(storm);
+    server.stop();
+}
+
+#[test]
 fn a_client_for_which_no_thread_can_start_gets_an_error_and_others_continue() {
     let _alone = alone();
     let faults = Faults::new();
