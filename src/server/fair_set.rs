@@ -2,8 +2,11 @@
 //!
 //! Each entry has a time. If an entry is added to a full set, the network with the most entries
 //! loses its entry with the earliest time. So the clients of one network cannot displace the
-//! members of another.
+//! members of another. Of several networks with equally many entries, the one with the earliest
+//! time loses an entry. So clients at many addresses displace one another first if their times are
+//! the earliest.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 
@@ -15,9 +18,12 @@ pub(crate) struct FairSet {
     limit: usize,
     len: usize,
     networks: HashMap<IpAddr, BTreeSet<(Instant, MemberId)>>,
-    /// The number of members of each network in `networks`.
-    sizes: BTreeSet<(usize, IpAddr)>,
+    /// The networks in `networks`. The last one loses an entry first.
+    ranks: BTreeSet<Rank>,
 }
+
+/// The number of entries of a network, the earliest of their times, and the network.
+type Rank = (usize, Reverse<Instant>, IpAddr);
 
 /// An entry of the set: an absent member, its network and a time. If a network has to lose an
 /// entry, it loses its entry with the earliest time.
@@ -34,7 +40,7 @@ impl FairSet {
             limit,
             len: 0,
             networks: HashMap::new(),
-            sizes: BTreeSet::new(),
+            ranks: BTreeSet::new(),
         }
     }
 
@@ -47,7 +53,7 @@ impl FairSet {
         if self.len <= self.limit {
             return None;
         }
-        let &(_, network) = self.sizes.last()?;
+        let &(_, _, network) = self.ranks.last()?;
         let mut displaced = None;
         self.change(network, |members| displaced = members.pop_first());
         displaced.map(|(_, member)| member)
@@ -60,20 +66,24 @@ impl FairSet {
         });
     }
 
-    /// Changes the set of a network's members, and updates `sizes`.
+    /// Changes the set of a network's members, and updates `ranks` and `len`.
     fn change(&mut self, network: IpAddr, change: impl FnOnce(&mut BTreeSet<(Instant, MemberId)>)) {
+        let rank = |members: &BTreeSet<(Instant, MemberId)>| {
+            let (earliest, _) = members.first()?;
+            Some((members.len(), Reverse(*earliest), network))
+        };
         let members = self.networks.entry(network).or_default();
-        let before = members.len();
+        let (before, len) = (rank(members), members.len());
         change(members);
-        let after = members.len();
-        if after == 0 {
+        let after = rank(members);
+        self.len = self.len + members.len() - len;
+        if after.is_none() {
             self.networks.remove(&network);
         }
-        self.sizes.remove(&(before, network));
-        if after > 0 {
-            self.sizes.insert((after, network));
+        if let Some(before) = before {
+            self.ranks.remove(&before);
         }
-        self.len = self.len + after - before;
+        self.ranks.extend(after);
     }
 }
 
@@ -106,6 +116,22 @@ mod tests {
         for member in [(1, 0, 10), (1, 1, 11), (2, 9, 21)] {
             set.remove(entry(member.0, member.1, member.2));
         }
-        assert!(set.networks.is_empty() && set.sizes.is_empty() && set.len == 0);
+        assert!(set.networks.is_empty() && set.ranks.is_empty() && set.len == 0);
+    }
+
+    #[test]
+    fn of_networks_with_equally_many_entries_the_one_with_the_earliest_time_loses_its_entry() {
+        let start = Instant::now();
+        let entry = |network, second| Entry {
+            network: Ipv4Addr::from_bits(network).into(),
+            time: start + Duration::from_secs(second),
+            member: MemberId(u64::from(network)),
+        };
+        let mut set = FairSet::new(3);
+        for (network, second) in [(9, 60), (1, 1), (2, 2)] {
+            assert_eq!(set.insert(entry(network, second)), None);
+        }
+        assert_eq!(set.insert(entry(3, 3)), Some(MemberId(1)));
+        assert_eq!(set.insert(entry(4, 4)), Some(MemberId(2)));
     }
 }
