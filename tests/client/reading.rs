@@ -251,6 +251,29 @@ fn the_recipient_of_a_reply_is_shown_and_stays_the_same_while_the_reply_is_typed
 }
 
 #[test]
+fn a_reply_begun_before_the_first_private_message_shows_its_recipient_before_it_is_sent() {
+    let server = Server::start(&[]);
+    let mut jan = server.join("jan");
+    let mut ala = ala_on_screen(&server, 70, 16);
+    jan.expect("* ala joined");
+    ala.type_keys("/reply my gra");
+    ala.expect("> /reply my gra");
+    jan.send("/msg ala x");
+    ala.expect("[jan] x");
+    // Neither the next key nor Enter may choose the recipient silently.
+    ala.type_keys("de");
+    ala.expect("> /reply my grade");
+    ala.type_keys("\r");
+    ala.expect("! jan wrote to you after you began this reply: Enter sends it to jan");
+    ala.expect("> /msg jan my grade");
+    jan.send("/msg ala y");
+    assert_eq!(jan.line(), "[to ala] x");
+    assert_eq!(jan.line(), "[to ala] y");
+    ala.type_keys("\r");
+    jan.expect("[ala] my grade");
+}
+
+#[test]
 fn reply_goes_only_to_the_sender_of_the_last_private_message_shown() {
     let server = Server::start(&[]);
     let mut ola = server.join("ola");

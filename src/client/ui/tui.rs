@@ -45,6 +45,10 @@ pub(crate) struct Tui {
     /// the unfinished chat line.
     question: Option<Editor>,
     roster: Roster,
+    /// The recipient of the reply in the editor: the sender of the last private message when the
+    /// text of the reply began, or `Some(None)` if no one could be answered then. `None` if the
+    /// editor contains no reply.
+    reply_to: Option<Option<String>>,
     /// The lines entered while there was no connection, up to [`MAX_WAITING`].
     waiting: Vec<String>,
     /// The number of this client's window in the launcher's session.
@@ -102,6 +106,7 @@ impl Tui {
             editor: Editor::new(LABEL, Purpose::Chat, history::load()),
             question: None,
             roster: Roster::default(),
+            reply_to: None,
             waiting: Vec::new(),
             number,
             status: None,
@@ -179,9 +184,11 @@ impl Tui {
             || text.contains('\n')
             || !matches!(Request::parse(text, Format::Json), Ok(Request::Reply(_)))
         {
+            self.reply_to = None;
             return;
         }
-        if let Ok(name) = self.roster.correspondent() {
+        let correspondent = || self.roster.correspondent().ok().map(str::to_owned);
+        if let Some(name) = self.reply_to.get_or_insert_with(correspondent) {
             self.editor.replace_command(&format!("/msg {name} "));
         }
     }
@@ -237,13 +244,19 @@ impl Tui {
         Ok(Submission::Lines(lines))
     }
 
-    /// Addresses a reply to the sender of the last private message that was shown. The server's own
-    /// `/reply` would go to the last sender, even if the user ignores that member.
+    /// Addresses a reply to the member that it was begun for. If no one could be answered when the
+    /// reply was begun, but someone can be now, shows the recipient first: the user may not have
+    /// noticed the new message, so only another Enter sends the reply. The server's own `/reply`
+    /// would go to the last sender, even if the user ignores that member.
     fn reply(&mut self, text: &Text) -> Result<Submission, String> {
-        let name = self
-            .roster
-            .correspondent()
-            .map_err(|error| error.to_string())?;
+        let Some(Some(name)) = &self.reply_to else {
+            let name = self.roster.correspondent();
+            let name = name.map_err(|error| error.to_string())?.to_owned();
+            self.editor.replace_command(&format!("/msg {name} "));
+            return Err(format!(
+                "{name} wrote to you after you began this reply: Enter sends it to {name}"
+            ));
+        };
         let lines = vec![format!("/msg {name} {text}")];
         check_length(&lines)?;
         Ok(Submission::Lines(lines))

@@ -61,12 +61,11 @@ impl Buffer {
         self.cursor = start + text.len();
     }
 
-    /// Replaces the text before byte `end` with `text`, unless the cursor is before `end`.
+    /// Replaces the text before byte `end` with `text`. If the cursor is before `end`, moves it to
+    /// the end of `text`.
     pub(crate) fn replace_start(&mut self, end: usize, text: &str) {
-        if let Some(kept) = self.cursor.checked_sub(end) {
-            self.text.replace_range(..end, text);
-            self.cursor = text.len() + kept;
-        }
+        self.text.replace_range(..end, text);
+        self.cursor = text.len() + self.cursor.saturating_sub(end);
     }
 
     pub(crate) fn go(&mut self, to: To) {

@@ -239,8 +239,8 @@ impl Editor {
         self.buffer = Buffer::default();
     }
 
-    /// Replaces the line's first word and the spaces after it with `command`. Does nothing if the
-    /// cursor is in this part of the line, or if a search or a completion is in progress.
+    /// Replaces the line's first word and the spaces after it with `command`. Does nothing if a
+    /// search or a completion is in progress.
     pub(crate) fn replace_command(&mut self, command: &str) {
         let text = self.text();
         let word = text.find(char::is_whitespace).unwrap_or(text.len());
