@@ -2,7 +2,7 @@
 //! for connections.
 
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -104,6 +104,25 @@ pub fn wait_writable(socket: &TcpStream, patience: Duration) -> io::Result<()> {
     poll(socket, rustix::event::PollFlags::OUT, patience).map(drop)
 }
 
+/// Whether the send buffer holds bytes that the kernel could not send yet, because the peer does not
+/// read. After a shutdown of the sending side, returns false. On Linux, the socket accepts few bytes
+/// from then on. On other systems, a buffer that is not full counts as empty.
+pub fn has_unsent(socket: &TcpStream) -> bool {
+    // With this limit, poll(2) reports the socket as writable only if all its bytes were sent.
+    // Ignore errors here and below: a connection that has broken has nothing to send.
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(socket).set_tcp_notsent_lowat(1);
+    !poll(socket, rustix::event::PollFlags::OUT, Duration::ZERO).unwrap_or(true)
+}
+
+/// Ends a connection for a peer that does not read. Wakes the threads that wait for the socket. The
+/// kernel discards the bytes that it has not sent, and sends RST, when the socket is closed.
+pub fn abort(socket: &TcpStream) {
+    // Ignore errors, which mean that the connection has broken.
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+    let _ = socket.shutdown(Shutdown::Both);
+}
+
 /// Waits up to `patience` until the socket is readable. Returns whether it is.
 ///
 /// # Errors
@@ -197,7 +216,7 @@ fn wait(fds: &mut [rustix::event::PollFd<'_>], patience: Duration) -> io::Result
 pub fn stop_accepting(listener: &TcpListener) {
     // Only Linux allows shutdown(2) on a listening socket. Ignore an error, which means that the
     // socket is no longer listening.
-    let _ = SockRef::from(listener).shutdown(std::net::Shutdown::Both);
+    let _ = SockRef::from(listener).shutdown(Shutdown::Both);
 }
 
 /// Wakes a thread that waits for connections on `listener`, by connecting to the listener.

@@ -233,8 +233,13 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         let connects = (0..listeners.len()).fold(false, |any, _| is_ready() | any);
         let now = Instant::now();
         let count = self.lingering.len();
-        self.lingering
-            .retain(|(until, socket)| !(is_ready() && is_closed(socket)) && *until > now);
+        self.lingering.retain(|(until, socket)| {
+            if *until <= now && !self.stop.is_stopped() {
+                // Discard what the peer has not read, to free the kernel's memory.
+                net::abort(socket);
+            }
+            !(is_ready() && is_closed(socket)) && *until > now
+        });
         if self.lingering.len() < count {
             // Wake the thread `linger`. Otherwise it might wait for the deadline of a connection
             // that was just dropped.
@@ -367,7 +372,9 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         // logins and the members without a reader thread can still be added.
         let max = MAX_LINGERING.min(self.max_logins);
         if self.lingering.len() >= max && !self.stop.is_stopped() {
-            self.lingering.pop_front();
+            if let Some((_, oldest)) = self.lingering.pop_front() {
+                net::abort(&oldest);
+            }
             self.shared.linger.closed();
         }
         self.lingering.push_back((Instant::now() + LINGER, socket));

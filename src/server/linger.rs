@@ -7,6 +7,13 @@
 //! connection within [`LINGER`], the receiving side is shut down too. The term "lingering close" is
 //! from nginx.
 //!
+//! A peer that does not read leaves the last bytes in the kernel's memory. If such a connection were
+//! closed, they would stay there until the kernel gives up, after [`GIVEN_UP_AFTER`]. So a connection
+//! with unsent bytes stays open instead, for a limited time, and is then reset, which discards them.
+//! At most [`MAX_UNSENT`] connections do so.
+//!
+//! [`GIVEN_UP_AFTER`]: crate::net::GIVEN_UP_AFTER
+//!
 //! When the whole server shuts down, it does not wait for peers that have received everything. Some
 //! of them, such as netcat, close their connections only when their own input ends.
 
@@ -15,11 +22,16 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::net;
 use crate::os;
 use crate::sync::{Condvar, Instant, Mutex};
 
 /// Time limit for a peer to read its last line and close the connection.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// Limit on the connections with unsent bytes that linger. Beyond the limit, the one that was added
+/// first is reset. Each takes up to 330 KB of the kernel's memory.
+const MAX_UNSENT: usize = 64;
 
 /// Time from the start of the server's shutdown to the first check for connections that can be
 /// closed early (see [`Checks`]). Most peers close their connections sooner. The model checker
@@ -84,6 +96,12 @@ pub(crate) struct Linger {
 #[derive(Default)]
 struct State {
     queue: VecDeque<(Instant, Weak<TcpStream>)>,
+    /// The connections that had unsent bytes, in the order in which they were added, each with the
+    /// time at which it is reset. This list keeps them open after their threads have ended.
+    unsent: VecDeque<(Instant, Arc<TcpStream>)>,
+    /// Whether the server shuts down, so that connections with unsent bytes are not reset: the
+    /// kernel sends the bytes even after the server has ended.
+    without_resets: bool,
     stopping: bool,
 }
 
@@ -98,10 +116,62 @@ impl State {
             })
         });
     }
+
+    /// Drops the connections in `unsent` that are over, and resets those whose time is up.
+    fn close_unsent(&mut self, now: Instant) {
+        self.unsent.retain(|(deadline, socket)| {
+            if *deadline <= now {
+                net::abort(socket);
+            }
+            // A connection that is over has no peer (getpeername(2), `ENOTCONN`).
+            *deadline > now && socket.peer_addr().is_ok()
+        });
+    }
 }
 
 impl Linger {
-    /// Adds a connection whose last line has been sent. Called by the threads that send.
+    /// Shuts down the sending side of a connection whose last line was passed to the kernel, and
+    /// lets the connection linger. If it has unsent bytes, the peer has the time `patience` to read
+    /// them. Called by the threads that send.
+    pub(crate) fn finish(&self, socket: Arc<TcpStream>, patience: Duration) {
+        let has_unsent = net::has_unsent(&socket);
+        // Ignore errors, which mean that the peer has closed the connection.
+        let _ = socket.shutdown(Shutdown::Write);
+        if has_unsent {
+            self.reset_after(patience, &socket);
+        }
+        self.add(socket);
+    }
+
+    /// Resets a connection with unsent bytes after the time `patience`, unless it is over by then.
+    /// Another call for the same connection changes nothing.
+    pub(crate) fn reset_after(&self, patience: Duration, socket: &Arc<TcpStream>) {
+        let mut state = self.state.lock();
+        let is_known = state
+            .unsent
+            .iter()
+            .any(|(_, known)| Arc::ptr_eq(known, socket));
+        if state.without_resets || is_known {
+            return;
+        }
+        let deadline = Instant::now() + patience;
+        state.unsent.push_back((deadline, Arc::clone(socket)));
+        if state.unsent.len() > MAX_UNSENT
+            && let Some((_, first)) = state.unsent.pop_front()
+        {
+            net::abort(&first);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Resets a connection at once.
+    pub(crate) fn reset(&self, socket: &Arc<TcpStream>) {
+        net::abort(socket);
+        let is_other = |(_, other): &(Instant, Arc<TcpStream>)| !Arc::ptr_eq(other, socket);
+        self.state.lock().unsent.retain(is_other);
+    }
+
+    /// Adds a connection whose last line has been sent.
     pub(crate) fn add(&self, socket: Arc<TcpStream>) {
         let mut state = self.state.lock();
         let lingering = Arc::downgrade(&socket);
@@ -133,6 +203,14 @@ impl Linger {
         self.changed.notify_one();
     }
 
+    /// Lets connections with unsent bytes end without a reset from now on, because the server shuts
+    /// down.
+    pub(crate) fn stop_resets(&self) {
+        let mut state = self.state.lock();
+        state.without_resets = true;
+        state.unsent.clear();
+    }
+
     /// Makes [`Linger::run`] return as soon as no connection lingers.
     pub(crate) fn stop(&self) {
         self.state.lock().stopping = true;
@@ -154,6 +232,7 @@ impl Linger {
                 }
             }
             let now = Instant::now();
+            state.close_unsent(now);
             while let Some((deadline, socket)) = state.queue.front() {
                 match socket.upgrade() {
                     Some(_) if *deadline > now => break,
@@ -162,9 +241,12 @@ impl Linger {
                 }
                 state.queue.pop_front();
             }
-            state = match state.queue.front() {
-                Some((deadline, _)) => {
-                    let left = deadline.saturating_duration_since(now);
+            let due = state.queue.front().map(|(deadline, _)| *deadline);
+            // Look once per `LINGER` for connections with unsent bytes that are over.
+            let due = due.or_else(|| (!state.unsent.is_empty()).then(|| now + LINGER));
+            state = match due {
+                Some(due) => {
+                    let left = due.saturating_duration_since(now);
                     let left = checks
                         .as_ref()
                         .map_or(left, |checks| checks.patience().min(left));

@@ -252,6 +252,7 @@ fn serve(
         }
         stop.stop(listeners);
         shared.thread_budget.close();
+        shared.linger.stop_resets();
         shared.room.close();
         shared.hold.close();
         started.context(os::NO_THREAD)

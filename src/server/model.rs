@@ -99,6 +99,7 @@ impl Server {
     /// Closes the room.
     pub fn close(&self) {
         self.0.thread_budget.close();
+        self.0.linger.stop_resets();
         self.0.room.close();
         self.0.hold.close();
     }

@@ -98,6 +98,88 @@ fn hundreds_of_resumes_of_one_member_do_not_keep_others_out() {
     server.stop();
 }
 
+/// The numbers of bytes that the kernel keeps for clients that do not read them, one for each of
+/// the server's connections that has such bytes.
+fn unread(server: &Server) -> Vec<u32> {
+    let sockets = procfs::net::tcp().expect("/proc is mounted");
+    let port = server.port();
+    sockets
+        .into_iter()
+        // The end of the output counts as one byte.
+        .filter(|socket| socket.local_address.port() == port && socket.tx_queue > 1)
+        .map(|socket| socket.tx_queue)
+        .collect()
+}
+
+/// Starts a server with a replay of `messages` messages of 3 KB each. Returns it together with the
+/// token of a member that was there before.
+fn start_with_replay(messages: usize) -> (Server, String) {
+    let server = Server::start(&["--rate", "0"]);
+    let mut ala = server.join_json_live("ala");
+    let lines = format!("{}\n", "\x01".repeat(1000)).repeat(messages);
+    let mut socket = ala.socket().try_clone().expect("a descriptor is free");
+    thread::scope(|scope| {
+        scope.spawn(move || socket.write_all(lines.as_bytes()));
+        for _ in 0..messages {
+            ala.expect_json(json!({"type": "message"}));
+        }
+    });
+    let token = ala.token();
+    (server, token)
+}
+
+#[test]
+fn connections_that_a_member_has_replaced_without_reading_them_are_reset() {
+    const CONNECTIONS: usize = 90;
+    let _alone = alone();
+    let (server, token) = start_with_replay(500);
+    let connections: Vec<Client> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut client = server.connect_with_small_buffer();
+            client.send(&format!("/resume {token} 0"));
+            // The greeting arrives together with the replay.
+            client.expect(GREETING);
+            client
+        })
+        .collect();
+    // The current connection is not reset. The kernel accepts 256 KiB that it cannot send at once,
+    // and the rest of a packet.
+    wait_until("the replaced connections are reset", || {
+        (unread(&server).len() <= 1).then_some(())
+    });
+    assert!(unread(&server).iter().all(|bytes| *bytes < 384 * 1024));
+    drop(connections);
+    server.stop();
+}
+
+#[test]
+fn few_connections_of_members_that_left_stay_open_for_unread_bytes() {
+    const CONNECTIONS: usize = 100;
+    /// So few that the kernel accepts them all, and no backlog is needed.
+    const MESSAGES: usize = 30;
+    let _alone = alone();
+    let (server, _token) = start_with_replay(MESSAGES);
+    let mut connections: Vec<Client> = (0..CONNECTIONS)
+        .map(|number| {
+            let mut client = server.connect_with_small_buffer();
+            client.send(&format!("/json m{number}\n/quit"));
+            client.expect(GREETING);
+            client
+        })
+        .collect();
+    wait_until("most connections are reset", || {
+        (unread(&server).len() <= 64).then_some(())
+    });
+    // The others can still be read to the end.
+    let mut last = connections.pop().expect("there are some");
+    last.expect_json(json!({"type": "welcome"}));
+    for _ in 0..MESSAGES {
+        last.expect_json(json!({"type": "message"}));
+    }
+    drop(connections);
+    server.stop();
+}
+
 #[test]
 fn a_newcomer_joins_while_hundreds_of_resumes_with_long_replays_wait() {
     const RESUMES: usize = 400;
@@ -211,6 +293,27 @@ fn a_thousand_silent_connections_do_not_keep_others_out() {
         "a connection without a name has no thread"
     );
     drop(silent);
+    server.stop();
+}
+
+#[test]
+fn strangers_that_send_60_kb_without_a_line_ending_take_little_memory() {
+    let _alone = alone();
+    let server = Server::start(&[]);
+    let bytes = vec![b'x'; 60_000];
+    // The server keeps no more of each line than the longest valid one has.
+    server.assert_memory_growth_below(10 * 1024, || {
+        let mut strangers: Vec<Client> = (0..500).map(|_| server.connect()).collect();
+        for stranger in &mut strangers {
+            stranger.send_bytes(&bytes);
+        }
+        for stranger in &mut strangers {
+            stranger.send("");
+            // The server has then read everything.
+            while !stranger.line().starts_with("! that line is too long") {}
+        }
+        strangers
+    });
     server.stop();
 }
 

@@ -24,7 +24,7 @@ const FAR_BEHIND: usize = MAX_BACKLOG / 4;
 const MAX_STALL: Duration = Duration::from_secs(10);
 
 /// How long a member that has left may take to receive the rest of its backlog.
-const FAREWELL: Duration = Duration::from_secs(30);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(30);
 
 /// How long a writer thread waits before it tries to send although the socket is not reported as
 /// writable. The kernel reports a socket only when a third of its buffer is free, which may be
@@ -164,6 +164,7 @@ impl Backlog {
             .map_or(0, |at| at + 1);
         state.queue.truncate(line);
         state.queue.extend(reason);
+        state.queue.shrink_to_fit();
         state.closing = Some(Instant::now() + FAREWELL);
         Cutting::Later
     }

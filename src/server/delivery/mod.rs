@@ -197,7 +197,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                     connection,
                     endpoint,
                 } => {
-                    self.close_superseded(connection);
+                    let replaced = self.close_superseded(connection);
                     let Endpoint {
                         socket,
                         format,
@@ -210,6 +210,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                         name: welcome.name.clone(),
                         plan: SendPlan::default(),
                         backlog: None,
+                        replaced,
                     };
                     self.encode_join(greeting, record, *welcome, replay, recipient);
                     // To save memory, do not collect the replays of all newcomers: if a class joins
@@ -254,14 +255,22 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
 
     /// Closes the previous connection of a member that resumes, after sending what the batch has
     /// for this member alone, such as answers. No event is lost, because the replay on the new
-    /// connection starts after the sequence number that the client gave.
-    fn close_superseded(&mut self, connection: ConnectionId) {
+    /// connection starts after the sequence number that the client gave. Returns the closed
+    /// connection, which lingers. If the connection before it still lingers too, resets that one, so
+    /// that a client that resumes again and again keeps few of them open.
+    fn close_superseded(&mut self, connection: ConnectionId) -> Weak<TcpStream> {
         if self.recipients.contains_key(&connection.member) {
             self.send_addressed();
         }
-        if let Some(recipient) = self.remove(connection.member) {
-            recipient.cut("you came back on another connection", self.shared);
+        let Some(recipient) = self.remove(connection.member) else {
+            return Weak::new();
+        };
+        if let Some(earlier) = recipient.replaced.upgrade() {
+            self.shared.linger.reset(&earlier);
         }
+        let replaced = Arc::downgrade(&recipient.socket);
+        recipient.cut("you came back on another connection", self.shared);
+        replaced
     }
 
     fn encode_event(&mut self, record: Arc<Record>) {
@@ -422,11 +431,10 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                     if let Some(socket) = recipient.close(self.shared) {
                         self.retired.retain(|socket| socket.strong_count() > 0);
                         self.retired.push(Arc::downgrade(&socket));
-                        if self.retired.len() > MAX_RETIRED {
-                            let oldest = self.retired.remove(0).upgrade();
-                            // End the member's threads by shutting the socket down. An error means
-                            // that they have ended already.
-                            drop(oldest.map(|socket| socket.shutdown(Shutdown::Both)));
+                        if self.retired.len() > MAX_RETIRED
+                            && let Some(oldest) = self.retired.remove(0).upgrade()
+                        {
+                            self.shared.linger.reset(&oldest);
                         }
                     }
                 }

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, IoSlice};
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::net::{self, SharedPayload};
 use crate::os;
@@ -10,8 +10,9 @@ use crate::protocol::event::Answer;
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
 use crate::server::Shared;
-use crate::server::delivery::backlog::{Append, Backlog, Cutting, Written};
+use crate::server::delivery::backlog::{Append, Backlog, Cutting, FAREWELL, Written};
 use crate::server::delivery::batch::SendPlan;
+use crate::server::linger::LINGER;
 use crate::server::members::ConnectionId;
 use crate::sync::thread::{Builder, Scope};
 
@@ -28,6 +29,8 @@ pub(crate) struct Recipient {
     pub(crate) plan: SendPlan,
     /// The unsent bytes if the socket was full. A writer thread sends them.
     pub(crate) backlog: Option<Arc<Backlog>>,
+    /// The connection that this one has replaced, if it is still open.
+    pub(crate) replaced: Weak<TcpStream>,
 }
 
 /// Reason why a member is dropped while a batch is sent.
@@ -97,10 +100,12 @@ impl Recipient {
             let _permit = permit;
             match queue.write(&socket, &shared.hold) {
                 Written::CaughtUp => {}
-                Written::Closed => finish(socket, shared),
+                Written::Closed => shared.linger.finish(socket, FAREWELL),
                 Written::Stalled => {
+                    // Discard what is unsent before the delivery thread learns that the member has
+                    // left. Otherwise it would let the connection linger.
+                    net::abort(&socket);
                     shared.room.leave(connection, Some("too slow"));
-                    let _ = socket.shutdown(Shutdown::Both);
                 }
                 Written::Lost => {
                     shared.room.leave(connection, Some("connection lost"));
@@ -124,7 +129,7 @@ impl Recipient {
         match &self.backlog {
             Some(backlog) if backlog.close() => Some(self.socket),
             Some(_) | None => {
-                finish(self.socket, shared);
+                shared.linger.finish(self.socket, FAREWELL);
                 None
             }
         }
@@ -136,22 +141,17 @@ impl Recipient {
         let mut line = Vec::new();
         Answer::Error(Text::new(reason)).write(self.format, &mut line);
         match self.backlog.map(|backlog| backlog.cut(&line)) {
-            Some(Cutting::Later) => shared.linger.add(self.socket),
-            Some(Cutting::GivenUp) => finish(self.socket, shared),
+            Some(Cutting::Later) => {
+                shared.linger.reset_after(LINGER, &self.socket);
+                shared.linger.add(self.socket);
+            }
+            Some(Cutting::GivenUp) => shared.linger.finish(self.socket, LINGER),
             None | Some(Cutting::CaughtUp) => {
                 // All earlier lines were sent. Ignore an error: if the socket is full, the peer is
                 // not reading.
                 let _ = net::send_now(&self.socket, &[IoSlice::new(&line)]);
-                finish(self.socket, shared);
+                shared.linger.finish(self.socket, LINGER);
             }
         }
     }
-}
-
-/// Shuts down the sending side after everything was sent, and lets the connection linger until the
-/// peer closes it.
-fn finish(socket: Arc<TcpStream>, shared: &Shared) {
-    // Ignore errors, which mean that the peer has closed the connection.
-    let _ = socket.shutdown(Shutdown::Write);
-    shared.linger.add(socket);
 }
