@@ -268,7 +268,7 @@ soak | fuzz)
         targets=$(find fuzz/fuzz_targets -name '*.rs' | wc -l)
         fuzz "$(awk "BEGIN { print int($minutes * 60 / $targets) + 1 }")" found
     else
-        SOAK_MINUTES=$minutes exec cargo test --release --locked --test soak -- --nocapture churn:: ghosts::
+        SOAK_MINUTES=$minutes exec cargo test --release --locked --test soak -- --nocapture churn:: ghosts:: latency::
     fi
     ;;
 bench)

@@ -1,10 +1,11 @@
-//! Members that join, send, rename, disconnect, resume and leave at random, and a watcher that
-//! checks every event.
+//! Members that join, send, rename, disconnect, resume and leave at random, and three watchers that
+//! check every event.
 //!
 //! In the tests this takes seconds. `./run.sh soak MINUTES` runs it for longer and prints the
 //! memory usage.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,8 @@ struct Member<'a> {
     sent_privately: u64,
     renames: u64,
     resumes: u64,
+    /// Number of events received after resumes that had been sent before.
+    replayed: u64,
     /// State of the random number generator.
     random: u64,
 }
@@ -46,6 +49,7 @@ impl<'a> Member<'a> {
             sent_privately: 0,
             renames: 0,
             resumes: 0,
+            replayed: 0,
             random: number + 1,
         };
         member.log_in(&format!("/json member{number}"));
@@ -83,6 +87,7 @@ impl<'a> Member<'a> {
             }
             assert_eq!(seq, self.seen + 1, "member {}: {event}", self.number);
             self.seen = seq;
+            self.replayed += u64::from(event["replay"] == true);
             return event;
         }
     }
@@ -183,8 +188,9 @@ impl<'a> Member<'a> {
 type Counts = BTreeMap<u64, (u64, u64)>;
 
 /// Checks every event and private message up to the message `over`. Returns the number of the last
-/// event and the counts.
-fn watch(mut watcher: Client) -> (u64, Counts) {
+/// event, the counts, and a hash of all events after the number `start`.
+fn watch(mut watcher: Client, start: u64) -> (u64, Counts, u64) {
+    let mut hasher = DefaultHasher::new();
     let mut seen = watcher.welcome["seq"].as_u64().expect("a number");
     let mut counts = Counts::new();
     loop {
@@ -192,6 +198,9 @@ fn watch(mut watcher: Client) -> (u64, Counts) {
         if let Some(seq) = event["seq"].as_u64() {
             assert_eq!(seq, seen + 1, "the watcher: {event}");
             seen = seq;
+            if seq > start {
+                event.to_string().hash(&mut hasher);
+            }
         }
         let text = event["text"].as_str().unwrap_or_default();
         let words = text.split_once(' ');
@@ -202,7 +211,7 @@ fn watch(mut watcher: Client) -> (u64, Counts) {
                 .expect("a number")
         };
         match (event["type"].as_str(), words) {
-            (Some("message"), None) => return (seen, counts),
+            (Some("message"), None) => return (seen, counts, hasher.finish()),
             (Some("message"), Some((member, number))) => {
                 let sent = &mut counts.entry(number_of(member)).or_default().0;
                 assert_eq!(number, sent.to_string(), "once and in order: {event}");
@@ -238,15 +247,14 @@ fn random_joins_breaks_and_leaves_lose_no_event_and_leak_nothing() {
     let history = directory.path().join("room.jsonl");
     let file = history.to_str().expect("a path in UTF-8");
     let server = Server::start(&["--rate", "0", "--history", file]);
-    let watcher = server.join_json("watcher");
-    wait_until("the watcher has its thread", || {
-        server.threads().contains(&"c:watcher".into()).then_some(())
-    });
+    let watchers = ["watcher", "second", "third"].map(|name| server.join_json(name));
+    let start = watchers[2].welcome["seq"].as_u64().expect("a number");
+    server.wait_for_member_threads(watchers.len());
     let (_, threads, descriptors) = usage(&server);
     let began = Instant::now();
 
-    let (watched, counts, resumes, early, late) = thread::scope(|scope| {
-        let watching = scope.spawn(|| watch(watcher));
+    let (watched, counts, (resumes, replayed), early, late) = thread::scope(|scope| {
+        let watching = watchers.map(|watcher| scope.spawn(move || watch(watcher, start)));
         let members: Vec<_> = (0..MEMBERS)
             .map(|number| {
                 let server = &server;
@@ -259,7 +267,8 @@ fn random_joins_breaks_and_leaves_lose_no_event_and_leak_nothing() {
                     }
                     member.client.send("/quit");
                     while member.client.line_or_end().is_some() {}
-                    (member.sent, member.sent_privately, member.resumes)
+                    let resumed = (member.resumes, member.replayed);
+                    (member.sent, member.sent_privately, resumed)
                 })
             })
             .collect();
@@ -267,25 +276,27 @@ fn random_joins_breaks_and_leaves_lose_no_event_and_leak_nothing() {
         thread::sleep(time / 4);
         let early = usage(&server).0;
         let mut counts = Counts::new();
-        let mut resumes = 0;
+        let (mut resumes, mut replayed) = (0, 0);
         for (number, member) in members.into_iter().enumerate() {
             let (sent, sent_privately, resumed) = member.join().expect("no member failed");
             counts.insert(number as u64, (sent, sent_privately));
-            resumes += resumed;
+            resumes += resumed.0;
+            replayed += resumed.1;
         }
         let late = usage(&server).0;
         let mut last = server.join_json("last");
         last.send("over");
         (
-            watching.join().expect("the watcher did not fail"),
+            watching.map(|watching| watching.join().expect("the watcher did not fail")),
             counts,
-            resumes,
+            (resumes, replayed),
             early,
             late,
         )
     });
-    let (last, seen) = watched;
+    let [(last, seen, events), (_, _, second), (_, _, third)] = watched;
     assert_eq!(seen, counts, "messages received and sent");
+    assert_eq!([second, third], [events; 2], "all watchers see the same");
     assert!(
         late < early + MAX_GROWTH,
         "{early} KiB of memory, and later {late} KiB"
@@ -302,8 +313,8 @@ fn random_joins_breaks_and_leaves_lose_no_event_and_leak_nothing() {
     );
     let (sent, sent_privately): (Vec<u64>, Vec<u64>) = counts.into_values().unzip();
     eprintln!(
-        "soak: {} s, {last} events, {} messages and {} private ones, {resumes} connections broken: lost 0; \
-         memory {early} KiB after a quarter of the time, {late} KiB at the end",
+        "soak: {} s, {last} events, {} messages and {} private ones, {resumes} connections broken, \
+         {replayed} events replayed: lost 0; memory {early} KiB after a quarter of the time, {late} KiB at the end",
         time.as_secs(),
         sent.iter().sum::<u64>(),
         sent_privately.iter().sum::<u64>(),

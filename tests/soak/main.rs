@@ -10,6 +10,7 @@ mod churn;
 mod exhaustion;
 mod flood;
 mod ghosts;
+mod latency;
 mod limits;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
