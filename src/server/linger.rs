@@ -18,6 +18,7 @@
 //! of them, such as netcat, close their connections only when their own input ends.
 
 use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -124,7 +125,8 @@ impl State {
                 net::abort(socket);
             }
             // A connection that is over has no peer (getpeername(2), `ENOTCONN`).
-            *deadline > now && socket.peer_addr().is_ok()
+            let is_over = |error: io::Error| error.kind() == ErrorKind::NotConnected;
+            *deadline > now && !socket.peer_addr().is_err_and(is_over)
         });
     }
 }
@@ -147,11 +149,12 @@ impl Linger {
     /// Another call for the same connection changes nothing.
     pub(crate) fn reset_after(&self, patience: Duration, socket: &Arc<TcpStream>) {
         let mut state = self.state.lock();
-        let is_known = state
-            .unsent
-            .iter()
-            .any(|(_, known)| Arc::ptr_eq(known, socket));
-        if state.without_resets || is_known {
+        if state.without_resets {
+            drop(state);
+            return self.add(Arc::clone(socket));
+        }
+        let mut known = state.unsent.iter();
+        if known.any(|(_, known)| Arc::ptr_eq(known, socket)) {
             return;
         }
         let deadline = Instant::now() + patience;
@@ -208,7 +211,11 @@ impl Linger {
     pub(crate) fn stop_resets(&self) {
         let mut state = self.state.lock();
         state.without_resets = true;
-        state.unsent.clear();
+        let deadline = Instant::now() + LINGER;
+        for (_, socket) in std::mem::take(&mut state.unsent) {
+            state.queue.push_back((deadline, Arc::downgrade(&socket)));
+        }
+        self.changed.notify_one();
     }
 
     /// Makes [`Linger::run`] return as soon as no connection lingers.

@@ -9,11 +9,22 @@ use crate::net;
 use crate::server::delivery::hold::Hold;
 use crate::sync::{Instant, Mutex};
 
-/// Limit on the unsent bytes of a member. If a member has more unsent bytes when a batch is to be
-/// appended, it is disconnected. The new bytes do not count, so that a single batch never
-/// disconnects a member. The welcome, the replay and lists of members do not count either, because
-/// their sizes are limited elsewhere.
+/// Limit on the unsent bytes of a member that does not read. If it has more unsent bytes when a
+/// batch is to be appended, it is disconnected. The new bytes do not count, so that a single batch
+/// never disconnects a member. The welcome, the replay and lists of members do not count either,
+/// because their sizes are limited elsewhere.
 pub(crate) const MAX_BACKLOG: usize = if cfg!(shuttle) { 3000 } else { 512 * 1024 };
+
+/// Limit on the unsent bytes of a member that reads, but less than the others send. On a busy
+/// machine, a client may get a processor later and less often than those who send to it.
+const MAX_BACKLOG_OF_READER: usize = if cfg!(shuttle) {
+    MAX_BACKLOG
+} else {
+    4 * 1024 * 1024
+};
+
+/// How long a member counts as reading after its connection has accepted bytes.
+const RECENTLY: Duration = Duration::from_secs(2);
 
 /// Number of unsent bytes above which a member is far behind: the delivery thread then waits for
 /// the member, for a limited time, before it sends the next batch. The value is well below
@@ -43,6 +54,8 @@ struct State {
     queue: VecDeque<u8>,
     /// Number of queued bytes that do not count towards [`MAX_BACKLOG`].
     exempt: usize,
+    /// Time of the last send that sent at least one byte.
+    progress: Instant,
     /// Deadline for sending the rest of the queue. Set once nothing more will be appended.
     closing: Option<Instant>,
     /// Whether the writer thread has ended.
@@ -56,7 +69,7 @@ pub(crate) enum Append {
     /// Nothing was queued, because the writer thread has sent everything and ended. The caller must
     /// send the bytes itself.
     CaughtUp,
-    /// Nothing was queued, because more than [`MAX_BACKLOG`] bytes were unsent already.
+    /// Nothing was queued, because too many bytes were unsent already.
     TooFar,
 }
 
@@ -96,6 +109,7 @@ impl Backlog {
             state: Mutex::new(State {
                 queue,
                 exempt,
+                progress: Instant::now(),
                 closing: None,
                 over: false,
             }),
@@ -122,7 +136,7 @@ impl Backlog {
         state.exempt = state.exempt.min(state.queue.len());
         let exempt = if state.exempt == 0 { exempt } else { 0 };
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
-        if bytes > exempt && state.queue.len() > MAX_BACKLOG + state.exempt {
+        if bytes > exempt && state.queue.len() > state.limit() + state.exempt {
             return Append::TooFar;
         }
         state.exempt += exempt;
@@ -173,7 +187,7 @@ impl Backlog {
     /// not taken the bytes in time, or when the connection breaks. Tells `hold` when the member is
     /// no longer far behind.
     pub(crate) fn write(&self, socket: &TcpStream, hold: &Hold) -> Written {
-        let (mut progress, mut patience) = (Instant::now(), MIN_TRY);
+        let mut patience = MIN_TRY;
         loop {
             // Ignore errors here, because the send below reports any error of the socket.
             let _ = net::wait_writable(socket, patience);
@@ -181,11 +195,12 @@ impl Backlog {
             let was_far_behind = state.is_far_behind();
             let sent = state.send(socket);
             if let Ok(1..) = sent {
-                (progress, patience) = (Instant::now(), MIN_TRY);
+                state.progress = Instant::now();
+                patience = MIN_TRY;
             } else {
                 patience = (patience * 2).min(MAX_TRY);
             }
-            let written = state.written(&sent, progress);
+            let written = state.written(&sent);
             state.over = written.is_some();
             let has_caught_up = was_far_behind && !state.is_far_behind();
             drop(state);
@@ -204,14 +219,23 @@ impl State {
         self.queue.len() > FAR_BEHIND + self.exempt && self.closing.is_none() && !self.over
     }
 
+    /// Limit on the queued bytes that are not exempt.
+    fn limit(&self) -> usize {
+        if self.progress.elapsed() < RECENTLY {
+            MAX_BACKLOG_OF_READER
+        } else {
+            MAX_BACKLOG
+        }
+    }
+
     /// Returns how the writer thread ends after a send with the result `sent`, or `None` if it
-    /// continues. `progress` is the time of the last send that sent at least one byte.
-    fn written(&self, sent: &io::Result<usize>, progress: Instant) -> Option<Written> {
+    /// continues.
+    fn written(&self, sent: &io::Result<usize>) -> Option<Written> {
         if sent.is_err() {
             return Some(Written::Lost);
         }
         let is_late = self.closing.is_some_and(|end| end < Instant::now());
-        if is_late || progress.elapsed() > MAX_STALL {
+        if is_late || self.progress.elapsed() > MAX_STALL {
             return Some(Written::Stalled);
         }
         match self.closing {
@@ -249,6 +273,7 @@ mod tests {
     fn repeatedly_requested_member_lists_count_towards_the_backlog_limit() {
         let list = [b'x'; 64 * 1024];
         let backlog = Backlog::new(&[IoSlice::new(&list)], list.len());
+        backlog.state.lock().progress = Instant::now() - RECENTLY;
         let taken = (0..100)
             .take_while(|_| {
                 let append = backlog.append(&[IoSlice::new(&list)], list.len());
@@ -258,6 +283,16 @@ mod tests {
         // The last accepted list makes the queue longer than the limit, so the next list is
         // refused.
         assert_eq!(taken, MAX_BACKLOG / list.len() + 1);
+    }
+
+    #[test]
+    fn a_member_that_has_not_read_recently_may_have_fewer_unsent_bytes() {
+        let parts = [IoSlice::new(&[b'x'; MAX_BACKLOG + 1])];
+        let backlog = Backlog::new(&parts, 0);
+        backlog.state.lock().progress = Instant::now() + Duration::from_secs(3600);
+        assert!(matches!(backlog.append(&parts, 0), Append::Taken));
+        backlog.state.lock().progress = Instant::now() - RECENTLY;
+        assert!(matches!(backlog.append(&parts, 0), Append::TooFar));
     }
 
     /// Returns a socket and its peer, which does not read.

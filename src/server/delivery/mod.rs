@@ -28,11 +28,12 @@ use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
 use crate::server::Shared;
-use crate::server::delivery::backlog::Backlog;
+use crate::server::delivery::backlog::{Backlog, FAREWELL};
 use crate::server::delivery::batch::{Batch, SendPlan};
 use crate::server::delivery::hold::Allowance;
 use crate::server::delivery::recipient::{DropReason, Recipient};
 use crate::server::history::{CHECK_INTERVAL, Change, History};
+use crate::server::linger::LINGER;
 use crate::server::log::Entry;
 use crate::server::members::ConnectionId;
 use crate::server::replay::{ReplayBuffer, ReplayRange};
@@ -269,7 +270,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.shared.linger.reset(&earlier);
         }
         let replaced = Arc::downgrade(&recipient.socket);
-        recipient.cut("you came back on another connection", self.shared);
+        let reason = "you came back on another connection";
+        recipient.cut(reason, LINGER, self.shared);
         replaced
     }
 
@@ -444,7 +446,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
                         .leave(recipient.connection, Some("too slow"));
                     let reason =
                         "you were cut: your connection takes messages too slowly; join again";
-                    recipient.cut(reason, self.shared);
+                    recipient.cut(reason, FAREWELL, self.shared);
                 }
                 Err(DropReason::Torn) => {
                     self.shared

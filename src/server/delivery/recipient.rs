@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, IoSlice};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::net::{self, SharedPayload};
 use crate::os;
@@ -12,7 +13,6 @@ use crate::protocol::text::Text;
 use crate::server::Shared;
 use crate::server::delivery::backlog::{Append, Backlog, Cutting, FAREWELL, Written};
 use crate::server::delivery::batch::SendPlan;
-use crate::server::linger::LINGER;
 use crate::server::members::ConnectionId;
 use crate::sync::thread::{Builder, Scope};
 
@@ -136,21 +136,18 @@ impl Recipient {
     }
 
     /// Sends an error line and closes the connection. Discards the backlog, except for a line that
-    /// is half sent.
-    pub(crate) fn cut(self, reason: &str, shared: &Shared) {
+    /// is half sent. The peer has the time `patience` to read what is left.
+    pub(crate) fn cut(self, reason: &str, patience: Duration, shared: &Shared) {
         let mut line = Vec::new();
         Answer::Error(Text::new(reason)).write(self.format, &mut line);
         match self.backlog.map(|backlog| backlog.cut(&line)) {
-            Some(Cutting::Later) => {
-                shared.linger.reset_after(LINGER, &self.socket);
-                shared.linger.add(self.socket);
-            }
-            Some(Cutting::GivenUp) => shared.linger.finish(self.socket, LINGER),
+            Some(Cutting::Later) => shared.linger.reset_after(patience, &self.socket),
+            Some(Cutting::GivenUp) => shared.linger.finish(self.socket, patience),
             None | Some(Cutting::CaughtUp) => {
                 // All earlier lines were sent. Ignore an error: if the socket is full, the peer is
                 // not reading.
                 let _ = net::send_now(&self.socket, &[IoSlice::new(&line)]);
-                shared.linger.finish(self.socket, LINGER);
+                shared.linger.finish(self.socket, patience);
             }
         }
     }
