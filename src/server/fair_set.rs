@@ -112,8 +112,8 @@ mod tests {
         set.remove(entry(2, 7, 22));
         set.remove(entry(2, 7, 22));
         assert_eq!(set.insert(entry(2, 1, 24)), None);
-        assert_eq!(set.insert(entry(1, 1, 11)), Some(MemberId(24)));
-        for member in [(1, 0, 10), (1, 1, 11), (2, 9, 21)] {
+        assert_eq!(set.insert(entry(1, 1, 11)), Some(MemberId(10)));
+        for member in [(1, 1, 11), (2, 1, 24), (2, 9, 21)] {
             set.remove(entry(member.0, member.1, member.2));
         }
         assert!(set.networks.is_empty() && set.ranks.is_empty() && set.len == 0);
