@@ -703,18 +703,28 @@ mod tests {
     const SENDERS: usize = 40;
     const LINES: usize = 64;
 
-    fn say(text: &str) -> Result<Request, RequestError> {
-        Ok(Request::Say(Text::new(text)))
+    fn say(text: &str) -> Request {
+        Request::Say(Text::new(text))
     }
 
-    fn wait_for_senders(room: &Room, count: u64) {
+    /// Waits until `count` senders wait for their turn, or `is_done` returns true.
+    fn wait_for_senders(room: &Room, count: usize, is_done: impl Fn() -> bool) {
         let waiting = || {
             let state = room.state.lock();
             state.turns_requested - state.turns_granted
         };
-        while waiting() < count {
+        while waiting() < count as u64 && !is_done() {
             thread::yield_now();
         }
+    }
+
+    fn take_lines(room: &Room, lines: &mut Vec<Text>) {
+        let mut taken = Vec::new();
+        room.take(&mut taken, Duration::MAX, ReplaySize::default());
+        lines.extend(taken.into_iter().filter_map(|posted| match posted {
+            Posted::Event(record) => record.event.text().cloned(),
+            Posted::Join { .. } | Posted::Answer(..) | Posted::Telnet(..) => None,
+        }));
     }
 
     #[test]
@@ -741,18 +751,18 @@ mod tests {
         let said = thread::scope(|scope| {
             let (room, long) = (&room, long.as_str());
             for connection in connections[..SENDERS].iter().copied() {
-                scope.spawn(move || room.handle(connection, (0..LINES).map(|_| say(long))));
+                scope.spawn(move || room.handle(connection, (0..LINES).map(|_| Ok(say(long)))));
             }
-            wait_for_senders(room, SENDERS as u64 - 1);
-            scope.spawn(|| room.handle(connections[SENDERS], std::iter::once(say("hi"))));
-            wait_for_senders(room, SENDERS as u64);
-            let (mut said, mut taken) = (Vec::new(), Vec::new());
+            wait_for_senders(room, SENDERS, || false);
+            let last = connections[SENDERS];
+            let sender = scope.spawn(move || room.handle(last, std::iter::once(Ok(say("hi")))));
+            let mut said = Vec::new();
+            while !sender.is_finished() {
+                wait_for_senders(room, SENDERS + 1, || sender.is_finished());
+                take_lines(room, &mut said);
+            }
             while said.len() < SENDERS * LINES + 1 {
-                room.take(&mut taken, Duration::MAX, ReplaySize::default());
-                said.extend(taken.drain(..).filter_map(|posted| match posted {
-                    Posted::Event(record) => record.event.text().cloned(),
-                    Posted::Join { .. } | Posted::Answer(..) | Posted::Telnet(..) => None,
-                }));
+                take_lines(room, &mut said);
             }
             said
         });
