@@ -296,7 +296,7 @@ impl Tiling {
             let min = frame_size(cells, self.cell);
             fit(self.area, &occupied, self.cell, 1, min)
         };
-        let new = [READABLE, SMALL].into_iter().find_map(|cells| {
+        let new = [READABLE, SMALL, USABLE].into_iter().find_map(|cells| {
             let mut choices = self.choices.iter();
             let beside = choices.find_map(|reserved| fit_beside(reserved, cells));
             // If the place of the terminal was only assumed, the terminal may be elsewhere. Cover
@@ -641,16 +641,17 @@ mod tests {
 
     #[test]
     fn a_window_beyond_the_session_covers_no_other_window_while_a_small_one_fits() {
-        let terminal = rect(0, 0, 726, 484);
-        let mut tiling = Tiling::new(&screen(1024, 740, Some(terminal)), cell(11.0), 3);
-        let mut taken: Vec<Place> = Vec::new();
-        for _ in 0..4 {
-            let new = tiling.next(&taken);
-            let frames: Vec<Rect> = taken.iter().map(|place| place.frame).collect();
-            assert_free(&frames, new.frame);
-            let (columns, rows) = new.cells(CELL);
-            assert!(columns >= SMALL.0 && rows >= SMALL.1, "{new:?}");
-            taken.push(new);
+        for (terminal, height) in [(rect(0, 0, 726, 484), 740), (rect(140, 140, 726, 484), 768)] {
+            let mut tiling = Tiling::new(&screen(1024, height, Some(terminal)), cell(11.0), 3);
+            let mut taken: Vec<Place> = Vec::new();
+            for _ in 0..4 {
+                let new = tiling.next(&taken);
+                let frames: Vec<Rect> = taken.iter().map(|place| place.frame).collect();
+                assert_free(&frames, new.frame);
+                let (columns, rows) = new.cells(CELL);
+                assert!(columns >= USABLE.0 && rows >= USABLE.1, "{new:?}");
+                taken.push(new);
+            }
         }
     }
 
