@@ -245,8 +245,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             // that was just dropped.
             self.shared.linger.closed();
         }
-        // Remember connections and not positions: if a login below adds a member beyond the limit of
-        // the queue, the first member leaves the queue.
+        // Remember connections and not positions, because a login below may move the first members
+        // out of the queue.
         let speaking: Vec<ConnectionId> = self
             .threadless
             .iter()

@@ -129,7 +129,8 @@ impl WindowSpec {
         Some(format!("{columns}x{rows}"))
     }
 
-    /// The window's size in columns and rows and its position in device pixels, such as `80x24+0+100`.
+    /// The window's size in columns and rows and its position in device pixels, such as
+    /// `80x24+0+100`.
     fn cell_geometry(&self) -> Option<String> {
         let (x, y) = self.position()?;
         Some(format!("{}+{x}+{y}", self.cell_size()?))

@@ -160,8 +160,8 @@ impl XServer {
         )
     }
 
-    /// The resolution for which emulators scale their text, in dots per inch. This is the X resource
-    /// `Xft.dpi`, which desktops set, or else the resolution that the server reports.
+    /// The resolution for which emulators scale their text, in dots per inch. This is the X
+    /// resource `Xft.dpi`, which desktops set, or else the resolution that the server reports.
     pub(crate) fn dpi(&self) -> f64 {
         let resources = self.property(self.root, AtomEnum::RESOURCE_MANAGER.into());
         let resources = resources.map_or_else(Vec::new, |reply| reply.value);

@@ -91,9 +91,9 @@ struct SharedPanes {
 }
 
 impl Panes {
-    /// Takes over the terminal, and reserves space for the panes of `clients` clients. Tab completes
-    /// `names` in the server's pane. `on_event`
-    /// is called in the threads of the panes, and must not wait for these threads.
+    /// Takes over the terminal, and reserves space for the panes of `clients` clients. In the
+    /// server's pane, Tab completes `names`. `on_event` is called in the threads of the panes, and
+    /// must not wait for these threads.
     ///
     /// # Errors
     /// The terminal is gone, or a process or thread cannot be started.
