@@ -13,8 +13,8 @@ const CLOSED: &str = "the room is closed: ";
 /// Prefix of the line with the number of members: OSC 2, the sequence that sets a terminal's title.
 const ONLINE: &str = "\x1b]2;online ";
 /// Prefixes of the lines with the names of members, which are such sequences too.
-const JOINED: &str = "\x1b]2;joined ";
-const LEFT: &str = "\x1b]2;left ";
+const JOINED: &str = "\x1b]2;online +";
+const LEFT: &str = "\x1b]2;online -";
 
 /// A line of the server's log that the launcher acts on.
 ///
@@ -46,16 +46,17 @@ impl<'a> ServerLine<'a> {
         if let Some(address) = rest(LISTENING) {
             return address.trim_end().parse().ok().map(Self::Listening);
         }
-        if let Some(count) = rest(ONLINE) {
-            let count = count.trim_end_matches(['\n', '\x07']);
-            return count.parse().ok().map(Self::Online);
-        }
+        // Look for names first: `+3` is also a number.
         let name = |start| Some(rest(start)?.trim_end_matches(['\n', '\x07']));
         if let Some(name) = name(JOINED) {
             return Some(Self::Joined(name));
         }
         if let Some(name) = name(LEFT) {
             return Some(Self::Left(name));
+        }
+        if let Some(count) = rest(ONLINE) {
+            let count = count.trim_end_matches(['\n', '\x07']);
+            return count.parse().ok().map(Self::Online);
         }
         rest(CLOSED).map(|summary| Self::Closed(summary.trim_end()))
     }
@@ -85,6 +86,7 @@ mod tests {
             ServerLine::Listening(address),
             ServerLine::Online(3),
             ServerLine::Joined("Łukasz"),
+            ServerLine::Joined("3"),
             ServerLine::Left("o'neil"),
             ServerLine::Closed("5 s, 3 joined, 1 message"),
         ] {
