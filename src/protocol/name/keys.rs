@@ -140,6 +140,7 @@ mod tests {
     fn names_that_look_alike_are_the_same() {
         assert_same("ala", "\u{430}la");
         assert_same("ala", "Ａｌａ");
+        assert_same("ジョン・スミス", "ｼﾞｮﾝ･ｽﾐｽ");
         assert_same("ala", "AIa");
         assert_same("ALICE", "ALlCE");
         assert_same("alice", "ALICE");
@@ -194,6 +195,7 @@ mod tests {
         assert_different("ala", "ala2");
         assert_different("jan-k", "jan_k");
         assert_different("Gal·la", "Galla");
+        assert_different("ジョン・スミス", "ジョンスミス");
     }
 
     /// Common first names, by language. Some look similar, but the keys must treat only `Ian` and

@@ -369,6 +369,9 @@ pub(crate) mod tests {
             "צה״ל",
             "O’Brien",
             "Gal·la",
+            "ジョン・スミス",
+            "メアリー・スー",
+            "山田・太郎",
             "MARCEL·LÍ",
             // Names with joiners.
             "علی\u{200c}رضا",

@@ -81,8 +81,8 @@ fn is_allowed(c: char) -> bool {
 }
 
 /// Whether the letters around the character at byte `at` of `text` allow this character. The rules
-/// are from RFC 5892, appendix A, and concern joiners, the Catalan middle dot and Hebrew
-/// punctuation. Returns false for any other character.
+/// are from RFC 5892, appendix A, and concern joiners, the Catalan and Japanese middle dots and
+/// Hebrew punctuation. Returns false for any other character.
 fn is_allowed_here(text: &str, at: usize) -> bool {
     let (before, rest) = text.split_at(at);
     let mut rest = rest.chars();
@@ -105,6 +105,14 @@ fn is_allowed_here(text: &str, at: usize) -> bool {
         Some('\u{b7}') => [before, after].iter().all(|c| matches!(c, Some('l' | 'L'))),
         // RFC 5892, appendices A.5 and A.6: Hebrew geresh and gershayim.
         Some('\u{5f3}' | '\u{5f4}') => before.is_some_and(|c| c.script() == Script::Hebrew),
+        // RFC 5892, appendix A.7: the middle dot between the parts of a foreign name in Japanese.
+        Some('\u{30fb}') => {
+            let is_japanese = |c: char| {
+                let script = c.script();
+                matches!(script, Script::Hiragana | Script::Katakana | Script::Han)
+            };
+            after.is_some_and(is_letter_or_digit) && text.contains(is_japanese)
+        }
         Some(_) | None => false,
     }
 }
@@ -295,6 +303,9 @@ mod tests {
             ("gа·lа", "\"·\""),
             ("a׳", "\"׳\""),
             ("a״b", "\"״\""),
+            ("a・b", "\"・\""),
+            ("ジョン・", "\"・\""),
+            ("ジョン・・スミス", "\"・\""),
             ("O‘Brien", "\"‘\""),
             ("O”Brien", "\"”\""),
         ] {
