@@ -92,9 +92,17 @@ pub fn is_visible(text: &str) -> bool {
 
 /// Removes invisible characters from the start of `line`, such as the byte order mark with which
 /// some programs begin their output. Otherwise, a command after such a character would be taken for
-/// text, although it looks like a command. Keeps blanks.
+/// text, although it looks like a command. Before a slash, removes control characters too, such as
+/// the EOT that telnet sends for Ctrl+D in character mode. Keeps blanks.
 pub fn trim_hidden(line: &str) -> &str {
-    line.trim_start_matches(|c| matches!(kind(c), Kind::Hidden | Kind::Joiner))
+    let is_hidden = |c| matches!(kind(c), Kind::Hidden | Kind::Joiner);
+    let is_key = |c: char| c.is_control() && !c.is_whitespace();
+    let command = line.trim_start_matches(|c| is_hidden(c) || is_key(c));
+    if command.starts_with('/') {
+        command
+    } else {
+        line.trim_start_matches(is_hidden)
+    }
 }
 
 /// Whether `text` is printable ASCII, the common case that needs no cleaning. The loop has no early

@@ -751,12 +751,15 @@ fn every_alias_of_a_command_is_accepted() {
 }
 
 #[test]
-fn invisible_characters_do_not_hide_a_command() {
+fn invisible_and_control_characters_do_not_hide_a_command() {
     for line in [
         "\u{feff}/msg ola hi",
         "\u{200b}\u{2060}/msg ola hi",
         "/\u{200b}msg ola hi",
         "/m\u{ad}sg \u{202a}ola hi",
+        // Control characters, such as the one that telnet sends for Ctrl+D in character mode.
+        "\u{4}/msg ola hi",
+        "\u{1b}\u{feff}\u{0}/msg ola hi",
     ] {
         for format in [Format::Plain, Format::Json] {
             let request = Request::parse(line, format);
@@ -769,6 +772,10 @@ fn invisible_characters_do_not_hide_a_command() {
     assert!(matches!(request, Ok(Request::Say(text)) if text.as_str() == "/online"));
     let request = Request::parse("\u{feff} /online", Format::Plain);
     assert!(matches!(request, Ok(Request::Say(text)) if text.as_str() == " /online"));
+    for text in ["\u{4}hi", "\t/online", "\u{4} /online", "\u{1b}[A/online"] {
+        let request = Request::parse(text, Format::Plain);
+        assert!(matches!(request, Ok(Request::Say(said)) if said == Text::new(text)));
+    }
     for line in ["\u{feff}/json ala", " \u{feff} /\u{200b}json ala"] {
         let login = Login::parse(line);
         assert_eq!(login, Login::Enter(Some(Format::Json), "ala"), "{line:?}");
