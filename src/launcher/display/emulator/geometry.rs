@@ -42,12 +42,12 @@ impl Scale {
         Self((dpi / 96.0).clamp(1.0, 5.0))
     }
 
-    fn to_device(self, length: i32) -> i32 {
+    fn in_device_pixels(self, length: i32) -> i32 {
         (f64::from(length) * self.0).round() as i32
     }
 
     /// Converts a rectangle from device pixels.
-    pub(crate) fn from_device(self, rect: Rect) -> Rect {
+    pub(crate) fn in_pixels(self, rect: Rect) -> Rect {
         let convert = |length| (f64::from(length) / self.0).round() as i32;
         Rect {
             x: convert(rect.x),
@@ -155,15 +155,18 @@ impl Place {
     /// The position of the upper left corner, in device pixels.
     pub(crate) fn position(&self) -> (i32, i32) {
         let Rect { x, y, .. } = self.frame;
-        (self.scale.to_device(x), self.scale.to_device(y))
+        (
+            self.scale.in_device_pixels(x),
+            self.scale.in_device_pixels(y),
+        )
     }
 
     /// The window's size in device pixels, without the decoration.
     pub(crate) fn device_size(&self) -> Size {
         let Size { width, height } = self.size();
         Size {
-            width: self.scale.to_device(width),
-            height: self.scale.to_device(height),
+            width: self.scale.in_device_pixels(width),
+            height: self.scale.in_device_pixels(height),
         }
     }
 
@@ -661,7 +664,7 @@ mod tests {
             let scale = Scale::of_dpi(dpi);
             let device = |frame: [i32; 4]| {
                 let [x, y, width, height] = frame.map(|length| length * factor);
-                scale.from_device(rect(x, y, width, height))
+                scale.in_pixels(rect(x, y, width, height))
             };
             let screen = Screen {
                 area: device([0, 0, 1024, 740]),

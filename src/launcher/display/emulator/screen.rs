@@ -74,8 +74,8 @@ impl Screen {
             .and_then(|area| area.intersection(monitor));
         let scale = Scale::of_dpi(server.dpi());
         Some(Self {
-            area: scale.from_device(free.unwrap_or(*monitor)),
-            launcher: launcher.map(|frame| scale.from_device(frame)),
+            area: scale.in_pixels(free.unwrap_or(*monitor)),
+            launcher: launcher.map(|frame| scale.in_pixels(frame)),
             scale,
         })
     }
