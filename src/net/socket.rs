@@ -104,9 +104,10 @@ pub fn wait_writable(socket: &TcpStream, patience: Duration) -> io::Result<()> {
     poll(socket, rustix::event::PollFlags::OUT, patience).map(drop)
 }
 
-/// Whether the send buffer holds bytes that the kernel could not send yet, because the peer does not
-/// read. After a shutdown of the sending side, returns false. On Linux, the socket accepts few bytes
-/// from then on. On other systems, a buffer that is not full counts as empty.
+/// Whether the send buffer holds bytes that the kernel could not send yet, because the peer does
+/// not read. Call this after the last send, because on Linux, the buffer takes few bytes afterward,
+/// and before the shutdown of the sending side, after which it returns false. On other systems, a
+/// buffer that is not full counts as empty.
 pub fn has_unsent(socket: &TcpStream) -> bool {
     // With this limit, poll(2) reports the socket as writable only if all its bytes were sent.
     // Ignore errors here and below: a connection that has broken has nothing to send.

@@ -7,10 +7,10 @@
 //! connection within [`LINGER`], the receiving side is shut down too. The term "lingering close" is
 //! from nginx.
 //!
-//! A peer that does not read leaves the last bytes in the kernel's memory. If such a connection were
-//! closed, they would stay there until the kernel gives up, after [`GIVEN_UP_AFTER`]. So a connection
-//! with unsent bytes stays open instead, for a limited time, and is then reset, which discards them.
-//! At most [`MAX_UNSENT`] connections do so.
+//! A peer that does not read leaves the last bytes in the kernel's memory. If such a connection
+//! were closed, they would stay there until the kernel gives up, after [`GIVEN_UP_AFTER`]. So a
+//! connection with unsent bytes stays open instead, for a limited time, and is then reset, which
+//! discards them. At most [`MAX_UNSENT`] connections do so.
 //!
 //! [`GIVEN_UP_AFTER`]: crate::net::GIVEN_UP_AFTER
 //!
@@ -309,6 +309,26 @@ mod tests {
         let mut received = String::new();
         peer.read_to_string(&mut received).unwrap();
         assert_eq!(received, "bye\n");
+    }
+
+    /// Fills the send buffer of a connection, lets the connection linger, and returns what the peer
+    /// reads after `Linger` has run.
+    fn read_after_linger(change: impl FnOnce(&Linger)) -> io::Result<usize> {
+        let (socket, mut peer) = connection();
+        while (&*socket).write(&[0; 64 * 1024]).is_ok() {}
+        let linger = Linger::default();
+        linger.finish(socket, Duration::ZERO);
+        change(&linger);
+        linger.stop();
+        linger.run();
+        peer.read_to_end(&mut Vec::new())
+    }
+
+    #[test]
+    fn a_connection_with_unsent_bytes_is_reset_unless_the_server_shuts_down() {
+        let error = read_after_linger(|_| {}).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        read_after_linger(Linger::stop_resets).unwrap();
     }
 
     #[test]
