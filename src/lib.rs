@@ -83,6 +83,7 @@ pub mod control_socket;
 pub mod launcher;
 pub mod net;
 pub mod os;
+pub mod probe;
 pub mod protocol;
 pub mod server;
 mod sync;
