@@ -24,8 +24,11 @@ fn main() -> ExitCode {
 }
 
 fn config(args: ServerArgs) -> Config {
-    let supervised = args.supervised;
-    let room = args.room;
+    let ServerArgs {
+        room,
+        supervised,
+        sample_socket,
+    } = args;
     Config {
         target: ListenAddress::from(&room),
         port: room.port(),
@@ -41,5 +44,6 @@ fn config(args: ServerArgs) -> Config {
         colored: style::is_colored(room.color),
         login_time: room.login_time.map_or(LOGIN_TIME, Duration::from_millis),
         supervised,
+        sample_socket,
     }
 }

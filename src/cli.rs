@@ -257,6 +257,10 @@ pub struct ServerArgs {
     /// Read commands from stdin even if it's not a terminal, and shut down at its end; for chat-run
     #[arg(long, hide = true)]
     pub supervised: bool,
+
+    /// Name of the local socket on which the launcher asks for samples; for chat-run
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub sample_socket: Option<OsString>,
 }
 
 /// Join a chat room, on a terminal or through a pipe

@@ -21,6 +21,7 @@
 //! | [`tty`] | line editor, key parser, raw mode, wrapping and styles, for all three programs |
 //! | [`net`], [`os`] | sockets; differences between operating systems |
 //! | [`control_socket`] | the socket between the launcher and its clients |
+//! | [`probe`] | what the server's locks, queues and threads are doing |
 //! | `sync` | locks, condition variables, threads and the clock, from std or the model checker |
 //! | [`cli`] | the options of the three programs |
 //!
@@ -38,6 +39,7 @@
 //! | `w:NAME` | one per member with a backlog | space in its socket | the end of the backlog |
 //! | `linger` | one | connections that are closing | the end of the last one |
 //! | `sync` | one, with a history file | bytes to sync to disk | the history's end |
+//! | `sampler` | one, if a launcher observes | the launcher's questions | the end of all others |
 //! | `log-file` | one, with a log file | lines to append | the log's end |
 //! | `log` | one | lines to print | the log's end |
 //! | `console` | one, with a terminal or launcher | the operator's lines | the program's end |
@@ -52,9 +54,11 @@
 //!
 //! Each of these has a Mutex: the room, the thread budget, the burst limit, each backlog, the
 //! pacing of busy readers (`server/delivery/pacer.rs`), the delays for recipients that are far
-//! behind (`server/delivery/hold.rs`), the lingering connections, the history's sync flags, the
-//! log's queue, the console's line and the terminal's modes. While a thread holds one of these
-//! locks, it takes no other, and it does not wait for a peer, a file or a terminal.
+//! behind (`server/delivery/hold.rs`), the list of backlogs, the lingering connections, the
+//! history's sync flags, the log's queue, the console's line and the terminal's modes. While a
+//! thread holds one of these locks, it takes no other, and it does not wait for a peer, a file or a
+//! terminal. The thread `sampler` reports who holds the locks of the room, the pacing, the thread
+//! budget and the backlogs, and takes none of these (`probe/gauge.rs`).
 //!
 //! # The invariants
 //!

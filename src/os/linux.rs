@@ -93,6 +93,14 @@ pub fn connect_locally(name: &OsStr) -> io::Result<UnixStream> {
 /// Does nothing: on Linux, [`listen_locally`] creates no files.
 pub fn forget_locally(_name: &OsStr) {}
 
+/// The calling thread's ID, as in `/proc/PID/task`. It is not 0.
+pub fn thread_id() -> u32 {
+    rustix::thread::gettid()
+        .as_raw_nonzero()
+        .get()
+        .unsigned_abs()
+}
+
 /// Names the calling thread, for `ps -L` and `top -H`. The name is `prefix` followed by `name`,
 /// truncated to the kernel's limit of 15 bytes.
 pub fn set_thread_name(prefix: &str, name: &str) {

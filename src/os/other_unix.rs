@@ -8,10 +8,19 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal};
 
 use crate::os::memfd::PREFIX;
+
+/// A number that identifies the calling thread. It is not 0, and not the system's ID of the thread,
+/// for which std has no function.
+pub fn thread_id() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    thread_local!(static ID: u32 = NEXT.fetch_add(1, Ordering::Relaxed));
+    ID.try_with(|id| *id).unwrap_or(u32::MAX)
+}
 
 /// Does nothing: on these systems, a running thread cannot be renamed.
 pub fn set_thread_name(_prefix: &str, _name: &str) {}

@@ -419,7 +419,8 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         };
         let builder = Builder::new().name(os::thread_name("c:", name.as_str()));
         let serve = || session.run(permit);
-        if let Err(error) = builder.stack_size(STACK).spawn_scoped(self.scope, serve) {
+        let builder = builder.stack_size(STACK);
+        if let Err(error) = shared.gauges.spawn(self.scope, builder, serve) {
             let told = "the server has no thread left: try again later";
             shared.room.cut(connection, told, "no thread");
             self.report(format!(

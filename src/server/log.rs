@@ -188,8 +188,8 @@ impl Log {
         Ok(Self { poster, threads })
     }
 
-    /// Creates a log that only collects its entries, for the model tests.
-    #[cfg(shuttle)]
+    /// Creates a log that only collects its entries, for tests.
+    #[cfg(any(test, shuttle))]
     pub(crate) fn silent() -> Self {
         Self {
             poster: Poster(Arc::default()),

@@ -5,6 +5,7 @@ mod burst_limit;
 mod console;
 mod delivery;
 mod fair_set;
+mod gauges;
 mod guess_limit;
 pub mod history;
 mod linger;
@@ -18,9 +19,11 @@ mod network_debts;
 mod rate_limit;
 pub mod replay;
 mod room;
+mod sampler;
 mod session;
 mod thread_budget;
 
+use std::ffi::OsString;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,6 +46,7 @@ use crate::server::console::Outcome;
 use crate::server::delivery::Delivery;
 use crate::server::delivery::hold::Hold;
 use crate::server::delivery::pacer::Pacer;
+use crate::server::gauges::Gauges;
 use crate::server::history::History;
 use crate::server::history::load::Loaded;
 use crate::server::linger::Linger;
@@ -50,6 +54,7 @@ use crate::server::log::{Entry, Log};
 use crate::server::log_file::LogFile;
 use crate::server::replay::ReplayBuffer;
 use crate::server::room::Room;
+use crate::server::sampler::Sampler;
 use crate::server::thread_budget::{LEAVING, ThreadBudget};
 use crate::sync::thread::{self, Builder};
 use crate::tty::console::Console;
@@ -81,6 +86,8 @@ pub struct Config {
     /// Whether a launcher started the server: stdin is a pipe with the launcher's commands, and the
     /// server ends when the pipe is closed.
     pub supervised: bool,
+    /// Name of the local socket on which the launcher asks for samples.
+    pub sample_socket: Option<OsString>,
 }
 
 /// State shared by all threads of the server.
@@ -95,6 +102,28 @@ struct Shared {
     rate: u32,
     burst_limit: BurstLimit,
     login_time: Duration,
+    gauges: Gauges,
+}
+
+impl Shared {
+    /// Creates the state of a server without listeners and without output, for tests. It has
+    /// `seats` for members, and allows at most `writers` writer threads.
+    #[cfg(any(test, shuttle))]
+    fn silent(seats: usize, writers: usize) -> Self {
+        Self {
+            room: Room::new(Text::new("room"), seats, 0, 0),
+            pacer: Pacer::default(),
+            hold: Hold::default(),
+            thread_budget: ThreadBudget::new(seats, seats + LEAVING + writers),
+            linger: Linger::default(),
+            log: Log::silent(),
+            password: None,
+            rate: 0,
+            burst_limit: BurstLimit::default(),
+            login_time: Duration::MAX,
+            gauges: Gauges::default(),
+        }
+    }
 }
 
 /// An event for the main thread.
@@ -190,10 +219,15 @@ pub fn run(config: Config) -> Result<()> {
         rate: config.rate,
         burst_limit: BurstLimit::default(),
         login_time: config.login_time,
+        gauges: Gauges::default(),
     };
-    let served = console::start(config.supervised, sender, &shared.log)
-        .context(os::NO_THREAD)
-        .and_then(|()| serve(&shared, (&listeners, max_logins), &events, replay, history));
+    let served = thread::scope(|scope| {
+        let start = |name| Sampler::start(scope, &shared, name);
+        let _sampler = config.sample_socket.as_deref().map(start).transpose()?;
+        console::start(config.supervised, sender, &shared.log)
+            .context(os::NO_THREAD)
+            .and_then(|()| serve(&shared, (&listeners, max_logins), &events, replay, history))
+    });
 
     let totals = shared.room.totals();
     let summary = format!(
@@ -236,16 +270,16 @@ fn serve(
             }
             shared.linger.stop();
         };
-        let spawn = |name: &str| Builder::new().name(name.into());
+        let named = |name: &str| Builder::new().name(name.into());
         let started = (|| {
             // Start the thread `deliver` before `linger`, because only the end of `deliver` makes
             // `linger` end. If a later thread cannot start, the threads started so far then still
             // end.
-            spawn("deliver").spawn_scoped(scope, deliver)?;
-            spawn("linger").spawn_scoped(scope, || shared.linger.run())?;
+            let gauges = &shared.gauges;
+            gauges.spawn(scope, named("deliver"), deliver)?;
+            gauges.spawn(scope, named("linger"), || shared.linger.run())?;
             let acceptor = Acceptor::new(shared, scope, listeners, stop, max_logins);
-            spawn("accept").spawn_scoped(scope, || acceptor.run())?;
-            Ok::<_, io::Error>(())
+            gauges.spawn(scope, named("accept"), || acceptor.run())
         })();
         if started.is_ok() {
             operate(&shared.room, events, &shared.log);

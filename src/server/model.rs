@@ -9,19 +9,13 @@ use ::shuttle::sync::mpsc::Receiver;
 use crate::net;
 use crate::protocol::event::Record;
 use crate::protocol::name::Name;
-use crate::protocol::text::Text;
 use crate::server::Shared;
-use crate::server::burst_limit::BurstLimit;
 use crate::server::delivery::Delivery;
 use crate::server::delivery::backlog;
-use crate::server::delivery::hold::Hold;
-use crate::server::delivery::pacer::Pacer;
 use crate::server::guess_limit::GuessLimit;
-use crate::server::linger::Linger;
-use crate::server::log::{Entry, Log};
+use crate::server::log::Entry;
 use crate::server::login::{Admitted, LoginStep, PendingLogin};
 use crate::server::replay::ReplayBuffer;
-use crate::server::room::Room;
 use crate::server::session::Session;
 use crate::server::thread_budget::{self, LEAVING};
 use crate::sync::{shuttle, thread};
@@ -38,18 +32,7 @@ impl Server {
     /// simulated clock, which stops at `end`.
     pub fn new(seats: usize, writers: usize, end: Duration) -> Self {
         shuttle::start_clock(end);
-        Self(Shared {
-            room: Room::new(Text::new("room"), seats, 0, 0),
-            pacer: Pacer::default(),
-            hold: Hold::default(),
-            thread_budget: thread_budget::ThreadBudget::new(seats, seats + LEAVING + writers),
-            linger: Linger::default(),
-            log: Log::silent(),
-            password: None,
-            rate: 0,
-            burst_limit: BurstLimit::default(),
-            login_time: Duration::MAX,
-        })
+        Self(Shared::silent(seats, writers))
     }
 
     /// Serves `connections`, and logs their clients in one after the other. Returns when the

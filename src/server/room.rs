@@ -2,10 +2,14 @@
 
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::probe::gauge::LockGauge;
+use crate::probe::sample::Pending;
 use crate::protocol::commands;
 use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::limits::{MAX_LINE, MAX_LISTED};
@@ -61,6 +65,8 @@ pub(crate) struct Room {
     /// The members, the next sequence number and the pending queue. An event gets its number and
     /// its place in `pending` in one critical section, which gives all members the same order.
     state: Mutex<State>,
+    /// Copies of values in `state`, for the thread `sampler`.
+    gauge: Gauge,
     /// Signals the delivery thread: the pending queue is no longer empty.
     posted: Condvar,
     /// Signals blocked senders: the delivery thread has taken the pending queue, or the room was
@@ -69,6 +75,14 @@ pub(crate) struct Room {
     /// Signals the next blocked join: the delivery thread has taken the pending queue, or the room
     /// was closed.
     join_allowed: Condvar,
+}
+
+/// Values that are readable without the room's lock. Written under the lock.
+#[derive(Default)]
+struct Gauge {
+    members: AtomicUsize,
+    entries: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 struct State {
@@ -153,6 +167,7 @@ impl Room {
                 joined: 0,
                 messages: 0,
             }),
+            gauge: Gauge::default(),
             posted: Condvar::new(),
             taken: Condvar::new(),
             join_allowed: Condvar::new(),
@@ -577,6 +592,33 @@ impl Room {
         state.members.get(connection.member).is_some() && state.members.on(connection).is_none()
     }
 
+    /// The gauge of the room's lock.
+    pub(crate) fn lock_gauge(&self) -> &LockGauge {
+        self.state.gauge()
+    }
+
+    /// Calls `run` while the calling thread holds the room's lock. Passes the line at which it took
+    /// the lock.
+    #[cfg(test)]
+    pub(crate) fn while_locked<T>(&self, run: impl FnOnce(u32) -> T) -> T {
+        let (_state, line) = (self.state.lock(), line!());
+        run(line)
+    }
+
+    /// The length of the pending queue. Takes no lock.
+    pub(crate) fn pending(&self) -> Pending {
+        Pending {
+            entries: self.gauge.entries.load(Relaxed),
+            bytes: self.gauge.bytes.load(Relaxed),
+            limit: MAX_PENDING,
+        }
+    }
+
+    /// The number of members. Takes no lock.
+    pub(crate) fn members_present(&self) -> usize {
+        self.gauge.members.load(Relaxed)
+    }
+
     pub(crate) fn totals(&self) -> Totals {
         let state = self.state.lock();
         Totals {
@@ -603,6 +645,7 @@ impl Room {
         });
         std::mem::swap(&mut state.pending, taken);
         let bytes = std::mem::take(&mut state.pending_bytes);
+        self.show(&state);
         let was_full = bytes > MAX_PENDING;
         // Wake a blocked join before the blocked senders: the join blocks the thread `accept`, and
         // with it all pending logins.
@@ -624,6 +667,20 @@ impl Room {
         }
         state.pending_bytes += bytes;
         state.pending.push(posted);
+        self.show(state);
+    }
+
+    /// Updates the gauge. Every change of the members or of the queue is posted or taken, so this is
+    /// called after each of them.
+    fn show(&self, state: &State) {
+        let Gauge {
+            members,
+            entries,
+            bytes,
+        } = &self.gauge;
+        members.store(state.members.count(), Relaxed);
+        entries.store(state.pending.len(), Relaxed);
+        bytes.store(state.pending_bytes, Relaxed);
     }
 
     fn post_event(&self, state: &mut State, event: Event) {

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::probe::gauge::LockGauge;
 use crate::sync::{Condvar, Mutex};
 
 /// Limit on the reader threads of members that have left, in addition to one thread per seat.
@@ -83,6 +84,10 @@ impl ThreadBudget {
             state.writers += 1;
             WriterPermit(self)
         })
+    }
+
+    pub(crate) fn lock_gauge(&self) -> &LockGauge {
+        self.state.gauge()
     }
 
     /// Whether no thread holds a permit.

@@ -1,31 +1,97 @@
 //! std's locks, which here ignore poisoning: other threads can continue after a panic, because no
 //! critical section leaves data half changed.
 
-use std::sync::PoisonError;
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+use std::sync::{PoisonError, TryLockError};
 use std::time::Duration;
 
+use crate::probe::gauge::{self, Hold, LockGauge};
+
 pub(crate) use rustix::event::poll;
-pub(crate) use std::sync::MutexGuard;
 pub(crate) use std::thread;
 pub(crate) use std::time::Instant;
 
-/// Like [`std::sync::Mutex`], without poisoning.
+/// Like [`std::sync::Mutex`], without poisoning, and with a gauge.
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
+pub(crate) struct Mutex<T> {
+    inner: std::sync::Mutex<T>,
+    gauge: LockGauge,
+}
+
+/// Like [`std::sync::MutexGuard`]. While gauges are on, the hold is measured.
+#[derive(Debug)]
+pub(crate) struct MutexGuard<'a, T> {
+    /// Declared first, so that the hold ends before the lock is released.
+    hold: Option<Hold<'a>>,
+    inner: std::sync::MutexGuard<'a, T>,
+    gauge: &'a LockGauge,
+}
 
 impl<T> Mutex<T> {
     pub(crate) const fn new(value: T) -> Self {
-        Self(std::sync::Mutex::new(value))
+        Self {
+            inner: std::sync::Mutex::new(value),
+            gauge: LockGauge::new(),
+        }
     }
 
     #[inline]
+    #[track_caller]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        if gauge::is_observed() {
+            return self.lock_observed(Location::caller());
+        }
+        MutexGuard {
+            hold: None,
+            inner: self.inner.lock().unwrap_or_else(PoisonError::into_inner),
+            gauge: &self.gauge,
+        }
+    }
+
+    fn lock_observed(&self, at: &'static Location<'static>) -> MutexGuard<'_, T> {
+        let inner = match self.inner.try_lock() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                let wait = self.gauge.wait(at);
+                let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+                wait.end();
+                inner
+            }
+        };
+        MutexGuard {
+            hold: Some(self.gauge.hold(at)),
+            inner,
+            gauge: &self.gauge,
+        }
+    }
+
+    pub(crate) fn gauge(&self) -> &LockGauge {
+        &self.gauge
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
     }
 }
 
 /// Like [`std::sync::Condvar`], without poisoning. A wait with a timeout does not return whether it
-/// timed out.
+/// timed out. During a wait, the lock is not held, so a measured hold ends with the wait's begin, and
+/// another one begins with its end. The time for which the woken thread waits for the lock is not
+/// measured.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(std::sync::Condvar);
 
@@ -35,39 +101,54 @@ impl Condvar {
     }
 
     #[inline]
+    #[track_caller]
     pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+        released(guard, |inner| {
+            self.0.wait(inner).unwrap_or_else(PoisonError::into_inner)
+        })
     }
 
     #[inline]
+    #[track_caller]
     pub(crate) fn wait_while<'a, T>(
         &self,
-        guard: MutexGuard<'a, T>,
-        condition: impl FnMut(&mut T) -> bool,
+        mut guard: MutexGuard<'a, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
     ) -> MutexGuard<'a, T> {
-        let waited = self.0.wait_while(guard, condition);
-        waited.unwrap_or_else(PoisonError::into_inner)
+        while condition(&mut guard) {
+            guard = self.wait(guard);
+        }
+        guard
     }
 
     #[inline]
+    #[track_caller]
     pub(crate) fn wait_timeout<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
         timeout: Duration,
     ) -> MutexGuard<'a, T> {
-        let waited = self.0.wait_timeout(guard, timeout);
-        waited.unwrap_or_else(PoisonError::into_inner).0
+        released(guard, |inner| {
+            let waited = self.0.wait_timeout(inner, timeout);
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        })
     }
 
     #[inline]
+    #[track_caller]
     pub(crate) fn wait_timeout_while<'a, T>(
         &self,
-        guard: MutexGuard<'a, T>,
+        mut guard: MutexGuard<'a, T>,
         timeout: Duration,
-        condition: impl FnMut(&mut T) -> bool,
+        mut condition: impl FnMut(&mut T) -> bool,
     ) -> MutexGuard<'a, T> {
-        let waited = self.0.wait_timeout_while(guard, timeout, condition);
-        waited.unwrap_or_else(PoisonError::into_inner).0
+        let begin = Instant::now();
+        while condition(&mut guard)
+            && let Some(left) = timeout.checked_sub(begin.elapsed())
+        {
+            guard = self.wait_timeout(guard, left);
+        }
+        guard
     }
 
     #[inline]
@@ -78,5 +159,24 @@ impl Condvar {
     #[inline]
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
+    }
+}
+
+/// Calls `wait`, which releases the lock and takes it again. Splits a measured hold in two.
+#[inline]
+#[track_caller]
+fn released<'a, T>(
+    guard: MutexGuard<'a, T>,
+    wait: impl FnOnce(std::sync::MutexGuard<'a, T>) -> std::sync::MutexGuard<'a, T>,
+) -> MutexGuard<'a, T> {
+    // A closure has no `track_caller`.
+    let at = Location::caller();
+    let MutexGuard { hold, inner, gauge } = guard;
+    drop(hold);
+    let inner = wait(inner);
+    MutexGuard {
+        hold: gauge::is_observed().then(|| gauge.hold(at)),
+        inner,
+        gauge,
     }
 }

@@ -13,9 +13,14 @@ use ::shuttle::rand::{Rng, thread_rng};
 use ::shuttle::sync as model;
 use rustix::event::{PollFd, Timespec};
 
-/// Like shuttle's mutex, without poisoning.
+use crate::probe::gauge::LockGauge;
+
+/// Like shuttle's mutex, without poisoning. Its gauge measures nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(model::Mutex<T>);
+pub(crate) struct Mutex<T> {
+    inner: model::Mutex<T>,
+    gauge: LockGauge,
+}
 
 /// A guard that also refers to its mutex, so that [`Condvar`] can unlock the mutex and lock it
 /// again.
@@ -26,14 +31,21 @@ pub(crate) struct MutexGuard<'a, T> {
 
 impl<T> Mutex<T> {
     pub(crate) const fn new(value: T) -> Self {
-        Self(model::Mutex::new(value))
+        Self {
+            inner: model::Mutex::new(value),
+            gauge: LockGauge::new(),
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         MutexGuard {
-            guard: self.0.lock().unwrap_or_else(PoisonError::into_inner),
+            guard: self.inner.lock().unwrap_or_else(PoisonError::into_inner),
             mutex: self,
         }
+    }
+
+    pub(crate) fn gauge(&self) -> &LockGauge {
+        &self.gauge
     }
 }
 

@@ -3,9 +3,14 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::TcpStream;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::time::Duration;
 
 use crate::net;
+use crate::probe::gauge;
+use crate::probe::sample::BacklogSample;
+use crate::protocol::text::Text;
 use crate::server::delivery::hold::Hold;
 use crate::sync::{Instant, Mutex};
 
@@ -48,6 +53,18 @@ pub(crate) struct Backlog {
     /// The queue and its flags. The lock is held during sends, which do not block. While it is
     /// held, no other lock is taken.
     state: Mutex<State>,
+    gauge: Gauge,
+}
+
+/// Values that are readable without the lock. Written under the lock.
+#[derive(Default)]
+struct Gauge {
+    /// Number of unsent bytes. 0 if the writer thread has ended.
+    bytes: AtomicUsize,
+    exempt: AtomicUsize,
+    is_closing: AtomicBool,
+    /// Time of the last send that sent at least one byte; see [`gauge::now`].
+    progress: AtomicU64,
 }
 
 struct State {
@@ -105,14 +122,35 @@ impl Backlog {
     /// A batch is not endless, because the room's pending queue is limited.
     pub(crate) fn new(parts: &[IoSlice<'_>], exempt: usize) -> Self {
         let queue = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let state = State {
+            queue,
+            exempt,
+            progress: Instant::now(),
+            closing: None,
+            over: false,
+        };
+        let gauge = Gauge::default();
+        gauge.progress.store(gauge::now(), Relaxed);
+        gauge.show(&state);
         Self {
-            state: Mutex::new(State {
-                queue,
-                exempt,
-                progress: Instant::now(),
-                closing: None,
-                over: false,
-            }),
+            state: Mutex::new(state),
+            gauge,
+        }
+    }
+
+    /// The state of the backlog of the member `name`. Takes no lock.
+    pub(crate) fn sample(&self, name: &Text) -> BacklogSample {
+        let gauge = &self.gauge;
+        let progress = gauge.progress.load(Relaxed);
+        let stalled = gauge::now().saturating_sub(progress);
+        BacklogSample {
+            name: name.as_str().into(),
+            bytes: gauge.bytes.load(Relaxed),
+            limit: limit(Duration::from_nanos(stalled)) + gauge.exempt.load(Relaxed),
+            stalled,
+            max_stall: MAX_STALL.as_nanos() as u64,
+            closing: gauge.is_closing.load(Relaxed),
+            lock: self.state.gauge().sample("backlog"),
         }
     }
 
@@ -136,13 +174,14 @@ impl Backlog {
         state.exempt = state.exempt.min(state.queue.len());
         let exempt = if state.exempt == 0 { exempt } else { 0 };
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
-        if bytes > exempt && state.queue.len() > state.limit() + state.exempt {
+        if bytes > exempt && state.queue.len() > limit(state.progress.elapsed()) + state.exempt {
             return Append::TooFar;
         }
         state.exempt += exempt;
         for part in parts {
             state.queue.extend(part.iter());
         }
+        self.gauge.show(&state);
         Append::Taken
     }
 
@@ -157,6 +196,7 @@ impl Backlog {
     pub(crate) fn close(&self) -> bool {
         let mut state = self.state.lock();
         state.closing = Some(Instant::now() + FAREWELL);
+        self.gauge.show(&state);
         !state.over
     }
 
@@ -180,6 +220,7 @@ impl Backlog {
         state.queue.extend(reason);
         state.queue.shrink_to_fit();
         state.closing = Some(Instant::now() + FAREWELL);
+        self.gauge.show(&state);
         Cutting::Later
     }
 
@@ -197,11 +238,13 @@ impl Backlog {
             if let Ok(1..) = sent {
                 state.progress = Instant::now();
                 patience = MIN_TRY;
+                self.gauge.progress.store(gauge::now(), Relaxed);
             } else {
                 patience = (patience * 2).min(MAX_TRY);
             }
             let written = state.written(&sent);
             state.over = written.is_some();
+            self.gauge.show(&state);
             let has_caught_up = was_far_behind && !state.is_far_behind();
             drop(state);
             if has_caught_up {
@@ -214,18 +257,19 @@ impl Backlog {
     }
 }
 
+impl Gauge {
+    /// Copies the values from `state`.
+    fn show(&self, state: &State) {
+        let bytes = if state.over { 0 } else { state.queue.len() };
+        self.bytes.store(bytes, Relaxed);
+        self.exempt.store(state.exempt, Relaxed);
+        self.is_closing.store(state.closing.is_some(), Relaxed);
+    }
+}
+
 impl State {
     fn is_far_behind(&self) -> bool {
         self.queue.len() > FAR_BEHIND + self.exempt && self.closing.is_none() && !self.over
-    }
-
-    /// Limit on the queued bytes that are not exempt.
-    fn limit(&self) -> usize {
-        if self.progress.elapsed() < RECENTLY {
-            MAX_BACKLOG_OF_READER
-        } else {
-            MAX_BACKLOG
-        }
     }
 
     /// Returns how the writer thread ends after a send with the result `sent`, or `None` if it
@@ -260,6 +304,16 @@ impl State {
         };
         self.queue.drain(..sent);
         Ok(sent)
+    }
+}
+
+/// Limit on the unsent bytes that are not exempt, of a member that has last accepted bytes this long
+/// ago.
+fn limit(stalled: Duration) -> usize {
+    if stalled < RECENTLY {
+        MAX_BACKLOG_OF_READER
+    } else {
+        MAX_BACKLOG
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Batch {
     pub(crate) written: usize,
     /// The events in order, for the log.
     pub(crate) records: Vec<Arc<Record>>,
+    /// Number of events in the batch.
+    pub(crate) events: usize,
     /// Whether the batch contains an event that must be sent at once: any event except a join or a
     /// leave.
     pub(crate) urgent: bool,
@@ -111,6 +113,7 @@ impl Batch {
             buffer.shrink_to(256 * 1024);
         }
         self.written = 0;
+        self.events = 0;
         self.urgent = false;
     }
 
@@ -128,6 +131,7 @@ impl Batch {
         record: &Record,
         with_json: bool,
     ) -> (Range<usize>, Range<usize>) {
+        self.events += 1;
         let starts = (self.plain.len(), self.json.len());
         write_plain(&record.event, &mut self.plain);
         if with_json {

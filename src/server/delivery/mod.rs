@@ -396,6 +396,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         } else {
             [None, None]
         };
+        let mut sends = 0;
         for (id, recipient) in &mut self.recipients {
             if !to_all && !recipient.plan.has_addressed() {
                 continue;
@@ -415,6 +416,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             let payload = payload.as_ref().map(|payload| (payload, plan.cursor));
             let payload = payload.filter(|_| plan.is_common_only() && rest >= SHARED_MIN_BYTES);
             let sent = recipient.send(&mut parts, payload, plan.exempt, self.shared, self.scope);
+            sends += 1;
             if plan.ends || self.batch.closes || sent.is_err() {
                 ended.push((*id, sent));
             } else if let Some(backlog) = &recipient.backlog
@@ -422,6 +424,10 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             {
                 self.far_behind.push(Arc::clone(backlog));
             }
+        }
+        self.shared.gauges.count_sends(sends);
+        if to_all {
+            self.shared.gauges.count_round(self.batch.events, sends);
         }
         self.batch.addressed.clear();
         for (id, sent) in ended {

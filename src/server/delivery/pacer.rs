@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use crate::probe::gauge::LockGauge;
 use crate::sync::{Condvar, Mutex};
 
 /// How long the delivery thread waits after a round of sends, so that the readers that waited for
@@ -72,6 +73,10 @@ impl Pacer {
             pacer: self,
             round: round + 1,
         })
+    }
+
+    pub(crate) fn lock_gauge(&self) -> &LockGauge {
+        self.state.gauge()
     }
 
     /// Ends a round of sends, and wakes the readers that wait for this. Then waits up to [`GATHER`]

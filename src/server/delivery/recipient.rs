@@ -114,8 +114,10 @@ impl Recipient {
             }
         };
         let builder = Builder::new().name(os::thread_name("w:", self.name.as_str()));
-        match builder.stack_size(WRITER_STACK).spawn_scoped(scope, write) {
-            Ok(_) => {
+        let builder = builder.stack_size(WRITER_STACK);
+        match shared.gauges.spawn(scope, builder, write) {
+            Ok(()) => {
+                shared.gauges.add_backlog(&self.name, &backlog);
                 self.backlog = Some(backlog);
                 Ok(())
             }

@@ -1,0 +1,117 @@
+//! Gauges of what the server has delivered, and of its threads, for the thread `sampler`.
+
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Weak};
+
+use crate::probe::sample::{BacklogSample, Delivery, Threads};
+use crate::protocol::text::Text;
+use crate::server::delivery::backlog::Backlog;
+use crate::sync::Mutex;
+use crate::sync::thread::{Builder, Scope};
+
+/// Gauges that are written by the delivery thread, and by threads that start or end. All are
+/// atomics, except the list of backlogs, to which a member is added only when it falls behind.
+#[derive(Default)]
+pub(crate) struct Gauges {
+    rounds: AtomicU64,
+    sends: AtomicU64,
+    deliveries: AtomicU64,
+    last_events: AtomicUsize,
+    last_recipients: AtomicUsize,
+    threads_started: AtomicU64,
+    threads_ended: AtomicU64,
+    /// The members with a backlog, and those that had one. No other lock is taken while this one is
+    /// held.
+    backlogs: Mutex<Vec<(Text, Weak<Backlog>)>>,
+}
+
+impl Gauges {
+    /// Counts a batch of `events` that was sent to `recipients` members. Called by the delivery
+    /// thread.
+    pub(crate) fn count_round(&self, events: usize, recipients: usize) {
+        self.rounds.fetch_add(1, Relaxed);
+        self.deliveries
+            .fetch_add((events * recipients) as u64, Relaxed);
+        self.last_events.store(events, Relaxed);
+        self.last_recipients.store(recipients, Relaxed);
+    }
+
+    /// Counts sends to members. Called by the delivery thread, once per batch.
+    pub(crate) fn count_sends(&self, sends: usize) {
+        self.sends.fetch_add(sends as u64, Relaxed);
+    }
+
+    pub(crate) fn delivery(&self) -> Delivery {
+        Delivery {
+            rounds: self.rounds.load(Relaxed),
+            sends: self.sends.load(Relaxed),
+            deliveries: self.deliveries.load(Relaxed),
+            last_events: self.last_events.load(Relaxed),
+            last_recipients: self.last_recipients.load(Relaxed),
+        }
+    }
+
+    /// Adds the backlog of the member `name`. Called by the delivery thread.
+    pub(crate) fn add_backlog(&self, name: &Text, backlog: &Arc<Backlog>) {
+        let mut backlogs = self.backlogs.lock();
+        backlogs.retain(|(_, backlog)| backlog.strong_count() > 0);
+        backlogs.push((name.clone(), Arc::downgrade(backlog)));
+    }
+
+    /// The backlogs that are not empty, longest first. Takes no lock of a backlog.
+    pub(crate) fn backlogs(&self) -> Vec<BacklogSample> {
+        let listed = self.backlogs.lock().clone();
+        let samples = listed.iter().filter_map(|(name, backlog)| {
+            let sample = backlog.upgrade()?.sample(name);
+            (sample.bytes > 0).then_some(sample)
+        });
+        let mut samples: Vec<_> = samples.collect();
+        samples.sort_by_key(|sample| std::cmp::Reverse(sample.bytes));
+        samples
+    }
+
+    /// Starts a thread of the room in `scope`, and counts its start and its end. All threads that
+    /// serve members are started here.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub(crate) fn spawn<'scope, 'env>(
+        &'env self,
+        scope: &'scope Scope<'scope, 'env>,
+        builder: Builder,
+        run: impl FnOnce() + Send + 'scope,
+    ) -> io::Result<()> {
+        let run = move || {
+            let _running = Running::new(self);
+            run();
+        };
+        builder.spawn_scoped(scope, run).map(drop)
+    }
+
+    pub(crate) fn threads(&self) -> Threads {
+        // Read the ends first, so that there are never more of them than starts.
+        let ended = self.threads_ended.load(Relaxed);
+        Threads {
+            started: self.threads_started.load(Relaxed),
+            ended,
+        }
+    }
+}
+
+/// A running thread. Dropping this counts its end, also if the thread panics.
+struct Running<'a>(&'a Gauges);
+
+impl<'a> Running<'a> {
+    fn new(gauges: &'a Gauges) -> Self {
+        gauges.threads_started.fetch_add(1, Relaxed);
+        Self(gauges)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.threads_ended.fetch_add(1, Relaxed);
+    }
+}
