@@ -28,6 +28,7 @@ fn config(args: ServerArgs) -> Config {
         room,
         supervised,
         sample_socket,
+        send_buffer,
     } = args;
     Config {
         target: ListenAddress::from(&room),
@@ -45,5 +46,6 @@ fn config(args: ServerArgs) -> Config {
         login_time: room.login_time.map_or(LOGIN_TIME, Duration::from_millis),
         supervised,
         sample_socket,
+        send_buffer,
     }
 }

@@ -261,6 +261,10 @@ pub struct ServerArgs {
     /// Name of the local socket on which the launcher asks for samples; for chat-run
     #[arg(long, value_name = "NAME", hide = true)]
     pub sample_socket: Option<OsString>,
+
+    /// Size of each connection's send buffer, in bytes; for chat-run --small-buffers
+    #[arg(long, value_name = "BYTES", hide = true)]
+    pub send_buffer: Option<usize>,
 }
 
 /// Join a chat room, on a terminal or through a pipe

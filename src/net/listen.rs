@@ -4,8 +4,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use anyhow::{Error, Result, anyhow, bail};
-use socket2::{Domain, Protocol, Socket, Type};
+use anyhow::{Context, Error, Result, anyhow, bail};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::cli::RoomArgs;
 use crate::net;
@@ -101,6 +101,23 @@ fn set_options(listener: &Socket) {
     let _ = listener.set_tcp_user_timeout(Some(net::GIVEN_UP_AFTER));
     #[cfg(target_os = "linux")]
     let _ = listener.set_tcp_notsent_lowat(UNSENT_BUFFER);
+}
+
+/// Sets the size of the send buffers of all future connections, which inherit it. Returns the size
+/// that the kernel reports, which is twice `bytes` on Linux, but at least its minimum (socket(7)).
+///
+/// # Errors
+/// The kernel refuses the size.
+pub fn set_send_buffer(listeners: &[TcpListener], bytes: usize) -> Result<usize> {
+    let mut set = 0;
+    for listener in listeners {
+        let socket = SockRef::from(listener);
+        let result = socket.set_send_buffer_size(bytes);
+        set = result
+            .and_then(|()| socket.send_buffer_size())
+            .with_context(|| format!("cannot set a send buffer of {bytes} bytes"))?;
+    }
+    Ok(set)
 }
 
 /// Checks whether [`listen`] would succeed now. Binds the addresses but does not listen on them, so

@@ -88,6 +88,8 @@ pub struct Config {
     pub supervised: bool,
     /// Name of the local socket on which the launcher asks for samples.
     pub sample_socket: Option<OsString>,
+    /// Size of each connection's send buffer, in bytes. `None` if the kernel chooses the size.
+    pub send_buffer: Option<usize>,
 }
 
 /// State shared by all threads of the server.
@@ -154,6 +156,10 @@ pub fn run(config: Config) -> Result<()> {
     handle_signals(sender.clone())?;
 
     let listeners = listen::listen(&config.target, config.port)?;
+    let send_buffer = config
+        .send_buffer
+        .map(|bytes| listen::set_send_buffer(&listeners, bytes))
+        .transpose()?;
     let log_file = config.log.as_deref().map(LogFile::open).transpose()?;
     if let (Some(log_file), Some(history)) = (&log_file, &config.history)
         && log_file.is_at(history)
@@ -175,7 +181,7 @@ pub fn run(config: Config) -> Result<()> {
         ),
     };
     let log = Log::start(config.colored, config.supervised, log_file)?;
-    announce(&config, &listeners, &log)?;
+    announce(&config, &listeners, send_buffer, &log)?;
     match loaded.exposed {
         Some((mode, Ok(()))) => log.post(Entry::Error(format!(
             "others had access to the history file; now only its owner can read and write it \
@@ -222,7 +228,7 @@ pub fn run(config: Config) -> Result<()> {
         gauges: Gauges::default(),
     };
     let served = thread::scope(|scope| {
-        let start = |name| Sampler::start(scope, &shared, name);
+        let start = |name| Sampler::start(scope, &shared, name, send_buffer);
         let _sampler = config.sample_socket.as_deref().map(start).transpose()?;
         console::start(config.supervised, sender, &shared.log)
             .context(os::NO_THREAD)
@@ -326,7 +332,12 @@ fn handle_signals(events: Sender<ServerEvent>) -> Result<()> {
 
 /// Prints the addresses that the server listens on, and who can reach them. Programs such as the
 /// launcher parse the first line.
-fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()> {
+fn announce(
+    config: &Config,
+    listeners: &[TcpListener],
+    send_buffer: Option<usize>,
+    log: &Log,
+) -> Result<()> {
     let addresses: Vec<SocketAddr> = listeners
         .iter()
         .map(TcpListener::local_addr)
@@ -354,6 +365,10 @@ fn announce(config: &Config, listeners: &[TcpListener], log: &Log) -> Result<()>
         }
     };
     lines.push(audience.into());
+    lines.extend(
+        send_buffer
+            .map(|bytes| format!("each connection has a small send buffer, of {bytes} bytes")),
+    );
     // Leave out the hint on how to join if the launcher prints one.
     if config.target == ListenAddress::Everyone && !config.supervised {
         let port = first.port();

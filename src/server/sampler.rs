@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Sampler(UnixStream);
 
 impl Sampler {
-    /// Connects to the launcher's socket called `name`, and starts the thread.
+    /// Connects to the launcher's socket called `name`, and starts the thread. `send_buffer` is the
+    /// value for [`Sample::send_buffer`].
     ///
     /// # Errors
     /// The launcher has exited, the socket belongs to another user, or there is no thread left.
@@ -35,6 +36,7 @@ impl Sampler {
         scope: &'scope Scope<'scope, 'env>,
         shared: &'env Shared,
         name: &OsStr,
+        send_buffer: Option<usize>,
     ) -> Result<Self> {
         let connect = || {
             let socket = os::connect_locally(name)?;
@@ -45,7 +47,7 @@ impl Sampler {
         let (connection, socket) = connect().context("cannot connect to the launcher")?;
         let run = move || {
             // Ignore errors, which mean that the launcher has exited.
-            let _ = answer(shared, &connection);
+            let _ = answer(shared, send_buffer, &connection);
             let _ = connection.shutdown(Shutdown::Both);
         };
         let builder = Builder::new().name("sampler".into());
@@ -62,13 +64,13 @@ impl Drop for Sampler {
 }
 
 /// Answers the launcher's lines until it or the room ends.
-fn answer(shared: &Shared, socket: &UnixStream) -> io::Result<()> {
+fn answer(shared: &Shared, send_buffer: Option<usize>, socket: &UnixStream) -> io::Result<()> {
     let mut observation = None;
     for line in BufReader::new(socket).lines() {
         match line?.as_str() {
             ASK => {
                 observation.get_or_insert_with(Observation::begin);
-                send(socket, &Report::Sample(sample(shared)))?;
+                send(socket, &Report::Sample(sample(shared, send_buffer)))?;
             }
             STOP => observation = None,
             _ => return Err(io::ErrorKind::InvalidData.into()),
@@ -83,7 +85,7 @@ fn send(mut socket: &UnixStream, report: &Report) -> io::Result<()> {
     socket.write_all(&line)
 }
 
-fn sample(shared: &Shared) -> Sample {
+fn sample(shared: &Shared, send_buffer: Option<usize>) -> Sample {
     let mut backlogs = shared.gauges.backlogs();
     let behind = backlogs.len();
     backlogs.truncate(MAX_BACKLOGS);
@@ -100,7 +102,7 @@ fn sample(shared: &Shared) -> Sample {
         members: shared.room.members_present(),
         backlogs,
         behind,
-        send_buffer: None,
+        send_buffer,
         threads: shared.gauges.threads(),
     }
 }
@@ -122,7 +124,7 @@ mod tests {
         let listener = os::listen_locally(OsStr::new(&name)).unwrap();
         let shared = Shared::silent(2, 2);
         thread::scope(|scope| {
-            let _sampler = Sampler::start(scope, &shared, OsStr::new(&name)).unwrap();
+            let _sampler = Sampler::start(scope, &shared, OsStr::new(&name), Some(9216)).unwrap();
             let (connection, _) = listener.accept().unwrap();
             let mut reports = BufReader::new(&connection).lines();
             test(&shared, &mut || {
@@ -141,6 +143,7 @@ mod tests {
         observed(|shared, ask| {
             let first = ask();
             assert_eq!(first.locks[0].name, "room");
+            assert_eq!(first.send_buffer, Some(9216));
             let before = Instant::now();
             shared.room.while_locked(|at| {
                 let after = Instant::now();

@@ -10,6 +10,8 @@ mod log_file;
 mod login;
 mod loss;
 mod netcat;
+#[cfg(target_os = "linux")]
+mod observed;
 mod operator;
 mod ordering;
 mod protocol;

@@ -12,6 +12,7 @@ mod flood;
 mod ghosts;
 mod latency;
 mod limits;
+mod observed;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -12,6 +12,8 @@ pub mod desktop;
 pub mod emulation;
 pub mod faults;
 pub mod hostile;
+#[cfg(target_os = "linux")]
+pub mod observer;
 mod program;
 pub mod proxy;
 #[cfg(target_os = "linux")]
