@@ -167,3 +167,15 @@ pub struct Proof {
     pub sums: Vec<u64>,
     pub threads: Threads,
 }
+
+impl Proof {
+    /// Returns the sum of the events from `first` to `last`, which a client that has received
+    /// exactly these must have, too. `None` if the server no longer has the sums.
+    pub fn sum(&self, first: u64, last: u64) -> Option<u64> {
+        let up_to = |seq: u64| {
+            let at = usize::try_from(seq.checked_sub(self.first)?).ok()?;
+            self.sums.get(at).copied()
+        };
+        Some(up_to(last)?.wrapping_sub(up_to(first.checked_sub(1)?)?))
+    }
+}

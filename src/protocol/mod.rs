@@ -1,5 +1,6 @@
 //! The wire protocol: lines, names, text, commands and events. Uses no sockets, threads or clock.
 
+pub mod checksum;
 pub mod color;
 pub mod commands;
 pub mod console;

@@ -3,11 +3,12 @@
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
-use crate::probe::sample::{BacklogSample, Delivery, Threads};
+use crate::probe::sample::{BacklogSample, Delivery, Proof, Threads};
 use crate::protocol::text::Text;
 use crate::server::delivery::backlog::Backlog;
+use crate::server::delivery::sums::Sums;
 use crate::sync::Mutex;
 use crate::sync::thread::{Builder, Scope};
 
@@ -25,9 +26,41 @@ pub(crate) struct Gauges {
     /// The members with a backlog, and those that had one. No other lock is taken while this one is
     /// held.
     backlogs: Mutex<Vec<(Text, Weak<Backlog>)>>,
+    wants_proof: bool,
+    /// The checksums of the last events. Set by the delivery thread at its end.
+    sums: OnceLock<Sums>,
 }
 
 impl Gauges {
+    /// `wants_proof` is whether the delivery thread computes checksums for the launcher.
+    pub(crate) fn new(wants_proof: bool) -> Self {
+        Self {
+            wants_proof,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn wants_proof(&self) -> bool {
+        self.wants_proof
+    }
+
+    /// Hands over the checksums. Called by the delivery thread at its end.
+    pub(crate) fn set_sums(&self, sums: Sums) {
+        // The delivery thread ends once, so there are no earlier sums.
+        let _ = self.sums.set(sums);
+    }
+
+    /// The checksums and the number of threads, for the launcher. `None` before the end of the
+    /// delivery thread, or if the launcher does not want a proof.
+    pub(crate) fn proof(&self) -> Option<Proof> {
+        let sums = self.sums.get()?;
+        Some(Proof {
+            first: sums.first(),
+            sums: sums.iter().collect(),
+            threads: self.threads(),
+        })
+    }
+
     /// Counts a batch of `events` that was sent to `recipients` members. Called by the delivery
     /// thread.
     pub(crate) fn count_round(&self, events: usize, recipients: usize) {

@@ -225,7 +225,7 @@ pub fn run(config: Config) -> Result<()> {
         rate: config.rate,
         burst_limit: BurstLimit::default(),
         login_time: config.login_time,
-        gauges: Gauges::default(),
+        gauges: Gauges::new(config.sample_socket.is_some()),
     };
     let served = thread::scope(|scope| {
         let start = |name| Sampler::start(scope, &shared, name, send_buffer);

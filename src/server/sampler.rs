@@ -23,7 +23,8 @@ const MAX_BACKLOGS: usize = 16;
 /// How long the launcher may take to read a report before the connection is closed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The launcher's connection. Dropping this ends the thread `sampler`.
+/// The launcher's connection. Dropping this makes the thread `sampler` send the checksums, if there
+/// are any, and end.
 pub(crate) struct Sampler(UnixStream);
 
 impl Sampler {
@@ -48,6 +49,9 @@ impl Sampler {
         let run = move || {
             // Ignore errors, which mean that the launcher has exited.
             let _ = answer(shared, send_buffer, &connection);
+            if let Some(proof) = shared.gauges.proof() {
+                let _ = send(&connection, &Report::Proof(proof));
+            }
             let _ = connection.shutdown(Shutdown::Both);
         };
         let builder = Builder::new().name("sampler".into());

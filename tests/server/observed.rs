@@ -1,8 +1,11 @@
 //! Samples of a server's state, as a launcher gets them.
 
-use chat_run::probe::sample::{ASK, BacklogSample, LockSample, Report, STOP, Sample};
+use chat_run::probe::sample::{ASK, BacklogSample, LockSample, Proof, Report, STOP, Sample};
+use chat_run::protocol::checksum::Sum;
+use chat_run::protocol::event::Record;
+use chat_run::protocol::json::Received;
 use support::observer::Observer;
-use support::{json, wait_until};
+use support::{Client, json, wait_until};
 
 /// Asks for a sample.
 #[track_caller]
@@ -148,4 +151,82 @@ fn a_server_without_its_observer_goes_on() {
     ala.send("/online");
     ala.expect("* 1 online: ala");
     server.stop();
+}
+
+/// Reads all events that a JSON client gets until the server closes the connection.
+#[track_caller]
+fn events_to_end(client: &mut Client) -> Vec<Record> {
+    let lines = client.lines_to_end();
+    let events = lines
+        .iter()
+        .filter_map(|line| match Received::decode(line) {
+            Ok(Received::Record(record, _)) => Some(record),
+            Ok(Received::Answer(_) | Received::Unknown) => None,
+            Err(error) => panic!("{line}: {error}"),
+        });
+    events.collect()
+}
+
+fn sum<'a>(events: impl IntoIterator<Item = &'a Record>) -> u64 {
+    let mut sum = Sum::default();
+    events.into_iter().for_each(|event| sum.add(event));
+    sum.0
+}
+
+/// Reads reports up to the proof, the last one.
+#[track_caller]
+fn proof(observer: &mut Observer) -> Proof {
+    let line = observer.report().expect("a report");
+    let Report::Proof(proof) = serde_json::from_str(&line).expect("a report is JSON") else {
+        panic!("a sample that nobody has asked for");
+    };
+    assert_eq!(observer.report(), None);
+    proof
+}
+
+#[test]
+fn the_proof_has_the_same_sum_as_the_events_of_each_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = folder.path().join("history");
+    let args = ["--history", history.to_str().unwrap()];
+    let mut numbers = Vec::new();
+    for run in 0..2 {
+        let (server, mut observer) = Observer::start(&args);
+        let mut ala = server.join_json("ala");
+        let mut jan = server.join("jan");
+        ala.send(&format!("zażółć gęślą jaźń {run}"));
+        // In the second run, past messages come first.
+        jan.skip_to(&format!("ala: zażółć gęślą jaźń {run}"));
+        let mut ola = server.join_json("ola 3ID12");
+        jan.expect("* ola (3ID12) joined");
+        ola.send("/nick ula");
+        jan.expect("* ola is now ula");
+        ola.send("hello");
+        jan.expect("ula: hello");
+        jan.send("/quit");
+        jan.expect_end();
+        server.stop();
+        let proof = proof(&mut observer);
+        assert_eq!(proof.threads.started, proof.threads.ended);
+        assert!(proof.threads.started >= 6, "{:?}", proof.threads);
+        for client in [&mut ala, &mut ola] {
+            let joined = client.welcome["seq"].as_u64().unwrap();
+            let mut events = events_to_end(client);
+            events.retain(|event| event.seq > joined);
+            let (first, last) = (events[0].seq, events[events.len() - 1].seq);
+            assert_eq!(first, joined + 1);
+            assert_eq!(proof.sum(first, last), Some(sum(&events)));
+            numbers.push(first);
+            // A sum is wrong without an event, and with an event that another one has replaced.
+            assert_ne!(proof.sum(first, last), Some(sum(&events[1..])));
+            events[1].event = events[0].event.clone();
+            assert_ne!(proof.sum(first, last), Some(sum(&events)));
+            // The events before the server's start have no sums.
+            assert_eq!(proof.sum(proof.first, last), None);
+        }
+    }
+    assert!(
+        numbers.is_sorted() && numbers[0] < numbers[2],
+        "{numbers:?}"
+    );
 }

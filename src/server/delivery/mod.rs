@@ -16,6 +16,7 @@ pub(crate) mod batch;
 pub(crate) mod hold;
 pub(crate) mod pacer;
 pub(crate) mod recipient;
+pub(crate) mod sums;
 
 use std::collections::BTreeMap;
 use std::net::{Shutdown, TcpStream};
@@ -32,6 +33,7 @@ use crate::server::delivery::backlog::{Backlog, FAREWELL};
 use crate::server::delivery::batch::{Batch, SendPlan};
 use crate::server::delivery::hold::Allowance;
 use crate::server::delivery::recipient::{DropReason, Recipient};
+use crate::server::delivery::sums::Sums;
 use crate::server::history::{CHECK_INTERVAL, Change, History};
 use crate::server::linger::LINGER;
 use crate::server::log::Entry;
@@ -92,6 +94,8 @@ pub(crate) struct Delivery<'scope, 'env> {
     /// Backlogs that were large after this round of sends. They delay the next round of sends.
     far_behind: Vec<Arc<Backlog>>,
     allowance: Allowance,
+    /// Checksums of the events, if a launcher wants them.
+    sums: Option<Sums>,
     /// Time at which debounced joins and leaves are sent at the latest.
     notices_at: Instant,
 }
@@ -114,6 +118,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             batch: Batch::default(),
             far_behind: Vec::new(),
             allowance: Allowance::default(),
+            sums: shared.gauges.wants_proof().then(Sums::default),
             notices_at: Instant::now(),
         }
     }
@@ -148,6 +153,9 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             self.shared.pacer.end_round();
         }
         self.shared.pacer.close();
+        if let Some(sums) = self.sums.take() {
+            self.shared.gauges.set_sums(sums);
+        }
         // Some members that have left may still have a backlog. Give them a limited time to receive
         // it, then disconnect them.
         for socket in self.retired.iter().filter_map(Weak::upgrade) {
@@ -365,6 +373,9 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
     }
 
     fn finish_event(&mut self, record: Arc<Record>) {
+        if let Some(sums) = &mut self.sums {
+            sums.add(&record);
+        }
         self.replay.push(Arc::clone(&record));
         self.batch.records.push(record);
     }
