@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 
 use super::dialect::{self, Lines, MARK};
 use super::load::{self, Load, Turn};
-use super::peers::{Peer, Server};
+use super::peers::Server;
 
 /// Number of senders unless stated otherwise. With this many, no single connection is the
 /// bottleneck.
@@ -250,18 +250,17 @@ impl Measure {
         }
     }
 
-    /// Starts a server and measures it. `seconds` is the duration if the measure has no fixed
-    /// number of messages.
-    pub(super) fn run(&self, peer: Peer, seconds: f64) -> Result<Outcome> {
-        let server = Server::start(peer)?;
-        let connect = |deaf| Load::connect(&server, self.clients(), deaf);
+    /// Measures a server that has just started. `seconds` is the duration if the measure has no
+    /// fixed number of messages.
+    pub(super) fn run(&self, server: &Server, seconds: f64) -> Result<Outcome> {
+        let connect = |deaf| Load::connect(server, self.clients(), deaf);
         match self.kind {
             Kind::Flow {
                 senders, in_flight, ..
-            } => flow(&server, connect(false)?, senders, in_flight, seconds),
+            } => flow(server, connect(false)?, senders, in_flight, seconds),
             Kind::Steady { rate, deaf, .. } => steady(connect(deaf)?, rate, seconds, deaf),
-            Kind::Join { clients } => join(&server, clients),
-            Kind::Order { .. } => order(connect(false)?, peer.dialect().echoes()),
+            Kind::Join { clients } => join(server, clients),
+            Kind::Order { .. } => order(connect(false)?, server.peer.dialect().echoes()),
         }
     }
 }

@@ -6,6 +6,7 @@ mod irc;
 mod limit;
 mod load;
 mod measure;
+mod observed;
 mod peers;
 mod picture;
 mod report;
@@ -22,7 +23,8 @@ use clap::{Parser, ValueEnum};
 
 use self::frames::FRAMES;
 use self::measure::{MEASURES, Measure};
-use self::peers::Peer;
+use self::observed::OBSERVED;
+use self::peers::{Peer, Server};
 use self::report::{Extra, Report, median};
 use self::small::{BUILD, SMALL, Small};
 
@@ -69,7 +71,7 @@ struct Options {
 fn keys() -> impl Iterator<Item = &'static str> {
     let measures = MEASURES.iter().map(|measure| measure.key);
     let small = SMALL.iter().map(|small| small.key);
-    measures.chain(small).chain([FRAMES, BUILD])
+    measures.chain(small).chain([OBSERVED, FRAMES, BUILD])
 }
 
 impl Options {
@@ -134,6 +136,14 @@ pub(super) fn main() -> Result<()> {
             Err(error) => report.note(format!("{}: {error:#}", small.what)),
         }
     }
+    if options.wants(OBSERVED) {
+        match observed::compare(options.rounds, options.seconds, progress) {
+            Ok(extras) => extras
+                .into_iter()
+                .try_for_each(|extra| report.add_extra(extra))?,
+            Err(error) => report.note(format!("observed: {error:#}")),
+        }
+    }
     if options.wants(FRAMES) {
         progress("the panes of a busy room");
         let measured = frames::measure();
@@ -186,7 +196,8 @@ fn compare(
     for round in 1..=rounds {
         peers.retain(|peer| {
             progress(&format!("{title}, round {round} of {rounds}: {peer}"));
-            match measure.run(*peer, options.seconds) {
+            let run = |server| measure.run(&server, options.seconds);
+            match Server::start(*peer).and_then(run) {
                 Ok(outcome) => {
                     report.add(measure, *peer, outcome);
                     true

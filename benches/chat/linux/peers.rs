@@ -160,11 +160,17 @@ pub(super) struct Server {
 impl Server {
     /// Starts a server and waits until it accepts connections.
     pub(super) fn start(peer: Peer) -> Result<Self> {
+        Self::start_with(peer, &[])
+    }
+
+    /// As [`Server::start`], with these additional arguments.
+    pub(super) fn start_with(peer: Peer, args: &[&str]) -> Result<Self> {
         let folder = TempDir::new()?;
         let address = free_address()?;
         let complaints = folder.path().join("stderr");
         let child = peer
             .command(address.port(), folder.path())?
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(File::create(&complaints)?)
