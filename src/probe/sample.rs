@@ -137,7 +137,8 @@ pub struct BacklogSample {
     pub name: String,
     /// Number of unsent bytes.
     pub bytes: usize,
-    /// Limit on `bytes`, beyond which the member is disconnected.
+    /// Limit on `bytes`, beyond which the member is disconnected. It falls when the member has
+    /// accepted nothing for 2 s.
     pub limit: usize,
     /// Time since the member last accepted a byte.
     pub stalled: u64,

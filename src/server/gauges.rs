@@ -1,5 +1,6 @@
 //! Gauges of what the server has delivered, and of its threads, for the thread `sampler`.
 
+use std::cmp::Reverse;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -89,20 +90,30 @@ impl Gauges {
     /// Adds the backlog of the member `name`. Called by the delivery thread.
     pub(crate) fn add_backlog(&self, name: &Text, backlog: &Arc<Backlog>) {
         let mut backlogs = self.backlogs.lock();
-        backlogs.retain(|(_, backlog)| backlog.strong_count() > 0);
+        if backlogs.len() == backlogs.capacity() {
+            backlogs.retain(|(_, backlog)| backlog.strong_count() > 0);
+            // Leave so much space that the next search for ended backlogs is worth it.
+            let left = backlogs.len();
+            backlogs.reserve(left + 1);
+        }
         backlogs.push((name.clone(), Arc::downgrade(backlog)));
     }
 
-    /// The backlogs that are not empty, longest first. Takes no lock of a backlog.
-    pub(crate) fn backlogs(&self) -> Vec<BacklogSample> {
-        let listed = self.backlogs.lock().clone();
-        let samples = listed.iter().filter_map(|(name, backlog)| {
-            let sample = backlog.upgrade()?.sample(name);
-            (sample.bytes > 0).then_some(sample)
-        });
-        let mut samples: Vec<_> = samples.collect();
-        samples.sort_by_key(|sample| std::cmp::Reverse(sample.bytes));
-        samples
+    /// The longest backlogs, at most `max`, and the number of all that are not empty. Takes no lock
+    /// of a backlog.
+    pub(crate) fn backlogs(&self, max: usize) -> (Vec<BacklogSample>, usize) {
+        let mut behind: Vec<_> = {
+            let backlogs = self.backlogs.lock();
+            let behind = backlogs.iter().filter_map(|(name, backlog)| {
+                let backlog = backlog.upgrade()?;
+                (backlog.len() > 0).then(|| (backlog.len(), name.clone(), backlog))
+            });
+            behind.collect()
+        };
+        behind.sort_by_key(|(bytes, ..)| Reverse(*bytes));
+        let longest = behind.iter().take(max);
+        let samples = longest.map(|(_, name, backlog)| backlog.sample(name));
+        (samples.collect(), behind.len())
     }
 
     /// Starts a thread of the room in `scope`, and counts its start and its end. All threads that

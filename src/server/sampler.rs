@@ -90,9 +90,7 @@ fn send(mut socket: &UnixStream, report: &Report) -> io::Result<()> {
 }
 
 fn sample(shared: &Shared, send_buffer: Option<usize>) -> Sample {
-    let mut backlogs = shared.gauges.backlogs();
-    let behind = backlogs.len();
-    backlogs.truncate(MAX_BACKLOGS);
+    let (backlogs, behind) = shared.gauges.backlogs(MAX_BACKLOGS);
     let locks = [
         ("room", shared.room.lock_gauge()),
         ("pacer", shared.pacer.lock_gauge()),

@@ -138,6 +138,11 @@ impl Backlog {
         }
     }
 
+    /// Number of unsent bytes. 0 if the writer thread has ended. Takes no lock.
+    pub(crate) fn len(&self) -> usize {
+        self.gauge.bytes.load(Relaxed)
+    }
+
     /// The state of the backlog of the member `name`. Takes no lock.
     pub(crate) fn sample(&self, name: &Text) -> BacklogSample {
         let gauge = &self.gauge;
@@ -145,7 +150,7 @@ impl Backlog {
         let stalled = gauge::now().saturating_sub(progress);
         BacklogSample {
             name: name.as_str().into(),
-            bytes: gauge.bytes.load(Relaxed),
+            bytes: self.len(),
             limit: limit(Duration::from_nanos(stalled)) + gauge.exempt.load(Relaxed),
             stalled,
             max_stall: MAX_STALL.as_nanos() as u64,
