@@ -3,7 +3,7 @@
 //!
 //! | what | measured by | cost while nobody observes |
 //! |---|---|---|
-//! | locks: holder, line, holds, waits | the threads that take a lock (`gauge`) | a load per `lock` |
+//! | locks | the threads that take a lock (`gauge`) | a load per `lock` |
 //! | queue, batches, backlogs | the threads that change them | a store per change |
 //! | all of these, as one [`sample`] | the server's thread `sampler` | none: it sleeps |
 //!

@@ -7,8 +7,8 @@ use crate::protocol::event::{Event, Record};
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The sum of the checksums of events. Two programs whose sums over the same range of sequence
-/// numbers are equal have seen the same events. Each checksum covers the event's sequence number, so
-/// they have also seen them in the same order, if each of them has seen rising numbers.
+/// numbers are equal have seen the same events. Each checksum covers the event's sequence number,
+/// so they have also seen them in the same order, if each of them has seen rising numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum(pub u64);
 

@@ -670,8 +670,8 @@ impl Room {
         self.show(state);
     }
 
-    /// Updates the gauge. Every change of the members or of the queue is posted or taken, so this is
-    /// called after each of them.
+    /// Updates the gauge. Every change of the members or of the queue is posted or taken, so this
+    /// is called after each of them.
     fn show(&self, state: &State) {
         let Gauge {
             members,

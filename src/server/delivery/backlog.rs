@@ -312,8 +312,8 @@ impl State {
     }
 }
 
-/// Limit on the unsent bytes that are not exempt, of a member that has last accepted bytes this long
-/// ago.
+/// Limit on the unsent bytes that are not exempt, of a member that has last accepted bytes this
+/// long ago.
 fn limit(stalled: Duration) -> usize {
     if stalled < RECENTLY {
         MAX_BACKLOG_OF_READER

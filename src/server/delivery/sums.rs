@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use crate::protocol::checksum::Sum;
 use crate::protocol::event::Record;
 
-/// Limit on the sums that are kept. A client that joined before the first of them cannot be checked.
+/// Limit on the sums that are kept. A client that joined before the first of them cannot be
+/// checked.
 const KEPT: usize = 100_000;
 
 /// The sum of all events up to each of the last ones. An event is added once, however many members
