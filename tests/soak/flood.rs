@@ -135,3 +135,36 @@ fn a_member_that_reads_very_slowly_is_disconnected_while_many_others_send() {
         }
     });
 }
+
+#[test]
+fn at_most_sixteen_members_that_read_slowly_take_megabytes_of_the_servers_memory() {
+    const SLOW: usize = 20;
+    let _alone = alone();
+    let server = Server::start(&["--rate", "0"]);
+    let mut ola = server.join("ola");
+    let slow: Vec<Client> = (0..SLOW)
+        .map(|number| server.join_with_small_buffer(&format!("s{number}")))
+        .collect();
+    let lines = format!("{}\n", "x".repeat(1000)).repeat(3000) + "end\n";
+    let left = thread::scope(|scope| {
+        for slow in &slow {
+            scope.spawn(|| {
+                let mut buffer = [0; 4096];
+                while let Ok(1..) = slow.socket().read(&mut buffer) {
+                    thread::sleep(Duration::from_millis(20));
+                }
+            });
+        }
+        scope.spawn(|| send_and_read(&server, "ala", &lines));
+        let lines = ola.skip_to("ala: end");
+        for slow in &slow {
+            // An error means that the server has closed the connection.
+            let _ = slow.socket().shutdown(Shutdown::Both);
+        }
+        lines
+            .iter()
+            .filter(|line| line.ends_with("left (too slow)"))
+            .count()
+    });
+    assert!(left >= SLOW - 16, "{left}");
+}

@@ -22,11 +22,15 @@ pub(crate) const MAX_BACKLOG: usize = if cfg!(shuttle) { 3000 } else { 512 * 102
 
 /// Limit on the unsent bytes of a member that reads, but less than the others send. On a busy
 /// machine, a client may get a processor later and less often than those who send to it.
-const MAX_BACKLOG_OF_READER: usize = if cfg!(shuttle) {
+pub(crate) const MAX_BACKLOG_OF_READER: usize = if cfg!(shuttle) {
     MAX_BACKLOG
 } else {
     4 * 1024 * 1024
 };
+
+/// Limit on the members whose unsent bytes exceed [`MAX_BACKLOG`], to save memory: together, they
+/// take up to 64 MiB. Beyond the limit, [`MAX_BACKLOG`] holds for the others even if they read.
+pub(crate) const MAX_LONG_BACKLOGS: usize = 16;
 
 /// How long a member counts as reading after its connection has accepted bytes.
 const RECENTLY: Duration = Duration::from_secs(2);
@@ -151,7 +155,8 @@ impl Backlog {
         BacklogSample {
             name: name.as_str().into(),
             bytes: self.len(),
-            limit: limit(Duration::from_nanos(stalled)) + gauge.exempt.load(Relaxed),
+            limit: limit(Duration::from_nanos(stalled), MAX_BACKLOG_OF_READER)
+                + gauge.exempt.load(Relaxed),
             stalled,
             max_stall: MAX_STALL.as_nanos() as u64,
             closing: gauge.is_closing.load(Relaxed),
@@ -159,9 +164,9 @@ impl Backlog {
         }
     }
 
-    /// Appends `parts`, of which `exempt` bytes do not count towards [`MAX_BACKLOG`]. Called by the
-    /// delivery thread.
-    pub(crate) fn append(&self, parts: &[IoSlice<'_>], exempt: usize) -> Append {
+    /// Appends `parts`, of which `exempt` bytes do not count towards the limit. `max` is the limit
+    /// if the member counts as reading. Called by the delivery thread.
+    pub(crate) fn append(&self, parts: &[IoSlice<'_>], exempt: usize, max: usize) -> Append {
         let mut state = self.state.lock();
         if state.over {
             // If the queue is not empty, the writer thread has given up and is about to remove the
@@ -179,7 +184,8 @@ impl Backlog {
         state.exempt = state.exempt.min(state.queue.len());
         let exempt = if state.exempt == 0 { exempt } else { 0 };
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
-        if bytes > exempt && state.queue.len() > limit(state.progress.elapsed()) + state.exempt {
+        if bytes > exempt && state.queue.len() > limit(state.progress.elapsed(), max) + state.exempt
+        {
             return Append::TooFar;
         }
         state.exempt += exempt;
@@ -313,13 +319,9 @@ impl State {
 }
 
 /// Limit on the unsent bytes that are not exempt, of a member that has last accepted bytes this
-/// long ago.
-fn limit(stalled: Duration) -> usize {
-    if stalled < RECENTLY {
-        MAX_BACKLOG_OF_READER
-    } else {
-        MAX_BACKLOG
-    }
+/// long ago. `max` is the limit if the member counts as reading.
+fn limit(stalled: Duration, max: usize) -> usize {
+    if stalled < RECENTLY { max } else { MAX_BACKLOG }
 }
 
 #[cfg(test)]
@@ -335,7 +337,8 @@ mod tests {
         backlog.state.lock().progress = Instant::now() - RECENTLY;
         let taken = (0..100)
             .take_while(|_| {
-                let append = backlog.append(&[IoSlice::new(&list)], list.len());
+                let append =
+                    backlog.append(&[IoSlice::new(&list)], list.len(), MAX_BACKLOG_OF_READER);
                 matches!(append, Append::Taken)
             })
             .count();
@@ -349,9 +352,15 @@ mod tests {
         let parts = [IoSlice::new(&[b'x'; MAX_BACKLOG + 1])];
         let backlog = Backlog::new(&parts, 0);
         backlog.state.lock().progress = Instant::now() + Duration::from_secs(3600);
-        assert!(matches!(backlog.append(&parts, 0), Append::Taken));
+        assert!(matches!(
+            backlog.append(&parts, 0, MAX_BACKLOG_OF_READER),
+            Append::Taken
+        ));
         backlog.state.lock().progress = Instant::now() - RECENTLY;
-        assert!(matches!(backlog.append(&parts, 0), Append::TooFar));
+        assert!(matches!(
+            backlog.append(&parts, 0, MAX_BACKLOG_OF_READER),
+            Append::TooFar
+        ));
     }
 
     /// Returns a socket and its peer, which does not read.
@@ -401,7 +410,7 @@ mod tests {
         ));
         // The result must not be `CaughtUp`, after which the delivery thread would send the line
         // itself.
-        let next = backlog.append(&[IoSlice::new(b"two\n")], 0);
+        let next = backlog.append(&[IoSlice::new(b"two\n")], 0, MAX_BACKLOG);
         assert!(!matches!(next, Append::CaughtUp));
     }
 }

@@ -29,7 +29,9 @@ use crate::protocol::event::{Answer, Event, MemberId, Record, Welcome};
 use crate::protocol::request::Format;
 use crate::protocol::text::Text;
 use crate::server::Shared;
-use crate::server::delivery::backlog::{Backlog, FAREWELL};
+use crate::server::delivery::backlog::{
+    Backlog, FAREWELL, MAX_BACKLOG, MAX_BACKLOG_OF_READER, MAX_LONG_BACKLOGS,
+};
 use crate::server::delivery::batch::{Batch, SendPlan};
 use crate::server::delivery::hold::Allowance;
 use crate::server::delivery::recipient::{DropReason, Recipient};
@@ -407,7 +409,7 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         } else {
             [None, None]
         };
-        let mut sends = 0;
+        let (mut sends, mut long_backlogs) = (0, 0);
         for (id, recipient) in &mut self.recipients {
             if !to_all && !recipient.plan.has_addressed() {
                 continue;
@@ -426,13 +428,26 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             let rest = self.batch.common(recipient.format).len() - plan.cursor;
             let payload = payload.as_ref().map(|payload| (payload, plan.cursor));
             let payload = payload.filter(|_| plan.is_common_only() && rest >= SHARED_MIN_BYTES);
-            let sent = recipient.send(&mut parts, payload, plan.exempt, self.shared, self.scope);
+            let max_backlog = if long_backlogs < MAX_LONG_BACKLOGS {
+                MAX_BACKLOG_OF_READER
+            } else {
+                MAX_BACKLOG
+            };
+            let sent = recipient.send(
+                &mut parts,
+                payload,
+                plan.exempt,
+                max_backlog,
+                self.shared,
+                self.scope,
+            );
             sends += 1;
             if plan.ends || self.batch.closes || sent.is_err() {
                 ended.push((*id, sent));
             } else if let Some(backlog) = &recipient.backlog
                 && backlog.is_far_behind()
             {
+                long_backlogs += usize::from(backlog.len() > MAX_BACKLOG);
                 self.far_behind.push(Arc::clone(backlog));
             }
         }

@@ -51,12 +51,13 @@ impl Recipient {
         parts: &mut Vec<IoSlice<'_>>,
         payload: Option<(&SharedPayload, usize)>,
         exempt: usize,
+        max_backlog: usize,
         shared: &'env Shared,
         scope: &'scope Scope<'scope, 'env>,
     ) -> Result<(), DropReason> {
         parts.retain(|part| !part.is_empty());
         if let Some(backlog) = &self.backlog {
-            match backlog.append(parts, exempt) {
+            match backlog.append(parts, exempt, max_backlog) {
                 Append::Taken => return Ok(()),
                 Append::CaughtUp => self.backlog = None,
                 Append::TooFar => return Err(DropReason::TooSlow),
