@@ -66,6 +66,8 @@ struct Gauge {
     /// Number of unsent bytes. 0 if the writer thread has ended.
     bytes: AtomicUsize,
     exempt: AtomicUsize,
+    /// The limit that held at the last call of [`Backlog::append`] if the member counted as reading.
+    max: AtomicUsize,
     is_closing: AtomicBool,
     /// Time of the last send that sent at least one byte; see [`gauge::now`].
     progress: AtomicU64,
@@ -135,6 +137,7 @@ impl Backlog {
         };
         let gauge = Gauge::default();
         gauge.progress.store(gauge::now(), Relaxed);
+        gauge.max.store(MAX_BACKLOG_OF_READER, Relaxed);
         gauge.show(&state);
         Self {
             state: Mutex::new(state),
@@ -155,7 +158,7 @@ impl Backlog {
         BacklogSample {
             name: name.as_str().into(),
             bytes: self.len(),
-            limit: limit(Duration::from_nanos(stalled), MAX_BACKLOG_OF_READER)
+            limit: limit(Duration::from_nanos(stalled), gauge.max.load(Relaxed))
                 + gauge.exempt.load(Relaxed),
             stalled,
             max_stall: MAX_STALL.as_nanos() as u64,
@@ -168,6 +171,7 @@ impl Backlog {
     /// if the member counts as reading. Called by the delivery thread.
     pub(crate) fn append(&self, parts: &[IoSlice<'_>], exempt: usize, max: usize) -> Append {
         let mut state = self.state.lock();
+        self.gauge.max.store(max, Relaxed);
         if state.over {
             // If the queue is not empty, the writer thread has given up and is about to remove the
             // member from the room. Discard `parts`, because the member would receive them without
@@ -361,6 +365,19 @@ mod tests {
             backlog.append(&parts, 0, MAX_BACKLOG_OF_READER),
             Append::TooFar
         ));
+    }
+
+    #[test]
+    fn a_sample_shows_the_limit_that_holds_for_the_member() {
+        let backlog = Backlog::new(&[IoSlice::new(b"one\n")], 0);
+        for max in [MAX_BACKLOG_OF_READER, MAX_BACKLOG] {
+            backlog.append(&[IoSlice::new(b"two\n")], 0, max);
+            let sample = backlog.sample(&Text::new("ola"));
+            assert!(
+                sample.limit == max || sample.stalled > RECENTLY.as_nanos() as u64,
+                "{sample:?}"
+            );
+        }
     }
 
     /// Returns a socket and its peer, which does not read.
