@@ -40,6 +40,10 @@ const RECENTLY: Duration = Duration::from_secs(2);
 /// [`MAX_BACKLOG`], because a batch may be sent in several parts, without a wait between them.
 const FAR_BEHIND: usize = MAX_BACKLOG / 4;
 
+/// How long the delivery thread delays its sends for a member that accepts no bytes, so that a
+/// member that does not read hardly slows the room down.
+const MAX_HELD: Duration = Duration::from_millis(500);
+
 /// How long a slow member may accept no bytes before it is disconnected.
 const MAX_STALL: Duration = Duration::from_secs(10);
 
@@ -201,9 +205,10 @@ impl Backlog {
     }
 
     /// Whether the delivery thread should delay its next sends until more of the queue is sent.
-    /// False for a member that gets no further bytes.
+    /// False for a member that gets no further bytes, or that has accepted none for [`MAX_HELD`].
     pub(crate) fn is_far_behind(&self) -> bool {
-        self.state.lock().is_far_behind()
+        let state = self.state.lock();
+        state.is_far_behind() && state.progress.elapsed() < MAX_HELD
     }
 
     /// Makes the writer thread end when everything is sent, or after [`FAREWELL`]. Returns false if
@@ -349,6 +354,15 @@ mod tests {
         // The last accepted list makes the queue longer than the limit, so the next list is
         // refused.
         assert_eq!(taken, MAX_BACKLOG / list.len() + 1);
+    }
+
+    #[test]
+    fn senders_do_not_wait_for_a_member_that_has_not_read_for_half_a_second() {
+        let backlog = Backlog::new(&[IoSlice::new(&[b'x'; FAR_BEHIND + 1])], 0);
+        backlog.state.lock().progress = Instant::now() + Duration::from_secs(3600);
+        assert!(backlog.is_far_behind());
+        backlog.state.lock().progress = Instant::now() - MAX_HELD;
+        assert!(!backlog.is_far_behind());
     }
 
     #[test]
