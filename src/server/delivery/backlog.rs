@@ -70,7 +70,8 @@ struct Gauge {
     /// Number of unsent bytes. 0 if the writer thread has ended.
     bytes: AtomicUsize,
     exempt: AtomicUsize,
-    /// The limit that held at the last call of [`Backlog::append`] if the member counted as reading.
+    /// The limit that held at the last call of [`Backlog::append`] if the member counted as
+    /// reading.
     max: AtomicUsize,
     is_closing: AtomicBool,
     /// Time of the last send that sent at least one byte; see [`gauge::now`].
