@@ -1,4 +1,5 @@
-//! The cost of being observed: throughput while a launcher asks for four samples a second.
+//! The cost of being observed: a server's throughput while a launcher asks it for four samples a
+//! second.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -35,7 +36,7 @@ pub(super) fn compare(rounds: usize, seconds: f64, progress: fn(&str)) -> Result
         let (mut observed, mut unobserved) = (Vec::new(), Vec::new());
         for round in 1..=rounds {
             progress(&format!("{what}, round {round} of {rounds}"));
-            // The order changes, so that none of the two always follows the other.
+            // Alternate the order, so that neither server always runs second.
             let first = round % 2 == 0;
             for is_observed in [first, !first] {
                 let (server, values) = if is_observed {

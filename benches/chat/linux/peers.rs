@@ -163,7 +163,7 @@ impl Server {
         Self::start_with(peer, &[])
     }
 
-    /// As [`Server::start`], with these additional arguments.
+    /// Like [`Server::start`], with additional arguments.
     pub(super) fn start_with(peer: Peer, args: &[&str]) -> Result<Self> {
         let folder = TempDir::new()?;
         let address = free_address()?;
