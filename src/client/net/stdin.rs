@@ -27,8 +27,8 @@ pub(crate) enum StdinRequest {
     /// types after that line stays in the terminal's buffer until the next request.
     ReadLine,
     /// Read lines from a terminal until the next request, while there is no connection. Otherwise
-    /// the thread would not notice a line that asks to leave. The other lines wait: they are the
-    /// next answers, or they are sent once there is a connection.
+    /// the thread would not notice a line that asks to leave. Other lines wait until they are
+    /// needed as answers, or until they can be sent over a new connection.
     ReadAhead,
     /// Drop the lines that wait for a connection.
     DropWaiting,
@@ -41,8 +41,8 @@ pub(crate) enum StdinRequest {
 /// The thread is not joined: only the end of the process ends a read from a terminal.
 pub(crate) struct StdinThread {
     requests: Sender<StdinRequest>,
-    /// Contains one byte for each request that the thread has not received. Wakes the thread while
-    /// it reads ahead.
+    /// A socket with one unread byte for each request that the thread has not received. Wakes the
+    /// thread while it reads ahead.
     wake: UnixStream,
     waiting: Arc<AtomicUsize>,
 }
@@ -125,8 +125,8 @@ struct LineReader {
     lines: Lines,
     /// Number of lines read so far.
     number: u64,
-    /// Lines that could not be sent because there is no connection. They are the next lines to
-    /// return: as answers to questions, or as the first lines for the next connection.
+    /// Lines that could not be sent because there was no connection. They are used before any other
+    /// line, as answers to questions or as the first lines sent over the next connection.
     unsent: VecDeque<String>,
     /// The length of `unsent`, for the main thread.
     waiting: Arc<AtomicUsize>,
@@ -185,8 +185,8 @@ impl LineReader {
         Ok(())
     }
 
-    /// Reads lines until the next request, which `woken` announces. Reports a line that asks to
-    /// leave as the end of the input.
+    /// Reads lines until the next request, which makes `woken` readable. Reports a line that asks
+    /// to leave as the end of the input.
     fn read_ahead(&mut self, woken: &UnixStream, post: &SyncSender<ClientEvent>) {
         loop {
             let event = match self.buffered() {

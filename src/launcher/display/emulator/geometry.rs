@@ -1,7 +1,7 @@
 //! Places for windows side by side on a screen, around the terminal that shows the server's log.
 //!
 //! All lengths are in pixels of a screen with 96 dots per inch, unless they are called device
-//! pixels. On a screen with a higher resolution, letters and decorations have more pixels.
+//! pixels. On a screen with a higher resolution, letters and decorations have more device pixels.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ const STEP: i32 = 28;
 /// Number of windows at a shared place that have different offsets. After them, the offsets repeat.
 const ROUNDS: usize = 5;
 
-/// The number of device pixels in a pixel of a screen with 96 dots per inch.
+/// Number of device pixels per pixel of a screen with 96 dots per inch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Scale(f64);
 
@@ -287,7 +287,7 @@ impl Tiling {
     /// free place among those that were found at the start of the session. If there is none,
     /// returns a new place that covers no other window, even if the place is small or covers the
     /// right part of the launcher's terminal. If there is no such place either, returns a place
-    /// that windows share.
+    /// that is shared with other windows.
     pub(crate) fn next(&mut self, taken: &[Place]) -> Place {
         let is_free = |place: &Place| !taken.contains(place);
         if let Some(place) = self.places.iter().copied().find(is_free) {
@@ -643,7 +643,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_beyond_the_session_covers_no_other_window_while_a_small_one_fits() {
+    fn a_window_opened_later_covers_no_other_window_if_a_small_one_fits() {
         for (terminal, height) in [(rect(0, 0, 726, 484), 740), (rect(140, 140, 726, 484), 768)] {
             let mut tiling = Tiling::new(&screen(1024, height, Some(terminal)), cell(11.0), 3);
             let mut taken: Vec<Place> = Vec::new();
@@ -659,7 +659,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_in_device_pixels_and_have_the_same_cells_at_every_resolution() {
+    fn windows_have_the_same_columns_and_rows_at_every_resolution() {
         let first = |dpi, factor| {
             let scale = Scale::of_dpi(dpi);
             let device = |frame: [i32; 4]| {
