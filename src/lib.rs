@@ -39,7 +39,7 @@
 //! | `w:NAME` | one per member with a backlog | space in its socket | the end of the backlog |
 //! | `linger` | one | connections that are closing | the end of the last one |
 //! | `sync` | one, with a history file | bytes to sync to disk | the history's end |
-//! | `sampler` | one, if a launcher observes | the launcher's questions | the end of all others |
+//! | `sampler` | one, if the launcher asks for it | the launcher's requests | the end of the room |
 //! | `log-file` | one, with a log file | lines to append | the log's end |
 //! | `log` | one | lines to print | the log's end |
 //! | `console` | one, with a terminal or launcher | the operator's lines | the program's end |

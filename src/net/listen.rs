@@ -26,12 +26,12 @@ const BACKLOG: i32 = 4096;
 /// (tcp(7)).
 const RECEIVE_BUFFER: usize = 32 * 1024;
 
-/// Limit on the bytes that a connection's send buffer holds but the kernel has not sent, because
-/// the peer does not read. Without this limit, a peer that never reads could fill a buffer of 4 MB
+/// Limit on the bytes in a connection's send buffer that the kernel could not send yet, because the
+/// peer does not read. Without this limit, a peer that never reads could fill a buffer of 4 MB
 /// (tcp(7), `tcp_wmem`), which takes the kernel's memory rather than the server's. A fixed
-/// `SO_SNDBUF` would limit bytes on their way to the peer too, and so the speed of a connection
-/// with a long round trip. The value keeps enough in the buffer while a thread waits for a
-/// processor.
+/// `SO_SNDBUF` would also limit the bytes in flight, and so slow down a connection with a long
+/// round trip. The value is large enough that the buffer does not run empty while the sending
+/// thread waits for a processor.
 #[cfg(target_os = "linux")]
 const UNSENT_BUFFER: u32 = 256 * 1024;
 
@@ -104,7 +104,7 @@ fn set_options(listener: &Socket) {
 }
 
 /// Sets the size of the send buffers of all future connections, which inherit it. Returns the size
-/// that the kernel reports, which is twice `bytes` on Linux, but at least its minimum (socket(7)).
+/// that the kernel reports. On Linux, it is twice `bytes`, or a larger minimum (socket(7)).
 ///
 /// # Errors
 /// The kernel refuses the size.

@@ -105,9 +105,9 @@ pub fn wait_writable(socket: &TcpStream, patience: Duration) -> io::Result<()> {
 }
 
 /// Whether the send buffer holds bytes that the kernel could not send yet, because the peer does
-/// not read. Call this after the last send, because on Linux, the buffer takes few bytes afterward,
-/// and before the shutdown of the sending side, after which it returns false. On other systems, a
-/// buffer that is not full counts as empty.
+/// not read. Call this between the last send and the shutdown of the sending side: on Linux, the
+/// call makes the buffer accept few further bytes, and after the shutdown, the result is always
+/// false. On other systems, a buffer that is not full counts as empty.
 pub fn has_unsent(socket: &TcpStream) -> bool {
     // With this limit, poll(2) reports the socket as writable only if all its bytes were sent.
     // Ignore errors here and below: a connection that has broken has nothing to send.

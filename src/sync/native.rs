@@ -89,8 +89,8 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 }
 
 /// Like [`std::sync::Condvar`], without poisoning. A wait with a timeout does not return whether it
-/// timed out. During a wait, the lock is not held, so a measured hold ends with the wait's begin,
-/// and another one begins with its end. The time for which the woken thread waits for the lock is
+/// timed out. During a wait, the lock is not held, so a measured hold ends when the wait begins,
+/// and another one begins when the wait ends. The time that the woken thread waits for the lock is
 /// not measured.
 #[derive(Debug, Default)]
 pub(crate) struct Condvar(std::sync::Condvar);

@@ -143,7 +143,7 @@ impl NameColors {
         self.learn_all(&welcome.online);
     }
 
-    /// Records the members in a list.
+    /// Records the colors of the listed members.
     pub(crate) fn learn_all(&mut self, members: &[Listed]) {
         for Listed { id, color, .. } in members {
             self.learn(*id, *color);

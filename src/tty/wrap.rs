@@ -34,8 +34,8 @@ pub(crate) fn at_words(text: &str, columns: usize, indent: usize) -> Vec<Range<u
     let mut at = 0;
     let pieces = text.split_inclusive(' ').flat_map(|piece| {
         let is_long = width(piece.trim_end_matches(' ')) > columns - indent;
-        // Do not count no-break spaces at the end of the parts of a long piece, as if they were
-        // ordinary spaces.
+        // In a piece that is longer than a row, treat no-break spaces like ordinary spaces, which
+        // do not count at the end of a row.
         let is_space = move |c: char| c == ' ' || (is_long && NO_BREAK.contains(c));
         let parts = piece.split_inclusive(is_space);
         parts.map(move |part| (part, part.trim_end_matches(is_space)))
