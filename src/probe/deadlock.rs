@@ -2,7 +2,7 @@
 
 use crate::probe::sample::{LockSample, LockState, Sample, Waiter};
 
-/// A ring of threads that wait for each other for ever. Begins with the thread that has the lowest
+/// A ring of threads that wait for each other forever. Begins with the thread that has the lowest
 /// ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deadlock(pub Vec<Link>);
@@ -29,7 +29,7 @@ impl Deadlock {
     ///
     /// The values of one sample are read one after the other, so a ring in a single sample may be
     /// made of waits that did not overlap. In two samples, each hold is the same, because holds are
-    /// numbered. So each lock was held, and each thread waited for it, during all the time between
+    /// numbered. So each lock was held, and each thread waited for it, for the whole time between
     /// the samples.
     pub fn find(earlier: &Sample, later: &Sample) -> Option<Self> {
         let ring = Self::ring(later)?;

@@ -22,7 +22,7 @@ use crate::probe::sample::{LockSample, LockState, Waiter};
 /// Limit on the waiting threads that a gauge identifies. Further threads are only counted.
 const MAX_WAITERS: usize = 8;
 
-/// How often a sample is read again if the lock changed hands meanwhile.
+/// How many times to try to read a sample if the lock changes hands meanwhile.
 const TRIES: u32 = 3;
 
 /// Number of [`Observation`]s.
@@ -192,7 +192,7 @@ impl LockGauge {
             let thread = self.holder.load(Acquire);
             let (line, since) = (self.line.load(Relaxed), self.since.load(Acquire));
             (sample.held, sample.longest) = (self.held.load(Relaxed), self.longest.load(Relaxed));
-            // Read the clock before the check below, so that the hold had not ended at that time.
+            // Read the clock before the check below, which shows that the hold had not ended then.
             let now = now();
             fence(Acquire);
             let is_same = self.taken.load(Relaxed) == sample.taken
@@ -210,7 +210,7 @@ impl LockGauge {
                 };
                 sample.held += nanoseconds;
                 sample.longest = sample.longest.max(nanoseconds);
-                // The holder may have waited when the waiters were read.
+                // The holder may still have been waiting when the waiters were read.
                 sample.waiters.retain(|waiter| waiter.thread != thread);
             }
             break;
@@ -229,7 +229,7 @@ impl Drop for Hold<'_> {
         let Self(gauge) = self;
         let since = gauge.since.load(Relaxed);
         // Read the clock after this store, so that no sample shows a longer hold than `held`. A
-        // sample may do so by some nanoseconds, until the store reaches its processor.
+        // sample may exceed it by a few nanoseconds, until the store reaches its processor.
         gauge.since.store(0, Relaxed);
         // A sample that contains this hold in `held` must not add it as the current one.
         fence(Release);
@@ -243,7 +243,7 @@ impl Drop for Hold<'_> {
 }
 
 impl Wait<'_> {
-    /// Ends the wait. Called by the thread when it has got the lock.
+    /// Ends the wait. Called by the waiting thread once it has the lock.
     pub(crate) fn end(self) {
         let Self { gauge, slot, since } = self;
         if let Some(slot) = slot {
@@ -391,7 +391,7 @@ mod tests {
         });
     }
 
-    /// How much longer, in nanoseconds, a hold may seem while it ends; see [`Hold::drop`].
+    /// How much longer, in nanoseconds, a hold may appear while it ends; see [`Hold::drop`].
     const SLACK: u64 = 100_000;
 
     #[test]

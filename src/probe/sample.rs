@@ -119,7 +119,7 @@ pub struct Pending {
 pub struct Delivery {
     /// Number of batches sent to all members.
     pub rounds: u64,
-    /// Number of sends: one per recipient and batch, also if the bytes went to a backlog.
+    /// Number of sends: one per recipient and batch, even if the bytes went to a backlog.
     pub sends: u64,
     /// Number of events times the number of their recipients.
     pub deliveries: u64,
@@ -149,7 +149,7 @@ pub struct BacklogSample {
     pub lock: LockSample,
 }
 
-/// The threads of the room: all those that end before the server's summary.
+/// The threads of the room, which all end before the server logs its summary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Threads {

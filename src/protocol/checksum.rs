@@ -6,9 +6,9 @@ use crate::protocol::event::{Event, Record};
 /// An odd number without a pattern: 2^64 divided by the golden ratio.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// The sum of the checksums of events. Two programs whose sums over the same range of sequence
-/// numbers are equal have seen the same events. Each checksum covers the event's sequence number,
-/// so they have also seen them in the same order, if each of them has seen rising numbers.
+/// The sum of the checksums of events. If two programs have equal sums over the same range of
+/// sequence numbers, they have seen the same events. Each checksum covers the event's sequence
+/// number. So if each program has seen increasing numbers, the order was the same too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum(pub u64);
 
@@ -19,8 +19,8 @@ impl Sum {
     }
 }
 
-/// Returns a checksum of the event's sequence number, kind, member ID and text. It does not protect
-/// against a sender that wants two events to have the same one.
+/// Returns a checksum of the event's sequence number, kind, member ID and text. The checksum is not
+/// cryptographic: a sender can construct two events with the same checksum.
 fn checksum(record: &Record) -> u64 {
     let (kind, texts) = match &record.event {
         Event::Message { from, text, .. } => (1, [Some(from), Some(text)]),
@@ -44,7 +44,7 @@ fn checksum(record: &Record) -> u64 {
     sum
 }
 
-/// Mixes a word into a sum. Different words give different results.
+/// Mixes a word into a sum. Different words mixed into the same sum give different results.
 fn mix(sum: u64, word: u64) -> u64 {
     let mixed = (sum ^ word).wrapping_mul(FACTOR);
     mixed ^ (mixed >> 32)
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn two_events_with_exchanged_texts_have_another_sum() {
+    fn swapping_the_texts_of_two_events_changes_the_sum() {
         let sum =
             |first, second| message(1, 1, "a", first).wrapping_add(message(2, 1, "a", second));
         assert_ne!(sum("x", "y"), sum("y", "x"));

@@ -12,7 +12,7 @@ const LISTENING: &str = "listening on ";
 const CLOSED: &str = "the room is closed: ";
 /// Prefix of the line with the number of members: OSC 2, the sequence that sets a terminal's title.
 const ONLINE: &str = "\x1b]2;online ";
-/// Prefixes of the lines with the names of members, which are such sequences too.
+/// Prefixes of the lines with a member's name, which are OSC 2 sequences too.
 const JOINED: &str = "\x1b]2;online +";
 const LEFT: &str = "\x1b]2;online -";
 
@@ -27,10 +27,10 @@ pub enum ServerLine<'a> {
     /// The number of members. The server sends this line whenever the number changes, and the
     /// launcher does not show it.
     Online(usize),
-    /// A member with this name is now in the room. Like [`ServerLine::Left`], the launcher does not
-    /// show this line.
+    /// A member with this name is now in the room. The launcher shows neither this line nor
+    /// [`ServerLine::Left`].
     Joined(&'a str),
-    /// No member has this name any more.
+    /// No member has this name any longer.
     Left(&'a str),
     /// The last line: the room is closed. Contains a summary, such as `5 s, 3 joined, 1 message`.
     Closed(&'a str),

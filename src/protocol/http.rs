@@ -23,8 +23,8 @@ pub enum Start {
 /// Any word can be a method, in upper or lower case. A line without a version is a request if its
 /// second word begins with `/`, contains `://`, or is `*`, or if the first word is CONNECT and the
 /// second contains a port (RFC 9112, section 3.2). So `GET /` is a request, but `Get` is a name and
-/// `GET 3ID12` is a name with a group. A line with a carriage return in it is not a request, but
-/// several lines of a client that ends its lines with carriage returns only.
+/// `GET 3ID12` is a name with a group. A line with a carriage return in it is not a request:
+/// it is several lines of a client that ends its lines with carriage returns only.
 pub fn is_request(line: &str) -> bool {
     if line.contains('\r') {
         return false;
