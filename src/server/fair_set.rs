@@ -2,9 +2,9 @@
 //!
 //! Each entry has a time. If an entry is added to a full set, the network with the most entries
 //! loses its entry with the earliest time. So the clients of one network cannot displace the
-//! members of another. Of several networks with equally many entries, the one with the earliest
-//! time loses an entry. So clients at many addresses displace one another first if their times are
-//! the earliest.
+//! members of another. If several networks have equally many entries, the earliest entry of these
+//! networks is lost. So clients at many addresses displace one another first if their times are the
+//! earliest.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};

@@ -33,7 +33,7 @@ pub(crate) struct Gauges {
 }
 
 impl Gauges {
-    /// `wants_proof` is whether the delivery thread computes checksums for the launcher.
+    /// If `wants_proof`, the delivery thread computes checksums for the launcher.
     pub(crate) fn new(wants_proof: bool) -> Self {
         Self {
             wants_proof,
@@ -92,7 +92,7 @@ impl Gauges {
         let mut backlogs = self.backlogs.lock();
         if backlogs.len() == backlogs.capacity() {
             backlogs.retain(|(_, backlog)| backlog.strong_count() > 0);
-            // Leave so much space that the next search for ended backlogs is worth it.
+            // Double the space, so that the next search for ended backlogs comes late enough.
             let left = backlogs.len();
             backlogs.reserve(left + 1);
         }
@@ -120,7 +120,7 @@ impl Gauges {
     /// serve members are started here.
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// The thread cannot be started.
     pub(crate) fn spawn<'scope, 'env>(
         &'env self,
         scope: &'scope Scope<'scope, 'env>,
@@ -135,7 +135,7 @@ impl Gauges {
     }
 
     pub(crate) fn threads(&self) -> Threads {
-        // Read the ends first, so that there are never more of them than starts.
+        // Read this before the number of starts, so that it is never the larger of the two.
         let ended = self.threads_ended.load(Relaxed);
         Threads {
             started: self.threads_started.load(Relaxed),
@@ -144,7 +144,7 @@ impl Gauges {
     }
 }
 
-/// A running thread. Dropping this counts its end, also if the thread panics.
+/// A running thread. Dropping this counts the thread's end, even if the thread panics.
 struct Running<'a>(&'a Gauges);
 
 impl<'a> Running<'a> {

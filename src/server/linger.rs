@@ -7,10 +7,10 @@
 //! connection within [`LINGER`], the receiving side is shut down too. The term "lingering close" is
 //! from nginx.
 //!
-//! A peer that does not read leaves the last bytes in the kernel's memory. If such a connection
-//! were closed, they would stay there until the kernel gives up, after [`GIVEN_UP_AFTER`]. So a
-//! connection with unsent bytes stays open instead, for a limited time, and is then reset, which
-//! discards them. At most [`MAX_UNSENT`] connections do so.
+//! A peer that does not read leaves the last bytes in the kernel's memory. If the connection were
+//! closed, the bytes would stay there until the kernel gives up, after [`GIVEN_UP_AFTER`]. So a
+//! connection with unsent bytes stays open for a limited time, and is then reset, which discards
+//! the bytes. At most [`MAX_UNSENT`] such connections are open at once.
 //!
 //! [`GIVEN_UP_AFTER`]: crate::net::GIVEN_UP_AFTER
 //!
@@ -30,8 +30,8 @@ use crate::sync::{Condvar, Instant, Mutex};
 /// Time limit for a peer to read its last line and close the connection.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
-/// Limit on the connections with unsent bytes that linger. Beyond the limit, the one that was added
-/// first is reset. Each takes up to 330 KB of the kernel's memory.
+/// Limit on the lingering connections with unsent bytes. Beyond the limit, the connection that was
+/// added first is reset. Each connection takes up to 330 KB of the kernel's memory.
 const MAX_UNSENT: usize = 64;
 
 /// Time from the start of the server's shutdown to the first check for connections that can be
@@ -100,8 +100,8 @@ struct State {
     /// The connections that had unsent bytes, in the order in which they were added, each with the
     /// time at which it is reset. This list keeps them open after their threads have ended.
     unsent: VecDeque<(Instant, Arc<TcpStream>)>,
-    /// Whether the server shuts down, so that connections with unsent bytes are not reset: the
-    /// kernel sends the bytes even after the server has ended.
+    /// Whether the server is shutting down, so that connections with unsent bytes are not reset:
+    /// the kernel sends the bytes even after the server has ended.
     without_resets: bool,
     stopping: bool,
 }
@@ -118,13 +118,13 @@ impl State {
         });
     }
 
-    /// Drops the connections in `unsent` that are over, and resets those whose time is up.
+    /// Drops the connections in `unsent` that have ended, and resets those whose time is up.
     fn close_unsent(&mut self, now: Instant) {
         self.unsent.retain(|(deadline, socket)| {
             if *deadline <= now {
                 net::abort(socket);
             }
-            // A connection that is over has no peer (getpeername(2), `ENOTCONN`).
+            // A connection that has ended has no peer (getpeername(2), `ENOTCONN`).
             let is_over = |error: io::Error| error.kind() == ErrorKind::NotConnected;
             *deadline > now && !socket.peer_addr().is_err_and(is_over)
         });
@@ -145,8 +145,8 @@ impl Linger {
         self.add(socket);
     }
 
-    /// Resets a connection with unsent bytes after the time `patience`, unless it is over by then.
-    /// Another call for the same connection changes nothing.
+    /// Resets a connection with unsent bytes after the time `patience`, unless it has ended by
+    /// then. Another call for the same connection changes nothing.
     pub(crate) fn reset_after(&self, patience: Duration, socket: &Arc<TcpStream>) {
         let mut state = self.state.lock();
         if state.without_resets {
@@ -206,8 +206,8 @@ impl Linger {
         self.changed.notify_one();
     }
 
-    /// Lets connections with unsent bytes end without a reset from now on, because the server shuts
-    /// down.
+    /// From now on, lets connections with unsent bytes end without a reset, because the server is
+    /// shutting down.
     pub(crate) fn stop_resets(&self) {
         let mut state = self.state.lock();
         state.without_resets = true;
@@ -249,7 +249,7 @@ impl Linger {
                 state.queue.pop_front();
             }
             let due = state.queue.front().map(|(deadline, _)| *deadline);
-            // Look once per `LINGER` for connections with unsent bytes that are over.
+            // Check once per `LINGER` whether connections with unsent bytes have ended.
             let due = due.or_else(|| (!state.unsent.is_empty()).then(|| now + LINGER));
             state = match due {
                 Some(due) => {

@@ -35,8 +35,8 @@ const MAX_WAITING: usize = 4096;
 /// How long the program waits, before it exits, for the last lines to be shown.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
-/// Longest list of members that is shown in one line, in columns. Such a line fits beside the time
-/// on a terminal of 80 columns. Longer lists are shown as a table.
+/// Limit on the width, in columns, of a list of members that is shown in one line. Such a line fits
+/// beside the time on a terminal of 80 columns. Longer lists are shown as a table.
 const MAX_LIST: usize = 71;
 
 /// Limit on the lines queued for the log file, so that a slow disk does not exhaust the memory.
@@ -470,7 +470,7 @@ fn write_entry(
 }
 
 /// Writes the members online as a table. The table is one line, so that it can be wrapped to any
-/// width. The line begins with the time, so that all rows are aligned.
+/// width. The line begins with the time like other lines, so all rows get the same indent.
 fn write_members(
     out: &mut dyn WriteColor,
     time: &str,

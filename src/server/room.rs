@@ -232,7 +232,7 @@ impl Room {
     }
 
     /// Whether [`Room::resume`] would not block for long: the replay after event number `after` is
-    /// short, or the replays in the pending queue leave space for it.
+    /// short, or the pending queue has space for another replay.
     pub(crate) fn has_space_for_replay(&self, after: u64) -> bool {
         let state = self.state.lock();
         state.replay_pending <= MAX_REPLAY_PENDING
@@ -670,8 +670,8 @@ impl Room {
         self.show(state);
     }
 
-    /// Updates the gauge. Every change of the members or of the queue is posted or taken, so this
-    /// is called after each of them.
+    /// Updates the gauge. Called after each post and each take, one of which comes with every
+    /// change of the members or of the queue.
     fn show(&self, state: &State) {
         let Gauge {
             members,
@@ -707,13 +707,13 @@ impl Room {
 }
 
 impl State {
-    /// Whether senders wait that have not been granted their turn.
+    /// Whether senders are waiting for a turn that has not been granted yet.
     fn has_waiting_senders(&self) -> bool {
         self.turns_granted < self.turns_requested
     }
 
     /// Whether a sender must wait for another turn before it posts more. `before` is the value of
-    /// `pending_bytes` at the beginning of its turn. In each turn, at least one request is posted.
+    /// `pending_bytes` at the beginning of its turn. False until the sender has posted something.
     fn is_turn_over(&self, before: usize) -> bool {
         let posted = self.pending_bytes.saturating_sub(before);
         let is_full = self.pending_bytes > MAX_PENDING;
@@ -824,7 +824,7 @@ mod tests {
             said
         });
         let before = said.iter().position(|text| text.as_str() == "hi").unwrap();
-        // The queue was full of long lines. After that, each sender has had at most two turns.
+        // `hi` comes after a queue full of long lines, and after at most two turns of each sender.
         assert!(before < SENDERS * LINES / 5, "{before} lines came first");
     }
 }

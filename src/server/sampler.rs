@@ -32,7 +32,7 @@ impl Sampler {
     /// value for [`Sample::send_buffer`].
     ///
     /// # Errors
-    /// The launcher has exited, the socket belongs to another user, or there is no thread left.
+    /// The launcher has exited, the socket belongs to another user, or no thread can be started.
     pub(crate) fn start<'scope, 'env>(
         scope: &'scope Scope<'scope, 'env>,
         shared: &'env Shared,
@@ -67,7 +67,7 @@ impl Drop for Sampler {
     }
 }
 
-/// Answers the launcher's lines until it or the room ends.
+/// Answers the launcher's lines until the launcher exits or the room ends.
 fn answer(shared: &Shared, send_buffer: Option<usize>, socket: &UnixStream) -> io::Result<()> {
     let mut observation = None;
     for line in BufReader::new(socket).lines() {

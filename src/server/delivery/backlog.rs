@@ -14,22 +14,24 @@ use crate::protocol::text::Text;
 use crate::server::delivery::hold::Hold;
 use crate::sync::{Instant, Mutex};
 
-/// Limit on the unsent bytes of a member that does not read. If it has more unsent bytes when a
-/// batch is to be appended, it is disconnected. The new bytes do not count, so that a single batch
+/// Limit on the unsent bytes of a member that does not read. A member that exceeds the limit when
+/// a batch is to be appended is disconnected. The new bytes do not count, so that a single batch
 /// never disconnects a member. The welcome, the replay and lists of members do not count either,
 /// because their sizes are limited elsewhere.
 pub(crate) const MAX_BACKLOG: usize = if cfg!(shuttle) { 3000 } else { 512 * 1024 };
 
-/// Limit on the unsent bytes of a member that reads, but less than the others send. On a busy
-/// machine, a client may get a processor later and less often than those who send to it.
+/// Limit on the unsent bytes of a member that reads, but more slowly than the others send. On a
+/// busy machine, a client may get a processor later and less often than the clients that send to
+/// it.
 pub(crate) const MAX_BACKLOG_OF_READER: usize = if cfg!(shuttle) {
     MAX_BACKLOG
 } else {
     4 * 1024 * 1024
 };
 
-/// Limit on the members whose unsent bytes exceed [`MAX_BACKLOG`], to save memory: together, they
-/// take up to 64 MiB. Beyond the limit, [`MAX_BACKLOG`] holds for the others even if they read.
+/// Limit on the number of members that may have more unsent bytes than [`MAX_BACKLOG`], to save
+/// memory: together, they take up to 64 MiB. For all others, [`MAX_BACKLOG`] is the limit even if
+/// they read.
 pub(crate) const MAX_LONG_BACKLOGS: usize = 16;
 
 /// How long a member counts as reading after its connection has accepted bytes.
@@ -70,8 +72,7 @@ struct Gauge {
     /// Number of unsent bytes. 0 if the writer thread has ended.
     bytes: AtomicUsize,
     exempt: AtomicUsize,
-    /// The limit that held at the last call of [`Backlog::append`] if the member counted as
-    /// reading.
+    /// Value of `max` in the last call of [`Backlog::append`]: the limit if the member reads.
     max: AtomicUsize,
     is_closing: AtomicBool,
     /// Time of the last send that sent at least one byte; see [`gauge::now`].
@@ -328,8 +329,8 @@ impl State {
     }
 }
 
-/// Limit on the unsent bytes that are not exempt, of a member that has last accepted bytes this
-/// long ago. `max` is the limit if the member counts as reading.
+/// Limit on the unsent bytes that are not exempt, for a member that last accepted bytes `stalled`
+/// ago. `max` is the limit if the member counts as reading.
 fn limit(stalled: Duration, max: usize) -> usize {
     if stalled < RECENTLY { max } else { MAX_BACKLOG }
 }

@@ -267,8 +267,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
     /// Closes the previous connection of a member that resumes, after sending what the batch has
     /// for this member alone, such as answers. No event is lost, because the replay on the new
     /// connection starts after the sequence number that the client gave. Returns the closed
-    /// connection, which lingers. If the connection before it still lingers too, resets that one,
-    /// so that a client that resumes again and again keeps few of them open.
+    /// connection, which lingers. If the member's connection before that one still lingers,
+    /// resets it, so that a client that resumes again and again keeps few connections open.
     fn close_superseded(&mut self, connection: ConnectionId) -> Weak<TcpStream> {
         if self.recipients.contains_key(&connection.member) {
             self.send_addressed();

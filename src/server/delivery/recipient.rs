@@ -29,7 +29,7 @@ pub(crate) struct Recipient {
     pub(crate) plan: SendPlan,
     /// The unsent bytes if the socket was full. A writer thread sends them.
     pub(crate) backlog: Option<Arc<Backlog>>,
-    /// The connection that this one has replaced, if it is still open.
+    /// The connection that `socket` has replaced, if that connection is still open.
     pub(crate) replaced: Weak<TcpStream>,
 }
 
@@ -104,7 +104,7 @@ impl Recipient {
                 Written::Closed => shared.linger.finish(socket, FAREWELL),
                 Written::Stalled => {
                     // Discard what is unsent before the delivery thread learns that the member has
-                    // left. Otherwise it would let the connection linger.
+                    // left. Otherwise that thread would let the connection linger.
                     net::abort(&socket);
                     shared.room.leave(connection, Some("too slow"));
                 }

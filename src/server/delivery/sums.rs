@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 use crate::protocol::checksum::Sum;
 use crate::protocol::event::Record;
 
-/// Limit on the sums that are kept. A client that joined before the first of them cannot be
+/// Limit on the sums that are kept. A client that joined before the first kept sum cannot be
 /// checked.
 const KEPT: usize = 100_000;
 
-/// The sum of all events up to each of the last ones. An event is added once, however many members
-/// it goes to.
+/// The running sums after each of the latest events. An event is added once, however many members
+/// receive it.
 #[derive(Default)]
 pub(crate) struct Sums {
     first: u64,
@@ -35,7 +35,7 @@ impl Sums {
         }
     }
 
-    /// Sequence number of the event that the first sum includes.
+    /// Sequence number of the last event that the first sum includes.
     pub(crate) fn first(&self) -> u64 {
         self.first
     }
