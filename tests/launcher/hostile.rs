@@ -390,8 +390,8 @@ fn sessions_start_and_end_with_closed_standard_streams() {
 #[test]
 fn time_spent_suspended_does_not_count_towards_a_windows_time_limit() {
     let desktop = Desktop::new();
-    // The window of ala takes 0.5 s to open, so that the launcher is stopped before. The window of
-    // ola never opens.
+    // The window of ala takes 0.5 s to open, so that the launcher is stopped before that. The
+    // window of ola never opens.
     let script =
         "case \"$*\" in *ola*) exec sleep 600;; esac\nsleep 0.5; exec /usr/bin/xterm \"$@\"";
     desktop.put_program("xterm", script);
@@ -403,8 +403,8 @@ fn time_spent_suspended_does_not_count_towards_a_windows_time_limit() {
     let mut session = start("ala");
     session.process("sh", "ala");
     session.signal(Signal::STOP);
-    // The other session starts later, so when its window is given up, the time for the first one is
-    // over too.
+    // The other session starts later, so when it gives up its window, the time limit for the first
+    // session's window has passed too.
     let mut other = start("ola");
     other.wait_for_text("did not open");
     assert_eq!(other.wait(), 1, "{}", other.shown());

@@ -38,7 +38,7 @@ fn a_sample_counts_members_deliveries_threads_and_holds_of_locks() {
             client.expect_json(json!({"type": "message", "text": text}));
         }
     }
-    // The server counts a batch just after it was sent.
+    // The server counts a batch just after sending it.
     let rounds = before.delivery.rounds + 3;
     let after = wait_until("all batches are counted", || {
         let sample = sample(&mut observer);
@@ -58,7 +58,7 @@ fn a_sample_counts_members_deliveries_threads_and_holds_of_locks() {
         let (before, after) = (lock(&before, name), lock(&after, name));
         assert!(after.held >= before.held && after.waiting == 0, "{after:?}");
     }
-    // Each message was posted and taken.
+    // Each message was posted under the lock, and taken from the queue under the lock.
     let taken = lock(&after, "room").taken - lock(&before, "room").taken;
     assert!(taken >= 6, "the room's lock was taken {taken} times");
     assert!(after.at > before.at);
@@ -66,7 +66,7 @@ fn a_sample_counts_members_deliveries_threads_and_holds_of_locks() {
 }
 
 #[test]
-fn nothing_is_measured_after_the_launcher_has_stopped_asking() {
+fn locks_are_not_measured_after_the_launcher_sends_stop() {
     let (server, mut observer) = Observer::start(&["--rate", "0"]);
     let mut ala = server.join_json_live("ala");
     let taken = |observer: &mut Observer| lock(&sample(observer), "room").taken;
@@ -79,7 +79,7 @@ fn nothing_is_measured_after_the_launcher_has_stopped_asking() {
         }
         taken(observer)
     };
-    // The server may read the line late, when a few messages were sent.
+    // The server may read the line only after some of the messages.
     wait_until("a pause is not measured", || {
         observer.send(STOP);
         let after = talk(&mut observer);
@@ -100,8 +100,8 @@ fn a_member_that_does_not_read_is_shown_with_its_backlog_until_it_has_left() {
         ala.send(&"x".repeat(60));
         ala.expect_json(json!({"type": "message"}));
     };
-    // A backlog that is longer than this is not sent as soon as ola's machine has sent an
-    // acknowledgment.
+    // A shorter backlog could be sent at once when an acknowledgment makes space in the kernel's
+    // buffer.
     let is_long = |backlog: &BacklogSample| backlog.name == "ola" && backlog.bytes > 16 * 1024;
     let mut lines = 0;
     let first = loop {
@@ -112,7 +112,7 @@ fn a_member_that_does_not_read_is_shown_with_its_backlog_until_it_has_left() {
             break backlog;
         }
     };
-    // With the kernel's default sizes, it takes thousands.
+    // With buffers of the kernel's default sizes, there would be thousands of lines.
     assert!(lines < 2000, "{lines} lines went into the kernel's buffers");
     assert!(first.limit > first.bytes && !first.closing, "{first:?}");
     assert_eq!(first.max_stall, 10_000_000_000);
@@ -138,7 +138,7 @@ fn a_member_that_does_not_read_is_shown_with_its_backlog_until_it_has_left() {
 }
 
 #[test]
-fn a_server_without_its_observer_goes_on() {
+fn a_server_that_disconnects_its_observer_keeps_running() {
     let (server, mut observer) = Observer::start(&[]);
     let mut ala = server.join("ala");
     sample(&mut observer);
@@ -178,14 +178,14 @@ fn sum<'a>(events: impl IntoIterator<Item = &'a Record>) -> u64 {
 fn proof(observer: &mut Observer) -> Proof {
     let line = observer.report().expect("a report");
     let Report::Proof(proof) = serde_json::from_str(&line).expect("a report is JSON") else {
-        panic!("a sample that nobody has asked for");
+        panic!("a sample without a request");
     };
     assert_eq!(observer.report(), None);
     proof
 }
 
 #[test]
-fn the_proof_has_the_same_sum_as_the_events_of_each_client() {
+fn the_proof_contains_the_sum_of_the_events_that_each_client_received() {
     let folder = tempfile::tempdir().unwrap();
     let history = folder.path().join("history");
     let args = ["--history", history.to_str().unwrap()];
@@ -195,7 +195,7 @@ fn the_proof_has_the_same_sum_as_the_events_of_each_client() {
         let mut ala = server.join_json("ala");
         let mut jan = server.join("jan");
         ala.send(&format!("zażółć gęślą jaźń {run}"));
-        // In the second run, past messages come first.
+        // In the second run, the messages of the first run come first.
         jan.skip_to(&format!("ala: zażółć gęślą jaźń {run}"));
         let mut ola = server.join_json("ola 3ID12");
         jan.expect("* ola (3ID12) joined");
@@ -217,11 +217,11 @@ fn the_proof_has_the_same_sum_as_the_events_of_each_client() {
             assert_eq!(first, joined + 1);
             assert_eq!(proof.sum(first, last), Some(sum(&events)));
             numbers.push(first);
-            // A sum is wrong without an event, and with an event that another one has replaced.
+            // The sum differs if an event is missing, or has the contents of another event.
             assert_ne!(proof.sum(first, last), Some(sum(&events[1..])));
             events[1].event = events[0].event.clone();
             assert_ne!(proof.sum(first, last), Some(sum(&events)));
-            // The events before the server's start have no sums.
+            // There are no sums for events from before the server's start.
             assert_eq!(proof.sum(proof.first, last), None);
         }
     }

@@ -32,7 +32,7 @@ struct Member<'a> {
     sent_privately: u64,
     renames: u64,
     resumes: u64,
-    /// Number of events received after resumes that had been sent before.
+    /// Number of events that the server replayed when this member resumed.
     replayed: u64,
     /// State of the random number generator.
     random: u64,

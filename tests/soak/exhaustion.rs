@@ -98,21 +98,21 @@ fn hundreds_of_resumes_of_one_member_do_not_keep_others_out() {
     server.stop();
 }
 
-/// The numbers of bytes that the kernel keeps for clients that do not read them, one for each of
-/// the server's connections that has such bytes.
+/// The number of bytes that the kernel keeps because the client has not read them, for each of the
+/// server's connections with such bytes.
 fn unread(server: &Server) -> Vec<u32> {
     let sockets = procfs::net::tcp().expect("/proc is mounted");
     let port = server.port();
     sockets
         .into_iter()
-        // The end of the output counts as one byte.
+        // The FIN at the end of the output counts as one byte.
         .filter(|socket| socket.local_address.port() == port && socket.tx_queue > 1)
         .map(|socket| socket.tx_queue)
         .collect()
 }
 
-/// Starts a server with a replay of `messages` messages of 3 KB each. Returns it together with the
-/// token of a member that was there before.
+/// Starts a server with a replay of `messages` messages of 3 KB each. Returns the server, and the
+/// token of a member that joined before these messages.
 fn start_with_replay(messages: usize) -> (Server, String) {
     let server = Server::start(&["--rate", "0"]);
     let mut ala = server.join_json_live("ala");
@@ -142,8 +142,8 @@ fn connections_that_a_member_has_replaced_without_reading_them_are_reset() {
             client
         })
         .collect();
-    // The current connection is not reset. The kernel accepts 256 KiB that it cannot send at once,
-    // and the rest of a packet.
+    // The current connection is not reset. For this one, the kernel keeps 256 KiB that it could not
+    // send, and the rest of a packet.
     wait_until("the replaced connections are reset", || {
         (unread(&server).len() <= 1).then_some(())
     });
@@ -155,7 +155,7 @@ fn connections_that_a_member_has_replaced_without_reading_them_are_reset() {
 #[test]
 fn few_connections_of_members_that_left_stay_open_for_unread_bytes() {
     const CONNECTIONS: usize = 100;
-    /// So few that the kernel accepts them all, and no backlog is needed.
+    /// Few enough that the kernel accepts them all, so that no backlog is needed.
     const MESSAGES: usize = 30;
     let _alone = alone();
     let (server, _token) = start_with_replay(MESSAGES);
@@ -301,7 +301,7 @@ fn strangers_that_send_60_kb_without_a_line_ending_take_little_memory() {
     let _alone = alone();
     let server = Server::start(&[]);
     let bytes = vec![b'x'; 60_000];
-    // The server keeps no more of each line than the longest valid one has.
+    // Of each line, the server keeps no more bytes than the longest valid line has.
     server.assert_memory_growth_below(10 * 1024, || {
         let mut strangers: Vec<Client> = (0..500).map(|_| server.connect()).collect();
         for stranger in &mut strangers {

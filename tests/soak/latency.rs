@@ -17,7 +17,7 @@ const MESSAGES: usize = 90;
 const PACE: Duration = Duration::from_millis(20);
 
 /// Sends messages from one member to another while `attack` runs, and prints how long they took.
-/// `attack` returns the number of things that it has done when its flag is set.
+/// `attack` runs until its flag is set, and returns the number to print before `what`.
 #[track_caller]
 fn report_latency(server: &Server, what: &str, attack: impl FnOnce(&AtomicBool) -> usize + Send) {
     let (mut ala, mut ola) = (server.join("ala"), server.join("ola"));

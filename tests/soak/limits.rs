@@ -447,7 +447,7 @@ fn a_member_that_does_not_read_is_disconnected_without_delaying_others() {
                 let line = ola.line();
                 if line.starts_with('*') {
                     assert_eq!(line, "* slow left (too slow)");
-                    // The server keeps the connection open for a while for the reason.
+                    // The server keeps the connection open so that the reason can be read.
                     let mut slow = slow;
                     return (received, slow.lines_to_end());
                 }

@@ -11,17 +11,17 @@ use support::observer::Observer;
 
 use crate::alone;
 
-/// Number of members that talk all the time.
+/// Number of members that send without a pause.
 const SENDERS: usize = 4;
 
 /// Number of samples.
 const SAMPLES: usize = 10_000;
 
-/// How much longer, in nanoseconds, a hold may seem while it ends: the observer's processor learns
-/// of the end a moment later.
+/// How much longer, in nanoseconds, a hold may appear while it ends: the observer's processor sees
+/// the end a moment later.
 const SLACK: u64 = 100_000;
 
-/// Ends the senders, also if the test fails.
+/// Ends the senders, even if the test fails.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {

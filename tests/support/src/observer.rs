@@ -1,4 +1,4 @@
-//! A launcher's part of the socket on which a server reports its state.
+//! The launcher's end of the socket on which a server reports its state.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::linux::net::SocketAddrExt;
@@ -14,7 +14,7 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Starts a server with a console that is observed, and these additional arguments.
+    /// Starts an observed server with a console and these additional arguments.
     #[track_caller]
     pub fn start(args: &[&str]) -> (Server, Self) {
         static STARTED: AtomicU32 = AtomicU32::new(0);
