@@ -12,9 +12,10 @@
 //!
 //! The client sends `joining\n` before it logs in to the room, `in\n` after the login, and `out\n`
 //! when it is not in the room any more. So the launcher can tell the session's own members from
-//! all others. A client that was started with a name does not log in before the launcher has sent
-//! it `turn\n`. The launcher sends this line to one such client after the other, so that they join
-//! in the order of their windows.
+//! all others. The line `name NAME\n` reports the client's name in the room, after each login and
+//! whenever the name changes. A client that was started with a name does not log in before the
+//! launcher has sent it `turn\n`. The launcher sends this line to one such client after the other,
+//! so that they join in the order of their windows.
 //!
 //! To end a client, the launcher sends `quit\n`.
 //!
@@ -37,19 +38,24 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
 use crate::os::{self, Process};
+use crate::protocol::limits::MAX_NAME_BYTES;
+use crate::protocol::name::Name;
+use crate::protocol::text::Text;
 
 /// Environment variable that passes the name of the control socket to a client. The option
 /// `--control-socket` passes the name too, because some terminal emulators do not pass on the
 /// environment.
 pub const NAME_VARIABLE: &str = "CHAT_CONTROL_SOCKET";
 
-/// Maximum length of a line from a client, in bytes. The longest is the hello: two numbers, a space
-/// and LF.
-const MAX_LINE: usize = 24;
+/// Maximum length of a line from a client, in bytes. The longest has the client's name.
+const MAX_LINE: usize = NAME.len() + MAX_NAME_BYTES + 1;
 
 const JOINING: &str = "joining\n";
 const IN: &str = "in\n";
 const OUT: &str = "out\n";
+
+/// The start of the line with the client's name in the room.
+const NAME: &str = "name ";
 
 /// The line, without its LF, with which the launcher lets a client log in.
 const TURN: &str = "turn";
@@ -136,6 +142,14 @@ impl ControlConnection {
         // too.
         let _ = (&self.socket).write_all(line.as_bytes());
     }
+
+    /// Tells the launcher this client's name in the room, as the server has spelled it.
+    pub fn report_name(&self, name: &Text) {
+        // A hostile server may send a name that the launcher would not accept.
+        if let Ok(name) = Name::new(name.as_str()) {
+            let _ = (&self.socket).write_all(format!("{NAME}{name}\n").as_bytes());
+        }
+    }
 }
 
 /// Whether a client is in the room.
@@ -183,6 +197,14 @@ pub enum ControlEvent {
         pid: i32,
         membership: Membership,
     },
+    /// A client has logged in under this name, or was renamed.
+    Named {
+        /// The window's ID.
+        window: usize,
+        /// The process ID of the client.
+        pid: i32,
+        name: Name,
+    },
     /// A client that had sent its hello has exited.
     Exited {
         /// The window's ID.
@@ -221,6 +243,11 @@ impl ClientHandle {
     /// The client's process ID, to show in messages.
     pub fn pid(&self) -> i32 {
         self.process.pid()
+    }
+
+    /// The client's pidfd. `None` on systems without pidfds.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.process.end()
     }
 }
 
@@ -354,6 +381,14 @@ impl Peer {
     fn event(&mut self, line: &[u8]) -> io::Result<ControlEvent> {
         let line = std::str::from_utf8(line).map_err(io::Error::other)?;
         if let Some((window, process)) = &self.client {
+            if let Some(name) = line.strip_prefix(NAME) {
+                let name = Name::new(name.trim_end_matches('\n')).map_err(io::Error::other)?;
+                return Ok(ControlEvent::Named {
+                    window: *window,
+                    pid: process.pid(),
+                    name,
+                });
+            }
             let membership = match line {
                 JOINING => Membership::Joining,
                 IN => Membership::In,
@@ -525,9 +560,9 @@ mod tests {
     fn hello(events: &mpsc::Receiver<ControlEvent>) -> (usize, ClientHandle) {
         match events.recv_timeout(DEADLINE).unwrap() {
             ControlEvent::Hello { window, client } => (window, client),
-            event @ (ControlEvent::Membership { .. } | ControlEvent::Exited { .. }) => {
-                panic!("{event:?}")
-            }
+            event @ (ControlEvent::Membership { .. }
+            | ControlEvent::Named { .. }
+            | ControlEvent::Exited { .. }) => panic!("{event:?}"),
         }
     }
 
@@ -555,10 +590,29 @@ mod tests {
                     pid,
                     membership,
                 } => assert_eq!((window, pid, membership), (3, client.pid(), expected)),
-                event @ (ControlEvent::Hello { .. } | ControlEvent::Exited { .. }) => {
-                    panic!("{event:?}")
-                }
+                event @ (ControlEvent::Hello { .. }
+                | ControlEvent::Named { .. }
+                | ControlEvent::Exited { .. }) => panic!("{event:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_client_reports_the_longest_name_but_none_that_is_invalid() {
+        let (listener, events) = listener();
+        let connection = ControlConnection::open(&listener.name_for(3), || {}, || {}).unwrap();
+        let longest = "ż".repeat(crate::protocol::limits::MAX_NAME_CHARS);
+        for name in ["*ala", &longest] {
+            connection.report_name(&Text::new(name));
+        }
+        let (_, client) = hello(&events);
+        match events.recv_timeout(DEADLINE).unwrap() {
+            ControlEvent::Named { window, pid, name } => {
+                assert_eq!((window, pid, name.as_str()), (3, client.pid(), &*longest));
+            }
+            event @ (ControlEvent::Hello { .. }
+            | ControlEvent::Membership { .. }
+            | ControlEvent::Exited { .. }) => panic!("{event:?}"),
         }
     }
 

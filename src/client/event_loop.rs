@@ -15,6 +15,7 @@ use crate::client::ui::terminal;
 use crate::client::ui::tui::{InputAction, OfflineSubmission};
 use crate::control_socket::{ControlConnection, Membership};
 use crate::protocol::json::Received;
+use crate::protocol::text::Text;
 use crate::tty::editor::Purpose;
 use crate::tty::raw_mode::RawMode;
 
@@ -67,6 +68,13 @@ impl EventLoop {
     pub(crate) fn report(&self, membership: Membership) {
         if let Some(launcher) = &self.launcher {
             launcher.report(membership);
+        }
+    }
+
+    /// Tells the launcher, if there is one, this client's name in the room.
+    pub(crate) fn report_name(&self, name: &Text) {
+        if let Some(launcher) = &self.launcher {
+            launcher.report_name(name);
         }
     }
 

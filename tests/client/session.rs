@@ -27,9 +27,9 @@ fn hello(events: &mpsc::Receiver<ControlEvent>) -> ClientHandle {
             client.give_turn();
             client
         }
-        event @ (ControlEvent::Membership { .. } | ControlEvent::Exited { .. }) => {
-            panic!("{event:?}")
-        }
+        event @ (ControlEvent::Membership { .. }
+        | ControlEvent::Named { .. }
+        | ControlEvent::Exited { .. }) => panic!("{event:?}"),
     }
 }
 
@@ -38,8 +38,35 @@ fn hello(events: &mpsc::Receiver<ControlEvent>) -> ClientHandle {
 fn membership(events: &mpsc::Receiver<ControlEvent>) -> Membership {
     match events.recv_timeout(DEADLINE).unwrap() {
         ControlEvent::Membership { membership, .. } => membership,
-        event @ (ControlEvent::Hello { .. } | ControlEvent::Exited { .. }) => panic!("{event:?}"),
+        event @ (ControlEvent::Hello { .. }
+        | ControlEvent::Named { .. }
+        | ControlEvent::Exited { .. }) => panic!("{event:?}"),
     }
+}
+
+/// Waits for the next report of a client's name.
+#[track_caller]
+fn name(events: &mpsc::Receiver<ControlEvent>) -> String {
+    loop {
+        match events.recv_timeout(DEADLINE).unwrap() {
+            ControlEvent::Named { name, .. } => return name.to_string(),
+            ControlEvent::Membership { .. } => {}
+            event @ (ControlEvent::Hello { .. } | ControlEvent::Exited { .. }) => {
+                panic!("{event:?}")
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_reports_its_name_after_the_login_and_after_a_change() {
+    let (listener, events) = listener();
+    let server = Server::start(&[]);
+    let mut window = window(&listener, &[&server.address.to_string(), "-n", "ala"]);
+    let _client = hello(&events);
+    assert_eq!(name(&events), "ala");
+    window.type_line("/changename zażółć");
+    assert_eq!(name(&events), "zażółć");
 }
 
 #[test]

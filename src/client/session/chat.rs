@@ -16,7 +16,7 @@ use crate::client::session::login::Joined;
 use crate::client::session::room::RoomState;
 use crate::client::ui::Ui;
 use crate::client::ui::tui::Submission;
-use crate::protocol::event::{Answer, Event};
+use crate::protocol::event::{Answer, Event, MemberId};
 use crate::protocol::json::Received;
 use crate::protocol::request::{Format, Request};
 
@@ -30,6 +30,8 @@ const STATUS_DELAY: Duration = Duration::from_secs(1);
 pub(crate) struct ChatSession<'a> {
     pub(crate) events: &'a mut EventLoop,
     room: &'a mut RoomState,
+    /// This client's member ID.
+    id: MemberId,
     connection: Connection,
     receiver: JoinHandle<()>,
     in_flight: InFlight,
@@ -76,6 +78,7 @@ impl<'a> ChatSession<'a> {
         answer_time: Duration,
     ) -> Result<Self, Stop> {
         events.is_disconnected = false;
+        events.report_name(&joined.welcome.name);
         let (last_shown, notice) = room.enter(&joined.welcome, joined.has_resumed);
         let shown = events.ui.welcome(&joined.welcome, last_shown);
         shown.map_err(Stop::cannot_write_stdout)?;
@@ -83,7 +86,8 @@ impl<'a> ChatSession<'a> {
             events.ui.show_error(&notice);
         }
         let connection = joined.connection;
-        let in_flight = InFlight::new(joined.welcome.id, std::mem::take(&mut room.unacked));
+        let id = joined.welcome.id;
+        let in_flight = InFlight::new(id, std::mem::take(&mut room.unacked));
         let send_queue = match &events.ui {
             Ui::Plain(_, stdin) => {
                 stdin.request(StdinRequest::SendAll(connection.clone(), in_flight.clone()));
@@ -97,6 +101,7 @@ impl<'a> ChatSession<'a> {
         let mut session = Self {
             events,
             room,
+            id,
             connection,
             receiver: joined.receiver,
             in_flight,
@@ -204,6 +209,11 @@ impl<'a> ChatSession<'a> {
     pub(crate) fn on_received(&mut self, received: &Received) -> Result<(), Stop> {
         self.track(received);
         if let Received::Record(record, _) = received {
+            if let Event::Renamed { id, to, .. } = &record.event
+                && *id == self.id
+            {
+                self.events.report_name(to);
+            }
             if let Some(gap) = self.room.gap_before(record) {
                 self.events.ui.show_error(&gap);
             }

@@ -347,6 +347,14 @@ impl<'a> Session<'a> {
             }) => {
                 self.set_membership(window, pid, membership);
             }
+            SessionEvent::Control(ControlEvent::Named { window, pid, name }) => {
+                if let Some(window) = self.window(window)
+                    && let Some(client) = &window.client
+                    && client.pid() == pid
+                {
+                    window.member_name = Some(name);
+                }
+            }
             SessionEvent::Control(ControlEvent::Exited { window, pid }) => {
                 self.remove_client(window, pid);
             }
@@ -390,6 +398,7 @@ impl<'a> Session<'a> {
                 }
                 window.state = WindowState::Opened;
                 window.client = Some(client);
+                window.member_name = None;
                 // Give the client a turn to log in even if an earlier client in the same pane has
                 // had one: the user may have restarted the client.
                 window.turn = Turn::new(&window.spec);

@@ -153,6 +153,7 @@ impl Session<'_> {
             process: None,
             client: None,
             is_member: false,
+            member_name: None,
         });
         self.start_window(index);
     }

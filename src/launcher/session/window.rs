@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::control_socket::ClientHandle;
 use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::process::ChildProcess;
+use crate::protocol::name::Name;
 
 /// State of a window of the session.
 pub(crate) struct Window {
@@ -17,6 +18,8 @@ pub(crate) struct Window {
     pub(crate) client: Option<ClientHandle>,
     /// Whether the client is in the room or is logging in.
     pub(crate) is_member: bool,
+    /// The client's last name in the room. `None` before its first login.
+    pub(crate) member_name: Option<Name>,
 }
 
 pub(crate) enum WindowState {
