@@ -28,6 +28,9 @@ fn run(args: RunArgs) -> Result<()> {
     if let Some(leave) = args.terminal_watchdog {
         return Ok(launcher::run_terminal_watchdog(&leave)?);
     }
+    if args.thaw_watchdog {
+        return Ok(launcher::run_thaw_watchdog()?);
+    }
     match Config::try_from(args) {
         Ok(config) => launcher::run(&config),
         Err(usage) => RunArgs::command()

@@ -400,6 +400,10 @@ pub struct RunArgs {
     #[arg(long, hide = true)]
     pub terminal_watchdog: Option<String>,
 
+    /// Wait for the launcher to exit, and continue a stopped client; for chat-run
+    #[arg(long, hide = true)]
+    pub thaw_watchdog: bool,
+
     /// List the installed terminal emulators and the one that `auto` selects, and exit
     #[arg(long)]
     pub list_terminals: bool,

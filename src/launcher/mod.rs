@@ -22,6 +22,7 @@
 mod config;
 mod console;
 mod display;
+mod frozen_client;
 mod locale;
 mod output;
 mod process;
@@ -101,6 +102,16 @@ fn start(config: &Config) -> Result<()> {
 /// Stdin is not such a socket, or stdout is not a terminal.
 pub fn run_terminal_watchdog(leave: &str) -> io::Result<()> {
     panes::run_terminal_watchdog(leave)
+}
+
+/// Runs the watchdog of a frozen client, which is a hidden mode of `chat-run`. The watchdog
+/// continues the client if the launcher dies. Its stdin is a socket from the launcher, and its
+/// stdout is the client's pidfd.
+///
+/// # Errors
+/// Stdin is not such a socket, or stdout is not a pidfd.
+pub fn run_thaw_watchdog() -> io::Result<()> {
+    frozen_client::run_watchdog()
 }
 
 /// Lists all terminals on stdout. The row of each terminal says where its program is, or why the

@@ -59,6 +59,14 @@ impl Process {
     }
 }
 
+/// Continues the stopped process of a pidfd.
+///
+/// # Errors
+/// `EBADF` if `pidfd` is no pidfd, `ESRCH` if the process has exited.
+pub(crate) fn continue_process(pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::process::pidfd_send_signal(pidfd, Signal::CONT)?)
+}
+
 /// Listens on a Unix socket called `name` in the abstract namespace, which leaves no file behind
 /// (unix(7)). Any user of this machine can connect; see [`check_peer_user`].
 ///

@@ -94,6 +94,14 @@ impl Process {
     }
 }
 
+/// Always fails: these systems have no pidfds.
+///
+/// # Errors
+/// `Unsupported`.
+pub(crate) fn continue_process(_pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Listens on a Unix socket in a directory called `name` that only this user can enter.
 ///
 /// # Errors

@@ -318,18 +318,42 @@ pub static OPERATOR: [(OperatorCommand, Command); 5] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LauncherCommand {
     Open,
+    Freeze,
+    Thaw,
 }
 
 /// Commands that the launcher carries out, typed on the console of its session's server.
-pub static LAUNCHER: [(LauncherCommand, Command); 1] = [(
-    LauncherCommand::Open,
-    Command {
-        names: &["/open"],
-        usage: "/open [NAME]",
-        english: "open one more client",
-        ..ROW
-    },
-)];
+pub static LAUNCHER: [(LauncherCommand, Command); 3] = [
+    (
+        LauncherCommand::Open,
+        Command {
+            names: &["/open"],
+            usage: "/open [NAME]",
+            english: "open one more client",
+            ..ROW
+        },
+    ),
+    (
+        LauncherCommand::Freeze,
+        Command {
+            names: &["/freeze"],
+            usage: "/freeze NAME",
+            english: "stop NAME's process",
+            argument: Argument::Member,
+            ..ROW
+        },
+    ),
+    (
+        LauncherCommand::Thaw,
+        Command {
+            names: &["/thaw"],
+            usage: "/thaw NAME",
+            english: "let NAME run again",
+            argument: Argument::Member,
+            ..ROW
+        },
+    ),
+];
 
 /// Limit on the edits (letters changed, added, dropped or swapped) between a mistyped word and the
 /// command that is suggested for it.

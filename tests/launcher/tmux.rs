@@ -210,6 +210,33 @@ fn inside_tmux_the_clients_get_a_new_window() {
 }
 
 #[test]
+fn a_frozen_client_in_tmux_stays_stopped_until_its_launcher_is_killed() {
+    let terminal = Terminal::in_tmux();
+    terminal.run("-p 0 -c 2 --names ala,ola -t tmux", &["ala", "ola"]);
+    let all = terminal.running();
+    let is_ola = |process: &&Process| {
+        process.is("chat-client") && process.arguments.iter().any(|word| word == "ola")
+    };
+    let ola = all.iter().find(is_ola).unwrap().pid;
+    let state = || {
+        procfs::process::Process::new(ola)
+            .unwrap()
+            .stat()
+            .unwrap()
+            .state
+    };
+    terminal.type_line("/freeze ola");
+    terminal.wait_for_text("* ola is frozen");
+    terminal.wait_for("the stop", || (state() == 'T').then_some(()));
+    // tmux continues a stopped process that it has started itself. It has handled the stop when it
+    // runs the next command.
+    terminal.tmux(&["display-message", "-p", ""]);
+    assert_eq!(state(), 'T');
+    send(terminal.process("chat-run"), Signal::KILL);
+    terminal.end(137);
+}
+
+#[test]
 fn the_password_reaches_the_clients_but_not_the_command_lines() {
     let terminal = Terminal::in_tmux();
     terminal.type_line("export CHAT_PASSWORD=\"it's se-cret;\"");

@@ -28,10 +28,11 @@ const PANE_VARIABLE: &str = "TMUX_PANE";
 /// pane is opened in a new tmux window.
 const MIN_SIZE: (u32, u32) = (30, 6);
 
-/// A shell script that reads environment variables from the file `$0`, and then executes the
-/// command `$@`, which is the client. If the variables were arguments of tmux, `ps` would show
-/// them.
-const SCRIPT: &str = r#". "$0"; exec "$@""#;
+/// A shell script that reads environment variables from the file `$0`, and then runs the command
+/// `$@`, which is the client. If the variables were arguments of tmux, `ps` would show them. The
+/// shell stays the parent of the client, because tmux continues its own children when they are
+/// stopped (`server_child_stopped` in its server.c), and a frozen client must stay stopped.
+const SCRIPT: &str = r#". "$0"; "$@"; exit $?"#;
 
 /// Whether this process runs inside tmux.
 fn is_inside() -> bool {

@@ -1,5 +1,6 @@
 //! A session: starts the server and then the windows, handles their events, and stops them.
 
+mod freeze;
 mod join_hint;
 mod open;
 mod panes;
@@ -28,6 +29,7 @@ use crate::launcher::process::{self, ChildProcess};
 use crate::launcher::programs::Programs;
 use crate::launcher::room_names::RoomNames;
 use crate::launcher::server::Server;
+use crate::launcher::session::freeze::Change;
 use crate::launcher::session::window::{Turn, Window, WindowState};
 use crate::protocol::commands::{self, LauncherCommand, OperatorCommand};
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
@@ -69,6 +71,8 @@ enum SessionEvent {
     /// The user wants to restart the client in the pane of the window with this ID. The previous
     /// client has ended.
     Restart(usize),
+    /// The user wants to freeze or thaw the client in the pane of the window with this ID.
+    ToggleFreeze(usize),
     /// Reading from or drawing on the terminal that shows the panes has failed.
     PanesFailed,
 }
@@ -373,6 +377,7 @@ impl<'a> Session<'a> {
                 self.end.get_or_insert(SessionEnd::Asked);
             }
             SessionEvent::Restart(window) => self.restart_client(window),
+            SessionEvent::ToggleFreeze(window) => self.toggle_freeze(window),
             SessionEvent::PanesFailed => {
                 self.end.get_or_insert(if tty::is_gone() {
                     SessionEnd::Asked
@@ -432,12 +437,14 @@ impl<'a> Session<'a> {
                 .client
                 .take_if(|client| client.pid() == pid)
                 .is_some()
-            && is_stopping
-            && let Some(process) = &window.process
         {
-            // The client has exited, so its window's process will end by itself. End it now,
-            // because terminator takes a while to do so.
-            process.signal(Signal::TERM);
+            window.frozen = None;
+            if is_stopping && let Some(process) = &window.process {
+                // The client has exited, so its window's process will end by itself. End it now,
+                // because terminator takes a while to do so.
+                process.signal(Signal::TERM);
+            }
+            self.mark_frozen_panes();
         }
     }
 
@@ -454,8 +461,13 @@ impl<'a> Session<'a> {
         let text = String::from_utf8_lossy(line);
         let mut words = text.trim().splitn(2, char::is_whitespace);
         let word = words.next().unwrap_or_default().to_lowercase();
-        if let Some((LauncherCommand::Open, _)) = commands::find(&commands::LAUNCHER, &word) {
-            return self.open_another(words.next().unwrap_or_default().trim());
+        if let Some((command, _)) = commands::find(&commands::LAUNCHER, &word) {
+            let argument = words.next().unwrap_or_default().trim();
+            return match command {
+                LauncherCommand::Open => self.open_another(argument),
+                LauncherCommand::Freeze => self.change_by_name(Change::Freeze, argument),
+                LauncherCommand::Thaw => self.change_by_name(Change::Thaw, argument),
+            };
         }
         let command = commands::find(&commands::OPERATOR, &word).map(|(command, _)| command);
         self.quit_typed |= command == Some(OperatorCommand::Quit);

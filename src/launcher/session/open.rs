@@ -154,6 +154,7 @@ impl Session<'_> {
             client: None,
             is_member: false,
             member_name: None,
+            frozen: None,
         });
         self.start_window(index);
     }

@@ -26,6 +26,7 @@ impl Session<'_> {
                 PanesEvent::Interrupt => SessionEvent::Interrupt,
                 PanesEvent::ConsoleLine(line) => SessionEvent::Console(ConsoleEvent::Line(line)),
                 PanesEvent::Restart(window) => SessionEvent::Restart(window),
+                PanesEvent::ToggleFreeze(window) => SessionEvent::ToggleFreeze(window),
                 PanesEvent::Failed => SessionEvent::PanesFailed,
             });
         })
@@ -80,6 +81,7 @@ impl Session<'_> {
             // after the new client has connected, and a client is refused while the window has
             // another one.
             self.windows[index].client = None;
+            self.windows[index].frozen = None;
             self.windows[index].is_member = false;
             self.start_window(index);
         }

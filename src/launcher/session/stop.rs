@@ -32,6 +32,7 @@ impl Session<'_> {
             helper_signaled: false,
         };
         self.update_panes();
+        self.thaw_all();
         // Stop the console first, because its thread holds a duplicate of the server's stdin, which
         // would keep the server running.
         self.console = None;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::control_socket::ClientHandle;
 use crate::launcher::display::window_spec::WindowSpec;
+use crate::launcher::frozen_client::FrozenClient;
 use crate::launcher::process::ChildProcess;
 use crate::protocol::name::Name;
 
@@ -20,6 +21,8 @@ pub(crate) struct Window {
     pub(crate) is_member: bool,
     /// The client's last name in the room. `None` before its first login.
     pub(crate) member_name: Option<Name>,
+    /// Set while the client is frozen.
+    pub(crate) frozen: Option<FrozenClient>,
 }
 
 pub(crate) enum WindowState {
@@ -79,6 +82,17 @@ impl Window {
             WindowState::Opening { .. } => true,
             WindowState::Opened => self.process.is_some() || self.client.is_some(),
             WindowState::Failed(_) => false,
+        }
+    }
+
+    /// Thaws the client. Returns false if it is not frozen.
+    pub(crate) fn thaw(&mut self) -> bool {
+        match (self.frozen.take(), &self.client) {
+            (Some(frozen), Some(client)) => {
+                frozen.thaw(client);
+                true
+            }
+            (Some(_), None) | (None, _) => false,
         }
     }
 

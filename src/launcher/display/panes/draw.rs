@@ -119,6 +119,11 @@ fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Posi
             (false, true) => "! ",
             (false, false) => "",
         };
+        let mark = if pane.is_frozen {
+            format!("{mark}FROZEN ")
+        } else {
+            mark.to_owned()
+        };
         let scrolled = content.emulation.scrolled();
         let note = match (scrolled, tile.area.width) {
             (0, _) => String::new(),
@@ -127,13 +132,13 @@ fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Posi
         };
         // The title shares the pane's top row with two corners, a space at each end of the title,
         // the mark before it (such as `!` for the bell), and the note about scrolling back.
-        let taken = 4 + wrap::width(mark) + wrap::width(&note);
+        let taken = 4 + wrap::width(&mark) + wrap::width(&note);
         let space = usize::from(tile.area.width).saturating_sub(taken);
         let title = shortened(pane.titles(&content), space);
         let title = features.text(&format!(" {mark}{title} "));
         // Dim only the border, so that the title stays readable.
         let mut title_style = style.remove_modifier(Modifier::DIM);
-        if content.has_bell_mark {
+        if content.has_bell_mark || pane.is_frozen {
             title_style = title_style.fg(Color::Yellow).add_modifier(Modifier::BOLD);
         }
         let mut block = Block::bordered()

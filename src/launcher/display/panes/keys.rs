@@ -23,6 +23,8 @@ pub(crate) enum Action {
     ScrollToEnd,
     /// Asks for the number of the pane to focus.
     AskPane,
+    /// Freezes the focused pane's client, or thaws it.
+    ToggleFreeze,
     Help,
     /// Passes the key to the focused pane's client or input line, because it does not control the
     /// panes.
@@ -30,16 +32,15 @@ pub(crate) enum Action {
 }
 
 /// The list of keys that is shown to the user.
-pub(crate) const HELP: [(&str, &str); 10] = [
+pub(crate) const HELP: [(&str, &str); 9] = [
     ("Alt+1 … Alt+9", "chat 1 … chat 9"),
     ("F5 NUMBER", "chat 10 and up"),
     ("Alt+0", "the server"),
     ("F6, Shift+F6", "next, previous pane"),
     ("F2", "zoom in or out"),
-    ("PageUp, PageDown", "scroll the pane"),
-    ("End", "go to the last line"),
+    ("F8", "freeze, thaw client"),
+    ("PageUp, PageDown", "scroll; End: newest"),
     ("Enter", "restart the client"),
-    ("F1", "this list"),
     ("Ctrl+C", "end the session"),
 ];
 
@@ -57,6 +58,7 @@ pub(crate) fn action(key: KeyEvent) -> Action {
             Action::Previous
         }
         (KeyCode::F(2), KeyModifiers::NONE) => Action::Zoom,
+        (KeyCode::F(8), KeyModifiers::NONE) => Action::ToggleFreeze,
         (KeyCode::PageUp, _) => Action::ScrollBack,
         (KeyCode::PageDown, _) => Action::ScrollForward,
         (KeyCode::End, KeyModifiers::NONE) => Action::ScrollToEnd,

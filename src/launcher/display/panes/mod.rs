@@ -185,6 +185,16 @@ impl Panes {
         drop(state);
         self.shared.redraw.request();
     }
+
+    /// Marks the panes of the windows with these IDs as frozen, and no others.
+    pub(crate) fn set_frozen(&self, windows: Vec<usize>) {
+        let mut state = self.shared.state.lock();
+        for pane in &mut state.panes {
+            pane.is_frozen = pane.window().is_some_and(|id| windows.contains(&id));
+        }
+        drop(state);
+        self.shared.redraw.request_now();
+    }
 }
 
 impl Drop for Panes {

@@ -46,6 +46,8 @@ pub(crate) struct Pane {
     titles: Vec<String>,
     content: Arc<Mutex<PaneContent>>,
     client: Option<PaneClient>,
+    /// Whether the client is stopped on the user's request.
+    pub(crate) is_frozen: bool,
     size: (u16, u16),
 }
 
@@ -71,6 +73,7 @@ impl Pane {
             titles: vec![title],
             content: Arc::new(Mutex::new(content)),
             client: None,
+            is_frozen: false,
             size,
         }
     }

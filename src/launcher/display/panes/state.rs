@@ -40,6 +40,8 @@ pub(crate) enum PanesEvent {
     /// The user wants to restart the client in the pane of the window with this ID. The previous
     /// client has ended.
     Restart(usize),
+    /// The user wants to freeze or thaw the client in the pane of the window with this ID.
+    ToggleFreeze(usize),
     /// Reading from or drawing on the terminal has failed.
     Failed,
 }
@@ -240,6 +242,10 @@ impl PanesState {
             }
             Action::AskPane => self.prompt = Some(Prompt::PaneNumber(String::new())),
             Action::Help => self.help = true,
+            Action::ToggleFreeze => match self.panes[self.focus].window() {
+                Some(window) => return Effect::Event(PanesEvent::ToggleFreeze(window)),
+                None => self.show_note("F8 freezes a client: go to its pane first, with F6"),
+            },
             Action::ScrollToEnd | Action::Pass => return self.pass(key),
         }
         Effect::Changed
@@ -339,7 +345,12 @@ impl PanesState {
 
     /// Tells the user why the input line has refused the input.
     fn show_refusal(&self, refusal: &Refusal) {
-        let note = format!("\x1b[33m! {refusal}\x1b[m\n");
+        self.show_note(&refusal.to_string());
+    }
+
+    /// Shows an error in the server's pane.
+    fn show_note(&self, error: &str) {
+        let note = format!("\x1b[33m! {error}\x1b[m\n");
         self.panes[SERVER].lock().show(note.as_bytes());
     }
 

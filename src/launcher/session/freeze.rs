@@ -1,0 +1,106 @@
+//! Freezing and thawing the clients of a session, to show how the server treats a client that does
+//! not read.
+
+use crate::launcher::display::Display;
+use crate::launcher::frozen_client::FrozenClient;
+use crate::launcher::session::Session;
+use crate::launcher::session::window::Window;
+use crate::protocol::name::Name;
+
+/// Whether a command freezes or thaws a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Freeze,
+    Thaw,
+}
+
+impl Session<'_> {
+    /// Executes the console command `/freeze NAME` or `/thaw NAME`.
+    pub(crate) fn change_by_name(&mut self, change: Change, name: &str) {
+        let result = self.find_client(change, name).and_then(|window| {
+            let window = &mut self.windows[window];
+            match change {
+                Change::Freeze if window.frozen.is_some() => {
+                    Err(format!("{name} is already frozen"))
+                }
+                Change::Thaw if window.frozen.is_none() => Err(format!("{name} is not frozen")),
+                Change::Freeze | Change::Thaw => toggle(window),
+            }
+        });
+        self.show_freeze(result);
+    }
+
+    /// Freezes the client of the window with this ID, or thaws it if it is frozen.
+    pub(crate) fn toggle_freeze(&mut self, id: usize) {
+        if let Some(window) = self.window(id) {
+            let result = toggle(window);
+            self.show_freeze(result);
+        }
+    }
+
+    /// Thaws all clients.
+    pub(crate) fn thaw_all(&mut self) {
+        for window in &mut self.windows {
+            window.thaw();
+        }
+        self.mark_frozen_panes();
+    }
+
+    /// Shows which panes have frozen clients.
+    pub(crate) fn mark_frozen_panes(&self) {
+        if let Some(Display::Panes(panes)) = &self.display {
+            let frozen = self.windows.iter().filter(|each| each.frozen.is_some());
+            panes.set_frozen(frozen.map(|window| window.spec.id).collect());
+        }
+    }
+
+    fn show_freeze(&mut self, result: Result<String, String>) {
+        match result {
+            Ok(note) => self.output.say(&format!("* {note}")),
+            Err(error) => self.show_error(&error),
+        }
+        self.mark_frozen_panes();
+    }
+
+    /// Returns the index of the window whose client has this name in the room.
+    fn find_client(&self, change: Change, name: &str) -> Result<usize, String> {
+        let command = match change {
+            Change::Freeze => "/freeze",
+            Change::Thaw => "/thaw",
+        };
+        if name.is_empty() {
+            return Err(format!("type a name: {command} NAME"));
+        }
+        let wanted = Name::new(name).map_err(|error| format!("cannot find {name}: {error}"))?;
+        let is_wanted = |window: &Window| {
+            let named = window.member_name.as_ref();
+            window.client.is_some() && named.is_some_and(|other| other.is_same(&wanted))
+        };
+        self.windows
+            .iter()
+            .position(is_wanted)
+            .ok_or_else(|| format!("{name} is not a client of this session, which {command} needs"))
+    }
+}
+
+/// Freezes or thaws the client of a window. Returns a note for the user, or an error.
+fn toggle(window: &mut Window) -> Result<String, String> {
+    let name = match &window.member_name {
+        Some(name) => name.to_string(),
+        None => window.spec.title(),
+    };
+    if window.thaw() {
+        return Ok(format!("{name} runs again"));
+    }
+    let client = window.client.as_ref();
+    let client = client.ok_or_else(|| format!("{name} has no running client"))?;
+    match FrozenClient::freeze(client) {
+        Ok(frozen) => {
+            window.frozen = Some(frozen);
+            Ok(format!(
+                "{name} is frozen: its process is stopped until /thaw {name}"
+            ))
+        }
+        Err(error) => Err(format!("cannot freeze {name}: {error}")),
+    }
+}
