@@ -325,6 +325,10 @@ pub struct ClientArgs {
     #[arg(long, hide = true)]
     pub in_pane: bool,
 
+    /// Size of the socket's receive buffer, in bytes, which the kernel doubles; for chat-run
+    #[arg(long, value_name = "BYTES", hide = true)]
+    pub receive_buffer: Option<usize>,
+
     /// Time limit for the server's answer to a message, in milliseconds; for tests
     #[arg(long, value_name = "MS", hide = true)]
     pub answer_time: Option<u64>,

@@ -28,6 +28,8 @@ pub struct Config {
     pub window: Option<usize>,
     /// Whether the client runs in a launcher's pane, which stays open when the client exits.
     pub in_pane: bool,
+    /// The size of the socket's receive buffer. If it is `None`, the kernel chooses the size.
+    pub receive_buffer: Option<usize>,
     /// How long the server may stay silent while the echo of a message is due. After this time, the
     /// terminal UI treats the connection as lost.
     pub answer_time: Duration,
@@ -49,6 +51,7 @@ impl TryFrom<ClientArgs> for Config {
             control_socket: args.control_socket.filter(|name| !name.is_empty()),
             window: args.window,
             in_pane: args.in_pane,
+            receive_buffer: args.receive_buffer,
             answer_time: args
                 .answer_time
                 .map_or(GIVEN_UP_AFTER, Duration::from_millis),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use socket2::{Domain, Socket, Type};
 
 use crate::client::net::address::Address;
 use crate::net::resolve::resolve;
@@ -43,11 +44,15 @@ impl Connection {
     }
 }
 
-/// Connects to the first address of `server` that accepts the connection.
+/// Connects to the first address of `server` that accepts the connection. `receive_buffer` is the
+/// size of the socket's receive buffer, if the kernel is not to choose it.
 ///
 /// # Errors
 /// The host is unknown, or no address accepts. The message gives a reason for each address.
-pub(crate) fn connect(server: &Address) -> Result<(TcpStream, SocketAddr)> {
+pub(crate) fn connect(
+    server: &Address,
+    receive_buffer: Option<usize>,
+) -> Result<(TcpStream, SocketAddr)> {
     let Address { host, port } = server;
     let addresses = match resolve(host, *port, "check the name") {
         Ok(addresses) => addresses,
@@ -58,17 +63,20 @@ pub(crate) fn connect(server: &Address) -> Result<(TcpStream, SocketAddr)> {
         ],
         Err(error) => return Err(error),
     };
-    connect_to_any(addresses.into_iter())
+    connect_to_any(addresses.into_iter(), receive_buffer)
 }
 
-fn connect_to_any(addresses: impl Iterator<Item = SocketAddr>) -> Result<(TcpStream, SocketAddr)> {
+fn connect_to_any(
+    addresses: impl Iterator<Item = SocketAddr>,
+    receive_buffer: Option<usize>,
+) -> Result<(TcpStream, SocketAddr)> {
     let mut tried: Vec<(SocketAddr, String)> = Vec::new();
     for address in addresses {
         // Skip duplicates, which a resolver may return.
         if tried.iter().any(|(before, _)| *before == address) {
             continue;
         }
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+        match connect_to(address, receive_buffer) {
             Ok(socket) => return Ok((socket, address)),
             Err(error) => tried.push((address, reason(&error))),
         }
@@ -81,6 +89,16 @@ fn connect_to_any(addresses: impl Iterator<Item = SocketAddr>) -> Result<(TcpStr
         "cannot connect to {}: is `chat-server` running there?",
         tried.join(" or ")
     ))
+}
+
+fn connect_to(address: SocketAddr, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if let Some(bytes) = receive_buffer {
+        // Set the size before connecting, because the peer is told about it then.
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.connect_timeout(&address.into(), CONNECT_TIMEOUT)?;
+    Ok(socket.into())
 }
 
 /// Describes a socket error in a few words.
@@ -109,14 +127,14 @@ mod tests {
     fn a_client_tries_each_address_of_a_server_until_one_accepts_the_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
-        let (_, address) = connect_to_any([unused_address(), good].into_iter()).unwrap();
+        let (_, address) = connect_to_any([unused_address(), good].into_iter(), None).unwrap();
         assert_eq!(address, good);
     }
 
     #[test]
     fn if_no_address_accepts_the_connection_the_error_lists_each_address_once() {
         let (one, other) = (unused_address(), unused_address());
-        let error = connect_to_any([one, other, one].into_iter()).unwrap_err();
+        let error = connect_to_any([one, other, one].into_iter(), None).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(

@@ -42,6 +42,8 @@ const READ_BYTES: usize = 16 * 1024;
 #[derive(Clone)]
 pub(crate) struct LoginRequest {
     pub(crate) server: Address,
+    /// The size of the socket's receive buffer. If it is `None`, the kernel chooses the size.
+    pub(crate) receive_buffer: Option<usize>,
     pub(crate) identity: Identity,
     pub(crate) password: Option<Password>,
     /// Point at which to resume an earlier session. If it is set, name and password are not sent.
@@ -92,11 +94,13 @@ pub(crate) fn start(
 }
 
 fn run(request: &LoginRequest, post: &SyncSender<ClientEvent>) {
-    let result = connection::connect(&request.server).and_then(|(socket, address)| {
-        let mut reader = ServerReader::new(socket, address);
-        let welcome = reader.log_in(request)?;
-        Ok((welcome, reader))
-    });
+    let result = connection::connect(&request.server, request.receive_buffer).and_then(
+        |(socket, address)| {
+            let mut reader = ServerReader::new(socket, address);
+            let welcome = reader.log_in(request)?;
+            Ok((welcome, reader))
+        },
+    );
     let (reply, reader) = match result {
         Ok((Ok(welcome), reader)) => {
             let connection = Connection::new(Arc::clone(&reader.socket));

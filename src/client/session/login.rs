@@ -48,6 +48,7 @@ impl LoginDialog {
             .flatten();
         let request = LoginRequest {
             server: config.server.clone(),
+            receive_buffer: config.receive_buffer,
             identity: name_prompt.identity(events, name, offered)?,
             password: config.password.take(),
             resume: None,
