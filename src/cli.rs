@@ -400,6 +400,14 @@ pub struct RunArgs {
     #[arg(long)]
     pub big: bool,
 
+    /// Begin with the live view of the server's threads, locks and queues, in panes
+    #[arg(long)]
+    pub live: bool,
+
+    /// Use small socket buffers, so that a client that reads nothing is soon behind
+    #[arg(long)]
+    pub small_buffers: bool,
+
     /// Wait for the launcher to exit, and restore its terminal with these sequences; for chat-run
     #[arg(long, hide = true)]
     pub terminal_watchdog: Option<String>,

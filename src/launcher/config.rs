@@ -26,6 +26,10 @@ pub struct Config {
     pub(crate) members: Vec<Identity>,
     /// Whether windows have large text, for a projector.
     pub(crate) big: bool,
+    /// Whether the panes begin with the live view.
+    pub(crate) live: bool,
+    /// Whether the server's sockets have small send buffers.
+    pub(crate) small_buffers: bool,
     pub(crate) window_time: Duration,
     pub(crate) end_time: Duration,
     pub(crate) room: RoomArgs,
@@ -93,6 +97,8 @@ impl TryFrom<RunArgs> for Config {
             terminal,
             members,
             big: args.big,
+            live: args.live,
+            small_buffers: args.small_buffers,
             window_time: args.window_time.map_or(WINDOW_TIME, Duration::from_millis),
             end_time: args.end_time.map_or(END_TIME, Duration::from_millis),
             room: args.room,

@@ -10,6 +10,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use rustix::process::Signal;
 
@@ -20,6 +21,8 @@ use crate::os;
 
 /// A client that is stopped until this is passed to [`FrozenClient::thaw`] or dropped.
 pub(crate) struct FrozenClient {
+    /// The time at which the client was stopped.
+    pub(crate) since: Instant,
     /// The watchdog. `None` on systems without pidfds.
     watchdog: Option<Watchdog>,
 }
@@ -55,7 +58,10 @@ impl FrozenClient {
             }
         };
         client.signal(Signal::STOP);
-        Ok(Self { watchdog })
+        Ok(Self {
+            since: Instant::now(),
+            watchdog,
+        })
     }
 
     /// Continues the process of `client`, which must be the client that was frozen.

@@ -32,16 +32,17 @@ pub(crate) struct Server {
 const NO_LOG_THREAD: &str = "cannot start a thread for the server's log";
 
 impl Server {
-    /// Starts `program` with the options of `room`, and copies its log to `output`. Calls
-    /// `on_ready` with the address on which the server listens, `on_change` with the lines that
-    /// tell a change of the members online, and `on_end` when the server has ended. All three are
-    /// called in other threads.
+    /// Starts `program` with the options of `room` and `more`, and copies its log to `output`.
+    /// Calls `on_ready` with the address on which the server listens, `on_change` with the lines
+    /// that tell a change of the members online, and `on_end` when the server has ended. All three
+    /// are called in other threads.
     ///
     /// # Errors
     /// The program or a thread cannot be started.
     pub(crate) fn start(
         program: &Path,
         room: &RoomArgs,
+        more: Vec<OsString>,
         output: Output,
         on_ready: impl FnOnce(SocketAddr) + Send + 'static,
         on_change: impl Fn(ServerLine<'_>) + Send + 'static,
@@ -57,6 +58,7 @@ impl Server {
         let mut arguments: Vec<OsString> = vec!["--supervised".into()];
         arguments.extend(room.to_server_args());
         arguments.extend(["--color".into(), color.into()]);
+        arguments.extend(more);
         let mut command = Command::new(program);
         command
             .args(arguments)

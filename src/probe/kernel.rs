@@ -85,7 +85,7 @@ pub struct Connection {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::collections::{BTreeMap, HashSet};
+    use std::collections::{BTreeMap, HashMap, HashSet};
     use std::fs::{self, File};
     use std::io;
     use std::net::SocketAddr;
@@ -347,17 +347,19 @@ mod linux {
             let is_accepted = |socket: &&TcpNetEntry| {
                 socket.local_address.port() == port && socket.state != TcpState::Listen
             };
+            let clients = self
+                .0
+                .iter()
+                .filter(|each| each.remote_address.port() == port);
+            let unread: HashMap<(SocketAddr, SocketAddr), u32> = clients
+                .map(|each| ((each.local_address, each.remote_address), each.rx_queue))
+                .collect();
             let connection = |server: &TcpNetEntry| Connection {
                 peer: server.remote_address,
                 unsent: server.tx_queue.into(),
-                unread: self
-                    .0
-                    .iter()
-                    .find(|client| {
-                        client.local_address == server.remote_address
-                            && client.remote_address == server.local_address
-                    })
-                    .map(|client| client.rx_queue.into()),
+                unread: unread
+                    .get(&(server.remote_address, server.local_address))
+                    .map(|bytes| u64::from(*bytes)),
             };
             self.0.iter().filter(is_accepted).map(connection).collect()
         }
@@ -555,7 +557,7 @@ mod tests {
         let (mut server, client) = connected();
         let (fd, peer) = (server.as_raw_fd(), client.local_addr().unwrap());
         let reader = named("t-reads", move || {
-            assert_eq!(server.read(&mut [0]).unwrap(), 0)
+            assert_eq!(server.read(&mut [0]).unwrap(), 0);
         });
         wait_for_activity("t-reads", Activity::Reads(fd));
         assert_eq!(TcpSockets::read().peer(this_process(), fd), Some(peer));

@@ -8,8 +8,9 @@
 //! | all of these, as one [`sample`] | the server's thread `sampler` | none: it sleeps |
 //! | system calls, CPU time, bytes in sockets | the launcher, through the [`kernel`] | none |
 //!
-//! The values of the server are atomics, so the thread `sampler` reads them without a lock. It never takes a lock
-//! that it reports, and therefore answers even if a thread never releases the room's lock.
+//! The values of the server are atomics, so the thread `sampler` reads them without a lock. It
+//! never takes a lock that it reports, and therefore answers even if a thread never releases the
+//! room's lock.
 
 pub mod deadlock;
 // The locks of the model checker are not measured.

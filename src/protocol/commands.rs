@@ -320,10 +320,11 @@ pub enum LauncherCommand {
     Open,
     Freeze,
     Thaw,
+    Live,
 }
 
 /// Commands that the launcher carries out, typed on the console of its session's server.
-pub static LAUNCHER: [(LauncherCommand, Command); 3] = [
+pub static LAUNCHER: [(LauncherCommand, Command); 4] = [
     (
         LauncherCommand::Open,
         Command {
@@ -338,18 +339,27 @@ pub static LAUNCHER: [(LauncherCommand, Command); 3] = [
         Command {
             names: &["/freeze"],
             usage: "/freeze NAME",
-            english: "stop NAME's process",
+            english: "stop NAME; /thaw: undo",
             argument: Argument::Member,
             ..ROW
         },
     ),
+    // The help is in the line of `/freeze`, so that the list fits on a small terminal.
     (
         LauncherCommand::Thaw,
         Command {
             names: &["/thaw"],
             usage: "/thaw NAME",
-            english: "let NAME run again",
             argument: Argument::Member,
+            ..ROW
+        },
+    ),
+    (
+        LauncherCommand::Live,
+        Command {
+            names: &["/live"],
+            usage: "/live",
+            english: "show threads, locks, queues",
             ..ROW
         },
     ),

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Child;
 
-use support::Server;
 use support::desktop::{Desktop, Window};
+use support::{Client, Server};
 
 use crate::windows::Watched;
 
@@ -200,6 +200,58 @@ fn the_picture_of_a_session_in_panes_can_be_taken() {
     desktop.press_in(&panes, "k");
     expect(&watched, &panes, "> ok", 1);
     take(&desktop, Some(&panes), "panes");
+    desktop.press_in(&panes, "ctrl+c");
+    terminal.wait().unwrap();
+}
+
+#[test]
+fn the_picture_of_the_live_view_with_a_frozen_client_can_be_taken() {
+    let desktop = Desktop::new();
+    let watched = Watched { desktop: &desktop };
+    let mut terminal = xterm(
+        &desktop,
+        "live",
+        &[&["-fs", "11", "-geometry", "100x30"][..], &DARK].concat(),
+        &[
+            "chat-run",
+            "-p",
+            "0",
+            "-t",
+            "panes",
+            "-c",
+            "2",
+            "--names",
+            "ala,ola",
+            "--live",
+            "--small-buffers",
+            "--rate",
+            "0",
+        ],
+    );
+    let panes = window(&watched, "live");
+    expect(&watched, &panes, "2 online · live", 1);
+    let text = desktop.text_in(&panes);
+    let (_, rest) = text.split_once("server 127.0.0.1:").unwrap();
+    let port: u16 = rest.split(' ').next().unwrap().parse().unwrap();
+    desktop.press_in(&panes, "alt+2");
+    desktop.press_in(&panes, "F8");
+    expect(&watched, &panes, "FROZEN chat 2", 1);
+    let mut jan = Client::connect(([127, 0, 0, 1], port).into()).join("jan");
+    for number in 1..=200 {
+        jan.send(&format!(
+            "line {number} of a long talk, which ola does not read"
+        ));
+    }
+    // The thread has waited for some time.
+    watched.wait_for("a wait of w:ola", || {
+        let text = desktop.text_in(&panes);
+        let row = text.lines().find(|row| row.contains("w:ola"))?;
+        (row.contains("WAITS 3.") || row.contains("WAITS 4.")).then_some(())
+    });
+    take(&desktop, Some(&panes), "live");
+    desktop.press_in(&panes, "F8");
+    expect(&watched, &panes, "FROZEN", 0);
+    desktop.press_in(&panes, "ctrl+c");
     desktop.press_in(&panes, "ctrl+c");
     terminal.wait().unwrap();
 }

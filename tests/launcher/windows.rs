@@ -65,6 +65,7 @@ for_each_emulator! {
     ctrl_c_ends_the_whole_session,
     sigterm_and_sighup_end_the_whole_session,
     killing_the_launcher_ends_the_whole_session,
+    killing_the_launcher_ends_a_frozen_client,
     a_stopped_client_is_ended_with_sigterm,
     closing_a_window_ends_only_its_client,
     killing_the_server_ends_the_session,
@@ -153,6 +154,17 @@ fn killing_the_launcher_ends_the_whole_session(terminal: &str) {
     let desktop = Desktop::new();
     let mut session = start_three(&desktop, terminal);
     session.wait_for_members(&MEMBERS);
+    session.signal(Signal::KILL);
+    assert_ne!(session.wait(), 0);
+    session.wait_for_cleanup();
+}
+
+fn killing_the_launcher_ends_a_frozen_client(terminal: &str) {
+    let desktop = Desktop::new();
+    let mut session = start_three(&desktop, terminal);
+    session.wait_for_members(&MEMBERS);
+    session.type_in("/freeze ola\n");
+    session.wait_for_text("* ola is frozen");
     session.signal(Signal::KILL);
     assert_ne!(session.wait(), 0);
     session.wait_for_cleanup();

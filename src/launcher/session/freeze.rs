@@ -60,6 +60,7 @@ impl Session<'_> {
             Err(error) => self.show_error(&error),
         }
         self.mark_frozen_panes();
+        self.tell_clients();
     }
 
     /// Returns the index of the window whose client has this name in the room.

@@ -2,6 +2,7 @@
 
 mod freeze;
 mod join_hint;
+mod live;
 mod open;
 mod panes;
 mod stop;
@@ -24,6 +25,7 @@ use crate::control_socket::{ClientHandle, ControlEvent, ControlListener, Members
 use crate::launcher::config::Config;
 use crate::launcher::console::{ConsoleEvent, ConsoleThread};
 use crate::launcher::display::{Backend, Display};
+use crate::launcher::live::{LiveEvent, LiveView, SampleSocket};
 use crate::launcher::output::Output;
 use crate::launcher::process::{self, ChildProcess};
 use crate::launcher::programs::Programs;
@@ -49,6 +51,12 @@ const INTERRUPT_TIME: Duration = Duration::from_millis(20);
 /// The server reports leaves up to 200 ms late, so its count may include the client until then.
 const LEAVE_TIME: Duration = Duration::from_millis(400);
 
+/// Size of the buffers that `--small-buffers` sets, in bytes: the send buffers of the server and
+/// the receive buffers of the clients. 4608 is the smallest size of a send buffer that Linux sets
+/// (`SOCK_MIN_SNDBUF` in include/net/sock.h). Otherwise, a client that does not read is behind only
+/// after several megabytes.
+const SMALL_BUFFER: usize = 4608;
+
 /// If a wait takes this much longer than requested, the session concludes that this process was
 /// suspended (SIGSTOP).
 const SUSPENDED: Duration = Duration::from_millis(500);
@@ -73,6 +81,10 @@ enum SessionEvent {
     Restart(usize),
     /// The user wants to freeze or thaw the client in the pane of the window with this ID.
     ToggleFreeze(usize),
+    /// The user has opened or closed the live view in the server's pane.
+    WatchLive(bool),
+    /// Something new to show in the live view.
+    Live(LiveEvent),
     /// Reading from or drawing on the terminal that shows the panes has failed.
     PanesFailed,
 }
@@ -110,6 +122,7 @@ struct Session<'a> {
     events: Receiver<SessionEvent>,
     control: ControlListener,
     server: Server,
+    live: LiveView,
     /// The server's address. `None` until the server listens.
     address: Option<SocketAddr>,
     online: usize,
@@ -180,9 +193,15 @@ impl<'a> Session<'a> {
         let (listening, online, ended) = (reporter(), reporter(), reporter());
         let names = RoomNames::default();
         let followed = names.clone();
+        let samples = SampleSocket::listen().context("cannot listen for the server's samples")?;
+        let mut options = vec!["--sample-socket".into(), samples.name().into()];
+        if config.small_buffers {
+            options.extend(["--send-buffer".into(), SMALL_BUFFER.to_string().into()]);
+        }
         let server = Server::start(
             &programs.server,
             &config.room,
+            options,
             output.clone(),
             move |address| listening(SessionEvent::Listening(address)),
             move |change| match change {
@@ -191,6 +210,10 @@ impl<'a> Session<'a> {
             },
             move || ended(SessionEvent::ChildEnded),
         )?;
+        let report = reporter();
+        let on_event = move |event| report(SessionEvent::Live(event));
+        let live =
+            LiveView::start(samples, server.pid(), on_event).context("cannot start a thread")?;
         Ok(Self {
             config,
             client_program: &programs.client,
@@ -199,6 +222,7 @@ impl<'a> Session<'a> {
             events,
             control,
             server,
+            live,
             address: None,
             online: 0,
             names,
@@ -224,6 +248,10 @@ impl<'a> Session<'a> {
         if self.end.is_none() {
             self.say_how_to_join();
             self.open_windows(backends)?;
+            if self.config.live && !matches!(self.display, Some(Display::Panes(_))) {
+                self.output
+                    .warn("--live needs `-t panes`; type /live to print the live view once");
+            }
         }
         self.pump(None, |session| session.end.is_some());
         match self.end {
@@ -338,7 +366,10 @@ impl<'a> Session<'a> {
                 self.interrupts += 1;
                 self.end.get_or_insert(SessionEnd::Asked);
             }
-            SessionEvent::Listening(address) => self.address = Some(address),
+            SessionEvent::Listening(address) => {
+                self.address = Some(address);
+                self.live.set_port(address.port());
+            }
             // Do nothing here, because all children are checked after each event.
             SessionEvent::ChildEnded => {}
             SessionEvent::Control(ControlEvent::Hello { window, client }) => {
@@ -378,6 +409,8 @@ impl<'a> Session<'a> {
             }
             SessionEvent::Restart(window) => self.restart_client(window),
             SessionEvent::ToggleFreeze(window) => self.toggle_freeze(window),
+            SessionEvent::WatchLive(is_watched) => self.watch_live(is_watched),
+            SessionEvent::Live(event) => self.show_live(event),
             SessionEvent::PanesFailed => {
                 self.end.get_or_insert(if tty::is_gone() {
                     SessionEnd::Asked
@@ -467,6 +500,7 @@ impl<'a> Session<'a> {
                 LauncherCommand::Open => self.open_another(argument),
                 LauncherCommand::Freeze => self.change_by_name(Change::Freeze, argument),
                 LauncherCommand::Thaw => self.change_by_name(Change::Thaw, argument),
+                LauncherCommand::Live => self.open_live(),
             };
         }
         let command = commands::find(&commands::OPERATOR, &word).map(|(command, _)| command);

@@ -19,7 +19,7 @@ use crate::launcher::display::window_spec::WindowSpec;
 use crate::launcher::display::{self, Backend, Display, Opened};
 use crate::launcher::process::ChildProcess;
 use crate::launcher::session::window::{Turn, Window, WindowState};
-use crate::launcher::session::{Phase, Session, SessionEnd, SessionEvent};
+use crate::launcher::session::{Phase, SMALL_BUFFER, Session, SessionEnd, SessionEvent};
 use crate::net::resolve::Host;
 use crate::protocol::request::Identity;
 
@@ -126,6 +126,10 @@ impl Session<'_> {
             member,
             self.config.room.color,
         );
+        if self.config.small_buffers {
+            let bytes = SMALL_BUFFER.to_string();
+            client_command.extend(["--receive-buffer".into(), bytes.into()]);
+        }
         if let Display::Panes(_) = display {
             client_command.push("--in-pane".into());
         }

@@ -27,6 +27,7 @@ impl Session<'_> {
                 PanesEvent::ConsoleLine(line) => SessionEvent::Console(ConsoleEvent::Line(line)),
                 PanesEvent::Restart(window) => SessionEvent::Restart(window),
                 PanesEvent::ToggleFreeze(window) => SessionEvent::ToggleFreeze(window),
+                PanesEvent::WatchLive(is_watched) => SessionEvent::WatchLive(is_watched),
                 PanesEvent::Failed => SessionEvent::PanesFailed,
             });
         })
@@ -38,6 +39,10 @@ impl Session<'_> {
         }
         if let Some(address) = self.address {
             panes.set_server(address, self.online, self.others());
+        }
+        if self.config.live {
+            panes.show_live_view();
+            self.watch_live(true);
         }
         Ok(panes)
     }
@@ -84,6 +89,7 @@ impl Session<'_> {
             self.windows[index].frozen = None;
             self.windows[index].is_member = false;
             self.start_window(index);
+            self.mark_frozen_panes();
         }
     }
 }

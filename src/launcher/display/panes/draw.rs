@@ -1,5 +1,7 @@
 //! Draws a frame: panes with their titles, the status line, and the list of keys.
 
+use std::time::Instant;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -9,9 +11,10 @@ use ratatui::widgets::{Block, Clear, Padding, Paragraph, Widget};
 
 use crate::launcher::display::panes::keys;
 use crate::launcher::display::panes::layout::{self, Tile};
-use crate::launcher::display::panes::pane::Pane;
+use crate::launcher::display::panes::pane::{Pane, PaneContent};
 use crate::launcher::display::panes::prompt::Prompt;
 use crate::launcher::display::panes::state::{PanesState, SERVER, TerminalFeatures};
+use crate::launcher::live::screen;
 use crate::tty::wrap;
 
 /// Minimum width in columns of a pane in which the note about scrolling back has its long form,
@@ -48,6 +51,16 @@ const ASCII_FOCUSED_BORDER: border::Set = border::Set {
     horizontal_bottom: "=",
 };
 
+/// Symbols of the panes, and their replacements in a locale that has only ASCII.
+const MARKS: [(&str, &str); 6] = [
+    ("▶", ">"),
+    ("·", "-"),
+    ("↑", "^"),
+    ("•", "*"),
+    ("…", ".."),
+    ("│", "|"),
+];
+
 impl TerminalFeatures {
     /// Replaces the symbols in `text` with ASCII if the terminal can show only ASCII.
     fn text(self, text: &str) -> String {
@@ -55,8 +68,7 @@ impl TerminalFeatures {
             return text.to_owned();
         }
         let mut plain = text.to_owned();
-        for (mark, ascii) in [("▶", ">"), ("·", "-"), ("↑", "^"), ("•", "*"), ("…", "..")]
-        {
+        for (mark, ascii) in MARKS {
             plain = plain.replace(mark, ascii);
         }
         plain
@@ -134,7 +146,11 @@ fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Posi
         // the mark before it (such as `!` for the bell), and the note about scrolling back.
         let taken = 4 + wrap::width(&mark) + wrap::width(&note);
         let space = usize::from(tile.area.width).saturating_sub(taken);
-        let title = shortened(pane.titles(&content), space);
+        let mut titles = pane.titles(&content);
+        if tile.pane == SERVER && state.is_live {
+            titles = live_titles(&titles);
+        }
+        let title = shortened(titles, space);
         let title = features.text(&format!(" {mark}{title} "));
         // Dim only the border, so that the title stays readable.
         let mut title_style = style.remove_modifier(Modifier::DIM);
@@ -157,10 +173,63 @@ fn draw_pane(state: &PanesState, tile: Tile, buffer: &mut Buffer) -> Option<Posi
     }
     if tile.pane == SERVER {
         let (log, line) = layout::log_and_line(inside);
-        content.emulation.draw(log, buffer);
+        if state.is_live {
+            draw_live(state, &mut content, log, buffer);
+        } else {
+            content.emulation.draw(log, buffer);
+        }
         draw_line(state, line, buffer)
     } else {
         content.emulation.draw(inside, buffer)
+    }
+}
+
+/// The titles of the server's pane while it shows the live view.
+fn live_titles(titles: &[String]) -> Vec<String> {
+    let long = titles
+        .iter()
+        .map(|title| format!("{title} · live (F3: log)"));
+    let short = titles.iter().map(|title| format!("{title} · live"));
+    long.chain(short.skip(1)).chain(["live".into()]).collect()
+}
+
+/// Draws the live view, and below it the newest rows of the log, which have the answers to the
+/// commands that are typed in the pane.
+fn draw_live(state: &PanesState, content: &mut PaneContent, area: Rect, buffer: &mut Buffer) {
+    let mut log = Buffer::empty(area);
+    content.emulation.draw(area, &mut log);
+    let is_blank = |y: u16| (area.left()..area.right()).all(|x| log[(x, y)].symbol() == " ");
+    let filled = area
+        .rows()
+        .rev()
+        .map(|row| row.y)
+        .skip_while(|y| is_blank(*y));
+    let mut newest: Vec<u16> = filled.take(log_rows(area.height)).collect();
+    newest.reverse();
+    for (y, from) in (area.bottom() - newest.len() as u16..area.bottom()).zip(newest) {
+        for x in area.left()..area.right() {
+            buffer[(x, y)] = log[(x, from)].clone();
+        }
+    }
+    let height = usize::from(area.height).saturating_sub(log_rows(area.height));
+    let rows = match &state.snapshot {
+        Some(snapshot) => screen::rows(snapshot, Instant::now(), area.width.into(), height),
+        None => vec![Line::raw("measuring …")],
+    };
+    for (mut row, place) in rows.into_iter().zip(area.rows()) {
+        for span in &mut row.spans {
+            span.content = state.features.text(&span.content).into();
+        }
+        row.render(place, buffer);
+    }
+}
+
+/// Number of rows of the log below the live view, in a pane of `height` rows.
+fn log_rows(height: u16) -> usize {
+    match height {
+        ..6 => 0,
+        6..16 => 1,
+        16.. => 3,
     }
 }
 
@@ -228,6 +297,8 @@ fn draw_status(state: &PanesState, tiles: &[Tile], area: Rect, buffer: &mut Buff
         (6, "Alt+0", "server"),
         (5, "F6", "next"),
         (3, "F2", "zoom"),
+        (8, "F3", "live"),
+        (9, "F8", "freeze"),
         (7, "PgUp", "scroll"),
         (0, "F1", "keys"),
         (1, "Ctrl+C", "end"),

@@ -23,6 +23,8 @@ pub(crate) enum Action {
     ScrollToEnd,
     /// Asks for the number of the pane to focus.
     AskPane,
+    /// Switches the server's pane between the log and the live view.
+    ToggleLive,
     /// Freezes the focused pane's client, or thaws it.
     ToggleFreeze,
     Help,
@@ -32,12 +34,13 @@ pub(crate) enum Action {
 }
 
 /// The list of keys that is shown to the user.
-pub(crate) const HELP: [(&str, &str); 9] = [
+pub(crate) const HELP: [(&str, &str); 10] = [
     ("Alt+1 … Alt+9", "chat 1 … chat 9"),
     ("F5 NUMBER", "chat 10 and up"),
     ("Alt+0", "the server"),
     ("F6, Shift+F6", "next, previous pane"),
     ("F2", "zoom in or out"),
+    ("F3", "log or live view"),
     ("F8", "freeze, thaw client"),
     ("PageUp, PageDown", "scroll; End: newest"),
     ("Enter", "restart the client"),
@@ -58,6 +61,7 @@ pub(crate) fn action(key: KeyEvent) -> Action {
             Action::Previous
         }
         (KeyCode::F(2), KeyModifiers::NONE) => Action::Zoom,
+        (KeyCode::F(3), KeyModifiers::NONE) => Action::ToggleLive,
         (KeyCode::F(8), KeyModifiers::NONE) => Action::ToggleFreeze,
         (KeyCode::PageUp, _) => Action::ScrollBack,
         (KeyCode::PageDown, _) => Action::ScrollForward,

@@ -50,6 +50,7 @@ use crate::launcher::display::panes::pane::PaneContent;
 use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::panes::state::{Effect, PanesState, SERVER};
 use crate::launcher::display::window_spec::WindowSpec;
+use crate::launcher::live::snapshot::Snapshot;
 use crate::launcher::process::ChildProcess;
 use crate::launcher::room_names::RoomNames;
 use crate::sync::Mutex;
@@ -182,6 +183,22 @@ impl Panes {
         let mut state = self.shared.state.lock();
         state.panes[SERVER].set_titles(titles);
         state.others = others;
+        drop(state);
+        self.shared.redraw.request();
+    }
+
+    /// Shows the live view in the server's pane.
+    pub(crate) fn show_live_view(&self) {
+        self.shared.state.lock().set_live_view(true);
+        self.shared.redraw.request_now();
+    }
+
+    /// Sets what the live view shows.
+    pub(crate) fn set_live(&self, snapshot: Box<Snapshot>) {
+        let mut state = self.shared.state.lock();
+        if state.is_live {
+            state.snapshot = Some(snapshot);
+        }
         drop(state);
         self.shared.redraw.request();
     }

@@ -13,6 +13,7 @@ use crate::launcher::display::panes::pane::Pane;
 use crate::launcher::display::panes::prompt::{self, Prompt, Reply};
 use crate::launcher::display::panes::redraw::Redraw;
 use crate::launcher::display::window_spec::WindowSpec;
+use crate::launcher::live::snapshot::Snapshot;
 use crate::launcher::process::ChildProcess;
 use crate::launcher::room_names::RoomNames;
 use crate::protocol::commands;
@@ -42,6 +43,8 @@ pub(crate) enum PanesEvent {
     Restart(usize),
     /// The user wants to freeze or thaw the client in the pane of the window with this ID.
     ToggleFreeze(usize),
+    /// The live view was opened or closed.
+    WatchLive(bool),
     /// Reading from or drawing on the terminal has failed.
     Failed,
 }
@@ -71,6 +74,10 @@ pub(crate) struct PanesState {
     pub(crate) focus: usize,
     pub(crate) zoomed: bool,
     pub(crate) help: bool,
+    /// Whether the server's pane shows the live view instead of the log.
+    pub(crate) is_live: bool,
+    /// What the live view shows. `None` before the first snapshot.
+    pub(crate) snapshot: Option<Box<Snapshot>>,
     /// The number of members in the room who are not clients of this session.
     pub(crate) others: usize,
     /// The names that Tab completes in the server's pane.
@@ -99,6 +106,8 @@ impl PanesState {
             focus: SERVER,
             zoomed: false,
             help: false,
+            is_live: false,
+            snapshot: None,
             others: 0,
             names,
             prompt: None,
@@ -242,6 +251,10 @@ impl PanesState {
             }
             Action::AskPane => self.prompt = Some(Prompt::PaneNumber(String::new())),
             Action::Help => self.help = true,
+            Action::ToggleLive => {
+                self.set_live_view(!self.is_live);
+                return Effect::Event(PanesEvent::WatchLive(self.is_live));
+            }
             Action::ToggleFreeze => match self.panes[self.focus].window() {
                 Some(window) => return Effect::Event(PanesEvent::ToggleFreeze(window)),
                 None => self.show_note("F8 freezes a client: go to its pane first, with F6"),
@@ -249,6 +262,13 @@ impl PanesState {
             Action::ScrollToEnd | Action::Pass => return self.pass(key),
         }
         Effect::Changed
+    }
+
+    /// Shows the live view or the log in the server's pane.
+    pub(crate) fn set_live_view(&mut self, is_live: bool) {
+        self.is_live = is_live;
+        // An old snapshot must not be shown when the view is opened again.
+        self.snapshot = None;
     }
 
     /// Ends the session, or first asks the user to press Ctrl+C again if others are in the room.
