@@ -117,23 +117,25 @@ mod tests {
 
     use super::*;
 
-    /// Returns an address on which no one listens.
-    fn unused_address() -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
+    /// Returns two addresses on which no one listens.
+    fn unused_addresses() -> [SocketAddr; 2] {
+        // Bind both before either is free again, so that they differ.
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        listeners.map(|listener| listener.local_addr().unwrap())
     }
 
     #[test]
     fn a_client_tries_each_address_of_a_server_until_one_accepts_the_connection() {
+        let [unused, _] = unused_addresses();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
-        let (_, address) = connect_to_any([unused_address(), good].into_iter(), None).unwrap();
+        let (_, address) = connect_to_any([unused, good].into_iter(), None).unwrap();
         assert_eq!(address, good);
     }
 
     #[test]
     fn if_no_address_accepts_the_connection_the_error_lists_each_address_once() {
-        let (one, other) = (unused_address(), unused_address());
+        let [one, other] = unused_addresses();
         let error = connect_to_any([one, other, one].into_iter(), None).unwrap_err();
         assert_eq!(
             error.to_string(),
