@@ -56,9 +56,10 @@ fn assert_is_command(line: &str) {
     assert!(seen(line).starts_with('/'), "{line:?}");
 }
 
-/// The line without the invisible characters before its first word.
+/// The line without the invisible characters before its first word, and if this is a command,
+/// without control characters before the slash.
 fn seen(line: &str) -> &str {
-    trim_hidden(line.trim()).trim_start()
+    trim_hidden(trim_hidden(line.trim()).trim_start())
 }
 
 /// Asserts that the line with which a client logs in under this name is parsed as the same name.
