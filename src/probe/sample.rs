@@ -166,10 +166,17 @@ pub struct Proof {
     pub first: u64,
     /// The sum of all events up to `first`, up to `first + 1`, and so on.
     pub sums: Vec<u64>,
+    /// Number of members that have joined. A member that resumes counts once.
+    pub members: u64,
     pub threads: Threads,
 }
 
 impl Proof {
+    /// Sequence number of the last event.
+    pub fn last(&self) -> u64 {
+        (self.first + self.sums.len() as u64).saturating_sub(1)
+    }
+
     /// Returns the sum of the events from `first` to `last`, which a client that has received
     /// exactly these must have, too. `None` if the server no longer has the sums.
     pub fn sum(&self, first: u64, last: u64) -> Option<u64> {

@@ -52,12 +52,14 @@ impl Gauges {
     }
 
     /// The checksums and the number of threads, for the launcher. `None` before the end of the
-    /// delivery thread, or if the launcher does not want a proof.
-    pub(crate) fn proof(&self) -> Option<Proof> {
+    /// delivery thread, or if the launcher does not want a proof. `members` returns the number
+    /// of members that have joined, and is called only if there is a proof.
+    pub(crate) fn proof(&self, members: impl FnOnce() -> u64) -> Option<Proof> {
         let sums = self.sums.get()?;
         Some(Proof {
             first: sums.first(),
             sums: sums.iter().collect(),
+            members: members(),
             threads: self.threads(),
         })
     }

@@ -101,6 +101,8 @@ struct State {
     /// delivery thread updates it in [`Room::take`].
     replay: ReplaySize,
     closed: bool,
+    /// Number of members that have joined, without those that have only resumed.
+    newcomers: u64,
     joined: u64,
     messages: u64,
 }
@@ -144,6 +146,8 @@ pub(crate) enum Standing {
 
 /// Counters since the server started, for the summary that the server prints when it ends.
 pub(crate) struct Totals {
+    /// Number of members that have joined, without those that have only resumed.
+    pub(crate) newcomers: u64,
     pub(crate) joined: u64,
     pub(crate) messages: u64,
 }
@@ -164,6 +168,7 @@ impl Room {
                 replay_pending: 0,
                 replay: ReplaySize::default(),
                 closed: false,
+                newcomers: 0,
                 joined: 0,
                 messages: 0,
             }),
@@ -331,6 +336,7 @@ impl Room {
             connection,
             endpoint,
         };
+        state.newcomers += u64::from(connection.is_first());
         state.replay_pending += if connection.is_first() {
             state.replay.messages
         } else {
@@ -622,6 +628,7 @@ impl Room {
     pub(crate) fn totals(&self) -> Totals {
         let state = self.state.lock();
         Totals {
+            newcomers: state.newcomers,
             joined: state.joined,
             messages: state.messages,
         }

@@ -49,7 +49,7 @@ impl Sampler {
         let run = move || {
             // Ignore errors, which mean that the launcher has exited.
             let _ = answer(shared, send_buffer, &connection);
-            if let Some(proof) = shared.gauges.proof() {
+            if let Some(proof) = shared.gauges.proof(|| shared.room.totals().newcomers) {
                 let _ = send(&connection, &Report::Proof(proof));
             }
             let _ = connection.shutdown(Shutdown::Both);
