@@ -23,6 +23,10 @@ const MAX_SINGLE_BYTES: usize = 256;
 pub enum Step {
     /// Forwards everything up to and including these bytes.
     ForwardTo(Vec<u8>),
+    /// Discards everything up to and including these bytes.
+    DiscardTo(Vec<u8>),
+    /// Sends these bytes, as if they were from the other end.
+    Insert(Vec<u8>),
     /// Sends the following bytes one at a time, up to [`MAX_SINGLE_BYTES`] of them.
     SingleBytes,
     /// Forwards nothing for this long.
@@ -239,6 +243,8 @@ impl Direction {
         for step in steps {
             match step {
                 Step::ForwardTo(bytes) => held = self.forward_to(held, &bytes)?,
+                Step::DiscardTo(bytes) => held = self.discard_to(held, &bytes)?,
+                Step::Insert(bytes) => self.forward(&bytes)?,
                 Step::SingleBytes => self.single_bytes = MAX_SINGLE_BYTES,
                 Step::Pause(time) => thread::sleep(time),
                 Step::Stall => self.gate.pass(),
@@ -264,6 +270,17 @@ impl Direction {
             }
             self.forward(&seen[forwarded..])?;
             forwarded = seen.len();
+            seen.extend(self.read()?);
+        }
+    }
+
+    /// Reads `held` and what follows, up to the end of `bytes`, and returns what was read beyond.
+    fn discard_to(&self, held: Vec<u8>, bytes: &[u8]) -> Result<Vec<u8>, Over> {
+        let mut seen = held;
+        loop {
+            if let Some(at) = seen.windows(bytes.len()).position(|part| part == bytes) {
+                return Ok(seen.split_off(at + bytes.len()));
+            }
             seen.extend(self.read()?);
         }
     }
