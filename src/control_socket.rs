@@ -13,9 +13,10 @@
 //! The client sends `joining\n` before it logs in to the room, `in\n` after the login, and `out\n`
 //! when it is not in the room any more. So the launcher can tell the session's own members from
 //! all others. The line `name NAME\n` reports the client's name in the room, after each login and
-//! whenever the name changes. A client that was started with a name does not log in before the
-//! launcher has sent it `turn\n`. The launcher sends this line to one such client after the other,
-//! so that they join in the order of their windows.
+//! whenever the name changes. The line `saw TALLY\n` reports, as JSON, which events of the room the
+//! client has received: at its end, and before it joins anew instead of resuming. A client that was
+//! started with a name does not log in before the launcher has sent it `turn\n`. The launcher sends
+//! this line to one such client after the other, so that they join in the order of their windows.
 //!
 //! To end a client, the launcher sends `quit\n`.
 //!
@@ -40,6 +41,7 @@ use rustix::process::Signal;
 use crate::os::{self, Process};
 use crate::protocol::limits::MAX_NAME_BYTES;
 use crate::protocol::name::Name;
+use crate::protocol::tally::Tally;
 use crate::protocol::text::Text;
 
 /// Environment variable that passes the name of the control socket to a client. The option
@@ -47,8 +49,11 @@ use crate::protocol::text::Text;
 /// environment.
 pub const NAME_VARIABLE: &str = "CHAT_CONTROL_SOCKET";
 
-/// Maximum length of a line from a client, in bytes. The longest has the client's name.
-const MAX_LINE: usize = NAME.len() + MAX_NAME_BYTES + 1;
+/// Maximum length of a line from a client, in bytes. The longest has a tally, whose numbers have up
+/// to 20 digits each.
+const MAX_LINE: usize = 512;
+
+const _: () = assert!(NAME.len() + MAX_NAME_BYTES < MAX_LINE);
 
 const JOINING: &str = "joining\n";
 const IN: &str = "in\n";
@@ -56,6 +61,9 @@ const OUT: &str = "out\n";
 
 /// The start of the line with the client's name in the room.
 const NAME: &str = "name ";
+
+/// The start of the line with the tally of received events.
+const SAW: &str = "saw ";
 
 /// The line, without its LF, with which the launcher lets a client log in.
 const TURN: &str = "turn";
@@ -150,6 +158,15 @@ impl ControlConnection {
             let _ = (&self.socket).write_all(format!("{NAME}{name}\n").as_bytes());
         }
     }
+
+    /// Tells the launcher which events this client has received as a member with the name that it
+    /// has reported last.
+    pub fn report_tally(&self, tally: &Tally) {
+        // A tally has only numbers, so encoding it does not fail.
+        if let Ok(tally) = serde_json::to_string(tally) {
+            let _ = (&self.socket).write_all(format!("{SAW}{tally}\n").as_bytes());
+        }
+    }
 }
 
 /// Whether a client is in the room.
@@ -204,6 +221,12 @@ pub enum ControlEvent {
         /// The process ID of the client.
         pid: i32,
         name: Name,
+    },
+    /// A client has received these events as a member with its last name.
+    Saw {
+        /// The process ID of the client.
+        pid: i32,
+        tally: Tally,
     },
     /// A client that had sent its hello has exited.
     Exited {
@@ -389,6 +412,11 @@ impl Peer {
                     name,
                 });
             }
+            if let Some(tally) = line.strip_prefix(SAW) {
+                let pid = process.pid();
+                let tally = serde_json::from_str(tally)?;
+                return Ok(ControlEvent::Saw { pid, tally });
+            }
             let membership = match line {
                 JOINING => Membership::Joining,
                 IN => Membership::In,
@@ -528,6 +556,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::protocol::tally::Fault;
 
     const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -562,6 +591,7 @@ mod tests {
             ControlEvent::Hello { window, client } => (window, client),
             event @ (ControlEvent::Membership { .. }
             | ControlEvent::Named { .. }
+            | ControlEvent::Saw { .. }
             | ControlEvent::Exited { .. }) => panic!("{event:?}"),
         }
     }
@@ -592,6 +622,7 @@ mod tests {
                 } => assert_eq!((window, pid, membership), (3, client.pid(), expected)),
                 event @ (ControlEvent::Hello { .. }
                 | ControlEvent::Named { .. }
+                | ControlEvent::Saw { .. }
                 | ControlEvent::Exited { .. }) => panic!("{event:?}"),
             }
         }
@@ -612,6 +643,35 @@ mod tests {
             }
             event @ (ControlEvent::Hello { .. }
             | ControlEvent::Membership { .. }
+            | ControlEvent::Saw { .. }
+            | ControlEvent::Exited { .. }) => panic!("{event:?}"),
+        }
+    }
+
+    #[test]
+    fn a_client_reports_the_longest_tally() {
+        let (listener, events) = listener();
+        let connection = ControlConnection::open(&listener.name_for(3), || {}, || {}).unwrap();
+        let longest = Tally {
+            first: u64::MAX,
+            next: u64::MAX,
+            received: u64::MAX,
+            sum: u64::MAX,
+            missing: u64::MAX,
+            fault: Some(Fault {
+                expected: u64::MAX,
+                received: u64::MAX,
+            }),
+        };
+        connection.report_tally(&longest);
+        let (_, client) = hello(&events);
+        match events.recv_timeout(DEADLINE).unwrap() {
+            ControlEvent::Saw { pid, tally } => {
+                assert_eq!((pid, tally), (client.pid(), longest));
+            }
+            event @ (ControlEvent::Hello { .. }
+            | ControlEvent::Membership { .. }
+            | ControlEvent::Named { .. }
             | ControlEvent::Exited { .. }) => panic!("{event:?}"),
         }
     }

@@ -15,6 +15,7 @@ use crate::client::ui::terminal;
 use crate::client::ui::tui::{InputAction, OfflineSubmission};
 use crate::control_socket::{ControlConnection, Membership};
 use crate::protocol::json::Received;
+use crate::protocol::tally::Tally;
 use crate::protocol::text::Text;
 use crate::tty::editor::Purpose;
 use crate::tty::raw_mode::RawMode;
@@ -75,6 +76,14 @@ impl EventLoop {
     pub(crate) fn report_name(&self, name: &Text) {
         if let Some(launcher) = &self.launcher {
             launcher.report_name(name);
+        }
+    }
+
+    /// Tells the launcher, if there is one, which events this client has received. Does nothing
+    /// without a tally.
+    pub(crate) fn report_tally(&self, tally: Option<Tally>) {
+        if let (Some(launcher), Some(tally)) = (&self.launcher, tally) {
+            launcher.report_tally(&tally);
         }
     }
 

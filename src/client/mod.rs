@@ -126,6 +126,7 @@ impl Client {
 
     fn run(mut self) -> ExitCode {
         let mut result = self.join_and_chat();
+        self.events.report_tally(self.room.end_tally());
         let waiting = self.events.ui.waiting();
         if let Ok(()) | Err(Stop::Leave) = result {
             result = drain::check_sent(waiting, self.room.unacked.len()).and(result);
@@ -205,6 +206,10 @@ impl Client {
         let mut session =
             ChatSession::enter(joined, &mut self.events, &mut self.room, answer_time)?;
         let result = session.chat();
+        if let Err(Stop::Leave) = result {
+            // Report now: if the window was closed, a second signal may end the process soon.
+            session.report_tally();
+        }
         session.finish_sending();
         let leaves = matches!(result, Ok(()) | Err(Stop::Leave));
         if !leaves || drain::drain(&mut session).is_continue() {

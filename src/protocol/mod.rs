@@ -12,5 +12,6 @@ pub mod line;
 pub mod name;
 pub mod password;
 pub mod request;
+pub mod tally;
 pub mod telnet;
 pub mod text;

@@ -3,9 +3,10 @@
 use std::sync::mpsc;
 
 use chat_run::control_socket::{ClientHandle, ControlEvent, ControlListener, Membership};
+use chat_run::protocol::tally::{Fault, Tally};
 
 use support::Terminal;
-use support::client::{FakeServer, chat_client};
+use support::client::{FakeServer, WELCOME, chat_client};
 use support::{DEADLINE, Server, run};
 
 fn listener() -> (ControlListener, mpsc::Receiver<ControlEvent>) {
@@ -29,6 +30,7 @@ fn hello(events: &mpsc::Receiver<ControlEvent>) -> ClientHandle {
         }
         event @ (ControlEvent::Membership { .. }
         | ControlEvent::Named { .. }
+        | ControlEvent::Saw { .. }
         | ControlEvent::Exited { .. }) => panic!("{event:?}"),
     }
 }
@@ -40,6 +42,7 @@ fn membership(events: &mpsc::Receiver<ControlEvent>) -> Membership {
         ControlEvent::Membership { membership, .. } => membership,
         event @ (ControlEvent::Hello { .. }
         | ControlEvent::Named { .. }
+        | ControlEvent::Saw { .. }
         | ControlEvent::Exited { .. }) => panic!("{event:?}"),
     }
 }
@@ -51,9 +54,110 @@ fn name(events: &mpsc::Receiver<ControlEvent>) -> String {
         match events.recv_timeout(DEADLINE).unwrap() {
             ControlEvent::Named { name, .. } => return name.to_string(),
             ControlEvent::Membership { .. } => {}
+            event @ (ControlEvent::Hello { .. }
+            | ControlEvent::Saw { .. }
+            | ControlEvent::Exited { .. }) => panic!("{event:?}"),
+        }
+    }
+}
+
+/// Waits for the next report of what a client has received: the first and the next sequence number,
+/// the number of events, how many are missing before, and the first fault.
+#[track_caller]
+fn saw(events: &mpsc::Receiver<ControlEvent>) -> (u64, u64, u64, u64, Option<Fault>) {
+    loop {
+        match events.recv_timeout(DEADLINE).unwrap() {
+            ControlEvent::Saw { tally, .. } => {
+                let Tally {
+                    first,
+                    next,
+                    received,
+                    missing,
+                    fault,
+                    ..
+                } = tally;
+                return (first, next, received, missing, fault);
+            }
+            ControlEvent::Membership { .. } | ControlEvent::Named { .. } => {}
             event @ (ControlEvent::Hello { .. } | ControlEvent::Exited { .. }) => {
                 panic!("{event:?}")
             }
+        }
+    }
+}
+
+#[test]
+fn a_client_reports_what_it_has_received_since_each_join() {
+    let (listener, events) = listener();
+    let fake = FakeServer::new();
+    let mut ala = window(&listener, &[&fake.address(), "-n", "ala"]);
+    let client = hello(&events);
+    let welcome = |room: &str, seq: u64, more: &str| {
+        WELCOME
+            .replace(r#""room":"r""#, &format!(r#""room":"{room}""#))
+            .replace(r#""seq":0"#, &format!(r#""seq":{seq}{more}"#))
+    };
+    let event = |seq: u64, more: &str| {
+        format!(
+            r#"{{"type":"server","seq":{seq},"time":"2026-01-31T10:00:00Z","text":"number {seq}."{more}}}"#
+        )
+    };
+    let replay = r#","replay":true"#;
+    let private =
+        r#"{"type":"private","time":"2026-01-31T10:00:00Z","id":3,"from":"ola","text":"psst"}"#;
+    // Accepts a connection, which lasts until the client shows the last event.
+    let mut connect = |login: &str, lines: &[String], last: u64| {
+        let mut server = fake.accept();
+        server.expect(login);
+        for line in lines {
+            server.send(line);
+        }
+        ala.expect(&format!("number {last}."));
+        server
+    };
+
+    // A replay and private messages do not count.
+    let lines = [
+        welcome("r", 4, ""),
+        event(3, replay),
+        event(5, ""),
+        private.into(),
+        event(6, ""),
+    ];
+    drop(connect("/json ala", &lines, 6));
+    // A client that resumes goes on.
+    let lines = [
+        welcome("r", 8, ""),
+        event(7, replay),
+        event(8, replay),
+        event(9, ""),
+    ];
+    drop(connect("/resume t 6", &lines, 9));
+    // Events that the server no longer has begin the next tally.
+    let lines = [
+        welcome("r", 20, r#","missing":10"#),
+        event(20, replay),
+        event(21, ""),
+        event(23, ""),
+    ];
+    drop(connect("/resume t 9", &lines, 23));
+    assert_eq!(saw(&events), (5, 10, 5, 0, None));
+    // Events of another room do not count.
+    let lines = [welcome("s", 30, ""), event(31, "")];
+    let server = connect("/resume t 23", &lines, 31);
+    let fault = Fault {
+        expected: 22,
+        received: 23,
+    };
+    assert_eq!(saw(&events), (21, 24, 2, 10, Some(fault)));
+    drop(server);
+    client.quit();
+    ala.exit(0);
+    loop {
+        match events.recv_timeout(DEADLINE).unwrap() {
+            ControlEvent::Exited { .. } => break,
+            ControlEvent::Membership { .. } | ControlEvent::Named { .. } => {}
+            event @ (ControlEvent::Hello { .. } | ControlEvent::Saw { .. }) => panic!("{event:?}"),
         }
     }
 }

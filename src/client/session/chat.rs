@@ -78,6 +78,7 @@ impl<'a> ChatSession<'a> {
         answer_time: Duration,
     ) -> Result<Self, Stop> {
         events.is_disconnected = false;
+        events.report_tally(room.begin_tally(&joined.welcome, joined.has_resumed));
         events.report_name(&joined.welcome.name);
         let (last_shown, notice) = room.enter(&joined.welcome, joined.has_resumed);
         let shown = events.ui.welcome(&joined.welcome, last_shown);
@@ -208,7 +209,8 @@ impl<'a> ChatSession<'a> {
 
     pub(crate) fn on_received(&mut self, received: &Received) -> Result<(), Stop> {
         self.track(received);
-        if let Received::Record(record, _) = received {
+        if let Received::Record(record, is_replay) = received {
+            self.room.count(record, *is_replay);
             if let Event::Renamed { id, to, .. } = &record.event
                 && *id == self.id
             {
@@ -364,6 +366,11 @@ impl<'a> ChatSession<'a> {
         };
         let error = format!("{at_least}{left} {lines} {unsent}");
         self.events.ui.show_failure(&error);
+    }
+
+    /// Tells the launcher which events have been received so far. Later ones are not counted.
+    pub(crate) fn report_tally(&mut self) {
+        self.events.report_tally(self.room.end_tally());
     }
 
     /// Closes the connection's sending side after all queued lines are sent.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::client::net::in_flight::Unacked;
 use crate::client::net::receive::ResumePoint;
 use crate::protocol::event::{Record, Welcome};
+use crate::protocol::tally::Tally;
 use crate::protocol::text::Text;
 
 #[derive(Default)]
@@ -27,9 +28,41 @@ pub(crate) struct RoomState {
     pub(crate) unacked: VecDeque<Unacked>,
     /// Whether some lines of the piped input may not have been sent.
     pub(crate) has_unsent: bool,
+    /// The ID of the first room. Events of other rooms are not in the tally.
+    first_id: Option<Text>,
+    /// The events received since the client became a member, for the launcher.
+    tally: Option<Tally>,
 }
 
 impl RoomState {
+    /// Begins to count the events of a new connection; call this before [`RoomState::enter`]. If
+    /// the client has resumed and no event is missing, continues the tally of the connection
+    /// before. Otherwise, returns that tally and begins the next one.
+    pub(crate) fn begin_tally(&mut self, welcome: &Welcome, has_resumed: bool) -> Option<Tally> {
+        let first_id = self.first_id.get_or_insert_with(|| welcome.room.clone());
+        let is_first = *first_id == welcome.room;
+        if is_first && has_resumed && welcome.missing == 0 && self.tally.is_some() {
+            return None;
+        }
+        let missing = if has_resumed { welcome.missing } else { 0 };
+        let next = is_first.then(|| Tally::after(welcome.seq, missing));
+        std::mem::replace(&mut self.tally, next)
+    }
+
+    /// Adds an event to the tally, unless it is part of a replay from before the tally.
+    pub(crate) fn count(&mut self, record: &Record, is_replay: bool) {
+        if let Some(tally) = &mut self.tally
+            && !(is_replay && record.seq < tally.first)
+        {
+            tally.add(record);
+        }
+    }
+
+    /// Ends the tally.
+    pub(crate) fn end_tally(&mut self) -> Option<Tally> {
+        self.tally.take()
+    }
+
     /// Records a welcome. If the client has been in a room before, returns the number of the last
     /// event shown. Also returns a notice for the user if this is a different room, or if events
     /// are missing.

@@ -390,6 +390,7 @@ impl<'a> Session<'a> {
                     window.member_name = Some(name);
                 }
             }
+            SessionEvent::Control(ControlEvent::Saw { .. }) => {}
             SessionEvent::Control(ControlEvent::Exited { window, pid }) => {
                 self.remove_client(window, pid);
             }
