@@ -30,6 +30,7 @@ mod locale;
 mod output;
 mod process;
 mod programs;
+mod proof;
 mod room_names;
 mod server;
 mod session;

@@ -191,6 +191,7 @@ fn copy_log(
 }
 
 /// Shows lines of the log, except changes of the members online, which are passed to `on_change`.
+/// Passes on the last line too, after showing it.
 fn pass_on(lines: &[u8], output: &Output, on_change: impl Fn(ServerLine<'_>)) {
     let mut shown = Vec::with_capacity(lines.len());
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
@@ -201,6 +202,7 @@ fn pass_on(lines: &[u8], output: &Output, on_change: impl Fn(ServerLine<'_>)) {
             Some(closed @ ServerLine::Closed(_)) => {
                 output.pass_on(std::mem::take(&mut shown));
                 output.conclude(&closed.to_string());
+                on_change(closed);
             }
             Some(ServerLine::Listening(_)) | None => shown.extend_from_slice(line),
         }

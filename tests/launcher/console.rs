@@ -146,10 +146,9 @@ fn the_terminal_is_restored_however_the_session_ends() {
         assert_eq!(screen.end().exit_code(), 0, "{name}");
         assert!(canonical(&screen), "{name}");
         assert!(screen.modes().contains("ECHO"), "{name}");
-        screen.wait("the summary", |text| {
-            last_row(text)
-                .starts_with("the room is closed: ")
-                .then_some(())
+        screen.wait("the summary and the proof", |text| {
+            let (_, end) = text.split_once("\nthe room is closed: ")?;
+            end.contains("\nproof: nobody joined; ").then_some(())
         });
         assert!(!screen.inspect(vt100::Screen::bracketed_paste), "{name}");
     }

@@ -26,7 +26,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use crate::launcher::live::snapshot::{LiveClient, Snapshot, name_connections};
 use crate::os;
 use crate::probe::kernel::{TcpSockets, ThreadSampler, ThreadSamples};
-use crate::probe::sample::{ASK, Report, STOP, Sample};
+use crate::probe::sample::{ASK, Proof, Report, STOP, Sample};
 use crate::sync::Mutex;
 
 /// Time between two samples while somebody watches.
@@ -76,6 +76,10 @@ pub(crate) enum LiveEvent {
     Frame(Box<Snapshot>),
     /// The answer to [`LiveView::print`].
     Print(Box<Snapshot>),
+    /// The server has closed the room. Sent even if nobody watches.
+    Proof(Proof),
+    /// The server has closed its connection, so no proof follows.
+    Closed,
 }
 
 /// The thread `live`. Dropping this ends the thread.
@@ -261,6 +265,7 @@ impl<F: Fn(LiveEvent)> Observer<F> {
         let Ok(reports) = connection.receive() else {
             // The server has ended.
             self.connection = None;
+            (self.on_event)(LiveEvent::Closed);
             return;
         };
         for report in reports {
@@ -270,7 +275,8 @@ impl<F: Fn(LiveEvent)> Observer<F> {
                     self.last_but_one = before.map(|(sample, _)| sample);
                     self.publish();
                 }
-                Report::Sample(_) | Report::Proof(_) => {}
+                Report::Sample(_) => {}
+                Report::Proof(proof) => (self.on_event)(LiveEvent::Proof(proof)),
             }
         }
     }
@@ -454,7 +460,9 @@ mod tests {
         fn members(&self) -> Option<usize> {
             match self.events.recv_timeout(DEADLINE).unwrap() {
                 LiveEvent::Frame(snapshot) => snapshot.sample.map(|(sample, _)| sample.members),
-                LiveEvent::Print(_) => panic!("nothing is to be printed"),
+                LiveEvent::Print(_) | LiveEvent::Proof(_) | LiveEvent::Closed => {
+                    panic!("not a frame")
+                }
             }
         }
     }
@@ -507,8 +515,29 @@ mod tests {
         }
         match live.events.recv_timeout(DEADLINE).unwrap() {
             LiveEvent::Print(snapshot) => assert!(snapshot.sample_before.is_some()),
-            LiveEvent::Frame(_) => panic!("nobody watches"),
+            LiveEvent::Frame(_) | LiveEvent::Proof(_) | LiveEvent::Closed => {
+                panic!("nothing was printed")
+            }
         }
+    }
+
+    #[test]
+    fn the_longest_proof_arrives_although_nobody_watches() {
+        let mut live = Fixture::new();
+        let proof = Proof {
+            first: u64::MAX,
+            sums: vec![u64::MAX; 100_001],
+            ..Proof::default()
+        };
+        let line = serde_json::to_string(&Report::Proof(proof.clone())).unwrap();
+        writeln!(live.answers, "{line}").unwrap();
+        live.answers.shutdown(Shutdown::Both).unwrap();
+        match live.events.recv_timeout(DEADLINE).unwrap() {
+            LiveEvent::Proof(received) => assert!(received == proof),
+            LiveEvent::Frame(_) | LiveEvent::Print(_) | LiveEvent::Closed => panic!("no proof"),
+        }
+        let end = live.events.recv_timeout(DEADLINE).unwrap();
+        assert!(matches!(end, LiveEvent::Closed));
     }
 
     #[test]

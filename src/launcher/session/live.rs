@@ -29,9 +29,11 @@ impl Session<'_> {
         self.live.watch(is_watched);
     }
 
-    pub(crate) fn show_live(&mut self, event: LiveEvent) {
+    pub(crate) fn handle_live(&mut self, event: LiveEvent) {
         self.tell_clients();
         match event {
+            LiveEvent::Proof(proof) => self.proof = Some(proof),
+            LiveEvent::Closed => self.samples_ended = true,
             LiveEvent::Frame(snapshot) => {
                 if let Some(Display::Panes(panes)) = &self.display {
                     panes.set_live(snapshot);

@@ -29,10 +29,12 @@ use crate::launcher::live::{LiveEvent, LiveView, SampleSocket};
 use crate::launcher::output::Output;
 use crate::launcher::process::{self, ChildProcess};
 use crate::launcher::programs::Programs;
+use crate::launcher::proof::Reports;
 use crate::launcher::room_names::RoomNames;
 use crate::launcher::server::Server;
 use crate::launcher::session::freeze::Change;
 use crate::launcher::session::window::{Turn, Window, WindowState};
+use crate::probe::sample::Proof;
 use crate::protocol::commands::{self, LauncherCommand, OperatorCommand};
 use crate::protocol::console::{MAX_CONSOLE_LINE, ServerLine};
 use crate::tty::{self, style};
@@ -50,6 +52,10 @@ const INTERRUPT_TIME: Duration = Duration::from_millis(20);
 /// How long to wait after a client has left before counting the members from outside this session.
 /// The server reports leaves up to 200 ms late, so its count may include the client until then.
 const LEAVE_TIME: Duration = Duration::from_millis(400);
+
+/// How long to wait at the end of the session for the server's summary and checksums. Both are sent
+/// before the server exits.
+const PROOF_TIME: Duration = Duration::from_secs(1);
 
 /// Size of the buffers that `--small-buffers` sets, in bytes: the send buffers of the server and
 /// the receive buffers of the clients. 4608 is the smallest size of a send buffer that Linux sets
@@ -76,6 +82,8 @@ enum SessionEvent {
     Console(ConsoleEvent),
     /// The number of members online has changed to this number.
     Online(usize),
+    /// The server's summary, the last line of its log, is shown.
+    Summarized,
     /// The user wants to restart the client in the pane of the window with this ID. The previous
     /// client has ended.
     Restart(usize),
@@ -123,6 +131,12 @@ struct Session<'a> {
     control: ControlListener,
     server: Server,
     live: LiveView,
+    /// The checksums of the server. `None` until it has closed the room.
+    proof: Option<Proof>,
+    /// Whether the server has closed the connection on which it sends the checksums.
+    samples_ended: bool,
+    has_summary: bool,
+    reports: Reports,
     /// The server's address. `None` until the server listens.
     address: Option<SocketAddr>,
     online: usize,
@@ -165,6 +179,7 @@ pub(crate) fn run(config: &Config, programs: Programs, backends: Vec<Backend>) -
             let line = ServerLine::Closed(&summary);
             session.output.say(&line.to_string());
         }
+        session.say_proof();
         result
     });
     output.move_to_terminal();
@@ -206,6 +221,7 @@ impl<'a> Session<'a> {
             move |address| listening(SessionEvent::Listening(address)),
             move |change| match change {
                 ServerLine::Online(count) => online(SessionEvent::Online(count)),
+                ServerLine::Closed(_) => online(SessionEvent::Summarized),
                 change => followed.follow(change),
             },
             move || ended(SessionEvent::ChildEnded),
@@ -223,6 +239,10 @@ impl<'a> Session<'a> {
             control,
             server,
             live,
+            proof: None,
+            samples_ended: false,
+            has_summary: false,
+            reports: Reports::default(),
             address: None,
             online: 0,
             names,
@@ -383,6 +403,7 @@ impl<'a> Session<'a> {
                 self.set_membership(window, pid, membership);
             }
             SessionEvent::Control(ControlEvent::Named { window, pid, name }) => {
+                self.reports.named(pid, &name);
                 if let Some(window) = self.window(window)
                     && let Some(client) = &window.client
                     && client.pid() == pid
@@ -390,8 +411,11 @@ impl<'a> Session<'a> {
                     window.member_name = Some(name);
                 }
             }
-            SessionEvent::Control(ControlEvent::Saw { .. }) => {}
+            SessionEvent::Control(ControlEvent::Saw { pid, tally }) => {
+                self.reports.saw(pid, tally);
+            }
             SessionEvent::Control(ControlEvent::Exited { window, pid }) => {
+                self.reports.exited(pid);
                 self.remove_client(window, pid);
             }
             SessionEvent::Console(ConsoleEvent::Line(line)) => {
@@ -404,6 +428,7 @@ impl<'a> Session<'a> {
                 self.online = count;
                 self.update_panes();
             }
+            SessionEvent::Summarized => self.has_summary = true,
             SessionEvent::Console(ConsoleEvent::Suspend(console)) => console.stop_job(),
             SessionEvent::Console(ConsoleEvent::HangUp) => {
                 self.end.get_or_insert(SessionEnd::Asked);
@@ -411,7 +436,7 @@ impl<'a> Session<'a> {
             SessionEvent::Restart(window) => self.restart_client(window),
             SessionEvent::ToggleFreeze(window) => self.toggle_freeze(window),
             SessionEvent::WatchLive(is_watched) => self.watch_live(is_watched),
-            SessionEvent::Live(event) => self.show_live(event),
+            SessionEvent::Live(event) => self.handle_live(event),
             SessionEvent::PanesFailed => {
                 self.end.get_or_insert(if tty::is_gone() {
                     SessionEnd::Asked
@@ -545,6 +570,31 @@ impl<'a> Session<'a> {
                 SessionEnd::ServerEnded(status)
             });
         }
+    }
+
+    /// Shows whether the clients have received what the server has sent. Called once all processes
+    /// have ended. Shows nothing if the server has never listened.
+    fn say_proof(&mut self) {
+        if self.address.is_none() {
+            return;
+        }
+        let status = self.server.status();
+        let is_closed = status.is_some_and(|status| status.success());
+        if is_closed {
+            self.pump(Some(Instant::now() + PROOF_TIME), |session| {
+                session.has_summary && (session.proof.is_some() || session.samples_ended)
+            });
+        }
+        let line = match (&self.proof, status) {
+            (Some(proof), _) if is_closed => self.reports.verdict(proof),
+            (None, _) if is_closed => "proof: none, because the server sent no checksums".into(),
+            (_, Some(status)) => {
+                let end = process::describe(status);
+                format!("proof: none, because the server {end}")
+            }
+            (_, None) => "proof: none, because the server did not end".into(),
+        };
+        self.output.say(&line);
     }
 
     fn server_was_killed(&self) -> bool {

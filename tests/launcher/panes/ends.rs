@@ -61,11 +61,14 @@ fn ending_a_session_restores_the_terminal_and_prints_the_summary() {
             "the log and the summary under what was there before",
             |text| {
                 let rows: Vec<&str> = text.trim_end().lines().collect();
-                let [first, log @ .., last] = &rows[..] else {
+                let end = rows
+                    .iter()
+                    .position(|row| row.starts_with("the room is closed: "))?;
+                let ([first, log @ ..], [summary, proof, ..]) = rows.split_at(end) else {
                     return None;
                 };
-                let is_summary = last.starts_with("the room is closed: ")
-                    && last.ends_with("3 joined, 0 messages");
+                let is_summary = summary.ends_with("3 joined, 0 messages")
+                    && proof.starts_with("proof: 3 of 3 clients were checked, ");
                 let is_whole = *first == "before"
                     && log[0].starts_with("listening on ")
                     && log.iter().filter(|row| row.contains(" joined")).count() == 3;

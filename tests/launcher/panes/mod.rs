@@ -4,6 +4,7 @@ mod ends;
 mod floods;
 mod freeze;
 mod live;
+mod proof;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -148,9 +149,10 @@ fn four_panes_share_a_small_terminal() {
     // The server's log is left on the terminal, with the summary below it.
     screen.wait("the log and the summary", |text| {
         let mut rows = text.trim_end().lines().rev();
+        let has_proof = rows.next()? == "proof: none, because the server sent no checksums";
         let is_summary = rows.next()? == "the room is closed: 5 s, 3 joined, 1 message";
         let has_log = rows.any(|row| row == "10:00:05 ala: cześć");
-        (is_summary && has_log).then_some(())
+        (has_proof && is_summary && has_log).then_some(())
     });
 }
 
