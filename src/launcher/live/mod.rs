@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The thread `live` asks the server for samples only while somebody watches. Otherwise, it sleeps,
-//! and the server measures nothing.
+//! and the server measures nothing. At the end, it receives the server's checksums for the proof
+//! ([`crate::launcher::proof`]).
 
 pub(crate) mod screen;
 pub(crate) mod snapshot;

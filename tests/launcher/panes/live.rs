@@ -149,6 +149,9 @@ fn a_frozen_client_falls_behind_is_cut_and_returns_when_it_is_thawed() {
     expect_summary(&screen, &[LOCK, PENDING]);
     screen.type_keys(F3);
     screen.expect_gone("LOCK room");
+    // The cut has cost ola nothing.
+    screen.type_keys("\x1b0/quit\r");
+    screen.expect("\nproof: 2 of 3 clients were checked, ");
 }
 
 #[test]
