@@ -65,22 +65,23 @@ impl Session<'_> {
 
     /// Returns the index of the window whose client has this name in the room.
     fn find_client(&self, change: Change, name: &str) -> Result<usize, String> {
-        let command = match change {
-            Change::Freeze => "/freeze",
-            Change::Thaw => "/thaw",
+        let (command, done) = match change {
+            Change::Freeze => ("/freeze", "frozen"),
+            Change::Thaw => ("/thaw", "thawed"),
         };
         if name.is_empty() {
             return Err(format!("type a name: {command} NAME"));
         }
-        let wanted = Name::new(name).map_err(|error| format!("cannot find {name}: {error}"))?;
+        // A text that cannot be a name is not the name of a client either.
+        let wanted = Name::new(name).ok();
         let is_wanted = |window: &Window| {
-            let named = window.member_name.as_ref();
-            window.client.is_some() && named.is_some_and(|other| other.is_same(&wanted))
+            let named = window.member_name.as_ref().zip(wanted.as_ref());
+            window.client.is_some() && named.is_some_and(|(name, wanted)| name.is_same(wanted))
         };
-        self.windows
-            .iter()
-            .position(is_wanted)
-            .ok_or_else(|| format!("{name} is not a client of this session, which {command} needs"))
+        let found = self.windows.iter().position(is_wanted);
+        found.ok_or_else(|| {
+            format!("{name} is not a client of this session, so it cannot be {done}")
+        })
     }
 }
 
@@ -98,8 +99,13 @@ fn toggle(window: &mut Window) -> Result<String, String> {
     match FrozenClient::freeze(client) {
         Ok(frozen) => {
             window.frozen = Some(frozen);
+            let end = match &window.member_name {
+                Some(name) => format!("/thaw {name}"),
+                // A client without a name was frozen by F8.
+                None => "F8 in its pane".into(),
+            };
             Ok(format!(
-                "{name} is frozen: its process is stopped until /thaw {name}"
+                "{name} is frozen: its process is stopped until {end}"
             ))
         }
         Err(error) => Err(format!("cannot freeze {name}: {error}")),

@@ -3,7 +3,7 @@
 use procfs::process::{Process, all_processes};
 use rustix::process::{Pid, kill_process};
 
-use super::{CTRL_C, port, start};
+use super::{CTRL_C, panes, port, start};
 use support::screen::Screen;
 use support::{Client, Signal, wait_until};
 
@@ -81,12 +81,25 @@ fn a_client_is_frozen_by_its_present_name_and_only_if_the_session_started_it() {
         ("/thaw ela", "* ela runs again"),
         ("/thaw ela", "! ela is not frozen"),
         ("/freeze jan", "! jan is not a client of this session"),
+        ("/thaw server", "! server is not a client of this session"),
         ("/freeze", "! type a name: /freeze NAME"),
     ] {
         screen.type_keys(&format!("{line}\r"));
         screen.expect(answer);
     }
     wait_for_state(&clients[1], false);
+}
+
+#[test]
+fn a_client_that_has_no_name_yet_is_frozen_and_thawed_by_its_key() {
+    let mut screen = Screen::start(&panes(&["-c", "1"]), 160, 24);
+    screen.expect("name, and group");
+    screen.type_keys("\x1b1");
+    screen.type_keys(F8);
+    screen.expect("* chat 1 is frozen");
+    screen.expect("until F8 in its pane");
+    screen.type_keys(F8);
+    screen.expect("* chat 1 runs again");
 }
 
 #[test]
