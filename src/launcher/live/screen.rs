@@ -75,7 +75,7 @@ pub(crate) fn rows(
         return rows;
     }
     let space = height - rows.len();
-    rows.extend(thread_rows(snapshot, width, space));
+    rows.extend(thread_rows(snapshot, now, width, space));
     rows
 }
 
@@ -91,7 +91,7 @@ fn server_rows(snapshot: &Snapshot, now: Instant, width: usize) -> Vec<Line<'sta
     let mut rows = Vec::new();
     let age = now.saturating_duration_since(*arrived);
     if age > MAX_AGE {
-        let text = format!("no answer for {}: the rows below are old", in_words(age));
+        let text = format!("no answer for {}: the dim values are old", in_words(age));
         rows.extend(section("SERVER", vec![alert(text)], width));
     }
     let mut values = Vec::new();
@@ -342,14 +342,19 @@ struct Cell {
 }
 
 /// The table of threads, in at most `height` rows.
-fn thread_rows(snapshot: &Snapshot, width: usize, height: usize) -> Vec<Line<'static>> {
+fn thread_rows(
+    snapshot: &Snapshot,
+    now: Instant,
+    width: usize,
+    height: usize,
+) -> Vec<Line<'static>> {
     let Some(threads) = &snapshot.threads else {
         return vec![Line::styled("threads: shown only on Linux", DIM)];
     };
     let mut cells: Vec<Cell> = threads
         .threads
         .iter()
-        .map(|each| cell(each, snapshot))
+        .map(|each| cell(each, snapshot, now))
         .collect();
     let mut rows = Vec::new();
     let mut space = height;
@@ -392,8 +397,8 @@ fn thread_rows(snapshot: &Snapshot, width: usize, height: usize) -> Vec<Line<'st
     rows
 }
 
-fn cell(thread: &ThreadSample, snapshot: &Snapshot) -> Cell {
-    let activity = activity(thread, snapshot);
+fn cell(thread: &ThreadSample, snapshot: &Snapshot, now: Instant) -> Cell {
+    let activity = activity(thread, snapshot, now);
     let frozen = snapshot.client_of_thread(&thread.name);
     let is_frozen = frozen.is_some_and(|client| client.frozen_at.is_some());
     let activity = if is_frozen {
@@ -409,9 +414,12 @@ fn cell(thread: &ThreadSample, snapshot: &Snapshot) -> Cell {
     }
 }
 
-/// The activity of a thread, and for how long it has lasted.
-fn activity(thread: &ThreadSample, snapshot: &Snapshot) -> Phrase {
-    let sample = snapshot.sample.as_ref().map(|(sample, _)| sample);
+/// The activity of a thread, and for how long it has lasted. Values from the server are used only
+/// while they are new: the kernel's are always new, and both are in the same row.
+fn activity(thread: &ThreadSample, snapshot: &Snapshot, now: Instant) -> Phrase {
+    let is_new = |arrived| now.saturating_duration_since(arrived) <= MAX_AGE;
+    let sample = snapshot.sample.as_ref();
+    let sample = sample.and_then(|(sample, arrived)| is_new(*arrived).then_some(sample));
     let locks = sample.iter().flat_map(|sample| {
         let of_backlogs = sample.backlogs.iter().map(|backlog| &backlog.lock);
         sample.locks.iter().chain(of_backlogs)
@@ -428,16 +436,23 @@ fn activity(thread: &ThreadSample, snapshot: &Snapshot) -> Phrase {
     let backlog = backlogs.find(|backlog| os::thread_name("w:", &backlog.name) == thread.name);
     if let Some(backlog) = backlog {
         // The thread tries again from time to time, so the kernel would show short waits.
-        return alert(format!("WAITS {}", for_ns(backlog.stalled)));
+        return if is_long(backlog.stalled) {
+            alert(format!("WAITS {}", for_ns(backlog.stalled)))
+        } else {
+            phrase("sends")
+        };
     }
     let is_writer = thread.name.starts_with("w:");
+    let is_long = thread.still >= MIN_NAMED;
     let word = match thread.activity {
         Activity::Runs => {
             let share = snapshot.processor_share(thread.tid).unwrap_or(0.0);
             return phrase(format!("runs {}", percent(share)));
         }
-        Activity::Sends(_) => "SENDS",
-        Activity::Polls if is_writer => "WAITS",
+        Activity::Sends(_) if is_long => "SENDS",
+        Activity::Polls if is_writer && is_long => "WAITS",
+        Activity::Sends(_) => "sends",
+        Activity::Polls if is_writer => "sends",
         Activity::Reads(_) => "reads",
         Activity::Polls if thread.name.starts_with("c:") => "reads",
         Activity::Accepts(_) => "accepts",
@@ -474,10 +489,30 @@ impl Cell {
         vec![
             Span::styled(fitted(&self.name, name_width), BOLD),
             Span::raw(" "),
-            Span::styled(fitted(&self.activity.0, space), self.activity.1),
+            Span::styled(
+                fitted(&whole_words(&self.activity.0, space), space),
+                self.activity.1,
+            ),
             Span::styled(format!(" {:>CPU$}", self.cpu), DIM),
         ]
     }
+}
+
+/// Cuts `text` to at most `columns` columns between two words, since a number without its unit could
+/// be misread. Keeps the first word.
+fn whole_words(text: &str, columns: usize) -> String {
+    let mut shown = String::new();
+    for word in words(text) {
+        if shown.is_empty() {
+            shown.push_str(word);
+        } else if wrap::width(&shown) + 1 + wrap::width(word) <= columns {
+            shown.push(' ');
+            shown.push_str(word);
+        } else {
+            break;
+        }
+    }
+    shown
 }
 
 /// Pads or cuts `text` to `columns` columns.
@@ -722,7 +757,7 @@ BEHIND    ola [##......] 86 KiB of 512 KiB, cut in 6.9 s
 KERNEL    ola FROZEN 12.0 s, 79 KiB unread, 3.0 MiB unsent
 chat-server sleeps            0.80 ms │ c:jan       reads             0.80 ms
 accept      accepts           0.80 ms │ deliver     sleeps            0.80 ms
-c:ola       FROZEN, reads 9.0 0.80 ms │ w:ola       WAITS 3.1 s       0.80 ms";
+c:ola       FROZEN, reads     0.80 ms │ w:ola       WAITS 3.1 s       0.80 ms";
         let shown = shown(&behind(now), now, 78, 20);
         assert_eq!(shown.join("\n"), expected);
     }
@@ -770,10 +805,9 @@ w:ola WAITS 3.1 s              0.80 ms
             locks: vec![lock],
             ..Sample::default()
         };
-        let threads = vec![
-            thread(14, "c:ala", Activity::Sends(3)),
-            thread(15, "c:ola", Activity::Futex),
-        ];
+        let mut sender = thread(14, "c:ala", Activity::Sends(3));
+        sender.still = Duration::from_millis(7300);
+        let threads = vec![sender, thread(15, "c:ola", Activity::Futex)];
         let shown = shown(&snapshot(now, sample, threads), now, 78, 20);
         assert_eq!(
             shown[0],
@@ -784,7 +818,7 @@ w:ola WAITS 3.1 s              0.80 ms
                 .iter()
                 .any(|row| row.contains("c:ola WAITS: room 7.1 s"))
         );
-        assert!(shown.iter().any(|row| row.contains("c:ala SENDS")));
+        assert!(shown.iter().any(|row| row.contains("c:ala SENDS 7.3 s")));
     }
 
     #[test]
@@ -836,6 +870,61 @@ w:ola WAITS 3.1 s              0.80 ms
             .find(|row| row.to_string().starts_with("KERNEL"))
             .unwrap();
         assert!(!kernel.spans.iter().all(is_dim));
+    }
+
+    #[test]
+    fn a_thread_that_sends_for_a_short_time_is_not_notable() {
+        let now = Instant::now();
+        let mut snapshot = behind(now);
+        let (sample, _) = snapshot.sample.as_mut().unwrap();
+        sample.backlogs[0].stalled = 2 * MS;
+        let all = snapshot.threads.as_mut().unwrap();
+        all.threads.push(thread(16, "w:jan", Activity::Polls));
+        all.threads.push(thread(17, "c:ela", Activity::Sends(3)));
+        all.total = all.threads.len();
+        let rows = shown(&snapshot, now, 38, 40);
+        for name in ["w:ola", "w:jan", "c:ela"] {
+            let row = rows.iter().find(|row| row.starts_with(name)).unwrap();
+            assert!(
+                row[name.len()..].trim_start().starts_with("sends "),
+                "{row}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_row_of_a_thread_has_no_old_values_from_the_server() {
+        let then = Instant::now();
+        let snapshot = behind(then);
+        let now = then + Duration::from_secs(2);
+        assert!(
+            shown(&snapshot, then, 78, 20)
+                .concat()
+                .contains("WAITS 3.1 s")
+        );
+        assert!(
+            !shown(&snapshot, now, 78, 20)
+                .concat()
+                .contains("WAITS 3.1 s")
+        );
+    }
+
+    #[test]
+    fn the_time_of_an_activity_is_shown_with_its_unit_or_not_at_all() {
+        let cut: Vec<String> = [8, 13, 17, 18, 19]
+            .iter()
+            .map(|columns| whole_words("FROZEN, reads 9.0 s", *columns))
+            .collect();
+        assert_eq!(
+            cut,
+            [
+                "FROZEN,",
+                "FROZEN, reads",
+                "FROZEN, reads",
+                "FROZEN, reads",
+                "FROZEN, reads 9.0 s"
+            ]
+        );
     }
 
     #[test]
