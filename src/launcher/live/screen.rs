@@ -37,6 +37,12 @@ const MAX_LISTED: usize = 4;
 /// Width in columns of a processor time, such as `0.80 ms`.
 const CPU: usize = 7;
 
+/// Minimum height of a table of threads that has a row of headings.
+const MIN_WITH_HEADINGS: usize = 6;
+
+/// Heading of the column with the names of the threads.
+const THREAD: &str = "thread";
+
 /// Number of characters in the bar of a backlog.
 const BAR: usize = 8;
 
@@ -364,6 +370,8 @@ fn thread_rows(
         space -= 1;
     }
     let columns = if width >= TWO_COLUMNS { 2 } else { 1 };
+    let has_headings = space >= MIN_WITH_HEADINGS;
+    space -= usize::from(has_headings);
     let mut hidden = threads.total - cells.len();
     if cells.len() + hidden.min(1) > space * columns {
         cells.sort_by_key(Cell::rank);
@@ -373,7 +381,10 @@ fn thread_rows(
     }
     let cell_width = (width - (columns - 1) * 3) / columns;
     let names = cells.iter().map(|cell| wrap::width(&cell.name));
-    let name_width = names.max().unwrap_or(0);
+    let mut name_width = names.max().unwrap_or(0);
+    if has_headings {
+        name_width = name_width.max(wrap::width(THREAD));
+    }
     let mut texts: Vec<Vec<Span<'static>>> = cells
         .into_iter()
         .map(|cell| cell.spans(cell_width, name_width))
@@ -382,7 +393,15 @@ fn thread_rows(
         let more = style::counted(hidden as u64, "more thread");
         texts.push(vec![Span::styled(more, DIM)]);
     }
-    let table = texts.len().div_ceil(columns);
+    let mut table = texts.len().div_ceil(columns);
+    if has_headings {
+        let headings = Cell::headings().spans(cell_width, name_width);
+        if texts.len() > table {
+            texts.insert(table, headings.clone());
+        }
+        texts.insert(0, headings);
+        table += 1;
+    }
     for row in 0..table {
         let mut spans = texts[row].clone();
         if let Some(right) = texts.get(table + row) {
@@ -471,6 +490,15 @@ fn activity(thread: &ThreadSample, snapshot: &Snapshot, now: Instant) -> Phrase 
 }
 
 impl Cell {
+    fn headings() -> Self {
+        Self {
+            name: THREAD.into(),
+            activity: Phrase("state and time".into(), DIM),
+            cpu: "CPU".into(),
+            is_notable: false,
+        }
+    }
+
     /// The place of the thread in the table if there is too little space for all threads.
     fn rank(&self) -> u32 {
         match &*self.name {
@@ -755,6 +783,7 @@ LOCK room free, held 0.30 %, longest 0.20 ms, 3 waits, longest 0.25 ms
 PENDING   0, last batch 12 to 14, 168 deliveries/s, small buffers (9.0 KiB)
 BEHIND    ola [##......] 86 KiB of 512 KiB, cut in 6.9 s
 KERNEL    ola FROZEN 12.0 s, 79 KiB unread, 3.0 MiB unsent
+thread      state and time        CPU │ thread      state and time        CPU
 chat-server sleeps            0.80 ms │ c:jan       reads             0.80 ms
 accept      accepts           0.80 ms │ deliver     sleeps            0.80 ms
 c:ola       FROZEN, reads     0.80 ms │ w:ola       WAITS 3.1 s       0.80 ms";
@@ -816,9 +845,9 @@ w:ola WAITS 3.1 s              0.80 ms
         assert!(
             shown
                 .iter()
-                .any(|row| row.contains("c:ola WAITS: room 7.1 s"))
+                .any(|row| row.contains("c:ola  WAITS: room 7.1 s"))
         );
-        assert!(shown.iter().any(|row| row.contains("c:ala SENDS 7.3 s")));
+        assert!(shown.iter().any(|row| row.contains("c:ala  SENDS 7.3 s")));
     }
 
     #[test]
