@@ -325,7 +325,7 @@ pub struct ClientArgs {
     #[arg(long, hide = true)]
     pub in_pane: bool,
 
-    /// Size of the socket's receive buffer, in bytes, which the kernel doubles; for chat-run
+    /// Size of the socket's receive buffer in bytes (the kernel doubles it); for chat-run
     #[arg(long, value_name = "BYTES", hide = true)]
     pub receive_buffer: Option<usize>,
 
@@ -400,11 +400,11 @@ pub struct RunArgs {
     #[arg(long)]
     pub big: bool,
 
-    /// Begin with the live view of the server's threads, locks and queues, in panes
+    /// Start with a live view of the server's threads, locks and queues; needs panes
     #[arg(long)]
     pub live: bool,
 
-    /// Use small socket buffers, so that a client that reads nothing is soon behind
+    /// Use small socket buffers, so that a client that stops reading soon falls behind
     #[arg(long)]
     pub small_buffers: bool,
 
@@ -412,7 +412,7 @@ pub struct RunArgs {
     #[arg(long, hide = true)]
     pub terminal_watchdog: Option<String>,
 
-    /// Wait for the launcher to exit, and continue a stopped client; for chat-run
+    /// Wait for the launcher to exit, and continue a frozen client; for chat-run
     #[arg(long, hide = true)]
     pub thaw_watchdog: bool,
 

@@ -151,7 +151,7 @@ impl ControlConnection {
         let _ = (&self.socket).write_all(line.as_bytes());
     }
 
-    /// Tells the launcher this client's name in the room, as the server has spelled it.
+    /// Tells the launcher this client's name in the room, as the server spells it.
     pub fn report_name(&self, name: &Text) {
         // A hostile server may send a name that the launcher would not accept.
         if let Ok(name) = Name::new(name.as_str()) {
@@ -629,7 +629,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_reports_the_longest_name_but_none_that_is_invalid() {
+    fn a_client_reports_a_name_of_maximum_length_but_no_invalid_name() {
         let (listener, events) = listener();
         let connection = ControlConnection::open(&listener.name_for(3), || {}, || {}).unwrap();
         let longest = "ż".repeat(crate::protocol::limits::MAX_NAME_CHARS);

@@ -28,7 +28,7 @@ pub struct Config {
     pub window: Option<usize>,
     /// Whether the client runs in a launcher's pane, which stays open when the client exits.
     pub in_pane: bool,
-    /// The size of the socket's receive buffer. If it is `None`, the kernel chooses the size.
+    /// Size of the socket's receive buffer, in bytes. `None` if the kernel chooses the size.
     pub receive_buffer: Option<usize>,
     /// How long the server may stay silent while the echo of a message is due. After this time, the
     /// terminal UI treats the connection as lost.

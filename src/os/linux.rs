@@ -59,10 +59,10 @@ impl Process {
     }
 }
 
-/// Continues the stopped process of a pidfd.
+/// Continues the stopped process to which `pidfd` refers.
 ///
 /// # Errors
-/// `EBADF` if `pidfd` is no pidfd, `ESRCH` if the process has exited.
+/// `EBADF` if `pidfd` is not a pidfd, `ESRCH` if the process has exited.
 pub(crate) fn continue_process(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::process::pidfd_send_signal(pidfd, Signal::CONT)?)
 }

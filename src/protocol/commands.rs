@@ -344,7 +344,7 @@ pub static LAUNCHER: [(LauncherCommand, Command); 4] = [
             ..ROW
         },
     ),
-    // The help is in the line of `/freeze`, so that the list fits on a small terminal.
+    // The help text of `/freeze` also covers `/thaw`, so that the list fits on a small terminal.
     (
         LauncherCommand::Thaw,
         Command {

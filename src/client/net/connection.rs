@@ -45,7 +45,7 @@ impl Connection {
 }
 
 /// Connects to the first address of `server` that accepts the connection. `receive_buffer` is the
-/// size of the socket's receive buffer, if the kernel is not to choose it.
+/// size of the socket's receive buffer in bytes, or `None` if the kernel chooses the size.
 ///
 /// # Errors
 /// The host is unknown, or no address accepts. The message gives a reason for each address.
@@ -94,7 +94,7 @@ fn connect_to_any(
 fn connect_to(address: SocketAddr, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if let Some(bytes) = receive_buffer {
-        // Set the size before connecting, because the peer is told about it then.
+        // Set the size before connecting: a later change does not have the full effect (tcp(7)).
         socket.set_recv_buffer_size(bytes)?;
     }
     socket.connect_timeout(&address.into(), CONNECT_TIMEOUT)?;
@@ -119,7 +119,7 @@ mod tests {
 
     /// Returns two addresses on which no one listens.
     fn unused_addresses() -> [SocketAddr; 2] {
-        // Bind both before either is free again, so that they differ.
+        // Keep both ports in use until both are chosen, so that they differ.
         let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         listeners.map(|listener| listener.local_addr().unwrap())
     }

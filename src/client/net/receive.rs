@@ -42,7 +42,7 @@ const READ_BYTES: usize = 16 * 1024;
 #[derive(Clone)]
 pub(crate) struct LoginRequest {
     pub(crate) server: Address,
-    /// The size of the socket's receive buffer. If it is `None`, the kernel chooses the size.
+    /// Size of the socket's receive buffer, in bytes. `None` if the kernel chooses the size.
     pub(crate) receive_buffer: Option<usize>,
     pub(crate) identity: Identity,
     pub(crate) password: Option<Password>,
