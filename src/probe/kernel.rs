@@ -24,7 +24,7 @@ pub enum Activity {
     Reads(i32),
     /// Waits until this descriptor accepts output.
     Sends(i32),
-    /// Waits for a connection to this descriptor.
+    /// Waits for a connection to this listening descriptor.
     Accepts(i32),
     /// Waits in poll(2) or a similar call. The kernel does not show for which descriptors.
     Polls,
@@ -32,11 +32,12 @@ pub enum Activity {
     Futex,
     /// Waits for a time to pass.
     Sleeps,
-    /// Waits for a disk, which includes fsync(2).
+    /// Waits for a disk, for example in fsync(2).
     Disk,
-    /// The process is stopped, as by SIGSTOP. Shown only if system calls cannot be read.
+    /// The process is stopped, for example by SIGSTOP. Reported only if system calls cannot be
+    /// read.
     Stopped,
-    /// Blocked in another way, or in an unknown one because system calls cannot be read.
+    /// Blocked in another way, or in an unknown way because system calls cannot be read.
     Blocked,
 }
 
@@ -49,16 +50,17 @@ pub struct ThreadSample {
     pub activity: Activity,
     /// The processor time that the thread has used since it started.
     pub cpu: Duration,
-    /// How long the thread has certainly not run: the time since the first sample with the same
-    /// processor time, number of time slices and activity. Zero in the first sample.
+    /// Minimum time for which the thread has not run: the time since the first of the consecutive
+    /// samples with the same processor time, number of time slices and activity. Zero in the first
+    /// sample.
     pub still: Duration,
 }
 
 /// The threads of a process at the time of a sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadSamples {
-    /// The threads, sorted by thread ID. If there are more than [`MAX_THREADS`], only the ones with
-    /// the lowest and the highest IDs, half of each.
+    /// The threads, sorted by thread ID. If the process has more than [`MAX_THREADS`] threads, half
+    /// of this number are the ones with the lowest IDs, and half the ones with the highest.
     pub threads: Vec<ThreadSample>,
     /// The number of threads that the process has.
     pub total: usize,
@@ -67,7 +69,7 @@ pub struct ThreadSamples {
     pub has_system_calls: bool,
 }
 
-/// Limit on the threads of a sample, which has three open files for each of them.
+/// Limit on the number of threads in a sample. The sampler keeps three files open for each thread.
 pub const MAX_THREADS: usize = 128;
 
 /// An accepted connection of a server, and the bytes that the kernel holds for it.
@@ -108,7 +110,7 @@ mod linux {
     #[derive(Debug)]
     struct Thread {
         name: File,
-        /// The system call in which the thread is. `None` if this process may not read it.
+        /// The system call that the thread is in. `None` if this process may not read it.
         call: Option<File>,
         /// The state of the thread, which is read only if `call` is `None`.
         state: Option<File>,
@@ -125,7 +127,7 @@ mod linux {
     }
 
     impl ThreadSampler {
-        /// Prepares samples of the process `pid`.
+        /// Creates a sampler of the process `pid`, without opening any file.
         pub fn new(pid: i32) -> Self {
             Self {
                 directory: format!("/proc/{pid}/task").into(),
@@ -142,8 +144,8 @@ mod linux {
             ids.sort_unstable();
             let total = ids.len();
             if total > MAX_THREADS {
-                // Threads of the program itself have the lowest IDs, and those that were started
-                // for a recent event the highest.
+                // The program's permanent threads have the lowest IDs, and the threads that were
+                // started last have the highest.
                 ids.drain(MAX_THREADS / 2..total - MAX_THREADS / 2);
             }
             self.threads.retain(|id, _| ids.binary_search(id).is_ok());
@@ -331,7 +333,7 @@ mod linux {
 
     impl TcpSockets {
         /// Reads the sockets from `/proc/net/tcp` and `/proc/net/tcp6`, which takes some
-        /// microseconds per socket. There are none if the files cannot be read.
+        /// microseconds per socket. The result is empty if the files cannot be read.
         pub fn read() -> Self {
             let tables = [procfs::net::tcp(), procfs::net::tcp6()];
             let mut sockets: Vec<TcpNetEntry> = tables.into_iter().flatten().flatten().collect();
@@ -387,8 +389,9 @@ mod linux {
         }
     }
 
-    /// Converts an IPv4-mapped IPv6 address, as a listener of both has, to IPv4, and removes the
-    /// scope of an IPv6 address, which only one side of a connection may have.
+    /// Makes addresses comparable. Converts an IPv4-mapped IPv6 address, which a listener for IPv4
+    /// and IPv6 reports, to IPv4. Removes the scope of an IPv6 address, which may be set on only
+    /// one side of a connection.
     fn canonical(address: SocketAddr) -> SocketAddr {
         SocketAddr::new(address.ip().to_canonical(), address.port())
     }
@@ -424,7 +427,7 @@ mod linux {
         }
 
         #[test]
-        fn no_number_of_a_system_call_has_two_meanings() {
+        fn no_system_call_number_stands_for_two_activities() {
             let all = [
                 calls::READ,
                 calls::SEND,
@@ -440,7 +443,7 @@ mod linux {
         }
 
         #[test]
-        fn the_state_of_a_thread_follows_its_name_whatever_the_name_is() {
+        fn the_state_of_a_thread_is_found_even_if_its_name_contains_parentheses() {
             for (text, expected) in [
                 ("7 (a) R) b) S 1 7", Activity::Blocked),
                 ("7 (x) R 1 7", Activity::Runs),
@@ -566,7 +569,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_waits_for_a_lock_is_shown_as_still() {
+    fn the_time_that_a_thread_waits_for_a_lock_is_measured() {
         let lock = Arc::new(Mutex::new(()));
         let held = lock.lock().unwrap();
         let other = Arc::clone(&lock);
@@ -627,7 +630,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_ends_disappears_and_an_ended_process_has_no_sample() {
+    fn an_ended_thread_disappears_and_an_ended_process_has_no_sample() {
         let (end, ended) = mpsc::channel::<()>();
         let thread = named("t-ends", move || assert!(ended.recv().is_err()));
         wait_for_activity("t-ends", Activity::Futex);
