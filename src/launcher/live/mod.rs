@@ -40,7 +40,7 @@ const RATE_INTERVALS: usize = 4;
 /// 100,000 events.
 const MAX_LINE: usize = 4 * 1024 * 1024;
 
-/// The socket to which the server connects, before the server is started.
+/// The socket to which the server will connect. It listens before the server is started.
 pub(crate) struct SampleSocket {
     name: String,
     listener: UnixListener,
@@ -73,7 +73,7 @@ impl Drop for SampleSocket {
 
 /// An event from the thread `live`.
 pub(crate) enum LiveEvent {
-    /// Something new to show, every [`INTERVAL`] while somebody watches.
+    /// A snapshot to show, sent every [`INTERVAL`] while somebody watches.
     Frame(Box<Snapshot>),
     /// The answer to [`LiveView::print`].
     Print(Box<Snapshot>),
@@ -83,15 +83,15 @@ pub(crate) enum LiveEvent {
     Closed,
 }
 
-/// The thread `live`. Dropping this ends the thread.
+/// Handle of the thread `live`. Dropping the handle ends the thread.
 pub(crate) struct LiveView {
     requests: Arc<Mutex<Requests>>,
-    /// Wakes the thread by a byte, and ends it by the end of the input.
+    /// A byte wakes the thread. The end of the input ends it.
     wake: UnixStream,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the session wants from the thread.
+/// Requests from the session to the thread.
 #[derive(Default)]
 struct Requests {
     is_watched: bool,
@@ -136,7 +136,7 @@ impl LiveView {
         self.requests.lock().clients = clients;
     }
 
-    /// Starts or stops [`LiveEvent::Frame`].
+    /// Turns the [`LiveEvent::Frame`] events on or off.
     pub(crate) fn watch(&self, is_watched: bool) {
         self.requests.lock().is_watched = is_watched;
         self.wake();
@@ -171,7 +171,7 @@ struct Observer<F> {
     on_event: F,
     connection: Option<SampleConnection>,
     threads: ThreadSampler,
-    /// When to ask for the next sample. `None` while nobody watches.
+    /// When to ask for the next sample. `None` while no samples are wanted.
     next: Option<Instant>,
     /// The measurements of the last second, oldest first.
     history: VecDeque<Measurement>,
@@ -225,7 +225,7 @@ impl<F: Fn(LiveEvent)> Observer<F> {
                 Ok(_) | Err(_) => self.follow_requests(),
             }
         }
-        // Ignore connections of other processes.
+        // Ignore connections from other processes.
         if ready[1]
             && let Ok((socket, _)) = self.socket.listener.accept()
             && let Ok(connection) = SampleConnection::new(socket, self.server)
@@ -282,8 +282,8 @@ impl<F: Fn(LiveEvent)> Observer<F> {
         }
     }
 
-    /// Asks the server for the next sample. If it has not answered the last request, publishes what
-    /// the kernel knows.
+    /// Asks the server for the next sample. If the last request has not been answered, instead
+    /// publishes the old sample with new values from the kernel.
     fn tick(&mut self) {
         self.next = Some(Instant::now() + INTERVAL);
         match &mut self.connection {
@@ -347,7 +347,7 @@ struct SampleConnection {
     socket: UnixStream,
     /// The received beginning of a line whose end has not arrived.
     received: Vec<u8>,
-    /// Whether a sample is due from the server.
+    /// Whether the server was asked for a sample and has not answered yet.
     is_asked: bool,
 }
 
@@ -372,8 +372,8 @@ impl SampleConnection {
         self.send(ASK);
     }
 
-    /// Sends a line. The server has read all earlier ones, or is stopped and has few unread, so the
-    /// line fits into the socket.
+    /// Sends a line. It always fits into the socket, because few earlier lines are unread, even if
+    /// the server is stopped.
     fn send(&mut self, line: &str) {
         // Ignore an error, which means that the server has ended.
         let _ = self.socket.write_all(format!("{line}\n").as_bytes());
@@ -418,7 +418,7 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(10);
 
-    /// A live view, whose server is this test.
+    /// A live view for which the test acts as the server.
     struct Fixture {
         view: LiveView,
         events: Receiver<LiveEvent>,
@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_arrive_although_the_server_does_not_answer_and_it_is_asked_only_once() {
+    fn a_server_that_does_not_answer_is_asked_only_once_and_frames_still_arrive() {
         let mut live = Fixture::new();
         live.view.watch(true);
         assert_eq!(live.request(), ASK);
@@ -496,7 +496,7 @@ mod tests {
         live.answer(3);
         while live.members().is_none() {}
         live.view.watch(false);
-        // No request has been sent meanwhile, but perhaps one after the answer.
+        // While the answer was missing, no request was sent. One may have been sent after it.
         let next = live.request();
         assert!(
             next == STOP || next == ASK && live.request() == STOP,
@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn the_view_is_printed_once_when_the_rates_of_a_second_are_known() {
+    fn the_view_is_printed_once_when_it_has_the_samples_of_a_second() {
         let mut live = Fixture::new();
         live.view.print();
         loop {
@@ -547,7 +547,7 @@ mod tests {
         let socket = SampleSocket::listen().unwrap();
         let mut rude = os::connect_locally(OsStr::new(socket.name())).unwrap();
         rude.set_read_timeout(Some(DEADLINE)).unwrap();
-        // Process 1 is the server, and this process is not.
+        // The view expects process 1 as the server, so it must refuse this process.
         let _view = LiveView::start(socket, 1, |_| {}).unwrap();
         assert_eq!(rude.read(&mut [0]).unwrap(), 0);
     }

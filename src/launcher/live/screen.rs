@@ -1,8 +1,9 @@
 //! Formats a snapshot as rows of text: for the server's pane, and for the log.
 //!
-//! A value is shown in a way that tells how long it lasts. The holder of a lock is named only if it
-//! has held the lock for [`MIN_NAMED`]: shorter holds are shown as a share of the last second, and
-//! by the longest one. If the server does not answer, its values are dimmed and show their age.
+//! A short event must not look like a long one, so the holder of a lock is named only if it has
+//! held the lock for [`MIN_NAMED`]. Shorter holds are summarized: their share of the last second,
+//! and the longest one since the first sample. If the server does not answer, its values are
+//! dimmed, and their age is shown.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::probe::kernel::{Activity, ThreadSample};
 use crate::probe::sample::{BacklogSample, LockSample, LockState, Sample};
 use crate::tty::{style, wrap};
 
-/// How long a hold or a wait must have lasted for its thread to be named.
+/// Minimum time that a thread must have held a lock, or waited for one, to be named.
 const MIN_NAMED: Duration = Duration::from_millis(100);
 
 /// Age beyond which the values from the server are dimmed.
@@ -25,13 +26,15 @@ const MAX_AGE: Duration = Duration::from_secs(1);
 /// Width in columns of the labels at the start of rows.
 const LABEL: usize = 9;
 
-/// Width in columns beyond which the threads are listed in two columns.
+/// Minimum width of the view, in terminal columns, at which the threads are listed in two columns
+/// and the labels are padded to [`LABEL`].
 const TWO_COLUMNS: usize = 72;
 
-/// Minimum bytes in the kernel for which a connection is listed, unless its client is frozen.
+/// Minimum number of bytes in the kernel for a connection to be listed. The connection of a frozen
+/// client is always listed.
 const MIN_IN_KERNEL: u64 = 1024;
 
-/// Limit on the backlogs and on the connections that are listed, for each of the two.
+/// Limit on the number of listed backlogs, and also on the number of listed connections.
 const MAX_LISTED: usize = 4;
 
 /// Width in columns of a processor time, such as `0.80 ms`.
@@ -46,10 +49,10 @@ const THREAD: &str = "thread";
 /// Number of characters in the bar of a backlog.
 const BAR: usize = 8;
 
-/// A phrase of a row, and how it is drawn.
+/// A phrase in a row, and its style.
 struct Phrase(String, Style);
 
-/// What is notable: a wait for a lock or a peer, or a frozen client.
+/// Style of what needs attention: a wait for a lock or a peer, or a frozen client.
 const ALERT: Style = Style::new().fg(Color::Yellow).add_modifier(Modifier::BOLD);
 
 const PLAIN: Style = Style::new();
@@ -64,8 +67,8 @@ fn alert(text: impl Into<String>) -> Phrase {
     Phrase(text.into(), ALERT)
 }
 
-/// Formats `snapshot` as at most `height` rows of at most `width` columns. `now` is the present
-/// time, which decides how old the values are.
+/// Formats `snapshot` as at most `height` rows of at most `width` columns. The age of a value is
+/// the time from its arrival until `now`.
 pub(crate) fn rows(
     snapshot: &Snapshot,
     now: Instant,
@@ -111,7 +114,7 @@ fn server_rows(snapshot: &Snapshot, now: Instant, width: usize) -> Vec<Line<'sta
     let before = snapshot.sample_before.as_ref();
     for lock in &sample.locks {
         let old = before.and_then(|sample| sample.locks.iter().find(|old| old.name == lock.name));
-        // Show other locks than the room's only if a thread holds them for long, or waits.
+        // Show locks other than the room's only if a thread holds or awaits one for long.
         if lock.name == "room" || is_notable(lock) {
             let elapsed = before.map_or(0, |before| sample.at.saturating_sub(before.at));
             let label = format!("LOCK {}", lock.name);
@@ -214,7 +217,7 @@ fn lock_phrases(
     phrases
 }
 
-/// The line at which a thread took a lock, such as `room.rs:41`.
+/// Formats the source line at which a thread took a lock, such as `room.rs:41`.
 fn place(lock: &LockSample, line: u32) -> String {
     let file = lock.file.as_deref().unwrap_or("line");
     let file = file.rsplit('/').next().unwrap_or(file);
@@ -288,7 +291,7 @@ fn backlog_phrases(backlog: &BacklogSample) -> Vec<Phrase> {
     phrases
 }
 
-/// The rows with bytes in the kernel.
+/// The rows about the bytes in the kernel's socket buffers.
 fn kernel_rows(snapshot: &Snapshot, now: Instant, width: usize) -> Vec<Line<'static>> {
     let client = |member: &MemberConnection| -> Option<&LiveClient> {
         let mut clients = snapshot.clients.iter();
@@ -321,12 +324,12 @@ fn kernel_rows(snapshot: &Snapshot, now: Instant, width: usize) -> Vec<Line<'sta
         phrases.push(phrase(format!("{unsent} unsent")));
         rows.extend(section("KERNEL", phrases, width));
     }
-    // A frozen client that was cut has no connection any more.
+    // A frozen client that the server has disconnected has no connection in the list.
     for client in snapshot.clients.iter().filter(|client| is_frozen(client)) {
         if !listed.iter().any(|member| member.name == client.name) {
             let phrases = vec![
                 alert(format!("{} FROZEN", client.name)),
-                phrase("not connected any more"),
+                phrase("no longer connected"),
             ];
             rows.extend(section("KERNEL", phrases, width));
         }
@@ -454,7 +457,7 @@ fn activity(thread: &ThreadSample, snapshot: &Snapshot, now: Instant) -> Phrase 
     let mut backlogs = sample.iter().flat_map(|sample| &sample.backlogs);
     let backlog = backlogs.find(|backlog| os::thread_name("w:", &backlog.name) == thread.name);
     if let Some(backlog) = backlog {
-        // The thread tries again from time to time, so the kernel would show short waits.
+        // The thread tries again from time to time, so the kernel would report only short waits.
         return if is_long(backlog.stalled) {
             alert(format!("WAITS {}", for_ns(backlog.stalled)))
         } else {
@@ -499,13 +502,14 @@ impl Cell {
         }
     }
 
-    /// The place of the thread in the table if there is too little space for all threads.
+    /// Sort key of the thread if there is too little space for all threads: those with the lowest
+    /// ranks are listed.
     fn rank(&self) -> u32 {
         match &*self.name {
             _ if self.is_notable => 0,
             name if name.starts_with("c:") => 1,
             "deliver" | "accept" => 2,
-            // The threads of the program, which mostly sleep.
+            // Threads such as the main thread, which mostly sleep.
             _ => 3,
         }
     }
@@ -543,7 +547,7 @@ fn whole_words(text: &str, columns: usize) -> String {
     shown
 }
 
-/// Pads or cuts `text` to `columns` columns.
+/// Pads or truncates `text` to `columns` columns.
 fn fitted(text: &str, columns: usize) -> String {
     let mut shown = String::new();
     if columns > 0
@@ -607,7 +611,7 @@ fn words(text: &str) -> Vec<&str> {
     words
 }
 
-/// Formats a time in nanoseconds with two or three digits, such as `0.18 ms` or `7.3 s`.
+/// Formats a time in nanoseconds, rounded to a few digits, such as `0.18 ms` or `7.3 s`.
 fn for_ns(nanoseconds: u64) -> String {
     let ms = nanoseconds as f64 / 1e6;
     if ms < 1.0 {
@@ -627,7 +631,7 @@ fn in_words(time: Duration) -> String {
     for_ns(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Formats a number of bytes with at most three digits, such as `79 KiB` or `2.9 MiB`.
+/// Formats a number of bytes, rounded to a few digits, such as `79 KiB` or `2.9 MiB`.
 fn in_bytes(bytes: u64) -> String {
     const UNIT: f64 = 1024.0;
     let kib = bytes as f64 / UNIT;
@@ -813,7 +817,7 @@ w:ola WAITS 3.1 s              0.80 ms
     }
 
     #[test]
-    fn a_lock_that_is_held_for_long_is_shown_with_its_holder_its_line_and_who_waits() {
+    fn a_long_hold_of_a_lock_is_shown_with_its_thread_source_line_and_waiters() {
         let now = Instant::now();
         let lock = LockSample {
             state: LockState::Held {
@@ -893,7 +897,7 @@ w:ola WAITS 3.1 s              0.80 ms
             .unwrap();
         let is_dim = |span: &Span<'_>| span.style.add_modifier.contains(Modifier::DIM);
         assert!(lock.spans.iter().all(is_dim));
-        // The kernel answers for a server that does not, so its rows are not old.
+        // The rows about the kernel are never old, because they need no answer from the server.
         let kernel = rows
             .iter()
             .find(|row| row.to_string().starts_with("KERNEL"))
@@ -957,7 +961,7 @@ w:ola WAITS 3.1 s              0.80 ms
     }
 
     #[test]
-    fn every_size_shows_what_fits() {
+    fn the_rows_fit_into_a_view_of_any_size() {
         let now = Instant::now();
         for width in 24..100 {
             for height in 0..30 {
@@ -967,7 +971,7 @@ w:ola WAITS 3.1 s              0.80 ms
     }
 
     #[test]
-    fn times_and_bytes_have_at_most_three_digits() {
+    fn times_and_sizes_are_rounded_to_a_few_digits() {
         for (ns, expected) in [
             (0, "0.00 ms"),
             (180_000, "0.18 ms"),

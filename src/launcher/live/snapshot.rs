@@ -13,7 +13,7 @@ pub(crate) struct LiveClient {
     /// The client's name in the room.
     pub(crate) name: String,
     pub(crate) pid: i32,
-    /// The time since which the client is frozen. `None` if it is not.
+    /// The time at which the client was frozen. `None` if it is not frozen.
     pub(crate) frozen_at: Option<Instant>,
 }
 
@@ -25,19 +25,20 @@ pub(crate) struct MemberConnection {
     pub(crate) connection: Connection,
 }
 
-/// What was measured at one time.
+/// The state of the server at one time, with earlier values from which rates are computed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
     /// The server's last sample, and the time of its arrival. `None` if the server has not answered
     /// yet.
     pub(crate) sample: Option<(Sample, Instant)>,
-    /// The server's sample of about a second before.
+    /// A sample from about a second before `sample`.
     pub(crate) sample_before: Option<Sample>,
-    /// The server's sample before `sample`.
+    /// The sample directly before `sample`.
     pub(crate) last_sample: Option<Sample>,
     /// The server's threads. `None` on systems that do not show them.
     pub(crate) threads: Option<ThreadSamples>,
-    /// The processor times of the threads, by thread ID, about a second before.
+    /// The processor times of the threads about a second earlier, by thread ID, and the time that
+    /// has passed since.
     pub(crate) cpu_before: Option<(Duration, Vec<(i32, Duration)>)>,
     /// The connections of the server.
     pub(crate) connections: Vec<MemberConnection>,
@@ -45,14 +46,14 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The name of a thread of the server, or its ID if it is not known.
+    /// The name of a thread of the server, or its ID if the name is not known.
     pub(crate) fn thread_name(&self, tid: u32) -> String {
         let threads = self.threads.iter().flat_map(|all| &all.threads);
         let found = threads.into_iter().find(|thread| thread.tid as u32 == tid);
         found.map_or_else(|| format!("thread {tid}"), |thread| thread.name.clone())
     }
 
-    /// The share of one processor that a thread has used in about the last second, from 0 to 1.
+    /// The share of one processor that a thread has used in roughly the last second, from 0 to 1.
     /// `None` for a thread that has just started.
     pub(crate) fn processor_share(&self, tid: i32) -> Option<f64> {
         let (elapsed, before) = self.cpu_before.as_ref()?;
