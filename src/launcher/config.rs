@@ -26,9 +26,9 @@ pub struct Config {
     pub(crate) members: Vec<Identity>,
     /// Whether windows have large text, for a projector.
     pub(crate) big: bool,
-    /// Whether the panes begin with the live view.
+    /// Whether the server's pane shows the live view at the start.
     pub(crate) live: bool,
-    /// Whether the server's sockets have small send buffers.
+    /// Whether the sockets of the server and of its clients have small buffers.
     pub(crate) small_buffers: bool,
     pub(crate) window_time: Duration,
     pub(crate) end_time: Duration,

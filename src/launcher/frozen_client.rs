@@ -1,10 +1,10 @@
 //! A frozen client: stopped by SIGSTOP, and continued even if the launcher is killed.
 //!
-//! Without help, a stopped client would survive a killed launcher in a terminal emulator or in
-//! tmux: it could not read that its control connection has ended. So each frozen client has a
-//! watchdog, which is `chat-run` itself with a hidden option. Its stdin is a socket from the
-//! launcher, and its stdout is the client's pidfd. When the socket closes, the watchdog sends the
-//! client SIGCONT and exits.
+//! If the launcher is killed, a stopped client in a terminal emulator or in tmux would stay behind,
+//! because it cannot notice that its control connection has ended. So each frozen client has a
+//! watchdog, which is `chat-run` itself with a hidden option. The watchdog's stdin is a socket from
+//! the launcher, and its stdout is the client's pidfd. When the socket closes, the watchdog sends
+//! the client SIGCONT and exits.
 
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -19,7 +19,7 @@ use crate::launcher::process::ChildProcess;
 use crate::launcher::programs;
 use crate::os;
 
-/// A client that is stopped until this is passed to [`FrozenClient::thaw`] or dropped.
+/// A client that stays stopped until this value is passed to [`FrozenClient::thaw`] or dropped.
 pub(crate) struct FrozenClient {
     /// The time at which the client was stopped.
     pub(crate) since: Instant,
@@ -29,7 +29,8 @@ pub(crate) struct FrozenClient {
 
 struct Watchdog {
     process: ChildProcess,
-    /// Closed, as by the end of the launcher, this makes the watchdog continue the client.
+    /// When this socket closes, as it does when the launcher ends, the watchdog continues the
+    /// client.
     _socket: UnixStream,
 }
 
@@ -37,7 +38,7 @@ impl FrozenClient {
     /// Stops the process of `client`.
     ///
     /// # Errors
-    /// The watchdog cannot be started. The client goes on running.
+    /// The watchdog cannot be started. In this case, the client is not stopped.
     pub(crate) fn freeze(client: &ClientHandle) -> io::Result<Self> {
         let watchdog = match client.pidfd() {
             None => None,
@@ -67,8 +68,8 @@ impl FrozenClient {
     /// Continues the process of `client`, which must be the client that was frozen.
     pub(crate) fn thaw(self, client: &ClientHandle) {
         if let Some(watchdog) = &self.watchdog {
-            // Kill the watchdog before the drop closes its socket. Otherwise, its SIGCONT could
-            // arrive late and continue a client that is frozen again.
+            // Kill the watchdog before the drop closes the socket. Otherwise, its SIGCONT could
+            // arrive after the client has been frozen again, and continue the client.
             watchdog.process.signal(Signal::KILL);
         }
         client.signal(Signal::CONT);

@@ -16,10 +16,10 @@
 //! and `ctrl-c` waits for signals. If chat-run runs on the terminal of a program such as `su`,
 //! `owner` waits for that program to exit. `screen` reads the size of the X11 screen, and `focus`
 //! keeps the keyboard focus where it was while windows open. While the live view is shown, `live`
-//! asks the server for samples and reads what its threads do from `/proc`. `output` writes to the
-//! terminal, so that no other thread waits for a terminal that is blocked or gone. The built-in
-//! panes have threads of their own and take over the terminal; `output` then writes to the server's
-//! pane.
+//! asks the server for samples and reads from `/proc` what the server's threads do. `output` writes
+//! to the terminal, so that no other thread waits for a terminal that is blocked or gone. The
+//! built-in panes have threads of their own and take over the terminal; `output` then writes to the
+//! server's pane.
 
 mod config;
 mod console;

@@ -7,7 +7,7 @@ use crate::launcher::live::snapshot::LiveClient;
 use crate::launcher::live::{LiveEvent, screen};
 use crate::launcher::session::Session;
 
-/// Width in columns of the live view in the log, and limit on its rows.
+/// Width in columns of the live view in the log, and limit on the number of its rows.
 const PRINTED: (usize, usize) = (78, 40);
 
 impl Session<'_> {
@@ -48,7 +48,7 @@ impl Session<'_> {
         }
     }
 
-    /// Tells the live view the clients of this session.
+    /// Tells the live view which clients this session has, and which of them are frozen.
     pub(crate) fn tell_clients(&self) {
         let clients = self.windows.iter().filter_map(|window| {
             Some(LiveClient {

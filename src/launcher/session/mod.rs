@@ -58,9 +58,9 @@ const LEAVE_TIME: Duration = Duration::from_millis(400);
 const PROOF_TIME: Duration = Duration::from_secs(1);
 
 /// Size of the buffers that `--small-buffers` sets, in bytes: the send buffers of the server and
-/// the receive buffers of the clients. 4608 is the smallest size of a send buffer that Linux sets
-/// (`SOCK_MIN_SNDBUF` in include/net/sock.h). Otherwise, a client that does not read is behind only
-/// after several megabytes.
+/// the receive buffers of the clients. Linux doubles the size (socket(7)). Its minimum for a send
+/// buffer is 4608 (`SOCK_MIN_SNDBUF` in include/net/sock.h). With the usual sizes, a client that
+/// does not read falls behind only after several megabytes.
 const SMALL_BUFFER: usize = 4608;
 
 /// If a wait takes this much longer than requested, the session concludes that this process was

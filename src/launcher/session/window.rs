@@ -19,7 +19,7 @@ pub(crate) struct Window {
     pub(crate) client: Option<ClientHandle>,
     /// Whether the client is in the room or is logging in.
     pub(crate) is_member: bool,
-    /// The client's last name in the room. `None` before its first login.
+    /// The client's latest name in the room. `None` before its first login.
     pub(crate) member_name: Option<Name>,
     /// Set while the client is frozen.
     pub(crate) frozen: Option<FrozenClient>,
@@ -85,7 +85,7 @@ impl Window {
         }
     }
 
-    /// Thaws the client. Returns false if it is not frozen.
+    /// Thaws the client. Returns false if it was not frozen.
     pub(crate) fn thaw(&mut self) -> bool {
         match (self.frozen.take(), &self.client) {
             (Some(frozen), Some(client)) => {

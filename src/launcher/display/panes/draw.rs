@@ -193,8 +193,8 @@ fn live_titles(titles: &[String]) -> Vec<String> {
     long.chain(short.skip(1)).chain(["live".into()]).collect()
 }
 
-/// Draws the live view, and below it the newest rows of the log, which have the answers to the
-/// commands that are typed in the pane.
+/// Draws the live view, and below it the newest rows of the log, so that the answers to commands
+/// typed in the pane can be seen.
 fn draw_live(state: &PanesState, content: &mut PaneContent, area: Rect, buffer: &mut Buffer) {
     let mut log = Buffer::empty(area);
     content.emulation.draw(area, &mut log);

@@ -193,7 +193,7 @@ impl Panes {
         self.shared.redraw.request_now();
     }
 
-    /// Sets what the live view shows.
+    /// Sets the snapshot that the live view shows. Ignored while the log is shown.
     pub(crate) fn set_live(&self, snapshot: Box<Snapshot>) {
         let mut state = self.shared.state.lock();
         if state.is_live {
@@ -203,7 +203,7 @@ impl Panes {
         self.shared.redraw.request();
     }
 
-    /// Marks the panes of the windows with these IDs as frozen, and no others.
+    /// Marks the panes of the windows with these IDs as frozen, and all others as not frozen.
     pub(crate) fn set_frozen(&self, windows: Vec<usize>) {
         let mut state = self.shared.state.lock();
         for pane in &mut state.panes {

@@ -76,7 +76,7 @@ pub(crate) struct PanesState {
     pub(crate) help: bool,
     /// Whether the server's pane shows the live view instead of the log.
     pub(crate) is_live: bool,
-    /// What the live view shows. `None` before the first snapshot.
+    /// The snapshot that the live view shows. `None` until the first one arrives.
     pub(crate) snapshot: Option<Box<Snapshot>>,
     /// The number of members in the room who are not clients of this session.
     pub(crate) others: usize,
