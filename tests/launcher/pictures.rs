@@ -242,7 +242,7 @@ fn the_picture_of_the_live_view_with_a_frozen_client_can_be_taken() {
             "line {number} of a long talk, which ola does not read"
         ));
     }
-    // The thread has waited for some time.
+    // Wait until the thread has been waiting for a few seconds.
     watched.wait_for("a wait of w:ola", || {
         let text = desktop.text_in(&panes);
         let row = text.lines().find(|row| row.contains("w:ola"))?;

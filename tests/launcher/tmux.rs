@@ -228,8 +228,8 @@ fn a_frozen_client_in_tmux_stays_stopped_until_its_launcher_is_killed() {
     terminal.type_line("/freeze ola");
     terminal.wait_for_text("* ola is frozen");
     terminal.wait_for("the stop", || (state() == 'T').then_some(()));
-    // tmux continues a stopped process that it has started itself. It has handled the stop when it
-    // runs the next command.
+    // tmux continues a stopped process that it has started itself. When it runs the next command,
+    // it has already handled the stop.
     terminal.tmux(&["display-message", "-p", ""]);
     assert_eq!(state(), 'T');
     send(terminal.process("chat-run"), Signal::KILL);

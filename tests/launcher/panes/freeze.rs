@@ -1,4 +1,4 @@
-//! Frozen clients: stopped by F8 or `/freeze`, and always continued.
+//! Frozen clients: stopped by F8 or `/freeze`, and continued at the latest when the session ends.
 
 use procfs::process::{Process, all_processes};
 use rustix::process::{Pid, kill_process};
@@ -57,7 +57,7 @@ fn f8_freezes_and_thaws_the_client_of_the_focused_pane() {
     screen.expect_gone("FROZEN");
     screen.expect("* ola runs again");
     wait_for_state(&clients[1], false);
-    // The keys that were typed meanwhile reach the client now.
+    // The keys that were typed while the client was frozen reach it now.
     screen.wait("the line in both panes and the log", |text| {
         (text.matches("hi from the past").count() >= 3).then_some(())
     });
@@ -67,7 +67,7 @@ fn f8_freezes_and_thaws_the_client_of_the_focused_pane() {
 }
 
 #[test]
-fn a_client_is_frozen_by_its_present_name_and_only_if_the_session_started_it() {
+fn freeze_finds_a_client_by_its_current_name_and_refuses_other_members() {
     let mut screen = start(&["--names", "ala,ola"], 80, 24);
     let clients = clients(&screen);
     screen.type_keys("\x1b2/changename ela\r");
@@ -112,7 +112,7 @@ fn the_end_of_a_session_thaws_its_clients() {
     screen.type_keys(CTRL_C);
     assert_eq!(screen.end().exit_code(), 0);
     assert!(clients.iter().all(has_ended));
-    // A client that was still frozen would have been waited for, and named.
+    // If a client had still been frozen, the session would have waited for it and named it.
     assert!(!screen.text().contains("waiting for"), "{}", screen.text());
 }
 

@@ -57,7 +57,7 @@ fn without_figures(row: &str) -> String {
 #[track_caller]
 fn expect_summary(screen: &Screen, expected: &[&str]) {
     screen.wait(&format!("{expected:#?}"), |text| {
-        // Waits for the lock depend on chance.
+        // Drop the number of waits for the lock, because it depends on chance.
         let rows = summary(text)
             .into_iter()
             .map(|row| match row.split_once(", N wait") {
@@ -68,7 +68,7 @@ fn expect_summary(screen: &Screen, expected: &[&str]) {
     });
 }
 
-/// A member of the room that reads everything, in a thread of its own, and talks.
+/// A member who sends many lines, and whose own thread reads everything that the server sends.
 struct Talker {
     member: Client,
     talks: usize,
@@ -87,7 +87,7 @@ impl Talker {
         self.member.send_bytes(line.repeat(LINES).as_bytes());
     }
 
-    /// Talks, and waits until the server has delivered all of it.
+    /// Sends lines, and waits until the server has delivered all of them.
     #[track_caller]
     fn talk_and_wait(&mut self, screen: &Screen) {
         self.talk();
@@ -102,7 +102,7 @@ const LOCK: &str = "LOCK room free, held N %, longest T";
 const PENDING: &str = "PENDING N, last batch N to N, N deliveries/s, small buffers (B)";
 
 #[test]
-fn a_frozen_client_falls_behind_is_cut_and_returns_when_it_is_thawed() {
+fn a_frozen_client_falls_behind_is_disconnected_and_returns_when_it_is_thawed() {
     let options = ["-c", "2", "--live", "--small-buffers", "--rate", "0"];
     let command = panes(&[&options[..], &["--names", "ala,ola"]].concat());
     let mut screen = Screen::start(&command, 80, 24);
@@ -136,9 +136,9 @@ fn a_frozen_client_falls_behind_is_cut_and_returns_when_it_is_thawed() {
     );
     screen.expect("w:ola   WAITS ");
 
-    // After 10 s without progress, the server gives up.
+    // After 10 s without progress, the server disconnects ola.
     screen.expect("* ola left (too slow)");
-    // The connection is over, although its last bytes are still in the kernel.
+    // The backlog is gone, although the last bytes of the connection are still in the kernel.
     screen.expect_gone("BEHIND");
     screen.expect_gone("w:ola");
 
@@ -155,7 +155,7 @@ fn a_frozen_client_falls_behind_is_cut_and_returns_when_it_is_thawed() {
 }
 
 #[test]
-fn the_live_view_needs_neither_colors_nor_other_characters_than_ascii() {
+fn the_live_view_can_do_without_colors_and_with_only_ascii_characters() {
     let mut command = panes(&["-c", "3", "--names", "ala,ola,jan"]);
     command.env("LANG", "C").env("NO_COLOR", "1");
     let mut screen = Screen::start(&command, 80, 24);
