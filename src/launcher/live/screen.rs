@@ -530,8 +530,8 @@ impl Cell {
     }
 }
 
-/// Cuts `text` to at most `columns` columns between two words, since a number without its unit could
-/// be misread. Keeps the first word.
+/// Cuts `text` to at most `columns` columns between two words, since a number without its unit
+/// could be misread. Keeps the first word.
 fn whole_words(text: &str, columns: usize) -> String {
     let mut shown = String::new();
     for word in words(text) {
