@@ -103,10 +103,10 @@ impl Recipient {
                 Written::CaughtUp => {}
                 Written::Closed => shared.linger.finish(socket, FAREWELL),
                 Written::Stalled => {
-                    // Discard what is unsent before the delivery thread learns that the member has
-                    // left. Otherwise that thread would let the connection linger.
-                    net::abort(&socket);
+                    // Remove the member first. Otherwise its reader thread could do so when it
+                    // notices the reset, and the others would not see the reason.
                     shared.room.leave(connection, Some("too slow"));
+                    shared.linger.reset(&socket);
                 }
                 Written::Lost => {
                     shared.room.leave(connection, Some("connection lost"));
