@@ -7,7 +7,7 @@
 //!                             Room: one Mutex: members, order, pending events
 //!                                                            │ Posted, encoded once per format
 //!                                                            ▼
-//!                         delivery thread: history, then one send per member ─ sockets
+//!     delivery, by one thread at a time: history, then one send per member ─ sockets
 //! ```
 //!
 //! # The modules
@@ -35,7 +35,7 @@
 //! | `chat-server` | the main thread | signals, the operator's lines | a signal or the operator |
 //! | `accept` | one | connections, and their logins | shutdown(2) of the listening sockets |
 //! | `c:NAME` | one per member | the client's lines | the end of its connection |
-//! | `deliver` | one | pending events; briefly, a slow recipient | the room's last event |
+//! | `deliver` | one | pending events; briefly, a slow recipient or a reader | the last event |
 //! | `w:NAME` | one per member with a backlog | space in its socket | the end of the backlog |
 //! | `linger` | one | connections that are closing | the end of the last one |
 //! | `sync` | one, with a history file | bytes to sync to disk | the history's end |
@@ -50,6 +50,9 @@
 //! five, which may be blocked reading or writing a terminal, writing a file that is a pipe, or
 //! waiting for signals or the owner.
 //!
+//! Delivery is a role that one thread holds at a time (`server/delivery/role.rs`): the thread
+//! `deliver` or, in a quiet room and for a single line, the thread `c:NAME` that has read the line.
+//!
 //! # The locks
 //!
 //! Each of these has a Mutex: the room, the thread budget, the burst limit, each backlog, the
@@ -59,6 +62,10 @@
 //! thread holds one of these locks, it takes no other, and it does not wait for a peer, a file or a
 //! terminal. The thread `sampler` reports who holds the locks of the room, the pacing, the thread
 //! budget and the backlogs, and takes none of these (`probe/gauge.rs`).
+//!
+//! The delivery role is a Mutex too, around the state of the delivery. Its holder takes the locks
+//! above, one at a time, and writes the history. Reader threads only try to lock this Mutex, so
+//! only the thread `deliver` ever waits for it, for a reader's single round.
 //!
 //! # The invariants
 //!

@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::net::{self, Interest};
 use crate::os;
 use crate::server::Shared;
+use crate::server::delivery::role::DeliveryRole;
 use crate::server::guess_limit::GuessLimit;
 use crate::server::linger::{Checks, LINGER};
 use crate::server::log::Entry;
@@ -103,6 +104,8 @@ impl Stop {
 pub(crate) struct Acceptor<'scope, 'env> {
     shared: &'env Shared,
     scope: &'scope Scope<'scope, 'env>,
+    /// The delivery role, which reader threads share.
+    delivery: Arc<DeliveryRole<'scope, 'env>>,
     listeners: &'env [TcpListener],
     stop: &'env Stop,
     max_logins: usize,
@@ -114,7 +117,7 @@ pub(crate) struct Acceptor<'scope, 'env> {
     lingering: VecDeque<(Instant, Arc<TcpStream>)>,
     /// Members whose reader thread has not started, in order of joining, each with the time of
     /// joining.
-    threadless: VecDeque<(Instant, Session<'env>)>,
+    threadless: VecDeque<(Instant, Session<'scope, 'env>)>,
     backoff: Duration,
     paused_until: Option<Instant>,
     reported: Option<Instant>,
@@ -124,6 +127,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
     pub(crate) fn new(
         shared: &'env Shared,
         scope: &'scope Scope<'scope, 'env>,
+        delivery: Arc<DeliveryRole<'scope, 'env>>,
         listeners: &'env [TcpListener],
         stop: &'env Stop,
         max_logins: usize,
@@ -131,6 +135,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
         Self {
             shared,
             scope,
+            delivery,
             listeners,
             stop,
             max_logins,
@@ -351,7 +356,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
             Ok(LoginStep::Pending) => self.logins.push(login),
             Ok(LoginStep::Rejected) => self.linger(Arc::clone(login.socket())),
             Ok(LoginStep::LoggedIn(admitted)) => {
-                let session = Session::new(self.shared, admitted);
+                let session = Session::new(self.shared, Arc::clone(&self.delivery), admitted);
                 if session.member().has_input() {
                     self.start(session);
                 } else {
@@ -406,7 +411,7 @@ impl<'scope, 'env> Acceptor<'scope, 'env> {
 
     /// Starts a member's reader thread. Blocks while the thread budget is exhausted. If the thread
     /// cannot be started, sends an error to the member and removes it.
-    fn start(&mut self, session: Session<'env>) {
+    fn start(&mut self, session: Session<'scope, 'env>) {
         let shared = self.shared;
         let member = session.member();
         let (connection, name) = (member.connection, member.name.clone());

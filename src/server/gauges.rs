@@ -13,7 +13,7 @@ use crate::server::delivery::sums::Sums;
 use crate::sync::Mutex;
 use crate::sync::thread::{Builder, Scope};
 
-/// Gauges that are written by the delivery thread, and by threads that start or end. All are
+/// Gauges that are written by the thread that delivers, and by threads that start or end. All are
 /// atomics, except the list of backlogs, to which a member is added only when it falls behind.
 #[derive(Default)]
 pub(crate) struct Gauges {
@@ -64,8 +64,8 @@ impl Gauges {
         })
     }
 
-    /// Counts a batch of `events` that was sent to `recipients` members. Called by the delivery
-    /// thread.
+    /// Counts a batch of `events` that was sent to `recipients` members. Called by the thread that
+    /// delivers.
     pub(crate) fn count_round(&self, events: usize, recipients: usize) {
         self.rounds.fetch_add(1, Relaxed);
         self.deliveries
@@ -74,7 +74,7 @@ impl Gauges {
         self.last_recipients.store(recipients, Relaxed);
     }
 
-    /// Counts sends to members. Called by the delivery thread, once per batch.
+    /// Counts sends to members. Called by the thread that delivers, once per batch.
     pub(crate) fn count_sends(&self, sends: usize) {
         self.sends.fetch_add(sends as u64, Relaxed);
     }
@@ -89,7 +89,7 @@ impl Gauges {
         }
     }
 
-    /// Adds the backlog of the member `name`. Called by the delivery thread.
+    /// Adds the backlog of the member `name`. Called by the thread that delivers.
     pub(crate) fn add_backlog(&self, name: &Text, backlog: &Arc<Backlog>) {
         let mut backlogs = self.backlogs.lock();
         if backlogs.len() == backlogs.capacity() {

@@ -1,4 +1,4 @@
-//! The server: one reader thread per member, one delivery thread, and the room between them.
+//! The server: one reader thread per member, the delivery, and the room between them.
 
 mod acceptor;
 mod burst_limit;
@@ -43,9 +43,9 @@ use crate::protocol::text::Text;
 use crate::server::acceptor::{Acceptor, MAX_PENDING_LOGINS, Stop};
 use crate::server::burst_limit::BurstLimit;
 use crate::server::console::Outcome;
-use crate::server::delivery::Delivery;
 use crate::server::delivery::hold::Hold;
 use crate::server::delivery::pacer::Pacer;
+use crate::server::delivery::role::DeliveryRole;
 use crate::server::gauges::Gauges;
 use crate::server::history::History;
 use crate::server::history::load::Loaded;
@@ -267,11 +267,12 @@ fn serve(
     // ends.
     let stop = &stop;
     thread::scope(|scope| {
-        let deliver = Delivery::new(shared, scope, replay, history);
+        let delivery = Arc::new(DeliveryRole::new(shared, scope, replay, history));
+        let role = Arc::clone(&delivery);
         let deliver = move || {
-            if catch_unwind(AssertUnwindSafe(|| deliver.run())).is_err() {
-                // End the process: without the delivery thread, the members cannot even be told
-                // about the panic.
+            if catch_unwind(AssertUnwindSafe(|| role.run())).is_err() {
+                // End the process: without this thread, the members cannot even be told about the
+                // panic.
                 raw_mode::exit(1);
             }
             shared.linger.stop();
@@ -284,7 +285,7 @@ fn serve(
             let gauges = &shared.gauges;
             gauges.spawn(scope, named("deliver"), deliver)?;
             gauges.spawn(scope, named("linger"), || shared.linger.run())?;
-            let acceptor = Acceptor::new(shared, scope, listeners, stop, max_logins);
+            let acceptor = Acceptor::new(shared, scope, delivery, listeners, stop, max_logins);
             gauges.spawn(scope, named("accept"), || acceptor.run())
         })();
         if started.is_ok() {

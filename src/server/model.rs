@@ -1,5 +1,6 @@
 //! The server without listeners, for the model checker in `tests/model`.
 
+use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,8 @@ use crate::net;
 use crate::protocol::event::Record;
 use crate::protocol::name::Name;
 use crate::server::Shared;
-use crate::server::delivery::Delivery;
 use crate::server::delivery::backlog;
+use crate::server::delivery::role::DeliveryRole;
 use crate::server::guess_limit::GuessLimit;
 use crate::server::log::Entry;
 use crate::server::login::{Admitted, LoginStep, PendingLogin};
@@ -23,8 +24,17 @@ use crate::sync::{shuttle, thread};
 /// Limit on the unsent bytes of a slow recipient; see [`backlog`].
 pub const MAX_BACKLOG: usize = backlog::MAX_BACKLOG;
 
-/// A server without listeners: the room, the delivery thread, and the threads that serve members.
-/// Runs only under shuttle.
+thread_local! {
+    /// Number of rounds that reader threads have delivered since the last [`Server::new`].
+    static READER_ROUNDS: Cell<usize> = const { Cell::new(0) };
+}
+
+pub(crate) fn count_reader_round() {
+    READER_ROUNDS.set(READER_ROUNDS.get() + 1);
+}
+
+/// A server without listeners: the room, the delivery, and the threads that serve members. Runs
+/// only under shuttle.
 pub struct Server(Shared);
 
 impl Server {
@@ -32,6 +42,7 @@ impl Server {
     /// simulated clock, which stops at `end`.
     pub fn new(seats: usize, writers: usize, end: Duration) -> Self {
         shuttle::start_clock(end);
+        READER_ROUNDS.set(0);
         Self(Shared::silent(seats, writers))
     }
 
@@ -40,9 +51,11 @@ impl Server {
     pub fn run(&self, connections: Receiver<TcpStream>) {
         let shared = &self.0;
         thread::scope(|scope| {
-            let delivery = Delivery::new(shared, scope, ReplayBuffer::new(100), None);
+            let replay = ReplayBuffer::new(100);
+            let delivery = Arc::new(DeliveryRole::new(shared, scope, replay, None));
+            let role = Arc::clone(&delivery);
             scope.spawn(move || {
-                delivery.run();
+                role.run();
                 shared.linger.stop();
             });
             scope.spawn(|| shared.linger.run());
@@ -55,7 +68,8 @@ impl Server {
                         && let Some(permit) =
                             shared.thread_budget.reader(|| shared.linger.close_oldest())
                     {
-                        scope.spawn(move || Session::new(shared, admitted).run(permit));
+                        let session = Session::new(shared, Arc::clone(&delivery), admitted);
+                        scope.spawn(move || session.run(permit));
                     }
                 }
             });
@@ -77,6 +91,11 @@ impl Server {
     /// Removes a member, as the operator's `/kick` does. Returns false if no member has this name.
     pub fn kick(&self, name: &str) -> bool {
         Name::new(name).is_ok_and(|name| self.0.room.kick(&name, "").is_ok())
+    }
+
+    /// Number of rounds that reader threads have delivered.
+    pub fn reader_rounds(&self) -> usize {
+        READER_ROUNDS.get()
     }
 
     /// Closes the room.

@@ -1,4 +1,4 @@
-//! The room: its members, the order of events, and the queue for the delivery thread.
+//! The room: its members, the order of events, and the queue of events to deliver.
 
 use std::net::{IpAddr, TcpStream};
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use crate::server::replay::{ENTRY, ReplayRange, ReplaySize, size};
 use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 
 /// Limit on the bytes of text in the pending queue, which holds the events and answers that the
-/// delivery thread has not taken yet. Beyond the limit, senders wait for their turn. Joins block
-/// only beyond twice the limit, so that senders that wait for a slow recipient do not keep others
-/// from joining.
+/// delivery has not taken yet. Beyond the limit, senders wait for their turn. Joins block only
+/// beyond twice the limit, so that senders that wait for a slow recipient do not keep others from
+/// joining.
 const MAX_PENDING: usize = if cfg!(shuttle) { 1024 } else { 128 * 1024 };
 
 /// Limit on the bytes of text that a sender posts in one turn while other senders wait for space. A
@@ -49,6 +49,11 @@ const MAX_SHORT_REPLAY: usize = MAX_REPLAY_PENDING / 16;
 /// three times as long.
 const MAX_EVENT: usize = ENTRY + 3 * MAX_LINE;
 
+/// Limits on the pending queue for [`Room::take_line`]: the entries that one line posts, and their
+/// bytes. A private message posts two entries.
+pub(crate) const LINE_ENTRIES: usize = 2;
+const LINE_BYTES: usize = LINE_ENTRIES * MAX_EVENT;
+
 /// Number of listed members for which `/online` counts as one more line towards the rate limit.
 /// Otherwise a client could flood the server with short lines that get long answers. Ten members
 /// take up to 2 KB as JSON, and some 700 bytes with usual names.
@@ -67,8 +72,8 @@ pub(crate) struct Room {
     state: Mutex<State>,
     /// Copies of values in `state`, for the thread `sampler`.
     gauge: Gauge,
-    /// Signals the delivery thread: the pending queue is no longer empty.
-    posted: Condvar,
+    /// Signals the delivery thread: it has to deliver the pending queue.
+    woken: Condvar,
     /// Signals blocked senders: the delivery thread has taken the pending queue, or the room was
     /// closed.
     taken: Condvar,
@@ -97,9 +102,13 @@ struct State {
     turns_granted: u64,
     /// Approximate number of bytes of the replays and member lists for the newcomers in `pending`.
     replay_pending: usize,
-    /// Size of the replay buffer, from which the size of a newcomer's replay is estimated. The
-    /// delivery thread updates it in [`Room::take`].
+    /// Size of the replay buffer, from which the size of a newcomer's replay is estimated. Updated
+    /// each time the pending queue is taken.
     replay: ReplaySize,
+    /// Whether the delivery thread sleeps in [`Room::sleep`], and nothing has woken it. While this
+    /// is true, no sender waits for a turn, and [`Posted::is_line`] is true for each entry of
+    /// `pending`.
+    is_delivery_asleep: bool,
     closed: bool,
     /// Number of members that have joined, without those that have only resumed.
     newcomers: u64,
@@ -125,6 +134,23 @@ pub(crate) enum Posted {
     Answer(MemberId, Box<Answer>),
     /// An answer to one member's telnet commands.
     Telnet(MemberId, Box<[u8]>),
+}
+
+impl Posted {
+    /// Whether the entry is the result of a member's line, so that a reader thread may deliver it.
+    /// All other entries, such as joins and leaves, are left to the delivery thread.
+    fn is_line(&self) -> bool {
+        match self {
+            Self::Event(record) => match record.event {
+                Event::Message { .. } | Event::Renamed { .. } => true,
+                Event::Joined(_) | Event::Left { .. } | Event::Server { .. } | Event::Shutdown => {
+                    false
+                }
+            },
+            Self::Join { .. } => false,
+            Self::Answer(..) | Self::Telnet(..) => true,
+        }
+    }
 }
 
 /// The socket and wire format of a newcomer's connection.
@@ -167,13 +193,14 @@ impl Room {
                 turns_granted: 0,
                 replay_pending: 0,
                 replay: ReplaySize::default(),
+                is_delivery_asleep: false,
                 closed: false,
                 newcomers: 0,
                 joined: 0,
                 messages: 0,
             }),
             gauge: Gauge::default(),
-            posted: Condvar::new(),
+            woken: Condvar::new(),
             taken: Condvar::new(),
             join_allowed: Condvar::new(),
         }
@@ -181,8 +208,8 @@ impl Room {
 
     /// Waits for a turn to post, and locks the state. The turn comes at once if the pending queue
     /// has space and no sender waits. Otherwise, senders get their turns in the order of their
-    /// calls. Called by reader threads only: the delivery thread, which empties the queue, must not
-    /// wait here.
+    /// calls. Called by reader threads only, and not while they deliver: the thread that delivers,
+    /// which empties the queue, must not wait here.
     fn lock_for_turn(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
         if state.pending_bytes <= MAX_PENDING && !state.has_waiting_senders() {
@@ -190,6 +217,7 @@ impl Room {
         }
         let turn = state.turns_requested;
         state.turns_requested += 1;
+        self.wake(&mut state);
         self.taken
             .wait_while(state, |state| state.turns_granted <= turn && !state.closed)
     }
@@ -348,7 +376,8 @@ impl Room {
     }
 
     /// Handles requests of the member on `connection`, in order. Called by the member's reader
-    /// thread. May block until the delivery thread catches up.
+    /// thread, which must then call `DeliveryRole::deliver_or_wake`. May block until the delivery
+    /// thread catches up.
     pub(crate) fn handle(
         &self,
         connection: ConnectionId,
@@ -389,7 +418,7 @@ impl Room {
     }
 
     /// Sends `bytes`, the answer to telnet commands, to the member on `connection`. Called by its
-    /// reader thread. May block until the delivery thread catches up.
+    /// reader thread, in the same way as [`Room::handle`].
     pub(crate) fn answer_telnet(&self, connection: ConnectionId, bytes: &[u8]) {
         let mut state = self.lock_for_turn();
         if state.members.on(connection).is_some() && !state.closed {
@@ -634,25 +663,62 @@ impl Room {
         }
     }
 
-    /// Waits up to `patience` for an entry in the pending queue, then moves the whole queue into
-    /// `taken`, which must be empty, and grants the next [`TURNS`] waiting senders their turns.
-    /// Returns the number of bytes of text in the queue. `replay` is the current size of the replay
-    /// buffer, which limits how many newcomers can then join at once. Called by the delivery thread
-    /// only.
-    pub(crate) fn take(
-        &self,
-        taken: &mut Vec<Posted>,
-        patience: Duration,
-        replay: ReplaySize,
-    ) -> usize {
+    /// Waits up to `patience` to be woken. Does not wait if the pending queue has entries, or
+    /// senders wait for a turn. Called by the delivery thread, while it does not hold the delivery
+    /// role.
+    pub(crate) fn sleep(&self, patience: Duration) {
         let mut state = self.state.lock();
+        state.is_delivery_asleep = state.pending.is_empty() && !state.has_waiting_senders();
+        let is_asleep = |state: &mut State| state.is_delivery_asleep;
+        let mut state = self.woken.wait_timeout_while(state, patience, is_asleep);
+        state.is_delivery_asleep = false;
+    }
+
+    /// Whether the delivery thread sleeps, and nothing has woken it.
+    #[cfg(test)]
+    pub(crate) fn is_delivery_asleep(&self) -> bool {
+        self.state.lock().is_delivery_asleep
+    }
+
+    /// Wakes the delivery thread if the pending queue has entries. Called by a reader thread after
+    /// it has given the delivery role back.
+    pub(crate) fn wake_delivery(&self) {
+        let mut state = self.state.lock();
+        if !state.pending.is_empty() {
+            self.wake(&mut state);
+        }
+    }
+
+    fn wake(&self, state: &mut State) {
+        if std::mem::take(&mut state.is_delivery_asleep) {
+            self.woken.notify_one();
+        }
+    }
+
+    /// Moves the whole pending queue into `taken`, which must be empty, and grants the next
+    /// [`TURNS`] waiting senders their turns. Returns the number of bytes of text in the queue.
+    /// `replay` is the current size of the replay buffer, which limits how many newcomers can then
+    /// join at once. Called by the delivery thread.
+    pub(crate) fn take(&self, taken: &mut Vec<Posted>, replay: ReplaySize) -> usize {
+        self.take_all(&mut self.state.lock(), taken, replay)
+    }
+
+    /// Takes the pending queue like [`Room::take`], for a reader thread that holds the delivery
+    /// role. Takes nothing and returns `None` if the queue is empty or has more than the result of
+    /// one line, or if the delivery thread is awake and will take the queue.
+    pub(crate) fn take_line(&self, taken: &mut Vec<Posted>, replay: ReplaySize) -> Option<usize> {
+        let mut state = self.state.lock();
+        let is_line = state.is_delivery_asleep
+            && (1..=LINE_ENTRIES).contains(&state.pending.len())
+            && state.pending_bytes <= LINE_BYTES;
+        is_line.then(|| self.take_all(&mut state, taken, replay))
+    }
+
+    fn take_all(&self, state: &mut State, taken: &mut Vec<Posted>, replay: ReplaySize) -> usize {
         state.replay = replay;
-        let mut state = self.posted.wait_timeout_while(state, patience, |state| {
-            state.pending.is_empty() && !state.has_waiting_senders()
-        });
         std::mem::swap(&mut state.pending, taken);
         let bytes = std::mem::take(&mut state.pending_bytes);
-        self.show(&state);
+        self.show(state);
         let was_full = bytes > MAX_PENDING;
         // Wake a blocked join before the blocked senders: the join blocks the thread `accept`, and
         // with it all pending logins.
@@ -667,10 +733,9 @@ impl Room {
     }
 
     fn post(&self, state: &mut State, bytes: usize, posted: Posted) {
-        // Wake the delivery thread only for the queue's first entry, because it takes the whole
-        // queue.
-        if state.pending.is_empty() {
-            self.posted.notify_one();
+        // A reader thread that posts a line then delivers the line or wakes the delivery thread.
+        if !posted.is_line() {
+            self.wake(state);
         }
         state.pending_bytes += bytes;
         state.pending.push(posted);
@@ -784,7 +849,8 @@ mod tests {
 
     fn take_lines(room: &Room, lines: &mut Vec<Text>) {
         let mut taken = Vec::new();
-        room.take(&mut taken, Duration::MAX, ReplaySize::default());
+        room.sleep(Duration::MAX);
+        room.take(&mut taken, ReplaySize::default());
         lines.extend(taken.into_iter().filter_map(|posted| match posted {
             Posted::Event(record) => record.event.text().cloned(),
             Posted::Join { .. } | Posted::Answer(..) | Posted::Telnet(..) => None,
@@ -814,12 +880,16 @@ mod tests {
         let long = "x".repeat(MAX_PENDING / LINES);
         let said = thread::scope(|scope| {
             let (room, long) = (&room, long.as_str());
+            let send = |connection, lines: usize, text| {
+                room.handle(connection, (0..lines).map(|_| Ok(say(text))));
+                room.wake_delivery();
+            };
             for connection in connections[..SENDERS].iter().copied() {
-                scope.spawn(move || room.handle(connection, (0..LINES).map(|_| Ok(say(long)))));
+                scope.spawn(move || send(connection, LINES, long));
             }
             wait_for_senders(room, SENDERS, || false);
             let last = connections[SENDERS];
-            let sender = scope.spawn(move || room.handle(last, std::iter::once(Ok(say("hi")))));
+            let sender = scope.spawn(move || send(last, 1, "hi"));
             let mut said = Vec::new();
             while !sender.is_finished() {
                 wait_for_senders(room, SENDERS + 1, || sender.is_finished());

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::net;
@@ -10,6 +11,7 @@ use crate::os;
 use crate::protocol::limits::MAX_UNTERMINATED;
 use crate::protocol::request::{Request, RequestError};
 use crate::server::Shared;
+use crate::server::delivery::role::DeliveryRole;
 use crate::server::log::Entry;
 use crate::server::login::Admitted;
 use crate::server::members::ConnectionId;
@@ -32,8 +34,9 @@ const LONGEST_READ: usize = 16 * 1024;
 const BATCH: usize = 256;
 
 /// A member's session. Created by the thread `accept`, run by the member's reader thread.
-pub(crate) struct Session<'a> {
-    shared: &'a Shared,
+pub(crate) struct Session<'scope, 'env> {
+    shared: &'env Shared,
+    delivery: Arc<DeliveryRole<'scope, 'env>>,
     member: Admitted,
     rate: Rate,
 }
@@ -58,8 +61,12 @@ impl Drop for LeaveOnDrop<'_> {
     }
 }
 
-impl<'a> Session<'a> {
-    pub(crate) fn new(shared: &'a Shared, member: Admitted) -> Self {
+impl<'scope, 'env> Session<'scope, 'env> {
+    pub(crate) fn new(
+        shared: &'env Shared,
+        delivery: Arc<DeliveryRole<'scope, 'env>>,
+        member: Admitted,
+    ) -> Self {
         let now = Instant::now();
         let used = if member.connection.is_first() {
             shared.burst_limit.used(member.peer, now)
@@ -71,6 +78,7 @@ impl<'a> Session<'a> {
         let rate = Rate::new(shared.rate, used, now);
         Self {
             shared,
+            delivery,
             member,
             rate,
         }
@@ -136,8 +144,8 @@ impl<'a> Session<'a> {
                 self.shared.room.cut(self.member.connection, error, reason);
                 return ReadEnd::Gone;
             }
-            // If the client sent more than one line, wait until the delivery thread has sent these
-            // to the members. Lines that the client sends meanwhile then also go out together.
+            // If the client sent more than one line, wait until these lines were sent to the
+            // members. Lines that the client sends meanwhile then also go out together.
             if requested > 1 {
                 turn = pacer.wait(round);
                 if !net::wait_readable(&self.member.socket, Duration::ZERO).unwrap_or(true) {
@@ -154,6 +162,7 @@ impl<'a> Session<'a> {
                         // limited too.
                         self.rate.count(Instant::now());
                         self.shared.room.answer_telnet(member.connection, &answers);
+                        self.delivery.deliver_or_wake();
                     }
                     if read == input.len() && read < LONGEST_READ {
                         input.resize(2 * read, 0);
@@ -219,11 +228,10 @@ impl<'a> Session<'a> {
         if requests.is_empty() {
             return ControlFlow::Continue(());
         }
-        match self
-            .shared
-            .room
-            .handle(self.member.connection, requests.drain(..))
-        {
+        let room = &self.shared.room;
+        let standing = room.handle(self.member.connection, requests.drain(..));
+        self.delivery.deliver_or_wake();
+        match standing {
             Standing::Gone => return ControlFlow::Break(ReadEnd::Gone),
             Standing::Member(None) => {}
             Standing::Member(Some(name)) => os::set_thread_name("c:", name.as_str()),

@@ -49,17 +49,36 @@ impl<T> Mutex<T> {
         }
     }
 
+    /// Locks the mutex if no thread holds it. Never waits.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        // A closure has no `track_caller`.
+        let at = Location::caller();
+        let inner = self.try_lock_inner()?;
+        Some(MutexGuard {
+            hold: gauge::is_observed().then(|| self.gauge.hold(at)),
+            inner,
+            gauge: &self.gauge,
+        })
+    }
+
+    #[inline]
+    fn try_lock_inner(&self) -> Option<std::sync::MutexGuard<'_, T>> {
+        match self.inner.try_lock() {
+            Ok(inner) => Some(inner),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     fn lock_observed(&self, at: &'static Location<'static>) -> MutexGuard<'_, T> {
-        let inner = match self.inner.try_lock() {
-            Ok(inner) => inner,
-            Err(TryLockError::Poisoned(error)) => error.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                let wait = self.gauge.wait(at);
-                let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-                wait.end();
-                inner
-            }
-        };
+        let inner = self.try_lock_inner().unwrap_or_else(|| {
+            let wait = self.gauge.wait(at);
+            let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            wait.end();
+            inner
+        });
         MutexGuard {
             hold: Some(self.gauge.hold(at)),
             inner,

@@ -5,8 +5,8 @@
 
 use std::cell::Cell;
 use std::ops::{Add, AddAssign, Deref, DerefMut, SubAssign};
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, TryLockError};
 use std::time::Duration;
 
 use ::shuttle::rand::{Rng, thread_rng};
@@ -42,6 +42,15 @@ impl<T> Mutex<T> {
             guard: self.inner.lock().unwrap_or_else(PoisonError::into_inner),
             mutex: self,
         }
+    }
+
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        let guard = match self.inner.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(MutexGuard { guard, mutex: self })
     }
 
     pub(crate) fn gauge(&self) -> &LockGauge {

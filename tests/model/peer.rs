@@ -161,6 +161,10 @@ pub(super) fn lines(name: &str, plan: Plan, which: usize) -> impl Iterator<Item 
 
 fn send(socket: &TcpStream, name: &str, plan: Plan, which: usize) {
     for batch in lines(name, plan, which) {
+        // Sometimes leave the room quiet, so that the thread `deliver` sleeps.
+        if chance(3) {
+            pause();
+        }
         thread::yield_now();
         write(socket, &(batch.join("\n") + "\n"));
     }

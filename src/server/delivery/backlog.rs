@@ -58,7 +58,8 @@ pub(crate) const FAREWELL: Duration = Duration::from_secs(30);
 const MIN_TRY: Duration = Duration::from_millis(5);
 const MAX_TRY: Duration = Duration::from_secs(1);
 
-/// A queue of unsent bytes. The delivery thread appends to the queue, and a writer thread sends it.
+/// A queue of unsent bytes. Each round of delivery appends to the queue, and a writer thread sends
+/// it.
 pub(crate) struct Backlog {
     /// The queue and its flags. The lock is held during sends, which do not block. While it is
     /// held, no other lock is taken.
@@ -116,7 +117,7 @@ pub(crate) enum Cutting {
 
 /// How a writer thread ended.
 pub(crate) enum Written {
-    /// Everything was sent. The delivery thread sends any later bytes itself.
+    /// Everything was sent. The thread that delivers sends any later bytes itself.
     CaughtUp,
     /// Everything was sent to a member that has left, so nothing follows.
     Closed,
@@ -174,7 +175,7 @@ impl Backlog {
     }
 
     /// Appends `parts`, of which `exempt` bytes do not count towards the limit. `max` is the limit
-    /// if the member counts as reading. Called by the delivery thread.
+    /// if the member counts as reading. Called by the thread that delivers.
     pub(crate) fn append(&self, parts: &[IoSlice<'_>], exempt: usize, max: usize) -> Append {
         let mut state = self.state.lock();
         self.gauge.max.store(max, Relaxed);

@@ -78,8 +78,8 @@ impl Hold {
     }
 }
 
-/// The time for which the delivery thread may still wait for slow recipients. Used by that thread
-/// only.
+/// The time for which the delivery thread may still wait for slow recipients. Part of the
+/// delivery's state.
 pub(crate) struct Allowance(Duration);
 
 impl Default for Allowance {

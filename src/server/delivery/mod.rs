@@ -1,5 +1,5 @@
-//! The delivery thread. In each round, it takes the pending queue, writes the history, and sends to
-//! every member.
+//! Delivery, in rounds. Each round takes the pending queue, writes the history, and sends to every
+//! member. Delivery is a role that one thread holds at a time; see [`role`].
 //!
 //! A batch goes to each member in one non-blocking vectored send, however many messages it
 //! contains, because a send costs about the same for one line as for a thousand. A member whose
@@ -16,6 +16,7 @@ pub(crate) mod batch;
 pub(crate) mod hold;
 pub(crate) mod pacer;
 pub(crate) mod recipient;
+pub(crate) mod role;
 pub(crate) mod sums;
 
 use std::collections::BTreeMap;
@@ -41,7 +42,7 @@ use crate::server::linger::LINGER;
 use crate::server::log::Entry;
 use crate::server::members::ConnectionId;
 use crate::server::replay::{ReplayBuffer, ReplayRange};
-use crate::server::room::{Endpoint, Posted};
+use crate::server::room::{Endpoint, LINE_ENTRIES, Posted};
 use crate::server::thread_budget::LEAVING;
 use crate::sync::Instant;
 use crate::sync::thread::Scope;
@@ -81,9 +82,9 @@ enum Audience {
     Addressed,
 }
 
-/// State of the delivery thread. Only this thread writes the history and sends to members, except
-/// that writer threads send the backlogs.
-pub(crate) struct Delivery<'scope, 'env> {
+/// State of the delivery. Only the thread that holds the delivery role writes the history and sends
+/// to members, except that writer threads send the backlogs.
+struct Delivery<'scope, 'env> {
     shared: &'env Shared,
     scope: &'scope Scope<'scope, 'env>,
     recipients: BTreeMap<MemberId, Recipient>,
@@ -92,8 +93,14 @@ pub(crate) struct Delivery<'scope, 'env> {
     json_recipients: usize,
     replay: ReplayBuffer,
     history: Option<History>,
+    /// The entries of the pending queue that this round delivers. Empty between rounds.
+    taken: Vec<Posted>,
+    /// Whether the last round delivered more than the result of one line. If so, more lines are
+    /// likely to follow, and the delivery thread collects them while it wakes.
+    was_busy: bool,
     batch: Batch,
-    /// Backlogs that were large after this round of sends. They delay the next round of sends.
+    /// Backlogs that were large after the last rounds of sends. They delay the next round of the
+    /// delivery thread.
     far_behind: Vec<Arc<Backlog>>,
     allowance: Allowance,
     /// Checksums of the events, if a launcher wants them.
@@ -103,7 +110,7 @@ pub(crate) struct Delivery<'scope, 'env> {
 }
 
 impl<'scope, 'env> Delivery<'scope, 'env> {
-    pub(crate) fn new(
+    fn new(
         shared: &'env Shared,
         scope: &'scope Scope<'scope, 'env>,
         replay: ReplayBuffer,
@@ -117,6 +124,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
             json_recipients: 0,
             replay,
             history,
+            taken: Vec::new(),
+            was_busy: false,
             batch: Batch::default(),
             far_behind: Vec::new(),
             allowance: Allowance::default(),
@@ -125,35 +134,73 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// Runs the thread `deliver`. Returns after the room was closed and its last batch was sent.
-    pub(crate) fn run(mut self) {
-        let mut taken = Vec::new();
-        while !self.batch.closes {
-            let (patience, replay) = (self.patience(), self.replay.size());
-            let bytes = self.shared.room.take(&mut taken, patience, replay);
-            let is_quiet = taken.is_empty();
-            self.encode(taken.drain(..));
-            self.write_history();
-            // Queue the events for the log before sending them. Otherwise the log could show a
-            // recipient's reaction before the event itself.
-            self.shared.log.queue(&mut self.batch.records);
-            let now = Instant::now();
-            let notices_are_due =
-                !self.batch.plain.is_empty() && (is_quiet || self.notices_at <= now);
-            if self.batch.urgent || notices_are_due {
-                self.send(Audience::All);
-                self.notices_at = now + MAX_DEBOUNCE;
-                self.batch.clear();
-            } else {
-                self.send(Audience::Addressed);
-                if self.batch.plain.is_empty() {
-                    self.batch.clear();
-                }
-            }
-            self.shared.log.show_queued();
-            self.hold_back(bytes);
-            self.shared.pacer.end_round();
+    /// Delivers the whole pending queue, in a round of the delivery thread. Then waits, for a
+    /// limited time, for recipients that are far behind and for busy readers.
+    fn deliver_all(&mut self) {
+        let replay = self.replay.size();
+        let bytes = self.shared.room.take(&mut self.taken, replay);
+        self.round(bytes);
+        self.hold_back();
+        if self.shared.pacer.end_round() {
+            self.shared.pacer.gather();
         }
+    }
+
+    /// Delivers the result of one line, in a round of a reader thread. Does nothing if the room is
+    /// busy, or if anything else has to be delivered or waited for, which the delivery thread must
+    /// do.
+    fn deliver_line(&mut self) {
+        if self.was_busy || !self.batch.plain.is_empty() || !self.far_behind.is_empty() {
+            return;
+        }
+        let replay = self.replay.size();
+        if let Some(bytes) = self.shared.room.take_line(&mut self.taken, replay) {
+            self.round(bytes);
+            self.shared.pacer.end_round();
+            #[cfg(shuttle)]
+            crate::server::model::count_reader_round();
+        }
+    }
+
+    /// Delivers the entries in `taken`, which contain `bytes` bytes of text.
+    fn round(&mut self, bytes: usize) {
+        self.allowance.earn(bytes);
+        let mut taken = std::mem::take(&mut self.taken);
+        let is_quiet = taken.is_empty();
+        self.was_busy = taken.len() > LINE_ENTRIES;
+        self.encode(taken.drain(..));
+        self.taken = taken;
+        self.write_history();
+        // Queue the events for the log before sending them. Otherwise the log could show a
+        // recipient's reaction before the event itself.
+        self.shared.log.queue(&mut self.batch.records);
+        let now = Instant::now();
+        let notices_are_due = !self.batch.plain.is_empty() && (is_quiet || self.notices_at <= now);
+        if self.batch.urgent || notices_are_due {
+            self.send(Audience::All);
+            self.notices_at = now + MAX_DEBOUNCE;
+            self.batch.clear();
+        } else {
+            self.send(Audience::Addressed);
+            if self.batch.plain.is_empty() {
+                self.batch.clear();
+            }
+        }
+        self.shared.log.show_queued();
+    }
+
+    /// Discards what is left of a round of a reader thread that has panicked: some members may not
+    /// get its line. Such a round begins with an empty batch, so nothing else is lost.
+    fn discard_round(&mut self) {
+        self.taken.clear();
+        self.batch = Batch::default();
+        for recipient in self.recipients.values_mut() {
+            recipient.plan = SendPlan::default();
+        }
+    }
+
+    /// Ends the delivery after the last round.
+    fn finish(&mut self) {
         self.shared.pacer.close();
         if let Some(sums) = self.sums.take() {
             self.shared.gauges.set_sums(sums);
@@ -163,16 +210,15 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         for socket in self.retired.iter().filter_map(Weak::upgrade) {
             self.shared.linger.add(socket);
         }
-        for change in self.history.map(History::close).into_iter().flatten() {
+        let history = self.history.take();
+        for change in history.map(History::close).into_iter().flatten() {
             announce(self.shared, &change);
         }
     }
 
-    /// Delays the next round of sends, for a limited time, until no recipient of this round is far
-    /// behind. `bytes`, the number of bytes of text in this round, extends the time allowed for
-    /// delays.
-    fn hold_back(&mut self, bytes: usize) {
-        self.allowance.earn(bytes);
+    /// Delays the next round of sends, for a limited time, until no recipient of the last rounds is
+    /// far behind.
+    fn hold_back(&mut self) {
         let far_behind = &mut self.far_behind;
         if !far_behind.is_empty() {
             self.allowance.spend(&self.shared.hold, || {
@@ -183,8 +229,8 @@ impl<'scope, 'env> Delivery<'scope, 'env> {
         }
     }
 
-    /// How long the thread may wait for new events, so that it is in time to send debounced joins
-    /// and leaves and to check the history file.
+    /// How long the delivery thread may sleep, so that it is in time to send debounced joins and
+    /// leaves and to check the history file.
     fn patience(&self) -> Duration {
         if !self.batch.plain.is_empty() {
             self.notices_at

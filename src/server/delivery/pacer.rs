@@ -79,22 +79,29 @@ impl Pacer {
         self.state.gauge()
     }
 
-    /// Ends a round of sends, and wakes the readers that wait for this. Then waits up to [`GATHER`]
-    /// for these readers to post again. Called by the delivery thread only.
-    pub(crate) fn end_round(&self) {
+    /// Ends a round of sends, and wakes the readers that wait for this. Returns whether there were
+    /// any.
+    pub(crate) fn end_round(&self) -> bool {
         let mut state = self.state.lock();
         state.round += 1;
         state.gathering = std::mem::take(&mut state.waiting);
-        if state.gathering > 0 {
-            // Unlock before notifying, because the readers that wake need the lock.
-            drop(state);
+        let any = state.gathering > 0;
+        // Unlock before notifying, because the readers that wake need the lock.
+        drop(state);
+        if any {
             self.ended.notify_all();
-            let are_missing = |state: &mut State| state.gathering > 0;
-            let waited = self
-                .gathered
-                .wait_timeout_while(self.state.lock(), GATHER, are_missing);
-            drop(waited);
         }
+        any
+    }
+
+    /// Waits up to [`GATHER`] for the readers that waited for the round's end to post again. Called
+    /// by the delivery thread only.
+    pub(crate) fn gather(&self) {
+        let are_missing = |state: &mut State| state.gathering > 0;
+        let waited = self
+            .gathered
+            .wait_timeout_while(self.state.lock(), GATHER, are_missing);
+        drop(waited);
     }
 
     /// Wakes all waiting readers, and makes later waits return without waiting. Called by the
@@ -158,7 +165,8 @@ mod tests {
             while pacer.state.lock().waiting < 3 {
                 thread::yield_now();
             }
-            pacer.end_round();
+            assert!(pacer.end_round());
+            pacer.gather();
             // Each reader has posted or, on a busy machine, may still hold its turn.
             let left = pacer.state.lock().gathering;
             assert!(left + rounds.try_iter().count() >= 3);

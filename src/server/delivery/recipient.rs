@@ -20,7 +20,7 @@ use crate::sync::thread::{Builder, Scope};
 /// shallow.
 const WRITER_STACK: usize = 64 * 1024;
 
-/// A member, as the delivery thread sees it.
+/// A member, as the delivery sees it.
 pub(crate) struct Recipient {
     pub(crate) connection: ConnectionId,
     pub(crate) socket: Arc<TcpStream>,

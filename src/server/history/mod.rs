@@ -73,7 +73,7 @@ pub fn last_events_are(count: u64) -> String {
     }
 }
 
-/// An open history file. Only the delivery thread writes it.
+/// An open history file. Only the thread that delivers writes it.
 pub struct History {
     file: File,
     /// A second descriptor of the file, with which the file's first line is rewritten in place,
