@@ -47,7 +47,7 @@ pub(super) const COST: Quantity = Quantity {
     what: "CPU per delivery",
     unit: Unit::Seconds,
 };
-const LATENCY: [Quantity; 3] = [
+const STEADY: [Quantity; 4] = [
     Quantity {
         what: "latency p50",
         unit: Unit::Seconds,
@@ -60,6 +60,7 @@ const LATENCY: [Quantity; 3] = [
         what: "latency p99.9",
         unit: Unit::Seconds,
     },
+    COST,
 ];
 const PERCENTILES: [f64; 3] = [0.5, 0.99, 0.999];
 const JOIN_TIME: Quantity = Quantity {
@@ -180,7 +181,7 @@ pub(super) const MEASURES: [Measure; 12] = [
     Measure {
         key: "quiet",
         title: "200 messages/s to 100 clients",
-        quantities: &LATENCY,
+        quantities: &STEADY,
         kind: Kind::Steady {
             clients: 100,
             rate: 200,
@@ -190,7 +191,7 @@ pub(super) const MEASURES: [Measure; 12] = [
     Measure {
         key: "few",
         title: "200 messages/s to 5 clients",
-        quantities: &LATENCY,
+        quantities: &STEADY,
         kind: Kind::Steady {
             clients: 5,
             rate: 200,
@@ -200,7 +201,7 @@ pub(super) const MEASURES: [Measure; 12] = [
     Measure {
         key: "busy",
         title: "2,000 messages/s to 50 clients",
-        quantities: &LATENCY,
+        quantities: &STEADY,
         kind: Kind::Steady {
             clients: 50,
             rate: 2_000,
@@ -210,7 +211,7 @@ pub(super) const MEASURES: [Measure; 12] = [
     Measure {
         key: "deaf",
         title: "the same, plus one client that never reads",
-        quantities: &LATENCY,
+        quantities: &STEADY,
         kind: Kind::Steady {
             clients: 50,
             rate: 2_000,
@@ -258,7 +259,7 @@ impl Measure {
             Kind::Flow {
                 senders, in_flight, ..
             } => flow(server, connect(false)?, senders, in_flight, seconds),
-            Kind::Steady { rate, deaf, .. } => steady(connect(deaf)?, rate, seconds, deaf),
+            Kind::Steady { rate, deaf, .. } => steady(server, connect(deaf)?, rate, seconds, deaf),
             Kind::Join { clients } => join(server, clients),
             Kind::Order { .. } => order(connect(false)?, server.peer.dialect().echoes()),
         }
@@ -382,9 +383,10 @@ fn flow(
     })
 }
 
-/// Measures the latency of each delivery, from just before the message is written until it is read.
-/// The load does not wait for deliveries, so a server that stalls gets as many messages as others.
-fn steady(mut load: Load, rate: u32, seconds: f64, deaf: bool) -> Result<Outcome> {
+/// Measures the latency of each delivery, from just before the message is written until it is read,
+/// and the server's CPU time per delivery. The load does not wait for deliveries, so a server that
+/// stalls gets as many messages as others.
+fn steady(server: &Server, mut load: Load, rate: u32, seconds: f64, deaf: bool) -> Result<Outcome> {
     if deaf {
         // Fill the kernel's buffers for the client that does not read.
         let total = load::messages_kept()?;
@@ -401,8 +403,8 @@ fn steady(mut load: Load, rate: u32, seconds: f64, deaf: bool) -> Result<Outcome
     let nanos = || u64::try_from(begin.elapsed().as_nanos());
     let total = messages(rate, seconds * (1.0 + WARM_UP));
     let warm = messages(rate, seconds * WARM_UP);
-    // The time stamp of the first message after the warm-up.
-    let mut warm_at = u64::MAX;
+    // The time stamp of the first message after the warm-up, and the server's CPU time before it.
+    let (mut warm_at, mut processor) = (u64::MAX, 0.0);
     load.set_timer(rate)?;
     while received < total * receivers {
         let turn = load.turn(|client, bytes| {
@@ -418,10 +420,11 @@ fn steady(mut load: Load, rate: u32, seconds: f64, deaf: bool) -> Result<Outcome
         })?;
         let Turn::Fired(due) = turn else { break };
         for _ in 0..due.min(total - sent) {
-            let stamp = nanos()?;
             if sent == warm {
-                warm_at = stamp;
+                processor = server.precise_processor_time()?;
+                warm_at = nanos()?;
             }
+            let stamp = nanos()?;
             load.say(usize::try_from(sent)? % senders, std::iter::once(stamp))?;
             sent += 1;
         }
@@ -429,12 +432,12 @@ fn steady(mut load: Load, rate: u32, seconds: f64, deaf: bool) -> Result<Outcome
             load.stop_timer()?;
         }
     }
+    let processor = server.precise_processor_time()? - processor;
+    let cost = processor / to_f64(latencies.len() as u64);
     latencies.sort_unstable();
+    let latency = PERCENTILES.map(|part| percentile(&latencies, part));
     Ok(Outcome {
-        values: PERCENTILES
-            .iter()
-            .map(|part| percentile(&latencies, *part))
-            .collect(),
+        values: latency.into_iter().chain([cost]).collect(),
         lost: sent * receivers - received,
     })
 }

@@ -26,7 +26,7 @@ use self::measure::{MEASURES, Measure};
 use self::observed::OBSERVED;
 use self::peers::{Peer, Server};
 use self::report::{Extra, Report, median};
-use self::small::{BUILD, SMALL, Small};
+use self::small::{BUILD, SMALL, Small, WAKE};
 
 /// Number of descriptors that the load or a server needs in addition to one per client.
 const OTHER_DESCRIPTORS: u64 = 1024;
@@ -71,7 +71,7 @@ struct Options {
 fn keys() -> impl Iterator<Item = &'static str> {
     let measures = MEASURES.iter().map(|measure| measure.key);
     let small = SMALL.iter().map(|small| small.key);
-    measures.chain(small).chain([OBSERVED, FRAMES, BUILD])
+    measures.chain(small).chain([WAKE, OBSERVED, FRAMES, BUILD])
 }
 
 impl Options {
@@ -135,6 +135,12 @@ pub(super) fn main() -> Result<()> {
             Ok(extra) => report.add_extra(extra)?,
             Err(error) => report.note(format!("{}: {error:#}", small.what)),
         }
+    }
+    if options.wants(WAKE) {
+        progress("waking a thread");
+        let wake = small::wake()?;
+        progress("");
+        report.add_extra(wake)?;
     }
     if options.wants(OBSERVED) {
         match observed::compare(options.rounds, options.seconds, progress) {
@@ -274,7 +280,7 @@ fn setting(options: &Options) -> Result<String> {
     };
     let (rounds, seconds) = (options.rounds, options.seconds);
     Ok(format!(
-        "![Deliveries per second, and CPU per delivery](bench.svg)\n\n`{command}` on {day}: {model}, {cores} processors, {memory} GB, Linux {kernel}. \
+        "![Deliveries per second, latency, and CPU per delivery](bench.svg)\n\n`{command}` on {day}: {model}, {cores} processors, {memory} GB, Linux {kernel}. \
          Medians of {rounds} runs of {seconds} s; the servers take turns."
     ))
 }

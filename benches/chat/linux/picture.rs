@@ -1,16 +1,20 @@
-//! The diagram: the throughput of each server, and the CPU time per delivery for various numbers of
-//! clients.
+//! The diagram: the throughput and the latency of each server, and the CPU time per delivery for
+//! various numbers of clients.
 
 use std::fmt::Write;
 
 use anyhow::Result;
 
-use super::measure::{COST, DELIVERIES, Measure, Unit};
+use super::measure::{COST, Measure, Quantity, Unit};
 use super::peers::Peer;
 use super::report::{Report, show};
 
-/// The measures shown as bars.
-const BARS: [&str; 2] = ["100", "1000"];
+/// The measures shown as bars, each with the position of the quantity: the throughput, then the
+/// latency p50 and p99.
+const BARS: [(&str, usize); 4] = [("100", 0), ("1000", 0), ("quiet", 0), ("quiet", 1)];
+
+/// Panels of bars in a row.
+const PANELS: usize = 2;
 
 /// The measures shown as lines.
 const POINTS: [&str; 4] = ["10", "100", "1000", "5000"];
@@ -34,17 +38,19 @@ const NUMBER: f64 = 70.0;
 /// Draws a report as SVG.
 pub(super) fn draw(report: &Report) -> Result<String> {
     let mut out = String::new();
-    let bars = TITLE + ROW * count(report.peers().len());
+    let row = TITLE + ROW * count(report.peers().len());
+    let bars = row * count(BARS.len().div_ceil(PANELS));
     let height = MARGIN + bars + TITLE + PLOT + 3.0 * MARGIN;
     writeln!(
         out,
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">
 <rect width="100%" height="100%" fill="#fff"/>"##
     )?;
-    for (panel, key) in BARS.iter().enumerate() {
+    for (panel, (key, quantity)) in BARS.into_iter().enumerate() {
         if let Some(measure) = find(report, key) {
-            let left = MARGIN + (PANEL + MARGIN) * count(panel);
-            draw_bars(&mut out, report, measure, left)?;
+            let left = MARGIN + (PANEL + MARGIN) * count(panel % PANELS);
+            let top = MARGIN + row * count(panel / PANELS);
+            draw_bars(&mut out, report, (measure, quantity), (left, top))?;
         }
     }
     draw_lines(&mut out, report, MARGIN + bars + MARGIN)?;
@@ -52,21 +58,26 @@ pub(super) fn draw(report: &Report) -> Result<String> {
     Ok(out)
 }
 
-fn draw_bars(out: &mut String, report: &Report, measure: &Measure, left: f64) -> Result<()> {
+fn draw_bars(
+    out: &mut String,
+    report: &Report,
+    (measure, quantity): (&Measure, usize),
+    (left, top): (f64, f64),
+) -> Result<()> {
     let values: Vec<(Peer, f64)> = report
         .peers()
         .iter()
-        .filter_map(|peer| Some((*peer, report.median(measure, DELIVERIES_AT, *peer)?)))
+        .filter_map(|peer| Some((*peer, report.median(measure, quantity, *peer)?)))
         .collect();
-    let most = values.iter().map(|(_, value)| *value).fold(1.0, f64::max);
-    let title = format!("{}: {}", measure.title, DELIVERIES.what);
-    heading(out, left, MARGIN, &title)?;
+    let most = values.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+    let Quantity { what, unit } = measure.quantities[quantity];
+    heading(out, left, top, &format!("{}: {what}", measure.title))?;
     for (row, (peer, value)) in values.into_iter().enumerate() {
-        let top = MARGIN + TITLE + ROW * count(row);
+        let top = top + TITLE + ROW * count(row);
         let width = (PANEL - LABEL - NUMBER) * value / most;
         let middle = top + BAR / 2.0 + BASELINE;
         let (start, color) = (left + LABEL, color(peer));
-        let number = show(value, Unit::PerSecond);
+        let number = show(value, unit);
         writeln!(
             out,
             r#"<text x="{:.0}" y="{middle:.0}" text-anchor="end">{peer}</text>
@@ -162,8 +173,7 @@ fn draw_lines(out: &mut String, report: &Report, top: f64) -> Result<()> {
     Ok(())
 }
 
-/// Positions of the quantities in the drawn measures.
-const DELIVERIES_AT: usize = 0;
+/// Position of the CPU time in the measures shown as lines.
 const COST_AT: usize = 1;
 
 fn find(report: &Report, key: &str) -> Option<&'static Measure> {

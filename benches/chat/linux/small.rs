@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::dialect::WELCOME;
 use super::measure::Unit;
 use super::peers::{Peer, Server, free_address};
-use super::report::Extra;
+use super::report::{Extra, median};
 
 const SERVER: &str = env!("CARGO_BIN_EXE_chat-server");
 const CLIENT: &str = env!("CARGO_BIN_EXE_chat-client");
@@ -72,6 +72,34 @@ pub(super) const SMALL: [Small; 4] = [
         theirs: emulators_end,
     },
 ];
+
+/// The name of [`wake`] on the command line.
+pub(super) const WAKE: &str = "wake";
+
+/// The median time from waking a thread that sleeps until it runs. A message whose delivery needs a
+/// second thread of the server takes longer by this time.
+pub(super) fn wake() -> Result<Extra> {
+    const WAKES: u32 = 200;
+    /// Time between two messages of the measure `quiet`, in which the processors become idle.
+    const PAUSE: Duration = Duration::from_millis(5);
+    let (waker, wakes) = mpsc::channel::<Instant>();
+    let sleeper = thread::spawn(move || {
+        let times = wakes.into_iter().map(|woken| woken.elapsed().as_secs_f64());
+        times.collect()
+    });
+    for _ in 0..WAKES {
+        thread::sleep(PAUSE);
+        waker.send(Instant::now())?;
+    }
+    drop(waker);
+    let times = sleeper.join().ok().context("a thread failed")?;
+    Ok(Extra {
+        what: "waking a thread, until it runs",
+        ours: median(times).context("no time")?,
+        bare: None,
+        unit: Unit::Seconds,
+    })
+}
 
 /// The name of [`build`] on the command line.
 pub(super) const BUILD: &str = "build";
