@@ -18,7 +18,7 @@
 //! thread stops the job. The thread that reads keys notifies the log thread. The log thread
 //! restores the terminal and notifies the main thread. The main thread calls [`Console::stop_job`].
 
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -214,6 +214,9 @@ impl Console {
 /// which is the only thread that writes to the terminal.
 pub(crate) struct LogOutput {
     out: BufWriter<Stdout>,
+    /// Whether stdout was a terminal at the start. Otherwise its width need not be asked for before
+    /// each line, which would take longer than writing the line.
+    is_terminal: bool,
     attached: Option<Attached>,
 }
 
@@ -233,6 +236,7 @@ impl LogOutput {
         os::allow_terminal_output();
         Self {
             out: BufWriter::new(io::stdout()),
+            is_terminal: io::stdout().is_terminal(),
             attached: None,
         }
     }
@@ -314,7 +318,11 @@ impl LogOutput {
             }
             return Ok(());
         }
-        let columns = tty::columns(self.out.get_ref());
+        let columns = if self.is_terminal {
+            tty::columns(self.out.get_ref())
+        } else {
+            None
+        };
         self.out.write_all(&log_wrap::fitting(lines, columns))
     }
 
