@@ -11,7 +11,7 @@
 //!   keep running.
 //!
 //! The client sends `joining\n` before it logs in to the room, `in\n` after the login, and `out\n`
-//! when it is not in the room any more. So the launcher can tell the session's own members from
+//! when it is no longer in the room. So the launcher can tell the session's own members from
 //! all others. The line `name NAME\n` reports the client's name in the room, after each login and
 //! whenever the name changes. The line `saw TALLY\n` reports, as JSON, which events of the room the
 //! client has received: at its end, and before it joins anew instead of resuming. A client that was

@@ -80,7 +80,7 @@ pub(crate) enum Disconnect {
 
 /// Reason why the client stops.
 pub(crate) enum Stop {
-    /// The user asked to leave, the terminal is gone, or no one reads stdout any more.
+    /// The user asked to leave, the terminal is gone, or no one reads stdout.
     Leave,
     /// The connection is lost. Reconnecting may succeed.
     Lost(Lost),

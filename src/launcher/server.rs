@@ -34,8 +34,8 @@ const NO_LOG_THREAD: &str = "cannot start a thread for the server's log";
 impl Server {
     /// Starts `program` with the options of `room`, then `more`, and copies its log to `output`.
     /// Calls `on_ready` with the address on which the server listens, `on_change` with the lines
-    /// that tell a change of the members online, and `on_end` when the server has ended. All three
-    /// are called in other threads.
+    /// that report a change of the members online, and `on_end` when the server has ended. All
+    /// three are called in other threads.
     ///
     /// # Errors
     /// The program or a thread cannot be started.

@@ -93,7 +93,7 @@ pub fn check_peer_user(socket: &UnixStream) -> io::Result<()> {
 /// Connects to the socket of [`listen_locally`].
 ///
 /// # Errors
-/// `ConnectionRefused` if no process listens any more.
+/// `ConnectionRefused` if no process listens.
 pub fn connect_locally(name: &OsStr) -> io::Result<UnixStream> {
     UnixStream::connect_addr(&SocketAddr::from_abstract_name(name.as_bytes())?)
 }

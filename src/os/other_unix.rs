@@ -148,7 +148,7 @@ fn sweep() {
 /// Connects to the socket of [`listen_locally`].
 ///
 /// # Errors
-/// `ConnectionRefused` or `NotFound` if no process listens any more.
+/// `ConnectionRefused` or `NotFound` if no process listens.
 pub fn connect_locally(name: &OsStr) -> io::Result<UnixStream> {
     UnixStream::connect(folder(name).join("socket"))
 }

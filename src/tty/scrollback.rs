@@ -102,7 +102,7 @@ impl Scrollback {
         self.on_screen_only = (self.on_screen_only + rows).min(all);
     }
 
-    /// Records that no row is on the screen any more.
+    /// Records that no row is left on the screen.
     pub(crate) fn leave(&mut self) {
         (self.on_screen_only, self.also_in_scrollback) = (0, 0);
     }

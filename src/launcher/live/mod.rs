@@ -36,8 +36,8 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// Number of intervals over which rates are measured: one second.
 const RATE_INTERVALS: usize = 4;
 
-/// Limit on the length of a line from the server, in bytes. The longest has the checksums of
-/// 100,000 events.
+/// Limit on the length of a line from the server, in bytes. The longest line has the checksums
+/// of 100,000 events.
 const MAX_LINE: usize = 4 * 1024 * 1024;
 
 /// The socket to which the server will connect. It listens before the server is started.

@@ -281,7 +281,7 @@ fn backlog_phrases(backlog: &BacklogSample) -> Vec<Phrase> {
         backlog.name
     ))];
     if backlog.closing {
-        phrases.push(phrase("leaves"));
+        phrases.push(phrase("leaving"));
     } else if is_long(backlog.stalled) {
         let left = backlog.max_stall.saturating_sub(backlog.stalled);
         phrases.push(alert(format!("cut in {}", for_ns(left))));

@@ -48,7 +48,7 @@ pub(crate) enum Turn {
     Waiting,
     /// The client was told at this time to log in.
     Given(Instant),
-    /// The client needs no turn any more: it has logged in, has failed to, or asks the user for a
+    /// The client no longer needs a turn: it has logged in, has failed to, or asks the user for a
     /// name.
     Over,
 }
