@@ -48,7 +48,7 @@ pub struct Sample {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LockSample {
-    /// What the lock guards, such as `room`.
+    /// Name of the state that the lock guards, such as `room`.
     pub name: String,
     /// The source file with the lines of this lock. `None` before the first hold.
     pub file: Option<String>,
@@ -113,7 +113,7 @@ pub struct Pending {
     pub limit: usize,
 }
 
-/// What was delivered since the server started.
+/// Totals of the deliveries since the server started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Delivery {

@@ -18,7 +18,7 @@ pub(crate) struct NumberLimit {
     place: Place,
 }
 
-/// Where the last byte was: in ordinary text, or in which part of a control sequence (ECMA-48,
+/// Position of the last byte: in ordinary text, or in a part of a control sequence (ECMA-48,
 /// section 5.4).
 #[derive(Clone, Copy, Default)]
 enum Place {
